@@ -1,0 +1,48 @@
+# Everything a person runs. Each target makes .venv when it is missing or stale, from the committed lock.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check format bench lock clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing from requirements.lock (a few minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock torch hatchling editables
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --no-build-isolation -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## see the whole product do its job, on this machine, in under 5 minutes
+	@$(BIN)/gradnoise demo
+
+test: $(STAMP) ## the default test suite
+	@$(BIN)/python -m pytest
+
+test-slow: $(STAMP) ## the long tests
+	@$(BIN)/python -m pytest -m slow
+
+check: $(STAMP) ## lint, format, types, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP) ## rewrite the sources in the house format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(STAMP) ## every benchmark, side by side, with ratios
+	@$(BIN)/python -m benchmarks
+
+lock: ## resolve the newest versions anew into requirements.lock
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet torch==2.13.0 hatchling editables
+	@$(BIN)/python -m pip install --quiet --no-build-isolation -e '.[dev]'
+	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+
+clean: ## remove the environment and caches
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

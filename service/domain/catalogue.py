@@ -1,0 +1,169 @@
+"""What the workers can train, as they announced it; a submission is checked against it before anything is stored."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import jsonschema
+
+from service.domain.errors import FieldError, InvalidSpec
+from service.domain.spec import Choices, Parameter, Range, StudySpec, Value
+from service.domain.study import Metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterRange:
+    """The legal values of a hyperparameter: numbers from low to high (`low_open`: without low itself)."""
+
+    name: str
+    description: str
+    low: float = float("-inf")
+    high: float = float("inf")
+    low_open: bool = False
+
+    @property
+    def legal(self) -> str:
+        start = "(" if self.low_open or self.low == float("-inf") else "["
+        end = ")" if self.high == float("inf") else "]"
+        return f"a number in {start}{self.low:g}, {self.high:g}{end}"
+
+    def admits(self, value: Value) -> bool:
+        if isinstance(value, str) or isinstance(value, bool):
+            return False
+        return (self.low < value if self.low_open else self.low <= value) and value <= self.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadEntry:
+    """A workload as announced. `parameters` are hyperparameters of its own, beside the optimizer's and the technique's."""
+
+    name: str
+    description: str
+    options_schema: Mapping[str, object]
+    metrics: tuple[Metric, ...]
+    parameters: tuple[ParameterRange, ...] = ()
+    stacks: bool = False
+    techniques: tuple[str, ...] | None = None  # None: all
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedParameters:
+    """A technique or an optimizer as announced, with the hyperparameters it needs (`required`) and takes."""
+
+    name: str
+    description: str
+    parameters: tuple[ParameterRange, ...] = ()
+    required: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
+    """All that the workers announced."""
+
+    workloads: Mapping[str, WorkloadEntry]
+    techniques: Mapping[str, NamedParameters]
+    optimizers: Mapping[str, NamedParameters]
+
+    def check(self, spec: StudySpec, max_trials: int) -> Metric:
+        """Return the spec's objective as a metric.
+
+        Raises:
+            InvalidSpec: With one FieldError for each thing that could not run.
+        """
+        errors = list(self._faults(spec, max_trials))
+        if errors:
+            raise InvalidSpec(errors)
+        metrics = {metric.name: metric for metric in self.workloads[spec.workload].metrics}
+        return metrics[spec.objective] if spec.objective else next(iter(metrics.values()))
+
+    def _faults(self, spec: StudySpec, max_trials: int) -> Iterator[FieldError]:
+        if spec.n_trials_total > max_trials:
+            yield FieldError(
+                field="search.n_trials",
+                value=spec.search.n_trials,
+                message=f"the study has {spec.n_trials_total} trials in all, more than this service allows",
+                legal=f"arms x (n_trials + n_seeds) at most {max_trials}",
+            )
+        if spec.optimizer not in self.optimizers:
+            yield _unknown("optimizer", spec.optimizer, self.optimizers)
+        for i, arm in enumerate(spec.arms):
+            if arm.technique not in self.techniques:
+                yield _unknown(f"arms.{i}.technique", arm.technique, self.techniques)
+        if spec.workload not in self.workloads:
+            yield _unknown("workload", spec.workload, self.workloads)
+            return
+        workload = self.workloads[spec.workload]
+        names = [metric.name for metric in workload.metrics]
+        if spec.objective is not None and spec.objective not in names:
+            yield _unknown("objective", spec.objective, names)
+        yield from _option_faults(spec, workload)
+        if spec.optimizer in self.optimizers:
+            yield from self._parameter_faults(spec, workload)
+
+    def _parameter_faults(self, spec: StudySpec, workload: WorkloadEntry) -> Iterator[FieldError]:
+        optimizer = self.optimizers[spec.optimizer]
+        shared = {p.name: p for p in (*optimizer.parameters, *workload.parameters)}
+        yield from _space_faults("space", spec.space, shared)
+        for name in optimizer.required:
+            if name not in spec.space:
+                yield FieldError(field=f"space.{name}", value=None, message=f"the optimizer {spec.optimizer!r} needs {name!r}", legal=shared[name].legal)
+        for i, arm in enumerate(spec.arms):
+            technique = self.techniques.get(arm.technique)
+            if technique is None:
+                continue
+            own = {p.name: p for p in technique.parameters}
+            yield from _space_faults(f"arms.{i}.space", arm.space, own)
+            for name in technique.required:
+                if name not in arm.space:
+                    message = f"the technique {arm.technique!r} needs {name!r}"
+                    yield FieldError(field=f"arms.{i}.space.{name}", value=None, message=message, legal=own[name].legal)
+            if spec.search.sampler == "grid":
+                yield from _grid_faults(spec, i)
+
+
+def _unknown(field: str, value: object, legal: Mapping[str, object] | list[str]) -> FieldError:
+    return FieldError(field=field, value=value, message=f"there is no {field.split('.')[-1]} named {value!r}", legal="one of " + ", ".join(sorted(legal)))
+
+
+def _option_faults(spec: StudySpec, workload: WorkloadEntry) -> Iterator[FieldError]:
+    validator = jsonschema.Draft202012Validator(dict(workload.options_schema))
+    known = workload.options_schema.get("properties", {})
+    for fault in sorted(validator.iter_errors(spec.options), key=lambda fault: list(map(str, fault.absolute_path))):
+        path = ".".join(["options", *map(str, fault.absolute_path)])
+        legal = f"one of the options {', '.join(sorted(known))}" if fault.validator == "additionalProperties" else f"{fault.validator}: {fault.validator_value}"
+        yield FieldError(field=path, value=fault.instance, message=fault.message, legal=legal)
+
+
+def _space_faults(field: str, space: Mapping[str, Parameter], known: Mapping[str, ParameterRange]) -> Iterator[FieldError]:
+    for name, parameter in space.items():
+        if name not in known:
+            legal = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
+            yield FieldError(field=f"{field}.{name}", value=_plain(parameter), message=f"there is no parameter named {name!r} here", legal=legal)
+            continue
+        for value in _extremes(parameter):
+            if not known[name].admits(value):
+                yield FieldError(field=f"{field}.{name}", value=value, message=f"{name} cannot be {value!r}", legal=known[name].legal)
+
+
+def _grid_faults(spec: StudySpec, arm_index: int) -> Iterator[FieldError]:
+    n_points = 1
+    for name, parameter in spec.arm_space(spec.arms[arm_index].name).items():
+        field = f"space.{name}" if name in spec.space else f"arms.{arm_index}.space.{name}"
+        if isinstance(parameter, Range | Choices):
+            points = parameter.points()
+            if points is None:
+                yield FieldError(field=field, value=_plain(parameter), message="a grid needs countable values", legal="choices, or a range with a step")
+                return
+            n_points *= len(points)
+    if n_points > spec.search.n_trials:
+        message = f"the grid of arm {spec.arms[arm_index].name!r} has {n_points} points, more than the trials it gets"
+        yield FieldError(field="search.n_trials", value=spec.search.n_trials, message=message, legal=f"at least {n_points}")
+
+
+def _extremes(parameter: Parameter) -> list[Value]:
+    if isinstance(parameter, Range):
+        return [parameter.low, parameter.high]
+    return list(parameter.choices) if isinstance(parameter, Choices) else [parameter]
+
+
+def _plain(parameter: Parameter) -> object:
+    return parameter.model_dump(exclude_defaults=True) if isinstance(parameter, Range | Choices) else parameter

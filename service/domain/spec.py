@@ -1,0 +1,179 @@
+"""StudySpec: the one definition of a study, for REST, YAML files, the command line and Python."""
+
+import hashlib
+import itertools
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Value = float | int | str
+SamplerName = Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"]
+Phase = Literal["search", "confirm"]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Range(Strict):
+    """Numbers from low to high: uniform, log-uniform, in steps, or whole."""
+
+    low: float = Field(description="Smallest value, included.")
+    high: float = Field(description="Largest value, included; above low.")
+    log: bool = Field(default=False, description="Search on a logarithmic scale; low must then be above 0.")
+    step: float | None = Field(default=None, gt=0, description="Distance between values; not together with log.")
+    integer: bool = Field(default=False, description="Whole numbers only.")
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high, but got low={self.low:g} and high={self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range needs low above 0, but got low={self.low:g}")
+        if self.log and self.step is not None:
+            raise ValueError("log and step exclude each other: give one of them")
+        if self.integer and any(x is not None and x != int(x) for x in (self.low, self.high, self.step)):
+            raise ValueError("an integer range needs whole numbers for low, high and step")
+        return self
+
+    def points(self) -> list[Value] | None:
+        """Return the values in order where they can be counted, else None."""
+        step = self.step or (1.0 if self.integer and not self.log else None)
+        if step is None:
+            return None
+        n = math.floor((self.high - self.low) / step + 1e-9) + 1
+        values = [self.low + i * step for i in range(n)]
+        return [int(value) for value in values] if self.integer else list(values)
+
+
+class Choices(Strict):
+    """One of a list of values, without order."""
+
+    choices: list[Value] = Field(min_length=1, max_length=100, description="The legal values, each once.")
+
+    @field_validator("choices")
+    @classmethod
+    def _each_once(cls, choices: list[Value]) -> list[Value]:
+        if len(set(choices)) != len(choices):
+            raise ValueError(f"each choice may stand only once, but got {choices}")
+        return choices
+
+    def points(self) -> list[Value]:
+        return self.choices
+
+
+Parameter = Range | Choices | Value
+"""A range, a list of choices, or a plain value that stays fixed."""
+
+Space = Annotated[dict[str, Parameter], Field(max_length=50)]
+
+
+class Arm(Strict):
+    """One side of the comparison."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$", description="Name of the arm, unique in the study; not `confirm`.")
+    technique: str = Field(description="What the arm does to training; `gradnoise workloads` lists the techniques.")
+    space: Space = Field(default_factory=dict, description="The technique's own parameters, beside the shared space.")
+
+
+class Pruner(Strict):
+    """When a search trial is ended early; it is asked only at the rungs."""
+
+    name: Literal["none", "median", "asha"] = "none"
+    warmup_epochs: int = Field(default=1, ge=1, description="First rung: no trial is ended before this epoch.")
+    every_epochs: int = Field(default=1, ge=1, description="median: distance between rungs.")
+    startup_trials: int = Field(default=5, ge=1, description="median: trials of the arm that must be complete before any is ended.")
+    reduction_factor: int = Field(default=3, ge=2, description="asha: one in so many trials passes a rung; rung k lies at warmup_epochs * factor^k.")
+
+    def rungs(self, epochs: int) -> tuple[int, ...]:
+        """Return the epochs, below the budget, at which the pruner is asked."""
+        if self.name == "median":
+            return tuple(range(self.warmup_epochs, epochs, self.every_epochs))
+        if self.name == "asha":
+            powers = (self.warmup_epochs * self.reduction_factor**k for k in itertools.count())
+            return tuple(itertools.takewhile(lambda epoch: epoch < epochs, powers))
+        return ()
+
+
+class Search(Strict):
+    """The first phase: each arm tuned alone, all with this same budget."""
+
+    n_trials: int = Field(ge=1, description="Trials of each arm.")
+    epochs: int = Field(ge=1, le=1_000_000, description="Epochs of each trial.")
+    sampler: SamplerName = Field(default="tpe", description="How settings are proposed.")
+    pruner: Pruner = Field(default_factory=Pruner)
+
+    @field_validator("pruner", mode="before")
+    @classmethod
+    def _by_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class Confirm(Strict):
+    """The second phase: each arm's chosen setting rerun on fresh seeds, the same for every arm."""
+
+    n_seeds: int = Field(ge=2, description="Paired seeds; each arm is rerun once on each.")
+    epochs: int | None = Field(default=None, ge=1, le=1_000_000, description="Epochs of each rerun; the search's by default.")
+
+
+def default_arms() -> list[Arm]:
+    return [
+        Arm(name="baseline", technique="none"),
+        Arm(name="noisy", technique="annealed", space={"eta": Choices(choices=[0.01, 0.3, 1.0]), "gamma": Range(low=0.3, high=0.9)}),
+    ]
+
+
+class StudySpec(Strict):
+    """One question: does a technique help this workload, when both sides are tuned alike?"""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$", description="Name of the study, unique on this service.")
+    description: str = Field(default="", max_length=2000, description="What is asked and why, for readers of the report.")
+    workload: str = Field(description="What is trained; `gradnoise workloads` lists the workloads.")
+    options: dict[str, object] = Field(default_factory=dict, description="The workload's options; missing ones take its defaults.")
+    optimizer: str = Field(default="sgd", description="The optimizer, the same for every arm.")
+    objective: str | None = Field(default=None, description="The metric that decides; the workload's first by default.")
+    smallest_difference: float = Field(gt=0, description="The smallest difference that matters, in the objective's units.")
+    judge: Literal["last_epoch", "best_validation_epoch"] = Field(
+        default="last_epoch", description="Which epoch's value counts: the last one, or the one with the best validation value."
+    )
+    space: Space = Field(min_length=1, description="Parameters that every arm tunes over the same space, the learning rate `lr` among them.")
+    arms: list[Arm] = Field(default_factory=default_arms, min_length=2, max_length=10, description="The sides; the first is the baseline.")
+    search: Search
+    confirm: Confirm
+    seed: int = Field(ge=0, lt=2**48, description="Every seed of the study derives from it.")
+    max_attempts: int = Field(default=3, ge=1, le=10, description="How often a trial that raises or loses its worker is tried before it counts as a loss.")
+    priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first.")
+
+    @model_validator(mode="after")
+    def _arms_differ_and_share_no_parameter(self) -> Self:
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) != len(names):
+            raise ValueError(f"arms must have different names, but got {names}")
+        if "confirm" in names:
+            raise ValueError("an arm must not be named 'confirm': the second phase is")
+        for arm in self.arms:
+            twice = sorted(set(arm.space) & set(self.space))
+            if twice:
+                raise ValueError(f"arm {arm.name!r} repeats {twice}, which the shared space holds: a shared parameter has one space for all arms")
+        return self
+
+    @property
+    def confirm_epochs(self) -> int:
+        return self.confirm.epochs or self.search.epochs
+
+    @property
+    def n_trials_total(self) -> int:
+        return len(self.arms) * (self.search.n_trials + self.confirm.n_seeds)
+
+    def arm(self, name: str) -> Arm:
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def arm_space(self, name: str) -> dict[str, Parameter]:
+        """Return the arm's whole space, the shared parameters first."""
+        return {**self.space, **self.arm(name).space}
+
+    def trial_seed(self, phase: Phase, number: int) -> int:
+        """Return the seed of the number-th trial of a phase: the same for every arm, and different in each phase."""
+        digest = hashlib.blake2b(f"{self.seed}/{phase}/{number}".encode(), digest_size=6).digest()
+        return int.from_bytes(digest, "big")
