@@ -8,11 +8,11 @@ from typing import Literal
 from service.domain.spec import Phase, StudySpec, Value
 
 StudyState = Literal["queued", "running", "complete", "cancelled", "failed"]
-TrialState = Literal["waiting", "running", "complete", "pruned", "failed"]
+TrialState = Literal["waiting", "running", "complete", "pruned", "failed", "cancelled"]
 Direction = Literal["maximize", "minimize"]
 
 STUDY_ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
-TRIAL_ENDED: tuple[TrialState, ...] = ("complete", "pruned", "failed")
+TRIAL_ENDED: tuple[TrialState, ...] = ("complete", "pruned", "failed", "cancelled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Metric:
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """A submitted study. `metric` is the objective as the workload declares it; `protocol` holds versions, formula and orders of what ran;
-    `comparison` is the stored comparison as JSON values, once there is one."""
+    `verdict` is the first compared arm's, once there is one; `comparison` is the stored comparison as JSON values, once there is one."""
 
     id: int
     owner: str
@@ -44,6 +44,7 @@ class Study:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     error: str | None = None
+    verdict: str | None = None
     protocol: Mapping[str, object] = field(default_factory=dict)
     comparison: Mapping[str, object] | None = None
 
@@ -57,7 +58,7 @@ class Trial:
     """One training of a study. `number` counts from 0 within phase and arm; trials of equal phase and number share their seed across arms.
 
     `value` is the objective: on validation in the search phase, on test in the confirm phase; a diverged or failed trial has the metric's worst.
-    `device_seconds` sums over all attempts. `error` is the last attempt's traceback.
+    A trial that ended with its study is `cancelled`: it is no result. `device_seconds` sums over all attempts. `error` is the last attempt's traceback.
     """
 
     id: int
