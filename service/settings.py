@@ -12,12 +12,18 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GRADNOISE_", frozen=True, extra="ignore")
 
     home: Path = Field(default=Path(".gradnoise"), description="Folder for the SQLite database, logs and reports of the embedded service.")
-    database_url: SecretStr = Field(default=SecretStr(""), description="SQLAlchemy URL of the database; a SQLite file in the home folder by default.")
+    database_url: SecretStr = Field(
+        default=SecretStr(""), description="SQLAlchemy URL of the database; a SQLite file in the home folder by default."
+    )
     host: str = Field(default="127.0.0.1", description="Address the API and the dashboard listen on; any but loopback requires tokens.")
     port: int = Field(default=8000, ge=1, le=65535, description="Port of the API and the pages.")
     dashboard_port: int = Field(default=8001, ge=1, le=65535, description="Port of the guarded Optuna Dashboard.")
-    public_dashboard_url: str = Field(default="", description="Where people reach the dashboard; http://127.0.0.1:<dashboard_port> by default.")
-    allowed_hosts: list[str] = Field(default_factory=list, description="Host names that requests may carry, beside the loopback ones; a JSON list.")
+    public_dashboard_url: str = Field(
+        default="", description="Where people reach the dashboard; http://127.0.0.1:<dashboard_port> by default."
+    )
+    allowed_hosts: list[str] = Field(
+        default_factory=list, description="Host names that requests may carry, beside the loopback ones; a JSON list."
+    )
     admin_token: SecretStr | None = Field(default=None, description="A token with every scope, for the first login of a cluster.")
     admin_token_file: Path | None = Field(default=None, description="File that holds the admin token; instead of admin_token.")
     max_trials: int = Field(default=10_000, ge=2, description="Most trials that one study may have, all arms and phases together.")

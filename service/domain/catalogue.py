@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jsonschema
 
@@ -27,7 +28,7 @@ class ParameterRange:
         return f"a number in {start}{self.low:g}, {self.high:g}{end}"
 
     def admits(self, value: Value) -> bool:
-        if isinstance(value, str) or isinstance(value, bool):
+        if isinstance(value, str | bool):
             return False
         return (self.low < value if self.low_open else self.low <= value) and value <= self.high
 
@@ -57,11 +58,22 @@ class NamedParameters:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """All that the workers announced."""
+    """All that the workers announced; `protocol` is what every study stores: versions, the noise formula, clip order, unit of t."""
 
     workloads: Mapping[str, WorkloadEntry]
     techniques: Mapping[str, NamedParameters]
     optimizers: Mapping[str, NamedParameters]
+    protocol: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Catalogue":
+        """Read the document of JSON values that the workers announce."""
+        return cls(
+            workloads={entry["name"]: _workload(entry) for entry in document["workloads"]},
+            techniques={entry["name"]: _named(entry) for entry in document["techniques"]},
+            optimizers={entry["name"]: _named(entry) for entry in document["optimizers"]},
+            protocol={**document["protocol"], "versions": document["versions"]},
+        )
 
     def check(self, spec: StudySpec, max_trials: int) -> Metric:
         """Return the spec's objective as a metric.
@@ -105,7 +117,9 @@ class Catalogue:
         yield from _space_faults("space", spec.space, shared)
         for name in optimizer.required:
             if name not in spec.space:
-                yield FieldError(field=f"space.{name}", value=None, message=f"the optimizer {spec.optimizer!r} needs {name!r}", legal=shared[name].legal)
+                yield FieldError(
+                    field=f"space.{name}", value=None, message=f"the optimizer {spec.optimizer!r} needs {name!r}", legal=shared[name].legal
+                )
         for i, arm in enumerate(spec.arms):
             technique = self.techniques.get(arm.technique)
             if technique is None:
@@ -120,16 +134,44 @@ class Catalogue:
                 yield from _grid_faults(spec, i)
 
 
+def _workload(entry: Mapping[str, Any]) -> WorkloadEntry:
+    techniques = entry.get("techniques")
+    return WorkloadEntry(
+        name=entry["name"],
+        description=entry["description"],
+        options_schema=entry["options_schema"],
+        metrics=tuple(Metric(**metric) for metric in entry["metrics"]),
+        parameters=tuple(ParameterRange(**parameter) for parameter in entry.get("parameters", ())),
+        stacks=entry.get("stacks", False),
+        techniques=None if techniques is None else tuple(techniques),
+    )
+
+
+def _named(entry: Mapping[str, Any]) -> NamedParameters:
+    return NamedParameters(
+        name=entry["name"],
+        description=entry["description"],
+        parameters=tuple(ParameterRange(**parameter) for parameter in entry.get("parameters", ())),
+        required=tuple(entry.get("required", ())),
+    )
+
+
 def _unknown(field: str, value: object, legal: Mapping[str, object] | list[str]) -> FieldError:
-    return FieldError(field=field, value=value, message=f"there is no {field.split('.')[-1]} named {value!r}", legal="one of " + ", ".join(sorted(legal)))
+    return FieldError(
+        field=field, value=value, message=f"there is no {field.split('.')[-1]} named {value!r}", legal="one of " + ", ".join(sorted(legal))
+    )
 
 
 def _option_faults(spec: StudySpec, workload: WorkloadEntry) -> Iterator[FieldError]:
     validator = jsonschema.Draft202012Validator(dict(workload.options_schema))
-    known = workload.options_schema.get("properties", {})
+    known: Mapping[str, object] = workload.options_schema.get("properties", {})  # type: ignore[assignment]  # a JSON Schema's properties
     for fault in sorted(validator.iter_errors(spec.options), key=lambda fault: list(map(str, fault.absolute_path))):
         path = ".".join(["options", *map(str, fault.absolute_path)])
-        legal = f"one of the options {', '.join(sorted(known))}" if fault.validator == "additionalProperties" else f"{fault.validator}: {fault.validator_value}"
+        legal = (
+            f"one of the options {', '.join(sorted(known))}"
+            if fault.validator == "additionalProperties"
+            else f"{fault.validator}: {fault.validator_value}"
+        )
         yield FieldError(field=path, value=fault.instance, message=fault.message, legal=legal)
 
 
@@ -137,7 +179,9 @@ def _space_faults(field: str, space: Mapping[str, Parameter], known: Mapping[str
     for name, parameter in space.items():
         if name not in known:
             legal = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
-            yield FieldError(field=f"{field}.{name}", value=_plain(parameter), message=f"there is no parameter named {name!r} here", legal=legal)
+            yield FieldError(
+                field=f"{field}.{name}", value=_plain(parameter), message=f"there is no parameter named {name!r} here", legal=legal
+            )
             continue
         for value in _extremes(parameter):
             if not known[name].admits(value):
@@ -151,7 +195,9 @@ def _grid_faults(spec: StudySpec, arm_index: int) -> Iterator[FieldError]:
         if isinstance(parameter, Range | Choices):
             points = parameter.points()
             if points is None:
-                yield FieldError(field=field, value=_plain(parameter), message="a grid needs countable values", legal="choices, or a range with a step")
+                yield FieldError(
+                    field=field, value=_plain(parameter), message="a grid needs countable values", legal="choices, or a range with a step"
+                )
                 return
             n_points *= len(points)
     if n_points > spec.search.n_trials:

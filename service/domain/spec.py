@@ -35,6 +35,10 @@ class Range(Strict):
             raise ValueError("log and step exclude each other: give one of them")
         if self.integer and any(x is not None and x != int(x) for x in (self.low, self.high, self.step)):
             raise ValueError("an integer range needs whole numbers for low, high and step")
+        if self.step is not None and abs((self.high - self.low) / self.step - round((self.high - self.low) / self.step)) > 1e-9:
+            raise ValueError(
+                f"high must be low plus a whole number of steps, but got low={self.low:g}, high={self.high:g}, step={self.step:g}"
+            )
         return self
 
     def points(self) -> list[Value] | None:
@@ -84,7 +88,9 @@ class Pruner(Strict):
     warmup_epochs: int = Field(default=1, ge=1, description="First rung: no trial is ended before this epoch.")
     every_epochs: int = Field(default=1, ge=1, description="median: distance between rungs.")
     startup_trials: int = Field(default=5, ge=1, description="median: trials of the arm that must be complete before any is ended.")
-    reduction_factor: int = Field(default=3, ge=2, description="asha: one in so many trials passes a rung; rung k lies at warmup_epochs * factor^k.")
+    reduction_factor: int = Field(
+        default=3, ge=2, description="asha: one in so many trials passes a rung; rung k lies at warmup_epochs * factor^k."
+    )
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
         """Return the epochs, below the budget, at which the pruner is asked."""
@@ -137,12 +143,16 @@ class StudySpec(Strict):
     judge: Literal["last_epoch", "best_validation_epoch"] = Field(
         default="last_epoch", description="Which epoch's value counts: the last one, or the one with the best validation value."
     )
-    space: Space = Field(min_length=1, description="Parameters that every arm tunes over the same space, the learning rate `lr` among them.")
+    space: Space = Field(
+        min_length=1, description="Parameters that every arm tunes over the same space, the learning rate `lr` among them."
+    )
     arms: list[Arm] = Field(default_factory=default_arms, min_length=2, max_length=10, description="The sides; the first is the baseline.")
     search: Search
     confirm: Confirm
     seed: int = Field(ge=0, lt=2**48, description="Every seed of the study derives from it.")
-    max_attempts: int = Field(default=3, ge=1, le=10, description="How often a trial that raises or loses its worker is tried before it counts as a loss.")
+    max_attempts: int = Field(
+        default=3, ge=1, le=10, description="How often a trial that raises or loses its worker is tried before it counts as a loss."
+    )
     priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first.")
 
     @model_validator(mode="after")
@@ -155,7 +165,9 @@ class StudySpec(Strict):
         for arm in self.arms:
             twice = sorted(set(arm.space) & set(self.space))
             if twice:
-                raise ValueError(f"arm {arm.name!r} repeats {twice}, which the shared space holds: a shared parameter has one space for all arms")
+                raise ValueError(
+                    f"arm {arm.name!r} repeats {twice}, which the shared space holds: a shared parameter has one space for all arms"
+                )
         return self
 
     @property

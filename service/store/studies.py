@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, case, func, select, update
+from sqlalchemy import RowMapping, Select, case, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -132,7 +132,7 @@ def progress(session: Session, study_id: int, now: datetime) -> Progress:
     )
 
 
-def _counts(session: Session, study: Study) -> Sequence[Mapping[str, Any]]:
+def _counts(session: Session, study: Study) -> Sequence[RowMapping]:
     def count(where: Any) -> Any:
         return func.sum(case((where, 1), else_=0))
 
@@ -178,7 +178,7 @@ def _free_name(session: Session, name: str) -> str:
     return next(f"{stem}-{i}" for i in range(2, len(taken) + 3) if f"{stem}-{i}" not in taken)
 
 
-def _one(session: Session, query: Select[tuple[StudyRow]], owner: str | None, message: str) -> Study:
+def _one(session: Session, query: Select[StudyRow], owner: str | None, message: str) -> Study:
     row = session.scalar(query if owner is None else query.where(StudyRow.owner == owner))
     if row is None:
         raise NotFound(message)
