@@ -4,7 +4,12 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench lock clean
+.PHONY: help demo test test-slow check format bench secrets lock clean
+
+# Real data sets, where they lie ready; tests that need them are skipped elsewhere.
+ifneq ($(wildcard ../shared/data),)
+export GRADNOISE_DATA ?= $(abspath ../shared/data)
+endif
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -37,6 +42,11 @@ format: $(STAMP) ## rewrite the sources in the house format
 
 bench: $(STAMP) ## every benchmark, side by side, with ratios
 	@$(BIN)/python -m benchmarks
+
+secrets: ## write .env with a random value for every secret of docker-compose.yml
+	@test ! -e .env || { echo ".env exists already: it is left as it is"; exit 1; }
+	@umask 077 && $(PYTHON) -c 'import re, secrets; print(re.sub("(?m)=$$", lambda _: "=" + secrets.token_hex(32), open(".env.example").read()), end="")' > .env
+	@echo "wrote .env; the token for the first login is its GRADNOISE_ADMIN_TOKEN"
 
 lock: ## resolve the newest versions anew into requirements.lock
 	@rm -rf .venv && $(PYTHON) -m venv .venv

@@ -1,0 +1,28 @@
+# One image for every process of the service; docker-compose.yml says which one a container runs.
+FROM python:3.11-slim
+
+# Where pip looks besides its usual index. On an index of CPU wheels of torch the image needs no CUDA and becomes several times smaller.
+ARG PIP_EXTRA_INDEX_URL=
+ARG PIP_NO_CACHE_DIR=1
+
+WORKDIR /opt/gradnoise
+
+# The slow layers depend on the lock and on pyproject.toml alone: an empty project draws in everything the real one needs.
+COPY requirements.lock ./
+RUN pip install -c requirements.lock torch hatchling editables
+COPY pyproject.toml ./
+RUN mkdir gradnoise service workers alembic && touch README.md LICENSE \
+ && pip install -c requirements.lock --no-build-isolation '.[service]' && pip uninstall --yes gradnoise
+
+COPY . .
+RUN pip install --no-deps --no-build-isolation . \
+ && useradd --uid 10001 --create-home --home-dir /var/lib/gradnoise --shell /usr/sbin/nologin gradnoise
+
+USER gradnoise
+WORKDIR /var/lib/gradnoise
+ENV GRADNOISE_HOME=/var/lib/gradnoise GRADNOISE_HOST=0.0.0.0 GRADNOISE_LOG_FORMAT=json \
+    MPLCONFIGDIR=/tmp/matplotlib PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 RAY_USAGE_STATS_ENABLED=0
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+CMD ["python", "-m", "service.app"]
