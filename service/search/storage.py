@@ -6,6 +6,8 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 
+Storage = RDBStorage
+
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -18,7 +20,7 @@ class TunedConnection(sqlite3.Connection):
         self.execute("PRAGMA synchronous=NORMAL")
 
 
-def open_storage(url: str) -> RDBStorage:
+def open_storage(url: str) -> Storage:
     """Open the storage of a database that `prepare` has seen."""
     return _open(url, skip_table_creation=True)
 
@@ -30,7 +32,7 @@ def prepare(url: str) -> None:
     storage.engine.dispose()
 
 
-def _open(url: str, *, skip_table_creation: bool) -> RDBStorage:
+def _open(url: str, *, skip_table_creation: bool) -> Storage:
     engine: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("sqlite"):
         engine["connect_args"] = {"timeout": 30, "factory": TunedConnection}

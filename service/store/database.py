@@ -10,6 +10,8 @@ from sqlalchemy import Connection, create_engine, event, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
+__all__ = ["Database", "Session", "open_database"]
+
 BUSY_SECONDS = 30
 
 

@@ -109,7 +109,7 @@ def progress(session: Session, study_id: int, now: datetime) -> Progress:
     arms, epochs_left, epochs_done = [], 0, 0
     for phase, (n_trials, n_epochs) in sizes.items():
         for arm in spec.arms:
-            row = counts.get((phase, arm.name), {})
+            row: Mapping[str, Any] = counts.get((phase, arm.name), {})
             progress = ArmProgress(
                 arm=arm.name,
                 phase=phase,  # type: ignore[arg-type]  # the keys of sizes are the phases

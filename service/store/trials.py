@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from service.domain.errors import LeaseLost
 from service.domain.spec import Phase, StudySpec, Value
-from service.domain.study import TRIAL_ENDED, Trial, TrialState
+from service.domain.study import Trial, TrialState
 from service.store.tables import AttemptRow, TrialRow
 
 COUNTED_OUTCOMES = ("failed", "worker_lost")
@@ -185,13 +185,6 @@ def optuna_numbers(session: Session, study_id: int) -> dict[int, int]:
     """Return the number in Optuna of each of the study's trials that has one, by trial id."""
     query = select(TrialRow.id, TrialRow.optuna_number).where(TrialRow.study_id == study_id, TrialRow.optuna_number.is_not(None))
     return {trial_id: number for trial_id, number in session.execute(query).tuples() if number is not None}
-
-
-def count_open(session: Session, study_id: int, phase: Phase) -> int | None:
-    """Return how many of the phase's trials have not ended, None if the phase was not declared."""
-    query = select(func.count(), func.count().filter(TrialRow.state.not_in(TRIAL_ENDED)))
-    n, n_open = session.execute(query.where(TrialRow.study_id == study_id, TrialRow.phase == phase)).one()
-    return n_open if n else None
 
 
 def _leave(session: Session, token: str, outcome: str, now: datetime, error: str | None, values: Mapping[str, object]) -> None:

@@ -1,0 +1,61 @@
+"""The dispatcher process: `python -m workers` prepares the database, joins or starts Ray, and runs studies until it is told to stop."""
+
+import os
+import secrets
+import signal
+import socket
+import threading
+from datetime import UTC, datetime
+
+import ray
+import structlog
+
+from gradnoise.workloads.catalogue import document
+from service import logs
+from service.migrate import prepare_database
+from service.search import open_storage
+from service.settings import Settings
+from service.store import catalogue
+from service.store.database import open_database
+from workers.dispatcher import Dispatcher
+from workers.remote import RayLauncher, devices
+
+
+def main() -> None:
+    settings = Settings()
+    logs.configure(settings, "workers")
+    log = structlog.get_logger()
+    prepare_database(settings.database)
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    ray.init(address=settings.ray_address, include_dashboard=False if settings.ray_address == "local" else None, log_to_driver=False)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):  # after ray.init, which sets a handler of its own
+        signal.signal(number, lambda *_: stop.set())
+    gpu, n_places = devices()
+    device = f"{n_places} GPU{'s' * (n_places != 1)}" if gpu else f"{n_places} CPU core{'s' * (n_places != 1)}"
+    announced = document()
+    database = open_database(settings.database)
+    with database.session(write=True) as session:
+        catalogue.publish(session, announced, datetime.now(UTC))
+    dispatcher = Dispatcher(
+        id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
+        database=database,
+        storage=open_storage(settings.database),
+        open_launcher=lambda: RayLauncher(settings.slots),
+        protocol={**announced["protocol"], "versions": announced["versions"], "device": device},
+        device=device,
+        n_slots=n_places * settings.slots,
+        lease=settings.lease,
+        concurrent_studies=settings.concurrent_studies,
+        now=lambda: datetime.now(UTC),
+    )
+    log.info("ready for studies", device=device, n_slots=dispatcher.n_slots, dispatcher=dispatcher.id)
+    dispatcher.run(stop)
+    ray.shutdown()
+    database.dispose()
+    log.info("stopped")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,346 @@
+"""Drives one study from its first trial to its comparison: ask, admit, measure, prune, tell, confirm, compare.
+
+Each step writes what the slots have told in one transaction that first checks the lease; only then does Optuna hear of it. After a crash at
+any point the next holder finds the truth in our tables and brings Optuna up to it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
+from service.compare import choose, compare
+from service.domain.spec import Phase, StudySpec, Value
+from service.domain.study import Metric, Study, Trial, TrialState
+from service.search import ArmSearch, Storage
+from service.store import leases, trials
+from service.store import measurements as stored
+from service.store.database import Database, Session
+from service.store.leases import Lease
+from service.store.measurements import MeasurementRow
+from service.store.trials import Opening
+from workers.launcher import Launcher, News, WorkerLost
+
+log = structlog.get_logger()
+
+CONFIRM: Phase = "confirm"
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """A running trial as its StudyRun sees it."""
+
+    opening: Opening
+    token: str
+    optuna_number: int
+    rungs: tuple[int, ...]
+    history: list[Measurement] = field(default_factory=list)
+    n_written: int = 0
+
+    @property
+    def trial(self) -> Trial:
+        return self.opening.trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How an attempt ended; `state` None: its trial waits for another attempt."""
+
+    attempt: Attempt
+    state: TrialState | None
+    outcome: str
+    value: float | None = None
+    diverged: bool = False
+    error: str | None = None
+
+
+class StudyRun:
+    """One study under a lease; `step` until it returns True, then the study has ended.
+
+    Args:
+        study: As `leases.acquire` returned it.
+        lease: The lease that came with it.
+        database: The service's database.
+        storage: Optuna's storage in it.
+        launcher: Where trials train; the caller closes it.
+        protocol: What is stored with the study: formula, clip order, unit of t, versions, device.
+        lease_duration: By which every step extends the lease.
+        now: The clock.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        lease: Lease,
+        *,
+        database: Database,
+        storage: Storage,
+        launcher: Launcher,
+        protocol: Mapping[str, object],
+        lease_duration: timedelta,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._study = study
+        self._spec: StudySpec = study.spec
+        self._metric: Metric = study.metric
+        self._lease = lease
+        self._database = database
+        self._launcher = launcher
+        self._protocol = protocol
+        self._duration = lease_duration
+        self._now = now
+        self._searches = open_searches(study, storage)
+        self._attempts: dict[str, Attempt] = {}
+        self._waiting: deque[Opening] = deque()
+        self._orphans: dict[str, deque[int]] = {}
+        self._phase: Phase = "search"
+
+    def begin(self) -> None:
+        """Declare the search's trials, and take up whatever an earlier holder has left.
+
+        Raises:
+            LeaseLost: If the study has passed to another holder, or was ended.
+        """
+        with self._database.session(write=True) as session:
+            self._extend(session)
+            leases.describe(session, self._lease, self._protocol)
+            trials.declare(session, self._study.id, self._spec, "search")
+            known = trials.table(session, self._study.id)
+            numbers = trials.optuna_numbers(session, self._study.id)
+            self._phase = CONFIRM if any(trial.phase == CONFIRM for trial in known) else "search"
+            self._waiting.extend(trials.openings(session, self._study.id, self._phase))
+        self._orphans = settle(self._searches, known, numbers)
+
+    def step(self, timeout_seconds: float) -> bool:
+        """Take in what happened, decide, start what can start; return whether the study has ended.
+
+        Raises:
+            LeaseLost: If the study has passed to another holder, or was ended.
+        """
+        if not self._attempts and not self._waiting:
+            return self._conclude() if self._phase == CONFIRM else self._choose()
+        self._admit()
+        self._take_in(self._launcher.measurements(timeout_seconds))
+        return False
+
+    def _admit(self) -> None:
+        n = min(self._launcher.n_free(), len(self._waiting))
+        if n <= 0:
+            return
+        openings = [self._waiting.popleft() for _ in range(n)]
+        settings = [self._setting(opening) for opening in openings]
+        specs = []
+        with self._database.session(write=True) as session:
+            self._extend(session)
+            for opening, (number, params) in zip(openings, settings, strict=True):
+                trial = opening.trial
+                token = trials.start(session, trial.id, params, number, self._now())
+                rungs = self._spec.search.pruner.rungs(trial.budget_epochs) if trial.phase == "search" else ()
+                self._attempts[token] = Attempt(opening=opening, token=token, optuna_number=number, rungs=rungs)
+                specs.append(self._order(trial, token, params, rungs))
+        for spec in specs:
+            self._launcher.admit(spec)
+
+    def _setting(self, opening: Opening) -> tuple[int, Mapping[str, Value]]:
+        trial = opening.trial
+        if opening.optuna_number is not None and trial.params is not None:
+            return opening.optuna_number, trial.params
+        search = self._search(trial)
+        if self._orphans[_key(trial)]:
+            suggestion = search.suggestion(self._orphans[_key(trial)].popleft())
+        elif trial.params is not None:
+            suggestion = search.ask_for(trial.params, seed=trial.seed, arm=trial.arm)
+        else:
+            suggestion = search.ask(seed=trial.seed)
+        return suggestion.number, trial.params or suggestion.params
+
+    def _order(self, trial: Trial, token: str, params: Mapping[str, Value], rungs: tuple[int, ...]) -> TrialSpec:
+        return TrialSpec(
+            key=token,
+            workload=self._spec.workload,
+            options=self._spec.options,
+            technique=self._spec.arm(trial.arm).technique,
+            optimizer=self._spec.optimizer,
+            params=params,
+            seed=trial.seed,
+            budget_epochs=trial.budget_epochs,
+            rungs=rungs,
+            with_test=trial.phase == CONFIRM,
+        )
+
+    def _take_in(self, news: Sequence[News]) -> None:
+        rows: list[MeasurementRow] = []
+        endings: dict[str, Ending] = {}
+        at_rung: list[Attempt] = []
+        for one in news:
+            attempt = self._attempts.get(one.key)
+            if attempt is None or one.key in endings:
+                continue
+            match one:
+                case Measurement() if one.is_finite and self._needed(attempt) <= one.values.keys():
+                    attempt.history.append(one)
+                    rows.append(MeasurementRow(trial_id=attempt.trial.id, epoch=one.epoch, values=one.values, seconds=one.seconds))
+                    if one.epoch in attempt.rungs:
+                        at_rung.append(attempt)
+                case Measurement():
+                    self._launcher.release(one.key)
+                    endings[one.key] = self._unusable(attempt, one)
+                case Finished():
+                    endings[one.key] = self._finished(attempt, one.diverged)
+                case Failed():
+                    endings[one.key] = self._failed(attempt, "failed", one.error)
+                case WorkerLost():
+                    endings[one.key] = self._failed(attempt, "worker_lost", one.reason)
+        for attempt in at_rung:
+            if self._search(attempt.trial).should_prune(attempt.optuna_number, attempt.history[-1].epoch, self._value(attempt)):
+                endings[attempt.token] = Ending(attempt=attempt, state="pruned", outcome="pruned", value=self._value(attempt))
+        if rows or endings:
+            self._write(rows, list(endings.values()))
+        for attempt in at_rung:
+            (self._launcher.release if attempt.token in endings else self._launcher.go_on)(attempt.token)
+
+    def _needed(self, attempt: Attempt) -> set[str]:
+        return {f"{split}_{self._metric.name}" for split in (("validation", "test") if attempt.trial.phase == CONFIRM else ("validation",))}
+
+    def _unusable(self, attempt: Attempt, measurement: Measurement) -> Ending:
+        missing = sorted(self._needed(attempt) - measurement.values.keys())
+        if missing:
+            measured = ", ".join(sorted(measurement.values)) or "nothing"
+            return self._failed(attempt, "failed", f"epoch {measurement.epoch} measured {measured}, but not {', '.join(missing)}")
+        return self._finished(attempt, diverged=True)
+
+    def _finished(self, attempt: Attempt, diverged: bool) -> Ending:
+        if diverged:
+            return Ending(attempt=attempt, state="complete", outcome="complete", value=self._metric.worst, diverged=True)
+        if not attempt.history:
+            return self._failed(attempt, "failed", "the trial ended without a measurement")
+        return Ending(attempt=attempt, state="complete", outcome="complete", value=self._value(attempt))
+
+    def _failed(self, attempt: Attempt, outcome: str, error: str) -> Ending:
+        if attempt.opening.n_counted + 1 < self._spec.max_attempts:
+            return Ending(attempt=attempt, state=None, outcome=outcome, error=error)
+        return Ending(attempt=attempt, state="failed", outcome=outcome, value=self._metric.worst, error=error)
+
+    def _write(self, rows: Sequence[MeasurementRow], endings: Sequence[Ending]) -> None:
+        now = self._now()
+        with self._database.session(write=True) as session:
+            self._extend(session)
+            stored.record(session, rows)
+            for attempt in self._attempts.values():
+                seconds = sum(one.seconds for one in attempt.history[attempt.n_written :])
+                if seconds or len(attempt.history) > attempt.n_written:
+                    trials.spend(session, attempt.token, attempt.history[-1].epoch, seconds)
+            for end in endings:
+                if end.state is None:
+                    trials.retry(session, end.attempt.token, end.outcome, now, end.error or "")
+                else:
+                    trials.end(session, end.attempt.token, end.state, now, value=end.value, diverged=end.diverged, error=end.error)
+            again = {end.attempt.trial.id for end in endings if end.state is None}
+            reopened = [one for one in trials.openings(session, self._study.id, self._phase) if one.trial.id in again] if again else []
+        for attempt in self._attempts.values():
+            attempt.n_written = len(attempt.history)
+        for end in endings:
+            del self._attempts[end.attempt.token]
+            if end.state is not None:
+                self._search(end.attempt.trial).tell(end.attempt.optuna_number, end.state, end.value)
+            _log(end)
+        self._waiting.extendleft(reversed(reopened))
+
+    def _value(self, attempt: Attempt) -> float:
+        """Return the trial's objective by the declared rule: of the last epoch, or of the one that was best on validation."""
+        split = "test" if attempt.trial.phase == CONFIRM else "validation"
+        chosen = attempt.history[-1]
+        if self._spec.judge == "best_validation_epoch":
+            chosen = max(attempt.history, key=lambda one: self._metric.sign * one.values[f"validation_{self._metric.name}"])
+        return chosen.values[f"{split}_{self._metric.name}"]
+
+    def _choose(self) -> bool:
+        for key, numbers in self._orphans.items():  # asked for by a holder that had already lost the study
+            while numbers:
+                self._searches[key].tell(numbers.popleft(), "cancelled", None)
+        with self._database.session() as session:
+            searched = trials.table(session, self._study.id, "search")
+        chosen = choose(self._spec, self._metric, searched)
+        params = {arm: trial.params for arm, trial in chosen.items() if trial is not None and trial.params is not None}
+        with self._database.session(write=True) as session:
+            self._extend(session)
+            if not params:
+                error = next((trial.error for trial in sorted(searched, key=lambda trial: trial.id) if trial.error), "")
+                leases.fail(session, self._lease, self._now(), f"Every trial of the search failed. The first error:\n{error}")
+                log.error("study failed: every trial of its search did")
+                return True
+            trials.declare(session, self._study.id, self._spec, CONFIRM, params)
+            self._waiting.extend(trials.openings(session, self._study.id, CONFIRM))
+        self._phase = CONFIRM
+        log.info("search is over", chosen=params)
+        return False
+
+    def _conclude(self) -> bool:
+        with self._database.session() as session:
+            table = trials.table(session, self._study.id)
+        comparison = compare(self._spec, self._metric, table, protocol=self._protocol)
+        with self._database.session(write=True) as session:
+            leases.complete(session, self._lease, self._now(), comparison.model_dump(mode="json"), comparison.verdict)
+        log.info("study complete", verdict=comparison.verdict)
+        return True
+
+    def _search(self, trial: Trial) -> ArmSearch:
+        return self._searches[_key(trial)]
+
+    def _extend(self, session: Session) -> None:
+        leases.extend(session, self._lease, self._now(), self._duration)
+
+
+def open_searches(study: Study, storage: Storage) -> dict[str, ArmSearch]:
+    """Return the study's Optuna studies: one for each arm by its name, and `confirm`."""
+    spec = study.spec
+    direction = study.metric.direction
+    searches = {
+        arm.name: ArmSearch(
+            storage,
+            f"{spec.name} · {arm.name}",
+            direction=direction,
+            space=spec.arm_space(arm.name),
+            sampler=spec.search.sampler,
+            pruner=spec.search.pruner,
+            seed=spec.trial_seed("search", index) % 2**32,
+        )
+        for index, arm in enumerate(spec.arms)
+    }
+    return {**searches, CONFIRM: ArmSearch(storage, f"{spec.name} · {CONFIRM}", direction=direction, space={}, seed=spec.seed)}
+
+
+def settle(searches: Mapping[str, ArmSearch], known: Sequence[Trial], numbers: Mapping[int, int]) -> dict[str, deque[int]]:
+    """Tell Optuna how trials ended that it still takes for running, and return the numbers it gave out that no trial of ours bears.
+
+    The latter were asked for just before a crash; the next trials of the arm take them, in order, so that none is left over.
+    """
+    by_number = {(_key(trial), numbers[trial.id]): trial for trial in known if trial.id in numbers}
+    orphans: dict[str, deque[int]] = {key: deque() for key in searches}
+    for key, search in searches.items():
+        for number in search.running():
+            trial = by_number.get((key, number))
+            if trial is None:
+                orphans[key].append(number)
+            elif trial.has_ended:
+                search.tell(number, trial.state, trial.value)
+    return orphans
+
+
+def _key(trial: Trial) -> str:
+    return CONFIRM if trial.phase == CONFIRM else trial.arm
+
+
+def _log(end: Ending) -> None:
+    trial = end.attempt.trial
+    facts = {"trial": trial.id, "arm": trial.arm, "phase": trial.phase, "number": trial.number, "attempt": end.attempt.token[:8]}
+    if end.error is None:
+        log.debug("trial ended", **facts, state=end.state, value=end.value, diverged=end.diverged)
+    else:
+        last_line = end.error.strip().rsplit("\n", 1)[-1]
+        log.warning(
+            "trial failed" if end.state else "attempt failed; the trial is tried again", **facts, outcome=end.outcome, error=last_line
+        )
