@@ -1,7 +1,6 @@
 """The first schema: studies, trials, attempts, measurements, and who may and can run them."""
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "0001"

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from filelock import FileLock
 from sqlalchemy import text
 
-from alembic import command
 from service.store.database import Database
 
 ADVISORY_LOCK = 7_312_025  # any number that nothing else in the database uses
