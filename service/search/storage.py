@@ -29,6 +29,7 @@ def prepare(url: str) -> None:
     """Create Optuna's tables where they are missing; call it under the schema lock, since Optuna's own creation is not safe in parallel."""
     storage = _open(url, skip_table_creation=False)
     storage.upgrade()
+    storage.remove_session()
     storage.engine.dispose()
 
 

@@ -1,0 +1,22 @@
+"""The catalogue is what was announced last."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import pytest
+
+from service.domain.errors import CatalogueEmpty
+from service.store import catalogue
+from service.store.database import Database
+
+
+def test_the_last_announcement_stands(database: Database, catalogue_document: Mapping[str, object], now: datetime) -> None:
+    with database.session() as session, pytest.raises(CatalogueEmpty):
+        catalogue.read(session)
+    for document in (catalogue_document, {**catalogue_document, "techniques": []}):
+        with database.session(write=True) as session:
+            catalogue.publish(session, document, now)
+    with database.session() as session:
+        read = catalogue.read(session)
+    assert set(read.workloads) == {"mlp"}
+    assert read.techniques == {}

@@ -1,0 +1,27 @@
+"""Sessions commit whole or not at all."""
+
+from datetime import datetime
+
+import pytest
+
+from service.store import catalogue
+from service.store.database import Database
+
+
+def test_a_session_that_raises_leaves_nothing(database: Database, now: datetime) -> None:
+    with pytest.raises(ZeroDivisionError), database.session(write=True) as session:
+        catalogue.publish(session, {"versions": {}}, now)
+        session.flush()
+        _ = 1 / 0
+    with database.session() as session, pytest.raises(catalogue.CatalogueEmpty):
+        catalogue.read(session)
+
+
+def test_ping_raises_when_the_database_is_away(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("away")
+    database = Database(f"sqlite:///{folder}/no.db")
+    folder.chmod(0o700)
+    folder.joinpath("no.db").mkdir()  # a folder where the file should be
+    with pytest.raises(Exception, match="unable to open"):
+        database.ping()
+    database.dispose()

@@ -1,0 +1,133 @@
+"""One holder at a time: whoever lost a lease finds no row to write."""
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from service.domain.errors import LeaseLost
+from service.domain.spec import StudySpec
+from service.domain.study import Metric
+from service.store import leases, studies, trials
+from service.store.database import Database
+
+Make = Callable[..., StudySpec]
+LEASE = timedelta(seconds=30)
+ACCURACY = Metric(name="accuracy", direction="maximize", worst=0.0)
+
+
+def submit(database: Database, spec: StudySpec, now: datetime, owner: str = "ada") -> int:
+    with database.session(write=True) as session:
+        return studies.submit(session, spec, ACCURACY, owner=owner, now=now).id
+
+
+def acquire(database: Database, now: datetime, by: str = "d1") -> leases.Lease | None:
+    with database.session(write=True) as session:
+        acquired = leases.acquire(session, by, now, LEASE)
+    return acquired[1] if acquired else None
+
+
+def test_a_study_has_one_holder_until_its_lease_expires(database: Database, make_spec: Make, now: datetime) -> None:
+    submit(database, make_spec(), now)
+    first = acquire(database, now)
+    assert first is not None
+    assert acquire(database, now + LEASE, "d2") is None
+    second = acquire(database, now + LEASE + timedelta(seconds=1), "d2")
+    assert second is not None
+    assert second.token != first.token
+
+
+def test_a_lost_lease_can_do_nothing(database: Database, make_spec: Make, now: datetime) -> None:
+    submit(database, make_spec(), now)
+    lost = acquire(database, now)
+    assert lost is not None
+    assert acquire(database, now + 2 * LEASE, "d2") is not None
+    actions: list[Callable[[studies.Session], None]] = [
+        lambda session: leases.extend(session, lost, now, LEASE),
+        lambda session: leases.release(session, lost, now),
+        lambda session: leases.describe(session, lost, {}),
+        lambda session: leases.complete(session, lost, now, {}, "helps"),
+        lambda session: leases.fail(session, lost, now, "no"),
+    ]
+    for action in actions:
+        with pytest.raises(LeaseLost), database.session(write=True) as session:
+            action(session)
+    with database.session() as session:
+        assert studies.get(session, lost.study_id, None).state == "running"
+
+
+def test_a_cancelled_study_has_no_lease(database: Database, make_spec: Make, now: datetime) -> None:
+    study_id = submit(database, make_spec(), now)
+    lease = acquire(database, now)
+    assert lease is not None
+    with database.session(write=True) as session:
+        studies.cancel(session, study_id, "ada", now)
+    with pytest.raises(LeaseLost), database.session(write=True) as session:
+        leases.complete(session, lease, now, {}, "helps")
+
+
+def test_an_extended_lease_lasts_longer(database: Database, make_spec: Make, now: datetime) -> None:
+    submit(database, make_spec(), now)
+    lease = acquire(database, now)
+    assert lease is not None
+    with database.session(write=True) as session:
+        leases.extend(session, lease, now + LEASE, LEASE)
+    assert acquire(database, now + 2 * LEASE, "d2") is None
+
+
+def test_a_released_study_is_due_at_once(database: Database, make_spec: Make, now: datetime) -> None:
+    submit(database, make_spec(), now)
+    lease = acquire(database, now)
+    assert lease is not None
+    with database.session(write=True) as session:
+        leases.release(session, lease, now)
+    assert acquire(database, now, "d2") is not None
+
+
+def test_priority_goes_before_fairness_and_fairness_before_age(database: Database, make_spec: Make, now: datetime) -> None:
+    first = submit(database, make_spec(name="ada 1"), now)
+    submit(database, make_spec(name="ada 2"), now)
+    bobs = submit(database, make_spec(name="bob 1"), now, owner="bob")
+    urgent = submit(database, make_spec(name="ada 3", priority=5), now)
+    order = [lease.study_id for lease in (acquire(database, now) for _ in range(3)) if lease]
+    assert order == [urgent, bobs, first]
+
+
+def test_racing_dispatchers_never_share_a_study(database: Database, make_spec: Make, now: datetime) -> None:
+    for i in range(4):
+        submit(database, make_spec(name=f"s{i}"), now)
+    barrier = threading.Barrier(4)
+    taken: list[int] = []
+
+    def race(by: str) -> None:
+        barrier.wait()
+        while (lease := acquire(database, now, by)) is not None:
+            taken.append(lease.study_id)
+
+    threads = [threading.Thread(target=race, args=(f"d{i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == len(set(taken))
+    while (lease := acquire(database, now)) is not None:  # a racer that skipped a locked row may have left one
+        taken.append(lease.study_id)
+    assert len(set(taken)) == 4
+
+
+def test_taking_over_sends_running_trials_back_with_seed_and_parameters(database: Database, make_spec: Make, now: datetime) -> None:
+    study_id = submit(database, make_spec(), now)
+    lease = acquire(database, now)
+    assert lease is not None
+    with database.session(write=True) as session:
+        trials.declare(session, study_id, make_spec(), "search")
+        opening = trials.openings(session, study_id, "search")[0]
+        stale = trials.start(session, opening.trial.id, {"lr": 0.1}, 0, now)
+    assert acquire(database, now + 2 * LEASE, "d2") is not None
+    with database.session() as session:
+        again = trials.openings(session, study_id, "search")[0]
+    assert (again.trial.id, again.trial.seed, again.trial.params) == (opening.trial.id, opening.trial.seed, {"lr": 0.1})
+    assert (again.optuna_number, again.n_counted) == (0, 0)
+    with pytest.raises(LeaseLost), database.session(write=True) as session:
+        trials.end(session, stale, "complete", now, value=0.9)

@@ -1,0 +1,83 @@
+"""Migrations make the tables that the code declares, once, beside Optuna's and whatever the order."""
+
+import threading
+
+import optuna
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+
+from service import search
+from service.migrate import prepare_database
+from service.store import migrate
+from service.store.database import Database
+from service.store.tables import PREFIX, Base
+
+
+def tables(database: Database) -> set[str]:
+    return set(inspect(database.engine).get_table_names())
+
+
+def test_the_migrated_schema_is_the_declared_one(database: Database) -> None:
+    def ours(_object: object, name: str | None, kind: str, _reflected: bool, _compared: object) -> bool:
+        return kind != "table" or (name or "").startswith(PREFIX)
+
+    with database.engine.connect() as connection:
+        options = {"include_object": ours, "version_table": PREFIX + "alembic_version", "compare_type": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, Base.metadata) == []
+    assert database.revision() == migrate.head()
+
+
+def test_down_and_up_again(database: Database) -> None:
+    with database.engine.connect() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(migrate.scripts()))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        connection.commit()
+    assert {name for name in tables(database) if name.startswith(PREFIX)} == {PREFIX + "alembic_version"}
+    assert "trials" in tables(database)  # Optuna's are left alone
+    migrate.upgrade(database)
+    assert {table.name for table in Base.metadata.sorted_tables} <= tables(database)
+
+
+def test_many_processes_may_prepare_one_database(empty_database_url: str) -> None:
+    errors: list[BaseException] = []
+
+    def prepare() -> None:
+        try:
+            prepare_database(empty_database_url)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=prepare) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    database = Database(empty_database_url)
+    assert database.revision() == migrate.head()
+    assert {"trials", PREFIX + "trial"} <= tables(database)
+    database.dispose()
+
+
+@pytest.mark.parametrize("first", ["ours", "optuna"])
+def test_either_schema_may_come_first(empty_database_url: str, first: str) -> None:
+    database = Database(empty_database_url)
+    if first == "ours":
+        migrate.upgrade(database)
+    else:
+        search.prepare(empty_database_url)
+    prepare_database(empty_database_url)
+    assert {"trials", PREFIX + "trial"} <= tables(database)
+    storage = search.open_storage(empty_database_url)
+    assert optuna.create_study(storage=storage, study_name="from outside").trials == []
+    storage.remove_session()
+    storage.engine.dispose()
+    database.dispose()

@@ -1,0 +1,115 @@
+"""Studies are stored once, seen by their owner alone, and cancelled at most once."""
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from service.domain.errors import IdempotencyMismatch, NameTaken, NotFound, StudyFinished
+from service.domain.spec import StudySpec
+from service.domain.study import Metric, Study
+from service.store import leases, studies, trials
+from service.store.database import Database
+
+ACCURACY = Metric(name="accuracy", direction="maximize", worst=0.0)
+Make = Callable[..., StudySpec]
+
+
+def submit(database: Database, spec: StudySpec, now: datetime, *, owner: str = "ada", key: str | None = None) -> Study:
+    with database.session(write=True) as session:
+        return studies.submit(session, spec, ACCURACY, owner=owner, now=now, idempotency_key=key)
+
+
+def test_a_submitted_study_reads_back_as_it_was(database: Database, make_spec: Make, now: datetime) -> None:
+    submitted = submit(database, make_spec(), now)
+    with database.session() as session:
+        read = studies.get(session, submitted.id, "ada")
+    assert read == submitted
+    assert (read.state, read.spec, read.metric, read.created_at) == ("queued", make_spec(), ACCURACY, now)
+
+
+def test_another_owner_does_not_see_it_and_an_administrator_does(database: Database, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(), now)
+    with database.session() as session:
+        with pytest.raises(NotFound):
+            studies.get(session, study.id, "bob")
+        assert studies.find(session, "a study", None).id == study.id
+        assert studies.page(session, owner="bob", before=None, limit=9) == []
+
+
+def test_a_taken_name_comes_with_a_free_one(database: Database, make_spec: Make, now: datetime) -> None:
+    submit(database, make_spec(name="demo"), now)
+    submit(database, make_spec(name="demo-2"), now)
+    with pytest.raises(NameTaken) as caught:
+        submit(database, make_spec(name="demo"), now)
+    assert caught.value.free_name == "demo-3"
+    assert submit(database, make_spec(name="demo-3"), now).spec.name == "demo-3"
+
+
+def test_the_same_key_returns_the_first_study(database: Database, make_spec: Make, now: datetime) -> None:
+    first = submit(database, make_spec(), now, key="k")
+    assert submit(database, make_spec(), now + timedelta(hours=1), key="k") == first
+    with pytest.raises(IdempotencyMismatch):
+        submit(database, make_spec(seed=2), now, key="k")
+
+
+def test_a_key_belongs_to_its_owner(database: Database, make_spec: Make, now: datetime) -> None:
+    first = submit(database, make_spec(), now, key="k")
+    assert submit(database, make_spec(name="other"), now, owner="bob", key="k").id != first.id
+
+
+def test_racing_submissions_with_one_key_make_one_study(database: Database, make_spec: Make, now: datetime) -> None:
+    barrier = threading.Barrier(4)
+    ids: list[int] = []
+
+    def race() -> None:
+        barrier.wait()
+        ids.append(submit(database, make_spec(), now, key="k").id)
+
+    threads = [threading.Thread(target=race) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids) == 4
+    assert len(set(ids)) == 1
+
+
+def test_pages_are_newest_first_and_complete(database: Database, make_spec: Make, now: datetime) -> None:
+    ids = [submit(database, make_spec(name=f"s{i}"), now).id for i in range(5)]
+    with database.session() as session:
+        first = studies.page(session, owner="ada", before=None, limit=2)
+        second = studies.page(session, owner="ada", before=first[-1].id, limit=9, state="queued")
+    assert [study.id for study in first + second] == ids[::-1]
+
+
+def test_cancel_ends_a_study_once(database: Database, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(), now)
+    with database.session(write=True) as session:
+        assert studies.cancel(session, study.id, "ada", now).state == "cancelled"
+    with database.session(write=True) as session, pytest.raises(StudyFinished, match="cancelled"):
+        studies.cancel(session, study.id, "ada", now)
+    with database.session(write=True) as session:
+        assert leases.acquire(session, "d", now, timedelta(seconds=30)) is None
+
+
+def test_progress_counts_every_trial_and_estimates_the_rest(database: Database, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(), now)  # 2 arms x (4 trials + 5 seeds) x 3 epochs = 54 epochs
+    with database.session(write=True) as session:
+        assert leases.acquire(session, "d", now, timedelta(seconds=30)) is not None
+        trials.declare(session, study.id, study.spec, "search")
+        first, second, third, *_ = trials.openings(session, study.id, "search")
+        one = trials.start(session, first.trial.id, {"lr": 0.1}, 0, now)
+        trials.end(session, one, "complete", now, value=0.5)
+        two = trials.start(session, second.trial.id, {"lr": 0.1}, 0, now)
+        trials.end(session, two, "failed", now, value=0.0, error="boom")
+        three = trials.start(session, third.trial.id, {"lr": 0.2}, 1, now)
+        trials.spend(session, three, 2, 1.5)
+    with database.session() as session:
+        progress = studies.progress(session, study.id, now + timedelta(seconds=8))
+    baseline, noisy, *confirm = progress.arms
+    assert (baseline.arm, baseline.n_trials, baseline.n_ended, baseline.n_running, baseline.best_value) == ("baseline", 4, 1, 1, 0.5)
+    assert (noisy.arm, noisy.n_ended, noisy.n_failed, noisy.best_value) == ("noisy", 1, 1, None)
+    assert [(arm.arm, arm.phase, arm.n_trials, arm.n_ended) for arm in confirm] == [("baseline", "confirm", 5, 0), ("noisy", "confirm", 5, 0)]
+    assert progress.seconds_left == pytest.approx(8 / 8 * 46)  # 3 + 3 + 2 epochs took 8 seconds

@@ -1,0 +1,109 @@
+"""Trials are declared all at once, run by one attempt at a time, and never written again once they have ended."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+
+from service.domain.errors import LeaseLost
+from service.domain.spec import StudySpec
+from service.domain.study import Metric
+from service.store import studies, trials
+from service.store.database import Database
+
+Make = Callable[..., StudySpec]
+
+
+@pytest.fixture
+def study_id(database: Database, make_spec: Make, now: datetime) -> int:
+    """A study with its search declared."""
+    with database.session(write=True) as session:
+        metric = Metric(name="accuracy", direction="maximize", worst=0.0)
+        study = studies.submit(session, make_spec(), metric, owner="ada", now=now)
+        trials.declare(session, study.id, study.spec, "search")
+    return study.id
+
+
+def test_declaring_twice_declares_once(database: Database, study_id: int, make_spec: Make) -> None:
+    with database.session(write=True) as session:
+        trials.declare(session, study_id, make_spec(), "search")
+        table = trials.table(session, study_id)
+    assert [(trial.arm, trial.number) for trial in table] == [(arm, i) for arm in ("baseline", "noisy") for i in range(4)]
+
+
+def test_trials_of_equal_number_share_their_seed_across_arms_and_phases_differ(database: Database, study_id: int, make_spec: Make) -> None:
+    with database.session(write=True) as session:
+        trials.declare(session, study_id, make_spec(), "confirm", {"baseline": {"lr": 0.1}, "noisy": {"lr": 0.2, "eta": 1.0}})
+        table = trials.table(session, study_id)
+    seeds = {(trial.phase, trial.arm, trial.number): trial.seed for trial in table}
+    assert all(seeds[phase, "baseline", i] == seeds[phase, "noisy", i] for phase, arm, i in seeds)
+    assert len(set(seeds.values())) == 4 + 5
+    assert {trial.params["lr"] for trial in table if trial.phase == "confirm" and trial.params} == {0.1, 0.2}
+
+
+def test_an_arm_without_a_choice_gets_no_confirm_trials(database: Database, study_id: int, make_spec: Make) -> None:
+    with database.session(write=True) as session:
+        trials.declare(session, study_id, make_spec(), "confirm", {"noisy": {"lr": 0.2}})
+        assert {trial.arm for trial in trials.table(session, study_id, "confirm")} == {"noisy"}
+
+
+def test_openings_alternate_between_the_arms(database: Database, study_id: int) -> None:
+    with database.session() as session:
+        order = [(opening.trial.number, opening.trial.arm) for opening in trials.openings(session, study_id, "search")]
+    assert order == [(i, arm) for i in range(4) for arm in ("baseline", "noisy")]
+
+
+def test_a_trial_that_has_ended_is_never_written_again(database: Database, study_id: int, now: datetime) -> None:
+    with database.session(write=True) as session:
+        trial = trials.openings(session, study_id, "search")[0].trial
+        token = trials.start(session, trial.id, {"lr": 0.1}, 0, now)
+        trials.end(session, token, "complete", now, value=0.5)
+    late: list[Callable[[studies.Session], object]] = [
+        lambda session: trials.end(session, token, "complete", now, value=0.9),
+        lambda session: trials.retry(session, token, "failed", now, "late"),
+        lambda session: trials.spend(session, token, 9, 1.0),
+        lambda session: trials.start(session, trial.id, {"lr": 0.2}, 1, now),
+    ]
+    for act in late:
+        with pytest.raises(LeaseLost), database.session(write=True) as session:
+            act(session)
+    with database.session() as session:
+        ended = trials.table(session, study_id)[0]
+    assert (ended.state, ended.value, ended.params, ended.n_attempts) == ("complete", 0.5, {"lr": 0.1}, 1)
+
+
+def test_a_retry_keeps_seed_parameters_and_cost_and_counts_only_its_own_failures(database: Database, study_id: int, now: datetime) -> None:
+    with database.session(write=True) as session:
+        trial = trials.openings(session, study_id, "search")[0].trial
+        for outcome in ("failed", "worker_lost"):
+            token = trials.start(session, trial.id, {"lr": 0.1}, 7, now)
+            trials.spend(session, token, 2, 1.5)
+            trials.retry(session, token, outcome, now, "boom")
+        trials.start(session, trial.id, {"lr": 0.1}, 7, now)
+        trials.return_to_waiting(session, study_id, now)  # its dispatcher ended: no fault of the trial
+        opening = trials.openings(session, study_id, "search")[0]
+    assert (opening.trial.id, opening.trial.seed, opening.optuna_number, opening.n_counted) == (trial.id, trial.seed, 7, 2)
+    assert (opening.trial.n_attempts, opening.trial.device_seconds, opening.trial.epochs, opening.trial.error) == (3, 3.0, 0, "boom")
+
+
+def test_pages_walk_all_trials_by_id_and_filter(database: Database, study_id: int) -> None:
+    with database.session() as session:
+        first = trials.page(session, study_id, limit=3)
+        rest = trials.page(session, study_id, after=first[-1].id, limit=100)
+        noisy = trials.page(session, study_id, limit=100, arm="noisy", phase="search", state="waiting")
+        none = trials.page(session, study_id, limit=100, state="failed")
+    assert len(first) + len(rest) == 8
+    assert [trial.id for trial in first + rest] == sorted(trial.id for trial in first + rest)
+    assert {trial.arm for trial in noisy} == {"noisy"}
+    assert none == []
+
+
+def test_what_is_open_when_a_study_ends_is_cancelled(database: Database, study_id: int, now: datetime) -> None:
+    with database.session(write=True) as session:
+        openings = trials.openings(session, study_id, "search")
+        token = trials.start(session, openings[0].trial.id, {"lr": 0.1}, 0, now)
+        trials.end(session, token, "pruned", now, value=0.1)
+        trials.start(session, openings[1].trial.id, {"lr": 0.1}, 0, now)
+        trials.cancel_open(session, study_id, now)
+        states = [trial.state for trial in trials.table(session, study_id)]
+    assert sorted(states) == ["cancelled"] * 7 + ["pruned"]
