@@ -58,6 +58,7 @@ class ArmSearch:
         seed: int,
     ) -> None:
         self._storage = storage
+        self._names = list(space)
         self._fixed = {name: value for name, value in space.items() if not isinstance(value, Range | Choices)}
         self._distributions = {name: _distribution(value) for name, value in space.items() if isinstance(value, Range | Choices)}
         self._grid = _grid(space) if sampler == "grid" else None
@@ -82,7 +83,8 @@ class ArmSearch:
 
     def suggestion(self, number: int) -> Suggestion:
         """Return what was suggested under a number."""
-        return Suggestion(number=number, params={**self._fixed, **self._copy.get_trial(number).params})
+        values = {**self._fixed, **self._copy.get_trial(number).params}
+        return Suggestion(number=number, params={name: values[name] for name in self._names or values})
 
     def ask(self, **attributes: object) -> Suggestion:
         """Propose the next setting; `attributes` stand on the Optuna trial for readers (its seed, its arm)."""

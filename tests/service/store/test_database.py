@@ -9,10 +9,14 @@ from service.store.database import Database
 
 
 def test_a_session_that_raises_leaves_nothing(database: Database, now: datetime) -> None:
-    with pytest.raises(ZeroDivisionError), database.session(write=True) as session:
-        catalogue.publish(session, {"versions": {}}, now)
-        session.flush()
-        _ = 1 / 0
+    def write_then_raise() -> None:
+        with database.session(write=True) as session:
+            catalogue.publish(session, {"versions": {}}, now)
+            session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_then_raise()
     with database.session() as session, pytest.raises(catalogue.CatalogueEmpty):
         catalogue.read(session)
 

@@ -17,7 +17,9 @@ def test_an_epoch_that_was_measured_stays_as_it_was(database: Database, make_spe
         study = studies.submit(session, make_spec(), metric, owner="ada", now=now)
         trials.declare(session, study.id, study.spec, "search")
         trial_id = trials.openings(session, study.id, "search")[0].trial.id
-        first = [MeasurementRow(trial_id=trial_id, epoch=epoch, values={"loss": epoch / 8, "bad": math.inf}, seconds=0.5) for epoch in (2, 1)]
+        first = [
+            MeasurementRow(trial_id=trial_id, epoch=epoch, values={"loss": epoch / 8, "bad": math.inf}, seconds=0.5) for epoch in (2, 1)
+        ]
         measurements.record(session, first)
         measurements.record(session, [MeasurementRow(trial_id=trial_id, epoch=2, values={"loss": 9.0}, seconds=9.0)])
         measurements.record(session, [])

@@ -111,5 +111,8 @@ def test_progress_counts_every_trial_and_estimates_the_rest(database: Database, 
     baseline, noisy, *confirm = progress.arms
     assert (baseline.arm, baseline.n_trials, baseline.n_ended, baseline.n_running, baseline.best_value) == ("baseline", 4, 1, 1, 0.5)
     assert (noisy.arm, noisy.n_ended, noisy.n_failed, noisy.best_value) == ("noisy", 1, 1, None)
-    assert [(arm.arm, arm.phase, arm.n_trials, arm.n_ended) for arm in confirm] == [("baseline", "confirm", 5, 0), ("noisy", "confirm", 5, 0)]
+    assert [(arm.arm, arm.phase, arm.n_trials, arm.n_ended) for arm in confirm] == [
+        ("baseline", "confirm", 5, 0),
+        ("noisy", "confirm", 5, 0),
+    ]
     assert progress.seconds_left == pytest.approx(8 / 8 * 46)  # 3 + 3 + 2 epochs took 8 seconds

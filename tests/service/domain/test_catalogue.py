@@ -1,0 +1,70 @@
+"""A study that no worker could run is refused, field by field, with what would be legal."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from service.domain.catalogue import Catalogue
+from service.domain.errors import InvalidSpec
+from service.domain.spec import StudySpec
+
+Make = Callable[..., StudySpec]
+ANNEALED = {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.55}}
+BASELINE = {"name": "baseline", "technique": "none"}
+
+
+@pytest.fixture
+def catalogue(catalogue_document: Mapping[str, object]) -> Catalogue:
+    return Catalogue.of(catalogue_document)
+
+
+def test_a_legal_spec_gets_its_objective(catalogue: Catalogue, make_spec: Make) -> None:
+    assert catalogue.check(make_spec(), 100).name == "accuracy"
+    assert catalogue.check(make_spec(objective="loss"), 100).direction == "minimize"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "value", "legal"),
+    [
+        ({"workload": "mpl"}, "workload", "mpl", "one of mlp"),
+        ({"objective": "acc"}, "objective", "acc", "one of accuracy, loss"),
+        ({"optimizer": "sdg"}, "optimizer", "sdg", "one of adam, sgd"),
+        ({"arms": [BASELINE, {**ANNEALED, "technique": "anealed"}]}, "arms.1.technique", "anealed", "one of annealed, none"),
+        ({"options": {"dataset": "cifar"}}, "options.dataset", "cifar", "digits"),
+        ({"options": {"depth": "deep"}}, "options.depth", "deep", "integer"),
+        ({"options": {"dept": 3}}, "options", {"dept": 3}, "one of the options dataset, depth"),
+        ({"space": {"lr": {"low": 0.1, "high": 0.3}, "momentun": 0.9}}, "space.momentun", 0.9, "one of lr, momentum"),
+        ({"space": {"momentum": 0.9}}, "space.lr", None, "a number in (0, inf)"),
+        ({"space": {"lr": {"low": -0.1, "high": 0.3}}}, "space.lr", -0.1, "a number in (0, inf)"),
+        ({"space": {"lr": {"choices": [0.1, "fast"]}}}, "space.lr", "fast", "a number in (0, inf)"),
+        ({"arms": [BASELINE, {**ANNEALED, "space": {"eta": 0.3}}]}, "arms.1.space.gamma", None, "a number in [0, inf)"),
+        ({"arms": [{**BASELINE, "space": {"eta": 0.3}}, ANNEALED]}, "arms.0.space.eta", 0.3, "no parameter at all"),
+        ({"search": {"n_trials": 46, "epochs": 3}}, "search.n_trials", 46, "at most 100"),
+        ({"search": {"n_trials": 4, "epochs": 3, "sampler": "grid"}}, "space.lr", None, "choices, or a range with a step"),
+    ],
+)
+def test_each_fault_names_field_value_and_what_is_legal(
+    catalogue: Catalogue, make_spec: Make, changes: dict[str, object], field: str, value: object, legal: str
+) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        catalogue.check(make_spec(**changes), 100)
+    error = caught.value.errors[0]
+    assert error.field == field
+    assert legal in error.legal
+    assert value is None or error.value == value
+
+
+def test_a_grid_larger_than_its_budget_is_refused(catalogue: Catalogue, make_spec: Make) -> None:
+    spec = make_spec(
+        space={"lr": {"choices": [0.1, 0.2]}},
+        arms=[BASELINE, {**ANNEALED, "space": {"eta": {"choices": [0.1, 0.3, 1.0]}, "gamma": 0.55}}],
+        search={"n_trials": 4, "epochs": 3, "sampler": "grid"},
+    )
+    with pytest.raises(InvalidSpec, match="6 points"):
+        catalogue.check(spec, 100)
+
+
+def test_all_faults_are_told_at_once(catalogue: Catalogue, make_spec: Make) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        catalogue.check(make_spec(objective="acc", optimizer="sdg", options={"depth": 0}), 100)
+    assert [error.field for error in caught.value.errors] == ["optimizer", "objective", "options.depth"]

@@ -1,0 +1,112 @@
+"""A spec is refused when it could not run, and derives all that its trials need."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from service.domain.spec import Arm, Choices, Pruner, Range, StudySpec
+
+Make = Callable[..., StudySpec]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"low": 0.3, "high": 0.003}, "low must be below high"),
+        ({"low": 0.3, "high": 0.3}, "low must be below high"),
+        ({"low": 0.0, "high": 0.3, "log": True}, "low above 0"),
+        ({"low": 0.1, "high": 0.3, "log": True, "step": 0.1}, "exclude each other"),
+        ({"low": 0.0, "high": 1.0, "step": 0.3}, "whole number of steps"),
+        ({"low": 1.5, "high": 3, "integer": True}, "whole numbers"),
+        ({"low": 0.1, "high": float("inf")}, "finite"),
+        ({"low": 0.1, "high": 0.3, "lg": True}, "lg"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Range.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arms": [{"name": "a", "technique": "none"}]}, "at least 2"),
+        ({"arms": [{"name": "a", "technique": "none"}] * 2}, "different names"),
+        ({"arms": [{"name": "a", "technique": "none"}, {"name": "confirm", "technique": "none"}]}, "must not be named"),
+        (
+            {"arms": [{"name": "a", "technique": "none"}, {"name": "b", "technique": "none", "space": {"lr": 0.1}}]},
+            "one space for all arms",
+        ),
+        ({"smallest_difference": 0}, "greater than 0"),
+        ({"search": {"n_trials": 0, "epochs": 3}}, "greater than or equal to 1"),
+        ({"confirm": {"n_seeds": 1}}, "greater than or equal to 2"),
+        ({"seed": -1}, "greater than or equal to 0"),
+        ({"space": {}}, "at least 1"),
+        ({"name": "a/b"}, "pattern"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_spec_that_could_not_run_is_refused(make_spec: Make, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        make_spec(**changes)
+
+
+def test_a_seed_must_be_given(make_spec: Make) -> None:
+    values = make_spec().model_dump()
+    del values["seed"]
+    with pytest.raises(ValidationError, match="seed"):
+        StudySpec.model_validate(values)
+
+
+def test_a_spec_survives_json(make_spec: Make) -> None:
+    spec = make_spec(search={"n_trials": 3, "epochs": 9, "pruner": "asha"})
+    assert StudySpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_arms_share_the_common_space_and_add_their_own(make_spec: Make) -> None:
+    spec = make_spec()
+    assert list(spec.arm_space("baseline")) == ["lr"]
+    assert list(spec.arm_space("noisy")) == ["lr", "eta", "gamma"]
+    assert spec.arm("noisy") == Arm(
+        name="noisy", technique="annealed", space={"eta": Choices(choices=[0.01, 0.3, 1.0]), "gamma": Range(low=0.3, high=0.9)}
+    )
+
+
+@given(seed=st.integers(0, 2**48 - 1), number=st.integers(0, 10_000))
+def test_trial_seeds_are_stable_and_differ_between_phases(seed: int, number: int) -> None:
+    spec = StudySpec.model_validate(
+        {
+            "name": "s",
+            "workload": "mlp",
+            "smallest_difference": 0.1,
+            "space": {"lr": 0.1},
+            "search": {"n_trials": 1, "epochs": 1},
+            "confirm": {"n_seeds": 2},
+            "seed": seed,
+        }
+    )
+    assert spec.trial_seed("search", number) == spec.trial_seed("search", number) != spec.trial_seed("confirm", number)
+    assert 0 <= spec.trial_seed("search", number) < 2**48
+
+
+@pytest.mark.parametrize(
+    ("pruner", "epochs", "rungs"),
+    [
+        (Pruner(), 10, ()),
+        (Pruner(name="median", warmup_epochs=3, every_epochs=3), 10, (3, 6, 9)),
+        (Pruner(name="median"), 1, ()),
+        (Pruner(name="asha", warmup_epochs=2, reduction_factor=3), 20, (2, 6, 18)),
+        (Pruner(name="asha", warmup_epochs=9), 9, ()),
+    ],
+)
+def test_rungs_lie_below_the_budget(pruner: Pruner, epochs: int, rungs: tuple[int, ...]) -> None:
+    assert pruner.rungs(epochs) == rungs
+
+
+def test_points_of_a_stepped_range_reach_both_ends() -> None:
+    assert Range(low=0.1, high=0.3, step=0.1).points() == pytest.approx([0.1, 0.2, 0.3])
+    assert Range(low=2, high=6, step=2, integer=True).points() == [2, 4, 6]
+    assert Range(low=0.1, high=0.3).points() is None
