@@ -1,0 +1,68 @@
+"""The text of a study becomes plain JSON values, or an error that names the place."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.study_file import MalformedStudy, parse_json, parse_yaml
+
+
+def test_numbers_are_read_as_people_write_them() -> None:
+    """1e-3 is a number in YAML too, and a date stays the text that it is."""
+    assert parse_yaml("lr: [1e-3, 3E5, .5, 2]\nday: 2026-01-02") == {"lr": [0.001, 300_000.0, 0.5, 2], "day": "2026-01-02"}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "problem"),
+    [
+        ("name: x\nspace: {lr: [1\nseed: 1", 3, 5, "expected"),
+        ("name: x\n\tseed: 1", 2, 1, r"cannot start any token|found character"),
+        ("name: x\nname: y", 2, 1, "'name' stands twice"),
+        ("a: &x [1]\nb: *x", 2, 4, "alias"),
+        ("a:\n  b: .nan", 2, 6, "finite"),
+        ("a: 1\n2: b", 2, 1, "must be a text"),
+        ("a: !!python/object/apply:os.system [ls]", 1, 4, "tag"),
+        ("a: 1\nb: \x07", 2, 4, "not allowed"),
+        ("a: " + "[" * 30 + "]" * 30, 1, 23, "deeper"),
+    ],
+)
+def test_malformed_yaml_is_named_by_line_and_column(text: str, line: int, column: int, problem: str) -> None:
+    """Lines and columns count from 1, and the problem is said in words."""
+    with pytest.raises(MalformedStudy, match=problem) as caught:
+        parse_yaml(text)
+    assert (caught.value.line, caught.value.column) == (line, column)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b", "just words", "3", "!!int x"])
+def test_a_text_that_is_no_mapping_is_refused(text: str) -> None:
+    """A study is a mapping."""
+    with pytest.raises(MalformedStudy):
+        parse_yaml(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ('{"a": 1,\n}', 2, "property name"),
+        ('{"a": 1, "a": 2}', None, "stands twice"),
+        ('{"a": NaN}', None, "finite"),
+        ('{"a": 1e999}', None, "finite"),
+        ("[" * 100_000, None, "deeper"),
+        ("[1]", None, "a list"),
+    ],
+)
+def test_malformed_json_is_refused(text: str, line: int | None, problem: str) -> None:
+    """What JSON's own reader lets pass, such as NaN and doubled keys, is refused as well."""
+    with pytest.raises(MalformedStudy, match=problem) as caught:
+        parse_json(text)
+    assert caught.value.line == line
+
+
+@given(st.text())
+def test_any_text_is_a_mapping_or_malformed(text: str) -> None:
+    """No text makes the reader fail in another way."""
+    for parse in (parse_yaml, parse_json):
+        with contextlib.suppress(MalformedStudy):
+            assert isinstance(parse(text), dict)
