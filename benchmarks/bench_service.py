@@ -1,0 +1,195 @@
+"""What the service costs beside the training: wall time a trial, its growth with the study, start and memory of the API.
+
+The trials train for no time at all, so what is measured is asking, storing, scheduling and telling, through the real processes (API,
+dispatcher, Ray actors) on SQLite. Beside it, in the same round, a plain Optuna loop does the same trials in one process, on SQLite too.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import optuna
+
+from benchmarks.harness import Figure, report
+
+N_SEEDS = 5
+ROUNDS = 3
+PATIENCE_SECONDS = 1_800.0
+
+# A package as pip would have installed it: the workers find the workload by its entry point.
+WORKLOAD = """
+from gradnoise.workloads import function
+
+
+@function(name="nothing", description="Trains for no time at all.", metrics={"value": "maximize"})
+def train(trial):
+    value = -((float(trial.params["lr"]) - 0.1) ** 2)
+    trial.report(epoch=1, validation_value=value, test_value=value)
+"""
+METADATA = "Metadata-Version: 2.1\nName: gradnoise-nothing\nVersion: 0\n"
+ENTRY_POINTS = "[gradnoise.workloads]\nnothing = gradnoise_nothing:train\n"
+
+
+def spec(name: str, n_trials: int, sampler: str) -> dict[str, Any]:
+    """Return a study of n_trials trials in all, search and confirm, of both arms."""
+    return {
+        "name": name,
+        "workload": "nothing",
+        "smallest_difference": 0.01,
+        "space": {"lr": {"low": 0.001, "high": 1.0, "log": True}},
+        "search": {"n_trials": n_trials // 2 - N_SEEDS, "epochs": 1, "sampler": sampler},
+        "confirm": {"n_seeds": N_SEEDS},
+        "seed": 1,
+    }
+
+
+@contextmanager
+def process(module: str, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `python -m module`; on leaving ask it to stop."""
+    with log.open("wb") as output:
+        child = subprocess.Popen([sys.executable, "-m", module], env=os.environ | environment, stdout=output, stderr=output)
+        try:
+            yield child
+        finally:
+            child.send_signal(signal.SIGTERM)
+            child.wait(60)
+
+
+def wait_for(client: httpx2.Client, path: str, child: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when the path answers 200."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        if child.poll() is not None:
+            raise RuntimeError(f"a process ended with {child.returncode}:\n{log.read_text()[-2000:]}")
+        try:
+            if client.get(path).status_code == 200:
+                return
+        except httpx2.TransportError:
+            pass
+        time.sleep(0.01)
+    raise TimeoutError(f"{path} did not answer 200 within two minutes:\n{log.read_text()[-2000:]}")
+
+
+@contextmanager
+def service(folder: Path) -> Iterator[httpx2.Client]:
+    """Run API and dispatcher on a database of their own, ready for studies."""
+    package = folder / "site" / "gradnoise_nothing-0.dist-info"
+    package.mkdir(parents=True)
+    (folder / "site" / "gradnoise_nothing.py").write_text(WORKLOAD)
+    (package / "METADATA").write_text(METADATA)
+    (package / "entry_points.txt").write_text(ENTRY_POINTS)
+    environment = api_environment(folder) | {"PYTHONPATH": str(folder / "site"), "GRADNOISE_REQUESTS_PER_MINUTE": "100000"}
+    log = folder / "workers.log"
+    with (
+        process("service.app", environment, folder / "api.log"),
+        process("workers", environment, log) as workers,
+        client_of(environment) as client,
+    ):
+        wait_for(client, "/readyz", workers, log)
+        yield client
+
+
+def api_environment(folder: Path) -> dict[str, str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return {"GRADNOISE_HOME": str(folder), "GRADNOISE_PORT": str(port), "GRADNOISE_DATABASE_URL": "", "GRADNOISE_LOG_LEVEL": "warning"}
+
+
+def client_of(environment: dict[str, str]) -> httpx2.Client:
+    return httpx2.Client(base_url=f"http://127.0.0.1:{environment['GRADNOISE_PORT']}", timeout=30)
+
+
+def milliseconds_a_trial(client: httpx2.Client, study: dict[str, Any], n_trials: int) -> float:
+    """Submit a study and return its wall time from acquisition to verdict, divided by its trials."""
+    answer = client.post("/v1/studies", json=study)
+    answer.raise_for_status()
+    url = answer.json()["links"]["self"]
+    until = time.monotonic() + PATIENCE_SECONDS
+    while (now := client.get(url).json())["finished_at"] is None:
+        if time.monotonic() > until:
+            raise TimeoutError(f"the study did not end within {PATIENCE_SECONDS:g} s: {now}")
+        time.sleep(0.2)
+    if now["state"] != "complete":
+        raise RuntimeError(f"the study ended {now['state']}: {now['error']}")
+    took = datetime.fromisoformat(now["finished_at"]) - datetime.fromisoformat(now["started_at"])
+    return took.total_seconds() * 1_000 / n_trials
+
+
+def plain_optuna(folder: Path, n_trials: int, sampler: str) -> float:
+    """Return the wall milliseconds a trial of the same search in a loop around Optuna alone, on SQLite."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    url = f"sqlite:///{folder / 'plain.db'}"
+    create = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[sampler]
+    arms = [optuna.create_study(storage=url, study_name=arm, direction="maximize", sampler=create(seed=1)) for arm in ("baseline", "noisy")]
+    started = time.perf_counter()
+    for _ in range(n_trials // 2):
+        for arm in arms:
+            trial = arm.ask()
+            lr = trial.suggest_float("lr", 0.001, 1.0, log=True)
+            if arm.study_name == "noisy":
+                trial.suggest_categorical("eta", [0.01, 0.3, 1.0])
+                trial.suggest_float("gamma", 0.3, 0.9)
+            arm.tell(trial, -((lr - 0.1) ** 2))
+    return (time.perf_counter() - started) * 1_000 / n_trials
+
+
+def api_start(folder: Path) -> tuple[float, float]:
+    """Return the seconds from the start of the API's process to its first answer, and its resident megabytes after a few requests."""
+    environment = api_environment(folder)
+    log = folder / "api.log"
+    started = time.perf_counter()
+    with process("service.app", environment, log) as child, client_of(environment) as client:
+        wait_for(client, "/healthz", child, log)
+        seconds = time.perf_counter() - started
+        for path in ("/", "/v1/studies", "/v1/presets", "/openapi.json"):
+            client.get(path)
+        status = Path(f"/proc/{child.pid}/status").read_text(encoding="utf-8")
+    kilobytes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+    return seconds, kilobytes / 1_000
+
+
+def main() -> bool:
+    few, many = 200, 2_000
+    small: dict[str, list[float]] = {"random": [], "tpe": []}
+    plain: dict[str, list[float]] = {"random": [], "tpe": []}
+    large: dict[str, list[float]] = {"random": [], "tpe": []}
+    for round_number in range(ROUNDS):
+        for sampler in small:
+            with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+                plain[sampler].append(plain_optuna(Path(folder), few, sampler))
+            with tempfile.TemporaryDirectory(prefix="bench-") as folder, service(Path(folder)) as client:
+                small[sampler].append(milliseconds_a_trial(client, spec(f"few {round_number}", few, sampler), few))
+                large[sampler].append(milliseconds_a_trial(client, spec(f"many {round_number}", many, sampler), many))
+    starts = []
+    for _ in range(5):
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            starts.append(api_start(Path(folder)))
+    figures = []
+    for sampler in small:
+        ratio = [a / b for a, b in zip(small[sampler], plain[sampler], strict=True)]
+        growth = [a / b for a, b in zip(large[sampler], small[sampler], strict=True)]
+        figures += [
+            Figure(name=f"{sampler}: a trial of {few}", unit="ms", values=small[sampler], at_most=60),
+            Figure(name=f"{sampler}: a trial of {few}, plain Optuna loop", unit="ms", values=plain[sampler]),
+            Figure(name=f"{sampler}: service / plain loop", unit="x", values=ratio),
+            Figure(name=f"{sampler}: a trial of {many}", unit="ms", values=large[sampler]),
+            Figure(name=f"{sampler}: growth from {few} to {many}", unit="x", values=growth, at_most=1.5),
+        ]
+    figures.append(Figure(name="API: start to first answer", unit="s", values=[seconds for seconds, _ in starts], at_most=3))
+    figures.append(Figure(name="API: resident memory", unit="MB", values=[megabytes for _, megabytes in starts], at_most=200))
+    return report("bench_service", figures)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main() else 1)
