@@ -96,10 +96,15 @@ class ArmSearch:
         return self._store()
 
     def ask_for(self, params: Mapping[str, Value], **attributes: object) -> Suggestion:
-        """Record a setting that was chosen elsewhere as the next trial."""
+        """Record a setting that was chosen elsewhere as the next trial; words that the space does not hold become attributes."""
         free = {name: value for name, value in params.items() if name not in self._fixed}
-        distributions = {name: self._distributions.get(name) or CategoricalDistribution([value]) for name, value in free.items()}
-        self._study.add_trial(create_trial(state=TrialState.RUNNING, params=free, distributions=distributions, user_attrs=dict(attributes)))
+        distributions = self._distributions or {
+            name: FloatDistribution(float(value), float(value)) for name, value in free.items() if not isinstance(value, str)
+        }
+        words = {name: value for name, value in free.items() if name not in distributions}
+        values = {name: value for name, value in free.items() if name in distributions}
+        trial = create_trial(state=TrialState.RUNNING, params=values, distributions=distributions, user_attrs={**words, **attributes})
+        self._study.add_trial(trial)
         return self._store()
 
     def should_prune(self, number: int, epoch: int, value: float) -> bool:

@@ -184,7 +184,7 @@ def table(session: Session, study_id: int, phase: Phase | None = None) -> list[T
 def optuna_numbers(session: Session, study_id: int) -> dict[int, int]:
     """Return the number in Optuna of each of the study's trials that has one, by trial id."""
     query = select(TrialRow.id, TrialRow.optuna_number).where(TrialRow.study_id == study_id, TrialRow.optuna_number.is_not(None))
-    return {trial_id: number for trial_id, number in session.execute(query).tuples() if number is not None}
+    return {trial_id: number for trial_id, number in session.execute(query) if number is not None}
 
 
 def _leave(session: Session, token: str, outcome: str, now: datetime, error: str | None, values: Mapping[str, object]) -> None:

@@ -1,0 +1,395 @@
+"""A study runs to its comparison with exactly its declared trials, whatever fails and wherever it is interrupted."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import optuna
+import pytest
+from formula_launcher import FormulaLauncher, accuracy, fails
+from optuna.storages import RDBStorage
+
+from gradnoise.training.trial import Finished, Measurement, TrialSpec
+from service.domain.errors import LeaseLost
+from service.domain.spec import StudySpec
+from service.domain.study import Metric, Study
+from service.search import Storage, open_storage
+from service.store import leases, measurements, studies, trials
+from service.store.database import Database, Session
+from service.store.leases import Lease
+from workers.launcher import Launcher, News, WorkerLost
+from workers.study_run import StudyRun
+
+Make = Callable[..., StudySpec]
+LEASE = timedelta(seconds=30)
+ACCURACY = Metric(name="accuracy", direction="maximize", worst=0.0)
+PROTOCOL = {"formula": "sigma_t^2 = eta / (1 + t)^gamma", "versions": {}}
+
+
+def submit(database: Database, spec: StudySpec, now: datetime, metric: Metric = ACCURACY) -> Study:
+    with database.session(write=True) as session:
+        return studies.submit(session, spec, metric, owner="ada", now=now)
+
+
+def take(database: Database, now: datetime) -> tuple[Study, Lease]:
+    with database.session(write=True) as session:
+        acquired = leases.acquire(session, "d", now, LEASE)
+    assert acquired is not None
+    return acquired
+
+
+def begin(database: Database, storage: Storage, launcher: Launcher, now: datetime) -> StudyRun:
+    study, lease = take(database, now)
+    run = StudyRun(
+        study,
+        lease,
+        database=database,
+        storage=storage,
+        launcher=launcher,
+        protocol=PROTOCOL,
+        lease_duration=LEASE,
+        now=lambda: now,
+    )
+    run.begin()
+    return run
+
+
+def finish(run: StudyRun) -> None:
+    for _ in range(10_000):
+        if run.step(0.0):
+            return
+    pytest.fail("the study did not end")
+
+
+def read(database: Database, study: Study) -> tuple[Study, list[trials.Trial]]:
+    with database.session() as session:
+        return studies.get(session, study.id, None), trials.table(session, study.id)
+
+
+def outside(storage: Storage, study: Study, name: str) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name=f"{study.spec.name} · {name}", storage=storage).trials
+
+
+def assert_exactly_as_declared(database: Database, storage: Storage, study: Study) -> None:
+    """Every declared trial ended once, and Optuna holds each of them, and nothing else, with the same parameters, value and state."""
+    after, table = read(database, study)
+    assert after.has_ended
+    spec = study.spec
+    counts = Counter((trial.phase, trial.arm) for trial in table)
+    assert counts == {
+        **{("search", arm.name): spec.search.n_trials for arm in spec.arms},
+        **{("confirm", arm.name): spec.confirm.n_seeds for arm in spec.arms},
+    }
+    assert all(trial.has_ended for trial in table)
+    with database.session() as session:
+        numbers = trials.optuna_numbers(session, study.id)
+    for name in [*(arm.name for arm in spec.arms), "confirm"]:
+        ours = {
+            numbers[trial.id]: trial
+            for trial in table
+            if (trial.phase == "confirm") == (name == "confirm") and name in (trial.arm, "confirm")
+        }
+        theirs = outside(storage, study, name)
+        assert sorted(ours) == [trial.number for trial in theirs] == list(range(len(theirs)))
+        for number, trial in ours.items():
+            told = theirs[number]
+            assert told.user_attrs["seed"] == trial.seed
+            assert trial.params is not None
+            assert told.params.items() <= dict(trial.params).items()
+            expected = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}[trial.state]
+            assert told.state.name == expected
+            assert told.value == (None if trial.state == "failed" else trial.value)
+
+
+def test_a_study_runs_from_search_to_verdict(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(), now)
+    launcher = FormulaLauncher()
+    finish(begin(database, storage, launcher, now))
+    after, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    assert after.state == "complete"
+    assert after.verdict == "helps"  # the formula gives noise 0.2, ten times the smallest difference
+    assert after.comparison is not None
+    assert after.protocol == PROTOCOL
+    chosen = {trial.arm: trial.params for trial in table if trial.phase == "confirm"}
+    for arm in ("baseline", "noisy"):
+        best = max((trial for trial in table if (trial.phase, trial.arm) == ("search", arm)), key=lambda trial: trial.value or 0.0)
+        assert chosen[arm] == best.params
+    assert {spec.with_test for spec in launcher.admitted if spec.technique == "annealed"} == {True, False}
+    specs = {spec.key: spec for spec in launcher.admitted}
+    assert len(specs) == 18
+
+
+def test_values_are_judged_by_the_declared_rule_and_split(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(), now)
+    launcher = FormulaLauncher()
+    finish(begin(database, storage, launcher, now))
+    _, table = read(database, study)
+    by_seed = {(spec.seed, spec.technique): spec for spec in launcher.admitted}
+    for trial in table:
+        spec = by_seed[trial.seed, "annealed" if trial.arm == "noisy" else "none"]
+        assert trial.value == pytest.approx(accuracy(spec, 3) - (0.01 if trial.phase == "confirm" else 0.0))
+
+
+def test_the_best_validation_epoch_may_be_the_rule(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(judge="best_validation_epoch"), now)
+
+    class Falling(FormulaLauncher):
+        def _train(self, key: str, spec: TrialSpec) -> Iterator[News]:
+            for one in super()._train(key, spec):
+                if isinstance(one, Measurement):
+                    values = {name: 1.0 / one.epoch if name == "validation_accuracy" else one.epoch / 100 for name in one.values}
+                    yield Measurement(key=key, epoch=one.epoch, values=values, seconds=one.seconds)
+                else:
+                    yield one
+
+    finish(begin(database, storage, Falling(), now))
+    _, table = read(database, study)
+    assert {trial.value for trial in table if trial.phase == "search"} == {1.0}  # the first epoch's validation
+    assert {trial.value for trial in table if trial.phase == "confirm"} == {0.01}  # the same epoch's test
+
+
+def test_every_epoch_is_measured_once(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(), now)
+    finish(begin(database, storage, FormulaLauncher(), now))
+    _, table = read(database, study)
+    with database.session() as session:
+        for trial in table:
+            rows = measurements.of_trial(session, trial.id)
+            assert [row.epoch for row in rows] == [1, 2, 3]
+            assert (trial.epochs, trial.device_seconds) == (3, 0.75)
+
+
+def test_pruned_trials_stop_at_their_rung_and_keep_its_value(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
+    pruner = {"name": "median", "startup_trials": 2, "warmup_epochs": 2}
+    study = submit(database, make_spec(search={"n_trials": 12, "epochs": 4, "sampler": "random", "pruner": pruner}), now)
+    launcher = FormulaLauncher(slots=1)
+    finish(begin(database, storage, launcher, now))
+    _, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    pruned = [trial for trial in table if trial.state == "pruned"]
+    assert pruned
+    assert {trial.epochs for trial in pruned} <= {2, 3}
+    assert len(launcher.released) == len(pruned)
+
+
+def test_a_trial_that_raises_is_retried_with_the_same_seed_and_parameters(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(), now)
+    seen: Counter[int] = Counter()
+
+    def fail_twice(spec: TrialSpec, epoch: int) -> News | None:
+        if epoch != 2 or spec.technique != "annealed":
+            return None
+        seen[spec.seed] += 1
+        return fails(spec) if seen[spec.seed] <= 2 else None
+
+    launcher = FormulaLauncher(refuse=fail_twice)
+    finish(begin(database, storage, launcher, now))
+    _, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    assert {(trial.arm, trial.state, trial.n_attempts) for trial in table} == {("baseline", "complete", 1), ("noisy", "complete", 3)}
+    for seed, group in itertools.groupby(sorted(launcher.admitted, key=lambda spec: (spec.seed, spec.technique)), lambda spec: spec.seed):
+        noisy = [spec for spec in group if spec.technique == "annealed"]
+        assert len(noisy) == 3, seed
+        assert all(spec.params == noisy[0].params for spec in noisy)
+
+
+def test_a_trial_that_keeps_failing_is_a_loss_with_its_traceback(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(max_attempts=2), now)
+    bad = study.spec.trial_seed("confirm", 3)
+    refuse = lambda spec, _epoch: fails(spec) if (spec.seed, spec.technique) == (bad, "annealed") else None  # noqa: E731
+    finish(begin(database, storage, FormulaLauncher(refuse=refuse), now))
+    after, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    [failed] = [trial for trial in table if trial.state == "failed"]
+    assert (failed.value, failed.n_attempts) == (0.0, 2)
+    assert failed.error is not None
+    assert failed.error.endswith("ValueError: boom")
+    assert after.state == "complete"
+
+
+def test_a_diverged_trial_is_complete_with_the_worst_value(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(), now)
+    refuse = lambda spec, epoch: Finished(key=spec.key, diverged=True) if spec.seed % 2 and epoch == 2 else None  # noqa: E731
+    finish(begin(database, storage, FormulaLauncher(refuse=refuse), now))
+    _, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    assert any(trial.diverged for trial in table)
+    assert all((trial.state, trial.value) == ("complete", 0.0) for trial in table if trial.diverged)
+    assert all(trial.diverged == bool(trial.seed % 2) for trial in table)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_metric_that_is_not_finite_counts_as_diverged(
+    database: Database, storage: Storage, make_spec: Make, now: datetime, value: float
+) -> None:
+    study = submit(database, make_spec(), now)
+
+    def refuse(spec: TrialSpec, epoch: int) -> News | None:
+        return Measurement(key=spec.key, epoch=epoch, values={"validation_accuracy": value, "test_accuracy": 0.5}, seconds=0.1)
+
+    finish(begin(database, storage, FormulaLauncher(refuse=refuse), now))
+    _, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    assert all(trial.diverged and trial.value == 0.0 for trial in table)
+
+
+def test_a_workload_that_does_not_measure_the_objective_fails_and_says_so(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(max_attempts=1), now)
+    refuse = lambda spec, epoch: Measurement(key=spec.key, epoch=epoch, values={"train_loss": 1.0}, seconds=0.1)  # noqa: E731
+    finish(begin(database, storage, FormulaLauncher(refuse=refuse), now))
+    after, _ = read(database, study)
+    assert after.state == "failed"
+    assert after.error is not None
+    assert "measured train_loss, but not validation_accuracy" in after.error
+
+
+def test_a_study_whose_every_trial_fails_ends_failed_with_the_first_error(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(max_attempts=2), now)
+    finish(begin(database, storage, FormulaLauncher(refuse=lambda spec, _epoch: fails(spec)), now))
+    after, table = read(database, study)
+    assert after.state == "failed"
+    assert after.error is not None
+    assert after.error.endswith("ValueError: boom")
+    assert {(trial.phase, trial.state, trial.n_attempts) for trial in table} == {("search", "failed", 2)}
+
+
+def test_a_lost_worker_costs_its_trials_an_attempt_and_nothing_else(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(), now)
+    lost: set[int] = set()
+
+    def refuse(spec: TrialSpec, epoch: int) -> News | None:
+        if epoch == 2 and spec.seed not in lost:
+            lost.add(spec.seed)
+            return WorkerLost(key=spec.key, reason="killed")
+        return None
+
+    finish(begin(database, storage, FormulaLauncher(refuse=refuse), now))
+    _, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    assert {trial.state for trial in table} == {"complete"}
+    assert sum(trial.n_attempts - 1 for trial in table) == len(lost)
+
+
+def test_a_cancelled_study_is_let_go_at_once(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(), now)
+    run = begin(database, storage, FormulaLauncher(), now)
+    run.step(0.0)
+    with database.session(write=True) as session:
+        studies.cancel(session, study.id, "ada", now)
+    with pytest.raises(LeaseLost):
+        run.step(0.0)
+
+
+def test_a_zombie_writes_nothing_after_another_has_taken_over(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(), now)
+    zombie = begin(database, storage, FormulaLauncher(), now)
+    zombie.step(0.0)
+    heir = begin(database, open_storage(database.url.render_as_string(hide_password=False)), FormulaLauncher(), now + 2 * LEASE)
+    for _ in range(3):
+        with pytest.raises(LeaseLost):
+            zombie.step(0.0)
+    finish(heir)
+    after, table = read(database, study)
+    assert after.state == "complete"
+    assert all(trial.state == "complete" for trial in table)
+    heir._searches["noisy"]._storage.remove_session()
+    heir._searches["noisy"]._storage.engine.dispose()
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+class Countdown:
+    """Raises Crash at the n-th write, either before or after it takes effect."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def tick(self) -> bool:
+        self.n -= 1
+        return self.n == 0
+
+
+class CrashingDatabase(Database):
+    def __init__(self, url: str, countdown: Countdown) -> None:
+        super().__init__(url)
+        self.countdown = countdown
+
+    @contextmanager
+    def session(self, *, write: bool = False) -> Iterator[Session]:
+        with super().session(write=write) as session:
+            yield session
+            if write and self.countdown.tick():
+                raise Crash
+        if write and self.countdown.tick():
+            raise Crash
+
+
+class CrashingStorage(RDBStorage):
+    countdown: Countdown
+
+    def create_new_trial(self, *arguments: Any, **keywords: Any) -> int:
+        return self._with_crash(super().create_new_trial, *arguments, **keywords)
+
+    def set_trial_state_values(self, *arguments: Any, **keywords: Any) -> bool:
+        return self._with_crash(super().set_trial_state_values, *arguments, **keywords)
+
+    def set_trial_intermediate_value(self, *arguments: Any, **keywords: Any) -> None:
+        return self._with_crash(super().set_trial_intermediate_value, *arguments, **keywords)
+
+    def _with_crash(self, write: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+        if self.countdown.tick():
+            raise Crash
+        result = write(*arguments, **keywords)
+        if self.countdown.tick():
+            raise Crash
+        return result
+
+
+@pytest.mark.parametrize("stride", [5])
+def test_a_crash_at_any_write_loses_nothing_and_counts_nothing_twice(
+    database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
+) -> None:
+    """Ends the process again and again, `stride` writes later each time round, and lets the next one take over."""
+    pruner = {"name": "median", "startup_trials": 2}
+    search = {"n_trials": 6, "epochs": 3, "sampler": "tpe", "pruner": pruner}
+    study = submit(database, make_spec(search=search, confirm={"n_seeds": 3}), now)
+    url = database.url.render_as_string(hide_password=False)
+    crashes = 0
+    for life in itertools.count(1):
+        now += 2 * LEASE
+        countdown = Countdown(life * stride % 23 + 4)
+        crashing = CrashingDatabase(url, countdown)
+        storing = CrashingStorage(
+            url, engine_kwargs={"connect_args": {"timeout": 30}} if crashing.is_sqlite else {}, skip_table_creation=True
+        )
+        storing.countdown = countdown
+        try:
+            finish(begin(crashing, storing, FormulaLauncher(slots=2), now))
+            break
+        except Crash:
+            crashes += 1
+        finally:
+            storing.remove_session()
+            storing.engine.dispose()
+            crashing.dispose()
+        if read(database, study)[0].has_ended:
+            break
+    assert crashes > 10
+    assert_exactly_as_declared(database, storage, study)
+    assert read(database, study)[0].state == "complete"
