@@ -1,0 +1,327 @@
+"""The REST interface from Python; the command line is built on it.
+
+with Client("http://127.0.0.1:8000") as client:
+    study = client.submit_preset("demo")
+    for progress in client.watch(study.id):
+        print(progress.state, progress.seconds_left)
+    print(client.report(study.id, "markdown"))
+"""
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx2
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from service.domain.spec import Phase, StudySpec
+from service.domain.study import Metric, Progress, StudyState, Trial, TrialState
+from service.study_file import MalformedStudy, parse_json, parse_yaml
+
+ReportFormat = Literal["json", "html", "markdown"]
+MEDIA_TYPES: dict[ReportFormat, str] = {"json": "application/json", "html": "text/html", "markdown": "text/markdown"}
+DEFAULT_URL = "http://127.0.0.1:8000"
+BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
+TRY_AGAIN = frozenset({502, 503, 504})
+
+
+class ClientError(Exception):
+    """The service did not do what was asked."""
+
+
+class Unreachable(ClientError):
+    """No service answers at `url`; `reason` is what the network said."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url = url
+        self.reason = reason
+        super().__init__(f"No service answers at {url}: {reason}.")
+
+
+class ApiError(ClientError):
+    """The service refused; what it said as problem+json stands in the attributes.
+
+    Attributes:
+        status: The HTTP status.
+        title: The kind of problem, in a few words.
+        detail: What is wrong this time.
+        hint: What to do about it, or "".
+        errors: For each fault of the request its `field`, `value`, `message` and what is `legal`.
+        free_name: For a name that is taken: one that is not.
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        self.status = status
+        self.title = str(problem.get("title") or f"HTTP {status}")
+        self.detail = str(problem.get("detail") or "")
+        self.hint = str(problem.get("hint") or "")
+        self.errors: list[dict[str, Any]] = list(problem.get("errors") or [])
+        self.free_name: str | None = problem.get("free_name")
+        self.problem = dict(problem)
+        super().__init__(f"{self.title}: {self.detail}" if self.detail else self.title)
+
+
+class StudyInfo(BaseModel):
+    """A submitted study as the service describes it; `links` leads to its page, its report and its Optuna Dashboard."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: int
+    name: str
+    owner: str
+    state: StudyState
+    workload: str
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: str | None = None
+    spec: StudySpec
+    metric: Metric
+    verdict: str | None = None
+    links: dict[str, str]
+
+
+PROGRESS = TypeAdapter(Progress)
+TRIAL = TypeAdapter(Trial)
+
+
+class Client:
+    """Talks to one service; close it, or use it in a `with` block.
+
+    What is safe to repeat is repeated when the connection fails or the service is being restarted; a submission is, because it carries an
+    Idempotency-Key.
+
+    Args:
+        base_url: Where the service is.
+        token: An API token; a service on a loopback address needs none.
+        patience_seconds: How long a lost stream of events is taken up again before the service counts as unreachable.
+    """
+
+    def __init__(self, base_url: str = DEFAULT_URL, token: str | None = None, *, patience_seconds: float = 60) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._patience = patience_seconds
+        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        url = _url(self.base_url)
+        is_local = url.host in ("127.0.0.1", "localhost", "::1")
+        self._http = httpx2.Client(base_url=url, headers=headers, timeout=httpx2.Timeout(30, connect=5), trust_env=not is_local)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def submit(self, study: StudySpec | Mapping[str, Any] | Path, *, idempotency_key: str | None = None) -> StudyInfo:
+        """Submit a study and return it; the same key with the same study submits it once.
+
+        Args:
+            study: A spec, its plain values, or a YAML or JSON file.
+            idempotency_key: Any text that is new for a new study; a random one by default, which guards the repeats of this one call.
+
+        Raises:
+            MalformedStudy: If the file is neither YAML nor JSON.
+            ApiError: If the service refuses the study; nothing is stored then.
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        return _study(self._request("POST", "/v1/studies", json=_plain(study), headers=headers, may_repeat=True))
+
+    def submit_preset(self, preset: str, name: str | None = None) -> StudyInfo:
+        """Submit a preset under its own name or another; without a name of your own, the next free one is taken when it is gone."""
+        spec = self.preset(preset)
+        if name is not None:
+            return self.submit({**spec, "name": name})
+        while True:
+            try:
+                return self.submit(spec)
+            except ApiError as error:
+                if error.free_name is None:
+                    raise
+                spec = {**spec, "name": error.free_name}
+
+    def studies(self, state: StudyState | None = None) -> Iterator[StudyInfo]:
+        """Return the studies, newest first, page by page as they are asked for."""
+        return map(StudyInfo.model_validate, self._pages("/v1/studies", {"state": state}))
+
+    def study(self, study: int | str) -> StudyInfo:
+        """Return a study by its id or its name."""
+        if isinstance(study, int) or study.isdecimal():
+            return _study(self._request("GET", f"/v1/studies/{study}"))
+        for one in self.studies():
+            if one.name == study:
+                return one
+        raise ApiError(404, {"title": "Not found", "detail": f"There is no study named {study!r}.", "hint": "`gradnoise list` shows them."})
+
+    def progress(self, study_id: int) -> Progress:
+        """Return how far a study is."""
+        return PROGRESS.validate_json(self._request("GET", f"/v1/studies/{study_id}/progress").content)
+
+    def watch(self, study_id: int) -> Iterator[Progress]:
+        """Return how far a study is, again whenever that changes, until it has ended; a lost connection is taken up again.
+
+        Raises:
+            Unreachable: If the service stays away for longer than `patience_seconds`.
+        """
+        last_id, attempt, lost_at = "", 0, time.monotonic()
+        while True:
+            try:
+                headers = {"Last-Event-ID": last_id} if last_id else {}
+                with self._http.sse(f"/v1/studies/{study_id}/events", headers=headers, timeout=httpx2.Timeout(60, connect=5)) as source:
+                    _refuse(source.response)
+                    for event in source:
+                        last_id = event.id or last_id
+                        if event.event == "end":
+                            return
+                        if event.event == "progress":
+                            yield PROGRESS.validate_json(event.data)
+                        attempt, lost_at = 0, time.monotonic()
+                reason = "the stream of events ended early"
+            except httpx2.TransportError as error:
+                reason = _reason(error)
+            except ApiError as error:
+                if error.status not in TRY_AGAIN:
+                    raise
+                reason = error.title
+            if time.monotonic() - lost_at > self._patience:
+                raise Unreachable(self.base_url, reason)
+            time.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
+            attempt += 1
+
+    def cancel(self, study_id: int) -> StudyInfo:
+        """End a study now."""
+        return _study(self._request("POST", f"/v1/studies/{study_id}/cancel", json={}))
+
+    def trials(
+        self, study_id: int, *, arm: str | None = None, phase: Phase | None = None, state: TrialState | None = None
+    ) -> Iterator[Trial]:
+        """Return a study's trials in the order they were declared, page by page as they are asked for."""
+        pages = self._pages(f"/v1/studies/{study_id}/trials", {"arm": arm, "phase": phase, "state": state})
+        return (TRIAL.validate_python(one | {"study_id": study_id}) for one in pages)
+
+    def measurements(self, study_id: int, trial_id: int) -> list[dict[str, Any]]:
+        """Return a trial's metric values, epoch by epoch."""
+        return list(self._pages(f"/v1/studies/{study_id}/trials/{trial_id}/measurements", {}))
+
+    def report(self, study_id: int, format: ReportFormat = "json") -> str:
+        """Return a study's report; while it runs, an interim one.
+
+        Raises:
+            ApiError: With status 409 as long as there is nothing to report.
+        """
+        return self._request("GET", f"/v1/studies/{study_id}/report", headers={"Accept": MEDIA_TYPES[format]}).text
+
+    def workloads(self) -> list[dict[str, Any]]:
+        """Return what the workers can train."""
+        return list(self._pages("/v1/workloads", {}))
+
+    def techniques(self) -> list[dict[str, Any]]:
+        """Return what an arm can do to training."""
+        return list(self._pages("/v1/techniques", {}))
+
+    def presets(self) -> list[dict[str, Any]]:
+        """Return the ready studies' names and descriptions."""
+        return list(self._pages("/v1/presets", {}))
+
+    def preset(self, name: str) -> dict[str, Any]:
+        """Return a ready study as plain values."""
+        plain: dict[str, Any] = self._request("GET", f"/v1/presets/{name}").json()
+        return plain
+
+    def readiness(self) -> dict[str, Any]:
+        """Return what /readyz says, whether the service is ready or not."""
+        try:
+            plain: dict[str, Any] = self._http.request("GET", "/readyz").json()
+        except httpx2.TransportError as error:
+            raise Unreachable(self.base_url, _reason(error)) from None
+        return plain
+
+    def _pages(self, path: str, params: Mapping[str, str | None]) -> Iterator[dict[str, Any]]:
+        page = self._request("GET", path, params={k: v for k, v in params.items() if v is not None}).json()
+        yield from page["items"]
+        while page.get("next"):
+            page = self._request("GET", page["next"]).json()
+            yield from page["items"]
+
+    def _request(self, method: str, path: str, *, may_repeat: bool = False, **parts: Any) -> httpx2.Response:
+        may_repeat = may_repeat or method == "GET"
+        pauses = list(BACKOFF_SECONDS[:3])
+        while True:
+            pause = pauses.pop(0) if pauses else None
+            try:
+                response = self._http.request(method, path, **parts)
+            except httpx2.TransportError as error:
+                has_connected = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+                if pause is None or not (may_repeat and has_connected):
+                    raise Unreachable(self.base_url, _reason(error)) from None
+            else:
+                is_refused_unread = response.status_code == 429
+                if pause is None or not (is_refused_unread or (may_repeat and response.status_code in TRY_AGAIN)):
+                    return _refuse(response)
+                pause = max(pause, _retry_after(response))
+            time.sleep(pause)
+
+
+def _url(text: str) -> httpx2.URL:
+    try:
+        url = httpx2.URL(text)
+    except httpx2.InvalidURL as error:
+        raise Unreachable(text, str(error)) from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise Unreachable(text, "an address looks like http://127.0.0.1:8000")
+    return url
+
+
+def _plain(study: StudySpec | Mapping[str, Any] | Path) -> dict[str, Any]:
+    if isinstance(study, StudySpec):
+        return study.model_dump(mode="json")
+    if isinstance(study, Path):
+        return read_study(study)
+    return dict(study)
+
+
+def read_study(path: Path) -> dict[str, Any]:
+    """Return the plain values of a study file: JSON where the name ends in .json, else YAML.
+
+    Raises:
+        OSError: If the file cannot be read.
+        MalformedStudy: If it is not what its name says.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MalformedStudy(f"not UTF-8 at byte {error.start}") from None
+    return parse_json(text) if path.suffix.lower() == ".json" else parse_yaml(text)
+
+
+def _study(response: httpx2.Response) -> StudyInfo:
+    return StudyInfo.model_validate_json(response.content)
+
+
+def _refuse(response: httpx2.Response) -> httpx2.Response:
+    """Return a response that is a success, raise what it says otherwise."""
+    if response.is_success:
+        return response
+    response.read()
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        problem = {"title": f"HTTP {response.status_code} {response.reason_phrase}", "detail": response.text[:500]}
+    raise ApiError(response.status_code, problem)
+
+
+def _retry_after(response: httpx2.Response) -> float:
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), 60.0) if text.isdecimal() else 0.0
+
+
+def _reason(error: httpx2.TransportError) -> str:
+    text = str(error).removeprefix("[Errno 111] ").strip().rstrip(".")
+    return (text[:1].lower() + text[1:]) or type(error).__name__
