@@ -123,7 +123,12 @@ class StudyRun:
         if not self._attempts and not self._waiting:
             return self._conclude() if self._phase == CONFIRM else self._choose()
         self._admit()
-        self._take_in(self._launcher.measurements(timeout_seconds))
+        news = self._launcher.measurements(timeout_seconds)
+        if news:
+            self._take_in(news)
+        else:
+            with self._database.session() as session:
+                leases.check(session, self._lease)
         return False
 
     def _admit(self) -> None:

@@ -64,6 +64,17 @@ def extend(session: Session, lease: Lease, now: datetime, duration: timedelta) -
     _guarded(session, lease, {"acquired_until": now + duration})
 
 
+def check(session: Session, lease: Lease) -> None:
+    """Look whether the lease still holds, without writing.
+
+    Raises:
+        LeaseLost: As `extend`.
+    """
+    held = select(StudyRow.id).where(StudyRow.id == lease.study_id, StudyRow.lease_token == lease.token)
+    if session.scalar(held) is None:
+        raise LeaseLost()
+
+
 def release(session: Session, lease: Lease, now: datetime) -> None:
     """Give the study back unfinished, so that another dispatcher goes on with it at once.
 

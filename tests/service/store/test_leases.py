@@ -44,6 +44,7 @@ def test_a_lost_lease_can_do_nothing(database: Database, make_spec: Make, now: d
     assert lost is not None
     assert acquire(database, now + 2 * LEASE, "d2") is not None
     actions: list[Callable[[studies.Session], None]] = [
+        lambda session: leases.check(session, lost),
         lambda session: leases.extend(session, lost, now, LEASE),
         lambda session: leases.release(session, lost, now),
         lambda session: leases.describe(session, lost, {}),

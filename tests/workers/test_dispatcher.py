@@ -1,0 +1,192 @@
+"""A dispatcher runs what is due, lets go of what is cancelled, settles what is left open, and gives everything back when it stops."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import optuna
+import pytest
+from formula_launcher import FormulaLauncher
+
+from service.domain.spec import StudySpec
+from service.domain.study import Metric, Study
+from service.search import Storage
+from service.store import dispatchers, leases, studies, trials
+from service.store.database import Database
+from workers.dispatcher import Dispatcher
+from workers.launcher import Launcher, News
+
+Make = Callable[..., StudySpec]
+ACCURACY = Metric(name="accuracy", direction="maximize", worst=0.0)
+WAIT_SECONDS = 60
+
+
+class Gated(FormulaLauncher):
+    """Trains nothing until its gate opens, and tells when it has been asked."""
+
+    def __init__(self, gate: threading.Event, asked: threading.Event) -> None:
+        super().__init__()
+        self.gate, self.asked = gate, asked
+
+    def measurements(self, timeout_seconds: float) -> Sequence[News]:
+        self.asked.set()
+        return super().measurements(timeout_seconds) if self.gate.wait(0.01) else []
+
+
+def submit(database: Database, spec: StudySpec) -> Study:
+    with database.session(write=True) as session:
+        return studies.submit(session, spec, ACCURACY, owner="ada", now=datetime.now(UTC))
+
+
+def read(database: Database, study: Study) -> Study:
+    with database.session() as session:
+        return studies.get(session, study.id, None)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition on what another thread writes to the database."""
+    deadline = threading.Event()
+    timer = threading.Timer(WAIT_SECONDS, deadline.set)
+    timer.start()
+    try:
+        while not condition():
+            assert not deadline.wait(0.02), "it did not happen in time"
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def running(database: Database, storage: Storage, open_launcher: Callable[[], Launcher], concurrent: int = 1) -> Iterator[threading.Event]:
+    dispatcher = Dispatcher(
+        id=f"d-{threading.get_ident()}",
+        database=database,
+        storage=storage,
+        open_launcher=open_launcher,
+        protocol={"formula": "f"},
+        device="2 CPU cores",
+        n_slots=3,
+        lease=timedelta(seconds=30),
+        concurrent_studies=concurrent,
+        now=lambda: datetime.now(UTC),
+    )
+    stop = threading.Event()
+    thread = threading.Thread(target=dispatcher.run, args=(stop,))
+    thread.start()
+    try:
+        yield stop
+    finally:
+        stop.set()
+        thread.join(WAIT_SECONDS)
+        assert not thread.is_alive()
+
+
+def test_it_runs_studies_one_after_another_to_their_end(database: Database, storage: Storage, make_spec: Make) -> None:
+    both = [submit(database, make_spec(name=name)) for name in ("first", "second")]
+    with running(database, storage, FormulaLauncher):
+        until(lambda: all(read(database, study).has_ended for study in both))
+    first, second = (read(database, study) for study in both)
+    assert (first.state, second.state) == ("complete", "complete")
+    assert first.finished_at is not None
+    assert second.started_at is not None
+    assert first.finished_at <= second.started_at
+
+
+def test_it_announces_itself_and_withdraws(database: Database, storage: Storage) -> None:
+    def live() -> list[str]:
+        with database.session() as session:
+            return [info.device for info in dispatchers.live(session, datetime.now(UTC))]
+
+    with running(database, storage, FormulaLauncher):
+        until(lambda: live() == ["2 CPU cores"])
+    assert live() == []
+
+
+def test_a_cancelled_study_leaves_no_trial_open_anywhere(database: Database, storage: Storage, make_spec: Make) -> None:
+    study = submit(database, make_spec())
+    gate, asked = threading.Event(), threading.Event()
+    with running(database, storage, lambda: Gated(gate, asked)):
+        assert asked.wait(WAIT_SECONDS)
+        with database.session(write=True) as session:
+            studies.cancel(session, study.id, "ada", datetime.now(UTC))
+
+        def is_settled() -> bool:
+            with database.session() as session:
+                return all(trial.has_ended for trial in trials.table(session, study.id))
+
+        until(is_settled)
+    with database.session() as session:
+        assert {trial.state for trial in trials.table(session, study.id)} == {"cancelled"}
+    for arm in ("baseline", "noisy"):
+        states = {trial.state.name for trial in optuna.load_study(study_name=f"a study · {arm}", storage=storage).trials}
+        assert states == {"FAIL"}
+    assert read(database, study).state == "cancelled"
+
+
+def test_a_study_cancelled_while_no_dispatcher_lived_is_settled_by_the_next(database: Database, storage: Storage, make_spec: Make) -> None:
+    study = submit(database, make_spec())
+    with database.session(write=True) as session:
+        assert leases.acquire(session, "dead", datetime.now(UTC), timedelta(seconds=30)) is not None
+        trials.declare(session, study.id, study.spec, "search")
+        studies.cancel(session, study.id, "ada", datetime.now(UTC))
+
+    def n_open() -> int:
+        with database.session() as session:
+            return sum(not trial.has_ended for trial in trials.table(session, study.id))
+
+    assert n_open() == 8
+    with running(database, storage, FormulaLauncher):
+        until(lambda: n_open() == 0)
+
+
+def test_stopping_gives_the_study_back_and_the_next_one_ends_it(database: Database, storage: Storage, make_spec: Make) -> None:
+    study = submit(database, make_spec())
+    gate, asked = threading.Event(), threading.Event()
+    with running(database, storage, lambda: Gated(gate, asked)):
+        assert asked.wait(WAIT_SECONDS)
+    given_back = read(database, study)
+    assert given_back.state == "running"
+    with running(database, storage, FormulaLauncher):  # no need to wait for a lease to run out
+        until(lambda: read(database, study).has_ended)
+    assert read(database, study).state == "complete"
+    with database.session() as session:
+        assert {trial.state for trial in trials.table(session, study.id)} == {"complete"}
+
+
+def test_a_study_that_cannot_be_driven_ends_failed_with_the_reason(database: Database, storage: Storage, make_spec: Make) -> None:
+    def open_launcher() -> Launcher:
+        raise RuntimeError("No worker can start: no such device")
+
+    study = submit(database, make_spec())
+    dispatcher = Dispatcher(
+        id="d",
+        database=database,
+        storage=storage,
+        open_launcher=open_launcher,
+        protocol={},
+        device="",
+        n_slots=0,
+        lease=timedelta(seconds=0),  # a crashed study is due again at once
+        concurrent_studies=1,
+        now=lambda: datetime.now(UTC),
+    )
+    for _ in range(3):
+        dispatcher._round()
+        for thread in dispatcher._runs.values():
+            thread.join()
+    ended = read(database, study)
+    assert ended.state == "failed"
+    assert ended.error == "The study could not be driven: RuntimeError: No worker can start: no such device"
+
+
+@pytest.mark.parametrize("concurrent", [2])
+def test_two_studies_may_run_at_once(database: Database, storage: Storage, make_spec: Make, concurrent: int) -> None:
+    both = [submit(database, make_spec(name=name)) for name in ("first", "second")]
+    gate = threading.Event()
+    asked = [threading.Event(), threading.Event()]
+    waiting = iter(asked)
+    with running(database, storage, lambda: Gated(gate, next(waiting)), concurrent):
+        assert all(event.wait(WAIT_SECONDS) for event in asked)
+        gate.set()
+        until(lambda: all(read(database, study).has_ended for study in both))
+    assert {read(database, study).state for study in both} == {"complete"}
