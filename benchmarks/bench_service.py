@@ -107,7 +107,7 @@ def api_environment(folder: Path) -> dict[str, str]:
 
 
 def client_of(environment: dict[str, str]) -> httpx2.Client:
-    return httpx2.Client(base_url=f"http://127.0.0.1:{environment['GRADNOISE_PORT']}", timeout=30)
+    return httpx2.Client(base_url=f"http://127.0.0.1:{environment['GRADNOISE_PORT']}", timeout=30, trust_env=False)
 
 
 def milliseconds_a_trial(client: httpx2.Client, study: dict[str, Any], n_trials: int) -> float:

@@ -4,23 +4,45 @@ What a fenced block's language promises:
 
 `python`   runs, all blocks of a document one after the other, against a real API;
 `console`  runs: each `$ gradnoise ...` must end with 0 and print what stands below it, where `...` stands for anything;
+           it finds the document's yaml blocks that begin with `# NAME.yaml` as files of that name;
 `sh`       is for the reader to type: its programs, make targets, `gradnoise` commands and options exist;
 `yaml`     with a `workload` in it is a study that the service would take;
 `toml`     stands verbatim in the example package; so does a python block of docs/own-workload.md;
 `json`     parses; `text` is what a program printed.
 """
 
+import doctest
+import itertools
+import json
+import os
 import re
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
+import yaml
 
+from service.domain.catalogue import Catalogue
+from service.domain.spec import StudySpec
+from service.migrate import prepare_database
 from service.settings import Settings
+from service.store import catalogue
+from service.store.database import open_database
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LANGUAGES = {"python", "console", "sh", "yaml", "toml", "json", "text"}
+PROGRAMS = {"cd", "curl", "docker", "export", "git", "gradnoise", "make", "pip"}
+DOCUMENTED_URL = "http://127.0.0.1:8000"
+ENDPOINT = re.compile(r"^\| `(GET|POST|DELETE|PUT|PATCH) (/\S*)` \|", re.MULTILINE)
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -70,3 +92,142 @@ def test_every_setting_is_documented() -> None:
         rows.append(f"| `GRADNOISE_{name.upper()}` | {shown} | {field.description} |")
     lines = (ROOT / "docs/configuration.md").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line.startswith("| `GRADNOISE_")] == rows
+
+
+def test_every_endpoint_is_documented(openapi: Mapping[str, Any]) -> None:
+    """docs/rest.md has exactly one row for each method and path of the OpenAPI description."""
+    served = {(method.upper(), path) for path, methods in openapi["paths"].items() for method in methods}
+    assert set(ENDPOINT.findall((ROOT / "docs/rest.md").read_text(encoding="utf-8"))) == served
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "sh")], ids=name_of)
+def test_commands_for_the_reader_exist(document: Path, openapi: Mapping[str, Any]) -> None:
+    """A shell block uses known programs, targets of the Makefile, commands and options of `gradnoise`, served paths, compose files."""
+    for block in blocks(document, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            while words and re.match(r"[A-Z_]+=", words[0]):
+                words.pop(0)
+            if words:
+                assert words[0] in PROGRAMS, f"{name_of(document)} uses {words[0]!r}"
+                check_command(words[0], words[1:], openapi)
+
+
+def check_command(program: str, words: list[str], openapi: Mapping[str, Any]) -> None:
+    match program:
+        case "make":
+            targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+            assert set(words) <= set(targets), f"make {' '.join(words)}"
+        case "gradnoise":
+            check_gradnoise(words)
+        case "docker":
+            assert words[0] == "compose", words
+            assert all((ROOT / file).exists() for option, file in itertools.pairwise(words) if option == "-f"), words
+        case "curl":
+            paths = [word.removeprefix(DOCUMENTED_URL).split("?")[0] for word in words if word.startswith(DOCUMENTED_URL)]
+            patterns = [re.sub(r"\{\w+\}", "[^/]+", path) for path in openapi["paths"]]
+            assert paths, words
+            assert all(any(re.fullmatch(pattern, path) for pattern in patterns) for path in paths), paths
+
+
+def check_gradnoise(words: list[str]) -> None:
+    import typer.main
+
+    from service.cli import app
+
+    command: Any = typer.main.get_command(app)
+    for word in words:
+        if word.startswith("-"):
+            known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+            assert word.split("=")[0] in known, f"gradnoise {' '.join(words)}: {command.name} has no {word}"
+        elif hasattr(command, "commands"):
+            assert word in command.commands, f"gradnoise {' '.join(words)}: there is no command {word!r}"
+            command = command.commands[word]
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "yaml") or blocks(path, "json")], ids=name_of)
+def test_data_in_documents_is_what_it_says(document: Path) -> None:
+    """YAML and JSON blocks parse; a study among them is one that the announced workloads can run."""
+    from gradnoise.workloads.catalogue import document as announced
+
+    for block in blocks(document, "json"):
+        json.loads(block)
+    for block in blocks(document, "yaml"):
+        plain = yaml.safe_load(block)
+        if "workload" in plain:
+            spec = StudySpec.model_validate(plain)
+            if document.name != "own-workload.md":  # whose workloads are not installed here
+                Catalogue.of(announced()).check(spec, max_trials=10_000)
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "python")], ids=name_of)
+def test_python_blocks_run(document: Path, api: str, tmp_path: Path) -> None:
+    """A document's Python blocks run one after the other, as a reader would paste them."""
+    if document.name == "own-workload.md":
+        pytest.skip("its blocks are the example package's, which has tests of its own")
+    program = "\n".join(blocks(document, "python")).replace(DOCUMENTED_URL, api)
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "console")], ids=name_of)
+def test_console_blocks_print_what_they_show(document: Path, api: str, tmp_path: Path) -> None:
+    """Each command of a console block ends well and prints what the document shows."""
+    for block in blocks(document, "yaml"):
+        if name := re.match(r"# ([\w.-]+\.yaml)\n", block):
+            (tmp_path / name[1]).write_text(block, encoding="utf-8")
+    environment = os.environ | {
+        "GRADNOISE_URL": api,
+        "COLUMNS": "120",
+        "NO_COLOR": "1",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    for block in blocks(document, "console"):
+        for line, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+            assert line.startswith("gradnoise "), f"{name_of(document)}: a console block runs gradnoise, but this one runs {line!r}"
+            run = subprocess.run(shlex.split(line), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
+            assert run.returncode == 0, f"{line}: {run.stderr}"
+            printed = run.stdout.replace(api, DOCUMENTED_URL)
+            flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+            assert not shown or doctest.OutputChecker().check_output(shown, printed, flags), f"{line} printed\n{printed}\nnot\n{shown}"
+
+
+def test_the_example_package_is_what_its_document_shows() -> None:
+    """Every Python and TOML block of docs/own-workload.md stands in a file of docs/example-workload."""
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / "docs/example-workload").rglob("*") if path.suffix in (".py", ".toml")]
+    document = ROOT / "docs/own-workload.md"
+    for block in blocks(document, "python") + blocks(document, "toml"):
+        assert any(block in file for file in files), f"stands in no file of the example:\n{block}"
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running API that knows the workloads, without workers behind it."""
+    from gradnoise.workloads.catalogue import document
+
+    home = tmp_path_factory.mktemp("api")
+    settings = Settings(home=home)
+    prepare_database(settings.database)
+    database = open_database(settings.database)
+    with database.session(write=True) as session:
+        catalogue.publish(session, document(), datetime.now(UTC))
+    database.dispose()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"GRADNOISE_HOME": str(home), "GRADNOISE_PORT": str(port)}
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-m", "service.app"], env=environment, stdout=log, stderr=log)
+        url = f"http://127.0.0.1:{port}"
+        with httpx2.Client(base_url=url, transport=httpx2.HTTPTransport(retries=7), trust_env=False) as client:
+            assert client.get("/healthz").status_code == 200, (home / "log").read_text(encoding="utf-8")
+        yield url
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def openapi(api: str) -> Mapping[str, Any]:
+    """The OpenAPI description of the running API."""
+    answer: Mapping[str, Any] = httpx2.get(f"{api}/openapi.json", trust_env=False).json()
+    return answer
