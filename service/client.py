@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 import httpx2
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -153,10 +154,10 @@ class Client:
         """Return a study by its id or its name."""
         if isinstance(study, int) or study.isdecimal():
             return _study(self._request("GET", f"/v1/studies/{study}"))
-        for one in self.studies():
-            if one.name == study:
-                return one
-        raise ApiError(404, {"title": "Not found", "detail": f"There is no study named {study!r}.", "hint": "`gradnoise list` shows them."})
+        for one in self._pages("/v1/studies", {"name": study}):
+            return StudyInfo.model_validate(one)
+        hint = "`gradnoise list` shows the studies."
+        raise ApiError(404, {"title": "There is no such thing", "detail": f"There is no study named {study!r}.", "hint": hint})
 
     def progress(self, study_id: int) -> Progress:
         """Return how far a study is."""
@@ -201,8 +202,7 @@ class Client:
         self, study_id: int, *, arm: str | None = None, phase: Phase | None = None, state: TrialState | None = None
     ) -> Iterator[Trial]:
         """Return a study's trials in the order they were declared, page by page as they are asked for."""
-        pages = self._pages(f"/v1/studies/{study_id}/trials", {"arm": arm, "phase": phase, "state": state})
-        return (TRIAL.validate_python(one | {"study_id": study_id}) for one in pages)
+        return map(TRIAL.validate_python, self._pages(f"/v1/studies/{study_id}/trials", {"arm": arm, "phase": phase, "state": state}))
 
     def measurements(self, study_id: int, trial_id: int) -> list[dict[str, Any]]:
         """Return a trial's metric values, epoch by epoch."""
@@ -230,7 +230,7 @@ class Client:
 
     def preset(self, name: str) -> dict[str, Any]:
         """Return a ready study as plain values."""
-        plain: dict[str, Any] = self._request("GET", f"/v1/presets/{name}").json()
+        plain: dict[str, Any] = self._request("GET", "/v1/presets/" + quote(name, safe="")).json()["spec"]
         return plain
 
     def readiness(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Which TCP ports are free, and who holds one that is not."""
 
+import contextlib
 import errno
 import socket
 from pathlib import Path
@@ -28,19 +29,17 @@ def check(host: str, port: int) -> None:
             raise PortTaken(host, port, holder, (error.strerror or str(error)).lower()) from None
 
 
-def free(host: str, wanted: int, *, besides: frozenset[int] = frozenset()) -> int:
-    """Return the wanted port if it is free, else one that the system picks; `besides` are not taken."""
-    try:
-        if wanted not in besides:
+def free(host: str, wanted: int = 0, *, besides: frozenset[int] = frozenset()) -> int:
+    """Return the wanted port if it is free, else one that the system picks; never one of `besides`."""
+    if wanted and wanted not in besides:
+        with contextlib.suppress(PortTaken):
             check(host, wanted)
             return wanted
-    except PortTaken:
-        pass
     family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.bind(address)
         port: int = probe.getsockname()[1]
-    return port if port not in besides else free(host, wanted, besides=besides)
+    return port if port not in besides else free(host, besides=besides)
 
 
 def _holder(port: int) -> str | None:

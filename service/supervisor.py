@@ -57,9 +57,8 @@ class AlreadyRunning(SupervisorError):
     def __init__(self, home: Path, running: Mapping[str, object]) -> None:
         self.home = home
         self.url = str(running.get("url", ""))
-        super().__init__(
-            f"The service already runs from {home}, process {running.get('pid', 'unknown')}, at {self.url or 'an unknown address'}."
-        )
+        where = f"process {running.get('pid')}, at {self.url}" if self.url else "it is about to start"
+        super().__init__(f"The service already runs from {home}: {where}.")
 
 
 class KeepsDying(SupervisorError):
@@ -68,10 +67,8 @@ class KeepsDying(SupervisorError):
     def __init__(self, name: str, code: int, n_deaths: int, last_lines: Sequence[str], log_file: Path) -> None:
         self.name = name
         self.last_lines = tuple(last_lines)
-        said = "".join(f"\n  | {line}" for line in last_lines)
-        super().__init__(
-            f"The {name} ended {n_deaths} times in a row soon after its start, at last with code {code}.{said}\nAll of it: {log_file}"
-        )
+        self.log_file = log_file
+        super().__init__(f"The process {name!r} ended {n_deaths} times in a row soon after its start, at last with code {code}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +104,7 @@ class Patience:
     longest_pause: timedelta = timedelta(seconds=10)
 
     def pause(self, n_deaths: int) -> timedelta:
-        return min(self.longest_pause, self.first_pause * float(2 ** max(0, n_deaths - 1)))
+        return min(self.longest_pause, self.first_pause * 2.0 ** min(n_deaths - 1, 16))
 
 
 @dataclass(kw_only=True)
@@ -204,11 +201,6 @@ class Supervisor:
         if self._failure is not None:
             raise self._failure
 
-    def pid(self, name: str) -> int | None:
-        """Return the process that plays a role now, None while there is none."""
-        process = next(child for child in self._children if child.role.name == name).process
-        return process.pid if process is not None and process.poll() is None else None
-
     def _prepare(self) -> None:
         command = [sys.executable, "-m", "service.migrate"]
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -236,16 +228,16 @@ class Supervisor:
     def _pump(self, child: Child, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
         keeper = RotatingFileHandler(child.log_file, maxBytes=10_000_000, backupCount=1, encoding="utf-8")
-        for raw in process.stdout:
-            line = raw.decode(errors="replace").rstrip()
-            child.last_lines.append(line)
-            keeper.emit(logging.LogRecord("", logging.INFO, "", 0, line, None, None))
-            if self._echo is not None:
-                try:
-                    self._echo(child.role.name, line)
-                except OSError:  # whoever looked has gone; the files go on
-                    self._echo = None
-        keeper.close()
+        with process.stdout as output, contextlib.closing(keeper):
+            for raw in output:
+                line = raw.decode(errors="replace").rstrip()
+                child.last_lines.append(line)
+                keeper.emit(logging.LogRecord("", logging.INFO, "", 0, line, None, None))
+                if self._echo is not None:
+                    try:
+                        self._echo(child.role.name, line)
+                    except OSError:  # whoever looked has gone; the files go on
+                        self._echo = None
 
     def _keep(self) -> None:
         """Start again what dies, until the end of the block or until a process has to be given up."""
@@ -307,10 +299,13 @@ def _stop(child: Child) -> None:
 
 
 def _end_group(child: Child) -> None:
-    """End whatever is left of a child's process group, itself included."""
-    if child.process is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.process.pid, signal.SIGKILL)
+    """End whatever is left of a child's process group, itself included, and let go of the tether."""
+    if child.process is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.process.pid, signal.SIGKILL)
+    if child.process.stdin is not None:
+        child.process.stdin.close()
 
 
 def _address(host: str) -> str:

@@ -16,7 +16,7 @@ import time
 GRACE_SECONDS = 20
 
 
-def watch_starter(grace_seconds: float = GRACE_SECONDS) -> None:
+def watch_starter(grace_seconds: float) -> None:
     """Wait for the starter's end, then ask this process to stop, and after a while end its process group."""
     while os.read(sys.stdin.fileno(), 1024):
         pass
@@ -26,7 +26,7 @@ def watch_starter(grace_seconds: float = GRACE_SECONDS) -> None:
 
 
 def main() -> None:
-    threading.Thread(target=watch_starter, name="tether", daemon=True).start()
+    threading.Thread(target=watch_starter, args=(GRACE_SECONDS,), name="tether", daemon=True).start()
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

@@ -1,0 +1,148 @@
+"""The Optuna Dashboard can be read by whoever may, and written by nobody."""
+
+import base64
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import optuna
+import pytest
+from pydantic import SecretStr
+from starlette.testclient import TestClient
+
+from service.api.auth import COOKIE
+from service.dashboard import create_app
+from service.search import Storage, open_storage
+from service.settings import Settings
+from service.store import tokens
+from service.store.database import Database
+
+Open = Callable[..., TestClient]
+
+
+@pytest.fixture
+def storage(database_url: str) -> Iterator[Storage]:
+    """Optuna's storage with one study of one trial."""
+    storage = open_storage(database_url)
+    study = optuna.create_study(study_name="a study · baseline", storage=storage)
+    study.tell(study.ask(), 0.5)
+    yield storage
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+@pytest.fixture
+def open_dashboard(database: Database, storage: Storage, now: datetime) -> Open:
+    """A function that opens the dashboard under settings, as a browser at 127.0.0.1 sees it."""
+
+    def open_(**settings: object) -> TestClient:
+        return TestClient(create_app(Settings.model_validate(settings), database, storage, lambda: now), base_url="http://127.0.0.1:8001")
+
+    return open_
+
+
+@pytest.fixture
+def cluster(open_dashboard: Open) -> TestClient:
+    """The dashboard as it stands in a cluster: with an admin token."""
+    return open_dashboard(host="0.0.0.0", admin_token=SecretStr("the-admin-token"))
+
+
+def token(database: Database, now: datetime, *scopes: tokens.Scope, lifetime: timedelta | None = None) -> str:
+    with database.session(write=True) as session:
+        expires_at = None if lifetime is None else now + lifetime
+        return tokens.create(session, owner="ada", scopes=scopes, name="a token", expires_at=expires_at, now=now)
+
+
+def test_a_loopback_dashboard_shows_studies_and_trials(open_dashboard: Open) -> None:
+    """The page, its script and its data are there without a token."""
+    dashboard = open_dashboard()
+    assert "text/html" in dashboard.get("/").headers["content-type"]
+    assert dashboard.get("/static/bundle.js").status_code == 200
+    (study,) = dashboard.get("/api/studies").json()["study_summaries"]
+    assert study["study_name"] == "a study · baseline"
+    assert len(dashboard.get(f"/api/studies/{study['study_id']}").json()["trials"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/api/studies/1"),
+        ("POST", "/api/studies"),
+        ("POST", "/api/studies/1/rename"),
+        ("PUT", "/api/studies/1/note"),
+        ("POST", "/api/trials/1/tell"),
+        ("POST", "/incompatible-rdb-schema"),
+        ("PATCH", "/api/studies/1"),
+        ("OPTIONS", "/api/studies/1"),
+    ],
+)
+def test_nothing_can_be_written(open_dashboard: Open, storage: Storage, method: str, path: str) -> None:
+    """Whatever is neither GET nor HEAD is refused with 405, and the studies stay as they were."""
+    refusal = open_dashboard().request(method, path, json={})
+    assert refusal.status_code == 405
+    assert refusal.headers["allow"] == "GET, HEAD"
+    assert refusal.headers["content-type"] == "application/problem+json"
+    assert [study.study_name for study in storage.get_all_studies()] == ["a study · baseline"]
+
+
+def test_a_foreign_host_name_is_refused(open_dashboard: Open) -> None:
+    """A name that is not ours may be an attacker's, rebound to this machine."""
+    dashboard = open_dashboard(allowed_hosts=["lab.example"])
+    assert dashboard.get("/api/studies", headers={"Host": "evil.example:8001"}).status_code == 421
+    assert dashboard.get("/api/studies", headers={"Host": "lab.example"}).status_code == 200
+
+
+def test_a_cluster_asks_for_a_token(cluster: TestClient) -> None:
+    """Without one nothing is shown, and a browser is told to ask for it."""
+    refusal = cluster.get("/api/studies")
+    assert refusal.status_code == 401
+    assert refusal.headers["www-authenticate"].startswith("Basic ")
+    assert "a study" not in refusal.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer the-admin-token"},
+        {"Authorization": "Basic " + base64.b64encode(b"anyone:the-admin-token").decode()},
+        {"Cookie": f"{COOKIE}=the-admin-token"},
+    ],
+    ids=["bearer", "password", "cookie"],
+)
+def test_an_administrator_is_let_in(cluster: TestClient, headers: dict[str, str]) -> None:
+    """By header, by the browser's login or by the pages' cookie."""
+    assert cluster.get("/api/studies", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("authorization", ["Bearer wrong", "Basic !!!", "Basic " + base64.b64encode(b"x:wrong").decode(), "Basic /w==", ""])
+def test_a_wrong_token_is_nobody(cluster: TestClient, authorization: str) -> None:
+    """Neither a wrong token nor a malformed header lets in or breaks anything."""
+    assert cluster.get("/api/studies", headers={"Authorization": authorization}).status_code == 401
+
+
+def test_only_a_token_that_sees_everything_is_enough(cluster: TestClient, database: Database, now: datetime) -> None:
+    """The dashboard shows every owner's studies, so a reader of its own studies may not look."""
+    headers = {"Authorization": f"Bearer {token(database, now, 'read', 'submit')}"}
+    assert cluster.get("/api/studies", headers=headers).status_code == 403
+
+
+def test_an_expired_token_is_nobody(cluster: TestClient, database: Database, now: datetime) -> None:
+    """A token counts until its expiry."""
+    headers = {"Authorization": f"Bearer {token(database, now, 'admin', lifetime=timedelta(seconds=-1))}"}
+    assert cluster.get("/api/studies", headers=headers).status_code == 401
+
+
+def test_guessing_tokens_is_slowed_down(open_dashboard: Open) -> None:
+    """After too many refusals the address has to wait."""
+    dashboard = open_dashboard(admin_token=SecretStr("the-admin-token"), requests_per_minute=3)
+    answers = [dashboard.get("/api/studies", headers={"Authorization": f"Bearer guess-{i}"}).status_code for i in range(5)]
+    assert answers[:3] == [401, 401, 401]
+    assert 429 in answers[3:]
+
+
+def test_the_admin_token_may_come_from_a_file(open_dashboard: Open, tmp_path: Path) -> None:
+    """As container secrets do."""
+    secret = tmp_path / "token"
+    secret.write_text("from-a-file\n", encoding="utf-8")
+    dashboard = open_dashboard(admin_token_file=secret)
+    assert dashboard.get("/api/studies", headers={"Authorization": "Bearer from-a-file"}).status_code == 200
