@@ -1,0 +1,160 @@
+"""The API and its pages as one process: the root that reads the settings, opens the database and listens.
+
+Run it as `python -m service.app`; it ends in order on SIGTERM and SIGINT.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from service import logs
+from service.api import events, health, presets, reports, studies, tokens, trials, workloads
+from service.api.access_log import AccessLog
+from service.api.feed import ProgressFeed
+from service.api.guard import Guard
+from service.api.limits import BodyLimit, Limiter
+from service.api.problem import Problem
+from service.api.service import Service
+from service.domain.errors import StudyError
+from service.domain.spec import StudySpec
+from service.settings import Settings
+from service.store import migrate
+from service.store import tokens as stored_tokens
+from service.store.database import Database, open_database
+from service.study_file import MalformedStudy
+from service.web import errors, login, pages, reference
+
+STATIC = Path(__file__).parent / "web" / "static"
+SECONDS_TO_STOP = 5
+DESCRIPTION = (
+    "Does annealed gradient noise help your model, at which settings, and by how much? Submit a study, follow it, read its verdict."
+)
+
+logger = structlog.get_logger()
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def create_app(settings: Settings, database: Database, clock: Callable[[], datetime] = now) -> FastAPI:
+    """Return the API with its pages, on a database that has been migrated."""
+    app = FastAPI(
+        title="gradnoise",
+        description=DESCRIPTION,
+        version=version("gradnoise"),
+        docs_url=None,  # FastAPI's own pages load their scripts from the network: ours is service.web.reference
+        redoc_url=None,
+        middleware=[
+            Middleware(AccessLog),
+            Middleware(Guard, allowed_hosts=settings.allowed_hosts, answer=errors.answer),
+            Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+        ],
+    )
+    for kind in (StudyError, MalformedStudy, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, errors.answer)
+    app.state.service = Service(
+        settings=settings,
+        database=database,
+        clock=clock,
+        limiter=Limiter(settings.requests_per_minute),
+        feed=ProgressFeed(database, clock),
+        admin_token=settings.bootstrap_token,
+    )
+    v1 = APIRouter(prefix="/v1")
+    for resource in (studies, trials, events, reports, workloads, presets, tokens):
+        v1.include_router(resource.router)
+    for router in (v1, health.router, pages.router, login.router, reference.router):
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=STATIC))
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # the way that FastAPI documents
+    return app
+
+
+def main() -> None:
+    """Serve until a signal comes."""
+    settings = Settings()
+    logs.configure(settings, "api")
+    _prepare(settings)
+    database = open_database(settings.database)
+    _refuse_an_open_door(settings, database)
+    app = create_app(settings, database)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SECONDS_TO_STOP,
+    )
+    try:
+        _Server(config, app.state.service.feed).run()
+    finally:
+        database.dispose()
+
+
+class _Server(uvicorn.Server):
+    """A server that ends its event streams when it is told to stop, rather than waiting for those who watch."""
+
+    def __init__(self, config: uvicorn.Config, feed: ProgressFeed) -> None:
+        super().__init__(config)
+        self._feed = feed
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._feed.close()
+        super().handle_exit(sig, frame)
+
+
+def _prepare(settings: Settings) -> None:
+    """Migrate the database if it needs it, in a process of its own: that loads Optuna, which this one does without."""
+    database = open_database(settings.database)
+    is_current = database.revision() == migrate.head()
+    database.dispose()
+    if not is_current:
+        subprocess.run([sys.executable, "-m", "service.migrate"], check=True)
+
+
+def _refuse_an_open_door(settings: Settings, database: Database) -> None:
+    if settings.is_loopback or settings.bootstrap_token is not None:
+        return
+    with database.session() as session:
+        if stored_tokens.count(session) > 0:
+            return
+    sys.exit(
+        f"gradnoise: refused to listen on {settings.host}, which others can reach, without any token.\n"
+        "Set GRADNOISE_ADMIN_TOKEN or GRADNOISE_ADMIN_TOKEN_FILE, or listen on 127.0.0.1."
+    )
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with the schemas that bodies and problems refer to."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = document["components"]["schemas"]
+        for model in (Problem, StudySpec):
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= schema.pop("$defs", {})
+            schemas[model.__name__] = schema
+        document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"token": []}]
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+if __name__ == "__main__":
+    main()

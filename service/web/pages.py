@@ -1,0 +1,79 @@
+"""Pages for people: the studies, one study as it runs, its report."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+
+from service.api import reports
+from service.api.auth import Reader, Submitter
+from service.api.schemas import MAX_ID
+from service.api.service import CurrentService
+from service.api.studies import StudyId
+from service.domain.study import Progress, Trial
+from service.store import studies, trials
+from service.web.templating import render
+
+router = APIRouter(include_in_schema=False)
+
+N_STUDIES = 50
+N_TRIALS = 20
+Before = Annotated[int | None, Query(ge=1, le=MAX_ID)]
+
+
+@router.get("/")
+def list_studies(caller: Reader, service: CurrentService, request: Request, before: Before = None) -> Response:
+    """Show the studies, newest first, with the progress of those under way."""
+    with service.database.session() as session:
+        found = studies.page(session, owner=caller.sees, before=before, limit=N_STUDIES + 1)
+        progress = {s.id: studies.progress(session, s.id, service.clock()) for s in found[:N_STUDIES] if s.state == "running"}
+    following = found[N_STUDIES - 1].id if len(found) > N_STUDIES else None
+    shown = found[:N_STUDIES]
+    active = any(not study.has_ended for study in shown)
+    counts = {study_id: _counts(of_study) for study_id, of_study in progress.items()}
+    return _page(request, service, "studies.html", studies=shown, counts=counts, progress=progress, next=following, active=active)
+
+
+@router.get("/studies/{study_id}")
+def show(caller: Reader, service: CurrentService, request: Request, study_id: StudyId) -> Response:
+    """Show one study: state, verdict, how far each arm is, its settings, its latest trials."""
+    with service.database.session() as session:
+        study = studies.get(session, study_id, caller.sees)
+        progress = studies.progress(session, study_id, service.clock())
+        latest = _latest(trials.table(session, study_id))
+    has_report = any(arm.best_value is not None or arm.n_failed or arm.n_pruned for arm in progress.arms)
+    can_cancel = caller.may("submit") and not study.has_ended
+    return _page(
+        request, service, "study.html", study=study, progress=progress, trials=latest, has_report=has_report, can_cancel=can_cancel
+    )
+
+
+@router.post("/studies/{study_id}/cancel")
+def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> Response:
+    """End a study and show it again."""
+    with service.database.session(write=True) as session:
+        studies.cancel(session, study_id, caller.sees, service.clock())
+    return RedirectResponse(f"/studies/{study_id}", status_code=303)
+
+
+@router.get("/studies/{study_id}/report")
+def report(caller: Reader, service: CurrentService, study_id: StudyId) -> Response:
+    """Show the report, as the API gives it."""
+    return reports.report(caller, service, study_id, format="html")
+
+
+def _page(request: Request, service: CurrentService, template: str, **values: Any) -> Response:
+    return render(request, template, needs_tokens=service.needs_tokens, dashboard=f"{service.settings.dashboard_url}/dashboard/", **values)
+
+
+def _counts(progress: Progress) -> tuple[int, int]:
+    """Return how many of a study's trials have ended, and how many there are."""
+    return sum(arm.n_ended for arm in progress.arms), sum(arm.n_trials for arm in progress.arms)
+
+
+def _latest(table: Sequence[Trial]) -> list[Trial]:
+    """Return the trials that run or ended last, newest first."""
+    begun = [trial for trial in table if trial.started_at is not None]
+    return sorted(begun, key=lambda trial: (trial.state == "running", trial.finished_at or trial.started_at), reverse=True)[:N_TRIALS]

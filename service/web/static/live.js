@@ -1,0 +1,46 @@
+"use strict";
+// Keeps a page up to date: fetches it anew when the service says that something has changed, and swaps the parts that differ.
+(() => {
+  const main = document.querySelector("main");
+  let isFetching = false;
+  let isStale = false;
+
+  async function refresh() {
+    if (isFetching) {
+      isStale = true;
+      return;
+    }
+    isFetching = true;
+    try {
+      const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+      if (response.ok) swap(new DOMParser().parseFromString(await response.text(), "text/html"));
+    } catch {
+      // the service is away for a moment: the next event tries again
+    } finally {
+      isFetching = false;
+    }
+    if (isStale) {
+      isStale = false;
+      setTimeout(refresh, 1000);
+    }
+  }
+
+  function swap(page) {
+    for (const old of document.querySelectorAll("[data-live]")) {
+      const fresh = page.getElementById(old.id);
+      if (fresh && fresh.innerHTML !== old.innerHTML) old.replaceWith(document.adoptNode(fresh));
+    }
+  }
+
+  if (main.dataset.events) {
+    const source = new EventSource(main.dataset.events);
+    source.addEventListener("progress", refresh);
+    source.addEventListener("end", () => {
+      source.close();
+      location.reload();
+    });
+  }
+  if (main.dataset.refresh) {
+    setInterval(() => document.hidden || refresh(), Number(main.dataset.refresh));
+  }
+})();
