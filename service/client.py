@@ -7,9 +7,10 @@ with Client("http://127.0.0.1:8000") as client:
     print(client.report(study.id, "markdown"))
 """
 
+import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -216,6 +217,11 @@ class Client:
         """
         return self._request("GET", f"/v1/studies/{study_id}/report", headers={"Accept": MEDIA_TYPES[format]}).text
 
+    def comparison(self, study_id: int) -> dict[str, Any]:
+        """Return what the JSON report says, as plain values; raises as `report` does."""
+        plain: dict[str, Any] = json.loads(self.report(study_id, "json"))
+        return plain
+
     def workloads(self) -> list[dict[str, Any]]:
         """Return what the workers can train."""
         return list(self._pages("/v1/workloads", {}))
@@ -223,6 +229,10 @@ class Client:
     def techniques(self) -> list[dict[str, Any]]:
         """Return what an arm can do to training."""
         return list(self._pages("/v1/techniques", {}))
+
+    def optimizers(self) -> list[dict[str, Any]]:
+        """Return the optimizers that a study can name."""
+        return list(self._pages("/v1/optimizers", {}))
 
     def presets(self) -> list[dict[str, Any]]:
         """Return the ready studies' names and descriptions."""
@@ -232,6 +242,20 @@ class Client:
         """Return a ready study as plain values."""
         plain: dict[str, Any] = self._request("GET", "/v1/presets/" + quote(name, safe="")).json()["spec"]
         return plain
+
+    def tokens(self) -> list[dict[str, Any]]:
+        """Return what is known of every token, for administrators."""
+        return list(self._pages("/v1/tokens", {}))
+
+    def create_token(self, name: str, *, owner: str, scopes: Sequence[str] = ("read", "submit"), days: int | None = 90) -> dict[str, Any]:
+        """Make a token and return it with its description, for administrators; `token` in it is seen this one time."""
+        wanted = {"name": name, "owner": owner, "scopes": list(scopes), "days": days}
+        made: dict[str, Any] = self._request("POST", "/v1/tokens", json=wanted).json()
+        return made
+
+    def revoke_token(self, name: str) -> None:
+        """Delete a token, for administrators."""
+        self._request("DELETE", "/v1/tokens/" + quote(name, safe=""))
 
     def readiness(self) -> dict[str, Any]:
         """Return what /readyz says, whether the service is ready or not."""

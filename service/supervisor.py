@@ -124,7 +124,7 @@ class Supervisor:
     """Runs the service in a `with` block: started and supervised inside, stopped in order at its end.
 
     Args:
-        settings: Of the service; its processes get them through their environment.
+        settings: Of the service; its processes get those that a command line can change through their environment, beside our own.
         echo: Shows what the processes print; nothing does by default. Everything goes to `<home>/logs` in any case.
         on_failure: Called, from another thread, when a process has to be given up.
         roles: What to run.
@@ -151,13 +151,14 @@ class Supervisor:
         self._echo = echo
         self._on_failure = on_failure
         self._patience = patience or Patience()
-        self._environment = os.environ | {
-            "GRADNOISE_HOME": str(self.home),
-            "GRADNOISE_HOST": settings.host,
-            "GRADNOISE_PORT": str(settings.port),
-            "GRADNOISE_DASHBOARD_PORT": str(settings.dashboard_port),
-            "PYTHONUNBUFFERED": "1",
+        told = {
+            "HOME": self.home,
+            "HOST": settings.host,
+            "PORT": settings.port,
+            "DASHBOARD_PORT": settings.dashboard_port,
+            "LOG_FORMAT": settings.log_format,
         }
+        self._environment = os.environ | {f"GRADNOISE_{name}": str(value) for name, value in told.items()} | {"PYTHONUNBUFFERED": "1"}
         self._children = [Child(role=role, log_file=self.home / "logs" / f"{role.name}.log") for role in roles]
         self._lock = FileLock(self.home / "up.lock", timeout=0)
         self._deaths: queue.SimpleQueue[tuple[Child, int] | None] = queue.SimpleQueue()

@@ -1,0 +1,386 @@
+"""The command `gradnoise`: runs the service on this machine, and speaks to one that runs anywhere.
+
+Exit codes: 0 done; 1 failed, or refused by the service; 2 the command line, a setting or a file is wrong; 3 no service answers;
+130 interrupted.
+Each command imports what it needs when it runs, so that `gradnoise --help` answers at once.
+"""
+
+import importlib.metadata
+import json as jsonlib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+FAILED, WRONG, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
+
+
+class Scope(StrEnum):
+    """What a token may do."""
+
+    read = "read"
+    submit = "submit"
+    admin = "admin"
+
+
+class Commands(TyperGroup):
+    """Commands whose known errors end in one readable block and the exit code that belongs to them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            code = _explain(error, as_json=ctx.meta.get("json", False))
+            if code is None:
+                raise
+            raise typer.Exit(code) from None
+
+
+def _explain(error: Exception, *, as_json: bool) -> int | None:
+    """Print a known error and return its exit code; None for one that is a mistake of ours."""
+    from service import terminal
+    from service.client import ApiError, ClientError, Unreachable
+    from service.local import NotReady, WrongSettings
+    from service.ports import PortTaken
+    from service.study_file import MalformedStudy
+    from service.supervisor import AlreadyRunning, SupervisorError
+
+    match error:
+        case ApiError():
+            code, shown = FAILED, terminal.problem(error)
+        case Unreachable():
+            hint = "Start one here with `gradnoise up`, or name another with --url or GRADNOISE_URL."
+            code, shown = UNREACHABLE, terminal.complaint(str(error), hint)
+        case ClientError():
+            code, shown = FAILED, terminal.complaint(str(error))
+        case MalformedStudy():
+            code, shown = WRONG, terminal.complaint(str(error))
+        case WrongSettings():
+            code, shown = WRONG, terminal.complaint(str(error), *error.faults)
+        case PortTaken():
+            hint = "End that process, or choose other ports with --port and --dashboard-port."
+            code, shown = FAILED, terminal.complaint(str(error), hint)
+        case AlreadyRunning():
+            code, shown = FAILED, terminal.complaint(str(error), "Use it as it is, stop it first, or name another folder with --home.")
+        case SupervisorError():
+            log_file = f"All of it: {error.log_file}" if error.log_file else ""
+            code, shown = FAILED, terminal.complaint(str(error), *(f"| {line}" for line in error.last_lines), log_file)
+        case NotReady():
+            code, shown = FAILED, terminal.complaint(str(error), *error.missing, f"Logs: {error.log_folder}")
+        case _:
+            return None
+    if as_json:
+        problem = error.problem if isinstance(error, ApiError) else {"title": type(error).__name__, "detail": str(error)}
+        terminal.err.print(jsonlib.dumps(problem), markup=False)
+    else:
+        terminal.err.print(shown)
+    return code
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Does annealed gradient noise help your model, at which settings, and by how much?",
+)
+token_app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API tokens.")
+db_app = typer.Typer(no_args_is_help=True, help="Look after the database.")
+app.add_typer(token_app, name="token")
+app.add_typer(db_app, name="db")
+
+
+def _remember_json(context: typer.Context, value: bool) -> bool:
+    context.meta["json"] = value
+    return value
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"gradnoise {importlib.metadata.version('gradnoise')}")
+        raise typer.Exit
+
+
+Url = Annotated[str | None, typer.Option(envvar="GRADNOISE_URL", help="Where the service is; by default the one started here.")]
+Token = Annotated[str | None, typer.Option(envvar="GRADNOISE_TOKEN", help="API token; none is needed on this machine.", show_envvar=True)]
+Json = Annotated[bool, typer.Option("--json", callback=_remember_json, is_eager=True, help="Print JSON.")]
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="Id or name of the study.", show_default=False)]
+Home = Annotated[Path | None, typer.Option(help="Folder of database, logs and reports.  [default: .gradnoise]", show_default=False)]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the API and the pages.  [default: 8000]", show_default=False)]
+DashboardPort = Annotated[
+    int | None, typer.Option(min=1, max=65535, help="Port of the Optuna Dashboard.  [default: 8001]", show_default=False)
+]
+
+
+@app.callback()
+def gradnoise(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Does annealed gradient noise help your model, at which settings, and by how much?"""
+
+
+@app.command()
+def up(home: Home = None, port: Port = None, dashboard_port: DashboardPort = None, json: Json = False) -> None:
+    """Run the service on this machine until Ctrl-C."""
+    from service import local
+
+    changes = {"log_format": "json"} if json else {}
+    local.up(local.read_settings(home=home, port=port, dashboard_port=dashboard_port, **changes), as_json=json)
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the service running until Ctrl-C.")] = False,
+    preset: Annotated[str, typer.Option(help="The preset to run.")] = "demo",
+    home: Home = None,
+    port: Port = None,
+    json: Json = False,
+) -> None:
+    """See the service do its job: start it, run a preset study, show the verdict, stop it."""
+    from service import local
+
+    study = local.demo(local.read_settings(home=home, port=port), preset, keep=keep, as_json=json)
+    raise typer.Exit(0 if study.state == "complete" else FAILED)
+
+
+@app.command()
+def submit(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", exists=True, dir_okay=False, readable=True, help="The study, YAML or JSON.", show_default=False),
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Submit this preset instead of a file.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the study, instead of the one it has.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the study to its end.")] = False,
+    key: Annotated[str | None, typer.Option(help="Idempotency key: the same study with the same key is submitted once.")] = None,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Submit a study."""
+    if (file is None) == (preset is None):
+        raise typer.BadParameter("give a FILE or --preset NAME, one of the two", param_hint="FILE")
+    from service import local, terminal
+    from service.client import read_study
+
+    with local.connect(url, token) as client:
+        if preset is not None:
+            study = client.submit_preset(preset, name)
+        else:
+            assert file is not None
+            study = client.submit(read_study(file) | ({"name": name} if name else {}), idempotency_key=key)
+        if json:
+            terminal.show_json(study)
+        else:
+            terminal.submitted(study, client.base_url)
+        if watch:
+            raise typer.Exit(terminal.watch(client, study.id, as_json=json))
+
+
+@app.command("list")
+def list_studies(
+    state: Annotated[Literal["queued", "running", "complete", "cancelled", "failed"] | None, typer.Option(help="Only these.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most studies to list.")] = 20,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """List studies, newest first."""
+    from itertools import islice
+
+    from service import local, terminal
+
+    with local.connect(url, token) as client:
+        studies = list(islice(client.studies(state), limit))
+    if json:
+        terminal.show_json([study.model_dump(mode="json") for study in studies])
+        return
+    rows = ((s.id, s.name, s.state, s.verdict, s.workload, s.owner, terminal.moment(s.created_at)) for s in studies)
+    terminal.table(("id", "name", "state", "verdict", "workload", "owner", "submitted"), rows)
+    if not studies:
+        terminal.err.print("There is no study yet: `gradnoise submit --preset demo` submits one.", style="dim")
+
+
+@app.command()
+def show(study: Study, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """Show a study: what it asks, how far it is, what came out."""
+    from service import local, terminal
+
+    with local.connect(url, token) as client:
+        info = client.study(study)
+        progress = client.progress(info.id)
+        comparison = client.comparison(info.id) if info.state == "complete" else None
+        if json:
+            terminal.show_json({"study": info.model_dump(mode="json"), "progress": progress, "comparison": comparison})
+        else:
+            terminal.study(info, progress, comparison, client.base_url)
+
+
+@app.command()
+def watch(study: Study, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """Follow a study to its end: exit code 0 when it is complete, 1 when it failed or was cancelled."""
+    from service import local, terminal
+
+    with local.connect(url, token) as client:
+        raise typer.Exit(terminal.watch(client, client.study(study).id, as_json=json))
+
+
+@app.command()
+def cancel(study: Study, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """End a study now; what its trials have measured stays."""
+    from service import local, terminal
+
+    with local.connect(url, token) as client:
+        info = client.cancel(client.study(study).id)
+    if json:
+        terminal.show_json(info)
+    else:
+        terminal.out.print(f"Study {info.name} (id {info.id}) is {info.state}.")
+
+
+@app.command()
+def report(
+    study: Study,
+    format: Annotated[Literal["html", "md", "json"] | None, typer.Option(help="By default what --output's name ends in, else md.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", dir_okay=False, help="File to write, instead of printing.")] = None,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Print or write a study's report; while it runs, an interim one."""
+    from service import local, terminal
+
+    wanted = "json" if json else format or (output.suffix.lower().removeprefix(".") if output else "md")
+    with local.connect(url, token) as client:
+        text = client.report(client.study(study).id, "html" if wanted == "html" else "json" if wanted == "json" else "markdown")
+    if output is None:
+        terminal.out.out(text, highlight=False)
+        return
+    output.write_text(text, encoding="utf-8")
+    terminal.err.print(f"Wrote {output}.")
+
+
+@app.command()
+def workloads(url: Url = None, token: Token = None, json: Json = False) -> None:
+    """List what can be trained, and what an arm can do to training."""
+    from service import local, terminal
+
+    with local.connect(url, token) as client:
+        catalogue = {"workloads": client.workloads(), "techniques": client.techniques(), "optimizers": client.optimizers()}
+    if json:
+        terminal.show_json(catalogue)
+    else:
+        terminal.catalogue(**catalogue)
+
+
+@app.command()
+def presets(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this preset as a study file.", show_default=False)] = None,
+    json: Json = False,
+) -> None:
+    """List the ready studies, or print one as a file to start from."""
+    from service import presets as ready
+    from service import terminal
+
+    if name is not None and name not in ready.names():
+        raise typer.BadParameter(f"there is no preset named {name!r}; there are {', '.join(ready.names())}", param_hint="NAME")
+    if name is None and json:
+        terminal.show_json([{"name": one, "description": ready.describe(one)} for one in ready.names()])
+    elif name is None:
+        terminal.table(("preset", "asks"), ((one, ready.describe(one)) for one in ready.names()))
+    elif json:
+        terminal.show_json(ready.load(name))
+    else:
+        terminal.out.out(ready.text(name), highlight=False, end="")
+
+
+@app.command()
+def doctor(url: Url = None, token: Token = None, json: Json = False) -> None:
+    """Look at everything the service needs, and say what to do about what is not there."""
+    from dataclasses import asdict
+
+    from service import local, terminal
+    from service.doctor import examine
+
+    settings = local.read_settings()
+    findings = []
+    for finding in examine(settings, url or local.address(settings), token):
+        findings.append(finding)
+        if not json:
+            terminal.finding(finding.name, finding.state, finding.detail, finding.hint)
+    if json:
+        terminal.show_json([asdict(finding) for finding in findings])
+    raise typer.Exit(FAILED if any(finding.state == "fail" for finding in findings) else 0)
+
+
+@token_app.command("create")
+def create_token(
+    name: Annotated[str, typer.Argument(help="What the token is for; unique.")],
+    owner: Annotated[str, typer.Option(help="Whose studies it submits and sees.")],
+    scope: Annotated[list[Scope] | None, typer.Option(help="What it may do; repeat it.  [default: read submit]")] = None,
+    days: Annotated[int, typer.Option(min=0, help="Days until it expires; 0 for never.")] = 90,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Make a token and show it, this one time."""
+    from service import local, terminal
+
+    with local.connect(url, token) as client:
+        made = client.create_token(name, owner=owner, scopes=scope or ("read", "submit"), days=days or None)
+    if json:
+        terminal.show_json(made)
+    else:
+        terminal.out.print(made["token"], markup=False)
+        terminal.err.print("Keep it now: it is not shown again.", style="dim")
+
+
+@token_app.command("list")
+def list_tokens(url: Url = None, token: Token = None, json: Json = False) -> None:
+    """List the tokens, without showing them."""
+    from service import local, terminal
+
+    with local.connect(url, token) as client:
+        tokens = client.tokens()
+    if json:
+        terminal.show_json(tokens)
+    else:
+        rows = ((one["name"], one["owner"], " ".join(one["scopes"]), one["expires_at"]) for one in tokens)
+        terminal.table(("name", "owner", "scopes", "expires"), rows)
+
+
+@token_app.command("revoke")
+def revoke_token(
+    name: Annotated[str, typer.Argument(help="The token's name.")], url: Url = None, token: Token = None, json: Json = False
+) -> None:
+    """Delete a token: whoever uses it is refused from now on."""
+    from service import local, terminal
+
+    with local.connect(url, token) as client:
+        client.revoke_token(name)
+    if json:
+        terminal.show_json({"revoked": name})
+    else:
+        terminal.out.print(f"Revoked {name}.", markup=False)
+
+
+@db_app.command("upgrade")
+def upgrade_database(home: Home = None, json: Json = False) -> None:
+    """Create the database's tables, or bring them up to date; safe to run at any time."""
+    from service import local, terminal
+    from service.migrate import prepare_database
+    from service.store import migrate
+
+    prepare_database(local.read_settings(home=home).database)
+    if json:
+        terminal.show_json({"revision": migrate.head()})
+    else:
+        terminal.out.print(f"The database is at schema {migrate.head()}.")
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,295 @@
+"""What the command line shows: tables, live progress, errors, verdicts; in colour on a terminal, tab-separated where it is piped."""
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from service.client import ApiError, Client, StudyInfo
+from service.domain.study import STUDY_ENDED, ArmProgress, Progress
+
+STATE_STYLES = {"running": "cyan", "complete": "green", "failed": "red", "cancelled": "yellow", "queued": "dim"}
+VERDICT_STYLES = {"helps": "bold green", "hurts": "bold red", "no_difference": "bold blue", "undecided": "bold yellow"}
+BAR_WIDTH = 36
+
+Entry = Mapping[str, Any]
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def show_json(value: Any) -> None:
+    """Print a value as one JSON document, on a single line unless a person is looking."""
+    text = json.dumps(value, default=_jsonable)
+    if out.is_terminal:
+        out.print_json(text)
+    else:
+        plain(text)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows under headings."""
+    if not out.is_terminal:
+        for row in (columns, *rows):
+            plain("\t".join(_cell(cell) for cell in row))
+        return
+    shown = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(_cell(cell), style=state_style(column, _cell(cell))) for column, cell in zip(columns, row, strict=True)))
+    out.print(shown, soft_wrap=False)
+
+
+def state_style(column: str, cell: str) -> str:
+    """Style the columns `state` and `verdict`."""
+    return {"state": STATE_STYLES, "verdict": VERDICT_STYLES}.get(column, {}).get(cell, "")
+
+
+def problem(error: ApiError) -> RenderableType:
+    """Return a refusal as one block: what is wrong, each faulty field with its value and what is legal, what to do."""
+    lines = [Text.assemble(("✗ ", "bold red"), (error.title, "bold"))]
+    if not error.errors and error.detail:
+        lines.append(Text(f"  {error.detail}"))
+    for fault in error.errors:
+        value = fault.get("value")
+        given = "" if value is None else f" = {json.dumps(value, ensure_ascii=False)}"
+        lines.append(Text.assemble("\n  ", (f"{fault.get('field')}", "bold cyan"), given))
+        lines.append(Text(f"    {fault.get('message')}"))
+        lines.append(Text.assemble(("    legal: ", "dim"), f"{fault.get('legal')}"))
+    if error.hint:
+        lines.append(Text(f"\n  {error.hint}" if error.errors else f"  {error.hint}", style="dim"))
+    return Group(*lines)
+
+
+def complaint(message: str, *details: str) -> RenderableType:
+    """Return an error that is not a refusal: what is wrong, then further lines."""
+    return Group(Text.assemble(("✗ ", "bold red"), message), *(Text(f"  {line}", style="dim") for line in details if line))
+
+
+def submitted(info: StudyInfo, base_url: str) -> None:
+    """Say that a study was submitted, and where to look at it."""
+    out.print(Text.assemble("Submitted ", (info.name, "bold"), f" (id {info.id}): {base_url}{info.links['page']}"))
+
+
+def links(info: StudyInfo, base_url: str) -> dict[str, str]:
+    """Return the pages of a study by what they are."""
+    return {"page": base_url + info.links["page"], "Optuna Dashboard": info.links["dashboard"]}
+
+
+def study(info: StudyInfo, progress: Progress, comparison: Mapping[str, Any] | None, base_url: str) -> None:
+    """Print a study: what is asked, how far it is, what came out, where more is to be found."""
+    spec = info.spec
+    sampler, pruner = spec.search.sampler, spec.search.pruner.name
+    rows = {
+        "study": f"{info.name} (id {info.id}, owner {info.owner}, submitted {moment(info.created_at)})",
+        "asks": spec.description,
+        "state": info.state,
+        "workload": f"{info.workload} {_settings(spec.options)}".strip(),
+        "objective": f"{info.metric.name}, {info.metric.direction}; a difference of {spec.smallest_difference:g} matters",
+        "search": f"{spec.search.n_trials} trials an arm of {spec.search.epochs} epochs, sampler {sampler}, pruner {pruner}",
+        "confirm": f"{spec.confirm.n_seeds} paired seeds of {spec.confirm_epochs} epochs",
+    }
+    facts(rows)
+    if info.state != "complete":
+        out.print()
+        if out.is_terminal:
+            out.print(bars(progress), soft_wrap=False)
+        else:
+            for arm in progress.arms:
+                plain("\t".join((arm.phase, arm.arm, f"{arm.n_ended}/{arm.n_trials}", number(arm.best_value))))
+    out.print()
+    outcome(info, comparison, links(info, base_url))
+
+
+def facts(rows: Mapping[str, object]) -> None:
+    """Print names and values, one pair a line."""
+    if not out.is_terminal:
+        for name, value in rows.items():
+            plain(f"{name}\t{_cell(value)}")
+        return
+    shown = Table.grid(padding=(0, 2, 0, 0))
+    shown.add_column(style="dim", no_wrap=True)
+    shown.add_column(overflow="fold")
+    for name, value in rows.items():
+        shown.add_row(name, Text(_cell(value), style=state_style(name, _cell(value))))
+    out.print(shown, soft_wrap=False)
+
+
+def outcome(info: StudyInfo, comparison: Mapping[str, Any] | None, links: Mapping[str, str]) -> None:
+    """Print what came of a study: its verdict with the figures that it rests on, or its error; then where more is to be found."""
+    if comparison is not None:
+        show_json(comparison)
+    elif info.error:
+        out.print(Text.assemble((f"{info.state}: ", STATE_STYLES[info.state]), info.error.strip()))
+    facts(links)
+
+
+def watch(client: Client, study_id: int, *, as_json: bool) -> int:
+    """Follow a study to its end, print what came of it, and return the exit code that it deserves."""
+    try:
+        if as_json:
+            for progress in client.watch(study_id):
+                show_json(progress)
+        else:
+            follow(client.watch(study_id))
+    except KeyboardInterrupt:
+        err.print(f"The study goes on; `gradnoise watch {study_id}` takes it up again.", style="dim")
+        raise
+    info = client.study(study_id)
+    if not as_json:
+        outcome(info, client.comparison(study_id) if info.state == "complete" else None, links(info, client.base_url))
+    return 0 if info.state == "complete" else 1
+
+
+def follow(events: Iterable[Progress], console: Console = out) -> None:
+    """Show progress as it comes: live on a terminal, else a line at each tenth of the trials."""
+    shown: tuple[str, int] | None = None
+    if not console.is_terminal:
+        for progress in events:
+            if (mark := (progress.state, _tenths(progress))) != shown:
+                shown = mark
+                console.out(summary(progress), highlight=False)
+        return
+    with Live(Text("Waiting for the first news ..."), console=console) as live:
+        for progress in events:
+            live.update(bars(progress), refresh=True)
+
+
+def bars(progress: Progress) -> RenderableType:
+    """Return a bar for each arm in each phase, with the best value so far, under a line with state and time left."""
+    shown = Table.grid(padding=(0, 2, 0, 0))
+    for arm in progress.arms:
+        is_done = arm.n_ended == arm.n_trials
+        bar = ProgressBar(total=arm.n_trials, completed=arm.n_ended, width=BAR_WIDTH, complete_style="cyan", finished_style="green")
+        count = Text(f"{arm.n_ended}/{arm.n_trials}", style="green" if is_done else "")
+        shown.add_row(Text(arm.phase, style="dim"), Text(arm.arm), bar, count, _best(arm), Text(_losses(arm), style="yellow"))
+    state = (progress.state, STATE_STYLES[progress.state])
+    head = Text.assemble((progress.name, "bold"), "  ", state, "  ", (_left(progress), "dim"))
+    return Group(head, shown)
+
+
+def summary(progress: Progress) -> str:
+    """Return progress in one plain line."""
+    phase = "confirm" if all(arm.n_ended == arm.n_trials for arm in progress.arms if arm.phase == "search") else "search"
+    arms = [f"{arm.arm} {arm.n_ended}/{arm.n_trials} {_best(arm)}".rstrip() for arm in progress.arms if arm.phase == phase]
+    return "  ".join(part for part in (progress.name, progress.state, f"{phase}:", ", ".join(arms), _left(progress)) if part)
+
+
+def _tenths(progress: Progress) -> int:
+    n_trials = sum(arm.n_trials for arm in progress.arms)
+    return 10 * sum(arm.n_ended for arm in progress.arms) // max(1, n_trials)
+
+
+def _best(arm: ArmProgress) -> Text:
+    return Text("" if arm.best_value is None else f"best {number(arm.best_value)}")
+
+
+def _losses(arm: ArmProgress) -> str:
+    counts = {"pruned": arm.n_pruned, "diverged": arm.n_diverged, "failed": arm.n_failed}
+    return ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+
+
+def _left(progress: Progress) -> str:
+    if progress.state in STUDY_ENDED:
+        return ""
+    if progress.seconds_left is None:
+        return "waiting for a worker" if progress.state == "queued" else "estimating the time left"
+    return f"about {duration(progress.seconds_left)} left"
+
+
+def finding(name: str, state: str, detail: str, hint: str) -> None:
+    """Print one finding of the doctor."""
+    if not out.is_terminal:
+        plain("\t".join(part for part in (state, name, detail, hint) if part))
+        return
+    mark, style = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "bold red")}[state]
+    out.print(Text.assemble((f"{mark} ", style), (f"{name:<24} ", "bold"), detail))
+    if hint:
+        out.print(Text(f"{'':<27}{hint}", style=style))
+
+
+def catalogue(workloads: Sequence[Entry], techniques: Sequence[Entry], optimizers: Sequence[Entry]) -> None:
+    """Print what can be trained and how: every workload with its options, every technique and optimizer with its parameters."""
+    rows = []
+    for workload in workloads:
+        metrics = ", ".join(f"{metric['name']} ({metric['direction']})" for metric in workload["metrics"])
+        rows.append(("workload", workload["name"], "", workload["description"]))
+        rows.append(("metrics", workload["name"], metrics, ""))
+        for name, option in workload["options_schema"].get("properties", {}).items():
+            rows.append(("option", workload["name"], f"{name}: {_legal(option)}", option.get("description", "")))
+        rows += [("parameter", workload["name"], _parameter(one), one["description"]) for one in workload["parameters"]]
+    for kind, entries in (("technique", techniques), ("optimizer", optimizers)):
+        for entry in entries:
+            rows.append((kind, entry["name"], ", ".join(map(_parameter, entry["parameters"])), entry["description"]))
+    table(("kind", "name", "takes", "is"), rows)
+
+
+def moment(at: datetime) -> str:
+    """Return a moment in local time, to the minute."""
+    return f"{at.astimezone():%Y-%m-%d %H:%M}"
+
+
+def number(value: float | None) -> str:
+    """Return a value to four significant digits, `-` for none."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time as people say it.
+
+    >>> duration(42), duration(150), duration(7300)
+    ('42 s', '2 min 30 s', '2 h 2 min')
+    """
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole < 600 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _legal(option: Entry) -> str:
+    """Say what a JSON Schema allows, and what it is by default."""
+    legal = " | ".join(map(str, option["enum"])) if "enum" in option else str(option.get("type", "anything"))
+    if "minimum" in option or "maximum" in option:
+        legal += f" in [{option.get('minimum', '-inf')}, {option.get('maximum', 'inf')}]"
+    return f"{legal} = {option['default']}" if "default" in option else legal
+
+
+def _parameter(entry: Entry) -> str:
+    low, high = entry["low"], entry["high"]
+    start = "(-inf" if low is None else f"{'(' if entry['low_open'] else '['}{low:g}"
+    return f"{entry['name']} in {start}, {'inf)' if high is None else f'{high:g}]'}"
+
+
+def _settings(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None or value == "" else " ".join(str(value).split())
+
+
+def plain(line: str) -> None:
+    """Print a line as it is, at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else str(value)
