@@ -3,6 +3,7 @@
 Run it as `python -m service.app`; it ends in order on SIGTERM and SIGINT.
 """
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -89,6 +90,8 @@ def main() -> None:
     """Serve until a signal comes."""
     settings = Settings()
     logs.configure(settings, "api")
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn stops in order, then raises the signal again: it shall end us with 0
+        signal.signal(number, lambda *_: sys.exit(0))
     _prepare(settings)
     database = open_database(settings.database)
     _refuse_an_open_door(settings, database)

@@ -128,6 +128,12 @@ class NamedOut(BaseModel):
         return cls(name=named.name, description=named.description, parameters=parameters, required=list(named.required))
 
 
+class Techniques(Items[NamedOut]):
+    """The techniques, and the optimizers beside them."""
+
+    optimizers: list[NamedOut]
+
+
 class PresetOut(BaseModel):
     """A ready study."""
 

@@ -20,9 +20,11 @@ Schema = Mapping[str, Any]
 
 PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$": "1 to 80 letters, digits, spaces, '_', '.' or '-', the first a letter or digit",
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$": "1 to 80 letters, digits, '_', '.' or '-', the first a letter or digit",
+    r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,79}$": "1 to 80 letters, digits, '_', '.', '@' or '-', the first a letter or digit",
     r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$": "1 to 40 letters, digits, '_', '.' or '-', the first a letter or digit",
 }
-"""What the patterns of the schema ask for, in words."""
+"""What the patterns of our schemas ask for, in words."""
 
 FORMS = {
     "Range": "a range {low, high} with low below high, optionally with log (then low above 0), step or integer",
@@ -59,7 +61,7 @@ def request_errors(errors: Sequence[Mapping[str, Any]]) -> list[FieldError]:
             field=".".join(map(str, error["loc"][1:])) or str(error["loc"][0]),
             value=None if error["type"] == "missing" else error["input"],
             message="is missing" if error["type"] == "missing" else f"{_shown(error['input'])} is not accepted here",
-            legal=error["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
+            legal=PATTERNS.get(error.get("ctx", {}).get("pattern"), error["msg"].removeprefix("Input should be ")),
         )
         for error in errors
     ]
@@ -124,13 +126,10 @@ def _neither(path: Sequence[str], value: object, node: Schema) -> FieldError:
 
 
 def _meant(forms: Sequence[Schema], value: object) -> Schema | None:
-    """Return the mapping form that shares a field name with the value, None if there is none."""
+    """Return the mapping form that shares most of its fields with the value, needed ones first; None if none shares any."""
     keys = set(value) if isinstance(value, Mapping) else set()
-    return max(
-        (form for form in forms if keys & set(form.get("properties", ()))),
-        key=lambda form: len(keys & set(form["properties"])),
-        default=None,
-    )
+    sharing = [form for form in forms if keys & set(form.get("properties", ()))]
+    return max(sharing, key=lambda form: (len(keys & set(form["required"])), len(keys & set(form["properties"]))), default=None)
 
 
 def _phrase(node: Schema) -> str:

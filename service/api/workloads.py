@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from service.api.auth import Reader
 from service.api.problem import documented
-from service.api.schemas import Items, NamedOut, WorkloadOut
+from service.api.schemas import Items, NamedOut, Techniques, WorkloadOut
 from service.api.service import CurrentService
 from service.store import catalogue
 
@@ -18,15 +18,9 @@ def list_workloads(_caller: Reader, service: CurrentService) -> Items[WorkloadOu
         return Items(items=list(map(WorkloadOut.of, catalogue.read(session).workloads.values())))
 
 
-@router.get("/techniques", summary="List the techniques", responses=documented(503))
-def list_techniques(_caller: Reader, service: CurrentService) -> Items[NamedOut]:
-    """Return what an arm can do to training."""
+@router.get("/techniques", summary="List the techniques and optimizers", responses=documented(503))
+def list_techniques(_caller: Reader, service: CurrentService) -> Techniques:
+    """Return what an arm can do to training, and the optimizers that a study can name."""
     with service.database.session() as session:
-        return Items(items=list(map(NamedOut.of, catalogue.read(session).techniques.values())))
-
-
-@router.get("/optimizers", summary="List the optimizers", responses=documented(503))
-def list_optimizers(_caller: Reader, service: CurrentService) -> Items[NamedOut]:
-    """Return the optimizers that a study can name."""
-    with service.database.session() as session:
-        return Items(items=list(map(NamedOut.of, catalogue.read(session).optimizers.values())))
+        known = catalogue.read(session)
+    return Techniques(items=list(map(NamedOut.of, known.techniques.values())), optimizers=list(map(NamedOut.of, known.optimizers.values())))

@@ -1,0 +1,26 @@
+"""What the workers announced is shown as they announced it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+
+def test_workloads_come_with_options_metrics_and_parameters(client: TestClient, catalogue_document: Mapping[str, Any]) -> None:
+    [workload] = client.get("/v1/workloads").json()["items"]
+    announced = catalogue_document["workloads"][0]
+    assert {name: workload[name] for name in announced} == announced
+
+
+def test_techniques_and_optimizers_come_with_their_bounds(client: TestClient) -> None:
+    shown = client.get("/v1/techniques").json()
+    assert [technique["name"] for technique in shown["items"]] == ["none", "annealed"]
+    assert shown["items"][1]["required"] == ["eta", "gamma"]
+    lr = shown["optimizers"][0]["parameters"][0]
+    assert (lr["low"], lr["high"], lr["low_open"]) == (0.0, None, True)
+
+
+@pytest.mark.parametrize("path", ["/v1/workloads", "/v1/techniques"])
+def test_before_a_worker_came_there_is_nothing_to_show(make_client: Callable[..., TestClient], path: str) -> None:
+    assert make_client().get(path).status_code == 503
