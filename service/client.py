@@ -155,8 +155,12 @@ class Client:
         """Return a study by its id or its name."""
         if isinstance(study, int) or study.isdecimal():
             return _study(self._request("GET", f"/v1/studies/{study}"))
-        for one in self._pages("/v1/studies", {"name": study}):
-            return StudyInfo.model_validate(one)
+        try:
+            for one in self._pages("/v1/studies", {"name": study}):
+                return StudyInfo.model_validate(one)
+        except ApiError as error:
+            if error.status != 422:  # a text that is no name: then no study has it
+                raise
         hint = "`gradnoise list` shows the studies."
         raise ApiError(404, {"title": "There is no such thing", "detail": f"There is no study named {study!r}.", "hint": hint})
 
@@ -232,7 +236,8 @@ class Client:
 
     def optimizers(self) -> list[dict[str, Any]]:
         """Return the optimizers that a study can name."""
-        return list(self._pages("/v1/optimizers", {}))
+        named: list[dict[str, Any]] = self._request("GET", "/v1/techniques").json()["optimizers"]
+        return named
 
     def presets(self) -> list[dict[str, Any]]:
         """Return the ready studies' names and descriptions."""

@@ -1,0 +1,131 @@
+"""A real API on a real port, with a worker's part played by the functions of the store that workers use."""
+
+import copy
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from service import ports
+from service.app import create_app
+from service.settings import Settings
+from service.store import catalogue, leases, studies, trials
+from service.store.database import Database, open_database
+
+
+@dataclass
+class LiveApi:
+    """The API in a thread of this process; it can be stopped, and started again on the same port."""
+
+    settings: Settings
+    database: Database
+    server: uvicorn.Server | None = None
+    thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.port}"
+
+    def start(self) -> None:
+        listener = socket.create_server(("127.0.0.1", self.settings.port))  # whoever connects from now on is answered, sooner or later
+        self.app = create_app(self.settings, self.database)
+        self.server = uvicorn.Server(uvicorn.Config(self.app, log_config=None, access_log=False, timeout_graceful_shutdown=3))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
+        self.thread.start()
+
+    def stop(self) -> None:
+        if self.server is None or self.thread is None:
+            return
+        self.app.state.service.feed.close()
+        self.server.should_exit = True
+        self.thread.join()
+        self.server = None
+
+
+@dataclass
+class WorkerPart:
+    """Does to studies what a dispatcher does, one step at a time."""
+
+    database: Database
+    held: dict[int, leases.Lease] = field(default_factory=dict)
+
+    def begin(self, study_id: int) -> None:
+        """Acquire the study and declare its search."""
+        with self.database.session(write=True) as session:
+            acquired = leases.acquire(session, "a dispatcher", datetime.now(UTC), timedelta(hours=1))
+            assert acquired is not None
+            study, lease = acquired
+            assert study.id == study_id
+            self.held[study_id] = lease
+            trials.declare(session, study_id, study.spec, "search")
+
+    def end_trial(self, study_id: int, value: float) -> None:
+        """Run the next trial that waits, to its end."""
+        now = datetime.now(UTC)
+        with self.database.session(write=True) as session:
+            opening = trials.openings(session, study_id, "search")[0]
+            token = trials.start(session, opening.trial.id, {"lr": 0.1}, opening.trial.number, now)
+            trials.spend(session, token, opening.trial.budget_epochs, 1.5)
+            trials.end(session, token, "complete", now, value=value)
+
+    def fail(self, study_id: int, error: str) -> None:
+        with self.database.session(write=True) as session:
+            leases.fail(session, self.held[study_id], datetime.now(UTC), error)
+
+    def complete(self, study_id: int) -> None:
+        """End the study with the comparison of what it has measured."""
+        from service.compare import compare
+
+        with self.database.session(write=True) as session:
+            study = studies.get(session, study_id, None)
+            comparison = compare(study.spec, study.metric, trials.table(session, study_id), protocol={"versions": {}})
+            values = comparison.model_dump(mode="json")
+            leases.complete(session, self.held[study_id], datetime.now(UTC), values, comparison.verdict)
+
+
+@pytest.fixture
+def live_database(tmp_path: Path, sqlite_template: Path) -> Iterator[Database]:
+    """A migrated SQLite database of the test's own."""
+    (tmp_path / "home").mkdir()
+    shutil.copy(sqlite_template, tmp_path / "home" / "gradnoise.db")
+    database = open_database(f"sqlite:///{tmp_path / 'home' / 'gradnoise.db'}")
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def serve(live_database: Database, tmp_path: Path) -> Iterator[Callable[..., LiveApi]]:
+    """A function that starts an API with the given settings; all are stopped after the test."""
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> LiveApi:
+            api = LiveApi(Settings(home=tmp_path / "home", port=ports.free("127.0.0.1"), **settings), live_database)
+            api.start()
+            stack.callback(api.stop)
+            return api
+
+        yield start
+
+
+@pytest.fixture
+def worker(live_database: Database, catalogue_document: Mapping[str, Any]) -> WorkerPart:
+    """A worker that has announced a workload, which takes any options."""
+    document = copy.deepcopy(dict(catalogue_document))
+    document["workloads"][0]["options_schema"]["additionalProperties"] = True
+    with live_database.session(write=True) as session:
+        catalogue.publish(session, document, datetime.now(UTC))
+    return WorkerPart(live_database)
+
+
+@pytest.fixture
+def api(serve: Callable[..., LiveApi], worker: WorkerPart) -> LiveApi:
+    """An API on a loopback address, with a worker behind it."""
+    return serve()
