@@ -1,6 +1,6 @@
 """What the service costs beside the training: wall time a trial, its growth with the study, start and memory of the API.
 
-The trials train for no time at all, so what is measured is asking, storing, scheduling and telling, through the real processes (API,
+The trials make one step on one number, so what is measured is asking, storing, scheduling and telling, through the real processes (API,
 dispatcher, Ray actors) on SQLite. Beside it, in the same round, a plain Optuna loop does the same trials in one process, on SQLite too.
 """
 
@@ -28,13 +28,20 @@ PATIENCE_SECONDS = 1_800.0
 
 # A package as pip would have installed it: the workers find the workload by its entry point.
 WORKLOAD = """
-from gradnoise.workloads import function
+import torch
+
+from gradnoise.workloads import Metric, function
 
 
-@function(name="nothing", description="Trains for no time at all.", metrics={"value": "maximize"})
+@function(name="nothing", description="Makes one step from 0.", metrics=[Metric(name="score", direction="maximize", worst=-1e9)])
 def train(trial):
-    value = -((float(trial.params["lr"]) - 0.1) ** 2)
-    trial.report(epoch=1, validation_value=value, test_value=value)
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=trial.params["lr"])
+    trial.noise(optimizer)
+    weight.sum().backward()
+    optimizer.step()
+    score = -abs(float(weight) + 0.1)
+    trial.report(epoch=1, validation_score=score, test_score=score)
 """
 METADATA = "Metadata-Version: 2.1\nName: gradnoise-nothing\nVersion: 0\n"
 ENTRY_POINTS = "[gradnoise.workloads]\nnothing = gradnoise_nothing:train\n"
