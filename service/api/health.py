@@ -1,6 +1,7 @@
 """Is the process alive, and can it do its work?"""
 
 from collections.abc import Iterator
+from typing import Any
 
 import structlog
 from fastapi import APIRouter, Response
@@ -13,18 +14,17 @@ from service.store import catalogue, dispatchers, migrate
 router = APIRouter(tags=["health"])
 logger = structlog.get_logger()
 
+OPEN_TO_ALL: dict[str, Any] = {"security": []}
+NOT_READY: dict[int | str, dict[str, Any]] = {503: {"model": Readiness, "description": "Something is missing; the checks say what."}}
 
-@router.get("/healthz", summary="Is the process alive?")
+
+@router.get("/healthz", summary="Is the process alive?", openapi_extra=OPEN_TO_ALL)
 async def healthz() -> dict[str, str]:
     """Answer at once, without looking at anything."""
     return {"status": "alive"}
 
 
-@router.get(
-    "/readyz",
-    summary="Can studies be submitted?",
-    responses={503: {"model": Readiness, "description": "Something is missing; the checks say what."}},
-)
+@router.get("/readyz", summary="Can studies be submitted?", responses=NOT_READY, openapi_extra=OPEN_TO_ALL)
 def readyz(service: CurrentService, response: Response) -> Readiness:
     """Check the database, its schema and the workers' catalogue; list the dispatchers that are alive."""
     checks = list(_checks(service))

@@ -1,0 +1,164 @@
+"""Progress is streamed as it changes, to many watchers at once, and the stream ends with the study, the watcher or the service."""
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+from starlette.testclient import TestClient
+
+from service.api.feed import ProgressFeed
+
+Event = dict[str, str]
+
+
+def events_of(text: str) -> list[Event]:
+    return [dict(line.split(": ", 1) for line in block.splitlines() if line) for block in text.strip().split("\n\n")]
+
+
+def test_an_ended_study_sends_its_progress_and_the_end(client: TestClient, workshop: Any) -> None:
+    study = workshop.running()
+    workshop.cancel(study)
+    answer = client.get(f"/v1/studies/{study.id}/events")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    progress, end = events_of(answer.text)
+    assert (progress["event"], progress["id"], end["event"]) == ("progress", "1", "end")
+    assert json.loads(progress["data"]) == client.get(f"/v1/studies/{study.id}/progress").json()
+    assert json.loads(end["data"]) == {"state": "cancelled"}
+
+
+@pytest.mark.parametrize(("last", "first"), [("41", "42"), ("x", "1"), ("9" * 40, "1"), ("²", "1")])
+def test_numbers_go_on_from_the_last_event_that_was_seen(client: TestClient, workshop: Any, last: str, first: str) -> None:
+    study = workshop.queued()
+    workshop.cancel(study)
+    answer = client.get(f"/v1/studies/{study.id}/events", headers={"Last-Event-ID": last.encode()})
+    assert events_of(answer.text)[0]["id"] == first
+
+
+@dataclass
+class Served:
+    """The client's app behind a real server: the test client gives a stream only when it has ended."""
+
+    url: str
+    server: uvicorn.Server
+    feed: ProgressFeed
+
+
+@pytest.fixture
+def served(client: TestClient) -> Iterator[Served]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(client.app, log_config=None, lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", server, client.app.state.service.feed)  # type: ignore[attr-defined]
+        server.should_exit = True
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+
+
+@asynccontextmanager
+async def watching(http: httpx2.AsyncClient, study_id: int) -> AsyncIterator[AsyncIterator[Event]]:
+    """Open a stream; the iterator yields its events."""
+
+    async def events(response: httpx2.Response) -> AsyncIterator[Event]:
+        event: Event = {}
+        async for line in response.aiter_lines():
+            if line:
+                name, _, value = line.partition(": ")
+                event[name] = value
+            elif event:
+                yield event
+                event = {}
+
+    async with http.stream("GET", f"/v1/studies/{study_id}/events") as response:
+        assert response.status_code == 200
+        yield events(response)
+
+
+def talk(served: Served, conversation: Callable[[httpx2.AsyncClient], Any]) -> None:
+    async def main() -> None:
+        limits = httpx2.Limits(max_connections=None)
+        async with httpx2.AsyncClient(base_url=served.url, timeout=30, trust_env=False, limits=limits) as http:
+            await conversation(http)
+
+    asyncio.run(main())
+
+
+def test_a_change_is_sent_when_it_happens(served: Served, workshop: Any) -> None:
+    study = workshop.running()
+
+    async def conversation(http: httpx2.AsyncClient) -> None:
+        async with watching(http, study.id) as events:
+            first = await anext(events)
+            await http.post(f"/v1/studies/{study.id}/cancel")
+            rest = [event async for event in events]
+        assert json.loads(first["data"])["state"] == "running"
+        assert [(event["event"], json.loads(event["data"])["state"]) for event in rest] == [("progress", "cancelled"), ("end", "cancelled")]
+        assert [event["id"] for event in (first, *rest)] == ["1", "2", "3"]
+
+    talk(served, conversation)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_more_watchers_than_threads_hinder_nobody(served: Served, workshop: Any) -> None:
+    """Sixty streams, more than the pool has threads or the database connections: requests are still answered, and each stream ends."""
+    study = workshop.running()
+
+    async def conversation(http: httpx2.AsyncClient) -> None:
+        all_open = asyncio.Barrier(61)
+
+        async def watch() -> str:
+            async with watching(http, study.id) as events:
+                await anext(events)
+                await all_open.wait()
+                return [event async for event in events][-1]["event"]
+
+        watchers = [asyncio.create_task(watch()) for _ in range(60)]
+        await all_open.wait()
+        assert (await http.get("/v1/studies")).status_code == 200
+        assert (await http.post(f"/v1/studies/{study.id}/cancel")).status_code == 200
+        assert await asyncio.gather(*watchers) == ["end"] * 60
+
+    talk(served, conversation)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_watcher_that_leaves_is_let_go(served: Served, workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = workshop.running()
+    has_left = threading.Event()
+
+    async def beat() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            has_left.set()
+
+    monkeypatch.setattr(served.feed, "beat", beat)
+
+    async def conversation(http: httpx2.AsyncClient) -> None:
+        async with watching(http, study.id) as events:
+            await anext(events)
+        assert await asyncio.to_thread(has_left.wait, 30)
+
+    talk(served, conversation)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_closing_the_feed_ends_every_stream(served: Served, workshop: Any) -> None:
+    """So that the service can stop while someone watches; without `end`, so that watchers come back."""
+    study = workshop.running()
+
+    async def conversation(http: httpx2.AsyncClient) -> None:
+        async with watching(http, study.id) as events:
+            await anext(events)
+            served.feed.close()
+            assert [event["event"] async for event in events] == []
+
+    talk(served, conversation)
