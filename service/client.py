@@ -106,7 +106,7 @@ class Client:
     def __init__(self, base_url: str = DEFAULT_URL, token: str | None = None, *, patience_seconds: float = 60) -> None:
         self.base_url = base_url.rstrip("/")
         self._patience = patience_seconds
-        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token.strip()}"} if token else {})
         url = _url(self.base_url)
         is_local = url.host in ("127.0.0.1", "localhost", "::1")
         self._http = httpx2.Client(base_url=url, headers=headers, timeout=httpx2.Timeout(30, connect=5), trust_env=not is_local)

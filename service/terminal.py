@@ -183,7 +183,7 @@ def summary(progress: Progress) -> str:
     """Return progress in one plain line."""
     phase = "confirm" if all(arm.n_ended == arm.n_trials for arm in progress.arms if arm.phase == "search") else "search"
     arms = [f"{arm.arm} {arm.n_ended}/{arm.n_trials} {_best(arm)}".rstrip() for arm in progress.arms if arm.phase == phase]
-    return "  ".join(part for part in (progress.name, progress.state, f"{phase}:", ", ".join(arms), _left(progress)) if part)
+    return "  ".join(part for part in (progress.name, progress.state, f"{phase}: {', '.join(arms)}", _left(progress)) if part)
 
 
 def _tenths(progress: Progress) -> int:

@@ -1,6 +1,7 @@
 """A real API on a real port, with a worker's part played by the functions of the store that workers use."""
 
 import copy
+import logging
 import shutil
 import socket
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import uvicorn
 
 from service import ports
@@ -104,7 +106,9 @@ def live_database(tmp_path: Path, sqlite_template: Path) -> Iterator[Database]:
 @pytest.fixture
 def serve(live_database: Database, tmp_path: Path) -> Iterator[Callable[..., LiveApi]]:
     """A function that starts an API with the given settings; all are stopped after the test."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # stdout is the command's alone
     with ExitStack() as stack:
+        stack.callback(structlog.reset_defaults)
 
         def start(**settings: Any) -> LiveApi:
             api = LiveApi(Settings(home=tmp_path / "home", port=ports.free("127.0.0.1"), **settings), live_database)

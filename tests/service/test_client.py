@@ -213,7 +213,7 @@ def test_too_many_requests_are_spread_out(serve: Any, worker: Any) -> None:
     """When the service asks to wait, the client waits and then gets its answer."""
     api = serve(requests_per_minute=60)
     with Client(api.url) as client:
-        for _ in range(62):
+        for _ in range(61):
             client.presets()
 
 
