@@ -24,6 +24,6 @@ class Trainer(Protocol):
     def advance(self, go_on: Sequence[str] = ()) -> list[Event]:
         """Train every member by one epoch and return what happened, in order.
 
-        A member that stands at one of its rungs waits until its key is in `go_on`. A member that finished, diverged or failed has left its slot
-        when this returns. A trial's own exception becomes `Failed`, never an exception of `advance`.
+        A member that stands at one of its rungs waits until its key is in `go_on`. A member that finished, diverged or failed has left its
+        slot when this returns. A trial's own exception becomes `Failed`, never an exception of `advance`.
         """

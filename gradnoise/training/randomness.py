@@ -1,0 +1,52 @@
+"""The global generators of torch, numpy and `random`, lent to one trial at a time, so that trials do not share their numbers."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from gradnoise.streams import key
+
+
+class Randomness:
+    """What the global generators hold for one trial; they start from its seed.
+
+    Args:
+        seed: The trial's seed; at least 0.
+    """
+
+    def __init__(self, seed: int) -> None:
+        before = _states()
+        start = int(key(seed, "global", "")[0])
+        random.seed(start)
+        np.random.seed(start % 2**32)
+        torch.manual_seed(start)
+        self._states = _states()
+        _restore(before)
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Put the trial's state into the global generators, and theirs back at the end."""
+        before = _states()
+        _restore(self._states)
+        try:
+            yield
+        finally:
+            self._states = _states()
+            _restore(before)
+
+
+def _states() -> tuple[Any, ...]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]  # of torch
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
+
+
+def _restore(states: tuple[Any, ...]) -> None:
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+    if states[3]:
+        torch.cuda.set_rng_state_all(states[3])

@@ -1,0 +1,111 @@
+"""The deep, narrow ReLU network of Neelakantan et al. 2015, section 4.1, on images of ten classes."""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch.nn import functional
+
+from gradnoise.streams import normal
+from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
+from gradnoise.workloads.data import N_TRAIN, images
+from gradnoise.workloads.options import option
+
+N_CLASSES = 10
+
+INITS: Mapping[str, Callable[[int], float]] = {
+    "simple": lambda _n_inputs: 0.1,
+    "he": lambda n_inputs: math.sqrt(2 / n_inputs),
+    "zero": lambda _n_inputs: 0.0,
+    "sussillo-abbott": lambda n_inputs: math.sqrt(2 / n_inputs) * math.exp(1.2 / (max(n_inputs, 6) - 2.4)),
+}
+"""Standard deviation of a layer's initial weights, from its number of inputs.
+
+`simple`: the paper's N(0, 0.1^2); `he`: He et al. 2015, arXiv:1502.01852; `sussillo-abbott`: Sussillo & Abbott 2014, arXiv:1412.6558, ReLU.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlpOptions:
+    """What fixes the network and its data."""
+
+    dataset: Literal["digits", "mnist", "fashion-mnist"] = option("digits", "The images: 8x8 digits, or the 28x28 ones of the named set.")
+    depth: int = option(20, "Hidden layers.", minimum=1, maximum=200)
+    width: int = option(50, "Units of a hidden layer.", minimum=1, maximum=4096)
+    init: Literal["simple", "he", "zero", "sussillo-abbott"] = option(
+        "simple",
+        "Initial weights: N(0, 0.1^2), the paper's; N(0, 2 / n_inputs) of He et al.; all 0; or Sussillo and Abbott's, for ReLU.",
+    )
+    batch_size: int = option(100, "Examples in one update.", minimum=1, maximum=50_000)
+    train_examples: int = option(0, "Train on so many examples, the first of the training data; 0 for all.", minimum=0, maximum=50_000)
+
+    def __post_init__(self) -> None:
+        if self.train_examples > N_TRAIN[self.dataset]:
+            raise ValueError(f"train_examples must be at most {N_TRAIN[self.dataset]} on {self.dataset}, but got {self.train_examples=}.")
+        if self.batch_size > self.n_train:
+            raise ValueError(f"batch_size must be at most {self.n_train}, the training examples, but got {self.batch_size=}.")
+
+    @property
+    def n_train(self) -> int:
+        return self.train_examples or N_TRAIN[self.dataset]
+
+
+class Mlp(Workload):
+    """Fully connected ReLU layers of equal width, trained on the mean cross-entropy of a batch.
+
+    The paper leaves open, and we chose: batches of 100, inputs in [0, 1], biases that start at 0, one rule of initial weights for all
+    layers, noise on weights and biases alike.
+    """
+
+    name = "mlp"
+    description = "A deep, narrow network of fully connected ReLU layers that names images: handwritten digits, MNIST or Fashion-MNIST."
+    metrics = (
+        Metric(name="accuracy", direction="maximize", worst=0.0, description="Share of images named rightly, from 0 to 1."),
+        # 100 nats: the right class had probability e^-100, on average, beyond any training that has not diverged.
+        Metric(name="loss", direction="minimize", worst=100.0, description="Mean cross-entropy, in nats; a diverged run counts as 100."),
+    )
+    Options: ClassVar[type] = MlpOptions
+    options: MlpOptions
+
+    @property
+    def batch_size(self) -> int:
+        return self.options.batch_size
+
+    def data(self) -> Splits:
+        return _data(self.options.dataset, self.options.n_train)
+
+    def model(self) -> torch.nn.Module:
+        n_inputs = self.data().train[0].shape[1]
+        widths = [n_inputs, *[self.options.width] * self.options.depth]
+        layers: list[torch.nn.Module] = []
+        for n_in, n_out in itertools.pairwise(widths):
+            layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
+        return torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], N_CLASSES))
+
+    @torch.no_grad()
+    def initialise(self, model: torch.nn.Module, seed: int) -> None:
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+            else:
+                parameter.copy_(normal(seed, "init", 0, name, parameter.shape) * INITS[self.options.init](parameter.shape[1]))
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        inputs, labels = batch
+        return functional.cross_entropy(forward(inputs), labels)
+
+    def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
+        inputs, labels = batch
+        outputs = forward(inputs)
+        return {"accuracy": (outputs.argmax(1) == labels).float().mean(), "loss": functional.cross_entropy(outputs, labels)}
+
+
+@functools.cache
+def _data(dataset: str, n_train: int) -> Splits:
+    splits = images(dataset)
+    inputs, labels = splits.train
+    return Splits(train=(inputs[:n_train], labels[:n_train]), validation=splits.validation, test=splits.test)
