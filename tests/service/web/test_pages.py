@@ -1,0 +1,140 @@
+"""Pages for people: complete without a script, escaped, live with one, and well-formed."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.store import leases, studies
+from service.store.database import Database
+
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+VOID = {"meta", "link", "img", "input", "br"}
+
+
+class Outline(HTMLParser):
+    """Checks that every element is closed in order; collects ids, links, forms and what would be loaded or run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.attributes: list[str] = []
+        self.loaded: list[str] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.attributes += values
+        self.ids += [values["id"] or ""] if "id" in values else []
+        self.links += [values["href"] or ""] if tag == "a" else []
+        if tag in ("script", "img", "link"):
+            self.loaded.append(values.get("src") or values.get("href") or "inline")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(client: TestClient, path: str) -> Outline:
+    answer = client.get(path, headers=HTML)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    outline = Outline(answer.text)
+    assert len(set(outline.ids)) == len(outline.ids)
+    assert all(path.startswith("/static/") for path in outline.loaded)
+    assert not [name for name in outline.attributes if name == "style" or name.startswith("on")], (
+        "the policy forbids inline styles and scripts"
+    )
+    return outline
+
+
+@pytest.fixture
+def shown(client: TestClient, workshop: Any, database: Database) -> dict[str, int]:
+    """One study in each state."""
+    ids = {"running": workshop.running(description="Does it <b>help</b>?").id}
+    failed = workshop.queued(priority=100)
+    with database.session(write=True) as session:
+        acquired = leases.acquire(session, "dispatcher", workshop.now, timedelta(hours=1))
+        assert acquired is not None
+        leases.fail(session, acquired[1], workshop.now, "Traceback ...\nValueError: no data")
+    cancelled = workshop.running(n_ended=2)
+    workshop.cancel(cancelled)
+    return ids | {"queued": workshop.queued().id, "failed": failed.id, "cancelled": cancelled.id}
+
+
+def test_the_list_shows_every_study_and_is_refreshed_while_one_is_active(client: TestClient, shown: dict[str, int]) -> None:
+    page = read(client, "/")
+    assert {f"/studies/{study_id}" for study_id in shown.values()} <= set(page.links)
+    assert all(state in page.text for state in shown)
+    assert "4 of 18 trials" in page.text
+    assert "ValueError: no data" in page.text
+    assert "data-refresh" in page.attributes
+
+
+def test_an_empty_list_says_how_to_begin(client: TestClient) -> None:
+    page = read(client, "/")
+    assert "gradnoise submit --preset demo" in page.text
+    assert "data-refresh" not in page.attributes
+
+
+def test_older_studies_are_a_page_away(client: TestClient, workshop: Any) -> None:
+    ids = [workshop.queued().id for _ in range(51)]
+    following = next(link for link in read(client, "/").links if "before" in link)
+    assert f"/studies/{ids[0]}" in read(client, following).links
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "failed", "cancelled"])
+def test_a_study_shows_its_state_question_and_trials(client: TestClient, shown: dict[str, int], state: str) -> None:
+    page = read(client, f"/studies/{shown[state]}")
+    assert state in page.text
+    assert "lr 0.003 to 0.3, logarithmic" in " ".join(page.text.split())
+    assert "eta one of 0.01, 0.3, 1" in " ".join(page.text.split())
+    assert ("data-events" in page.attributes) == (state in ("queued", "running"))
+
+
+def test_a_running_study_shows_bars_and_its_latest_trials(client: TestClient, shown: dict[str, int]) -> None:
+    page = read(client, f"/studies/{shown['running']}")
+    words = " ".join(page.text.split())
+    assert "baseline 2 of 4 best 0.52" in words
+    assert "noisy 2 of 4 best 0.53" in words
+    assert words.index("search 2 baseline running") < words.index("search 1 noisy complete 0.53 lr 0.04")
+    assert {"progress", "trials", "state", "actions"} <= set(page.ids)
+
+
+def test_what_users_wrote_is_escaped(client: TestClient, shown: dict[str, int]) -> None:
+    assert "Does it <b>help</b>?" in read(client, f"/studies/{shown['running']}").text
+
+
+def test_a_study_is_cancelled_by_its_form(client: TestClient, database: Database, shown: dict[str, int]) -> None:
+    study_id = shown["running"]
+    page = client.get(f"/studies/{study_id}").text
+    assert f'action="/studies/{study_id}/cancel"' in page
+    answer = client.post(f"/studies/{study_id}/cancel", headers={"Sec-Fetch-Site": "same-origin", **HTML})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/studies/{study_id}")
+    with database.session() as session:
+        assert studies.get(session, study_id, None).state == "cancelled"
+    assert "/cancel" not in client.get(f"/studies/{study_id}").text
+
+
+def test_whoever_may_not_cancel_sees_no_form(make_client: Callable[..., TestClient], workshop: Any) -> None:
+    admin = make_client("secret", host="0.0.0.0", admin_token="secret")
+    token = admin.post("/v1/tokens", json={"name": "x", "owner": "ada", "scopes": ["read"]}).json()["token"]
+    study = workshop.running(owner="ada")
+    reader = make_client(token, host="0.0.0.0", admin_token="secret")
+    assert "/cancel" not in reader.get(f"/studies/{study.id}", headers=HTML).text
+    assert "/cancel" in admin.get(f"/studies/{study.id}", headers=HTML).text
+
+
+def test_the_script_and_the_sheet_are_served(client: TestClient) -> None:
+    assert client.get("/static/live.js").headers["content-type"].startswith("text/javascript")
+    assert client.get("/static/style.css").headers["content-type"].startswith("text/css")

@@ -1,0 +1,27 @@
+"""Numbers, spans and times as people read them."""
+
+import doctest
+from datetime import UTC, datetime
+
+import pytest
+
+from service.api import reports
+from service.web import login, templating
+
+
+@pytest.mark.parametrize("module", [templating, login, reports])
+def test_examples(module: object) -> None:
+    """The examples of the docstrings hold."""
+    outcome = doctest.testmod(module)  # type: ignore[arg-type]
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.6, "1 min 0 s"), (3599.7, "1 h 0 min"), (86400, "24 h 0 min")])
+def test_a_span_never_reads_sixty(seconds: float, text: str) -> None:
+    assert templating.duration(seconds) == text
+
+
+def test_moments_are_utc() -> None:
+    assert templating.moment(datetime(2026, 1, 2, 3, 4, tzinfo=UTC)) == "2026-01-02 03:04 UTC"
+    assert templating.moment(None) == "–"

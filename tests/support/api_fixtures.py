@@ -1,0 +1,97 @@
+"""A real app on a real database, its clients, and studies in every state."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.domain.spec import StudySpec
+from service.domain.study import Metric, Study
+from service.settings import Settings
+from service.store import catalogue, leases, studies, trials
+from service.store.database import Database
+
+ADDRESS = "http://127.0.0.1:8000"
+ADMIN_TOKEN = "an-admin-token-for-tests"
+
+
+@dataclass
+class Workshop:
+    """Brings studies into the state that a test needs, by the same functions of the store that the workers use."""
+
+    database: Database
+    make_spec: Callable[..., StudySpec]
+    now: datetime
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def queued(self, *, owner: str = "local", **changes: object) -> Study:
+        spec = self.make_spec(**({"name": f"study {next(self.numbers)}"} | changes))
+        metric = Metric(name="accuracy", direction="maximize", worst=0.0)
+        with self.database.session(write=True) as session:
+            return studies.submit(session, spec, metric, owner=owner, now=self.now)
+
+    def running(self, n_ended: int = 4, **changes: object) -> Study:
+        """A study whose first trials have ended, with values that rise, and whose next one runs."""
+        study = self.queued(**changes)
+        with self.database.session(write=True) as session:
+            acquired = leases.acquire(session, "dispatcher", self.now, timedelta(hours=1))
+            assert acquired is not None
+            trials.declare(session, study.id, study.spec, "search")
+            for i, opening in enumerate(trials.openings(session, study.id, "search")[: n_ended + 1]):
+                token = trials.start(session, opening.trial.id, {"lr": 0.01 * (i + 1)}, i, self.now + timedelta(seconds=i))
+                if i < n_ended:
+                    trials.spend(session, token, 3, 1.5)
+                    trials.end(session, token, "complete", self.now + timedelta(seconds=i + 1), value=0.5 + i / 100)
+            return studies.get(session, study.id, None)
+
+    def cancel(self, study: Study) -> None:
+        with self.database.session(write=True) as session:
+            studies.cancel(session, study.id, None, self.now)
+
+
+@pytest.fixture
+def workshop(database: Database, make_spec: Callable[..., StudySpec], now: datetime) -> Workshop:
+    return Workshop(database=database, make_spec=make_spec, now=now)
+
+
+@pytest.fixture
+def announced(database: Database, catalogue_document: Mapping[str, Any], now: datetime) -> None:
+    """A worker has announced what it can train."""
+    with database.session(write=True) as session:
+        catalogue.publish(session, catalogue_document, now)
+
+
+@pytest.fixture
+def make_client(database: Database, now: datetime, tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
+    """A function that returns a client of an app with the given settings; the app's clock goes on by a second at each look."""
+    opened: list[TestClient] = []
+
+    def make(token: str | None = None, **settings: Any) -> TestClient:
+        seconds = itertools.count(1)
+        app = create_app(Settings(home=tmp_path, **settings), database, lambda: now + timedelta(seconds=next(seconds)))
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        client = TestClient(app, base_url=ADDRESS, raise_server_exceptions=False, follow_redirects=False, headers=headers)
+        opened.append(client.__enter__())
+        return client
+
+    yield make
+    for client in opened:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(make_client: Callable[..., TestClient], announced: None) -> TestClient:
+    """A client on a loopback address, where no token is needed."""
+    return make_client()
+
+
+@pytest.fixture
+def plain_spec(make_spec: Callable[..., StudySpec]) -> dict[str, Any]:
+    """A legal study as plain values."""
+    return make_spec().model_dump(mode="json", exclude_defaults=True)
