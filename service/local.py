@@ -18,7 +18,7 @@ from service.settings import Settings
 from service.supervisor import Supervisor, running
 
 READY_SECONDS = 90
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5
 NAME_STYLES = {"api": "cyan", "dashboard": "magenta", "workers": "green"}
 
 
