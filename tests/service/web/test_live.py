@@ -1,0 +1,45 @@
+"""A page in a real browser keeps itself up to date, and nothing on it breaks the policy that it is served under."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Page, browser
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Any:
+    with browser(tmp_path / "profile") as page:
+        yield page
+
+
+def test_a_study_page_follows_its_study_to_the_end(page: Page, api: Any, worker: Any, make_spec: Any) -> None:
+    study_id = submit(api, make_spec(name="followed"))
+    page.open(f"{api.url}/studies/{study_id}")
+    assert page.run("document.querySelector('#state').innerText") == "queued"
+    worker.begin(study_id)
+    page.await_text("#state", "running")
+    worker.end_trial(study_id, 0.75)
+    page.await_text("#progress", "best 0.75")
+    page.await_text("#trials", "search 0")
+    page.run("window.isFirst = true")
+    worker.fail(study_id, "ValueError: no data")
+    page.await_load()
+    page.await_text("main", "ValueError: no data")
+    assert page.run("[window.isFirst, 'events' in document.querySelector('main').dataset]") == [None, False]
+    assert page.complaints == []
+
+
+def test_the_list_follows_every_study(page: Page, api: Any, worker: Any, make_spec: Any) -> None:
+    study_id = submit(api, make_spec(name="listed"))
+    page.open(f"{api.url}/")
+    worker.begin(study_id)
+    page.await_text("#studies", "running")
+    assert page.complaints == []
+
+
+def submit(api: Any, spec: Any) -> int:
+    from service.client import Client
+
+    with Client(api.url) as client:
+        return client.submit(spec).id
