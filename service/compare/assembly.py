@@ -1,0 +1,76 @@
+"""compare: the whole comparison of a study from its trials, finished or not."""
+
+from collections.abc import Mapping, Sequence
+
+from service.compare.cautions import held_equal, warnings
+from service.compare.choosing import choose
+from service.compare.comparison import ArmSummary, Comparison, SeedRow
+from service.compare.intervals import holm
+from service.compare.tables import search_points, seed_rows, summary
+from service.compare.verdict import judge, p_value
+from service.domain.spec import StudySpec
+from service.domain.study import Metric, Trial
+
+
+def compare(spec: StudySpec, metric: Metric, trials: Sequence[Trial], *, protocol: Mapping[str, object]) -> Comparison:
+    """Return what a study's trials say of its question.
+
+    Whatever the trials are - none, unfinished, all failed, all tied, not finite - there is a comparison: it says what is lacking. Equal
+    arguments give equal comparisons: the resampling is seeded by the study's seed.
+
+    Args:
+        spec: The study; its first arm is the baseline.
+        metric: The objective.
+        trials: The study's trials of both phases, in any order.
+        protocol: Versions, formula and orders of what ran; kept as it is.
+    """
+    chosen = choose(spec, metric, trials)
+    rows = seed_rows(spec, metric, trials)
+    arms = tuple(summary(spec, arm, chosen[arm.name], rows, trials) for arm in spec.arms)
+    is_final = all(_has_ended(arm) for arm in arms)
+    p_values = {arm.name: p_value(spec, rows, arm.name) for arm in spec.arms[1:]}
+    known = {name: p for name, p in p_values.items() if p is not None}
+    adjusted = dict(zip(known, holm(list(known.values())), strict=True))
+    differences = tuple(
+        judge(spec, metric, rows, arm.name, p=adjusted.get(arm.name), lacking=_lacking(spec, arms, rows, arm, is_final)) for arm in arms[1:]
+    )
+    return Comparison(
+        verdict=differences[0].verdict,
+        sentence=differences[0].sentence,
+        is_final=is_final,
+        metric=metric.name,
+        direction=metric.direction,
+        worst=metric.worst,
+        smallest_difference=spec.smallest_difference,
+        study_seed=spec.seed,
+        differences=differences,
+        arms=arms,
+        seeds=rows,
+        search=search_points(spec, metric, trials),
+        held_equal=held_equal(spec, metric),
+        warnings=warnings(spec, arms, rows),
+        protocol=protocol,
+    )
+
+
+def _has_ended(arm: ArmSummary) -> bool:
+    """Whether an arm has run all that it was declared; without a setting there is nothing to confirm."""
+    return arm.search.n_ended >= arm.search.n_declared and (arm.setting is None or arm.confirm.n_ended >= arm.confirm.n_declared)
+
+
+def _lacking(spec: StudySpec, arms: Sequence[ArmSummary], rows: Sequence[SeedRow], arm: ArmSummary, is_final: bool) -> str | None:
+    """Return why there can be no verdict on an arm, None if there can."""
+    if not is_final:
+        searched, confirmed = sum(a.search.n_ended for a in arms), sum(a.confirm.n_ended for a in arms)
+        return (
+            f"it is given once every declared trial has ended, and {searched} of {len(arms) * spec.search.n_trials} search trials "
+            f"and {confirmed} of {len(arms) * spec.confirm.n_seeds} confirm runs have"
+        )
+    for side in (arms[0], arm):
+        if side.setting is None:
+            return f"no search trial of {side.name} could be completed, so there was no setting to confirm"
+        if side.confirm.n_failed == side.confirm.n_declared:
+            return f"every confirm run of {side.name} failed with an error"
+    if not any(row.runs[side.name].outcome == "complete" for row in rows for side in (arms[0], arm)):
+        return f"every confirm run of {arms[0].name} and {arm.name} was lost"
+    return None

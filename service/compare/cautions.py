@@ -1,0 +1,111 @@
+"""What a careful reader should know before believing a verdict, and what was the same for every arm."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from service.compare.comparison import ArmSummary, Fact, Run, SeedRow
+from service.domain.spec import Choices, Parameter, Range, StudySpec, Value
+from service.domain.study import Metric
+
+EDGE = 0.05
+"""A chosen value within this share of its range from an end lies at the edge."""
+
+
+def held_equal(spec: StudySpec, metric: Metric) -> tuple[Fact, ...]:
+    """Return what every arm had alike, in words."""
+    options = ", ".join(f"{name} {value}" for name, value in spec.options.items())
+    pruner = "no pruner" if spec.search.pruner.name == "none" else f"pruner {spec.search.pruner.name}"
+    judged = "after the last epoch" if spec.judge == "last_epoch" else "at the epoch with the best validation value"
+    return (
+        Fact(name="Workload", value=f"{spec.workload}{f' ({options})' if options else ''}, optimizer {spec.optimizer}"),
+        Fact(name="Shared space", value="; ".join(f"{name} {described(parameter)}" for name, parameter in spec.space.items())),
+        Fact(
+            name="Search budget",
+            value=f"{spec.search.n_trials} trials of {spec.search.epochs} epochs, sampler {spec.search.sampler}, {pruner}; "
+            "trial i of every arm has the same seed",
+        ),
+        Fact(
+            name="Confirmation",
+            value=f"{spec.confirm.n_seeds} fresh seeds, the same for every arm (initialisation, data order), {spec.confirm_epochs} epochs",
+        ),
+        Fact(name="Judged by", value=f"{metric.name} {judged}: on validation while searching, on held-out test data when confirming"),
+    )
+
+
+def described(parameter: Parameter) -> str:
+    """Return a parameter's space in words.
+
+    >>> described(Range(low=0.003, high=0.3, log=True))
+    '0.003 to 0.3, logarithmic'
+    """
+    if isinstance(parameter, Range):
+        step = f", in steps of {parameter.step:g}" if parameter.step else ""
+        scale = ", logarithmic" if parameter.log else ""
+        return f"{parameter.low:g} to {parameter.high:g}{scale}{step}{', whole' if parameter.integer else ''}"
+    if isinstance(parameter, Choices):
+        return "one of " + ", ".join(map(str, parameter.choices))
+    return f"fixed at {parameter}"
+
+
+def warnings(spec: StudySpec, arms: Sequence[ArmSummary], rows: Sequence[SeedRow]) -> tuple[str, ...]:
+    """Return the warnings, the gravest first."""
+    return (*_losses(arms), *_ties(arms, rows), *_edges(spec, arms))
+
+
+def _losses(arms: Sequence[ArmSummary]) -> Iterator[str]:
+    for arm in arms:
+        for phase, tally in (("search", arm.search), ("confirm", arm.confirm)):
+            loss = ": a lost run counts as the metric's worst value" if phase == "confirm" else ""
+            counts = f"of {arm.name}'s {tally.n_declared} {phase} trials"
+            if tally.n_failed:
+                yield f"{tally.n_failed} {counts} failed with an error{loss}."
+            if tally.n_diverged:
+                yield f"{tally.n_diverged} {counts} diverged{loss}."
+    for arm in arms:
+        if arm.setting is not None and arm.chosen_value is None:
+            yield f"Every search trial of {arm.name} that ended had diverged: its setting is the first one tried, not a tuned one."
+
+
+def _ties(arms: Sequence[ArmSummary], rows: Sequence[SeedRow]) -> Iterator[str]:
+    for arm in arms[1:]:
+        pairs = [(row.runs[arm.name], row.runs[arms[0].name]) for row in rows]
+        values = [(a.value, b.value) for a, b in pairs if _counts(a) and _counts(b)]
+        if len(values) > 1 and all(a == b for a, b in values):
+            yield f"{arm.name} and {arms[0].name} tied on every seed: is the metric too coarse, or did neither learn anything?"
+
+
+def _counts(run: Run) -> bool:
+    return run.value is not None
+
+
+def _edges(spec: StudySpec, arms: Sequence[ArmSummary]) -> Iterator[str]:
+    for arm in arms:
+        space = spec.arm_space(arm.name)
+        for name, value in (arm.setting or {}).items():
+            end = edge(space[name], value) if name in space else None
+            if end:
+                yield (
+                    f"{arm.name}'s chosen {name} = {value:.4g} lies at the {end} end of its space ({described(space[name])}): "
+                    "a better value may lie beyond."
+                )
+
+
+def edge(parameter: Parameter, value: Value) -> str | None:
+    """Return the end of its space at which a chosen value lies, `lower` or `upper`, or None. Of two choices each is an end: no warning.
+
+    >>> edge(Range(low=0.003, high=0.3, log=True), 0.29), edge(Choices(choices=[0.01, 0.3, 1.0]), 0.3)
+    ('upper', None)
+    """
+    if isinstance(value, str | bool):
+        return None
+    if isinstance(parameter, Choices):
+        numbers = sorted(choice for choice in parameter.choices if not isinstance(choice, str | bool))
+        if len(numbers) < 3:
+            return None
+        return "lower" if value == numbers[0] else "upper" if value == numbers[-1] else None
+    if not isinstance(parameter, Range):
+        return None
+    low, high, at = (math.log(x) if parameter.log else x for x in (parameter.low, parameter.high, max(value, parameter.low)))
+    share = (at - low) / (high - low)
+    margin = 0.0 if parameter.points() is not None else EDGE
+    return "lower" if share <= margin else "upper" if share >= 1 - margin else None

@@ -1,0 +1,175 @@
+"""Comparison: all that a study says about its question, as values that go through JSON unchanged.
+
+Differences are always arm minus baseline. `gain` carries the metric's sign, so that above 0 is better whatever the direction; `difference`
+is in the metric's own units and sign. No number is ever NaN or infinite: what cannot be computed is None.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from service.domain.spec import Value
+from service.domain.study import Direction
+
+Verdict = Literal["helps", "hurts", "no_difference", "undecided"]
+Outcome = Literal["complete", "diverged", "pruned", "failed", "cancelled", "open"]
+"""How a trial counts: `diverged` ended with a non-finite loss or value; `open` has not ended."""
+
+LOST: tuple[Outcome, ...] = ("diverged", "failed")
+"""What counts as the metric's worst value."""
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class Interval(Frozen):
+    """Low to high at a confidence level below 1; `method` says how it was computed, or why it has no width."""
+
+    low: float
+    high: float
+    level: float
+    method: str
+
+
+class Difference(Frozen):
+    """An arm against the baseline over `n` paired seeds, of `n_declared`. Lost runs are in, as the metric's worst value.
+
+    Args:
+        verdict: What the interval says of the arm, at the declared number of seeds.
+        sentence: The verdict in words, with its numbers.
+        mean, baseline_mean: The means of both over the pairs.
+        gain: Mean of the paired differences times the metric's sign; above 0 is better.
+        gain_interval: Its interval; the level is Bonferroni's where several arms are compared.
+        difference: The same mean in the metric's own sign, arm minus baseline.
+        difference_interval: Its interval.
+        relative: The difference as a share of the baseline's mean; None where that is 0.
+        p_better: Chance that the arm beats the baseline on a seed: the share of pairs, ties counted half.
+        p_better_interval: Its Wilson interval.
+        p_value: Two-sided Wilcoxon signed-rank test by sign flips, Holm-adjusted over the arms.
+        further_seeds: Of an undecided one: roughly how many more pairs would decide, if the differences go on as they are.
+    """
+
+    arm: str
+    baseline: str
+    verdict: Verdict
+    sentence: str
+    n: int
+    n_declared: int
+    n_better: int = 0
+    n_worse: int = 0
+    n_tied: int = 0
+    mean: float | None = None
+    baseline_mean: float | None = None
+    gain: float | None = None
+    gain_interval: Interval | None = None
+    difference: float | None = None
+    difference_interval: Interval | None = None
+    relative: float | None = None
+    p_better: float | None = None
+    p_better_interval: Interval | None = None
+    p_value: float | None = None
+    further_seeds: int | None = None
+
+
+class Tally(Frozen):
+    """How the trials of an arm in a phase ended, of `n_declared`; each is counted once."""
+
+    n_declared: int
+    n_complete: int
+    n_diverged: int
+    n_pruned: int
+    n_failed: int
+    device_seconds: float
+
+    @property
+    def n_ended(self) -> int:
+        return self.n_complete + self.n_diverged + self.n_pruned + self.n_failed
+
+
+class ArmSummary(Frozen):
+    """One side: the setting that its search chose, and how that did on the confirm seeds, lost runs included as the metric's worst.
+
+    `chosen_value` is the chosen search trial's value on validation; mean, median, lowest and highest are over the confirm runs on test.
+    """
+
+    name: str
+    technique: str
+    setting: dict[str, Value] | None
+    chosen_number: int | None
+    chosen_value: float | None
+    search: Tally
+    confirm: Tally
+    mean: float | None
+    median: float | None
+    lowest: float | None
+    highest: float | None
+
+
+class SearchPoint(Frozen):
+    """One search trial. `value` is what was measured on validation, None where nothing finite was; `best` is the arm's best so far."""
+
+    arm: str
+    number: int
+    seed: int
+    outcome: Outcome
+    value: float | None
+    best: float | None
+    params: dict[str, Value]
+    device_seconds: float
+
+
+class Run(Frozen):
+    """One arm on one confirm seed; a lost run has the metric's worst value, a run that gave no result has None."""
+
+    outcome: Outcome
+    value: float | None
+
+
+class SeedRow(Frozen):
+    """One confirm seed and the run of every arm on it."""
+
+    number: int
+    seed: int
+    runs: dict[str, Run]
+
+
+class Fact(Frozen):
+    name: str
+    value: str
+
+
+class Comparison(Frozen):
+    """What a study's trials say; `verdict` and `sentence` are the first compared arm's.
+
+    Args:
+        is_final: Whether every declared trial has ended; before that there is no verdict.
+        differences: Each further arm against the first.
+        arms: The sides, the baseline first.
+        seeds: The confirm runs, seed by seed.
+        search: Every search trial that has started, by arm and number: curves, learning-rate response and maps are read from it.
+        held_equal: What was the same for every arm.
+        warnings: What a careful reader should know before believing the verdict.
+        protocol: Versions, formula and orders of what ran.
+    """
+
+    verdict: Verdict
+    sentence: str
+    is_final: bool
+    metric: str
+    direction: Direction
+    worst: float
+    smallest_difference: float
+    study_seed: int
+    differences: tuple[Difference, ...]
+    arms: tuple[ArmSummary, ...]
+    seeds: tuple[SeedRow, ...]
+    search: tuple[SearchPoint, ...]
+    held_equal: tuple[Fact, ...]
+    warnings: tuple[str, ...]
+    protocol: Mapping[str, Any]
+
+    @property
+    def baseline(self) -> ArmSummary:
+        return self.arms[0]

@@ -1,0 +1,86 @@
+"""From trials to tables: the search trials with the best so far, the confirm runs seed by seed, a summary of each arm."""
+
+import statistics
+from collections.abc import Sequence
+
+from service.compare.choosing import finite, outcome
+from service.compare.comparison import LOST, ArmSummary, Run, SearchPoint, SeedRow, Tally
+from service.domain.spec import Arm, Phase, StudySpec
+from service.domain.study import Metric, Trial
+
+
+def search_points(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> tuple[SearchPoint, ...]:
+    """Return the search trials that have started, by arm and number. Only a complete trial can improve on the best so far."""
+    points = []
+    for arm in spec.arms:
+        best: float | None = None
+        for trial in _of(trials, "search", arm.name):
+            counted = outcome(trial)
+            if trial.params is None and counted in ("open", "cancelled"):
+                continue
+            value = finite(trial.value) if counted in ("complete", "pruned") else None
+            if counted == "complete" and value is not None and (best is None or metric.sign * value > metric.sign * best):
+                best = value
+            points.append(
+                SearchPoint(
+                    arm=arm.name,
+                    number=trial.number,
+                    seed=trial.seed,
+                    outcome=counted,
+                    value=value,
+                    best=best,
+                    params=dict(trial.params or {}),
+                    device_seconds=trial.device_seconds,
+                )
+            )
+    return tuple(points)
+
+
+def seed_rows(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> tuple[SeedRow, ...]:
+    """Return the declared confirm seeds with every arm's run; a run that does not exist yet is `open`."""
+    found = {(t.arm, t.number): t for t in trials if t.phase == "confirm"}
+
+    def run(arm: str, number: int) -> Run:
+        trial = found.get((arm, number))
+        counted = outcome(trial) if trial else "open"
+        value = finite(trial.value) if trial and counted == "complete" else None
+        return Run(outcome=counted, value=metric.worst if counted in LOST else value)
+
+    return tuple(
+        SeedRow(number=i, seed=spec.trial_seed("confirm", i), runs={arm.name: run(arm.name, i) for arm in spec.arms})
+        for i in range(spec.confirm.n_seeds)
+    )
+
+
+def summary(spec: StudySpec, arm: Arm, chosen: Trial | None, rows: Sequence[SeedRow], trials: Sequence[Trial]) -> ArmSummary:
+    """Return one side of the comparison in numbers."""
+    values = [value for row in rows if (value := row.runs[arm.name].value) is not None]
+    return ArmSummary(
+        name=arm.name,
+        technique=arm.technique,
+        setting=dict(chosen.params) if chosen and chosen.params is not None else None,
+        chosen_number=chosen.number if chosen else None,
+        chosen_value=finite(chosen.value) if chosen and outcome(chosen) == "complete" else None,
+        search=_tally(spec.search.n_trials, _of(trials, "search", arm.name)),
+        confirm=_tally(spec.confirm.n_seeds, _of(trials, "confirm", arm.name)),
+        mean=statistics.fmean(values) if values else None,
+        median=statistics.median(values) if values else None,
+        lowest=min(values, default=None),
+        highest=max(values, default=None),
+    )
+
+
+def _of(trials: Sequence[Trial], phase: Phase, arm: str) -> list[Trial]:
+    return sorted((t for t in trials if t.phase == phase and t.arm == arm), key=lambda t: t.number)
+
+
+def _tally(n_declared: int, trials: Sequence[Trial]) -> Tally:
+    counts = [outcome(trial) for trial in trials]
+    return Tally(
+        n_declared=n_declared,
+        n_complete=counts.count("complete"),
+        n_diverged=counts.count("diverged"),
+        n_pruned=counts.count("pruned"),
+        n_failed=counts.count("failed"),
+        device_seconds=sum(trial.device_seconds for trial in trials),
+    )
