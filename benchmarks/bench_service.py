@@ -76,13 +76,14 @@ def wait_for(client: httpx2.Client, path: str, child: subprocess.Popen[bytes], l
     """Return when the path answers 200."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
+        try:
+            answered = client.get(path).status_code == 200
+        except httpx2.TransportError:
+            answered = False
         if child.poll() is not None:
             raise RuntimeError(f"a process ended with {child.returncode}:\n{log.read_text()[-2000:]}")
-        try:
-            if client.get(path).status_code == 200:
-                return
-        except httpx2.TransportError:
-            pass
+        if answered:
+            return
         time.sleep(0.01)
     raise TimeoutError(f"{path} did not answer 200 within two minutes:\n{log.read_text()[-2000:]}")
 
@@ -98,10 +99,11 @@ def service(folder: Path) -> Iterator[httpx2.Client]:
     environment = api_environment(folder) | {"PYTHONPATH": str(folder / "site"), "GRADNOISE_REQUESTS_PER_MINUTE": "100000"}
     log = folder / "workers.log"
     with (
-        process("service.app", environment, folder / "api.log"),
+        process("service.app", environment, folder / "api.log") as api,
         process("workers", environment, log) as workers,
         client_of(environment) as client,
     ):
+        wait_for(client, "/healthz", api, folder / "api.log")
         wait_for(client, "/readyz", workers, log)
         yield client
 

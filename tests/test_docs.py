@@ -38,6 +38,7 @@ from service.store.database import open_database
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+EXAMPLE = ROOT / "docs/own-workload.md"  # its code is the example package's, which has tests of its own
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LANGUAGES = {"python", "console", "sh", "yaml", "toml", "json", "text"}
 PROGRAMS = {"cd", "curl", "docker", "export", "git", "gradnoise", "make", "pip"}
@@ -156,15 +157,13 @@ def test_data_in_documents_is_what_it_says(document: Path) -> None:
         plain = yaml.safe_load(block)
         if "workload" in plain:
             spec = StudySpec.model_validate(plain)
-            if document.name != "own-workload.md":  # whose workloads are not installed here
+            if document != EXAMPLE:  # whose workloads are not installed here
                 Catalogue.of(announced()).check(spec, max_trials=10_000)
 
 
-@pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "python")], ids=name_of)
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "python") and path != EXAMPLE], ids=name_of)
 def test_python_blocks_run(document: Path, api: str, tmp_path: Path) -> None:
     """A document's Python blocks run one after the other, as a reader would paste them."""
-    if document.name == "own-workload.md":
-        pytest.skip("its blocks are the example package's, which has tests of its own")
     program = "\n".join(blocks(document, "python")).replace(DOCUMENTED_URL, api)
     run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr
@@ -195,8 +194,7 @@ def test_console_blocks_print_what_they_show(document: Path, api: str, tmp_path:
 def test_the_example_package_is_what_its_document_shows() -> None:
     """Every Python and TOML block of docs/own-workload.md stands in a file of docs/example-workload."""
     files = [path.read_text(encoding="utf-8") for path in (ROOT / "docs/example-workload").rglob("*") if path.suffix in (".py", ".toml")]
-    document = ROOT / "docs/own-workload.md"
-    for block in blocks(document, "python") + blocks(document, "toml"):
+    for block in blocks(EXAMPLE, "python") + blocks(EXAMPLE, "toml"):
         assert any(block in file for file in files), f"stands in no file of the example:\n{block}"
 
 
@@ -220,7 +218,10 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process = subprocess.Popen([sys.executable, "-m", "service.app"], env=environment, stdout=log, stderr=log)
         url = f"http://127.0.0.1:{port}"
         with httpx2.Client(base_url=url, transport=httpx2.HTTPTransport(retries=7), trust_env=False) as client:
-            assert client.get("/healthz").status_code == 200, (home / "log").read_text(encoding="utf-8")
+            answer = client.get("/healthz")
+        log_text = (home / "log").read_text(encoding="utf-8")
+        assert answer.status_code == 200, log_text
+        assert process.poll() is None, log_text  # it is ours that answers
         yield url
         process.terminate()
         process.wait(30)
