@@ -129,10 +129,33 @@ def facts(rows: Mapping[str, object]) -> None:
 def outcome(info: StudyInfo, comparison: Mapping[str, Any] | None, links: Mapping[str, str]) -> None:
     """Print what came of a study: its verdict with the figures that it rests on, or its error; then where more is to be found."""
     if comparison is not None:
-        show_json(comparison)
+        verdict(comparison)
     elif info.error:
         out.print(Text.assemble((f"{info.state}: ", STATE_STYLES[info.state]), info.error.strip()))
     facts(links)
+
+
+def verdict(comparison: Entry) -> None:
+    """Print a comparison: the verdict, the arms with their chosen settings, each arm against the baseline, what to be careful about."""
+    label = "verdict" if comparison["is_final"] else "so far"
+    word = comparison["verdict"].replace("_", " ")
+    if out.is_terminal:
+        out.print(Text.assemble((f"{word}", VERDICT_STYLES[comparison["verdict"]]), "  ", comparison["sentence"]), soft_wrap=False)
+        out.print()
+    else:
+        plain(f"{label}\t{comparison['verdict']}\t{comparison['sentence']}")
+    metric = comparison["metric"]
+    arms = (
+        (arm["name"], _settings(arm["setting"] or {}), number(arm["mean"]), _runs(arm["confirm"]), _cost(arm)) for arm in comparison["arms"]
+    )
+    table(("arm", "chosen setting", f"mean {metric}", "confirm runs", "device time"), arms)
+    if out.is_terminal:
+        out.print()
+    table(("compared", "difference", "interval", "P(better)", "interval", "p", "verdict"), map(_compared, comparison["differences"]))
+    for warning in comparison["warnings"]:
+        out.print(Text.assemble(("! ", "yellow"), warning), soft_wrap=not out.is_terminal)
+    if out.is_terminal:
+        out.print()
 
 
 def watch(client: Client, study_id: int, *, as_json: bool) -> int:
@@ -261,6 +284,27 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def _compared(one: Entry) -> tuple[object, ...]:
+    difference = "-" if one["difference"] is None else f"{one['difference']:+.4g}"
+    p_value = "-" if one["p_value"] is None else f"{one['p_value']:.2g}"
+    shown = (difference, _interval(one["difference_interval"]), number(one["p_better"]), _interval(one["p_better_interval"]), p_value)
+    return (f"{one['arm']} - {one['baseline']}", *shown, one["verdict"])
+
+
+def _interval(interval: Entry | None) -> str:
+    return "-" if interval is None else f"[{number(interval['low'])}, {number(interval['high'])}] {100 * interval['level']:.4g} %"
+
+
+def _runs(tally: Entry) -> str:
+    lost = tally["n_diverged"] + tally["n_failed"]
+    ended = lost + tally["n_complete"] + tally["n_pruned"]
+    return f"{ended} of {tally['n_declared']}" + (f", {lost} lost" if lost else "")
+
+
+def _cost(arm: Entry) -> str:
+    return duration(arm["search"]["device_seconds"] + arm["confirm"]["device_seconds"])
+
+
 def _legal(option: Entry) -> str:
     """Say what a JSON Schema allows, and what it is by default."""
     legal = " | ".join(map(str, option["enum"])) if "enum" in option else str(option.get("type", "anything"))
@@ -276,7 +320,7 @@ def _parameter(entry: Entry) -> str:
 
 
 def _settings(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in values.items())
+    return ", ".join(f"{name}={number(value) if isinstance(value, float) else value}" for name, value in values.items())
 
 
 def _cell(value: object) -> str:
