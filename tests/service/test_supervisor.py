@@ -3,7 +3,6 @@
 import contextlib
 import os
 import queue
-import select
 import shutil
 import signal
 import socket
@@ -15,13 +14,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from processes import WAIT_SECONDS, has_ended
 
 from service import ports
 from service.ports import PortTaken
 from service.settings import Settings
 from service.supervisor import AlreadyRunning, KeepsDying, NotPrepared, Patience, Role, Supervisor, running
 
-WAIT_SECONDS = 30
 MODULES = {
     "obedient": """
         import os, signal, sys
@@ -81,18 +80,6 @@ class Lines:
             _, line = self.queue.get(timeout=WAIT_SECONDS)
             if line.startswith(start):
                 return line
-
-
-def has_ended(pid: int) -> bool:
-    """Wait for the end of a process, our child or not."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([handle], [], [], WAIT_SECONDS)[0])
-    finally:
-        os.close(handle)
 
 
 @pytest.fixture
