@@ -145,11 +145,13 @@ def _refuse_an_open_door(settings: Settings, database: Database) -> None:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document, with the schemas that bodies and problems refer to."""
+    """Return the OpenAPI document, with the schemas that bodies, reports and problems refer to."""
     if app.openapi_schema is None:
+        from service.compare import Comparison  # loads numpy, which the first reader of the document may wait for
+
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = document["components"]["schemas"]
-        for model in (Problem, StudySpec):
+        for model in (Problem, StudySpec, Comparison):
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= schema.pop("$defs", {})
             schemas[model.__name__] = schema

@@ -31,7 +31,7 @@ class AccessLog:
         try:
             await self.app(scope, receive, noted)
         finally:
-            log = logger.debug if scope["path"].startswith(QUIET) and status < 400 else logger.info
+            log = logger.debug if scope["path"].startswith(QUIET) and status in (200, 503) else logger.info
             client = scope["client"][0] if scope.get("client") else None
             milliseconds = round((time.perf_counter() - started) * 1000, 1)
             log("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds, client=client)

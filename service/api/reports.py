@@ -18,14 +18,17 @@ router = APIRouter(tags=["report"])
 
 Format = Literal["json", "html", "md"]
 MEDIA_TYPES: dict[str, Format] = {"application/json": "json", "text/html": "html", "text/markdown": "md"}
-HTML_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+VARY = {"Vary": "Accept"}
+HTML_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """The report carries its styles within itself and runs no script."""
 
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The comparison.",
-        "content": {name: {"schema": {"type": "object" if "json" in name else "string"}} for name in MEDIA_TYPES},
-    }
+SCHEMAS: dict[Format, dict[str, str]] = {
+    "json": {"$ref": "#/components/schemas/Comparison"},
+    "html": {"type": "string"},
+    "md": {"type": "string"},
+}
+SHOWN: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The comparison.", "content": {name: {"schema": SCHEMAS[kind]} for name, kind in MEDIA_TYPES.items()}}
 }
 
 
@@ -33,7 +36,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     "/studies/{study_id}/report",
     summary="Read a study's report",
     response_class=Response,
-    responses=RESPONSES | documented(404, 406, 409, 422),
+    responses=SHOWN | documented(404, 406, 409, 422),
 )
 def report(
     caller: Reader,
@@ -67,10 +70,10 @@ def render(study: Study, trials: Sequence[Trial], wanted: Format) -> Response:
     else:
         raise ReportNotReady()
     if wanted == "json":
-        return Response(comparison.model_dump_json(), media_type="application/json")
+        return Response(comparison.model_dump_json(), media_type="application/json", headers=VARY)
     if wanted == "md":
-        return Response(report.markdown(study, comparison), media_type="text/markdown")
-    return Response(report.html(study, comparison), media_type="text/html", headers={"Content-Security-Policy": HTML_POLICY})
+        return Response(report.markdown(study, comparison), media_type="text/markdown", headers=VARY)
+    return Response(report.html(study, comparison), media_type="text/html", headers=VARY | {"Content-Security-Policy": HTML_POLICY})
 
 
 def preferred(accept: str) -> Format:
@@ -82,7 +85,7 @@ def preferred(accept: str) -> Format:
     >>> preferred("text/html,application/xhtml+xml,*/*;q=0.8")
     'html'
     """
-    likes = {name: _quality(accept, name) for name in MEDIA_TYPES}
+    likes = {name: _quality(accept or "*/*", name) for name in MEDIA_TYPES}
     best = max(likes, key=lambda name: likes[name])
     if likes[best] <= 0:
         raise HTTPException(406, f"A report cannot be had as {accept!r}.")
@@ -96,5 +99,5 @@ def _quality(accept: str, media_type: str) -> float:
     for part in accept.split(","):
         name, *parameters = (piece.strip() for piece in part.lower().split(";"))
         quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
-        found = max(found, (ranges.get(name, -1), float(quality) if quality.replace(".", "", 1).isdigit() else 0.0))
+        found = max(found, (ranges.get(name, -1), float(quality) if quality.replace(".", "", 1).isdecimal() else 0.0))
     return found[1]
