@@ -19,15 +19,18 @@ class Noise:
     """
 
     def __init__(self, seed: int, shapes: Mapping[str, Sequence[int]]) -> None:
-        self._sizes = [math.prod(shape) for shape in shapes.values()]
-        self._normals = Normals(seed, PURPOSE, dict(zip(shapes, self._sizes, strict=True)))
+        sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+        self._normals = Normals(seed, PURPOSE, sizes)
+        self._drawn = torch.empty(sum(sizes.values()))
+        parts = torch.split(self._drawn, list(sizes.values()))
+        self._by_parameter = [part.view(tuple(shape)) for part, shape in zip(parts, shapes.values(), strict=True)]
 
     def draw(self, t: int, std: float) -> torch.Tensor:
-        """Return N(0, std^2) for every parameter at step t, one after the other, as a flat float32 tensor on the CPU."""
-        return torch.from_numpy(self._normals.draw(t)).mul_(std)
+        """Return N(0, std^2) for every parameter at step t, in order, flat and float32, on the CPU; the next draw reuses the tensor."""
+        return torch.mul(torch.from_numpy(self._normals.draw(t)), std, out=self._drawn)
 
     def add_(self, gradients: Sequence[torch.Tensor], t: int, std: float) -> None:
-        """Add the noise of step t to the gradients, in the order of `shapes`, in place, each in its own type and on its own device."""
-        drawn = torch.split(self.draw(t, std), self._sizes)
-        for gradient, noise in zip(gradients, drawn, strict=True):
-            gradient.add_(noise.view(gradient.shape).to(gradient.device, gradient.dtype))
+        """Add the noise of step t to the gradients, given in the order of `shapes`, in place and each rounded to its own type."""
+        self.draw(t, std)
+        for gradient, noise in zip(gradients, self._by_parameter, strict=True):
+            gradient.add_(noise.to(gradient.device))

@@ -54,7 +54,7 @@ def permutation(seed: int, purpose: str, t: int, n: int) -> torch.Tensor:
 
 
 class Normals:
-    """Draws of N(0, 1) for a fixed set of names, all in one go; binds the keys and a generator, so that a draw costs little more.
+    """Draws of N(0, 1) for a fixed set of names, all in one go; binds keys, a generator and buffers, so that only the numbers cost.
 
     A stream gives n numbers from ceil(n / 2) words: each word's halves make two by the method of Box and Muller (1958). The tails reach
     sqrt(2 ln 2^32) = 6.7 standard deviations, beyond which a true normal has one draw in 4e10.
@@ -62,13 +62,15 @@ class Normals:
     Args:
         seed: The trial's seed; at least 0.
         purpose: What the draws are for.
-        sizes: How many numbers each name gets, each at least 1.
+        sizes: How many numbers each name gets.
     """
 
     def __init__(self, seed: int, purpose: str, sizes: Mapping[str, int]) -> None:
         self._streams = [(key(seed, purpose, name), (size + 1) // 2) for name, size in sizes.items()]
         self._words = np.empty(sum(n for _, n in self._streams), dtype=np.uint64)
-        self._surplus = np.cumsum([2 * n for _, n in self._streams])[[size % 2 == 1 for size in sizes.values()]] - 1
+        self._scratch = np.empty((3, len(self._words)), dtype=np.float32)
+        ends = np.cumsum([2 * n for _, n in self._streams])
+        self._surplus = ends[[size % 2 == 1 for size in sizes.values()]] - 1
         self._philox = np.random.Philox(key=0)
         self._state = self._philox.state
 
@@ -81,30 +83,31 @@ class Normals:
             self._philox.state = self._state
             self._words[start : start + n] = self._philox.random_raw(n)
             start += n
-        drawn = box_muller(self._words)
+        drawn = box_muller(self._words, self._scratch)
         return np.delete(drawn, self._surplus) if self._surplus.size else drawn
 
 
-def box_muller(words: Words) -> npt.NDArray[np.float32]:
+def box_muller(words: Words, scratch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return two draws of N(0, 1) for each uniformly random word: r cos(angle) and r sin(angle), with r = sqrt(-2 ln u).
 
     Args:
         words: n uniformly random words of 64 bits. The low half makes u in (0, 1], fine near 0, where the tails come from; the high half
             makes the angle.
+        scratch: Room to compute in, [3, n].
 
     Returns:
         2n numbers, float32.
     """
     halves = words.astype("<u8", copy=False).view("<i4").reshape(-1, 2)
-    radius = np.abs(halves[:, 0].astype(np.float32))
+    radius, angle, wave = scratch
+    np.abs(halves[:, 0], out=radius, dtype=np.float32, casting="same_kind")
     radius += np.float32(0.5)
     radius *= np.float32(2.0**-31)
     np.log(radius, out=radius)
     radius *= np.float32(-2)
     np.sqrt(radius, out=radius)
-    angle = halves[:, 1].astype(np.float32)
-    angle *= np.float32(math.pi * 2.0**-31)
+    np.multiply(halves[:, 1], np.float32(math.pi * 2.0**-31), out=angle, dtype=np.float32, casting="same_kind")
     drawn = np.empty((len(words), 2), dtype=np.float32)
-    np.multiply(radius, np.cos(angle), out=drawn[:, 0])
-    np.multiply(radius, np.sin(angle, out=angle), out=drawn[:, 1])
+    np.multiply(radius, np.cos(angle, out=wave), out=drawn[:, 0])
+    np.multiply(radius, np.sin(angle, out=wave), out=drawn[:, 1])
     return drawn.reshape(-1)

@@ -77,8 +77,8 @@ def _stacked_adam(
     gradients.addcmul_(weights, hyper["weight_decay"])
     mean.lerp_(gradients, 1 - hyper["beta1"])
     square.mul_(BETA2).addcmul_(gradients, gradients, value=1 - BETA2)
-    size = (hyper["lr"] / (1 - hyper["beta1"].double() ** (steps + 1))).float()
-    root = (1 - BETA2 ** (steps + 1)).sqrt().float()
+    size = (hyper["lr"] / (1 - hyper["beta1"].double() ** (steps + 1))).to(weights.dtype)
+    root = (1 - BETA2 ** (steps + 1)).sqrt().to(weights.dtype)
     weights.sub_(mean.div(square.sqrt().div_(root).add_(EPSILON)).mul_(size))
 
 

@@ -128,7 +128,7 @@ def train_together(runs: Sequence[StackedRun]) -> list[Mapping[str, float] | Non
         losses.append(loss)
 
     columns = {"train_loss": torch.stack(losses).mean(0)} | _measure(first, by_name)
-    values = [dict(zip(columns, row, strict=True)) for row in torch.stack(list(columns.values()), dim=1).tolist()]
+    values = [dict(zip(columns, row, strict=True)) for row in torch.stack([column.double() for column in columns.values()], dim=1).tolist()]
     finite = weights.isfinite().all(dim=1).tolist()
     for k, run in enumerate(runs):
         run.weights = weights[k]

@@ -133,7 +133,7 @@ class Trial:
 
 def _number(name: str, value: object) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]  # tensors and numpy scalars convert too
+        return float(value.detach() if isinstance(value, torch.Tensor) else value)  # type: ignore[arg-type]  # numpy scalars convert too
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, but got {value!r}.") from None
     except OverflowError:

@@ -1,0 +1,45 @@
+import math
+import re
+
+import pytest
+
+from gradnoise.parameters import Parameter, check
+
+LR = Parameter(name="lr", description="Learning rate.", low=0, low_open=True)
+MOMENTUM = Parameter(name="momentum", description="Momentum.", low=0, high=0.9999)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "good", "bad"),
+    [
+        (LR, [1e-9, 1, 1e9], [0, -1, math.inf, math.nan, "0.1", True, None]),
+        (MOMENTUM, [0, 0.5, 0.9999], [-1e-9, 1.0, math.nan, "0.5"]),
+        (Parameter(name="x", description="Any."), [-1e300, 0, 3], [math.inf, -math.inf, "3", False]),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_a_parameter_admits_its_range_and_nothing_else(parameter: Parameter, good: list[object], bad: list[object]) -> None:
+    for value in good:
+        parameter.check(value)
+    for value in bad:
+        with pytest.raises(ValueError, match=re.escape(f"{parameter.name} must be {parameter.legal}, but got {parameter.name}={value!r}.")):
+            parameter.check(value)
+
+
+def test_the_legal_range_is_told_as_an_interval() -> None:
+    assert LR.legal == "a finite number in (0, inf)"
+    assert MOMENTUM.legal == "a finite number in [0, 0.9999]"
+    assert Parameter(name="x", description="Any.").legal == "a finite number in (-inf, inf)"
+
+
+def test_the_document_leaves_out_bounds_that_are_not_there() -> None:
+    assert LR.document() == {"name": "lr", "description": "Learning rate.", "low": 0, "low_open": True}
+    assert MOMENTUM.document() == {"name": "momentum", "description": "Momentum.", "low": 0, "high": 0.9999}
+
+
+def test_check_names_what_is_unknown_and_what_is_missing() -> None:
+    check({"lr": 0.1}, [LR, MOMENTUM], ["lr"])
+    with pytest.raises(ValueError, match=r"no parameter named 'rl' here, legal are lr, momentum; got rl=0.1"):
+        check({"rl": 0.1}, [LR, MOMENTUM], ["lr"])
+    with pytest.raises(ValueError, match=r"lr is missing: it must be a finite number in \(0, inf\)"):
+        check({"momentum": 0.1}, [LR, MOMENTUM], ["lr"])

@@ -1,0 +1,107 @@
+import threading
+from typing import Any
+
+import probe_workloads
+import pytest
+
+from gradnoise.training.single import SingleTrainer
+from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
+
+
+@pytest.fixture(autouse=True)
+def _probes(probes: None) -> None:
+    """Every test here uses the probe workloads."""
+
+
+def spec(key: str = "a", how: str = "", **changes: Any) -> TrialSpec:
+    options = {"how": how} if how else {}
+    workload = "misbehaving" if how else "counting"
+    return TrialSpec(
+        **{"key": key, "workload": workload, "options": options, "params": {"lr": 1.0}, "seed": 1, "budget_epochs": 3} | changes
+    )
+
+
+def run(trainer: SingleTrainer, *specs: TrialSpec) -> list[Event]:
+    for one in specs:
+        trainer.admit(one)
+    events: list[Event] = []
+    while latest := trainer.advance():
+        events += latest
+    return events
+
+
+def threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("trial ")}
+
+
+def test_a_function_gets_one_epoch_at_a_time() -> None:
+    trainer = SingleTrainer(2)
+    trainer.admit(spec())
+    trainer.admit(spec("b"))
+    for epoch in (1, 2):
+        events = trainer.advance()
+        assert [(event.key, event.epoch) for event in events if isinstance(event, Measurement)] == [("a", epoch), ("b", epoch)]
+    assert Finished(key="a") in trainer.advance()
+    assert not threads()
+
+
+def test_functions_side_by_side_draw_as_if_alone() -> None:
+    """The global generators are each trial's own, seeded with its seed."""
+
+    def drawn(events: list[Event], key: str) -> list[float]:
+        return [event.values["validation_x"] for event in events if isinstance(event, Measurement) and event.key == key]
+
+    together = run(SingleTrainer(2), spec(seed=1), spec("b", seed=2))
+    assert drawn(together, "a") == drawn(run(SingleTrainer(1), spec(seed=1)), "a")
+    assert drawn(together, "a") != drawn(together, "b")
+    assert len(set(drawn(together, "a"))) == 3
+
+
+@pytest.mark.parametrize("with_test", [False, True])
+def test_test_values_pass_only_where_the_trial_is_judged(with_test: bool) -> None:
+    events = run(SingleTrainer(1), spec(with_test=with_test))
+    assert isinstance(events[0], Measurement)
+    assert ("test_x" in events[0].values) is with_test
+
+
+@pytest.mark.parametrize(
+    ("how", "summary"),
+    [
+        ("raises", "OSError: no more"),
+        ("exits", "RuntimeError: the function ended by SystemExit(3)."),
+        ("stops early", "RuntimeError: the function ended after 1 of 3 epochs: every arm must train its whole budget."),
+        ("skips", "ValueError: epoch must be 2, of 3 in all, but got epoch=3."),
+        ("reports too often", "ValueError: epoch must be 4, of 3 in all, but got epoch=4."),
+        ("raises at the end", "OSError: no end"),
+    ],
+)
+def test_a_function_that_breaks_the_rules_fails_and_the_rule_is_told(how: str, summary: str) -> None:
+    events = run(SingleTrainer(1), spec(how=how))
+    failed = events[-1]
+    assert isinstance(failed, Failed)
+    assert failed.summary == summary
+    assert not threads()
+
+
+def test_a_value_that_is_not_finite_ends_the_trial_as_diverged() -> None:
+    assert run(SingleTrainer(1), spec(how="diverges")) == [Finished(key="a", diverged=True)]
+    assert not threads()
+
+
+@pytest.mark.parametrize("how", ["well", "swallows"])
+def test_a_released_function_ends_and_cleans_up(how: str) -> None:
+    """Even one that swallows every Exception: what ends it is none."""
+    trainer = SingleTrainer(1)
+    trainer.admit(spec("gone", how))
+    trainer.advance()
+    assert threads() == {"trial gone"}
+    probe_workloads.ended.clear()
+    trainer.release("gone")
+    assert not threads()
+    assert probe_workloads.ended == ["trial gone"]
+
+
+def test_a_technique_that_the_function_never_applies_is_an_error_and_not_a_result() -> None:
+    events = run(SingleTrainer(1), spec(technique="annealed", params={"lr": 1.0, "eta": 0.1, "gamma": 0.5}))
+    assert isinstance(events[0], Failed)
+    assert events[0].summary.startswith("RuntimeError: the arm's noise reached no update: call trial.noise(optimizer)")

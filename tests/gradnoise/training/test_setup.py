@@ -1,0 +1,48 @@
+from typing import Any
+
+import pytest
+
+from gradnoise.schedules import annealed
+from gradnoise.training.setup import prepare
+from gradnoise.training.trial import TrialSpec
+from gradnoise.workloads.mlp import Mlp, MlpOptions
+
+GOOD: dict[str, Any] = {"workload": "mlp", "technique": "annealed", "params": {"lr": 0.1, "eta": 0.3, "gamma": 0.55}}
+
+
+def spec(**changes: Any) -> TrialSpec:
+    return TrialSpec(**{"key": "a", "seed": 1, "budget_epochs": 1} | GOOD | changes)
+
+
+def test_a_legal_trial_is_opened_with_its_options_and_schedule() -> None:
+    setup = prepare(spec(options={"depth": 2}))
+    assert isinstance(setup.workload, Mlp)
+    assert setup.options == MlpOptions(depth=2)
+    assert setup.schedule is not None
+    assert setup.schedule(5) == annealed(0.3, 0.55)(5)
+    assert setup.clip_norm is None
+
+
+def test_a_workload_gets_its_own_hyperparameters_and_no_others(probes: None) -> None:
+    setup = prepare(spec(workload="exact", params={"lr": 0.1, "eta": 0.3, "gamma": 0.55, "scale": 2.0}))
+    assert setup.workload.params == {"scale": 2.0}  # type: ignore[union-attr]  # a declared one
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"workload": "mpl"}, "there is no workload named 'mpl'; installed are .*mlp"),
+        ({"technique": "annealing"}, "there is no technique named 'annealing'; legal are none, annealed, constant"),
+        ({"optimizer": "lbfgs"}, "there is no optimizer named 'lbfgs'; legal are sgd, adam"),
+        ({"options": {"dept": 3}}, "there is no option named 'dept'; legal are dataset, depth"),
+        ({"options": {"depth": 0}}, "options.depth must be an integer of at least 1 and at most 200, but got depth=0"),
+        ({"params": {"eta": 0.3, "gamma": 0.55}}, r"lr is missing: it must be a finite number in \(0, inf\)"),
+        ({"params": {"lr": 0.1, "eta": 0.3}}, r"gamma is missing: it must be a finite number in \[0, inf\)"),
+        ({"params": {**GOOD["params"], "std": 1.0}}, "there is no parameter named 'std' here"),
+        ({"params": {**GOOD["params"], "beta1": 0.9}}, "there is no parameter named 'beta1' here"),
+        ({"params": {**GOOD["params"], "clip_norm": 0}}, r"clip_norm must be a finite number in \(0, inf\), but got clip_norm=0"),
+    ],
+)
+def test_what_cannot_run_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        prepare(spec(**changes))

@@ -1,0 +1,255 @@
+"""What holds of every trainer, and what the stacked one owes to the single one."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from gradnoise.training import open_trainer
+from gradnoise.training.single import SingleTrainer
+from gradnoise.training.slots import SlotTrainer
+from gradnoise.training.stack import StackTrainer
+from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
+
+TRAINERS = [pytest.param(lambda: SingleTrainer(3), id="single"), pytest.param(lambda: StackTrainer(3), id="stack")]
+Open = Callable[[], SlotTrainer]
+
+NOISE: Mapping[str, dict[str, float]] = {"none": {}, "annealed": {"eta": 0.3, "gamma": 0.55}, "constant": {"std": 0.1}}
+SETTINGS = [
+    ("sgd", {"lr": 0.05}),
+    ("sgd", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01, "clip_norm": 0.5}),
+    ("adam", {"lr": 0.01}),
+    ("adam", {"lr": 0.01, "beta1": 0.5, "weight_decay": 0.01, "clip_norm": 0.5}),
+]
+
+
+@pytest.fixture(autouse=True)
+def _probes(probes: None) -> None:
+    """Every test here uses the probe workloads."""
+
+
+def spec(key: str = "a", **changes: Any) -> TrialSpec:
+    return TrialSpec(**{"key": key, "workload": "exact", "params": {"lr": 0.05}, "seed": 1, "budget_epochs": 3} | changes)
+
+
+def run(trainer: SlotTrainer, *specs: TrialSpec) -> list[Event]:
+    """Train the trials to their end and return all events."""
+    for one in specs:
+        trainer.admit(one)
+    events: list[Event] = []
+    while latest := trainer.advance():
+        events += latest
+    return events
+
+
+def curve(events: Sequence[Event], key: str = "a") -> list[Mapping[str, float]]:
+    return [event.values for event in events if isinstance(event, Measurement) and event.key == key]
+
+
+def alone(one: TrialSpec) -> list[Mapping[str, float]]:
+    return curve(run(SingleTrainer(1), one), one.key)
+
+
+def assert_same(found: list[Mapping[str, float]], expected: list[Mapping[str, float]]) -> None:
+    """Equal but for rounding: in float64 some 100 operations of 2^-53 each a weight and update, so 1e-10 over a few dozen updates leaves
+    room for their growth, while a wrong order, sign, seed or step count shows in the second digit."""
+    assert len(found) == len(expected) > 0
+    for one, other in zip(found, expected, strict=True):
+        assert one == pytest.approx(other, rel=1e-10, abs=1e-12)
+
+
+@pytest.mark.parametrize("open_one", TRAINERS)
+def test_a_trial_is_measured_after_each_epoch_and_finishes_its_budget(open_one: Open) -> None:
+    events = run(open_one(), spec(budget_epochs=2))
+    assert [type(event) for event in events] == [Measurement, Measurement, Finished]
+    assert [event.epoch for event in events if isinstance(event, Measurement)] == [1, 2]
+    assert all(event.seconds > 0 for event in events if isinstance(event, Measurement))
+    assert set(curve(events)[0]) == {"train_loss", "validation_error"}
+    assert events[-1] == Finished(key="a", diverged=False)
+
+
+@pytest.mark.parametrize("open_one", TRAINERS)
+def test_the_test_split_is_measured_only_where_it_is_asked_for(open_one: Open) -> None:
+    assert set(curve(run(open_one(), spec(with_test=True)))[0]) == {"train_loss", "validation_error", "test_error"}
+
+
+@pytest.mark.parametrize("open_one", TRAINERS)
+def test_equal_trials_give_equal_results_and_other_seeds_others(open_one: Open) -> None:
+    noisy = {"technique": "annealed", "params": {"lr": 0.05, "eta": 0.3, "gamma": 0.55}}
+    one, again, other = (curve(run(open_one(), spec(seed=seed, **noisy))) for seed in (1, 1, 2))
+    assert one == again
+    assert one != other
+
+
+@pytest.mark.parametrize("technique", NOISE)
+@pytest.mark.parametrize(("optimizer", "params"), SETTINGS)
+def test_a_stacked_trial_gives_the_single_trainers_result(optimizer: str, params: dict[str, float], technique: str) -> None:
+    """Alone, first of four, and third of four entering when the others have trained three epochs; the neighbours' settings all differ."""
+    trial = spec(technique=technique, optimizer=optimizer, params=params | NOISE[technique], budget_epochs=6, with_test=True)
+    neighbours = [
+        spec(
+            f"n{i}",
+            technique=other,
+            optimizer=optimizer,
+            params={"lr": 0.02 * (i + 1), "weight_decay": 0.1 * i, "clip_norm": 1.0 + i} | NOISE[other],
+            seed=10 + i,
+            budget_epochs=4 + 2 * i,
+            with_test=True,
+        )
+        for i, other in enumerate(NOISE)
+    ]
+    expected = alone(trial)
+    assert_same(curve(run(StackTrainer(4), trial)), expected)
+    assert_same(curve(run(StackTrainer(4), trial, *neighbours)), expected)
+    late = StackTrainer(4)
+    for neighbour in neighbours[:2]:
+        late.admit(neighbour)
+    for _ in range(3):
+        late.advance()
+    events = run(late, trial, neighbours[2])
+    assert_same(curve(events), expected)
+    assert_same(curve(events, "n2"), alone(neighbours[2]))
+
+
+@pytest.mark.parametrize("technique", ["none", "annealed"])
+def test_the_deep_network_trains_alike_in_a_stack_and_alone(technique: str) -> None:
+    """In float32: a loss near 2.3 sums 2^-24 roundings of 20 layers over 24 updates, far below 1e-4; an accuracy moves by whole images."""
+    params = {"lr": 0.03} | NOISE[technique]
+    trials = [spec(f"{i}", workload="mlp", technique=technique, params=params, seed=i, budget_epochs=2) for i in range(3)]
+    events = run(StackTrainer(3), *trials)
+    for trial in trials:
+        for found, expected in zip(curve(events, trial.key), alone(trial), strict=True):
+            assert found == pytest.approx(expected, rel=1e-4, abs=2 / 297)
+            assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("open_one", TRAINERS)
+def test_a_trial_waits_at_its_rungs_until_it_may_go_on(open_one: Open) -> None:
+    trainer = open_one()
+    trainer.admit(spec(rungs=(1, 2)))
+    trainer.admit(spec("b", budget_epochs=5))
+    assert [event.key for event in trainer.advance()] == ["a", "b"]
+    assert [event.key for event in trainer.advance()] == ["b"]
+    assert [event.key for event in trainer.advance(["a"])] == ["a", "b"]
+    assert [event.key for event in trainer.advance(["nobody"])] == ["b"]
+    assert trainer.advance(["a"])[1] == Finished(key="a")
+
+
+def test_waiting_changes_nothing_of_the_result() -> None:
+    trainer = StackTrainer(2)
+    straight = spec(technique="annealed", params={"lr": 0.05, "eta": 0.3, "gamma": 0.55})
+    trainer.admit(dataclasses.replace(straight, rungs=(1,)))
+    trainer.admit(spec("b"))
+    events = [*trainer.advance(), *trainer.advance(), *trainer.advance(["a"]), *trainer.advance()]
+    assert_same(curve(events), alone(straight))
+
+
+@pytest.mark.parametrize("open_one", TRAINERS)
+def test_a_released_trial_is_gone_and_its_slot_free(open_one: Open) -> None:
+    trainer = open_one()
+    for key in "abc":
+        trainer.admit(spec(key))
+    with pytest.raises(RuntimeError, match="no slot is free: all 3 hold a trial"):
+        trainer.admit(spec("d"))
+    trainer.advance()
+    trainer.release("b")
+    trainer.release("nobody")
+    trainer.admit(spec("d"))
+    assert [event.key for event in trainer.advance()] == ["a", "c", "d"]
+
+
+@pytest.mark.parametrize("open_one", TRAINERS)
+def test_a_diverged_trial_ends_alone(open_one: Open) -> None:
+    """Its slot is free, there is no measurement of the epoch, and its neighbours' results are as without it."""
+    kept = spec(technique="annealed", params={"lr": 0.05, "eta": 0.3, "gamma": 0.55})
+    events = run(open_one(), spec("wild", params={"lr": 1e200}), kept, spec("b", seed=2))
+    assert [event for event in events if event.key == "wild"] == [Finished(key="wild", diverged=True)]
+    assert_same(curve(events), alone(kept))
+    assert Finished(key="b") in events
+
+
+@pytest.mark.parametrize("open_one", TRAINERS)
+def test_weights_that_overflow_at_the_last_update_count_as_diverged(open_one: Open) -> None:
+    """Losses and metrics of the epoch may still be finite: what counts is that the model is gone."""
+    events = run(open_one(), spec(budget_epochs=1, params={"lr": 1e307}))
+    assert events == [Finished(key="a", diverged=True)]
+
+
+@pytest.mark.parametrize("open_one", TRAINERS)
+@pytest.mark.parametrize("place", ["data", "model", "loss"])
+def test_a_trial_that_raises_fails_alone_with_its_traceback(open_one: Open, place: str) -> None:
+    kept = spec(budget_epochs=2)
+    events = run(open_one(), spec("bad", workload="fragile", options={"breaks_in": place}), kept)
+    (failed,) = (event for event in events if event.key == "bad")
+    assert isinstance(failed, Failed)
+    assert failed.summary == f"OSError: no {place} today"
+    assert "probe_workloads.py" in failed.error
+    assert failed.error.rstrip().endswith(failed.summary)
+    assert_same(curve(events), alone(kept))
+
+
+@pytest.mark.parametrize("open_one", TRAINERS)
+def test_a_trial_that_cannot_be_set_up_fails_and_is_no_error_of_admit(open_one: Open) -> None:
+    events = run(open_one(), spec("bad", params={"lr": -1.0}))
+    assert [type(event) for event in events] == [Failed]
+    assert "lr must be a finite number in (0, inf), but got lr=-1.0" in events[0].summary  # type: ignore[union-attr]  # a Failed
+
+
+@pytest.mark.parametrize("open_one", TRAINERS)
+def test_a_trainer_holds_many_workloads_at_once(open_one: Open) -> None:
+    trials = [spec(), spec("b", workload="counting"), spec("c", workload="exact", params={"lr": 0.05, "scale": 2.0})]
+    events = run(open_one(), *trials)
+    for trial in trials:
+        assert_same(curve(events, trial.key), alone(trial))
+
+
+@pytest.mark.parametrize("open_one", TRAINERS)
+def test_the_last_examples_that_fill_no_batch_wait_for_another_epoch(open_one: Open) -> None:
+    """30 examples in batches of 8 are three updates an epoch: a rate too small to matter leaves the loss of 24 of them."""
+    (values,) = curve(run(open_one(), spec(budget_epochs=1, params={"lr": 1e-300})))
+    from gradnoise.streams import permutation
+    from gradnoise.training.setup import prepare
+
+    workload: Any = prepare(spec()).workload
+    model = workload.model()
+    workload.initialise(model, 1)
+    rows = permutation(1, "order", 0, 30)[:24]
+    with torch.no_grad():
+        expected = float(workload.loss(model, tuple(part[rows] for part in workload.data().train)))
+    assert values["train_loss"] == pytest.approx(expected, rel=1e-10)
+
+
+def test_one_slot_is_the_single_trainer_and_more_are_a_stack() -> None:
+    assert isinstance(open_trainer(1), SingleTrainer)
+    assert isinstance(open_trainer(4), StackTrainer)
+    assert open_trainer(4).slots == 4
+    with pytest.raises(ValueError, match="slots must be at least 1, but got slots=0"):
+        open_trainer(0)
+
+
+def test_a_key_is_in_one_slot_only() -> None:
+    trainer = SingleTrainer(2)
+    trainer.admit(spec())
+    with pytest.raises(ValueError, match="'a' is in a slot already"):
+        trainer.admit(spec())
+
+
+@pytest.mark.slow
+def test_noise_trains_the_network_that_does_not_train_without_it() -> None:
+    """Twenty layers, initial weights N(0, 0.1^2), 1,500 updates at rate 0.03 on the digits: without noise the loss stays that of guessing,
+    ln 10; with eta 1 and gamma 0.55 most seeds learn. Chance is 0.1, with a standard error of sqrt(0.09 / 300) over the test images."""
+    noise = {"eta": 1.0, "gamma": 0.55}
+    plain = [spec(f"p{i}", workload="mlp", params={"lr": 0.03}, seed=i, budget_epochs=125, with_test=True) for i in range(4)]
+    noisy = [
+        spec(f"n{i}", workload="mlp", technique="annealed", params={"lr": 0.03} | noise, seed=i, budget_epochs=125, with_test=True)
+        for i in range(4)
+    ]
+    events = run(StackTrainer(8), *plain, *noisy)
+    for trial in plain:
+        last = curve(events, trial.key)[-1]
+        assert last["test_accuracy"] < 0.1 + 5 * math.sqrt(0.09 / 300)
+        assert last["train_loss"] == pytest.approx(math.log(10), abs=0.02)
+    assert sum(max(values["test_accuracy"] for values in curve(events, trial.key)) > 0.5 for trial in noisy) >= 3

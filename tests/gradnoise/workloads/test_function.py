@@ -1,0 +1,109 @@
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gradnoise.schedules import Schedule, constant
+from gradnoise.streams import normal
+from gradnoise.workloads.base import Metric
+from gradnoise.workloads.function import Trial, function
+
+ERROR = Metric(name="error", direction="minimize", worst=9.0)
+
+
+def trial(
+    reports: list[Mapping[str, float]] | None = None, *, schedule: Schedule | None = None, with_test: bool = False, budget_epochs: int = 3
+) -> Trial:
+    kept = [] if reports is None else reports
+    return Trial(
+        params={"lr": 0.1},
+        options=None,
+        optimizer="sgd",
+        seed=1,
+        budget_epochs=budget_epochs,
+        with_test=with_test,
+        metrics=[ERROR],
+        schedule=schedule,
+        hand_over=lambda _epoch, values: kept.append(values),
+    )
+
+
+def optimizer() -> tuple[torch.nn.Parameter, torch.optim.Optimizer]:
+    weight = torch.nn.Parameter(torch.zeros(4))
+    weight.grad = torch.zeros(4)
+    return weight, torch.optim.SGD([("w", weight)], lr=1.0)
+
+
+def test_a_declared_function_stays_a_function() -> None:
+    seen: list[Trial] = []
+
+    @function(name="f", description="Sees.", metrics=[ERROR])
+    def train(trial: Trial) -> None:
+        seen.append(trial)
+
+    given = trial()
+    train(given)
+    assert seen == [given]
+    assert (train.name, train.metrics, train.stacks) == ("f", (ERROR,), False)
+
+
+def test_a_function_without_metrics_is_refused() -> None:
+    with pytest.raises(ValueError, match="metrics must name at least one metric"):
+        function(name="f", description="Blind.", metrics=[])
+
+
+def test_noise_applies_the_arms_schedule_with_the_trials_seed() -> None:
+    weight, sgd = optimizer()
+    trial(schedule=constant(0.5)).noise(sgd)
+    sgd.step()
+    assert torch.equal(weight.detach(), -0.5 * normal(1, "noise", 0, "w", (4,)))
+
+
+def test_noise_is_nothing_in_an_arm_without() -> None:
+    weight, sgd = optimizer()
+    trial().noise(sgd)
+    sgd.step()
+    assert not weight.detach().any()
+
+
+def test_noise_is_applied_to_one_optimizer() -> None:
+    given = trial(schedule=constant(0.5))
+    given.noise(optimizer()[1])
+    with pytest.raises(RuntimeError, match="called twice"):
+        given.noise(optimizer()[1])
+
+
+def test_noise_that_reached_no_update_is_an_error() -> None:
+    """As when the optimizer that steps is a copy of the one that has the noise."""
+    given = trial(schedule=constant(0.5))
+    _, sgd = optimizer()
+    given.noise(sgd)
+    with pytest.raises(RuntimeError, match="noise reached no update"):
+        given.report(epoch=1, validation_error=1.0)
+    sgd.step()
+    given.report(epoch=1, validation_error=1.0)
+
+
+def test_values_may_be_tensors_and_numpy_scalars() -> None:
+    reports: list[Mapping[str, float]] = []
+    loss = torch.ones((), requires_grad=True) * 2
+    trial(reports).report(epoch=1, validation_error=np.float32(0.5), train_loss=loss, steps=3)  # type: ignore[arg-type]
+    assert reports == [{"validation_error": 0.5, "train_loss": 2.0, "steps": 3.0}]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "message"),
+    [
+        ({"epoch": 2, "validation_error": 1.0}, ValueError, "epoch must be 1, of 3 in all, but got epoch=2"),
+        ({"epoch": 1, "error": 1.0}, ValueError, "it lacks test_error, validation_error"),
+        ({"epoch": 1, "validation_error": 1.0}, ValueError, "it lacks test_error"),
+        ({"epoch": 1, "validation_error": "low", "test_error": 1.0}, TypeError, "validation_error must be a number, but got 'low'"),
+        ({"epoch": 1, "validation_error": None, "test_error": 1.0}, TypeError, "validation_error must be a number, but got None"),
+        ({"epoch": 1, "validation_error": torch.ones(2), "test_error": 1.0}, TypeError, "validation_error must be a number"),
+    ],
+)
+def test_a_wrong_report_says_what_is_wrong(values: dict[str, Any], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        trial(with_test=True).report(**values)

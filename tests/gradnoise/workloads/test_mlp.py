@@ -1,0 +1,87 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from gradnoise.workloads.mlp import Mlp
+
+
+def opened(**options: object) -> tuple[Mlp, torch.nn.Module]:
+    workload = Mlp(options)
+    model = workload.model()
+    workload.initialise(model, seed=1)
+    return workload, model
+
+
+def test_the_default_is_the_papers_network() -> None:
+    """20 hidden layers of 50 between 64 inputs and 10 classes: 64 x 50 + 50 + 19 x (50 x 50 + 50) + 50 x 10 + 10 parameters."""
+    workload, model = opened()
+    assert sum(parameter.numel() for parameter in model.parameters()) == 52_210
+    assert len(list(model.parameters())) == 2 * 21
+    assert workload.batch_size == 100
+    assert len(workload.data().train[0]) == 1_200
+
+
+@pytest.mark.parametrize(
+    ("init", "std"),
+    [
+        ("simple", lambda n: 0.1),
+        ("he", lambda n: math.sqrt(2 / n)),
+        ("zero", lambda n: 0.0),
+        ("sussillo-abbott", lambda n: math.sqrt(2) * math.exp(1.2 / (max(n, 6) - 2.4)) / math.sqrt(n)),
+    ],
+)
+def test_initial_weights_have_the_stated_spread_and_biases_are_zero(init: str, std: object) -> None:
+    """The sample variance of each layer's n weights lies within five of its standard errors, sqrt(2/(n-1))."""
+    _, model = opened(init=init, depth=3)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any()
+        else:
+            expected = std(parameter.shape[1])  # type: ignore[operator]
+            n = parameter.numel()
+            assert abs(float(parameter.double().square().mean()) - expected**2) <= 5 * math.sqrt(2 / (n - 1)) * expected**2
+
+
+def test_initial_weights_depend_on_the_seed_and_nothing_else() -> None:
+    (workload, one), (_, two) = opened(depth=2), opened(depth=2)
+    torch.manual_seed(5)
+    other = workload.model()
+    workload.initialise(other, seed=2)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert not torch.equal(one.state_dict()["0.weight"], other.state_dict()["0.weight"])
+
+
+def test_loss_and_metrics_are_cross_entropy_and_share_named_rightly() -> None:
+    workload, model = opened(depth=1, init="he")
+    batch = workload.data().validation
+    outputs = functional.relu(batch[0] @ model.state_dict()["0.weight"].T) @ model.state_dict()["2.weight"].T
+    probability = outputs.softmax(1)[torch.arange(len(batch[1])), batch[1]]
+    with torch.no_grad():
+        values = workload.measure(model, batch)
+        assert float(workload.loss(model, batch)) == pytest.approx(float(-probability.log().mean()), rel=1e-5)
+    assert float(values["loss"]) == pytest.approx(float(-probability.log().mean()), rel=1e-5)
+    assert float(values["accuracy"]) == pytest.approx(sum(outputs.argmax(1) == batch[1]).item() / 297)  # type: ignore[union-attr]
+    assert set(values) == {metric.name for metric in workload.metrics}
+
+
+def test_fewer_training_examples_leave_the_other_splits_whole() -> None:
+    workload, _ = opened(train_examples=250)
+    data = workload.data()
+    assert [len(part[0]) for part in (data.train, data.validation, data.test)] == [250, 297, 300]
+    assert workload.data() is data
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train_examples": 1_201}, "train_examples must be at most 1200 on digits, but got self.train_examples=1201"),
+        ({"train_examples": 50}, "batch_size must be at most 50, the training examples, but got self.batch_size=100"),
+        ({"batch_size": 1_300}, "batch_size must be at most 1200, the training examples"),
+        ({"dataset": "cifar"}, "options.dataset must be one of 'digits', 'mnist', 'fashion-mnist', but got dataset='cifar'"),
+    ],
+)
+def test_options_that_do_not_fit_the_data_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Mlp(options)

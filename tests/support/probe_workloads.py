@@ -1,0 +1,128 @@
+"""Workloads that make the trainers' behaviour visible."""
+
+import functools
+import random
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gradnoise.streams import normal
+from gradnoise.workloads import Batch, Forward, Metric, Parameter, Splits, Trial, Workload, function, option
+
+
+@functools.cache
+def splits() -> Splits:
+    """30 examples of 5 numbers to train on, 10 to validate, 10 to test; float64."""
+    inputs = normal(0, "data", 0, "inputs", (50, 5)).double()
+    targets = inputs[:, :1].sin() - inputs[:, 1:2]
+    train, validation, test = zip(inputs.split([30, 10, 10]), targets.split([30, 10, 10]), strict=True)
+    return Splits(train=train, validation=validation, test=test)
+
+
+class exact(Workload):  # noqa: N801  # the entry point's name
+    """A network in float64, so that two ways of computing the same differ by 1e-15 or so, and a mistake by much more."""
+
+    name = "exact"
+    description = "A regression in float64."
+    metrics = (Metric(name="error", direction="minimize", worst=1e6),)
+    parameters = (Parameter(name="scale", description="Factor of the loss.", low=0, low_open=True),)
+    batch_size = 8
+
+    def data(self) -> Splits:
+        return splits()
+
+    def model(self) -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 1)).double()
+
+    @torch.no_grad()
+    def initialise(self, model: torch.nn.Module, seed: int) -> None:
+        for name, parameter in model.named_parameters():
+            parameter.copy_(normal(seed, "init", 0, name, parameter.shape))
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        return self.params.get("scale", 1.0) * (forward(batch[0]) - batch[1]).square().mean()
+
+    def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
+        return {"error": (forward(batch[0]) - batch[1]).square().mean()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FragileOptions:
+    """Where it breaks."""
+
+    breaks_in: str = option("loss", "`data`, `model` or `loss`.")
+
+
+class fragile(exact):  # noqa: N801  # the entry point's name
+    """Raises where its option says."""
+
+    name = "fragile"
+    Options = FragileOptions
+
+    def data(self) -> Splits:
+        return self._break("data") or super().data()
+
+    def model(self) -> torch.nn.Module:
+        return self._break("model") or super().model()
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        return self._break("loss") or super().loss(forward, batch)
+
+    def _break(self, place: str) -> None:
+        if self.options.breaks_in == place:
+            raise OSError(f"no {place} today")
+
+
+X = Metric(name="x", direction="maximize", worst=0.0)
+
+
+@function(name="counting", description="Reports what the global generators gave it.", metrics=[X])
+def counting(trial: Trial) -> None:
+    for epoch in range(1, trial.budget_epochs + 1):
+        drawn = torch.rand(()) + np.random.rand() + random.random()
+        trial.report(epoch=epoch, validation_x=drawn, test_x=drawn, train_loss=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MisbehavingOptions:
+    """What it does wrong."""
+
+    how: str = option("raises", "The fault.")
+
+
+ended: list[str] = []
+"""The threads whose `finally` ran."""
+
+
+@function(
+    name="misbehaving",
+    description="Breaks the rules.",
+    metrics=[X],
+    options=MisbehavingOptions,
+)
+def misbehaving(trial: Trial) -> None:
+    how = trial.options.how
+    try:
+        for epoch in range(1, trial.budget_epochs + 1):
+            if epoch == 2 and how == "raises":
+                raise OSError("no more")
+            if epoch == 2 and how == "exits":
+                raise SystemExit(3)
+            if epoch == 2 and how == "stops early":
+                return
+            try:
+                skipped = 1 if how == "skips" and epoch == 2 else 0
+                trial.report(epoch=epoch + skipped, validation_x=float("inf") if how == "diverges" else 1.0, test_x=1.0)
+            except Exception:
+                if how == "swallows":
+                    continue
+                raise
+        if how == "reports too often":
+            trial.report(epoch=trial.budget_epochs + 1, validation_x=1.0, test_x=1.0)
+        if how == "raises at the end":
+            raise OSError("no end")
+    finally:
+        ended.append(threading.current_thread().name)
