@@ -105,7 +105,7 @@ def assert_exactly_as_declared(database: Database, storage: Storage, study: Stud
 
 
 def test_a_study_runs_from_search_to_verdict(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
-    study = submit(database, make_spec(), now)
+    study = submit(database, make_spec(confirm={"n_seeds": 8}), now)
     launcher = FormulaLauncher()
     finish(begin(database, storage, launcher, now))
     after, table = read(database, study)
@@ -120,7 +120,7 @@ def test_a_study_runs_from_search_to_verdict(database: Database, storage: Storag
         assert chosen[arm] == best.params
     assert {spec.with_test for spec in launcher.admitted if spec.technique == "annealed"} == {True, False}
     specs = {spec.key: spec for spec in launcher.admitted}
-    assert len(specs) == 18
+    assert len(specs) == 2 * (4 + 8)
 
 
 def test_values_are_judged_by_the_declared_rule_and_split(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:

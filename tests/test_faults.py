@@ -1,0 +1,169 @@
+"""The whole service, with real processes: whatever is killed in the middle of a study, the study ends with exactly its declared trials."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+
+from service.search import open_storage
+from service.store import trials
+from service.store.database import open_database
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(280)]
+
+SPEC = {
+    "name": "survivor",
+    "workload": "mlp",
+    "options": {"dataset": "digits", "depth": 2, "width": 16, "init": "he"},
+    "smallest_difference": 0.02,
+    "space": {"lr": {"low": 0.01, "high": 0.3, "log": True}},
+    "search": {"n_trials": 8, "epochs": 60, "pruner": {"name": "median", "startup_trials": 2, "warmup_epochs": 20, "every_epochs": 20}},
+    "confirm": {"n_seeds": 6},
+    "seed": 3,
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def processes(*words: str) -> dict[int, str]:
+    """Return the command lines, by process id, that hold all of the words."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:
+            continue
+        if all(word in line for word in words):
+            found[int(path.parent.name)] = line
+    return found
+
+
+def descendants(root: int) -> set[int]:
+    """Return the ids of all processes below one."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+    found = {root}
+    while True:
+        more = {pid for pid, parent in parents.items() if parent in found} - found
+        if not more:
+            return found - {root}
+        found |= more
+
+
+class Up:
+    """`gradnoise up` in a folder of its own, and what a test does to it."""
+
+    def __init__(self, home: Path, database_url: str) -> None:
+        self.port, dashboard_port = free_port(), free_port()
+        self.home = home
+        environment = {
+            **os.environ,
+            "GRADNOISE_HOME": str(home),
+            "GRADNOISE_DATABASE_URL": database_url,
+            "GRADNOISE_LEASE_SECONDS": "4",
+            "GRADNOISE_PORT": str(self.port),
+            "GRADNOISE_DASHBOARD_PORT": str(dashboard_port),
+        }
+        self.log = (home / "up.log").open("wb")
+        command = [sys.executable, "-m", "service.cli", "up"]
+        self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=subprocess.STDOUT, cwd=home)
+
+    def get(self, path: str, body: object = None) -> dict[str, object]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)  # type: ignore[no-any-return]
+
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
+        """Poll the service from outside, as a user would; a service that does not answer has not met the condition."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.tail()
+            try:
+                if condition():
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        pytest.fail(f"{what} did not happen within {seconds:.0f} s:\n{self.tail()}")
+
+    def tail(self) -> str:
+        return (self.home / "up.log").read_text(errors="replace")[-4000:]
+
+    def n_ended(self) -> int:
+        progress = self.get("/v1/studies/1/progress")
+        return sum(arm["n_ended"] for arm in progress["arms"])  # type: ignore[attr-defined]
+
+    def victim(self, kind: str) -> int:
+        below = descendants(self.process.pid)
+        words = {"dispatcher": ("-m", "workers"), "api": ("-m", "service.app"), "actor": ("ray::TrialActor",)}[kind]
+        return next(pid for pid in sorted(processes(*words)) if pid in below)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(60)
+
+
+@pytest.fixture
+def up(tmp_path: Path, database_url: str) -> Iterator[Up]:
+    service = Up(tmp_path, database_url)
+    below: set[int] = set()
+    try:
+        service.until(lambda: service.get("/readyz").get("status") == "ready", "getting ready")
+        yield service
+        below = descendants(service.process.pid)
+        service.stop()
+    finally:
+        service.process.kill()
+        service.process.wait()
+        service.log.close()
+    left = {pid: line for pid, line in processes("").items() if pid in below}
+    assert left == {}, "processes outlived the service"
+
+
+@pytest.mark.parametrize("kind", ["dispatcher", "actor", "api"])
+def test_a_study_survives_kill_9(up: Up, database_url: str, kind: str) -> None:
+    assert up.get("/v1/studies", SPEC)["id"] == 1
+    for n in (3, 10):  # once in the search, once later
+        up.until(lambda n=n: up.n_ended() >= n, f"the end of {n} trials")  # type: ignore[misc]
+        os.kill(up.victim(kind), signal.SIGKILL)
+    up.until(lambda: up.get("/v1/studies/1")["state"] not in ("queued", "running"), "the end of the study")
+    assert up.get("/v1/studies/1")["state"] == "complete", up.tail()
+    assert_exactly_as_declared(database_url)
+
+
+def assert_exactly_as_declared(database_url: str) -> None:
+    database = open_database(database_url)
+    with database.session() as session:
+        table = trials.table(session, 1)
+    database.dispose()
+    counts = Counter((trial.phase, trial.arm) for trial in table)
+    assert counts == {("search", "baseline"): 8, ("search", "noisy"): 8, ("confirm", "baseline"): 6, ("confirm", "noisy"): 6}
+    assert {trial.state for trial in table} <= {"complete", "pruned"}
+    storage = open_storage(database_url)
+    for name, n in (("baseline", 8), ("noisy", 8), ("confirm", 12)):
+        told = optuna.load_study(study_name=f"survivor · {name}", storage=storage).trials
+        ours = [trial for trial in table if name == ("confirm" if trial.phase == "confirm" else trial.arm)]
+        assert len(told) == n
+        assert all(trial.state.is_finished() for trial in told)
+        assert sorted(trial.value for trial in told if trial.value is not None) == sorted(trial.value for trial in ours if trial.value is not None)
+    storage.remove_session()
+    storage.engine.dispose()
