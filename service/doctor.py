@@ -115,12 +115,12 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 def _data() -> Iterator[Finding]:
     folder = os.environ.get("GRADNOISE_DATA", "")
-    where = f"{folder or 'GRADNOISE_DATA is not set'}"
     found = [name for name in DATA_SETS if folder and (Path(folder) / name).is_dir()]
     missing = [name for name in DATA_SETS if name not in found]
-    yield Finding(name="data: digits", state="ok", detail="comes with scikit-learn")
+    yield Finding(name="data", state="ok", detail="digits, which come with scikit-learn")
     if found:
-        yield Finding(name="data: " + ", ".join(found), state="ok", detail=f"in {folder}")
+        yield Finding(name="data", state="ok", detail=f"{', '.join(found)} in {folder}")
     if missing:
+        where = f"not in {folder}" if folder else "not looked for: GRADNOISE_DATA is not set"
         hint = "They are downloaded when first needed; without a network, put them into a folder and name it in GRADNOISE_DATA."
-        yield Finding(name="data: " + ", ".join(missing), state="warn", detail=f"not on this machine ({where})", hint=hint)
+        yield Finding(name="data", state="warn", detail=f"{', '.join(missing)} {where}", hint=hint)

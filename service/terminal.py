@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -237,25 +238,50 @@ def finding(name: str, state: str, detail: str, hint: str) -> None:
         plain("\t".join(part for part in (state, name, detail, hint) if part))
         return
     mark, style = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "bold red")}[state]
-    out.print(Text.assemble((f"{mark} ", style), (f"{name:<24} ", "bold"), detail))
+    shown = _grid(1, 16)
+    shown.add_row(Text(mark, style=style), Text(name, style="bold"), Text(detail))
     if hint:
-        out.print(Text(f"{'':<27}{hint}", style=style))
+        shown.add_row("", "", Text(hint, style=style))
+    out.print(shown, soft_wrap=False)
 
 
 def catalogue(workloads: Sequence[Entry], techniques: Sequence[Entry], optimizers: Sequence[Entry]) -> None:
     """Print what can be trained and how: every workload with its options, every technique and optimizer with its parameters."""
-    rows = []
+    rows: list[tuple[str, str, str, str]] = []
     for workload in workloads:
         metrics = ", ".join(f"{metric['name']} ({metric['direction']})" for metric in workload["metrics"])
-        rows.append(("workload", workload["name"], "", workload["description"]))
-        rows.append(("metrics", workload["name"], metrics, ""))
-        for name, option in workload["options_schema"].get("properties", {}).items():
-            rows.append(("option", workload["name"], f"{name}: {_legal(option)}", option.get("description", "")))
-        rows += [("parameter", workload["name"], _parameter(one), one["description"]) for one in workload["parameters"]]
+        rows.append(("workload", workload["name"], metrics, workload["description"]))
+        options = workload["options_schema"].get("properties", {})
+        rows += [("option", name, _legal(option), option.get("description", "")) for name, option in options.items()]
+        rows += [("parameter", one["name"], _bounds(one), one["description"]) for one in workload["parameters"]]
     for kind, entries in (("technique", techniques), ("optimizer", optimizers)):
         for entry in entries:
-            rows.append((kind, entry["name"], ", ".join(map(_parameter, entry["parameters"])), entry["description"]))
-    table(("kind", "name", "takes", "is"), rows)
+            rows.append((kind, entry["name"], "", entry["description"]))
+            rows += [("parameter", one["name"], _bounds(one), one["description"]) for one in entry["parameters"]]
+    if not out.is_terminal:
+        table(("kind", "name", "takes", "is"), rows)
+        return
+    shown = _grid(1, 15, 30)
+    for kind, name, takes, is_ in rows:
+        if kind in ("option", "parameter"):
+            shown.add_row("", name, Text(takes, style="cyan"), Text(is_, style="dim"))
+            continue
+        out.print(shown, soft_wrap=False)
+        if (kind, name) != rows[0][:2]:
+            out.print()
+        out.print(Text.assemble((f"{kind} ", "dim"), (name, "bold"), f"  {takes}"))
+        out.print(Padding(Text(is_), (0, 0, 0, 3)), soft_wrap=False)
+        shown = _grid(1, 15, 30)
+    out.print(shown, soft_wrap=False)
+
+
+def _grid(*widths: int) -> Table:
+    """Return a table without lines, whose first columns have these widths and whose last takes the rest."""
+    shown = Table.grid(padding=(0, 2, 0, 0))
+    for width in widths:
+        shown.add_column(width=width, overflow="fold")
+    shown.add_column(overflow="fold")
+    return shown
 
 
 def moment(at: datetime) -> str:
@@ -313,10 +339,10 @@ def _legal(option: Entry) -> str:
     return f"{legal} = {option['default']}" if "default" in option else legal
 
 
-def _parameter(entry: Entry) -> str:
-    low, high = entry["low"], entry["high"]
-    start = "(-inf" if low is None else f"{'(' if entry['low_open'] else '['}{low:g}"
-    return f"{entry['name']} in {start}, {'inf)' if high is None else f'{high:g}]'}"
+def _bounds(parameter: Entry) -> str:
+    low, high = parameter["low"], parameter["high"]
+    start = "(-inf" if low is None else f"{'(' if parameter['low_open'] else '['}{low:g}"
+    return f"{start}, {'inf)' if high is None else f'{high:g}]'}"
 
 
 def _settings(values: Mapping[str, object]) -> str:

@@ -184,8 +184,9 @@ def test_a_complete_study_shows_its_verdict(gradnoise: Run, study_file: Path, wo
 def test_workloads_are_listed_with_what_they_take(gradnoise: Run) -> None:
     """Options with their legal values and defaults, parameters with their ranges."""
     listed = rows(gradnoise("workloads"))
-    assert ["option", "mlp", "dataset: digits | mnist = digits", "The images."] in listed
-    assert ["technique", "annealed", "eta in [0, inf), gamma in [0, inf)", "Annealed gradient noise."] in listed
+    assert ["option", "dataset", "digits | mnist = digits", "The images."] in listed
+    assert listed[listed.index(["technique", "annealed", "-", "Annealed gradient noise."]) + 1][:3] == ["parameter", "eta", "[0, inf)"]
+    assert ["parameter", "lr", "(0, inf)", "Learning rate."] in listed
 
 
 def test_a_preset_is_printed_as_a_file_to_start_from(gradnoise: Run, study_file: Path) -> None:
