@@ -1,0 +1,71 @@
+"""The report's pictures: as SVG whose colours and font are the page's, or as PNG."""
+
+import html
+import io
+import re
+import threading
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+from service.compare.comparison import Comparison
+from service.report.confirm_figures import confirm, difference
+from service.report.drawing import STYLE, Draw, Picture
+from service.report.palette import LIGHT, as_variables
+from service.report.search_figures import best_so_far, learning_rate, noise_map
+
+FIGURES: dict[str, Draw] = {
+    "confirm": confirm,
+    "difference": difference,
+    "best_so_far": best_so_far,
+    "learning_rate": learning_rate,
+    "noise_map": noise_map,
+}
+"""The figures by name, in the order of the report."""
+
+_LOCK = threading.Lock()  # matplotlib's settings belong to the process, and the API answers in many threads
+
+
+def pictures(comparison: Comparison) -> dict[str, str]:
+    """Return the figures that have something to show, as `<figure>` elements by name."""
+    with _LOCK, matplotlib.rc_context(STYLE):
+        drawn = [draw(comparison) for draw in FIGURES.values()]
+        return {picture.name: _element(picture) for picture in drawn if picture is not None}
+
+
+def png(name: str, comparison: Comparison, *, dots_per_inch: int = 160) -> bytes:
+    """Return one figure as a PNG image, in light colours.
+
+    Args:
+        name: One of `FIGURES`.
+        comparison: What to show.
+        dots_per_inch: Resolution; the figure is about 6.4 inches wide.
+
+    Raises:
+        ValueError: If there is no such figure, or it has nothing to show.
+    """
+    if name not in FIGURES:
+        raise ValueError(f"name must be one of {', '.join(FIGURES)}, but got {name=}.")
+    with _LOCK, matplotlib.rc_context(STYLE):
+        picture = FIGURES[name](comparison)
+        if picture is None:
+            raise ValueError(f"The figure {name!r} has nothing to show: the comparison holds no such runs.")
+        file = io.BytesIO()
+        FigureCanvasAgg(picture.figure)
+        picture.figure.savefig(file, format="png", dpi=dots_per_inch, facecolor=LIGHT["card"])
+    return file.getvalue()
+
+
+def _element(picture: Picture) -> str:
+    file = io.StringIO()
+    FigureCanvasSVG(picture.figure)
+    picture.figure.savefig(file, format="svg", metadata={"Date": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
+    label = html.escape(picture.alt, quote=True)
+    svg = re.sub(r"<svg [^>]*(viewBox=\"[^\"]+\")[^>]*>", lambda found: f'<svg {found[1]} role="img" aria-label="{label}">', svg, count=1)
+    svg = re.sub(r'(id="|url\(#|xlink:href="#)', rf"\g<1>{picture.name}-", svg).replace("xlink:href", "href")
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--font)", svg)
+    return f'<figure class="{picture.name}"><figcaption>{html.escape(picture.title)}</figcaption>{as_variables(svg)}</figure>'

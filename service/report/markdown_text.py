@@ -1,0 +1,103 @@
+"""The report as Markdown: the same numbers as the page, for a wiki, an issue, a terminal."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from service.compare.comparison import Comparison, Run
+from service.domain.study import Study
+from service.report.numbers import duration, number, percent, signed, span, words
+from service.report.page import protocol, spec_text
+
+
+def markdown(study: Study, comparison: Comparison) -> str:
+    """Return a study's report as Markdown (GitHub's, with tables)."""
+    return "\n".join(_lines(study, comparison)) + "\n"
+
+
+def _lines(study: Study, c: Comparison) -> Iterator[str]:
+    yield f"# {escaped(study.spec.name)}"
+    if study.spec.description:
+        yield from ("", escaped(study.spec.description))
+    for d in c.differences:
+        yield from ("", f"**{words(d.verdict)}** ({escaped(d.arm)} against {escaped(d.baseline)}): {escaped(d.sentence)}")
+    if study.error:
+        yield from ("", "The study failed:", "", *fenced(study.error))
+    if c.warnings:
+        yield from ("", "## Before you believe it", "", *(f"- {escaped(warning)}" for warning in c.warnings))
+    yield from ("", "## The arms", "")
+    yield from table(
+        ("arm", "technique", "setting chosen", f"validation {c.metric}", "mean on test", "median", "range", "lost", "device time"),
+        (
+            (
+                arm.name,
+                words(arm.technique),
+                ", ".join(f"{name} {number(value)}" for name, value in (arm.setting or {}).items()) or "–",
+                number(arm.chosen_value),
+                number(arm.mean),
+                number(arm.median),
+                f"{number(arm.lowest)} – {number(arm.highest)}",
+                f"{arm.confirm.n_diverged + arm.confirm.n_failed} of {arm.confirm.n_ended}",
+                duration(arm.search.device_seconds + arm.confirm.device_seconds),
+            )
+            for arm in c.arms
+        ),
+    )
+    yield from ("", "## The differences", "")
+    yield from table(
+        ("arm", "pairs", f"difference in {c.metric}", "interval", "chance to be better", "its interval", "signed-rank p"),
+        (
+            (
+                d.arm,
+                f"{d.n} of {d.n_declared}",
+                signed(d.difference),
+                f"{span(d.difference_interval)} ({percent(d.difference_interval.level)})" if d.difference_interval else "–",
+                percent(d.p_better) if d.p_better is not None else "–",
+                f"{percent(d.p_better_interval.low)} to {percent(d.p_better_interval.high)}" if d.p_better_interval else "–",
+                "–" if d.p_value is None else f"{d.p_value:.2g}",
+            )
+            for d in c.differences
+        ),
+    )
+    if any(run.outcome != "open" for row in c.seeds for run in row.runs.values()):
+        yield from ("", "## The confirm runs", "")
+        rows = ((str(row.number + 1), str(row.seed), *(_run(row.runs[arm.name]) for arm in c.arms)) for row in c.seeds)
+        yield from table(("seed", "its number", *(arm.name for arm in c.arms)), rows)
+    yield from ("", "## The search", "")
+    yield from table(
+        ("arm", "complete", "pruned", "diverged", "failed", "declared"),
+        (
+            (arm.name, *map(str, (s.n_complete, s.n_pruned, s.n_diverged, s.n_failed, s.n_declared)))
+            for arm in c.arms
+            for s in (arm.search,)
+        ),
+    )
+    yield from ("", "## What was held equal", "", *(f"- {fact.name}: {escaped(fact.value)}" for fact in c.held_equal))
+    yield from ("", "## Protocol", "", *(f"- {escaped(words(name))}: {escaped(value)}" for name, value in protocol(c)))
+    yield f"- study seed: {c.study_seed}"
+    yield from ("", "The study as it was submitted:", "", *fenced(spec_text(study), "yaml"))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(map(escaped, header))} |"
+    yield "|" + " --- |" * len(header)
+    for row in rows:
+        yield f"| {' | '.join(map(escaped, row))} |"
+
+
+def fenced(text: str, language: str = "") -> list[str]:
+    """Return a code block whose fence is longer than any within."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return [f"{fence}{language}", text.rstrip(), fence]
+
+
+def escaped(text: str) -> str:
+    r"""Return text that Markdown shows as it is, on one line.
+
+    >>> escaped("a|b <i> *c*")
+    'a\\|b \\<i\\> \\*c\\*'
+    """
+    return re.sub(r"([\\`*_\[\]<>|#$~])", r"\\\1", " ".join(text.split()))
+
+
+def _run(run: Run) -> str:
+    return number(run.value) if run.outcome == "complete" else f"{number(run.value)} ({run.outcome})"

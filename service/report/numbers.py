@@ -1,0 +1,59 @@
+"""Numbers as people read them."""
+
+from service.compare.comparison import Interval
+from service.domain.spec import Value
+
+
+def number(value: Value | None) -> str:
+    """Return a value with the four digits that matter, a dash for none.
+
+    >>> number(0.0123456), number(12), number(None), number("relu"), number(1.0)
+    ('0.01235', '12', '–', 'relu', '1')
+    """
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def signed(value: float | None) -> str:
+    """Return a difference with its sign.
+
+    >>> signed(0.70786), signed(-0.02), signed(None)
+    ('+0.708', '−0.02', '–')
+    """
+    return "–" if value is None else f"{value:+.3g}".replace("-", "−", 1) if value < 0 else f"{value:+.3g}"
+
+
+def span(interval: Interval | None, *, with_sign: bool = True) -> str:
+    """Return an interval's ends.
+
+    >>> span(Interval(low=-0.1, high=0.25, level=0.95, method=""))
+    '−0.1 to +0.25'
+    """
+    if interval is None:
+        return "–"
+    shown = signed if with_sign else lambda value: f"{value:.3g}"
+    return f"{shown(interval.low)} to {shown(interval.high)}"
+
+
+def percent(share: float) -> str:
+    """Return a share of one in percent: 0.975 as `97.5 %`."""
+    return f"{100 * share:.3g} %"
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time in the two units that matter.
+
+    >>> duration(0.42), duration(8.4), duration(200), duration(7500)
+    ('0.42 s', '8.4 s', '3 min 20 s', '2 h 5 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def words(name: str) -> str:
+    """Return a name from the code as words: `no_difference` as `no difference`."""
+    return name.replace("_", " ")
