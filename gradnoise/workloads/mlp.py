@@ -45,9 +45,10 @@ class MlpOptions:
 
     def __post_init__(self) -> None:
         if self.train_examples > N_TRAIN[self.dataset]:
-            raise ValueError(f"train_examples must be at most {N_TRAIN[self.dataset]} on {self.dataset}, but got {self.train_examples=}.")
+            largest = N_TRAIN[self.dataset]
+            raise ValueError(f"train_examples must be at most {largest} on {self.dataset}, but got train_examples={self.train_examples}.")
         if self.batch_size > self.n_train:
-            raise ValueError(f"batch_size must be at most {self.n_train}, the training examples, but got {self.batch_size=}.")
+            raise ValueError(f"batch_size must be at most {self.n_train}, the training examples, but got batch_size={self.batch_size}.")
 
     @property
     def n_train(self) -> int:

@@ -6,7 +6,7 @@ from gradnoise.workloads.mlp import Mlp
 
 
 def test_a_workload_checks_its_options_and_its_own_hyperparameters() -> None:
-    with pytest.raises(ValueError, match="options.width must be"):
+    with pytest.raises(ValueError, match=r"options\.width must be"):
         Mlp({"width": -1})
     with pytest.raises(ValueError, match="there is no parameter named 'lr' here"):
         Mlp({}, {"lr": 0.1})

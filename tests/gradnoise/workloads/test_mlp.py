@@ -41,7 +41,7 @@ def test_initial_weights_have_the_stated_spread_and_biases_are_zero(init: str, s
         else:
             expected = std(parameter.shape[1])  # type: ignore[operator]
             n = parameter.numel()
-            assert abs(float(parameter.double().square().mean()) - expected**2) <= 5 * math.sqrt(2 / (n - 1)) * expected**2
+            assert abs(float(parameter.detach().double().square().mean()) - expected**2) <= 5 * math.sqrt(2 / (n - 1)) * expected**2
 
 
 def test_initial_weights_depend_on_the_seed_and_nothing_else() -> None:
@@ -76,8 +76,8 @@ def test_fewer_training_examples_leave_the_other_splits_whole() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"train_examples": 1_201}, "train_examples must be at most 1200 on digits, but got self.train_examples=1201"),
-        ({"train_examples": 50}, "batch_size must be at most 50, the training examples, but got self.batch_size=100"),
+        ({"train_examples": 1_201}, "train_examples must be at most 1200 on digits, but got train_examples=1201"),
+        ({"train_examples": 50}, "batch_size must be at most 50, the training examples, but got batch_size=100"),
         ({"batch_size": 1_300}, "batch_size must be at most 1200, the training examples"),
         ({"dataset": "cifar"}, "options.dataset must be one of 'digits', 'mnist', 'fashion-mnist', but got dataset='cifar'"),
     ],

@@ -68,7 +68,7 @@ def test_the_message_says_what_would_be_legal() -> None:
 def test_options_that_have_no_schema_are_refused() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Lists:
-        widths: list[int] = option((), "Widths.")
+        widths: tuple[int, ...] = ()
 
     @dataclass(frozen=True, kw_only=True)
     class Needed:
