@@ -107,7 +107,8 @@ def demo(settings: Settings, preset: str, *, keep: bool, as_json: bool) -> Study
 def run_preset(client: Client, preset: str, settings: Settings, *, as_json: bool) -> StudyInfo:
     """Submit a preset, show its progress to the end and its outcome, write its report into the home folder, and return the study."""
     submitted = client.submit_preset(preset)
-    terminal.submitted(submitted, client.base_url)
+    if not as_json:
+        terminal.submitted(submitted, client.base_url)
     terminal.follow(client.watch(submitted.id), terminal.err if as_json else terminal.out)
     study = client.study(submitted.id)
     links = terminal.links(study, client.base_url)

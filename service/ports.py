@@ -18,15 +18,15 @@ class PortTaken(Exception):
 
 def check(host: str, port: int) -> None:
     """Raise PortTaken if nothing could listen on a port now."""
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do: a port in TIME_WAIT is free
-        try:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do: a port in TIME_WAIT is free
             probe.bind(address)
             probe.listen()
-        except OSError as error:
-            holder = _holder(port) if error.errno == errno.EADDRINUSE else None
-            raise PortTaken(host, port, holder, (error.strerror or str(error)).lower()) from None
+    except OSError as error:
+        holder = _holder(port) if error.errno == errno.EADDRINUSE else None
+        raise PortTaken(host, port, holder, (error.strerror or str(error)).lower()) from None
 
 
 def free(host: str, wanted: int = 0, *, besides: frozenset[int] = frozenset()) -> int:

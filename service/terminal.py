@@ -152,7 +152,9 @@ def verdict(comparison: Entry) -> None:
     table(("arm", "chosen setting", f"mean {metric}", "confirm runs", "device time"), arms)
     if out.is_terminal:
         out.print()
-    table(("compared", "difference", "interval", "P(better)", "interval", "p", "verdict"), map(_compared, comparison["differences"]))
+    levels = {one["difference_interval"]["level"] for one in comparison["differences"] if one["difference_interval"]}
+    interval = "".join(f"{100 * level:.4g} % " for level in levels) + "interval"
+    table(("compared", "difference", interval, "P(better)", interval, "p", "verdict"), map(_compared, comparison["differences"]))
     for warning in comparison["warnings"]:
         out.print(Text.assemble(("! ", "yellow"), warning), soft_wrap=not out.is_terminal)
     if out.is_terminal:
@@ -318,7 +320,7 @@ def _compared(one: Entry) -> tuple[object, ...]:
 
 
 def _interval(interval: Entry | None) -> str:
-    return "-" if interval is None else f"[{number(interval['low'])}, {number(interval['high'])}] {100 * interval['level']:.4g} %"
+    return "-" if interval is None else f"[{number(interval['low'])}, {number(interval['high'])}]"
 
 
 def _runs(tally: Entry) -> str:

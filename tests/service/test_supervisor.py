@@ -198,6 +198,13 @@ def test_a_taken_port_is_named_with_its_holder(settings: Settings) -> None:
     assert running(settings.home) is None
 
 
+def test_an_address_that_is_not_ours_is_named(settings: Settings) -> None:
+    """A host that this machine does not have cannot be listened on."""
+    elsewhere = settings.model_copy(update={"host": "no-such-host.invalid"})
+    with pytest.raises(PortTaken, match=r"no-such-host\.invalid"), Supervisor(elsewhere):
+        pass
+
+
 def test_an_unusable_database_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is started before the database is ready."""
     monkeypatch.setenv("GRADNOISE_DATABASE_URL", "sqlite:////proc/no/such/folder/gradnoise.db")
