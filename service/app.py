@@ -74,7 +74,7 @@ def create_app(settings: Settings, database: Database, clock: Callable[[], datet
         clock=clock,
         limiter=Limiter(settings.requests_per_minute),
         feed=ProgressFeed(database, clock),
-        admin_token=settings.bootstrap_token,
+        admin_token=settings.bootstrap_token or None,
     )
     v1 = APIRouter(prefix="/v1")
     for resource in (studies, trials, events, reports, workloads, presets, tokens):
@@ -133,7 +133,7 @@ def _prepare(settings: Settings) -> None:
 
 
 def _refuse_an_open_door(settings: Settings, database: Database) -> None:
-    if settings.is_loopback or settings.bootstrap_token is not None:
+    if settings.is_loopback or settings.bootstrap_token:
         return
     with database.session() as session:
         if stored_tokens.count(session) > 0:

@@ -11,6 +11,9 @@ from service.store import tokens
 from service.store.database import Database
 from service.store.tokens import Scope
 
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
 ADMIN = "an-admin-token"
 MakeClient = Callable[..., TestClient]
 MakeToken = Callable[..., str]

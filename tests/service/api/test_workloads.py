@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 
 def test_workloads_come_with_options_metrics_and_parameters(client: TestClient, catalogue_document: Mapping[str, Any]) -> None:
     [workload] = client.get("/v1/workloads").json()["items"]

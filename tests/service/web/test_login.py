@@ -5,6 +5,9 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
 HTML = {"Accept": "text/html"}
 
 

@@ -11,6 +11,9 @@ from starlette.testclient import TestClient
 from service.store import leases, studies
 from service.store.database import Database
 
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 VOID = {"meta", "link", "img", "input", "br"}
 

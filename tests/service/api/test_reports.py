@@ -1,0 +1,131 @@
+"""The report in each format: the stored comparison of a complete study, an interim one of what there is otherwise."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from starlette.exceptions import HTTPException
+from starlette.testclient import TestClient
+
+from service.api.reports import preferred
+from service.compare import Comparison, compare
+from service.domain.study import Study
+from service.store import leases, studies, trials
+from service.store.database import Database
+
+
+@pytest.fixture
+def complete(database: Database, workshop: Any) -> Study:
+    """A study that ran to its end, with its comparison stored: the noisy arm is better by 0.2 and a little on each seed."""
+    study = workshop.queued(confirm={"n_seeds": 12})
+    with database.session(write=True) as session:
+        acquired = leases.acquire(session, "dispatcher", workshop.now, timedelta(hours=1))
+        assert acquired is not None
+        trials.declare(session, study.id, study.spec, "search")
+        trials.declare(session, study.id, study.spec, "confirm", {"baseline": {"lr": 0.1}, "noisy": {"lr": 0.1, "eta": 1.0, "gamma": 0.55}})
+        for phase in ("search", "confirm"):
+            for i, opening in enumerate(trials.openings(session, study.id, phase)):
+                trial = opening.trial
+                token = trials.start(session, trial.id, trial.params or {"lr": 0.01 * (i + 1)}, i, workshop.now)
+                trials.spend(session, token, 3, 1.5)
+                value = 0.5 + trial.number / 100 + ((0.2 + trial.number / 1000) if trial.arm == "noisy" else 0)
+                trials.end(session, token, "complete", workshop.now, value=value)
+        comparison = compare(study.spec, study.metric, trials.table(session, study.id), protocol={"versions": {"torch": "2.13.0"}})
+        leases.complete(session, acquired[1], workshop.now, comparison.model_dump(mode="json"), comparison.verdict)
+        return studies.get(session, study.id, None)
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("*/*", "application/json"),
+        ("application/json", "application/json"),
+        ("text/html", "text/html; charset=utf-8"),
+        ("text/markdown", "text/markdown; charset=utf-8"),
+    ],
+)
+def test_the_format_goes_by_accept(client: TestClient, complete: Study, accept: str, content_type: str) -> None:
+    answer = client.get(f"/v1/studies/{complete.id}/report", headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, content_type)
+    assert answer.headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize(("format", "content_type"), [("json", "application/json"), ("html", "text/html"), ("md", "text/markdown")])
+def test_a_format_that_is_named_wins(client: TestClient, complete: Study, format: str, content_type: str) -> None:
+    answer = client.get(f"/v1/studies/{complete.id}/report?format={format}", headers={"Accept": "image/png"})
+    assert answer.headers["content-type"].startswith(content_type)
+
+
+def test_a_format_that_is_not_there_is_refused(client: TestClient, complete: Study) -> None:
+    answer = client.get(f"/v1/studies/{complete.id}/report", headers={"Accept": "application/pdf"})
+    assert (answer.status_code, answer.json()["type"]) == (406, "/docs#not-acceptable")
+    assert client.get(f"/v1/studies/{complete.id}/report?format=pdf").status_code == 422
+
+
+def test_a_complete_study_shows_the_comparison_that_was_stored(client: TestClient, complete: Study) -> None:
+    shown = client.get(f"/v1/studies/{complete.id}/report").json()
+    assert shown == complete.comparison
+    assert (Comparison.model_validate(shown).is_final, shown["verdict"]) == (True, "helps")
+
+
+def test_the_html_report_stands_alone_under_a_policy_without_scripts(client: TestClient, complete: Study) -> None:
+    answer = client.get(f"/studies/{complete.id}/report")
+    assert "script-src" not in answer.headers["content-security-policy"]
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "<script" not in answer.text
+    assert complete.spec.name in answer.text
+
+
+def test_the_page_of_a_complete_study_shows_its_verdict(client: TestClient, complete: Study) -> None:
+    page = client.get(f"/studies/{complete.id}").text
+    assert complete.comparison is not None
+    assert "noisy against baseline" in page
+    assert "badge helps" in page
+    assert "badge helps" in client.get("/").text
+
+
+def test_a_study_under_way_has_an_interim_report_without_verdict(client: TestClient, workshop: Any) -> None:
+    study = workshop.running()
+    shown = client.get(f"/v1/studies/{study.id}/report").json()
+    assert (shown["is_final"], shown["verdict"]) == (False, "undecided")
+    assert client.get(f"/v1/studies/{study.id}/report?format=html").status_code == 200
+    assert client.get(f"/v1/studies/{study.id}/report?format=md").status_code == 200
+
+
+def test_before_a_trial_has_ended_there_is_nothing_to_report(client: TestClient, workshop: Any) -> None:
+    queued = workshop.queued(priority=-1)
+    begun = workshop.running(n_ended=0)
+    workshop.cancel(queued)
+    for study in (queued, begun):
+        answer = client.get(f"/v1/studies/{study.id}/report")
+        assert (answer.status_code, answer.json()["type"]) == (409, "/docs#report-not-ready")
+
+
+def test_what_json_cannot_hold_is_null(client: TestClient, complete: Study) -> None:
+    json.loads(client.get(f"/v1/studies/{complete.id}/report").text, parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("accept", "format"),
+    [
+        ("", "json"),
+        ("*/*", "json"),
+        ("text/*", "html"),
+        ("text/markdown, text/html;q=0.9", "md"),
+        ("text/html;q=0.1, text/markdown;q=0.5, */*;q=0.2", "md"),
+        ("application/json;q=0, */*", "html"),
+        ("TEXT/HTML", "html"),
+        ("text/html;level=1", "html"),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "html"),
+    ],
+)
+def test_accept_is_weighed(accept: str, format: str) -> None:
+    assert preferred(accept) == format
+
+
+@pytest.mark.parametrize("accept", ["image/png", "text/html;q=0", "text/html;q=high", "*/*;q=0", "nonsense"])
+def test_what_nothing_satisfies_is_refused(accept: str) -> None:
+    with pytest.raises(HTTPException) as refused:
+        preferred(accept)
+    assert refused.value.status_code == 406
