@@ -83,7 +83,7 @@ class Up:
             "GRADNOISE_DASHBOARD_PORT": str(dashboard_port),
         }
         self.log = (home / "up.log").open("wb")
-        command = [sys.executable, "-m", "service.cli", "up"]
+        command = [str(Path(sys.executable).parent / "gradnoise"), "up"]
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=subprocess.STDOUT, cwd=home)
 
     def get(self, path: str, body: object = None) -> dict[str, object]:
@@ -127,7 +127,7 @@ def up(tmp_path: Path, database_url: str) -> Iterator[Up]:
     service = Up(tmp_path, database_url)
     below: set[int] = set()
     try:
-        service.until(lambda: service.get("/readyz").get("status") == "ready", "getting ready")
+        service.until(lambda: bool(service.get("/readyz")["ready"]), "getting ready")
         yield service
         below = descendants(service.process.pid)
         service.stop()
