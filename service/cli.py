@@ -50,6 +50,8 @@ def _explain(error: Exception, *, as_json: bool) -> int | None:
     from service.supervisor import AlreadyRunning, SupervisorError
 
     match error:
+        case ApiError(status=401):
+            code, shown = FAILED, terminal.complaint(f"{error.title}: {error.detail}", "Give it with --token or GRADNOISE_TOKEN.")
         case ApiError():
             code, shown = FAILED, terminal.problem(error)
         case Unreachable():
@@ -77,7 +79,7 @@ def _explain(error: Exception, *, as_json: bool) -> int | None:
         problem = error.problem if isinstance(error, ApiError) else {"title": type(error).__name__, "detail": str(error)}
         terminal.err.print(jsonlib.dumps(problem), markup=False)
     else:
-        terminal.err.print(shown)
+        terminal.err.print(shown, soft_wrap=not terminal.err.is_terminal)
     return code
 
 
@@ -371,11 +373,13 @@ def revoke_token(
 @db_app.command("upgrade")
 def upgrade_database(home: Home = None, json: Json = False) -> None:
     """Create the database's tables, or bring them up to date; safe to run at any time."""
-    from service import local, terminal
+    from service import local, logs, terminal
     from service.migrate import prepare_database
     from service.store import migrate
 
-    prepare_database(local.read_settings(home=home).database)
+    settings = local.read_settings(home=home)
+    logs.configure(settings, "db upgrade")
+    prepare_database(settings.database)
     if json:
         terminal.show_json({"revision": migrate.head()})
     else:
