@@ -28,11 +28,13 @@ def compare(spec: StudySpec, metric: Metric, trials: Sequence[Trial], *, protoco
     rows = seed_rows(spec, metric, trials)
     arms = tuple(summary(spec, arm, chosen[arm.name], rows, trials) for arm in spec.arms)
     is_final = all(_has_ended(arm) for arm in arms)
-    p_values = {arm.name: p_value(spec, rows, arm.name) for arm in spec.arms[1:]}
-    known = {name: p for name, p in p_values.items() if p is not None}
-    adjusted = dict(zip(known, holm(list(known.values())), strict=True))
+    faults = {arm.name: _fault(arms[0], arm, rows) if is_final else None for arm in arms[1:]}
+    comparable = {name: () if fault else rows for name, fault in faults.items()}
+    p_values = {name: p for name in faults if (p := p_value(spec, comparable[name], name)) is not None}
+    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+    waiting = None if is_final else _waiting(spec, arms)
     differences = tuple(
-        judge(spec, metric, rows, arm.name, p=adjusted.get(arm.name), lacking=_lacking(spec, arms, rows, arm, is_final)) for arm in arms[1:]
+        judge(spec, metric, comparable[name], name, p=adjusted.get(name), lacking=waiting or fault) for name, fault in faults.items()
     )
     return Comparison(
         verdict=differences[0].verdict,
@@ -58,19 +60,21 @@ def _has_ended(arm: ArmSummary) -> bool:
     return arm.search.n_ended >= arm.search.n_declared and (arm.setting is None or arm.confirm.n_ended >= arm.confirm.n_declared)
 
 
-def _lacking(spec: StudySpec, arms: Sequence[ArmSummary], rows: Sequence[SeedRow], arm: ArmSummary, is_final: bool) -> str | None:
-    """Return why there can be no verdict on an arm, None if there can."""
-    if not is_final:
-        searched, confirmed = sum(a.search.n_ended for a in arms), sum(a.confirm.n_ended for a in arms)
-        return (
-            f"it is given once every declared trial has ended, and {searched} of {len(arms) * spec.search.n_trials} search trials "
-            f"and {confirmed} of {len(arms) * spec.confirm.n_seeds} confirm runs have"
-        )
-    for side in (arms[0], arm):
+def _waiting(spec: StudySpec, arms: Sequence[ArmSummary]) -> str:
+    searched, confirmed = sum(arm.search.n_ended for arm in arms), sum(arm.confirm.n_ended for arm in arms)
+    return (
+        f"it is given once every declared trial has ended, and {searched} of {len(arms) * spec.search.n_trials} search trials "
+        f"and {confirmed} of {len(arms) * spec.confirm.n_seeds} confirm runs have"
+    )
+
+
+def _fault(baseline: ArmSummary, arm: ArmSummary, rows: Sequence[SeedRow]) -> str | None:
+    """Return why an arm that has ended cannot be compared with the baseline, None if it can."""
+    for side in (baseline, arm):
         if side.setting is None:
-            return f"no search trial of {side.name} could be completed, so there was no setting to confirm"
+            return f"no search trial of {side.name} could be completed, so it has no setting to confirm"
         if side.confirm.n_failed == side.confirm.n_declared:
             return f"every confirm run of {side.name} failed with an error"
-    if not any(row.runs[side.name].outcome == "complete" for row in rows for side in (arms[0], arm)):
-        return f"every confirm run of {arms[0].name} and {arm.name} was lost"
+    if not any(row.runs[side.name].outcome == "complete" for row in rows for side in (baseline, arm)):
+        return f"every confirm run of {baseline.name} and of {arm.name} was lost"
     return None

@@ -4,8 +4,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from service.compare.comparison import LOST, Difference, Interval, SeedRow, Verdict
+from service.compare.comparison import Difference, Interval, SeedRow, Verdict
 from service.compare.intervals import fewest_pairs, mean_interval, pairs_needed, share_interval, signed_rank_p
+from service.compare.wording import facts, sentence, too_few
 from service.domain.spec import StudySpec
 from service.domain.study import Metric
 
@@ -17,15 +18,9 @@ def alpha_each(spec: StudySpec) -> float:
     return ALPHA / (len(spec.arms) - 1)
 
 
-def paired(rows: Sequence[SeedRow], arm: str, baseline: str) -> list[tuple[float, float]]:
-    """Return the values of arm and baseline on each seed where both have one."""
-    pairs = ((row.runs[arm].value, row.runs[baseline].value) for row in rows)
-    return [(a, b) for a, b in pairs if a is not None and b is not None]
-
-
 def p_value(spec: StudySpec, rows: Sequence[SeedRow], arm: str) -> float | None:
     """Return the arm's signed-rank p-value before adjustment, None without pairs."""
-    pairs = paired(rows, arm, spec.arms[0].name)
+    pairs = _paired(rows, arm, spec.arms[0].name)
     return signed_rank_p([a - b for a, b in pairs], seed=spec.seed) if pairs else None
 
 
@@ -38,24 +33,22 @@ def judge(spec: StudySpec, metric: Metric, rows: Sequence[SeedRow], arm: str, *,
         lacking: Why there cannot be a verdict, in words; None if there can.
     """
     baseline = spec.arms[0].name
-    pairs = paired(rows, arm, baseline)
+    pairs = _paired(rows, arm, baseline)
     gains = [metric.sign * (a - b) for a, b in pairs]
     numbers = _numbers(spec, metric, pairs, gains) if pairs else {}
     difference = Difference(
         arm=arm, baseline=baseline, verdict="undecided", sentence="", n=len(pairs), n_declared=spec.confirm.n_seeds, p_value=p, **numbers
     )
     if lacking:
-        so_far = f" So far: {_facts(metric, difference)}." if pairs else ""
+        so_far = f" So far: {facts(metric, difference)}." if pairs else ""
         return difference.model_copy(update={"sentence": f"No verdict: {lacking}.{so_far}"})
-    enough = fewest_pairs(alpha_each(spec))
-    if len(pairs) < enough or difference.gain_interval is None or p is None:
-        sentence = f"Undecided: {_seeds(len(pairs))} cannot tell a difference from chance, at least {enough} are needed."
-        short = enough - len(pairs)
-        return difference.model_copy(update={"sentence": f"{sentence} Here {_facts(metric, difference)}.", "further_seeds": short})
+    if difference.gain_interval is None or p is None:
+        enough = fewest_pairs(alpha_each(spec))
+        return difference.model_copy(update={"sentence": too_few(metric, difference, enough), "further_seeds": enough - len(pairs)})
     verdict = decide(difference.gain_interval, spec.smallest_difference, p)
     further = _further_seeds(gains, spec.smallest_difference, difference.gain_interval.level) if verdict == "undecided" else None
     judged = difference.model_copy(update={"verdict": verdict, "further_seeds": further})
-    return judged.model_copy(update={"sentence": _sentence(spec, metric, rows, judged)})
+    return judged.model_copy(update={"sentence": sentence(spec, metric, rows, judged)})
 
 
 def decide(interval: Interval, smallest_difference: float, p: float) -> Verdict:
@@ -77,18 +70,22 @@ def decide(interval: Interval, smallest_difference: float, p: float) -> Verdict:
     return "helps" if interval.low > 0 else "hurts"
 
 
+def _paired(rows: Sequence[SeedRow], arm: str, baseline: str) -> list[tuple[float, float]]:
+    pairs = ((row.runs[arm].value, row.runs[baseline].value) for row in rows)
+    return [(a, b) for a, b in pairs if a is not None and b is not None]
+
+
 def _numbers(spec: StudySpec, metric: Metric, pairs: Sequence[tuple[float, float]], gains: Sequence[float]) -> dict[str, Any]:
+    n, alpha = len(pairs), alpha_each(spec)
     gain = statistics.fmean(gains)
     base = statistics.fmean(b for _, b in pairs)
     n_better, n_worse = sum(g > 0 for g in gains), sum(g < 0 for g in gains)
-    n_tied = len(pairs) - n_better - n_worse
-    level = 1 - alpha_each(spec)
-    share = (n_better + n_tied / 2) / len(pairs)
-    interval = mean_interval(gains, level=level, seed=spec.seed) if len(pairs) > 1 else None
+    share = (n_better + (n - n_better - n_worse) / 2) / n
+    interval = mean_interval(gains, level=1 - alpha, seed=spec.seed) if n >= fewest_pairs(alpha) else None
     return {
         "n_better": n_better,
         "n_worse": n_worse,
-        "n_tied": n_tied,
+        "n_tied": n - n_better - n_worse,
         "mean": statistics.fmean(a for a, _ in pairs),
         "baseline_mean": base,
         "gain": gain,
@@ -97,7 +94,7 @@ def _numbers(spec: StudySpec, metric: Metric, pairs: Sequence[tuple[float, float
         "difference_interval": interval and _oriented(interval, metric.sign),
         "relative": metric.sign * gain / abs(base) if base else None,
         "p_better": share,
-        "p_better_interval": share_interval(share, len(pairs), level=level),
+        "p_better_interval": share_interval(share, n, level=1 - alpha),
     }
 
 
@@ -111,49 +108,3 @@ def _further_seeds(gains: Sequence[float], smallest_difference: float, level: fl
     mean = abs(statistics.fmean(gains))
     reachable = max(mean, smallest_difference - mean)
     return max(1, pairs_needed(statistics.stdev(gains), reachable, level=level) - len(gains))
-
-
-def _sentence(spec: StudySpec, metric: Metric, rows: Sequence[SeedRow], d: Difference) -> str:
-    interval = d.gain_interval
-    assert interval is not None
-    delta = f"{spec.smallest_difference:.4g}"
-    if d.verdict == "no_difference":
-        claim = f"{d.arm} makes no difference that matters"
-        end = f"the interval lies within ±{delta}, the smallest difference that was declared to matter"
-    elif d.verdict == "undecided":
-        claim = f"Undecided whether {d.arm} helps or hurts"
-        if interval.low <= 0 <= interval.high:
-            end = f"the interval holds 0 and differences that matter ({delta} or more)"
-        else:
-            end = f"the interval leaves out 0, but the exact signed-rank test does not bear it out (p = {d.p_value:.2g})"
-        end += f"; about {d.further_seeds} more paired seeds would decide, if the differences go on like this"
-    else:
-        claim = f"{d.arm} {d.verdict}"
-        settled = min(abs(interval.low), abs(interval.high)) >= spec.smallest_difference
-        least = f"{delta}, the smallest difference that was declared to matter"
-        end = f"all of the interval lies beyond {least}" if settled else f"whether by as much as {least}, is not settled"
-    lost = "".join(_losses(metric, rows, name) for name in (d.baseline, d.arm))
-    return f"{claim}: {_facts(metric, d)}; {end}.{lost}"
-
-
-def _facts(metric: Metric, d: Difference) -> str:
-    better = "" if metric.direction == "maximize" else " (smaller is better)"
-    text = f"mean {metric.name}{better} {d.mean:.3g} against {d.baseline}'s {d.baseline_mean:.3g}, a difference of {d.difference:+.3g}"
-    if d.difference_interval is not None:
-        i = d.difference_interval
-        text += f" ({100 * i.level:.4g} % interval {i.low:+.3g} to {i.high:+.3g})"
-    ties = f" and tied in {d.n_tied}" if d.n_tied else ""
-    return f"{text} over {_seeds(d.n)}, better in {d.n_better}{ties}"
-
-
-def _seeds(n: int) -> str:
-    return f"{n} paired {'seed' if n == 1 else 'seeds'}"
-
-
-def _losses(metric: Metric, rows: Sequence[SeedRow], arm: str) -> str:
-    n = sum(row.runs[arm].outcome in LOST for row in rows)
-    return (
-        f" {n} of {arm}'s {len(rows)} runs {'was' if n == 1 else 'were'} lost and {'counts' if n == 1 else 'count'} as {metric.worst:.4g}."
-        if n
-        else ""
-    )

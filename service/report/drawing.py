@@ -17,14 +17,14 @@ from matplotlib.ticker import MaxNLocator
 from service.compare.comparison import Comparison
 from service.report.palette import LIGHT, arm_colour
 
-WIDTH = 460
+WIDTH = 430
 LEGEND_COLUMNS = 4
 MARKERS = "oDs^vPp*hX"
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "gradnoise",
     "font.family": ["DejaVu Sans"],
-    "font.size": 11,
+    "font.size": 12,
     "text.parse_math": False,
     "text.color": LIGHT["ink"],
     "axes.edgecolor": LIGHT["line"],
@@ -33,14 +33,15 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.facecolor": "none",
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
     "grid.color": LIGHT["line"],
     "grid.linewidth": 0.6,
     "xtick.color": LIGHT["muted"],
     "ytick.color": LIGHT["muted"],
-    "xtick.labelsize": 10,
-    "ytick.labelsize": 10,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
     "legend.frameon": False,
-    "legend.fontsize": 10.5,
+    "legend.fontsize": 11.5,
     "legend.borderaxespad": 0.2,
     "legend.columnspacing": 1.6,
     "legend.handletextpad": 0.4,
@@ -73,28 +74,31 @@ def canvas(height: float, *, n_labels: int) -> tuple[Figure, Axes]:
 
 
 def dots(axes: Axes, points: Iterable[Point], arm: int, *, size: float) -> None:
-    """Mark points of an arm in its colour and shape; the baseline's are hollow."""
+    """Mark points of an arm in its colour and shape; the baseline's are hollow, and wide enough to show around another's."""
     colour = arm_colour(arm)
-    x, y = _columns(points)
+    x, y = columns(points)
     face = LIGHT["card"] if arm == 0 else colour
-    axes.scatter(x, y, s=size, marker=MARKERS[arm % len(MARKERS)], facecolors=face, edgecolors=colour, linewidths=1.6, zorder=3 + arm)
+    area = 2 * size if arm == 0 else size
+    axes.scatter(x, y, s=area, marker=MARKERS[arm % len(MARKERS)], facecolors=face, edgecolors=colour, linewidths=1.5, zorder=3 + arm)
 
 
 def crosses(axes: Axes, points: Iterable[Point], arm: int) -> None:
     """Mark lost runs of an arm."""
-    x, y = _columns(points)
+    x, y = columns(points)
     axes.scatter(x, y, s=44, marker="x", color=arm_colour(arm), linewidths=2, zorder=3 + arm)
 
 
 def ring(axes: Axes, point: Point, *, size: float) -> None:
     """Draw a circle around the chosen setting."""
-    axes.scatter(*_columns([point]), s=size, facecolors="none", edgecolors=LIGHT["ink"], linewidths=1.3, zorder=20)
+    axes.scatter(*columns([point]), s=size, facecolors="none", edgecolors=LIGHT["ink"], linewidths=1.3, zorder=20)
 
 
 def value_axis(axes: Axes, which: Literal["x", "y"], comparison: Comparison, finite: Sequence[float], *, has_lost: bool) -> float:
     """Fit an axis to the finite values, and set apart a place for the lost at its bad end; return that place."""
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
-    reach = (high - low) or abs(high) * 0.1 or 1.0
+    if low == high:
+        low, high = low - 0.05 * (abs(low) or 1.0), low + 0.05 * (abs(low) or 1.0)
+    reach = high - low
     bad, out = (low, -reach) if comparison.direction == "maximize" else (high, reach)
     lost_at = bad + 0.18 * out
     ends = sorted((bad + (0.25 if has_lost else 0.07) * out, (low + high - bad) - 0.07 * out))
@@ -108,7 +112,7 @@ def value_axis(axes: Axes, which: Literal["x", "y"], comparison: Comparison, fin
         transform = axes.get_xaxis_transform() if horizontal else axes.get_yaxis_transform()
         at = (lost_at, 1.0) if horizontal else (0.995, lost_at)
         align = "center" if horizontal else "right"
-        axes.text(*at, "lost", transform=transform, ha=align, va="bottom" if horizontal else "center", fontsize=10, color=LIGHT["muted"])
+        axes.text(*at, "lost", transform=transform, ha=align, va="bottom" if horizontal else "center", fontsize=11, color=LIGHT["muted"])
     return lost_at
 
 
@@ -133,6 +137,7 @@ def metric_label(comparison: Comparison, split: str) -> str:
     return f"{split.capitalize()} {comparison.metric}" + ("" if comparison.direction == "maximize" else " (smaller is better)")
 
 
-def _columns(points: Iterable[Point]) -> tuple[list[float], list[float]]:
+def columns(points: Iterable[Point]) -> tuple[list[float], list[float]]:
+    """Return points as matplotlib takes them: all x, all y."""
     taken = list(points)
     return [x for x, _ in taken], [y for _, y in taken]

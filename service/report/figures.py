@@ -40,7 +40,7 @@ def png(name: str, comparison: Comparison, *, dots_per_inch: int = 160) -> bytes
     Args:
         name: One of `FIGURES`.
         comparison: What to show.
-        dots_per_inch: Resolution; the figure is about 6.4 inches wide.
+        dots_per_inch: Resolution; the figure is about 6 inches wide.
 
     Raises:
         ValueError: If there is no such figure, or it has nothing to show.

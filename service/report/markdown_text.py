@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from service.compare.comparison import Comparison, Run
+from service.compare.wording import signed
 from service.domain.study import Study
-from service.report.numbers import duration, number, percent, signed, span, words
+from service.report.numbers import duration, number, percent, span, words
 from service.report.page import protocol, spec_text
 
 
@@ -35,7 +36,7 @@ def _lines(study: Study, c: Comparison) -> Iterator[str]:
                 number(arm.chosen_value),
                 number(arm.mean),
                 number(arm.median),
-                f"{number(arm.lowest)} – {number(arm.highest)}",
+                "–" if arm.lowest is None else f"{number(arm.lowest)} – {number(arm.highest)}",
                 f"{arm.confirm.n_diverged + arm.confirm.n_failed} of {arm.confirm.n_ended}",
                 duration(arm.search.device_seconds + arm.confirm.device_seconds),
             )

@@ -1,6 +1,7 @@
 """Numbers as people read them."""
 
 from service.compare.comparison import Interval
+from service.compare.wording import signed
 from service.domain.spec import Value
 
 
@@ -15,25 +16,13 @@ def number(value: Value | None) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def signed(value: float | None) -> str:
-    """Return a difference with its sign.
-
-    >>> signed(0.70786), signed(-0.02), signed(None)
-    ('+0.708', '−0.02', '–')
-    """
-    return "–" if value is None else f"{value:+.3g}".replace("-", "−", 1) if value < 0 else f"{value:+.3g}"
-
-
-def span(interval: Interval | None, *, with_sign: bool = True) -> str:
-    """Return an interval's ends.
+def span(interval: Interval | None) -> str:
+    """Return the ends of an interval of differences.
 
     >>> span(Interval(low=-0.1, high=0.25, level=0.95, method=""))
     '−0.1 to +0.25'
     """
-    if interval is None:
-        return "–"
-    shown = signed if with_sign else lambda value: f"{value:.3g}"
-    return f"{shown(interval.low)} to {shown(interval.high)}"
+    return "–" if interval is None else f"{signed(interval.low)} to {signed(interval.high)}"
 
 
 def percent(share: float) -> str:

@@ -8,8 +8,9 @@ import yaml
 from markupsafe import Markup
 
 from service.compare.comparison import Comparison, Verdict
+from service.compare.wording import signed
 from service.domain.study import Study
-from service.report.numbers import duration, number, percent, signed, span, words
+from service.report.numbers import duration, number, percent, span, words
 from service.report.palette import DARK, LIGHT
 
 SIGNS: Mapping[Verdict, str] = {"helps": "▲", "hurts": "▼", "no_difference": "=", "undecided": "?"}

@@ -24,12 +24,12 @@ def best_so_far(comparison: Comparison) -> Picture | None:
         x, y = [x for x, _ in points], [y for _, y in points]
         axes.step(x, y, where="post", color=arm_colour(i), linewidth=2, linestyle="--" if i == 0 else "-", zorder=2 + i)
         improved = [point for k, point in enumerate(points) if k == 0 or point[1] != points[k - 1][1]]
-        dots(axes, improved, i, size=32)
+        dots(axes, improved, i, size=26)
     axes.set_xlim(0.4, max(point.number for point in comparison.search) + 1.6)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel("Trials of the arm")
-    axes.set_ylabel(f"Best {metric_label(comparison, 'validation').lower()}")
+    axes.set_ylabel(f"Best {comparison.metric} on validation")
     axes.margins(y=0.1)
     axes.grid(axis="y")
     arm_legend(figure, comparison)
@@ -50,7 +50,7 @@ def learning_rate(comparison: Comparison) -> Picture | None:
     for i, arm in enumerate(comparison.arms):
         own = [(p, rate) for p, rate in tried if p.arm == arm.name]
         complete = [(rate, p.value, p.number) for p, rate in own if p.outcome == "complete" and p.value is not None]
-        dots(axes, ((rate, value) for rate, value, _ in complete), i, size=38)
+        dots(axes, ((rate, value) for rate, value, _ in complete), i, size=30)
         crosses(axes, ((rate, lost_at) for p, rate in own if p.outcome in LOST), i)
         for rate, value, n in complete:
             if n == arm.chosen_number:
@@ -98,7 +98,7 @@ def _noise_map(comparison: Comparison, index: int, arm: ArmSummary, tried: Seque
     lost = [at for p, at in tried if p.outcome in LOST]
     crosses(axes, lost, index)
     for value, at in _apart([(value, at) for value, at, _ in reversed(complete)]):
-        axes.annotate(f"{value:.3g}", at, xytext=(14, 0), textcoords="offset points", va="center", fontsize=9.5, zorder=21)
+        axes.annotate(f"{value:.3g}", at, xytext=(14, 0), textcoords="offset points", va="center", fontsize=10.5, zorder=21)
     axes.margins(x=0.16, y=0.1)
     axes.set_xlabel("eta, the noise's variance at step 0")
     axes.set_ylabel("gamma, how fast it decays")
@@ -114,7 +114,7 @@ def _noise_map(comparison: Comparison, index: int, arm: ArmSummary, tried: Seque
         alt += f" {len(lost)} lost trials are crosses."
     if arm.setting:
         alt += f" Chosen, ringed: eta {number(arm.setting.get('eta'))}, gamma {number(arm.setting.get('gamma'))}."
-    return Picture(name="noise_map", title=f"Validation {comparison.metric} over {arm.name}'s eta and gamma", alt=alt, figure=figure)
+    return Picture(name="noise_map", title=f"Where {arm.name} did well: eta and gamma", alt=alt, figure=figure)
 
 
 def _best_points(comparison: Comparison, arm: ArmSummary) -> list[Point]:

@@ -1,0 +1,76 @@
+"""The verdict in words that a manager understands and a statistician signs."""
+
+from collections.abc import Sequence
+
+from service.compare.comparison import LOST, Difference, SeedRow
+from service.domain.spec import StudySpec
+from service.domain.study import Metric
+
+
+def sentence(spec: StudySpec, metric: Metric, rows: Sequence[SeedRow], d: Difference) -> str:
+    """Return a judged difference as a sentence: the verdict, the numbers, how they stand to the smallest difference, the lost runs."""
+    losses = "".join(_losses(metric, rows, name) for name in (d.baseline, d.arm))
+    return f"{_claim(d)}: {facts(metric, d)}; {_standing(spec, d)}.{losses}"
+
+
+def too_few(metric: Metric, d: Difference, enough: int) -> str:
+    """Return why so few pairs decide nothing, and what they say so far."""
+    so_far = f" Here {facts(metric, d)}." if d.n else ""
+    return f"Undecided: {_seeds(d.n)} cannot tell a difference from chance, at least {enough} are needed.{so_far}"
+
+
+def facts(metric: Metric, d: Difference) -> str:
+    """Return the numbers of a difference that has at least one pair."""
+    better = "" if metric.direction == "maximize" else " (smaller is better)"
+    text = f"mean {metric.name}{better} {d.mean:.3g} against {d.baseline}'s {d.baseline_mean:.3g}, a difference of {signed(d.difference)}"
+    if d.difference_interval is not None:
+        i = d.difference_interval
+        ends = f"{100 * i.level:.4g} % interval {signed(i.low)} to {signed(i.high)}"
+        text += f" ({ends if i.low < i.high else 'the same in every pair'})"
+    ties = f", tied in {d.n_tied}" if d.n_tied else ""
+    return f"{text} over {_seeds(d.n)}, better in {d.n_better}{ties}"
+
+
+def signed(value: float | None) -> str:
+    """Return a difference with its sign, a dash for none.
+
+    >>> signed(0.70786), signed(-0.02), signed(0.0), signed(None)
+    ('+0.708', '−0.02', '0', '–')
+    """
+    if value is None:
+        return "–"
+    return f"{value:+.3g}".replace("-", "−", 1) if value else "0"
+
+
+def _claim(d: Difference) -> str:
+    if d.verdict == "no_difference":
+        return f"{d.arm} makes no difference that matters"
+    return f"Undecided whether {d.arm} helps or hurts" if d.verdict == "undecided" else f"{d.arm} {d.verdict}"
+
+
+def _standing(spec: StudySpec, d: Difference) -> str:
+    interval = d.gain_interval
+    assert interval is not None
+    smallest = f"{spec.smallest_difference:.4g}"
+    declared = f"{smallest}, the smallest difference that was declared to matter"
+    if d.verdict == "no_difference":
+        return f"the interval lies within ±{declared}"
+    if d.verdict == "undecided":
+        if interval.low <= 0 <= interval.high:
+            why = f"the interval holds 0 and differences that matter ({smallest} or more)"
+        else:
+            why = f"the interval leaves out 0, but the exact signed-rank test does not bear it out (p = {d.p_value:.2g})"
+        return f"{why}; about {d.further_seeds} more paired seeds would decide, if the differences go on like this"
+    if min(abs(interval.low), abs(interval.high)) >= spec.smallest_difference:
+        return f"all of the interval lies beyond {declared}"
+    return f"whether by as much as {declared}, is not settled"
+
+
+def _seeds(n: int) -> str:
+    return f"{n} paired {'seed' if n == 1 else 'seeds'}"
+
+
+def _losses(metric: Metric, rows: Sequence[SeedRow], arm: str) -> str:
+    n = sum(row.runs[arm].outcome in LOST for row in rows)
+    verbs = "was lost and counts" if n == 1 else "were lost and count"
+    return f" {n} of {arm}'s {len(rows)} runs {verbs} as {metric.worst:.4g}." if n else ""
