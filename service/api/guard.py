@@ -23,12 +23,13 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
+    "Cache-Control": "private, no-cache",
 }
 
 
 class Guard:
-    """Refuses foreign Host names (421) and changes that another site sends through a visitor's browser (403); sets the security headers.
+    """Refuses foreign Host names (421) and changes that another site sends through a visitor's browser (403); sets the security headers;
+    answers HEAD wherever there is GET.
 
     A Host that is an address cannot be rebound; a name can, so names must be known: loopback's, or those of `allowed_hosts`.
     """
@@ -50,6 +51,8 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server itself knows better, and leaves the body out
         refusal = self._refusal(scope["method"], Headers(scope=scope))
         app = self.app if refusal is None else self.answer(Request(scope), refusal)
         await app(scope, receive, hardened)

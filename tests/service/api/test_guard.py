@@ -41,6 +41,12 @@ def test_a_change_sent_by_another_site_is_refused(client: TestClient, path: str,
     assert (client.post(path, headers=headers).status_code == 403) == is_refused
 
 
+def test_head_is_answered_like_get(client: TestClient) -> None:
+    for path in ("/", "/v1/studies", "/healthz"):
+        assert client.head(path).headers["content-type"] == client.get(path).headers["content-type"]
+    assert client.head("/v1/studies/7").status_code == 404
+
+
 def test_reading_is_open_to_links_from_elsewhere(client: TestClient) -> None:
     assert client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
 
