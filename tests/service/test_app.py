@@ -148,7 +148,7 @@ def test_whatever_the_description_allows_is_answered_as_it_says(app: FastAPI) ->
     for operation in operations:
 
         @given(operation.as_strategy())
-        @hypothesis.settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+        @hypothesis.settings(max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
         def check(case: schemathesis.Case) -> None:
             case.call_and_validate(headers=headers, excluded_checks=[positive_data_acceptance])  # the schema cannot know the catalogue
 

@@ -81,7 +81,8 @@ def browser(folder: Path) -> Iterator[Page]:
         pytest.skip("needs Chromium (Debian: apt-get install chromium)")
     (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
     # the protocol's pipes are the descriptors 3 and 4
-    command = ["sh", "-c", f'exec "$0" "$@" 3</dev/fd/{theirs_in} 4>/dev/fd/{theirs_out}', program, *SWITCHES.split(), f"--user-data-dir={folder}"]
+    script = f'exec "$0" "$@" 3</dev/fd/{theirs_in} 4>/dev/fd/{theirs_out}'
+    command = ["sh", "-c", script, program, *SWITCHES.split(), f"--user-data-dir={folder}"]
     with (
         subprocess.Popen(command, pass_fds=(theirs_in, theirs_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process,
         os.fdopen(ours_out, "wb", buffering=0) as commands,
