@@ -117,7 +117,7 @@ def train_together(runs: Sequence[StackedRun]) -> list[Mapping[str, float] | Non
     order = torch.stack([epoch_order(run.workload, run.spec.seed, run.epoch) for run in runs], dim=1).to(weights.device)
     for i, rows in enumerate(order):
         by_parameter, loss = differentiate(by_name, tuple(part[rows] for part in first.splits.train))
-        torch.cat([part.flatten(1) for part in by_parameter.values()], dim=1, out=gradients)
+        torch.cat([part.reshape(len(runs), -1) for part in by_parameter.values()], dim=1, out=gradients)
         if clips:
             gradients.mul_((clip_norm / (torch.linalg.vector_norm(gradients, dim=1, keepdim=True) + 1e-6)).clamp_(max=1))
         for run, gradient in zip(runs, gradients, strict=True):

@@ -49,6 +49,33 @@ class exact(Workload):  # noqa: N801  # the entry point's name
         return {"error": (forward(batch[0]) - batch[1]).square().mean()}
 
 
+class Gate(torch.nn.Module):
+    """Two outputs: a fixed one for the metrics, and one for the loss that no finite weight minimises."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros((), dtype=torch.float64))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.stack([inputs.mean(), 1e200 * self.weight])
+
+
+class blind(exact):  # noqa: N801  # the entry point's name
+    """One update an epoch, after which the weight is infinite at rate 1e200; neither the loss before it nor the metric shows that."""
+
+    name = "blind"
+    batch_size = 30
+
+    def model(self) -> torch.nn.Module:
+        return Gate()
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        return forward(batch[0])[1]
+
+    def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
+        return {"error": forward(batch[0])[0]}
+
+
 @dataclass(frozen=True, kw_only=True)
 class FragileOptions:
     """Where it breaks."""

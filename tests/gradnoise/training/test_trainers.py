@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from gradnoise.streams import permutation
 from gradnoise.training import open_trainer
+from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.slots import SlotTrainer
 from gradnoise.training.stack import StackTrainer
@@ -173,9 +175,12 @@ def test_a_diverged_trial_ends_alone(open_one: Open) -> None:
 
 @pytest.mark.parametrize("open_one", TRAINERS)
 def test_weights_that_overflow_at_the_last_update_count_as_diverged(open_one: Open) -> None:
-    """Losses and metrics of the epoch may still be finite: what counts is that the model is gone."""
-    events = run(open_one(), spec(budget_epochs=1, params={"lr": 1e307}))
-    assert events == [Finished(key="a", diverged=True)]
+    """The epoch's loss and metrics are finite still: what counts is that the model is gone."""
+    assert [type(event) for event in run(open_one(), spec(workload="blind", budget_epochs=1, params={"lr": 1e100}))] == [
+        Measurement,
+        Finished,
+    ]
+    assert run(open_one(), spec(workload="blind", budget_epochs=1, params={"lr": 1e200})) == [Finished(key="a", diverged=True)]
 
 
 @pytest.mark.parametrize("open_one", TRAINERS)
@@ -207,19 +212,25 @@ def test_a_trainer_holds_many_workloads_at_once(open_one: Open) -> None:
 
 
 @pytest.mark.parametrize("open_one", TRAINERS)
-def test_the_last_examples_that_fill_no_batch_wait_for_another_epoch(open_one: Open) -> None:
-    """30 examples in batches of 8 are three updates an epoch: a rate too small to matter leaves the loss of 24 of them."""
-    (values,) = curve(run(open_one(), spec(budget_epochs=1, params={"lr": 1e-300})))
-    from gradnoise.streams import permutation
-    from gradnoise.training.setup import prepare
-
+def test_each_epoch_has_its_own_order_and_whole_batches_only(open_one: Open) -> None:
+    """30 examples in batches of 8 are three updates; at a rate too small to matter, the loss is that of the epoch's first 24 examples."""
+    values = curve(run(open_one(), spec(budget_epochs=3, params={"lr": 1e-300})))
     workload: Any = prepare(spec()).workload
     model = workload.model()
     workload.initialise(model, 1)
-    rows = permutation(1, "order", 0, 30)[:24]
-    with torch.no_grad():
-        expected = float(workload.loss(model, tuple(part[rows] for part in workload.data().train)))
-    assert values["train_loss"] == pytest.approx(expected, rel=1e-10)
+    for epoch in range(3):
+        rows = permutation(1, "order", epoch, 30)[:24]
+        with torch.no_grad():
+            expected = float(workload.loss(model, tuple(part[rows] for part in workload.data().train)))
+        assert values[epoch]["train_loss"] == pytest.approx(expected, rel=1e-10)
+
+
+def test_searching_and_judged_trials_stand_side_by_side() -> None:
+    """Only the judged one sees the test split."""
+    trials = [spec(), spec("b", with_test=True), spec("c")]
+    events = run(StackTrainer(3), *trials)
+    for trial in trials:
+        assert_same(curve(events, trial.key), alone(trial))
 
 
 def test_one_slot_is_the_single_trainer_and_more_are_a_stack() -> None:
