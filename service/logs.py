@@ -17,7 +17,10 @@ def configure(settings: Settings, process: str) -> None:
     ]
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if settings.log_format == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # the rich one prints local variables, tokens among them
+        )
     else:
         shared.append(structlog.processors.format_exc_info)
     handler = logging.StreamHandler(sys.stderr)

@@ -102,6 +102,8 @@ def parse_json(text: str) -> dict[str, Any]:
         raise MalformedStudy(error.msg, error.lineno, error.colno) from None
     except RecursionError:
         raise MalformedStudy(f"nested deeper than {MAX_DEPTH} levels") from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise MalformedStudy(str(error)) from None
 
 
 def _mapping(values: object) -> dict[str, Any]:
@@ -111,10 +113,11 @@ def _mapping(values: object) -> dict[str, Any]:
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
-        raise MalformedStudy(f"the key {twice!r} stands twice")
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise MalformedStudy(f"the key {key!r} stands twice")
+        values[key] = value
     return values
 
 

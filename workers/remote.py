@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,11 +160,11 @@ class RayLauncher:
         needs = {"num_gpus": 1, "num_cpus": 1} if gpu else {"num_cpus": 1, "num_gpus": 0}
         while len(self._places) < n_places:
             actor = ray.remote(TrialActor).options(max_restarts=0, max_task_retries=0, **needs).remote(self._slots, gpu)
-            self._places.append(Place(actor=actor, answer=actor.ready.remote()))
+            self._places.append(Place(actor=actor, answer=actor.ready.remote()))  # type: ignore[attr-defined]  # a handle, typed as its class
 
 
 def devices() -> tuple[bool, int]:
     """Return whether trials run on GPUs, and how many places the cluster has for actors."""
-    resources = ray.cluster_resources()
+    resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # of Ray
     n_gpus = int(resources.get("GPU", 0))
     return (True, n_gpus) if n_gpus else (False, int(resources.get("CPU", 0)))

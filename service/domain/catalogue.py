@@ -193,13 +193,12 @@ def _grid_faults(spec: StudySpec, arm_index: int) -> Iterator[FieldError]:
     for name, parameter in spec.arm_space(spec.arms[arm_index].name).items():
         field = f"space.{name}" if name in spec.space else f"arms.{arm_index}.space.{name}"
         if isinstance(parameter, Range | Choices):
-            points = parameter.points()
-            if points is None:
+            if parameter.n_points is None:
                 yield FieldError(
                     field=field, value=_plain(parameter), message="a grid needs countable values", legal="choices, or a range with a step"
                 )
                 return
-            n_points *= len(points)
+            n_points *= parameter.n_points
     if n_points > spec.search.n_trials:
         message = f"the grid of arm {spec.arms[arm_index].name!r} has {n_points} points, more than the trials it gets"
         yield FieldError(field="search.n_trials", value=spec.search.n_trials, message=message, legal=f"at least {n_points}")

@@ -2,12 +2,17 @@
 
 import hashlib
 import itertools
-import math
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Value = float | int | str
+Number = Annotated[float, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+Value = Number | Whole | str
+"""What a parameter may be; `true` is no number."""
+
+MAX_STEPS = 2**53
 SamplerName = Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"]
 Phase = Literal["search", "confirm"]
 
@@ -19,10 +24,10 @@ class Strict(BaseModel):
 class Range(Strict):
     """Numbers from low to high: uniform, log-uniform, in steps, or whole."""
 
-    low: float = Field(description="Smallest value, included.")
-    high: float = Field(description="Largest value, included; above low.")
+    low: Number = Field(description="Smallest value, included.")
+    high: Number = Field(description="Largest value, included; above low.")
     log: bool = Field(default=False, description="Search on a logarithmic scale; low must then be above 0.")
-    step: float | None = Field(default=None, gt=0, description="Distance between values; not together with log.")
+    step: Number | None = Field(default=None, gt=0, description="Distance between values; not together with log.")
     integer: bool = Field(default=False, description="Whole numbers only.")
 
     @model_validator(mode="after")
@@ -35,20 +40,34 @@ class Range(Strict):
             raise ValueError("log and step exclude each other: give one of them")
         if self.integer and any(x is not None and x != int(x) for x in (self.low, self.high, self.step)):
             raise ValueError("an integer range needs whole numbers for low, high and step")
-        if self.step is not None and abs((self.high - self.low) / self.step - round((self.high - self.low) / self.step)) > 1e-9:
-            raise ValueError(
-                f"high must be low plus a whole number of steps, but got low={self.low:g}, high={self.high:g}, step={self.step:g}"
-            )
+        if self.step is not None:
+            n_steps = (self.high - self.low) / self.step
+            if n_steps > MAX_STEPS or abs(n_steps - round(n_steps)) > 1e-9 * max(1.0, n_steps):
+                bounds = f"low={self.low:g}, high={self.high:g}, step={self.step:g}"
+                raise ValueError(f"high must be low plus a whole number of steps, at most 2^53, but got {bounds}")
         return self
 
-    def points(self) -> list[Value] | None:
-        """Return the values in order where they can be counted, else None."""
-        step = self.step or (1.0 if self.integer and not self.log else None)
-        if step is None:
-            return None
-        n = math.floor((self.high - self.low) / step + 1e-9) + 1
-        values = [self.low + i * step for i in range(n)]
-        return [int(value) for value in values] if self.integer else list(values)
+    @property
+    def n_points(self) -> int | None:
+        """How many values the range has, None where they cannot be counted."""
+        step = self._step
+        return None if step is None else round((self.high - self.low) / step) + 1
+
+    def points(self) -> Iterator[Value]:
+        """Yield the values in order.
+
+        Raises:
+            ValueError: If they cannot be counted.
+        """
+        step = self._step
+        if step is None or self.n_points is None:
+            raise ValueError(f"the values from {self.low:g} to {self.high:g} cannot be counted without a step")
+        for i in range(self.n_points):
+            yield int(self.low + i * step) if self.integer else self.low + i * step
+
+    @property
+    def _step(self) -> float | None:
+        return self.step or (1.0 if self.integer and not self.log else None)
 
 
 class Choices(Strict):
@@ -63,8 +82,12 @@ class Choices(Strict):
             raise ValueError(f"each choice may stand only once, but got {choices}")
         return choices
 
-    def points(self) -> list[Value]:
-        return self.choices
+    @property
+    def n_points(self) -> int:
+        return len(self.choices)
+
+    def points(self) -> Iterator[Value]:
+        yield from self.choices
 
 
 Parameter = Range | Choices | Value
@@ -85,10 +108,10 @@ class Pruner(Strict):
     """When a search trial is ended early; it is asked only at the rungs."""
 
     name: Literal["none", "median", "asha"] = "none"
-    warmup_epochs: int = Field(default=1, ge=1, description="First rung: no trial is ended before this epoch.")
-    every_epochs: int = Field(default=1, ge=1, description="median: distance between rungs.")
-    startup_trials: int = Field(default=5, ge=1, description="median: trials of the arm that must be complete before any is ended.")
-    reduction_factor: int = Field(
+    warmup_epochs: Whole = Field(default=1, ge=1, description="First rung: no trial is ended before this epoch.")
+    every_epochs: Whole = Field(default=1, ge=1, description="median: distance between rungs.")
+    startup_trials: Whole = Field(default=5, ge=1, description="median: trials of the arm that must be complete before any is ended.")
+    reduction_factor: Whole = Field(
         default=3, ge=2, description="asha: one in so many trials passes a rung; rung k lies at warmup_epochs * factor^k."
     )
 
@@ -105,8 +128,8 @@ class Pruner(Strict):
 class Search(Strict):
     """The first phase: each arm tuned alone, all with this same budget."""
 
-    n_trials: int = Field(ge=1, description="Trials of each arm.")
-    epochs: int = Field(ge=1, le=1_000_000, description="Epochs of each trial.")
+    n_trials: Whole = Field(ge=1, description="Trials of each arm.")
+    epochs: Whole = Field(ge=1, le=1_000_000, description="Epochs of each trial.")
     sampler: SamplerName = Field(default="tpe", description="How settings are proposed.")
     pruner: Pruner = Field(default_factory=Pruner)
 
@@ -119,8 +142,8 @@ class Search(Strict):
 class Confirm(Strict):
     """The second phase: each arm's chosen setting rerun on fresh seeds, the same for every arm."""
 
-    n_seeds: int = Field(ge=2, description="Paired seeds; each arm is rerun once on each.")
-    epochs: int | None = Field(default=None, ge=1, le=1_000_000, description="Epochs of each rerun; the search's by default.")
+    n_seeds: Whole = Field(ge=2, description="Paired seeds; each arm is rerun once on each.")
+    epochs: Whole | None = Field(default=None, ge=1, le=1_000_000, description="Epochs of each rerun; the search's by default.")
 
 
 def default_arms() -> list[Arm]:
@@ -139,7 +162,7 @@ class StudySpec(Strict):
     options: dict[str, object] = Field(default_factory=dict, description="The workload's options; missing ones take its defaults.")
     optimizer: str = Field(default="sgd", description="The optimizer, the same for every arm.")
     objective: str | None = Field(default=None, description="The metric that decides; the workload's first by default.")
-    smallest_difference: float = Field(gt=0, description="The smallest difference that matters, in the objective's units.")
+    smallest_difference: Number = Field(gt=0, description="The smallest difference that matters, in the objective's units.")
     judge: Literal["last_epoch", "best_validation_epoch"] = Field(
         default="last_epoch", description="Which epoch's value counts: the last one, or the one with the best validation value."
     )
@@ -149,11 +172,11 @@ class StudySpec(Strict):
     arms: list[Arm] = Field(default_factory=default_arms, min_length=2, max_length=10, description="The sides; the first is the baseline.")
     search: Search
     confirm: Confirm
-    seed: int = Field(ge=0, lt=2**48, description="Every seed of the study derives from it.")
-    max_attempts: int = Field(
+    seed: Whole = Field(ge=0, lt=2**48, description="Every seed of the study derives from it.")
+    max_attempts: Whole = Field(
         default=3, ge=1, le=10, description="How often a trial that raises or loses its worker is tried before it counts as a loss."
     )
-    priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first.")
+    priority: Whole = Field(default=0, ge=-100, le=100, description="Higher runs first.")
 
     @model_validator(mode="after")
     def _arms_differ_and_share_no_parameter(self) -> Self:

@@ -141,7 +141,7 @@ def _distribution(parameter: Range | Choices) -> BaseDistribution:
 def _grid(space: Mapping[str, Parameter]) -> list[dict[str, Value]]:
     points: list[dict[str, Value]] = [{}]
     for name, parameter in space.items():
-        values = (parameter.points() or []) if isinstance(parameter, Range | Choices) else [parameter]
+        values = list(parameter.points()) if isinstance(parameter, Range | Choices) else [parameter]
         points = [{**point, name: value} for point in points for value in values]
     return points
 

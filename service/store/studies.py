@@ -103,13 +103,13 @@ def progress(session: Session, study_id: int, now: datetime) -> Progress:
         NotFound: If there is no such study.
     """
     study = get(session, study_id, None)
-    counts = {(row["phase"], row["arm"]): row for row in _counts(session, study)}
+    counts: dict[tuple[str, str], Mapping[str, Any]] = {(row["phase"], row["arm"]): dict(row) for row in _counts(session, study)}
     spec = study.spec
     sizes = {"search": (spec.search.n_trials, spec.search.epochs), "confirm": (spec.confirm.n_seeds, spec.confirm_epochs)}
     arms, epochs_left, epochs_done = [], 0, 0
     for phase, (n_trials, n_epochs) in sizes.items():
         for arm in spec.arms:
-            row: Mapping[str, Any] = counts.get((phase, arm.name), {})
+            row = counts.get((phase, arm.name), {})
             progress = ArmProgress(
                 arm=arm.name,
                 phase=phase,  # type: ignore[arg-type]  # the keys of sizes are the phases

@@ -181,6 +181,14 @@ def table(session: Session, study_id: int, phase: Phase | None = None) -> list[T
     return _trials(session, query.order_by(TrialRow.phase.desc(), TrialRow.arm, TrialRow.number))
 
 
+def latest(session: Session, study_id: int, limit: int) -> list[Trial]:
+    """Return up to `limit` trials, the running ones first, then those that ended last."""
+    query = select(TrialRow).where(TrialRow.study_id == study_id, TrialRow.started_at.is_not(None))
+    return _trials(
+        session, query.order_by(TrialRow.state != "running", TrialRow.finished_at.desc().nulls_last(), TrialRow.id.desc()).limit(limit)
+    )
+
+
 def optuna_numbers(session: Session, study_id: int) -> dict[int, int]:
     """Return the number in Optuna of each of the study's trials that has one, by trial id."""
     query = select(TrialRow.id, TrialRow.optuna_number).where(TrialRow.study_id == study_id, TrialRow.optuna_number.is_not(None))

@@ -1,6 +1,5 @@
 """Pages for people: the studies, one study as it runs, its report."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -12,7 +11,7 @@ from service.api.auth import Reader, Submitter
 from service.api.schemas import MAX_ID
 from service.api.service import CurrentService
 from service.api.studies import StudyId
-from service.domain.study import Progress, Trial
+from service.domain.study import Progress
 from service.store import studies, trials
 from service.web.templating import render
 
@@ -42,7 +41,7 @@ def show(caller: Reader, service: CurrentService, request: Request, study_id: St
     with service.database.session() as session:
         study = studies.get(session, study_id, caller.sees)
         progress = studies.progress(session, study_id, service.clock())
-        latest = _latest(trials.table(session, study_id))
+        latest = trials.latest(session, study_id, N_TRIALS)
     has_report = any(arm.best_value is not None or arm.n_failed or arm.n_pruned for arm in progress.arms)
     can_cancel = caller.may("submit") and not study.has_ended
     return _page(
@@ -71,9 +70,3 @@ def _page(request: Request, service: CurrentService, template: str, **values: An
 def _counts(progress: Progress) -> tuple[int, int]:
     """Return how many of a study's trials have ended, and how many there are."""
     return sum(arm.n_ended for arm in progress.arms), sum(arm.n_trials for arm in progress.arms)
-
-
-def _latest(table: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that run or ended last, newest first."""
-    begun = [trial for trial in table if trial.started_at is not None]
-    return sorted(begun, key=lambda trial: (trial.state == "running", trial.finished_at or trial.started_at), reverse=True)[:N_TRIALS]

@@ -21,6 +21,8 @@ Make = Callable[..., StudySpec]
         ({"low": 0.1, "high": 0.3, "log": True, "step": 0.1}, "exclude each other"),
         ({"low": 0.0, "high": 1.0, "step": 0.3}, "whole number of steps"),
         ({"low": 1.5, "high": 3, "integer": True}, "whole numbers"),
+        ({"low": 0.0, "high": 1e308, "step": 1e-308}, "at most 2"),
+        ({"low": False, "high": 3}, "valid number"),
         ({"low": 0.1, "high": float("inf")}, "finite"),
         ({"low": 0.1, "high": 0.3, "lg": True}, "lg"),
     ],
@@ -46,6 +48,9 @@ def test_a_range_that_is_none_is_refused(values: dict[str, object], message: str
         ({"seed": -1}, "greater than or equal to 0"),
         ({"space": {}}, "at least 1"),
         ({"name": "a/b"}, "pattern"),
+        ({"space": {"lr": True}}, "valid number"),
+        ({"smallest_difference": True}, "valid number"),
+        ({"search": {"n_trials": True, "epochs": 3}}, "valid integer"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -107,6 +112,10 @@ def test_rungs_lie_below_the_budget(pruner: Pruner, epochs: int, rungs: tuple[in
 
 
 def test_points_of_a_stepped_range_reach_both_ends() -> None:
-    assert Range(low=0.1, high=0.3, step=0.1).points() == pytest.approx([0.1, 0.2, 0.3])
-    assert Range(low=2, high=6, step=2, integer=True).points() == [2, 4, 6]
-    assert Range(low=0.1, high=0.3).points() is None
+    assert list(Range(low=0.1, high=0.3, step=0.1).points()) == pytest.approx([0.1, 0.2, 0.3])
+    assert list(Range(low=2, high=6, step=2, integer=True).points()) == [2, 4, 6]
+    assert list(Range(low=2, high=4, integer=True).points()) == [2, 3, 4]
+    assert Range(low=0.1, high=0.3).n_points is None
+    assert Range(low=0.0, high=1e15, step=1.0).n_points == 10**15 + 1  # counted, not listed
+    with pytest.raises(ValueError, match="without a step"):
+        list(Range(low=0.1, high=0.3).points())

@@ -1,7 +1,7 @@
 """Trials are declared all at once, run by one attempt at a time, and never written again once they have ended."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -96,6 +96,17 @@ def test_pages_walk_all_trials_by_id_and_filter(database: Database, study_id: in
     assert [trial.id for trial in first + rest] == sorted(trial.id for trial in first + rest)
     assert {trial.arm for trial in noisy} == {"noisy"}
     assert none == []
+
+
+def test_the_latest_are_the_running_ones_then_those_that_ended_last(database: Database, study_id: int, now: datetime) -> None:
+    with database.session(write=True) as session:
+        first, second, third, fourth, *_ = [opening.trial.id for opening in trials.openings(session, study_id, "search")]
+        for i, trial_id in enumerate((first, second)):
+            trials.end(session, trials.start(session, trial_id, {}, 0, now), "complete", now + timedelta(seconds=i), value=0.5)
+        trials.start(session, third, {}, 0, now)
+        trials.retry(session, trials.start(session, fourth, {}, 0, now), "failed", now, "boom")
+        assert [trial.id for trial in trials.latest(session, study_id, 9)] == [third, second, first, fourth]
+        assert [trial.id for trial in trials.latest(session, study_id, 2)] == [third, second]
 
 
 def test_what_is_open_when_a_study_ends_is_cancelled(database: Database, study_id: int, now: datetime) -> None:
