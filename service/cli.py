@@ -73,6 +73,8 @@ def _explain(error: Exception, *, as_json: bool) -> int | None:
             code, shown = FAILED, terminal.complaint(str(error), *(f"| {line}" for line in error.last_lines), log_file)
         case NotReady():
             code, shown = FAILED, terminal.complaint(str(error), *error.missing, f"Logs: {error.log_folder}")
+        case OSError(filename=str() as filename):
+            code, shown = WRONG, terminal.complaint(f"{filename}: {(error.strerror or '').lower()}")
         case _:
             return None
     if as_json:

@@ -69,11 +69,11 @@ def up(settings: Settings, *, as_json: bool) -> None:
     with _stopping_in_order(), Supervisor(settings, echo=_echo(as_json), on_failure=_interrupt) as service:
         try:
             with Client(service.url, settings.bootstrap_token) as client:
-                wait_until_ready(client, service)
+                wait_until_ready(client, service.home / "logs")
             if not as_json:
                 pages = f"{service.url}  Optuna Dashboard: {settings.dashboard_url}  Stop with Ctrl-C."
                 terminal.out.print(Text.assemble(("Ready: ", "bold green"), pages))
-            service.wait()
+            threading.Event().wait()
         except KeyboardInterrupt:
             service.check()
             terminal.err.print("Stopping ...", style="dim")
@@ -89,12 +89,12 @@ def demo(settings: Settings, preset: str, *, keep: bool, as_json: bool) -> Study
         try:
             with Client(service.url, settings.bootstrap_token) as client:
                 with terminal.err.status("Starting the service ..."):
-                    wait_until_ready(client, service)
+                    wait_until_ready(client, service.home / "logs")
                 study = run_preset(client, preset, settings, as_json=as_json)
                 if keep:
                     terminal.err.print("The service goes on until Ctrl-C.", style="dim")
                     with contextlib.suppress(KeyboardInterrupt):
-                        service.wait()
+                        threading.Event().wait()
                     service.check()
                 terminal.err.print("Stopping the service ...", style="dim")
         except KeyboardInterrupt:
@@ -125,24 +125,18 @@ def run_preset(client: Client, preset: str, settings: Settings, *, as_json: bool
     return study
 
 
-def wait_until_ready(client: Client, service: Supervisor) -> None:
-    """Wait until the service can take a study.
-
-    Raises:
-        KeepsDying: If one of its processes had to be given up.
-        NotReady: If it takes too long.
-    """
+def wait_until_ready(client: Client, log_folder: Path) -> None:
+    """Wait until the service can take a study; raise NotReady if that takes too long."""
     missing = ["the API does not answer yet"]
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end:
-        service.check()
         with contextlib.suppress(Unreachable):
             readiness = client.readiness()
             if readiness["ready"]:
                 return
             missing = [check["detail"] for check in readiness["checks"] if not check["ok"]]
         time.sleep(POLL_SECONDS)
-    raise NotReady(missing, service.home / "logs")
+    raise NotReady(missing, log_folder)
 
 
 def _on_free_ports(settings: Settings) -> Settings:
@@ -168,12 +162,13 @@ def _echo(as_json: bool) -> Any:
 
 @contextlib.contextmanager
 def _stopping_in_order() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal end the block as Ctrl-C does."""
+    """Let SIGTERM and a closed terminal end the block as Ctrl-C does; under nohup a closed terminal is nothing."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
@@ -182,7 +177,7 @@ def _stopping_in_order() -> Iterator[None]:
 
 
 def _interrupt() -> None:
-    """Take the main thread out of whatever it waits for."""
+    """Take the main thread out of whatever it waits for, by a signal that reaches it in the background of a shell too."""
     main = threading.main_thread().ident
     assert main is not None
-    signal.pthread_kill(main, signal.SIGINT)
+    signal.pthread_kill(main, signal.SIGTERM)

@@ -126,7 +126,7 @@ class Supervisor:
     Args:
         settings: Of the service; its processes get those that a command line can change through their environment, beside our own.
         echo: Shows what the processes print; nothing does by default. Everything goes to `<home>/logs` in any case.
-        on_failure: Called, from another thread, when a process has to be given up.
+        on_failure: Called once, from another thread, when a process has to be given up; `check` then says which and why.
         roles: What to run.
         patience: With processes that die.
 
@@ -163,7 +163,6 @@ class Supervisor:
         self._lock = FileLock(self.home / "up.lock", timeout=0)
         self._deaths: queue.SimpleQueue[tuple[Child, int] | None] = queue.SimpleQueue()
         self._keeper = threading.Thread(target=self._keep, name="supervisor", daemon=True)
-        self._over = threading.Event()
         self._failure: SupervisorError | None = None
 
     def __enter__(self) -> Self:
@@ -191,11 +190,6 @@ class Supervisor:
             self._keeper.join()
         finally:
             self._stop()
-
-    def wait(self) -> None:
-        """Wait until a process has to be given up, and raise KeepsDying then."""
-        self._over.wait()
-        self.check()
 
     def check(self) -> None:
         """Raise KeepsDying if a process had to be given up."""
@@ -261,7 +255,6 @@ class Supervisor:
                 if child.pump is not None:
                     child.pump.join(timeout=2)
                 self._failure = KeepsDying(child.role.name, code, child.n_quick_deaths, child.last_lines, child.log_file)
-                self._over.set()
                 self._on_failure()
                 return
             pause = self._patience.pause(child.n_quick_deaths)

@@ -130,6 +130,16 @@ def test_wrong_settings_are_named(gradnoise: Run, monkeypatch: pytest.MonkeyPatc
     assert "GRADNOISE_PORT='many'" in refused.stderr
 
 
+def test_a_file_that_cannot_be_written_is_named(gradnoise: Run, study_file: Path, worker: Any, tmp_path: Path) -> None:
+    """With what the system says, and exit code 2."""
+    gradnoise("submit", study_file)
+    worker.begin(1)
+    worker.end_trial(1, 0.5)
+    refused = gradnoise("report", 1, "--output", tmp_path / "no" / "such" / "folder.html")
+    assert refused.exit_code == 2
+    assert "folder.html: no such file or directory" in refused.stderr
+
+
 def test_no_service_ends_with_3(gradnoise: Run) -> None:
     """With the address and what to do about it."""
     url = f"http://127.0.0.1:{ports.free('127.0.0.1')}"

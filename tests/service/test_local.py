@@ -104,6 +104,21 @@ def test_nothing_outlives_a_killed_service(up: Up) -> None:
     assert [command for pid, command in running.items() if not has_ended(pid)] == []
 
 
+def test_a_service_that_cannot_run_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that keeps dying ends the whole with its last words; also in the background of a shell, where Ctrl-C is ignored."""
+    (tmp_path / "ray.py").write_text("raise ImportError('this Ray is broken')", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    home, port = tmp_path / "home", ports.free("127.0.0.1")
+    dashboard_port = ports.free("127.0.0.1", besides=frozenset({port}))
+    arguments = ["up", "--home", str(home), "--port", str(port), "--dashboard-port", str(dashboard_port)]
+    in_background = ["sh", "-c", '"$@" & wait $!', "sh", *COMMAND, *arguments]
+    done = subprocess.run(in_background, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "The process 'workers' ended 5 times in a row" in done.stderr
+    assert "ImportError: this Ray is broken" in done.stderr
+    assert with_environment(f"GRADNOISE_HOME={home}") == {}
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 def test_the_demonstration_runs_from_start_to_end(tmp_path: Path) -> None:

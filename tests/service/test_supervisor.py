@@ -119,9 +119,10 @@ def test_a_process_that_keeps_dying_is_given_up(settings: Settings) -> None:
     """After several quick deaths the error names the process, its code and its last words, and whoever waits is told."""
     told: queue.Queue[None] = queue.Queue()
     supervisor = Supervisor(settings, on_failure=lambda: told.put(None), roles=[Role(name="first", module="dying")], patience=QUICK)
-    with pytest.raises(KeepsDying, match=r"'first' ended 3 times in a row .* code 7") as caught, supervisor as service:
-        service.wait()
-    told.get(timeout=WAIT_SECONDS)
+    with supervisor as service:
+        told.get(timeout=WAIT_SECONDS)
+        with pytest.raises(KeepsDying, match=r"'first' ended 3 times in a row .* code 7") as caught:
+            service.check()
     assert caught.value.last_lines == ("dying with a last word",)
     assert caught.value.log_file == settings.home / "logs" / "first.log"
 
@@ -137,11 +138,12 @@ def test_a_process_that_does_not_stop_is_ended_with_its_helpers(settings: Settin
 def another(settings: Settings, module: str) -> Iterator[subprocess.Popen[str]]:
     """Run a supervisor in a process of its own, which prints what its processes print."""
     program = f"""
+        import threading
         from service.settings import Settings
         from service.supervisor import Role, Supervisor
         roles = [Role(name="first", module={module!r})]
         with Supervisor(Settings(), echo=lambda name, line: print(line, flush=True), roles=roles) as service:
-            service.wait()
+            threading.Event().wait()
     """
     environment = os.environ | {
         "GRADNOISE_HOME": str(settings.home),
