@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,9 @@ from pathlib import Path
 
 import optuna
 import pytest
+from processes import has_ended, with_environment
 
+from service import ports
 from service.search import open_storage
 from service.store import trials
 from service.store.database import open_database
@@ -33,46 +34,12 @@ SPEC = {
 }
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def processes(*words: str) -> dict[int, str]:
-    """Return the command lines, by process id, that hold all of the words."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-        except OSError:
-            continue
-        if all(word in line for word in words):
-            found[int(path.parent.name)] = line
-    return found
-
-
-def descendants(root: int) -> set[int]:
-    """Return the ids of all processes below one."""
-    parents: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-    found = {root}
-    while True:
-        more = {pid for pid, parent in parents.items() if parent in found} - found
-        if not more:
-            return found - {root}
-        found |= more
-
-
 class Up:
     """`gradnoise up` in a folder of its own, and what a test does to it."""
 
     def __init__(self, home: Path, database_url: str) -> None:
-        self.port, dashboard_port = free_port(), free_port()
+        self.port = ports.free("127.0.0.1")
+        dashboard_port = ports.free("127.0.0.1", besides=frozenset({self.port}))
         self.home = home
         environment = {
             **os.environ,
@@ -113,9 +80,11 @@ class Up:
         return sum(arm["n_ended"] for arm in progress["arms"])  # type: ignore[attr-defined]
 
     def victim(self, kind: str) -> int:
-        below = descendants(self.process.pid)
-        words = {"dispatcher": ("-m", "workers"), "api": ("-m", "service.app"), "actor": ("ray::TrialActor",)}[kind]
-        return next(pid for pid in sorted(processes(*words)) if pid in below)
+        words = {"dispatcher": "service.tether workers", "api": "service.tether service.app", "actor": "ray::TrialActor"}[kind]
+        return next(pid for pid, command in self.processes().items() if words in command)
+
+    def processes(self) -> dict[int, str]:
+        return with_environment(f"GRADNOISE_HOME={self.home}")
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
@@ -125,18 +94,16 @@ class Up:
 @pytest.fixture
 def up(tmp_path: Path, database_url: str) -> Iterator[Up]:
     service = Up(tmp_path, database_url)
-    below: set[int] = set()
     try:
         service.until(lambda: bool(service.get("/readyz")["ready"]), "getting ready")
         yield service
-        below = descendants(service.process.pid)
+        running = service.processes()
         service.stop()
+        assert [command for pid, command in running.items() if not has_ended(pid)] == []
     finally:
         service.process.kill()
         service.process.wait()
         service.log.close()
-    left = {pid: line for pid, line in processes("").items() if pid in below}
-    assert left == {}, "processes outlived the service"
 
 
 @pytest.mark.parametrize("kind", ["dispatcher", "actor", "api"])
@@ -164,6 +131,9 @@ def assert_exactly_as_declared(database_url: str) -> None:
         ours = [trial for trial in table if name == ("confirm" if trial.phase == "confirm" else trial.arm)]
         assert len(told) == n
         assert all(trial.state.is_finished() for trial in told)
-        assert sorted(trial.value for trial in told if trial.value is not None) == sorted(trial.value for trial in ours if trial.value is not None)
+        values = [sorted(trial.value for trial in trials_of if trial.value is not None) for trials_of in (told, ours)]
+        assert values[0] == values[1]
+            trial.value for trial in ours if trial.value is not None
+        )
     storage.remove_session()
     storage.engine.dispose()
