@@ -107,5 +107,5 @@ def edge(parameter: Parameter, value: Value) -> str | None:
         return None
     low, high, at = (math.log(x) if parameter.log else x for x in (parameter.low, parameter.high, max(value, parameter.low)))
     share = (at - low) / (high - low)
-    margin = 0.0 if parameter.points() is not None else EDGE
+    margin = EDGE if parameter.n_points is None else 1e-9
     return "lower" if share <= margin else "upper" if share >= 1 - margin else None

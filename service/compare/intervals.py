@@ -69,14 +69,30 @@ def share_interval(share: float, n: int, *, level: float) -> Interval:
     return Interval(low=max(0.0, centre - half), high=min(1.0, centre + half), level=level, method="Wilson")
 
 
-def signed_rank_p(differences: Sequence[float], *, seed: int) -> float:
-    """Return the two-sided p-value of Wilcoxon's signed-rank test: over all sign flips up to 13 pairs, over 9,999 random ones beyond."""
+def signed_rank_p(differences: Sequence[float]) -> float:
+    """Return the two-sided p-value of Wilcoxon's signed-rank test, counted over all 2^n ways to set the signs.
+
+    W+ is the sum of the positive differences' ranks by size. The chances of each sum follow by adding one rank after the other; ties share
+    their mean rank, so twice the ranks are whole numbers. Beyond 400 pairs the normal approximation is as good.
+
+    >>> signed_rank_p([0.2, 0.1, 0.3, 0.3, 0.2, 0.5])
+    0.03125
+    """
     from scipy import stats
 
-    if not any(differences):
+    x = np.asarray(differences, dtype=float)
+    if not x.any():
         return 1.0
-    flips = stats.PermutationMethod(n_resamples=N_RESAMPLES, rng=np.random.default_rng(seed))
-    return float(stats.wilcoxon(np.asarray(differences, dtype=float), zero_method="pratt", method=flips).pvalue)
+    if len(x) > 400:
+        return float(stats.wilcoxon(x, zero_method="pratt", method="asymptotic").pvalue)
+    doubled = np.rint(2 * stats.rankdata(np.abs(x))).astype(int)
+    chances = np.zeros(doubled.sum() + 1)
+    chances[0] = 1.0
+    for rank in doubled[x != 0]:
+        chances /= 2
+        chances[rank:] = chances[rank:] + chances[:-rank]
+    observed = doubled[x > 0].sum()
+    return float(min(1.0, 2 * min(chances[: observed + 1].sum(), chances[observed:].sum())))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -21,7 +21,7 @@ def alpha_each(spec: StudySpec) -> float:
 def p_value(spec: StudySpec, rows: Sequence[SeedRow], arm: str) -> float | None:
     """Return the arm's signed-rank p-value before adjustment, None without pairs."""
     pairs = _paired(rows, arm, spec.arms[0].name)
-    return signed_rank_p([a - b for a, b in pairs], seed=spec.seed) if pairs else None
+    return signed_rank_p([a - b for a, b in pairs]) if pairs else None
 
 
 def judge(spec: StudySpec, metric: Metric, rows: Sequence[SeedRow], arm: str, *, p: float | None, lacking: str | None) -> Difference:

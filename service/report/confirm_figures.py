@@ -95,9 +95,9 @@ def _mean(axes: Axes, d: Difference, y: float) -> None:
 
 
 def _extent(comparison: Comparison, differences: Sequence[Difference]) -> tuple[float, float]:
-    """Return the ends of all that must be seen: the band, means, intervals, pairs without a lost run; and, not far beyond, those with one."""
+    """Return the ends of all that must be seen: band, means, intervals, whole pairs; and, not far beyond, pairs with a lost run."""
     seen = [-comparison.smallest_difference, comparison.smallest_difference]
-    lost = []
+    lost: list[float] = []
     for d in differences:
         for gain, is_lost in _gains(comparison, d):
             (lost if is_lost else seen).append(gain)

@@ -1,0 +1,146 @@
+"""Intervals and tests agree with scipy and with closed forms, cover what they promise, and keep their signs straight."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from service.compare.intervals import N_RESAMPLES, fewest_pairs, holm, mean_interval, pairs_needed, share_interval, signed_rank_p
+
+DIFFERENCES = [0.31, 0.12, -0.05, 0.22, 0.4, 0.08, 0.17, -0.02, 0.29, 0.11]
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def test_the_mean_s_interval_is_scipy_s_bca_at_the_widened_level() -> None:
+    n = len(DIFFERENCES)
+    tail = stats.norm.cdf(-math.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1))
+    reference = stats.bootstrap(
+        (DIFFERENCES,),
+        np.mean,
+        n_resamples=N_RESAMPLES,
+        batch=1_000,
+        confidence_level=1 - 2 * tail,
+        method="BCa",
+        rng=np.random.default_rng(5),
+    )
+    interval = mean_interval(DIFFERENCES, level=0.95, seed=5)
+    assert (interval.low, interval.high) == pytest.approx(tuple(reference.confidence_interval))
+    assert (interval.level, interval.method) == (0.95, "BCa bootstrap, 9999 resamples, widened for 10 pairs")
+
+
+def test_for_many_normal_differences_the_interval_is_student_s() -> None:
+    x = np.random.default_rng(1).normal(3.0, 2.0, size=200)
+    student = stats.t.interval(0.95, len(x) - 1, loc=x.mean(), scale=stats.sem(x))
+    interval = mean_interval(x.tolist(), level=0.95, seed=1)
+    # the end of a bootstrap interval is a quantile of 9,999 draws: its standard error is sqrt(p (1 - p) / B) / density, about 0.027 sem
+    bound = 5 * 0.03 * stats.sem(x) + 0.1 * stats.sem(x)  # five of those, and a skewness that 200 draws may have by chance
+    assert interval.low == pytest.approx(student[0], abs=bound)
+    assert interval.high == pytest.approx(student[1], abs=bound)
+
+
+@pytest.mark.parametrize(
+    ("name", "draw", "promised"),
+    [
+        ("normal", lambda rng, n: rng.normal(size=n), 0.95),
+        # a run learns or not: a difference of 0 or 0.8, half the time; what skewed data cost at 12 pairs is known and said in the docs
+        ("bimodal", lambda rng, n: 0.8 * rng.integers(0, 2, size=n), 0.95),
+        ("exponential", lambda rng, n: rng.exponential(size=n) - 1, 0.90),
+    ],
+)
+def test_the_interval_covers_the_mean_as_often_as_it_promises(name: str, draw: Draw, promised: float) -> None:
+    """Within three standard errors of the simulation, sqrt(p (1 - p) / n)."""
+    rng = np.random.default_rng(7)
+    true_mean = 0.4 if name == "bimodal" else 0.0
+    n_simulations = 500
+    covered = 0
+    for i in range(n_simulations):
+        interval = mean_interval(draw(rng, 12).tolist(), level=0.95, seed=i)
+        covered += interval.low <= true_mean <= interval.high
+    assert covered / n_simulations >= promised - 3 * math.sqrt(promised * (1 - promised) / n_simulations)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(-50, 50), min_size=6, max_size=15).filter(lambda x: len(set(x)) > 1), st.integers(-20, 20))
+def test_the_interval_turns_with_the_sign_and_moves_with_a_shift(values: list[int], shift: int) -> None:
+    interval = mean_interval(values, level=0.95, seed=3)
+    turned = mean_interval([-value for value in values], level=0.95, seed=3)
+    moved = mean_interval([value + shift for value in values], level=0.95, seed=3)
+    assert (turned.low, turned.high) == pytest.approx((-interval.high, -interval.low), abs=1e-9)
+    assert (moved.low, moved.high) == pytest.approx((interval.low + shift, interval.high + shift), abs=0.5)  # ties are resolved by rounding
+    assert min(values) <= interval.low <= interval.high <= max(values)
+
+
+def test_equal_differences_have_an_interval_without_width_that_says_so() -> None:
+    interval = mean_interval([0.1 + 0.2 - 0.2, 0.1, 0.1, 0.1, 0.1, 0.1], level=0.95, seed=1)
+    assert interval.low == interval.high == pytest.approx(0.1)
+    assert interval.method.startswith("no width")
+
+
+@pytest.mark.parametrize(("successes", "n", "level"), [(0, 12, 0.95), (12, 12, 0.95), (7, 12, 0.95), (3, 40, 0.975)])
+def test_the_share_s_interval_is_scipy_s_wilson(successes: int, n: int, level: float) -> None:
+    reference = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
+    interval = share_interval(successes / n, n, level=level)
+    assert (interval.low, interval.high) == pytest.approx((reference.low, reference.high), abs=1e-12)
+
+
+def test_the_signed_rank_test_is_scipy_s_exact_one_where_there_are_no_ties() -> None:
+    assert signed_rank_p(DIFFERENCES) == pytest.approx(stats.wilcoxon(DIFFERENCES, method="exact").pvalue)
+
+
+@pytest.mark.parametrize("differences", [[1, 1, -1, 2, 3, 3, 0, 4], [0, 0, 2, 2, -2, 5, 1, 1], [3, -3, 1, 0, 2, -1, 4, 4]])
+def test_with_ties_and_zeros_the_signed_rank_test_is_scipy_s_over_all_sign_flips(differences: list[float]) -> None:
+    reference = stats.wilcoxon(differences, zero_method="pratt", method=stats.PermutationMethod(n_resamples=np.inf))
+    assert signed_rank_p(differences) == pytest.approx(reference.pvalue)
+
+
+def test_beyond_400_pairs_the_normal_approximation_takes_over_smoothly() -> None:
+    x = np.random.default_rng(2).normal(0.1, 1.0, size=400)
+    assert signed_rank_p([*x, 0.0]) == pytest.approx(signed_rank_p(x.tolist()), rel=0.02)
+
+
+@pytest.mark.parametrize("n", [6, 9, 13, 40])
+def test_differences_of_one_sign_have_the_smallest_p_there_is(n: int) -> None:
+    """Of all 2^n ways to set the signs two are as extreme, ties or not."""
+    assert signed_rank_p([0.5] * n) == pytest.approx(2 ** (1 - n))
+
+
+def test_without_any_difference_p_is_one() -> None:
+    assert signed_rank_p([0.0] * 8) == 1.0
+
+
+@pytest.mark.parametrize("n", [10, 25])
+def test_the_signed_rank_test_rejects_equal_arms_at_most_at_its_level_where_runs_learn_or_not(n: int) -> None:
+    """Ties, zeros and gaps: A/A differences of 0.8 times -1, 0 or 1. Bound: 5 % and three standard errors of the simulation."""
+    rng = np.random.default_rng(11)
+    n_simulations = 1_000
+    rejected = 0
+    for _ in range(n_simulations):
+        gains = 0.8 * (rng.integers(0, 2, size=n) - rng.integers(0, 2, size=n))
+        rejected += signed_rank_p(gains.tolist()) <= 0.05
+    assert rejected / n_simulations <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / n_simulations)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=10))
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    assert all(p <= q <= 1 for p, q in zip(p_values, adjusted, strict=True))
+    assert min(adjusted) == pytest.approx(min(1.0, len(p_values) * min(p_values)))
+    by_p = [q for _, q in sorted(zip(p_values, adjusted, strict=True))]
+    assert by_p == sorted(by_p)
+
+
+@pytest.mark.parametrize("n_comparisons", range(1, 10))
+def test_the_fewest_pairs_are_the_first_whose_smallest_p_is_small_enough(n_comparisons: int) -> None:
+    alpha = 0.05 / n_comparisons
+    n = fewest_pairs(alpha)
+    assert 2 ** (1 - n) <= alpha < 2 ** (2 - n)
+
+
+def test_so_many_pairs_give_the_interval_the_half_width_asked_for() -> None:
+    n = pairs_needed(0.2, 0.05, level=0.95)
+    assert n == 62
+    assert stats.norm.ppf(0.975) * 0.2 / math.sqrt(n) <= 0.05

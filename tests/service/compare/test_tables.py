@@ -1,0 +1,69 @@
+"""Search points, confirm rows and summaries say what the trials are, whatever their order."""
+
+from collections.abc import Callable
+
+import pytest
+
+from service.compare.comparison import Run
+from service.compare.tables import search_points, seed_rows, summary
+from service.domain.spec import StudySpec
+from service.domain.study import Metric, Trial
+
+Make = Callable[..., Trial]
+
+
+def test_the_best_so_far_rises_with_complete_trials_alone(
+    make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric, loss: Metric
+) -> None:
+    spec = make_spec()
+    trials = [
+        make_trial(spec, "search", "baseline", 3, 0.6),
+        make_trial(spec, "search", "baseline", 0, "failed"),
+        make_trial(spec, "search", "baseline", 1, 0.4),
+        make_trial(spec, "search", "baseline", 2, 0.9, state="pruned"),
+        make_trial(spec, "search", "baseline", 4, "diverged"),
+        make_trial(spec, "search", "baseline", 5, 0.5),
+        make_trial(spec, "search", "baseline", 6, "running"),
+        make_trial(spec, "search", "baseline", 7, "waiting", params=None),
+    ]
+    points = search_points(spec, accuracy, trials)
+    assert [point.best for point in points] == [None, 0.4, 0.4, 0.6, 0.6, 0.6, 0.6]
+    assert [point.value for point in points] == [None, 0.4, 0.9, 0.6, None, 0.5, None]
+    assert [point.outcome for point in points] == ["failed", "complete", "pruned", "complete", "diverged", "complete", "open"]
+    assert [point.best for point in search_points(spec, loss, trials)] == [None, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4]
+
+
+def test_a_lost_confirm_run_has_the_metric_s_worst_value_and_a_missing_one_none(
+    make_spec: Callable[..., StudySpec], make_trial: Make, loss: Metric
+) -> None:
+    spec = make_spec()
+    values = [0.3, "diverged", "failed", "cancelled"]
+    rows = seed_rows(spec, loss, [make_trial(spec, "confirm", "noisy", i, value) for i, value in enumerate(values)])
+    assert [row.runs["noisy"] for row in rows] == [
+        Run(outcome="complete", value=0.3),
+        Run(outcome="diverged", value=100.0),
+        Run(outcome="failed", value=100.0),
+        Run(outcome="cancelled", value=None),
+        Run(outcome="open", value=None),
+    ]
+    assert [row.seed for row in rows] == [spec.trial_seed("confirm", i) for i in range(5)]
+    assert {row.runs["baseline"].outcome for row in rows} == {"open"}
+
+
+def test_a_summary_counts_every_trial_once_and_its_seconds(make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric) -> None:
+    spec = make_spec()
+    search = [make_trial(spec, "search", "noisy", i, value) for i, value in enumerate([0.2, 0.7, "diverged", "failed"])]
+    confirm = [make_trial(spec, "confirm", "noisy", i, value) for i, value in enumerate([0.6, 0.8, "diverged", "running"])]
+    rows = seed_rows(spec, accuracy, confirm)
+    arm = summary(spec, spec.arm("noisy"), search[1], rows, search + confirm)
+    assert (arm.setting, arm.chosen_number, arm.chosen_value) == ({"lr": 0.02, "eta": 0.3, "gamma": 0.1}, 1, 0.7)
+    assert arm.search.model_dump() == {
+        "n_declared": 4,
+        "n_complete": 2,
+        "n_diverged": 1,
+        "n_pruned": 0,
+        "n_failed": 1,
+        "device_seconds": 8.0,
+    }
+    assert (arm.confirm.n_ended, arm.confirm.n_declared) == (3, 5)
+    assert (arm.mean, arm.median, arm.lowest, arm.highest) == (pytest.approx(1.4 / 3), 0.6, 0.0, 0.8)

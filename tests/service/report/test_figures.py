@@ -1,0 +1,49 @@
+"""Figures come as PNG by name, and say what is wrong where there is none."""
+
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from service.compare import compare
+from service.domain.spec import StudySpec
+from service.domain.study import Metric, Trial
+from service.report.figures import FIGURES, pictures, png
+
+MakeTrials = Callable[..., tuple[StudySpec, list[Trial]]]
+VALUES = {"baseline": [0.1, 0.2, 0.15], "noisy": [0.8, "failed", 0.9]}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_can_be_had_as_png(make_trials: MakeTrials, accuracy: Metric, name: str) -> None:
+    spec, trials = make_trials(VALUES)
+    image = png(name, compare(spec, accuracy, trials, protocol={}), dots_per_inch=144)
+    assert image.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", image[16:24])
+    assert width == 860
+    assert height > 200
+
+
+def test_a_figure_that_is_not_there_is_refused_with_the_names_of_those_that_are(make_trials: MakeTrials, accuracy: Metric) -> None:
+    spec, trials = make_trials(VALUES)
+    with pytest.raises(ValueError, match=r"name must be one of confirm, difference, best_so_far, .* but got name='scatter'"):
+        png("scatter", compare(spec, accuracy, trials, protocol={}))
+    with pytest.raises(ValueError, match="'confirm' has nothing to show"):
+        png("confirm", compare(spec, accuracy, [], protocol={}))
+
+
+def test_only_figures_that_have_something_to_show_are_drawn(make_trials: MakeTrials, accuracy: Metric) -> None:
+    spec, trials = make_trials(VALUES)
+    search = [t for t in trials if t.phase == "search"]
+    assert list(pictures(compare(spec, accuracy, trials, protocol={}))) == list(FIGURES)
+    assert list(pictures(compare(spec, accuracy, search, protocol={}))) == ["best_so_far", "learning_rate", "noise_map"]
+    assert pictures(compare(spec, accuracy, [], protocol={})) == {}
+
+
+def test_the_words_of_a_figure_carry_its_numbers(make_trials: MakeTrials, accuracy: Metric) -> None:
+    spec, trials = make_trials(VALUES)
+    drawn = pictures(compare(spec, accuracy, trials, protocol={}))
+    assert "Test accuracy of every arm on 3 confirm seeds. Means, a lost run as 0: baseline 0.15, noisy 0.5667." in drawn["confirm"]
+    assert "At the end: baseline 0.4 after 4 trials, noisy 0.4 after 4 trials." in drawn["best_so_far"]
+    assert "Chosen, ringed: baseline 0.04, noisy 0.04." in drawn["learning_rate"]
+    assert "Chosen, ringed: eta 0.3, gamma 0.3." in drawn["noise_map"]

@@ -1,0 +1,148 @@
+"""The page is one well-formed file that loads nothing, hides nothing and trusts nobody's text, whatever the comparison holds."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from service.compare import compare
+from service.domain.spec import StudySpec
+from service.domain.study import Metric, Study, Trial
+from service.report import html
+
+MakeTrials = Callable[..., tuple[StudySpec, list[Trial]]]
+MakeStudy = Callable[..., Study]
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+GOOD = [0.9, 0.8, 0.85, 0.9, 0.95, 0.9]
+BAD = [0.1, 0.2, 0.15, 0.1, 0.05, 0.1]
+ATTACK = "<script>alert('x')</script>\"&"
+
+
+class Outline(HTMLParser):
+    """Reads a page and fails where a tag is not closed in its order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.tags: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def page(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> str:
+    spec, trials = make_trials({"baseline": BAD, "noisy": [*GOOD[:-1], "diverged"]})
+    study = make_study(spec, accuracy)
+    return html(study, compare(spec, accuracy, trials, protocol={"formula": "sigma^2 = eta", "versions": {"torch": "2.13.0"}}))
+
+
+def test_the_page_is_well_formed_and_loads_nothing(page: str) -> None:
+    outline = Outline(page)
+    assert not {"script", "link", "img", "iframe", "object"} & set(outline.tags)
+    links = [value for name, value in outline.attributes if name in ("href", "src", "xlink:href", "srcset", "action")]
+    assert all(link and link.startswith("#") for link in links)
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+    assert "@import" not in page
+
+
+def test_every_id_is_the_only_one_and_every_reference_has_its_id(page: str) -> None:
+    outline = Outline(page)
+    ids = [value for name, value in outline.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    references = set(re.findall(r'(?:url\(|href=")#([^)"]+)', page))
+    assert references
+    assert references <= set(ids)
+
+
+def test_every_figure_is_xml_in_the_page_s_colours_with_words_for_who_cannot_see_it(page: str) -> None:
+    drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(drawings) == 5
+    for drawing in drawings:
+        root = ElementTree.fromstring(drawing)
+        assert root.get("role") == "img"
+        assert len(root.get("aria-label", "")) > 40
+        assert not re.findall(r"#[0-9a-f]{6}\b", drawing)
+        assert "DejaVu" not in drawing
+
+
+def test_the_page_tells_verdict_settings_seeds_versions_formula_and_spec(page: str) -> None:
+    text = re.sub(r"<svg.*?</svg>|<style.*?</style>", "", page, flags=re.DOTALL)
+    for words in ("noisy helps", "0.04", "sigma^2 = eta", "torch 2.13.0", "smallest_difference: 0.02", "1 of 6", "8 s", "noisy − baseline"):
+        assert words in text
+    assert text.index("noisy helps") < text.index("The arms") < text.index("Protocol")
+
+
+def test_text_from_outside_is_shown_as_text(make_trials: MakeTrials, make_study: MakeStudy) -> None:
+    metric = Metric(name=f"acc {ATTACK} $x$", direction="maximize", worst=0.0)
+    spec, trials = make_trials({"baseline": BAD, "noisy": GOOD}, description=ATTACK, options={"note": ATTACK}, workload=ATTACK)
+    comparison = compare(spec, metric, trials, protocol={"formula": ATTACK, ATTACK: {"torch": ATTACK}})
+    page = html(make_study(spec, metric, error=ATTACK, state="failed"), comparison)
+    assert "script" not in Outline(page).tags
+    assert page.count("&lt;script&gt;") > 10
+
+
+@pytest.mark.parametrize(
+    ("noisy", "changes"),
+    [
+        ([], {}),
+        (["failed"] * 6, {}),
+        (["diverged"] * 6, {}),
+        (["cancelled"] * 3, {}),
+        (BAD, {}),
+        ([0.5, "running"], {}),
+        ([float("nan")] * 6, {}),
+        (GOOD, {"space": {"lr": 0.1}}),
+        (GOOD, {"confirm": {"n_seeds": 60}}),
+    ],
+)
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_there_is_a_page_for_whatever_trials_there_are(
+    make_trials: MakeTrials, make_study: MakeStudy, noisy: list[float | str], changes: dict[str, object], direction: str
+) -> None:
+    metric = Metric(name="loss", direction=direction, worst=0.0 if direction == "maximize" else 100.0)  # type: ignore[arg-type]
+    spec, trials = make_trials({"baseline": BAD, "noisy": noisy}, **changes)
+    for table in ([], trials[:2], trials, [dataclasses.replace(t, state="failed", value=None, params=None) for t in trials]):
+        Outline(html(make_study(spec, metric), compare(spec, metric, table, protocol={})))
+
+
+def test_ten_arms_have_a_verdict_each_but_the_first(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> None:
+    names = ["baseline", *(f"arm{i}" for i in range(9))]
+    spec, trials = make_trials(dict.fromkeys(names, GOOD))
+    page = html(make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={}))
+    Outline(page)
+    assert page.count('aria-label="Verdict on ') == 9
+
+
+def test_the_same_comparison_gives_the_same_page_in_many_threads(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> None:
+    spec, trials = make_trials({"baseline": BAD, "noisy": GOOD})
+    study, comparison = make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={})
+    with ThreadPoolExecutor(3) as pool:
+        pages = set(pool.map(lambda _: html(study, comparison), range(4)))
+    assert len(pages) == 1
+
+
+def test_neither_scipy_nor_matplotlib_is_loaded_before_something_is_computed_or_drawn() -> None:
+    code = "import sys, service.report, service.compare; print(sorted({'scipy', 'matplotlib'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
