@@ -133,7 +133,5 @@ def assert_exactly_as_declared(database_url: str) -> None:
         assert all(trial.state.is_finished() for trial in told)
         values = [sorted(trial.value for trial in trials_of if trial.value is not None) for trials_of in (told, ours)]
         assert values[0] == values[1]
-            trial.value for trial in ours if trial.value is not None
-        )
     storage.remove_session()
     storage.engine.dispose()
