@@ -63,7 +63,7 @@ class GradientNoise:
         self.t = 0
         self.seed = seed
         self._schedule = schedule
-        self._noise: tuple[dict[str, torch.Size], Noise] | None = None
+        self._noise: tuple[tuple[str, ...], Noise] | None = None
         self._hooks = [
             optimizer.register_step_pre_hook(torch.compiler.disable(self._before)),  # type: ignore[no-untyped-call]  # of torch
             optimizer.register_step_post_hook(torch.compiler.disable(self._after)),  # type: ignore[no-untyped-call]
@@ -125,9 +125,9 @@ class GradientNoise:
         if not gradients:
             warnings.warn("No parameter of the optimizer has a gradient, so none got noise.", stacklevel=3)
             return
-        shapes = {name: gradient.shape for name, gradient in gradients.items()}
-        if self._noise is None or self._noise[0] != shapes:
-            self._noise = shapes, Noise(self.seed, shapes)
+        names = tuple(gradients)
+        if self._noise is None or self._noise[0] != names:
+            self._noise = names, Noise(self.seed, {name: gradient.shape for name, gradient in gradients.items()})
         scale = getattr(optimizer, "grad_scale", None)  # of a fused optimizer under GradScaler: its gradients are still multiplied by it
         self._noise[1].add_(list(gradients.values()), self.t, self.std * (1.0 if scale is None else float(scale)))
 
