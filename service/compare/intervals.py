@@ -17,13 +17,16 @@ import numpy as np
 from service.compare.comparison import Interval
 
 N_RESAMPLES = 9_999
+BATCH = 1_000
+NORMAL = NormalDist()
 
 
 def mean_interval(differences: Sequence[float], *, level: float, seed: int) -> Interval:
     """Return a BCa bootstrap interval for the mean of independent differences.
 
-    The tails are taken at Phi(-sqrt(n / (n - 1)) t_{n-1}) instead of (1 - level) / 2, with t_{n-1} Student's quantile at that level: for
-    normal data the interval is then about as wide as Student's, where a plain bootstrap of 6 pairs covers 86 % instead of 95 %.
+    The ends are the quantiles Phi(z0 + (z0 + z) / (1 - a (z0 + z))) of the resampled means: z0 from the share of them below the mean, a the
+    sum of cubed deviations over 6 times the sum of squared ones to 1.5. Instead of the normal quantile, z = ± sqrt(n / (n - 1)) t with
+    Student's quantile t: for normal data the interval is then about Student's, where that of a plain bootstrap of 6 pairs covers 86 %.
 
     Args:
         differences: At least 2 finite numbers.
@@ -33,27 +36,20 @@ def mean_interval(differences: Sequence[float], *, level: float, seed: int) -> I
     Returns:
         The interval; without width where all differences are equal, which says nothing about its precision.
     """
-    # scipy is loaded when something is computed, so that a process that only shows stored comparisons stays small
-    from scipy import stats  # type: ignore[import-untyped]  # scipy ships no types
+    # scipy is loaded when something is computed: a process that only shows stored comparisons stays small
+    from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types
 
     x = np.asarray(differences, dtype=float)
+    n, mean = len(x), float(np.mean(x))
     if np.ptp(x) <= 1e-12 * np.max(np.abs(x)):
-        mean = float(np.mean(x))
         return Interval(low=mean, high=mean, level=level, method="no width: every pair differs by the same amount")
-    t = stats.t.ppf((1 + level) / 2, len(x) - 1)
-    widened = 1 - 2 * stats.norm.cdf(-math.sqrt(len(x) / (len(x) - 1)) * t)
-    found = stats.bootstrap(
-        (x,),
-        np.mean,
-        axis=-1,
-        n_resamples=N_RESAMPLES,
-        batch=1_000,
-        confidence_level=widened,
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    )
-    low, high = (float(end) for end in found.confidence_interval)
-    return Interval(low=low, high=high, level=level, method=f"BCa bootstrap, {N_RESAMPLES} resamples, widened for {len(x)} pairs")
+    means = _resampled_means(x, seed)
+    z0 = NORMAL.inv_cdf(float(np.mean(means < mean) + np.mean(means <= mean)) / 2)
+    u = x - mean
+    a = np.sum(u**3) / (6 * np.sum(u**2) ** 1.5)
+    z = z0 + math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2) * np.array([-1, 1])
+    low, high = (float(end) for end in np.quantile(means, [NORMAL.cdf(z0 + end / (1 - a * end)) for end in z]))
+    return Interval(low=low, high=high, level=level, method=f"BCa bootstrap, {N_RESAMPLES} resamples, widened for {n} pairs")
 
 
 def share_interval(share: float, n: int, *, level: float) -> Interval:
@@ -63,7 +59,7 @@ def share_interval(share: float, n: int, *, level: float) -> Interval:
     >>> round(interval.low, 4), round(interval.high, 4)
     (0.2366, 0.7634)
     """
-    z = _normal_quantile((1 + level) / 2)
+    z = NORMAL.inv_cdf((1 + level) / 2)
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return Interval(low=max(0.0, centre - half), high=min(1.0, centre + half), level=level, method="Wilson")
@@ -78,20 +74,18 @@ def signed_rank_p(differences: Sequence[float]) -> float:
     >>> signed_rank_p([0.2, 0.1, 0.3, 0.3, 0.2, 0.5])
     0.03125
     """
-    from scipy import stats
-
     x = np.asarray(differences, dtype=float)
-    if not x.any():
-        return 1.0
-    if len(x) > 400:
-        return float(stats.wilcoxon(x, zero_method="pratt", method="asymptotic").pvalue)
-    doubled = np.rint(2 * stats.rankdata(np.abs(x))).astype(int)
-    chances = np.zeros(doubled.sum() + 1)
+    _, place, n_equal = np.unique(np.abs(x), return_inverse=True, return_counts=True)
+    doubled = (2 * np.cumsum(n_equal) - n_equal + 1)[place]
+    signed, observed = doubled[x != 0], doubled[x > 0].sum()
+    if len(signed) > 400:
+        z = (2 * observed - signed.sum()) / math.sqrt(np.sum(signed.astype(float) ** 2))
+        return 2 * NORMAL.cdf(-abs(z))
+    chances = np.zeros(signed.sum() + 1)
     chances[0] = 1.0
-    for rank in doubled[x != 0]:
+    for rank in signed:
         chances /= 2
         chances[rank:] = chances[rank:] + chances[:-rank]
-    observed = doubled[x > 0].sum()
     return float(min(1.0, 2 * min(chances[: observed + 1].sum(), chances[observed:].sum())))
 
 
@@ -120,8 +114,10 @@ def fewest_pairs(alpha: float) -> int:
 
 def pairs_needed(spread: float, half_width: float, *, level: float) -> int:
     """Return for about how many pairs of that standard deviation the interval of the mean has the half width: (z s / h)^2."""
-    return math.ceil((_normal_quantile((1 + level) / 2) * spread / half_width) ** 2)
+    return math.ceil((NORMAL.inv_cdf((1 + level) / 2) * spread / half_width) ** 2)
 
 
-def _normal_quantile(share: float) -> float:
-    return NormalDist().inv_cdf(share)
+def _resampled_means(x: np.ndarray, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    sizes = [min(BATCH, N_RESAMPLES - start) for start in range(0, N_RESAMPLES, BATCH)]
+    return np.concatenate([x[rng.integers(0, len(x), (size, len(x)))].mean(axis=1) for size in sizes])

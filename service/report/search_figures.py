@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from service.compare.comparison import LOST, ArmSummary, Comparison, SearchPoint
-from service.report.drawing import Picture, Point, arm_legend, canvas, crosses, dots, legend, metric_label, ring, value_axis
+from service.report.drawing import Picture, Point, arm_legend, canvas, columns, crosses, dots, legend, metric_label, ring, value_axis
 from service.report.numbers import number
 from service.report.palette import LIGHT, N_SHADES, arm_colour
 
@@ -90,11 +90,16 @@ def _noise_map(comparison: Comparison, index: int, arm: ArmSummary, tried: Seque
     worst, best = (complete[0][0], complete[-1][0]) if complete else (0.0, 0.0)
     figure, axes = canvas(290, n_labels=1)
     _scale(axes, [eta for _, (eta, _) in tried])
-    for value, (eta, gamma), n in complete:
-        shade = min(N_SHADES - 1, int(N_SHADES * (value - worst) / (best - worst))) if best != worst else N_SHADES - 1
-        axes.scatter([eta], [gamma], s=_area(shade), color=LIGHT[f"scale{shade}"], edgecolors=LIGHT["card"], linewidths=1, zorder=2 + shade)
+
+    def shade(value: float) -> int:
+        return min(N_SHADES - 1, int(N_SHADES * (value - worst) / (best - worst))) if best != worst else N_SHADES - 1
+
+    for k in range(N_SHADES):
+        x, y = columns(point for value, point, _ in complete if shade(value) == k)
+        axes.scatter(x, y, s=_area(k), color=LIGHT[f"scale{k}"], edgecolors=LIGHT["card"], linewidths=1, zorder=2 + k)
+    for _, point, n in complete:
         if n == arm.chosen_number:
-            ring(axes, (eta, gamma), size=420)
+            ring(axes, point, size=420)
     lost = [at for p, at in tried if p.outcome in LOST]
     crosses(axes, lost, index)
     for value, at in _apart([(value, at) for value, at, _ in reversed(complete)]):
