@@ -35,6 +35,8 @@ def main() -> None:
     gpu, n_places = devices()
     device = f"{n_places} GPU{'s' * (n_places != 1)}" if gpu else f"{n_places} CPU core{'s' * (n_places != 1)}"
     announced = document()
+    for broken in announced["broken"]:
+        log.error("a workload cannot be loaded and is not announced", **broken)
     database = open_database(settings.database)
     with database.session(write=True) as session:
         catalogue.publish(session, announced, datetime.now(UTC))

@@ -124,6 +124,10 @@ class Catalogue:
             technique = self.techniques.get(arm.technique)
             if technique is None:
                 continue
+            if workload.techniques is not None and arm.technique not in workload.techniques:
+                message = f"the workload {workload.name!r} cannot be trained with {arm.technique!r}"
+                legal = "one of " + ", ".join(sorted(workload.techniques))
+                yield FieldError(field=f"arms.{i}.technique", value=arm.technique, message=message, legal=legal)
             own = {p.name: p for p in technique.parameters}
             yield from _space_faults(f"arms.{i}.space", arm.space, own)
             for name in technique.required:

@@ -1,6 +1,7 @@
 """A study that no worker could run is refused, field by field, with what would be legal."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,14 @@ def test_each_fault_names_field_value_and_what_is_legal(
     assert error.field == field
     assert legal in error.legal
     assert value is None or error.value == value
+
+
+def test_a_workload_may_refuse_a_technique(catalogue_document: Mapping[str, Any], make_spec: Make) -> None:
+    [mlp] = catalogue_document["workloads"]
+    catalogue = Catalogue.of({**catalogue_document, "workloads": [{**mlp, "techniques": ["none"]}]})
+    with pytest.raises(InvalidSpec) as caught:
+        catalogue.check(make_spec(), 100)
+    assert [(error.field, error.value, error.legal) for error in caught.value.errors] == [("arms.1.technique", "annealed", "one of none")]
 
 
 def test_a_grid_larger_than_its_budget_is_refused(catalogue: Catalogue, make_spec: Make) -> None:
