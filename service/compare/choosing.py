@@ -24,7 +24,8 @@ def outcome(trial: Trial) -> Outcome:
 
 
 def finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    """Return a value that can be reckoned with; beyond 1e100 its squares cannot, and no loss that has not diverged gets there."""
+    return value if value is not None and math.isfinite(value) and abs(value) < 1e100 else None
 
 
 def _best(metric: Metric, trials: Sequence[Trial]) -> Trial | None:

@@ -45,7 +45,7 @@ def mean_interval(differences: Sequence[float], *, level: float, seed: int) -> I
         return Interval(low=mean, high=mean, level=level, method="no width: every pair differs by the same amount")
     means = _resampled_means(x, seed)
     z0 = NORMAL.inv_cdf(float(np.mean(means < mean) + np.mean(means <= mean)) / 2)
-    u = x - mean
+    u = (x - mean) / np.ptp(x)
     a = np.sum(u**3) / (6 * np.sum(u**2) ** 1.5)
     z = z0 + math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2) * np.array([-1, 1])
     low, high = (float(end) for end in np.quantile(means, [NORMAL.cdf(z0 + end / (1 - a * end)) for end in z]))

@@ -17,8 +17,9 @@ from service.domain.study import Metric, Trial
 Make = Callable[..., tuple[StudySpec, list[Trial]]]
 GOOD = [0.9, 0.8, 0.85, 0.9, 0.95, 0.9, 0.7, 0.88]
 BAD = [0.1, 0.2, 0.15, 0.1, 0.05, 0.1, 0.3, 0.12]
-EXACT = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-values = st.one_of(st.integers(0, 8).map(lambda k: k / 8), st.sampled_from(["diverged", "failed", "cancelled", "running"]))
+EXACT = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+odd = [1e300, -1e99, 1e-300, float("inf"), float("nan"), "diverged", "failed", "cancelled", "running"]
+values = st.one_of(st.integers(0, 8).map(lambda k: k / 8), st.sampled_from(odd))
 
 
 def test_a_clear_effect_helps_with_its_numbers(make_trials: Make, accuracy: Metric) -> None:
