@@ -15,6 +15,7 @@ from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
 from service.compare import choose, compare
 from service.domain.spec import Phase, StudySpec, Value
 from service.domain.study import Metric, Study, Trial, TrialState
+from service.report import markdown
 from service.search import ArmSearch, Storage
 from service.store import leases, trials
 from service.store import measurements as stored
@@ -287,6 +288,8 @@ class StudyRun:
         with self._database.session() as session:
             table = trials.table(session, self._study.id)
         comparison = compare(self._spec, self._metric, table, protocol=self._protocol)
+        for search in self._searches.values():
+            search.note(markdown(self._study, comparison))
         with self._database.session(write=True) as session:
             leases.complete(session, self._lease, self._now(), comparison.model_dump(mode="json"), comparison.verdict)
         log.info("study complete", verdict=comparison.verdict)

@@ -58,6 +58,7 @@ class ArmSearch:
         seed: int,
     ) -> None:
         self._storage = storage
+        self._name = name
         self._names = list(space)
         self._fixed = {name: value for name, value in space.items() if not isinstance(value, Range | Choices)}
         self._distributions = {name: _distribution(value) for name, value in space.items() if isinstance(value, Range | Choices)}
@@ -123,6 +124,12 @@ class ArmSearch:
         if not self._storage.get_trial(self._ids[number]).state.is_finished():
             told = self._copy.get_trial(number)
             self._storage.set_trial_state_values(self._ids[number], told.state, told.values)
+
+    def note(self, text: str) -> None:
+        """Show a text, in Markdown, on the study's page in the Optuna Dashboard, in place of the last one."""
+        from optuna_dashboard import save_note  # type: ignore[import-untyped]  # imported here: it is slow, and few need it
+
+        save_note(optuna.load_study(study_name=self._name, storage=self._storage), text)
 
     def _store(self) -> Suggestion:
         number = len(self._ids)

@@ -11,6 +11,7 @@ import optuna
 import pytest
 from formula_launcher import FormulaLauncher, accuracy, fails
 from optuna.storages import RDBStorage
+from optuna_dashboard import get_note
 
 from gradnoise.training.trial import Finished, Measurement, TrialSpec
 from service.domain.errors import LeaseLost
@@ -114,6 +115,9 @@ def test_a_study_runs_from_search_to_verdict(database: Database, storage: Storag
     assert after.verdict == "helps"  # the formula gives noise 0.2, ten times the smallest difference
     assert after.comparison is not None
     assert after.protocol == PROTOCOL
+    for name in ("baseline", "noisy", "confirm"):
+        note = get_note(optuna.load_study(study_name=f"a study · {name}", storage=storage))
+        assert str(after.comparison["sentence"]) in note.replace("\\", "")
     chosen = {trial.arm: trial.params for trial in table if trial.phase == "confirm"}
     for arm in ("baseline", "noisy"):
         best = max((trial for trial in table if (trial.phase, trial.arm) == ("search", arm)), key=lambda trial: trial.value or 0.0)
