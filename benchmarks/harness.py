@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+LOAD_BEFORE = os.getloadavg()[0]  # of the last minute: above 0.5 something else was running, and the times say little
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("gradnoise", "torch", "ray", "optuna", "sqlalchemy", "fastapi", "uvicorn")
 
@@ -51,7 +52,13 @@ def report(name: str, figures: Sequence[Figure]) -> bool:
     document = {
         "command": f"python -m benchmarks.{name}",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"processor": _processor(), "n_cores": os.cpu_count(), "system": platform.platform(), "python": sys.version.split()[0]},
+        "machine": {
+            "processor": _processor(),
+            "n_cores": os.cpu_count(),
+            "load_before": LOAD_BEFORE,
+            "system": platform.platform(),
+            "python": sys.version.split()[0],
+        },
         "versions": {package: version(package) for package in PACKAGES},
         "figures": [asdict(figure) | {"median": figure.median, "holds": figure.holds} for figure in figures],
     }
