@@ -171,12 +171,22 @@ def _option_faults(spec: StudySpec, workload: WorkloadEntry) -> Iterator[FieldEr
     known: Mapping[str, object] = workload.options_schema.get("properties", {})  # type: ignore[assignment]  # a JSON Schema's properties
     for fault in sorted(validator.iter_errors(spec.options), key=lambda fault: list(map(str, fault.absolute_path))):
         path = ".".join(["options", *map(str, fault.absolute_path)])
-        legal = (
-            f"one of the options {', '.join(sorted(known))}"
-            if fault.validator == "additionalProperties"
-            else f"{fault.validator}: {fault.validator_value}"
-        )
-        yield FieldError(field=path, value=fault.instance, message=fault.message, legal=legal)
+        yield FieldError(field=path, value=fault.instance, message=fault.message, legal=_legal_option(fault, known))
+
+
+def _legal_option(fault: jsonschema.ValidationError, known: Mapping[str, object]) -> str:
+    rule: tuple[Any, Any] = (fault.validator, fault.validator_value)
+    match rule:
+        case "additionalProperties", _:
+            return f"one of the options {', '.join(sorted(known))}"
+        case "enum", values:
+            return f"one of {', '.join(map(str, values))}"
+        case "minimum", least:
+            return f"at least {least}"
+        case "maximum", most:
+            return f"at most {most}"
+        case name, value:
+            return f"{name}: {value}"
 
 
 def _space_faults(field: str, space: Mapping[str, Parameter], known: Mapping[str, ParameterRange]) -> Iterator[FieldError]:
