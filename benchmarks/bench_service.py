@@ -165,7 +165,7 @@ def api_start(folder: Path) -> tuple[float, float]:
             client.get(path)
         status = Path(f"/proc/{child.pid}/status").read_text(encoding="utf-8")
     kilobytes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-    return seconds, kilobytes / 1_000
+    return seconds, kilobytes * 1_024 / 1e6
 
 
 def main() -> bool:
