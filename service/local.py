@@ -117,7 +117,8 @@ def run_preset(client: Client, preset: str, settings: Settings, *, as_json: bool
         file = settings.home.resolve() / "reports" / f"{study.name}.html"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(client.report(study.id, "html"), encoding="utf-8")
-        links = {"report file": str(file)} | links
+        shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+        links = {"report file": str(shown)} | links
     if as_json:
         terminal.show_json({"study": study, "comparison": comparison, "links": links})
     else:
