@@ -39,7 +39,7 @@ class Attempt:
     optuna_number: int
     rungs: tuple[int, ...]
     history: list[Measurement] = field(default_factory=list)
-    n_written: int = 0
+    unwritten_seconds: float = 0.0
 
     @property
     def trial(self) -> Trial:
@@ -188,15 +188,19 @@ class StudyRun:
             match one:
                 case Measurement() if one.is_finite and self._needed(attempt) <= one.values.keys():
                     attempt.history.append(one)
+                    attempt.unwritten_seconds += one.seconds
                     rows.append(MeasurementRow(trial_id=attempt.trial.id, epoch=one.epoch, values=one.values, seconds=one.seconds))
                     if one.epoch in attempt.rungs:
                         at_rung.append(attempt)
                 case Measurement():
+                    attempt.unwritten_seconds += one.seconds
                     self._launcher.release(one.key)
                     endings[one.key] = self._unusable(attempt, one)
                 case Finished():
+                    attempt.unwritten_seconds += one.seconds
                     endings[one.key] = self._finished(attempt, one.diverged)
                 case Failed():
+                    attempt.unwritten_seconds += one.seconds
                     endings[one.key] = self._failed(attempt, "failed", one.error)
                 case WorkerLost():
                     endings[one.key] = self._failed(attempt, "worker_lost", one.reason)
@@ -236,9 +240,8 @@ class StudyRun:
             self._extend(session)
             stored.record(session, rows)
             for attempt in self._attempts.values():
-                seconds = sum(one.seconds for one in attempt.history[attempt.n_written :])
-                if seconds or len(attempt.history) > attempt.n_written:
-                    trials.spend(session, attempt.token, attempt.history[-1].epoch, seconds)
+                if attempt.unwritten_seconds:
+                    trials.spend(session, attempt.token, len(attempt.history), attempt.unwritten_seconds)
             for end in endings:
                 if end.state is None:
                     trials.retry(session, end.attempt.token, end.outcome, now, end.error or "")
@@ -247,7 +250,7 @@ class StudyRun:
             again = {end.attempt.trial.id for end in endings if end.state is None}
             reopened = [one for one in trials.openings(session, self._study.id, self._phase) if one.trial.id in again] if again else []
         for attempt in self._attempts.values():
-            attempt.n_written = len(attempt.history)
+            attempt.unwritten_seconds = 0.0
         for end in endings:
             del self._attempts[end.attempt.token]
             if end.state is not None:

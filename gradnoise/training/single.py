@@ -10,7 +10,7 @@ from gradnoise.hook import attach
 from gradnoise.training.function_run import FunctionRun
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup, prepare
-from gradnoise.training.slots import Diverged, Member, Outcome, Run, SlotTrainer, timed
+from gradnoise.training.slots import Broken, Diverged, Member, Outcome, Run, SlotTrainer, timed
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload
 
@@ -31,9 +31,10 @@ class SingleTrainer(SlotTrainer):
         for member in members:
             try:
                 member.run = member.run or self._open(member.spec)
-                yield member, timed(member.run)
             except Exception as error:
-                yield member, error
+                yield member, Broken(error=error, seconds=0.0)
+            else:
+                yield member, timed(member.run)
 
     def _open(self, spec: TrialSpec) -> Run:
         return open_alone(prepare(spec), self._device)

@@ -33,7 +33,15 @@ class Epoch:
     seconds: float
 
 
-Outcome = Epoch | Exception
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """What ended a trial in the middle of an epoch, and the seconds that the epoch had taken."""
+
+    error: Exception
+    seconds: float
+
+
+Outcome = Epoch | Broken
 
 
 @dataclass(kw_only=True)
@@ -85,10 +93,10 @@ class SlotTrainer(ABC):
     def _settle(self, member: Member, outcome: Outcome) -> Iterator[Event]:
         key = member.spec.key
         if isinstance(outcome, Epoch) and not all(map(math.isfinite, outcome.values.values())):
-            outcome = Diverged()
-        if isinstance(outcome, Exception):
+            outcome = Broken(error=Diverged(), seconds=outcome.seconds)
+        if isinstance(outcome, Broken):
             self.release(key)
-            yield Finished(key=key, diverged=True) if isinstance(outcome, Diverged) else _failure(key, outcome)
+            yield _end(key, outcome)
             return
         member.epoch += 1
         yield Measurement(key=key, epoch=member.epoch, values=outcome.values, seconds=outcome.seconds)
@@ -98,13 +106,19 @@ class SlotTrainer(ABC):
         member.waits = member.epoch in member.spec.rungs
 
 
-def timed(run: Run) -> Epoch:
-    """Train a run by an epoch and return its values with the time it took."""
+def timed(run: Run) -> Outcome:
+    """Train a run by an epoch and return how that went, with the time it took."""
     start = time.perf_counter()
-    values = run.train_epoch()
+    try:
+        values = run.train_epoch()
+    except Exception as error:
+        return Broken(error=error, seconds=time.perf_counter() - start)
     return Epoch(values=values, seconds=time.perf_counter() - start)
 
 
-def _failure(key: str, error: Exception) -> Failed:
-    lines = traceback.format_exception(error)
-    return Failed(key=key, error="".join(lines), summary="".join(traceback.format_exception_only(error)).strip().splitlines()[-1])
+def _end(key: str, broken: Broken) -> Event:
+    if isinstance(broken.error, Diverged):
+        return Finished(key=key, diverged=True, seconds=broken.seconds)
+    lines = traceback.format_exception(broken.error)
+    summary = "".join(traceback.format_exception_only(broken.error)).strip().splitlines()[-1]
+    return Failed(key=key, error="".join(lines), summary=summary, seconds=broken.seconds)

@@ -15,7 +15,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from gradnoise.noise import Noise
 from gradnoise.training.setup import Setup, prepare
 from gradnoise.training.single import epoch_order, open_alone, splits_measured
-from gradnoise.training.slots import Diverged, Epoch, Member, Outcome, Run, SlotTrainer, timed
+from gradnoise.training.slots import Broken, Diverged, Epoch, Member, Outcome, Run, SlotTrainer, timed
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Batch, Workload
 
@@ -39,22 +39,24 @@ class StackTrainer(SlotTrainer):
         for member in members:
             try:
                 run = member.run = member.run or self._open(member.spec)
-                if isinstance(run, StackedRun):
-                    stacks.setdefault(run.form, []).append((member, run))
-                else:
-                    yield member, timed(run)
             except Exception as error:
-                yield member, error
+                yield member, Broken(error=error, seconds=0.0)
+                continue
+            if isinstance(run, StackedRun):
+                stacks.setdefault(run.form, []).append((member, run))
+            else:
+                yield member, timed(run)
         for stack in stacks.values():
             start = time.perf_counter()
             try:
                 results = train_together([run for _, run in stack])
             except Exception as error:
-                yield from ((member, error) for member, _ in stack)
+                broken = Broken(error=error, seconds=(time.perf_counter() - start) / len(stack))
+                yield from ((member, broken) for member, _ in stack)
                 continue
             seconds = (time.perf_counter() - start) / len(stack)
             for (member, _), values in zip(stack, results, strict=True):
-                yield member, Diverged() if values is None else Epoch(values=values, seconds=seconds)
+                yield member, Broken(error=Diverged(), seconds=seconds) if values is None else Epoch(values=values, seconds=seconds)
 
     def _open(self, spec: TrialSpec) -> Run:
         setup = prepare(spec)

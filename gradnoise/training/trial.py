@@ -67,19 +67,24 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """The trial has trained its budget (`diverged=False`), or a loss, a weight or a metric became non-finite (`diverged=True`)."""
+    """The trial has trained its budget (`diverged=False`), or a loss, a weight or a metric became non-finite (`diverged=True`).
+
+    `seconds` is the device time that no measurement tells of: that of the epoch in which it diverged.
+    """
 
     key: str
     diverged: bool = False
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """The trial raised; `error` is the traceback, `summary` its last line."""
+    """The trial raised; `error` is the traceback, `summary` its last line, `seconds` the device time of the epoch in which it did."""
 
     key: str
     error: str
     summary: str
+    seconds: float = field(default=0.0, compare=False)
 
 
 Event = Measurement | Finished | Failed

@@ -221,13 +221,14 @@ def test_a_trial_that_keeps_failing_is_a_loss_with_its_traceback(
 
 def test_a_diverged_trial_is_complete_with_the_worst_value(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
     study = submit(database, make_spec(), now)
-    refuse = lambda spec, epoch: Finished(key=spec.key, diverged=True) if spec.seed % 2 and epoch == 2 else None  # noqa: E731
+    refuse = lambda spec, epoch: Finished(key=spec.key, diverged=True, seconds=2.0) if spec.seed % 2 and epoch == 2 else None  # noqa: E731
     finish(begin(database, storage, FormulaLauncher(refuse=refuse), now))
     _, table = read(database, study)
     assert_exactly_as_declared(database, storage, study)
     assert any(trial.diverged for trial in table)
     assert all((trial.state, trial.value) == ("complete", 0.0) for trial in table if trial.diverged)
     assert all(trial.diverged == bool(trial.seed % 2) for trial in table)
+    assert {(trial.epochs, trial.device_seconds) for trial in table if trial.diverged} == {(1, 2.25)}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
