@@ -20,7 +20,7 @@ from service.search import open_storage
 from service.store import trials
 from service.store.database import open_database
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(900)]
 
 SPEC = {
     "name": "survivor",
@@ -59,7 +59,7 @@ class Up:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)  # type: ignore[no-any-return]
 
-    def until(self, condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
         """Poll the service from outside, as a user would; a service that does not answer has not met the condition."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

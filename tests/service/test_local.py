@@ -121,6 +121,7 @@ def test_a_service_that_cannot_run_says_why(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.slow
 @pytest.mark.ray
+@pytest.mark.timeout(1200)
 def test_the_demonstration_runs_from_start_to_end(tmp_path: Path) -> None:
     """On other ports than those that are taken, with a verdict, a report and nothing left behind."""
     home = tmp_path / "home"
