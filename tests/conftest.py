@@ -30,16 +30,22 @@ class PostgresServer:
     binaries: Path
     folder: Path
     numbers: Iterator[int] = field(default_factory=itertools.count)
+    keeper: subprocess.Popen[bytes] = field(init=False)
 
     def start(self) -> None:
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
         self._run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", f"--pgdata={self.folder}/data")
         options = f"-k {self.folder} -c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+        # ends the server when its standard input closes: in stop(), or when these tests die in whatever way
+        script = f"read _; {self.binaries}/pg_ctl stop --mode=immediate --pgdata={self.folder}/data; rm -rf {self.folder}"
+        command = [*self._user(), "sh", "-c", script]
+        null = subprocess.DEVNULL
+        self.keeper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=null, stderr=null, cwd="/", start_new_session=True)
         self._run("pg_ctl", "start", "--wait", f"--pgdata={self.folder}/data", f"--log={self.folder}/log", f"--options={options}")
 
     def stop(self) -> None:
-        self._run("pg_ctl", "stop", "--mode=immediate", f"--pgdata={self.folder}/data")
+        self.keeper.communicate()
 
     def url(self, name: str) -> str:
         return f"postgresql+psycopg://postgres@/{name}?host={self.folder}"
@@ -58,15 +64,17 @@ class PostgresServer:
         return self._run("psql", f"--host={self.folder}", "--username=postgres", "--no-psqlrc", "-qtA", f"--command={statement}", database)
 
     def _run(self, program: str, *arguments: str) -> str:
-        user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         # the server must not inherit pytest's pipes, or whoever waits for their end waits for the server
         with tempfile.TemporaryFile("w+") as output:
-            command = [*user, str(self.binaries / program), *arguments]
+            command = [*self._user(), str(self.binaries / program), *arguments]
             code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.folder, check=False).returncode
             output.seek(0)
             text = output.read()
         assert code == 0, f"{program} ended with {code}: {text}"
         return text
+
+    def _user(self) -> list[str]:
+        return ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
 
 
 def postgres_binaries() -> Path | None:
