@@ -32,8 +32,11 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):  # after ray.init, which sets a handler of its own
         signal.signal(number, lambda *_: stop.set())
-    gpu, n_places = devices()
-    device = f"{n_places} GPU{'s' * (n_places != 1)}" if gpu else f"{n_places} CPU core{'s' * (n_places != 1)}"
+
+    def machines() -> tuple[str, int]:
+        gpu, n_places = devices()
+        return f"{n_places} {'GPU' if gpu else 'CPU core'}{'s' * (n_places != 1)}", n_places * settings.slots
+
     announced = document()
     for broken in announced["broken"]:
         log.error("a workload cannot be loaded and is not announced", **broken)
@@ -45,14 +48,14 @@ def main() -> None:
         database=database,
         storage=open_storage(settings.database),
         open_launcher=lambda: RayLauncher(settings.slots),
-        protocol={**announced["protocol"], "versions": announced["versions"], "device": device},
-        device=device,
-        n_slots=n_places * settings.slots,
+        protocol={**announced["protocol"], "versions": announced["versions"]},
+        machines=machines,
         lease=settings.lease,
         concurrent_studies=settings.concurrent_studies,
         now=lambda: datetime.now(UTC),
     )
-    log.info("ready for studies", device=device, n_slots=dispatcher.n_slots, dispatcher=dispatcher.id)
+    device, n_slots = machines()
+    log.info("ready for studies", device=device, n_slots=n_slots, dispatcher=dispatcher.id)
     dispatcher.run(stop)
     ray.shutdown()
     database.dispose()

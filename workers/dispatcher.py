@@ -34,9 +34,8 @@ class Dispatcher:
         database: The service's database.
         storage: Optuna's storage in it.
         open_launcher: Makes the launcher of one study.
-        protocol: What is stored with each study: formula, clip order, unit of t, versions, device.
-        device: What trials run on, for people.
-        n_slots: How many trials run at once.
+        protocol: What is stored with each study, beside the device: formula, clip order, unit of t, versions.
+        machines: Tells what trials run on, for people, and how many run at once; asked anew each time, since nodes join and leave.
         lease: How long a study is held without a sign of life.
         concurrent_studies: How many studies run at once.
         now: The clock.
@@ -47,8 +46,7 @@ class Dispatcher:
     storage: Storage
     open_launcher: Callable[[], Launcher]
     protocol: Mapping[str, object]
-    device: str
-    n_slots: int
+    machines: Callable[[], tuple[str, int]]
     lease: timedelta
     concurrent_studies: int
     now: Callable[[], datetime]
@@ -76,7 +74,8 @@ class Dispatcher:
 
     def _announce(self) -> None:
         now = self.now()
-        info = DispatcherInfo(id=self.id, device=self.device, n_slots=self.n_slots, acquired_until=now + self.lease)
+        device, n_slots = self.machines()
+        info = DispatcherInfo(id=self.id, device=device, n_slots=n_slots, acquired_until=now + self.lease)
         with self.database.session(write=True) as session:
             dispatchers.announce(session, info, now)
 
@@ -118,7 +117,7 @@ class Dispatcher:
                     database=self.database,
                     storage=self.storage,
                     launcher=launcher,
-                    protocol=self.protocol,
+                    protocol={**self.protocol, "device": self.machines()[0]},
                     lease_duration=self.lease,
                     now=self.now,
                 )

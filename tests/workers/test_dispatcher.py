@@ -64,8 +64,7 @@ def running(database: Database, storage: Storage, open_launcher: Callable[[], La
         storage=storage,
         open_launcher=open_launcher,
         protocol={"formula": "f"},
-        device="2 CPU cores",
-        n_slots=3,
+        machines=lambda: ("2 CPU cores", 3),
         lease=timedelta(seconds=30),
         concurrent_studies=concurrent,
         now=lambda: datetime.now(UTC),
@@ -100,6 +99,25 @@ def test_it_announces_itself_and_withdraws(database: Database, storage: Storage)
     with running(database, storage, FormulaLauncher):
         until(lambda: live() == ["2 CPU cores"])
     assert live() == []
+
+
+def test_it_announces_the_nodes_that_have_joined_since(database: Database, storage: Storage) -> None:
+    sizes = iter([("0 CPU cores", 0), ("4 CPU cores", 4)])
+    dispatcher = Dispatcher(
+        id="d",
+        database=database,
+        storage=storage,
+        open_launcher=FormulaLauncher,
+        protocol={},
+        machines=lambda: next(sizes),
+        lease=timedelta(seconds=30),
+        concurrent_studies=1,
+        now=lambda: datetime.now(UTC),
+    )
+    for n_slots in (0, 4):
+        dispatcher._announce()
+        with database.session() as session:
+            assert [info.n_slots for info in dispatchers.live(session, datetime.now(UTC))] == [n_slots]
 
 
 def test_a_cancelled_study_leaves_no_trial_open_anywhere(database: Database, storage: Storage, make_spec: Make) -> None:
@@ -164,8 +182,7 @@ def test_a_study_that_cannot_be_driven_ends_failed_with_the_reason(database: Dat
         storage=storage,
         open_launcher=open_launcher,
         protocol={},
-        device="",
-        n_slots=0,
+        machines=lambda: ("", 0),
         lease=timedelta(seconds=0),  # a crashed study is due again at once
         concurrent_studies=1,
         now=lambda: datetime.now(UTC),
