@@ -1,41 +1,61 @@
 """Gradient noise for any torch optimizer: `attach` it, train as before."""
 
+import itertools
+import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 import torch
 
-from gradnoise.noise import Noise
+from gradnoise.noise import Injection, Noise
+from gradnoise.parts import Part, of_shard, of_sparse
 from gradnoise.schedules import Schedule, annealed
+
+KEY = "gradnoise_t"
+KINDS = ("sparse", "complex")
 
 
 def attach(
-    optimizer: torch.optim.Optimizer, *, seed: int, eta: float | None = None, gamma: float = 0.55, schedule: Schedule | None = None
+    optimizer: torch.optim.Optimizer,
+    *,
+    seed: int,
+    eta: float | None = None,
+    gamma: float = 0.55,
+    schedule: Schedule | None = None,
+    injection: Injection | None = None,
+    allow: Collection[str] = (),
+    measure_ratio: bool = False,
 ) -> "GradientNoise":
     """Add g <- g + N(0, std_t^2) to every gradient just before each update of the optimizer; std_t^2 = eta / (1 + t)^gamma.
 
-    The noise comes after whatever the training loop does to gradients before `optimizer.step()`, such as clipping and the sum over
-    micro-batches, and before the learning rate, momentum and weight decay. It is independent for every coordinate and a function of seed, t
-    and the parameter's name alone, so replicas that agree on the seed agree on the noise. Names are those that the optimizer was given
-    (`SGD(model.named_parameters(), ...)`), else `<group>.<index>`. It makes no promise of differential privacy.
+    The method of Neelakantan et al. 2015, arXiv:1511.06807. The noise comes after whatever the training loop does to gradients before
+    `optimizer.step()`, such as clipping and the sum over micro-batches, and before the learning rate, momentum and weight decay. It is
+    independent for every coordinate and a function of seed, t and the parameter's name and element alone, so replicas that agree on the
+    seed agree on the noise. Names are those that the optimizer was given (`SGD(model.named_parameters(), ...)`), else `<group>.<index>`.
+    t goes into the optimizer's checkpoints too. It makes no promise of differential privacy.
 
     Args:
-        optimizer: Any optimizer with step hooks, but not LBFGS, whose line search needs the same gradient for the same weights. A copy by
-            `deepcopy` or pickle loses its hooks: attach anew.
+        optimizer: Any torch optimizer but LBFGS, whose line search needs the same gradient for the same weights; of a wrapper with an
+            `.optimizer`, such as Accelerate's, the innermost. A copy by `deepcopy` or pickle loses its hooks: then `reattach`.
         seed: Seeds the noise; at least 0. There is no default: runs that share a seed share their noise.
         eta: Variance at t = 0, in squared gradient units; at least 0.
         gamma: Decay exponent; at least 0.
-        schedule: A schedule of your own, in place of eta and gamma.
+        schedule: A function from t to the standard deviation, in place of eta and gamma.
+        injection: Noise of another form, such as `anticorrelated`, in place of eta and gamma.
+        allow: Kinds of gradients that are refused otherwise: `sparse` gets noise on the rows that it holds alone, `complex` on the real and
+            the imaginary part, each of standard deviation std_t.
+        measure_ratio: Measure `ratio` at each update.
 
     Returns:
         The handle; `remove()` it, or use it as a context manager, to end the noise.
 
     Raises:
-        TypeError: If the optimizer is LBFGS.
-        ValueError: If not exactly one of eta and schedule is given, or a value is out of range.
+        TypeError: If the optimizer is LBFGS, shards its state by ZeRO, or is no torch optimizer.
+        ValueError: If not exactly one of eta, schedule and injection is given, a value is out of range, or the optimizer has noise already.
 
     >>> model = torch.nn.Linear(3, 1)
     >>> optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1)
@@ -47,45 +67,101 @@ def attach(
     >>> noise.t, round(noise.std, 3)
     (1, 0.083)
     """
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise TypeError("optimizer must not be LBFGS: its line search evaluates several gradients in one update.")
-    if (eta is None) == (schedule is None):
-        raise ValueError(f"give exactly one of eta and schedule, but got {eta=} and {schedule=}.")
+    given = [one for one in (eta, schedule, injection) if one is not None]
+    if len(given) != 1:
+        raise ValueError(f"give exactly one of eta, schedule and injection, but got {eta=}, {schedule=} and {injection=}.")
     if seed < 0:
         raise ValueError(f"seed must be at least 0, but got {seed=}.")
-    return GradientNoise(optimizer, seed, annealed(eta, gamma) if eta is not None else schedule)  # type: ignore[arg-type]  # one of them is there
+    unknown = sorted(set(allow) - set(KINDS))
+    if unknown:
+        raise ValueError(f"allow must name kinds among {', '.join(KINDS)}, but got {unknown[0]!r}.")
+    if eta is not None:
+        schedule = annealed(eta, gamma)
+    return GradientNoise(optimizer, seed, injection or Injection.of(schedule), allow, measure_ratio)  # type: ignore[arg-type]  # one is there
 
 
 class GradientNoise:
-    """The noise on one optimizer; `attach` makes it. `t` counts the updates done, `std` is that of the next update's noise."""
+    """The noise on one optimizer; `attach` makes it.
 
-    def __init__(self, optimizer: torch.optim.Optimizer, seed: int, schedule: Schedule) -> None:
+    Attributes:
+        t: Updates done so far; the next update's noise is that of t.
+        seed: At least 0.
+        ratio: std / ||g|| of the last update, ||g|| the global L2 norm of the gradients before their noise; None unless it is measured. It
+            tells noise of one loss's scale from that of another's: a summed loss has larger gradients than a mean one.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, seed: int, injection: Injection, allow: Collection[str], measure_ratio: bool
+    ) -> None:
         self.t = 0
         self.seed = seed
-        self._schedule = schedule
-        self._noise: tuple[tuple[str, ...], Noise] | None = None
-        self._hooks = [
-            optimizer.register_step_pre_hook(torch.compiler.disable(self._before)),  # type: ignore[no-untyped-call]  # of torch
-            optimizer.register_step_post_hook(torch.compiler.disable(self._after)),  # type: ignore[no-untyped-call]
-        ]
+        self.ratio: float | None = None
+        self._injection = injection
+        self._allow = allow
+        self._measure_ratio = measure_ratio
+        self._noise: tuple[tuple[object, ...], Noise] | None = None
+        self._states: dict[str, torch.Tensor] = {}
+        self._is_paused = self._has_warned = False
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+        self.reattach(optimizer)
 
     @property
     def std(self) -> float:
-        return self._schedule(self.t)
+        """The standard deviation of the next update's noise, in gradient units, before any preconditioner."""
+        return math.hypot(*(std for _, std in self._injection.terms(self.t)))
+
+    def reattach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Move the noise to another optimizer, such as a copy or one restored from a file; t is the one that it carries, if it carries one.
+
+        Raises:
+            TypeError: If the optimizer cannot have noise.
+            ValueError: If it has noise already, or two of its parameters share a name.
+        """
+        optimizer = _innermost(optimizer)
+        if any(isinstance(getattr(hook, "__self__", None), GradientNoise) for hook in optimizer._optimizer_step_pre_hooks.values()):
+            raise ValueError("the optimizer has noise already: remove() that first.")
+        _check(optimizer)
+        self.remove()
+        self._optimizer = optimizer
+        self._take_t(optimizer)
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._before),
+            optimizer.register_step_post_hook(self._after),
+            optimizer.register_load_state_dict_post_hook(self._take_t),
+        ]
+
+    def is_attached(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Return whether this optimizer's updates get the noise."""
+        return bool(self._hooks) and self._hooks[0].id in _innermost(optimizer)._optimizer_step_pre_hooks
 
     def remove(self) -> None:
         """End the noise; the optimizer goes on without."""
+        if self._hooks:
+            for group in self._optimizer.param_groups:
+                group.pop(KEY, None)
         for hook in self._hooks:
             hook.remove()
+        self._hooks = []
 
-    def state_dict(self) -> dict[str, int]:
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the optimizer's steps pass without noise and uncounted."""
+        before, self._is_paused = self._is_paused, True
+        try:
+            yield
+        finally:
+            self._is_paused = before
+
+    def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs so that training resumes with the same noise; the schedule is the configuration's."""
-        return {"t": self.t, "seed": self.seed}
+        return {"t": self.t, "seed": self.seed} | ({"states": dict(self._states)} if self._states else {})
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Take up step count and seed from a checkpoint."""
-        self.t, self.seed = state["t"], state["seed"]
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up update count and seed, and the preconditioner's state if there is one, from a checkpoint."""
+        self.seed = state["seed"]
+        self._states = {name: tensor.clone() for name, tensor in state.get("states", {}).items()}
         self._noise = None
+        self._set_t(state["t"])
 
     def __enter__(self) -> Self:
         return self
@@ -93,63 +169,169 @@ class GradientNoise:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.remove()
 
+    def _set_t(self, t: int) -> None:
+        self.t = t
+        for group in self._optimizer.param_groups:
+            group[KEY] = t
+
+    def _take_t(self, optimizer: torch.optim.Optimizer) -> None:
+        self._set_t(int(optimizer.param_groups[0].get(KEY, self.t)))
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # of torch
     def _before(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-        if _is_nested(optimizer):
+        if self._passes(optimizer):
             return None
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
-            self._add(optimizer)
+            self._add()
             return None
-        noisy = self._after_closure(optimizer, closure)
+        noisy = self._after_closure(closure)
         return (args, kwargs | {"closure": noisy}) if "closure" in kwargs else ((args[0], noisy, *args[2:]), kwargs)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _after(self, optimizer: torch.optim.Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-        if _is_nested(optimizer):
-            return
-        found_inf = getattr(optimizer, "found_inf", None)
-        if found_inf is None or not bool(found_inf):  # a fused optimizer under GradScaler skips an update with infinite gradients
-            self.t += 1
+        if not self._passes(optimizer):
+            self._set_t(self.t + 1)
 
-    def _after_closure(self, optimizer: torch.optim.Optimizer, closure: Callable[[], Any]) -> Callable[[], Any]:
+    def _passes(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether this step is none that updates the weights: a fused optimizer under GradScaler skips those with infinite gradients."""
+        return self._is_paused or _is_inner_or_phantom(optimizer) or bool(getattr(optimizer, "found_inf", False))
+
+    def _after_closure(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         def noisy() -> Any:
             with torch.enable_grad():
                 loss = closure()
-            self._add(optimizer)
+            self._add()
             return loss
 
         return noisy
 
     @torch.no_grad()
-    def _add(self, optimizer: torch.optim.Optimizer) -> None:
-        gradients = dict(_gradients(optimizer))
-        if not gradients:
-            warnings.warn("No parameter of the optimizer has a gradient, so none got noise.", stacklevel=3)
-            return
-        names = tuple(gradients)
-        if self._noise is None or self._noise[0] != names:
-            self._noise = names, Noise(self.seed, {name: gradient.shape for name, gradient in gradients.items()})
-        scale = getattr(optimizer, "grad_scale", None)  # of a fused optimizer under GradScaler: its gradients are still multiplied by it
-        self._noise[1].add_(list(gradients.values()), self.t, self.std * (1.0 if scale is None else float(scale)))
-
-
-def _gradients(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
-    for g, group in enumerate(optimizer.param_groups):
-        names = group.get("param_names") or [f"{g}.{i}" for i in range(len(group["params"]))]
-        for name, parameter in zip(names, group["params"], strict=True):
-            if parameter.grad is None:
+    def _add(self) -> None:
+        tensors: dict[str, torch.Tensor] = {}
+        parts: dict[str, Part] = {}
+        for name, parameter in _named_parameters(self._optimizer):
+            gradient = parameter.grad
+            if gradient is None:
                 continue
-            if parameter.grad.layout != torch.strided or parameter.grad.is_complex():
-                kind = "complex" if parameter.grad.is_complex() else "sparse"
-                raise TypeError(f"the gradient of {name} is {kind}: noise is defined for dense, real gradients only.")
-            yield name, parameter.grad
+            if gradient.dtype is not torch.float32 or type(gradient) is not torch.Tensor or not gradient.is_contiguous():
+                gradient, part = self._unwrap(name, parameter, gradient)
+                if part is not None:
+                    parts[name] = part
+            tensors[name] = gradient
+        if not tensors:
+            self._warn_of_no_gradient()
+            return
+        scale = getattr(self._optimizer, "grad_scale", None)  # of a fused optimizer under GradScaler: its gradients are multiplied by it
+        grad_scale = 1.0 if scale is None else float(scale)
+        if self._measure_ratio:
+            self.ratio = self.std * grad_scale / _norm(self._optimizer)
+        form = (*tensors, *parts.values())
+        if self._noise is None or self._noise[0] != form:
+            self._noise = form, Noise(self.seed, {name: tensor.shape for name, tensor in tensors.items()}, parts=parts)
+        scales = self._scales(tensors, grad_scale)
+        for t, std in self._injection.terms(self.t):
+            self._noise[1].add_(list(tensors.values()), t, std * grad_scale, scales)
+
+    def _unwrap(self, name: str, parameter: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, Part | None]:
+        """Return what to add to in place, and which part of the parameter it is if not the whole."""
+        if hasattr(gradient, "to_local"):  # a DTensor, as of FSDP2
+            local, part = of_shard(name, gradient)
+            return local, part
+        if gradient.layout != torch.strided:
+            self._refuse_unless_allowed("sparse", name)
+            parameter.grad, values, part = of_sparse(name, gradient)
+            return values, part
+        if gradient.is_complex():
+            self._refuse_unless_allowed("complex", name)
+            return torch.view_as_real(gradient), None
+        if any(stride == 0 and size > 1 for stride, size in zip(gradient.stride(), gradient.shape, strict=True)):
+            parameter.grad = gradient = gradient.contiguous()  # expanded: many elements in one place, which cannot differ
+        return gradient, None
+
+    def _refuse_unless_allowed(self, kind: str, name: str) -> None:
+        if kind not in self._allow or (kind == "sparse" and self._injection.preconditioner):
+            raise TypeError(
+                f"the gradient of {name} is {kind}: give attach(..., allow=[{kind!r}]) if it is to have noise, "
+                "without a preconditioner if it is sparse, or keep the parameter in an optimizer of its own."
+            )
+
+    def _scales(self, tensors: Mapping[str, torch.Tensor], grad_scale: float) -> list[torch.Tensor] | None:
+        preconditioner = self._injection.preconditioner
+        if preconditioner is None:
+            return None
+        scales = []
+        for name, tensor in tensors.items():
+            state = self._states.get(name)
+            if state is None:
+                state = torch.zeros(tensor.shape, device=tensor.device)
+            self._states[name] = state = state.to(tensor.device)
+            preconditioner.update_(state, tensor / grad_scale)
+            scales.append(preconditioner.scale(state))
+        return scales
+
+    def _warn_of_no_gradient(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                "No parameter of the optimizer has a gradient, so none got noise: call backward() first. Under DeepSpeed's ZeRO gradients "
+                "are kept where no hook sees them: use DDP or FSDP2.",
+                stacklevel=4,
+            )
 
 
-def _is_nested(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether this hook fires within another step of the same optimizer, as a subclass's may call super().step(): the outermost counts."""
+def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    while isinstance(inner := getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
+        optimizer = inner
+    return optimizer
+
+
+def _check(optimizer: torch.optim.Optimizer) -> None:
+    """Refuse optimizers whose gradients the hook would not see, or not see rightly."""
+    kinds = [f"{kind.__module__}.{kind.__name__}" for kind in type(optimizer).__mro__]
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise TypeError("optimizer must not be LBFGS: its line search evaluates several gradients in one update.")
+    if any(kind.startswith("deepspeed.") or kind.endswith(".ZeroRedundancyOptimizer") for kind in kinds):
+        raise TypeError(f"optimizer must not shard its state by ZeRO, as {kinds[0]} does: use DDP, or FSDP2's fully_shard.")
+    if not hasattr(optimizer, "_optimizer_step_pre_hooks"):
+        raise TypeError(f"optimizer must be a torch.optim.Optimizer with step hooks, but got {kinds[0]}.")
+    names: set[str] = set()
+    for name, parameter in _named_parameters(optimizer):
+        if name in names:
+            raise ValueError(f"two parameters of the optimizer are named {name!r}: they would share their noise.")
+        names.add(name)
+        if getattr(parameter, "_fsdp_flattened", False) or getattr(parameter, "_is_flat_param", False):
+            raise TypeError(
+                f"the parameter {name} is sharded by FullyShardedDataParallel, which hides its elements: use FSDP2's fully_shard."
+            )
+
+
+def _named_parameters(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
+    for g, group in enumerate(optimizer.param_groups):
+        names = group.get("param_names") or (f"{g}.{i}" for i in itertools.count())
+        yield from zip(names, group["params"], strict=False)
+
+
+def _norm(optimizer: torch.optim.Optimizer) -> float:
+    gradients = [parameter.grad for _, parameter in _named_parameters(optimizer) if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+
+
+def _is_inner_or_phantom(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether this hook fires in a step that is no update of its own.
+
+    A subclass's step may call super().step(), which fires the hooks again: the outermost counts. And torch's distributed checkpoint makes
+    an optimizer's state by a step on gradients of zero.
+    """
     step = type(optimizer).step.__code__  # the wrapper that fires the hooks, one code for every class
     n_steps = 0
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        n_steps += frame.f_code is step and frame.f_locals["args"][0] is optimizer
+        code = frame.f_code
+        if code is step:
+            n_steps += frame.f_locals["args"][0] is optimizer
+        elif code.co_name == "_init_optim_state" and frame.f_globals["__name__"].startswith("torch."):
+            return True
         frame = frame.f_back
     return n_steps > 1

@@ -1,36 +1,199 @@
-"""Noise for gradients: draw it and add it in place."""
+"""Noise: what is added to gradients, and the drawing and adding of it, in place."""
 
-import math
-from collections.abc import Mapping, Sequence
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from gradnoise.streams import Normals
+from gradnoise.kernels import portable
+from gradnoise.keys import key
+from gradnoise.parts import Part, whole
+from gradnoise.schedules import Schedule
 
 PURPOSE = "noise"
+CHUNK = 2**16
+THREADED_FROM = 2**18  # below so many numbers, handing a share of them to another thread costs more than it saves
+
+Terms = Callable[[int], Sequence[tuple[int, float]]]
+"""The noise of update t: pairs (t', std), whose std * N_t' are added up; N_t' is the same standard normals whenever t' is asked for."""
+
+
+class Preconditioner(Protocol):
+    """Gives the noise of each coordinate its own size, from a state: a float32 tensor a parameter, kept by whoever trains, 0 at first."""
+
+    def update_(self, state: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Take a gradient, before its noise, into the state."""
+
+    def scale(self, state: torch.Tensor) -> torch.Tensor:
+        """Return what the noise of each coordinate is multiplied by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Injection:
+    """What is added to the gradients of an update: the noise of `terms`, times the preconditioner's scale if there is one."""
+
+    terms: Terms
+    preconditioner: Preconditioner | None = None
+
+    @classmethod
+    def of(cls, schedule: Schedule) -> "Injection":
+        """Return independent noise at every update, of the schedule's standard deviation."""
+        return cls(terms=lambda t: ((t, schedule(t)),))
 
 
 class Noise:
-    """The noise of one seed on a fixed set of parameters; the noise of a parameter depends on seed, step and its name alone.
+    """The noise of one seed on named parameters: std * N_t of an element depends on seed, purpose, t, the parameter's name and the element.
+
+    Elements are counted along the rows of the whole parameter, whatever its layout in memory. float32 on the CPU is drawn and added in one
+    pass, by as many threads as torch uses, and on a GPU by one launch for all parameters; other tensors get it in chunks of 65,536 numbers.
 
     Args:
-        seed: The trial's seed; at least 0.
+        seed: At least 0.
         shapes: The parameters' shapes by name.
+        purpose: What the numbers are for: streams of different purposes are independent.
+        parts: For a tensor that holds but a part of its parameter: which.
     """
 
-    def __init__(self, seed: int, shapes: Mapping[str, Sequence[int]]) -> None:
-        sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-        self._normals = Normals(seed, PURPOSE, sizes)
-        self._drawn = torch.empty(sum(sizes.values()))
-        parts = torch.split(self._drawn, list(sizes.values()))
-        self._by_parameter = [part.view(tuple(shape)) for part, shape in zip(parts, shapes.values(), strict=True)]
+    def __init__(self, seed: int, shapes: Mapping[str, Sequence[int]], purpose: str = PURPOSE, parts: Mapping[str, Part] = {}) -> None:
+        self._parts = [parts.get(name) or whole(shape) for name, shape in shapes.items()]
+        self._keys = [int(key(seed, purpose, name)[0]) for name in shapes]
+        self._runs = Runs.of(self._parts, self._keys)
 
-    def draw(self, t: int, std: float) -> torch.Tensor:
-        """Return N(0, std^2) for every parameter at step t, in order, flat and float32, on the CPU; the next draw reuses the tensor."""
-        return torch.mul(torch.from_numpy(self._normals.draw(t)), std, out=self._drawn)
+    def add_(self, tensors: Sequence[torch.Tensor], t: int, std: float, scales: Sequence[torch.Tensor] | None = None) -> None:
+        """Add std * N_t to the tensors, given in the order of `shapes`, in place, each sum rounded once to the tensor's type.
 
-    def add_(self, gradients: Sequence[torch.Tensor], t: int, std: float) -> None:
-        """Add the noise of step t to the gradients, given in the order of `shapes`, in place and each rounded to its own type."""
-        self.draw(t, std)
-        for gradient, noise in zip(gradients, self._by_parameter, strict=True):
-            gradient.add_(noise.to(gradient.device))
+        Args:
+            tensors: Of any floating type, device and strides, but no element may lie twice in memory.
+            t: Update count; in [0, 2^64).
+            std: Standard deviation, in the tensors' units.
+            scales: What the noise is multiplied by, element by element.
+        """
+        if scales is None and all(map(_is_plain, tensors)) and (compiled := _compiled()):
+            _add_compiled(compiled, self._runs, tensors, t, std)
+        elif scales is None and all(map(_is_on_gpu, tensors)) and (cuda := _cuda()):
+            cuda.add_(tensors, self._runs, t, std)
+        else:
+            for i, tensor in enumerate(tensors):
+                _add_in_chunks(tensor, None if scales is None else scales[i], self._parts[i], self._keys[i], t, std)
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The runs of all tensors in a row: each one's tensor and byte offset in it, first element, size and key."""
+
+    owners: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    keys: npt.NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, parts: Sequence[Part], keys: Sequence[int]) -> "Runs":
+        n_runs = [len(part.starts) for part in parts]
+        sizes = np.array([part.size for part in parts], dtype=np.int64)
+        return cls(
+            owners=np.repeat(np.arange(len(parts)), n_runs),
+            offsets=np.concatenate([np.arange(n) * size for n, size in zip(n_runs, sizes, strict=True)]),
+            starts=np.concatenate([part.starts for part in parts]),
+            sizes=np.repeat(sizes, n_runs),
+            keys=np.repeat(np.array(keys, dtype=np.uint64), n_runs),
+        )
+
+    @functools.cached_property
+    def n_numbers(self) -> int:
+        return int(self.sizes.sum())
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return tensor.dtype is torch.float32 and tensor.is_cpu and tensor.is_contiguous()
+
+
+def _is_on_gpu(tensor: torch.Tensor) -> bool:
+    return tensor.is_cuda and tensor.is_contiguous() and tensor.dtype in (torch.float32, torch.bfloat16, torch.float16)
+
+
+def _add_compiled(compiled: ModuleType, runs: Runs, tensors: Sequence[torch.Tensor], t: int, std: float) -> None:
+    addresses = np.array([tensor.data_ptr() for tensor in tensors], dtype=np.int64)
+    if len(runs.owners) > len(tensors):
+        addresses = addresses[runs.owners] + 4 * runs.offsets
+    n_threads = torch.get_num_threads() if runs.n_numbers >= THREADED_FROM else 1
+    add = functools.partial(compiled.add_all, addresses, runs.starts, runs.sizes, runs.keys, t, std, n_threads)
+    others = [_threads(n_threads).submit(add, i) for i in range(1, n_threads)]
+    add(0)
+    for other in others:
+        other.result()
+
+
+def _add_in_chunks(tensor: torch.Tensor, scale: torch.Tensor | None, part: Part, key: int, t: int, std: float) -> None:
+    rows = _rows(tensor, part)
+    scales = None if scale is None else _rows(scale, part)
+    for i, start in enumerate(part.starts.tolist()):
+        for offset, block in _blocks(rows[i]):
+            drawn = _draw(start + offset, block.numel(), key, t, std).view(block.shape).to(block.device)
+            if scales is not None:
+                drawn *= scales[i].reshape(-1)[offset : offset + block.numel()].view(block.shape)
+            block.add_(drawn)
+    if rows.data_ptr() != tensor.data_ptr():  # its strides are such that no view shows the runs
+        tensor.copy_(rows.view(tensor.shape))
+
+
+def _rows(tensor: torch.Tensor, part: Part) -> torch.Tensor:
+    return tensor[None] if len(part.starts) == 1 else tensor.reshape(len(part.starts), -1)
+
+
+def _blocks(tensor: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+    """Cut a tensor into views of at most CHUNK numbers, each one run of elements, with the first's place."""
+    if tensor.numel() <= CHUNK:
+        yield 0, tensor
+        return
+    size = tensor[0].numel()
+    if size <= CHUNK:
+        n = CHUNK // size
+        yield from ((i * size, tensor[i : i + n]) for i in range(0, len(tensor), n))
+    else:
+        yield from ((i * size + offset, block) for i, row in enumerate(tensor) for offset, block in _blocks(row))
+
+
+def _draw(start: int, n: int, key: int, t: int, std: float) -> torch.Tensor:
+    drawn = torch.zeros(n)
+    compiled = _compiled()
+    if compiled:
+        part = Part(np.array([start], dtype=np.int64), n)
+        _add_compiled(compiled, Runs.of([part], [key]), [drawn], t, std)
+    else:
+        portable.add(drawn.numpy(), start, key, t, std)
+    return drawn
+
+
+@functools.cache
+def _compiled() -> ModuleType | None:
+    try:
+        from gradnoise.kernels import compiled
+    except ImportError:  # numba is an extra
+        return None
+    return compiled
+
+
+@functools.cache
+def _cuda() -> ModuleType | None:
+    try:
+        from gradnoise.kernels import cuda
+    except ImportError:  # Triton comes with torch on Linux
+        return None
+    return cuda
+
+
+@functools.cache
+def _threads(n: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n - 1, thread_name_prefix="gradnoise")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)  # threads do not survive a fork

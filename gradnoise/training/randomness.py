@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradnoise.streams import key
+from gradnoise.keys import key
 
 
 class Randomness:

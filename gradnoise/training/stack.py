@@ -116,15 +116,16 @@ def train_together(runs: Sequence[StackedRun]) -> list[Mapping[str, float] | Non
 
     losses = []
     gradients = torch.empty_like(weights)
+    noisy = [(run, schedule, _row(gradients, k, first.shapes)) for k, run in enumerate(runs) if (schedule := run.schedule)]
     order = torch.stack([epoch_order(run.workload, run.spec.seed, run.epoch) for run in runs], dim=1).to(weights.device)
     for i, rows in enumerate(order):
         by_parameter, loss = differentiate(by_name, tuple(part[rows] for part in first.splits.train))
         torch.cat([part.reshape(len(runs), -1) for part in by_parameter.values()], dim=1, out=gradients)
         if clips:
             gradients.mul_((clip_norm / (torch.linalg.vector_norm(gradients, dim=1, keepdim=True) + 1e-6)).clamp_(max=1))
-        for run, gradient in zip(runs, gradients, strict=True):
-            if run.schedule is not None:
-                gradient.add_(run.noise.draw(run.t, run.schedule(run.t)).to(gradient))
+        for run, schedule, row in noisy:
+            run.noise.add_(row, run.t, schedule(run.t))
+        for run in runs:
             run.t += 1
         first.optimizer.stacked(weights, gradients, moments, hyper, steps_before + i)
         losses.append(loss)
@@ -159,6 +160,10 @@ def _by_name(flat: torch.Tensor, shapes: Mapping[str, torch.Size]) -> dict[str, 
     """Return views of [members, weights] as each parameter, [members, *shape]; what is written to the one shows in the other."""
     parts = torch.split(flat, [shape.numel() for shape in shapes.values()], dim=1)
     return {name: part.view(-1, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+def _row(flat: torch.Tensor, k: int, shapes: Mapping[str, torch.Size]) -> list[torch.Tensor]:
+    return [part[k] for part in _by_name(flat, shapes).values()]
 
 
 def _column(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from noise_by_hand import add_noise
 from torch.nn import Parameter
 
 from gradnoise import annealed, attach, constant
@@ -48,8 +49,8 @@ def test_any_optimizer_sees_gradient_plus_noise(make: Callable[..., torch.optim.
     for t in range(5):
         set_gradients(hooked)
         with_hook.step()
-        for name, parameter in byhand.items():
-            parameter.grad = 1.0 + noise_of(1, t, name, parameter) * annealed(0.3, 0.55)(t)
+        set_gradients(byhand)
+        add_noise(byhand.items(), seed=1, t=t, std=annealed(0.3, 0.55)(t))
         without.step()
         assert all(torch.equal(hooked[name], byhand[name]) for name in NAMES)
 
@@ -244,8 +245,8 @@ def test_lbfgs_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": 1}, "give exactly one of eta and schedule"),
-        ({"seed": 1, "eta": 0.1, "schedule": constant(1.0)}, "give exactly one of eta and schedule"),
+        ({"seed": 1}, "give exactly one of eta, schedule and injection"),
+        ({"seed": 1, "eta": 0.1, "schedule": constant(1.0)}, "give exactly one of eta, schedule and injection"),
         ({"seed": -1, "eta": 0.1}, "seed must be at least 0, but got seed=-1"),
         ({"seed": 1, "eta": -0.1}, "eta must be at least 0 and finite, but got eta=-0.1"),
         ({"seed": 1, "eta": 0.1, "gamma": -1}, "gamma must be at least 0 and finite, but got gamma=-1"),

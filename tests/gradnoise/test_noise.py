@@ -1,9 +1,13 @@
 import math
+import multiprocessing
+import warnings
 
 import pytest
 import torch
 
+from gradnoise import noise
 from gradnoise.noise import Noise
+from gradnoise.parts import of_box
 from gradnoise.streams import normal
 
 
@@ -13,22 +17,100 @@ def test_noise_is_added_to_each_gradient_by_its_name() -> None:
     gradients = [torch.full(shape, 2.0) for shape in shapes.values()]
     Noise(5, shapes).add_(gradients, t=7, std=0.5)
     for (name, shape), gradient in zip(shapes.items(), gradients, strict=True):
-        assert torch.equal(gradient, 2.0 + 0.5 * normal(5, "noise", 7, name, shape))
+        torch.testing.assert_close(gradient, 2.0 + 0.5 * normal(5, "noise", 7, name, shape))
+
+
+def drawn(t: int, std: float, n: int = 100_000) -> torch.Tensor:
+    gradient = torch.zeros(n)
+    Noise(5, {"w": (n,)}).add_([gradient], t, std)
+    return gradient.double()
 
 
 @pytest.mark.parametrize("std", [0.1, 1.0])
 def test_noise_has_the_variance_it_is_given(std: float) -> None:
     """The sample variance of n draws lies within five of its own standard errors, sqrt(2/(n-1)): std is no variance, and nothing is cut."""
     n = 100_000
-    drawn = Noise(5, {"w": (n,)}).draw(0, std).double()
-    assert abs(float(drawn.var()) / std**2 - 1) < 5 * math.sqrt(2 / (n - 1))
+    assert abs(float(drawn(0, std, n).var()) / std**2 - 1) < 5 * math.sqrt(2 / (n - 1))
 
 
 def test_noise_of_one_step_says_nothing_of_the_next() -> None:
     n = 100_000
-    noise = Noise(5, {"w": (n,)})
-    one, two = noise.draw(0, 1.0).clone(), noise.draw(1, 1.0).clone()
-    assert abs(float(torch.corrcoef(torch.stack([one, two]))[0, 1])) < 5 / math.sqrt(n)
+    assert abs(float(torch.corrcoef(torch.stack([drawn(0, 1.0, n), drawn(1, 1.0, n)]))[0, 1])) < 5 / math.sqrt(n)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 50, 2_501])
+def test_noise_depends_on_its_name_alone_and_not_on_what_is_drawn_with_it(size: int) -> None:
+    """Bit for bit, whatever the sizes of the others and their order."""
+    alone = normal(7, "noise", 5, "w", (size,))
+    for others in ({}, {"a": (3,)}, {"a": (1,), "b": (1_001,), "c": (8, 300)}):
+        shapes = {**others, "w": (size,), "z": (5,)}
+        gradients = {name: torch.zeros(shape) for name, shape in shapes.items()}
+        Noise(7, shapes).add_(list(gradients.values()), 5, 1.0)
+        assert torch.equal(gradients["w"], alone)
+
+
+def test_a_longer_parameter_begins_with_the_noise_of_a_shorter_one() -> None:
+    assert torch.equal(normal(7, "noise", 5, "w", (5_000,))[:2_501], normal(7, "noise", 5, "w", (2_501,)))
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    """Bit for bit, from one to many, for tensors large enough to be shared out."""
+    shapes = {"a": (700, 1_000), "b": (50,), "c": (300, 7)}
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for n in (1, 2, 5):
+            torch.set_num_threads(n)
+            results.append([torch.zeros(shape) for shape in shapes.values()])
+            Noise(1, shapes).add_(results[-1], 3, 1.0)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for more in results[1:] for one, other in zip(results[0], more, strict=True))
+
+
+def test_noise_is_drawn_in_a_forked_process_too() -> None:
+    """Threads do not survive a fork, so the child starts its own."""
+    shapes = {"w": (400_000,)}
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        Noise(1, shapes).add_([torch.zeros(400_000)], 0, 1.0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer Pythons warn of any fork with threads
+            child = multiprocessing.get_context("fork").Process(target=Noise(1, shapes).add_, args=([torch.zeros(400_000)], 0, 1.0))
+            child.start()
+        child.join(60)
+        assert child.exitcode == 0
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_without_numba_the_noise_is_the_same_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = {"weight": (300, 301), "bias": (301,), "scale": ()}
+    compiled, portable = ([torch.zeros(shape) for shape in shapes.values()] for _ in range(2))
+    Noise(5, shapes).add_(compiled, 7, 1.0)
+    monkeypatch.setattr(noise, "_compiled", lambda: None)
+    Noise(5, shapes).add_(portable, 7, 1.0)
+    for one, other in zip(compiled, portable, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-6)
+
+
+def test_the_noise_of_each_element_may_have_a_scale_of_its_own() -> None:
+    scales = [torch.rand(300, 301), torch.rand(7)]
+    plain, scaled = ([torch.zeros(300, 301), torch.zeros(7)] for _ in range(2))
+    of = Noise(5, {"a": (300, 301), "b": (7,)})
+    of.add_(plain, 1, 0.5)
+    of.add_(scaled, 1, 0.5, scales)
+    assert all(torch.equal(one * scale, other) for one, scale, other in zip(plain, scales, scaled, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_part_of_a_parameter_gets_the_noise_of_its_elements(dtype: torch.dtype, transposed: bool) -> None:
+    """Rows 1 and 2 of columns 3 to 6, laid out in memory either way."""
+    tensor = torch.zeros(4, 2, dtype=dtype).t() if transposed else torch.zeros(2, 4, dtype=dtype)
+    Noise(5, {"w": (2, 4)}, parts={"w": of_box((5, 9), (2, 4), (1, 3))}).add_([tensor], 0, 1.0)
+    assert torch.equal(tensor.float(), normal(5, "noise", 0, "w", (5, 9))[1:3, 3:7])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
@@ -39,7 +121,15 @@ def test_gradients_of_other_types_get_the_same_noise_rounded_once(dtype: torch.d
     assert torch.equal(gradient, exact.to(dtype))
 
 
-def test_noncontiguous_gradients_get_their_noise_in_place() -> None:
-    gradient = torch.zeros(4, 3).t()
-    Noise(5, {"w": (3, 4)}).add_([gradient], t=0, std=1.0)
-    assert torch.equal(gradient, normal(5, "noise", 0, "w", (3, 4)))
+@pytest.mark.parametrize("shape", [(3, 4), (300, 500), (2, 70_000)])
+def test_the_layout_in_memory_changes_nothing(shape: tuple[int, int]) -> None:
+    """Below a chunk of 65,536 numbers, above it, and with rows that are longer than one."""
+    gradient = torch.zeros(shape[::-1]).t()
+    Noise(5, {"w": shape}).add_([gradient], t=0, std=1.0)
+    assert torch.equal(gradient, normal(5, "noise", 0, "w", shape))
+
+
+def test_images_in_channels_last_order_get_the_same_noise() -> None:
+    gradient = torch.zeros(8, 3, 5, 5).to(memory_format=torch.channels_last)
+    Noise(5, {"w": gradient.shape}).add_([gradient], t=0, std=1.0)
+    assert torch.equal(gradient, normal(5, "noise", 0, "w", gradient.shape))

@@ -1,0 +1,108 @@
+"""The noise kernel for CUDA, in Triton, which comes with torch there: `portable`, to rounding; one pass, one launch for all parameters."""
+
+import contextlib
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import triton
+import triton.language as tl
+
+GROUPS = 16  # of 128 elements, for one program
+
+
+def add_(tensors: Sequence[torch.Tensor], runs: Any, t: int, std: float) -> None:
+    """Add std * z to contiguous tensors on one GPU or more, in place, each sum rounded once to the tensor's type.
+
+    Args:
+        tensors: float32, bfloat16 or float16.
+        runs: Which elements of which streams they hold, `noise.Runs`.
+        t: Update count; in [0, 2^64).
+        std: Standard deviation, in the tensors' units.
+    """
+    for device, dtype in {(tensor.device, tensor.dtype) for tensor in tensors}:
+        own = tuple((tensor.device, tensor.dtype) == (device, dtype) for tensor in tensors)
+        plan = _plan(runs, own, device)
+        if plan.n_programs:
+            addresses = [tensor.data_ptr() for tensor, is_own in zip(tensors, own, strict=True) if is_own]
+            is_cuda = device.type == "cuda"  # else under Triton's interpreter
+            with torch.cuda.device(device) if is_cuda else contextlib.nullcontext():
+                begins = torch.tensor(addresses, pin_memory=is_cuda).to(device, non_blocking=True)[plan.owners]
+                begins += plan.offsets * dtype.itemsize
+                _add[(plan.n_programs,)](begins, *plan.columns, t & 0xFFFFFFFF, t >> 32, std, TYPES[dtype], GROUPS)
+
+
+TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
+
+
+class _Plan:
+    """The runs of the tensors of one device and type, on that device: which run and which of its groups each program takes."""
+
+    def __init__(self, runs: Any, own: Sequence[bool], device: torch.device) -> None:
+        chosen = np.flatnonzero(np.array(own)[runs.owners] & (runs.sizes > 0))
+        starts, sizes = runs.starts[chosen], runs.sizes[chosen]
+        first = starts // (128 * GROUPS)
+        n = (starts + sizes - 1) // (128 * GROUPS) - first + 1
+        self.n_programs = int(n.sum())
+        run = np.repeat(np.arange(len(chosen)), n)
+        chunk = np.arange(self.n_programs) - np.repeat(np.cumsum(n) - n, n) + first[run]
+        renumbered = np.cumsum(own) - 1
+        put = functools.partial(torch.tensor, device=device)
+        self.owners = put(renumbered[runs.owners[chosen]])
+        self.offsets = put(runs.offsets[chosen])
+        keys = runs.keys[chosen]
+        self.columns = (put(starts), put(sizes), put(keys.view(np.int64)), put(run), put(chunk))
+
+
+@functools.lru_cache(maxsize=64)
+def _plan(runs: Any, own: tuple[bool, ...], device: torch.device) -> _Plan:
+    return _Plan(runs, own, device)
+
+
+@triton.jit(do_not_specialize=["t0", "t1"])  # type: ignore[untyped-decorator]  # of Triton
+def _add(begins, starts, sizes, keys, runs, chunks, t0, t1, std, dtype: tl.constexpr, GROUPS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+    """Add the noise to one program's groups: [GROUPS, LANES] blocks of four words each."""
+    program = tl.program_id(0)
+    run = tl.load(runs + program)
+    start = tl.load(starts + run)
+    size = tl.load(sizes + run)
+    key = tl.load(keys + run)
+    values = tl.load(begins + run).to(tl.pointer_type(dtype))
+
+    group = tl.load(chunks + program) * GROUPS + tl.arange(0, GROUPS)[:, None].to(tl.int64)
+    lane = tl.arange(0, 32)[None, :]
+    block = group * 32 + lane
+    w0, w1, w2, w3 = tl.philox_impl(
+        block.to(tl.uint32),
+        (block >> 32).to(tl.uint32),
+        tl.zeros_like(block).to(tl.uint32) + t0.to(tl.uint32),
+        tl.zeros_like(block).to(tl.uint32) + t1.to(tl.uint32),
+        key.to(tl.uint32),
+        (key >> 32).to(tl.uint32),
+        10,
+    )
+    at = group * 128 + lane - start
+    cosine, sine = _pair(w0, w1, std)
+    _add_at(values, at, size, cosine, dtype)
+    _add_at(values, at + 64, size, sine, dtype)
+    cosine, sine = _pair(w2, w3, std)
+    _add_at(values, at + 32, size, cosine, dtype)
+    _add_at(values, at + 96, size, sine, dtype)
+
+
+@triton.jit
+def _pair(one, other, std):  # type: ignore[no-untyped-def]
+    u = ((one >> 1).to(tl.int32).to(tl.float32) + 0.5) * 4.656612873077393e-10  # 2^-31
+    radius = std * tl.sqrt(-2.0 * tl.log(u))
+    radius = tl.where((other >> 31) != 0, -radius, radius)
+    angle = (other << 1).to(tl.int32, bitcast=True).to(tl.float32) * 7.314590396335798e-10  # pi/2 * 2^-31
+    return radius * tl.cos(angle), radius * tl.sin(angle)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _add_at(values, at, size, drawn, dtype: tl.constexpr):  # type: ignore[no-untyped-def]
+    is_in = (at >= 0) & (at < size)
+    value = tl.load(values + at, mask=is_in).to(tl.float32)
+    tl.store(values + at, (value + drawn).to(dtype), mask=is_in)

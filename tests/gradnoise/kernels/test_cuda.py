@@ -1,0 +1,51 @@
+"""The Triton kernel: on a GPU where there is one, else through Triton's interpreter, with `make test-triton`."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from gradnoise.kernels import portable
+from gradnoise.noise import Runs
+from gradnoise.parts import Part
+
+HAS_GPU = torch.cuda.is_available()
+if not (HAS_GPU or os.environ.get("TRITON_INTERPRET")):
+    pytest.skip("neither a GPU nor TRITON_INTERPRET=1", allow_module_level=True)
+
+cuda = pytest.importorskip("gradnoise.kernels.cuda")
+
+DEVICE = torch.device("cuda" if HAS_GPU else "cpu")
+PARTS = {
+    "whole": Part(np.array([0]), 5_000),
+    "small": Part(np.array([0]), 3),
+    "nothing": Part(np.array([0]), 0),
+    "late": Part(np.array([2**40 + 77]), 300),
+    "runs": Part(np.array([0, 90, 4_095]), 50),
+}
+
+
+@pytest.mark.parametrize("t", [0, 1, 2**31 + 5, 2**40 + 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_it_is_the_definition_to_rounding(dtype: torch.dtype, t: int) -> None:
+    """For many tensors in one launch, whole, in runs, and beginning anywhere in their streams."""
+    keys = [2**63 + i for i in range(len(PARTS))]
+    runs = Runs.of(list(PARTS.values()), keys)
+    tensors = [torch.full((len(part.starts) * part.size,), 0.25, dtype=dtype, device=DEVICE) for part in PARTS.values()]
+    cuda.add_(tensors, runs, t, 0.5)
+    for tensor, part, key in zip(tensors, PARTS.values(), keys, strict=True):
+        expected = np.full((len(part.starts), part.size), 0.25, dtype=np.float32)
+        for start, row in zip(part.starts.tolist(), expected, strict=True):
+            portable.add(row, start, key, t, 0.5)
+        resolution = max(torch.finfo(dtype).eps * 4, 4e-6)
+        torch.testing.assert_close(tensor.cpu().float(), torch.from_numpy(expected).reshape(-1), rtol=0, atol=resolution)
+
+
+def test_types_may_be_mixed() -> None:
+    runs = Runs.of([Part(np.array([0]), 200), Part(np.array([0]), 200)], [1, 1])
+    one, other = torch.zeros(200, device=DEVICE), torch.zeros(200, dtype=torch.bfloat16, device=DEVICE)
+    cuda.add_([one, other], runs, 0, 1.0)
+    if HAS_GPU:
+        assert torch.equal(one.bfloat16(), other)
+    torch.testing.assert_close(one, other.float(), rtol=torch.finfo(torch.bfloat16).eps, atol=0)  # the interpreter cuts where a GPU rounds
