@@ -189,7 +189,7 @@ def catalogue_document() -> Mapping[str, object]:
     return {
         "versions": {"gradnoise": "0.1.0", "torch": "2.13.0", "python": "3.11.7"},
         "protocol": {
-            "formula": "sigma_t^2 = eta / (1 + t)^gamma",
+            "formulas": {"none": "g_t", "annealed": "sigma_t^2 = eta / (1 + t)^gamma"},
             "clip_order": "noise is added after clipping",
             "unit_of_t": "optimizer updates, from 0",
         },
@@ -216,8 +216,15 @@ def catalogue_document() -> Mapping[str, object]:
             }
         ],
         "techniques": [
-            {"name": "none", "description": "Plain training.", "parameters": [], "required": []},
-            {"name": "annealed", "description": "Annealed gradient noise.", "parameters": [variance, decay], "required": ["eta", "gamma"]},
+            {"name": "none", "description": "Plain training.", "formula": "g_t", "source": "", "parameters": [], "required": []},
+            {
+                "name": "annealed",
+                "description": "Annealed gradient noise.",
+                "formula": "sigma_t^2 = eta / (1 + t)^gamma",
+                "source": "arXiv:1511.06807",
+                "parameters": [variance, decay],
+                "required": ["eta", "gamma"],
+            },
         ],
         "optimizers": [
             {

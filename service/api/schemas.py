@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
-from service.domain.catalogue import NamedParameters, ParameterRange, WorkloadEntry
+from service.domain.catalogue import NamedParameters, ParameterRange, TechniqueEntry, WorkloadEntry
 from service.domain.spec import StudySpec
 from service.domain.study import Metric, Study, StudyState
 from service.store.tokens import Scope
@@ -128,7 +128,18 @@ class NamedOut(BaseModel):
         return cls(name=named.name, description=named.description, parameters=parameters, required=list(named.required))
 
 
-class Techniques(Items[NamedOut]):
+class TechniqueOut(NamedOut):
+    """A technique: what it does to an update, as a formula, and the hyperparameters it takes and those it needs."""
+
+    formula: str = Field(description="What it does to the gradient, the weights or the activations of an update.")
+    source: str = Field(description="Where it was published.")
+
+    @classmethod
+    def of_technique(cls, technique: TechniqueEntry) -> "TechniqueOut":
+        return cls(**dict(NamedOut.of(technique)), formula=technique.formula, source=technique.source)
+
+
+class Techniques(Items[TechniqueOut]):
     """The techniques, and the optimizers beside them."""
 
     optimizers: list[NamedOut]

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from service.api.auth import Reader
 from service.api.problem import documented
-from service.api.schemas import Items, NamedOut, Techniques, WorkloadOut
+from service.api.schemas import Items, NamedOut, TechniqueOut, Techniques, WorkloadOut
 from service.api.service import CurrentService
 from service.store import catalogue
 
@@ -23,4 +23,5 @@ def list_techniques(_caller: Reader, service: CurrentService) -> Techniques:
     """Return what an arm can do to training, and the optimizers that a study can name."""
     with service.database.session() as session:
         known = catalogue.read(session)
-    return Techniques(items=list(map(NamedOut.of, known.techniques.values())), optimizers=list(map(NamedOut.of, known.optimizers.values())))
+    techniques = [TechniqueOut.of_technique(one) for one in known.techniques.values()]
+    return Techniques(items=techniques, optimizers=[NamedOut.of(one) for one in known.optimizers.values()])

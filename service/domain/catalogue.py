@@ -57,11 +57,19 @@ class NamedParameters:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TechniqueEntry(NamedParameters):
+    """A technique as announced, with what it does to an update as a formula, and where that was published."""
+
+    formula: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """All that the workers announced; `protocol` is what every study stores: versions, the noise formula, clip order, unit of t."""
+    """All that the workers announced; `protocol` is what every study stores: versions, the techniques' formulas, clip order, unit of t."""
 
     workloads: Mapping[str, WorkloadEntry]
-    techniques: Mapping[str, NamedParameters]
+    techniques: Mapping[str, TechniqueEntry]
     optimizers: Mapping[str, NamedParameters]
     protocol: Mapping[str, Any]
 
@@ -70,8 +78,8 @@ class Catalogue:
         """Read the document of JSON values that the workers announce."""
         return cls(
             workloads={entry["name"]: _workload(entry) for entry in document["workloads"]},
-            techniques={entry["name"]: _named(entry) for entry in document["techniques"]},
-            optimizers={entry["name"]: _named(entry) for entry in document["optimizers"]},
+            techniques={entry["name"]: _technique(entry) for entry in document["techniques"]},
+            optimizers={entry["name"]: NamedParameters(**_named(entry)) for entry in document["optimizers"]},
             protocol={**document["protocol"], "versions": document["versions"]},
         )
 
@@ -151,13 +159,18 @@ def _workload(entry: Mapping[str, Any]) -> WorkloadEntry:
     )
 
 
-def _named(entry: Mapping[str, Any]) -> NamedParameters:
-    return NamedParameters(
-        name=entry["name"],
-        description=entry["description"],
-        parameters=tuple(ParameterRange(**parameter) for parameter in entry.get("parameters", ())),
-        required=tuple(entry.get("required", ())),
-    )
+def _technique(entry: Mapping[str, Any]) -> TechniqueEntry:
+    # a document that was stored before techniques had a formula is read too
+    return TechniqueEntry(**_named(entry), formula=entry.get("formula", ""), source=entry.get("source", ""))
+
+
+def _named(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": entry["name"],
+        "description": entry["description"],
+        "parameters": tuple(ParameterRange(**parameter) for parameter in entry.get("parameters", ())),
+        "required": tuple(entry.get("required", ())),
+    }
 
 
 def _unknown(field: str, value: object, legal: Mapping[str, object] | list[str]) -> FieldError:

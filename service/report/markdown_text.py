@@ -73,7 +73,7 @@ def _lines(study: Study, c: Comparison) -> Iterator[str]:
         ),
     )
     yield from ("", "## What was held equal", "", *(f"- {fact.name}: {escaped(fact.value)}" for fact in c.held_equal))
-    yield from ("", "## Protocol", "", *(f"- {escaped(words(name))}: {escaped(value)}" for name, value in protocol(c)))
+    yield from ("", "## Protocol", "", *(f"- {escaped(name)}: {escaped(value)}" for name, value in protocol(c)))
     yield f"- study seed: {c.study_seed}"
     yield from ("", "The study as it was submitted:", "", *fenced(spec_text(study), "yaml"))
 

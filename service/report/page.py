@@ -41,9 +41,12 @@ def parameters(comparison: Comparison) -> list[str]:
 
 
 def protocol(comparison: Comparison) -> Iterator[tuple[str, str]]:
-    """Yield what ran, as names and texts; `versions` and other tables are listed on a line."""
+    """Yield what ran, as names and texts: each arm's formula in place of all of them; `versions` and other tables are listed on a line."""
     for name, value in comparison.protocol.items():
-        yield name, ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, Mapping) else str(value)
+        if name == "formulas":
+            yield from ((f"formula of {arm.name}", value.get(arm.technique, "–")) for arm in comparison.arms)
+            continue
+        yield words(name), ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, Mapping) else str(value)
 
 
 def spec_text(study: Study) -> str:

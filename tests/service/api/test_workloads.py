@@ -15,10 +15,11 @@ def test_workloads_come_with_options_metrics_and_parameters(client: TestClient, 
     assert {name: workload[name] for name in announced} == announced
 
 
-def test_techniques_and_optimizers_come_with_their_bounds(client: TestClient) -> None:
+def test_techniques_and_optimizers_come_with_formula_and_bounds(client: TestClient) -> None:
     shown = client.get("/v1/techniques").json()
     assert [technique["name"] for technique in shown["items"]] == ["none", "annealed"]
     assert shown["items"][1]["required"] == ["eta", "gamma"]
+    assert (shown["items"][1]["formula"], shown["items"][1]["source"]) == ("sigma_t^2 = eta / (1 + t)^gamma", "arXiv:1511.06807")
     lr = shown["optimizers"][0]["parameters"][0]
     assert (lr["low"], lr["high"], lr["low_open"]) == (0.0, None, True)
 

@@ -19,6 +19,14 @@ def catalogue(catalogue_document: Mapping[str, object]) -> Catalogue:
     return Catalogue.of(catalogue_document)
 
 
+def test_techniques_are_read_with_their_formula_or_without(catalogue_document: Mapping[str, Any]) -> None:
+    """A document stored before techniques had formulas is read all the same."""
+    entry = Catalogue.of(catalogue_document).techniques["annealed"]
+    assert (entry.formula, entry.source, entry.required) == ("sigma_t^2 = eta / (1 + t)^gamma", "arXiv:1511.06807", ("eta", "gamma"))
+    old = {"name": "constant", "description": "Constant noise."}
+    assert Catalogue.of({**catalogue_document, "techniques": [old]}).techniques["constant"].formula == ""
+
+
 def test_a_legal_spec_gets_its_objective(catalogue: Catalogue, make_spec: Make) -> None:
     assert catalogue.check(make_spec(), 100).name == "accuracy"
     assert catalogue.check(make_spec(objective="loss"), 100).direction == "minimize"

@@ -17,13 +17,14 @@ def test_the_report_has_verdict_arms_differences_runs_and_spec(
     make_trials: MakeTrials, make_study: Callable[..., Study], accuracy: Metric
 ) -> None:
     spec, trials = make_trials({"baseline": [0.1] * 8, "noisy": [0.9] * 7 + ["diverged"]}, description="a | b\n# c")
-    text = markdown(make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={"formula": "x_t", "versions": {"torch": "2"}}))
+    protocol = {"formulas": {"none": "g_t", "annealed": "x_t"}, "versions": {"torch": "2"}}
+    text = markdown(make_study(spec, accuracy), compare(spec, accuracy, trials, protocol=protocol))
     lines = text.splitlines()
     assert lines[:3] == ["# a study", "", r"a \| b \# c"]
     assert "**helps** (noisy against baseline): noisy helps: mean accuracy 0.787 against baseline's 0.1" in text
     assert "| noisy | annealed | lr 0.04, eta 0.3, gamma 0.3 | 0.4 | 0.7875 | 0.9 | 0 – 0.9 | 1 of 8 | 24 s |" in lines
     assert f"| 8 | {spec.trial_seed('confirm', 7)} | 0.1 | 0 (diverged) |" in lines
-    assert r"- formula: x\_t" in lines
+    assert lines.index(r"- formula of baseline: g\_t") == lines.index(r"- formula of noisy: x\_t") - 1
     assert "smallest_difference: 0.02" in lines
 
 

@@ -21,6 +21,7 @@ MakeStudy = Callable[..., Study]
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 GOOD = [0.9, 0.8, 0.85, 0.9, 0.95, 0.9]
 BAD = [0.1, 0.2, 0.15, 0.1, 0.05, 0.1]
+PROTOCOL = {"formulas": {"none": "g_t", "annealed": "sigma^2 = eta"}, "versions": {"torch": "2.13.0"}}
 ATTACK = "<script>alert('x')</script>\"&"
 
 
@@ -54,7 +55,7 @@ class Outline(HTMLParser):
 def page(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> str:
     spec, trials = make_trials({"baseline": BAD, "noisy": [*GOOD[:-1], "diverged"]})
     study = make_study(spec, accuracy)
-    return html(study, compare(spec, accuracy, trials, protocol={"formula": "sigma^2 = eta", "versions": {"torch": "2.13.0"}}))
+    return html(study, compare(spec, accuracy, trials, protocol=PROTOCOL))
 
 
 def test_the_page_is_well_formed_and_loads_nothing(page: str) -> None:
@@ -90,13 +91,14 @@ def test_the_page_tells_verdict_settings_seeds_versions_formula_and_spec(page: s
     text = re.sub(r"<svg.*?</svg>|<style.*?</style>", "", page, flags=re.DOTALL)
     for words in ("noisy helps", "0.04", "sigma^2 = eta", "torch 2.13.0", "smallest_difference: 0.02", "1 of 6", "8 s", "noisy − baseline"):
         assert words in text
+    assert "<dt>Formula of noisy</dt><dd><code>sigma^2 = eta</code></dd>" in text
     assert text.index("noisy helps") < text.index("The arms") < text.index("Protocol")
 
 
 def test_text_from_outside_is_shown_as_text(make_trials: MakeTrials, make_study: MakeStudy) -> None:
     metric = Metric(name=f"acc {ATTACK} $x$", direction="maximize", worst=0.0)
     spec, trials = make_trials({"baseline": BAD, "noisy": GOOD}, description=ATTACK, options={"note": ATTACK}, workload=ATTACK)
-    comparison = compare(spec, metric, trials, protocol={"formula": ATTACK, ATTACK: {"torch": ATTACK}})
+    comparison = compare(spec, metric, trials, protocol={"formulas": {"annealed": ATTACK}, ATTACK: {"torch": ATTACK}})
     page = html(make_study(spec, metric, error=ATTACK, state="failed"), comparison)
     assert "script" not in Outline(page).tags
     assert page.count("&lt;script&gt;") > 10
