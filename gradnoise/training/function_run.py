@@ -5,6 +5,8 @@ import threading
 from collections.abc import Mapping
 from typing import NoReturn
 
+from gradnoise.noise import Injection
+from gradnoise.techniques import ON_GRADIENTS
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup
 from gradnoise.workloads.function import FunctionWorkload, Trial
@@ -22,10 +24,15 @@ class FunctionRun:
     Args:
         setup: The trial.
         workload: The function to train with.
+
+    Raises:
+        ValueError: If the technique does not act through the optimizer, which is all that a function hands over.
     """
 
     def __init__(self, setup: Setup, workload: FunctionWorkload) -> None:
-        spec = setup.spec
+        spec, effect = setup.spec, setup.effect
+        if effect is not None and not isinstance(effect, Injection):
+            raise ValueError(f"technique must be one of {', '.join(ON_GRADIENTS)} on {spec.workload}, but got {spec.technique!r}.")
         self._trial = Trial(
             params=spec.params,
             options=setup.options,
@@ -34,7 +41,7 @@ class FunctionRun:
             budget_epochs=spec.budget_epochs,
             with_test=spec.with_test,
             metrics=workload.metrics,
-            schedule=setup.schedule,
+            injection=effect,
             hand_over=self._hand_over,
         )
         self._randomness = Randomness(spec.seed)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gradnoise import parameters, techniques
-from gradnoise.schedules import Schedule
+from gradnoise.techniques import Effect
 from gradnoise.training.optimizers import Optimizer, optimizer
 from gradnoise.training.trial import ParamValue, TrialSpec
 from gradnoise.workloads.base import Workload
@@ -23,7 +23,7 @@ class Setup:
     workload: Workload | FunctionWorkload
     options: object
     optimizer: Optimizer
-    schedule: Schedule | None
+    effect: Effect
 
     @property
     def clip_norm(self) -> float | None:
@@ -50,7 +50,7 @@ def prepare(spec: TrialSpec) -> Setup:
     else:
         workload = declared(spec.options, _own(spec, declared.parameters))
         options = workload.options
-    return Setup(spec=spec, workload=workload, options=options, optimizer=rule, schedule=techniques.schedule(spec.technique, spec.params))
+    return Setup(spec=spec, workload=workload, options=options, optimizer=rule, effect=techniques.effect(spec.technique, spec.params))
 
 
 def _own(spec: TrialSpec, own: tuple[parameters.Parameter, ...]) -> dict[str, ParamValue]:

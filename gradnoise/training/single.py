@@ -1,18 +1,23 @@
 """The plain reference trainer: each trial alone, in eager torch, with torch's own optimizer and the noise hook. The stack is held to it."""
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from gradnoise import streams
 from gradnoise.hook import attach
+from gradnoise.noise import Injection
+from gradnoise.techniques.dropout import DropoutMasks, activation_shapes, places
+from gradnoise.techniques.weight_noise import NoisyWeights, WeightNoise
 from gradnoise.training.function_run import FunctionRun
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup, prepare
 from gradnoise.training.slots import Broken, Diverged, Member, Outcome, Run, SlotTrainer, timed
 from gradnoise.training.trial import TrialSpec
-from gradnoise.workloads.base import Workload
+from gradnoise.workloads.base import Splits, Workload
 
 
 class SingleTrainer(SlotTrainer):
@@ -57,14 +62,24 @@ class SingleRun:
         self._splits = workload.data().to(device)
         self._n_steps = n_steps(workload)
         self._epoch = 0
+        self._t = 0
         self._randomness = Randomness(setup.spec.seed)
         with self._randomness.lent():
             self._model = workload.model()
             workload.initialise(self._model, setup.spec.seed)
         self._model.to(device)
         self._optimizer = setup.optimizer.single(self._model.named_parameters(), setup.optimizer.hyperparameters(setup.spec.params))
-        if setup.schedule is not None:
-            attach(self._optimizer, seed=setup.spec.seed, schedule=setup.schedule)
+        self._noisy_weights: NoisyWeights | None = None
+        match setup.effect:
+            case Injection() as injection:
+                attach(self._optimizer, seed=setup.spec.seed, injection=injection)
+            case WeightNoise() as effect:
+                self._noisy_weights = NoisyWeights(self._model.named_parameters(), effect, seed=setup.spec.seed)
+            case DropoutMasks() as masks:
+                with self._randomness.lent():
+                    dropout_shapes(workload, self._model, self._splits)  # raises where dropout would reach nothing
+                for name, place in places(self._model).items():
+                    place.register_forward_pre_hook(functools.partial(self._set_mask, masks, name))
 
     def train_epoch(self) -> Mapping[str, float]:
         with self._randomness.lent():
@@ -79,13 +94,22 @@ class SingleRun:
         """Nothing to end: the memory goes with the object."""
 
     def _step(self, rows: torch.Tensor) -> torch.Tensor:
-        loss = self._workload.loss(self._model, tuple(part[rows] for part in self._splits.train))
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # of torch
+        with self._weights_of_gradient():
+            loss = self._workload.loss(self._model, tuple(part[rows] for part in self._splits.train))
+            loss.backward()  # type: ignore[no-untyped-call]  # of torch
         if self._clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
         self._optimizer.step()
+        self._t += 1
         return loss.detach()
+
+    def _weights_of_gradient(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._noisy_weights is None else self._noisy_weights.at(self._t)
+
+    def _set_mask(self, masks: DropoutMasks, name: str, place: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        if place.training:
+            place.mask = masks.draw(self._spec.seed, self._t, name, inputs[0])
 
     @torch.no_grad()
     def _evaluate(self) -> dict[str, float]:
@@ -115,6 +139,16 @@ def epoch_order(workload: Workload, seed: int, epoch: int) -> torch.Tensor:
     """Return the examples of each update of an epoch (from 0): [updates, batch_size]; those that fill no whole batch are left out."""
     n = n_steps(workload) * workload.batch_size
     return streams.permutation(seed, "order", epoch, len(workload.data().train[0]))[:n].view(-1, workload.batch_size)
+
+
+def dropout_shapes(workload: Workload, model: torch.nn.Module, splits: Splits) -> dict[str, torch.Size]:
+    """Return the shape of an update's activations at each of the model's places for dropout.
+
+    Raises:
+        ValueError: If the model has no place, or its loss passes none.
+    """
+    batch = tuple(part[: workload.batch_size] for part in splits.train)
+    return activation_shapes(model, lambda: workload.loss(model, batch))
 
 
 def splits_measured(spec: TrialSpec) -> tuple[str, ...]:

@@ -59,6 +59,8 @@ class NoOptions:
 class Workload(ABC):
     """A data set, a model, a loss and metrics, fixed by options; a subclass is named in the entry-point group `gradnoise.workloads`.
 
+    The technique `dropout` drops activations where the model has a `gradnoise.workloads.Dropout()`.
+
     A workload with `stacks = True` is trained many trials at once under `torch.func.vmap`: its model and its loss draw nothing at random,
     change no buffer in place, do not branch on values, and let every parameter take part in the loss. Set it to False where that does not
     hold.
@@ -70,7 +72,7 @@ class Workload(ABC):
         parameters: Hyperparameters of its own, beside the optimizer's and the technique's; each may be missing from a study.
         Options: A frozen dataclass of `option(...)` fields.
         stacks: Whether trials may train as one model.
-        techniques: The techniques it takes; None for all.
+        techniques: The techniques it takes; None for all, with `dropout` only if its model has a place for it.
 
     Args:
         options: The options, JSON values; checked.

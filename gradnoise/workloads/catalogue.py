@@ -10,20 +10,20 @@ import numpy as np
 import torch
 
 from gradnoise.parameters import Parameter
-from gradnoise.techniques import TECHNIQUES
-from gradnoise.training.optimizers import OPTIMIZERS
+from gradnoise.techniques import TECHNIQUES, Technique
+from gradnoise.training.optimizers import OPTIMIZERS, Optimizer
 from gradnoise.workloads.options import schema
 from gradnoise.workloads.registry import Declared, installed
 
 PROTOCOL = {
-    "formula": "g_t <- g_t + N(0, sigma_t^2), sigma_t^2 = eta / (1 + t)^gamma, independent for every coordinate of every parameter",
+    "formulas": {one.name: one.formula for one in TECHNIQUES.values()},
     "clip_order": "clip to the global L2 norm clip_norm, then add the noise, then weight decay, momentum and learning rate",
     "unit_of_t": "optimizer updates, counted from 0",
 }
 
 
 def document() -> dict[str, Any]:
-    """Return what is installed: versions, the protocol of the noise, workloads, techniques, optimizers.
+    """Return what is installed: versions, the protocol of training, workloads, techniques, optimizers.
 
     `broken` lists the entry points that could not be imported, each with its error; they do not keep the others from being announced.
     """
@@ -37,14 +37,8 @@ def document() -> dict[str, Any]:
         },
         "protocol": dict(PROTOCOL),
         "workloads": [_workload(workload) for _, workload in sorted(found.workloads.items())],
-        "techniques": [
-            {"name": one.name, "description": one.description, "parameters": _parameters(one.parameters), "required": list(one.required)}
-            for one in TECHNIQUES.values()
-        ],
-        "optimizers": [
-            {"name": one.name, "description": one.description, "parameters": _parameters(one.parameters), "required": list(one.required)}
-            for one in OPTIMIZERS.values()
-        ],
+        "techniques": [_named(one) | {"formula": one.formula, "source": one.source} for one in TECHNIQUES.values()],
+        "optimizers": [_named(one) for one in OPTIMIZERS.values()],
         "broken": [{"name": name, "error": error} for name, error in found.broken.items()],
     }
 
@@ -59,6 +53,10 @@ def _workload(workload: Declared) -> dict[str, Any]:
         "stacks": workload.stacks,
         "techniques": None if workload.techniques is None else list(workload.techniques),
     }
+
+
+def _named(one: Technique[Any] | Optimizer) -> dict[str, Any]:
+    return {"name": one.name, "description": one.description, "parameters": _parameters(one.parameters), "required": list(one.required)}
 
 
 def _parameters(parameters: Sequence[Parameter]) -> list[dict[str, object]]:

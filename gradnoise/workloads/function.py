@@ -8,14 +8,18 @@ from typing import Any
 import torch
 
 from gradnoise.hook import GradientNoise, attach
+from gradnoise.noise import Injection
 from gradnoise.parameters import Parameter
-from gradnoise.schedules import Schedule
+from gradnoise.techniques import ON_GRADIENTS
 from gradnoise.workloads.base import Metric, NoOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionWorkload:
-    """A declared training function; `function` makes it. The fields are those of a Workload's class."""
+    """A declared training function; `function` makes it. The fields are those of a Workload's class.
+
+    It takes the techniques that act through the optimizer: the others would have to reach into its loop.
+    """
 
     name: str
     description: str
@@ -24,7 +28,7 @@ class FunctionWorkload:
     Options: type
     train: Callable[["Trial"], None]
     stacks: bool = False
-    techniques: tuple[str, ...] | None = None
+    techniques: tuple[str, ...] | None = tuple(ON_GRADIENTS)
 
     def __call__(self, trial: "Trial") -> None:
         self.train(trial)
@@ -78,7 +82,7 @@ class Trial:
         budget_epochs: int,
         with_test: bool,
         metrics: Sequence[Metric],
-        schedule: Schedule | None,
+        injection: Injection | None,
         hand_over: Callable[[int, Mapping[str, float]], None],
     ) -> None:
         self.params = params
@@ -89,7 +93,7 @@ class Trial:
         self.with_test = with_test
         self.epoch = 0
         self._metrics = metrics
-        self._schedule = schedule
+        self._injection = injection
         self._hand_over = hand_over
         self._noise: GradientNoise | None = None
 
@@ -101,8 +105,8 @@ class Trial:
         """
         if self._noise is not None:
             raise RuntimeError("trial.noise was called twice: one optimizer gets the noise.")
-        if self._schedule is not None:
-            self._noise = attach(optimizer, seed=self.seed, schedule=self._schedule)
+        if self._injection is not None:
+            self._noise = attach(optimizer, seed=self.seed, injection=self._injection)
 
     def report(self, *, epoch: int, **values: float) -> None:
         """Hand over the values measured after an epoch, by `<split>_<metric>`, and wait to be told to go on.
@@ -124,7 +128,7 @@ class Trial:
         missing = sorted({f"{split}_{metric.name}" for split in splits for metric in self._metrics} - values.keys())
         if missing:
             raise ValueError(f"report must give every declared metric, but it lacks {', '.join(missing)}.")
-        if self._schedule is not None and (self._noise is None or self._noise.t == 0):
+        if self._injection is not None and (self._noise is None or self._noise.t == 0):
             raise RuntimeError("the arm's noise reached no update: call trial.noise(optimizer) before the first optimizer.step().")
         kept = {name: _number(name, value) for name, value in values.items() if self.with_test or not name.startswith("test_")}
         self.epoch = epoch

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from gradnoise.streams import normal
-from gradnoise.workloads import Batch, Forward, Metric, Parameter, Splits, Trial, Workload, function, option
+from gradnoise.workloads import Batch, Dropout, Forward, Metric, Parameter, Splits, Trial, Workload, function, option
 
 
 @functools.cache
@@ -35,7 +35,7 @@ class exact(Workload):  # noqa: N801  # the entry point's name
         return splits()
 
     def model(self) -> torch.nn.Module:
-        return torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 1)).double()
+        return torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), Dropout(), torch.nn.Linear(7, 1)).double()
 
     @torch.no_grad()
     def initialise(self, model: torch.nn.Module, seed: int) -> None:

@@ -1,9 +1,13 @@
+import dataclasses
 import threading
 from typing import Any
 
 import probe_workloads
 import pytest
 
+from gradnoise.techniques.dropout import dropout
+from gradnoise.training.function_run import FunctionRun
+from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
 
@@ -99,6 +103,17 @@ def test_a_released_function_ends_and_cleans_up(how: str) -> None:
     trainer.release("gone")
     assert not threads()
     assert probe_workloads.ended == ["trial gone"]
+
+
+def test_a_technique_that_does_not_act_through_the_optimizer_is_refused() -> None:
+    """Even where a declaration is made by hand that takes all."""
+    setup = prepare(spec(technique="constant", params={"lr": 1.0, "std": 0.1}))
+    with pytest.raises(ValueError, match=r"technique must be one of none, annealed, .* on counting, but got 'dropout'"):
+        FunctionRun(
+            dataclasses.replace(setup, spec=dataclasses.replace(setup.spec, technique="dropout"), effect=dropout(rate=0.5)),
+            probe_workloads.counting,
+        )
+    assert not threads()
 
 
 def test_a_technique_that_the_function_never_applies_is_an_error_and_not_a_result() -> None:

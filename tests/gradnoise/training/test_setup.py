@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from gradnoise.noise import Injection
 from gradnoise.schedules import annealed
 from gradnoise.training.setup import prepare
 from gradnoise.training.trial import TrialSpec
@@ -14,18 +15,25 @@ def spec(**changes: Any) -> TrialSpec:
     return TrialSpec(**{"key": "a", "seed": 1, "budget_epochs": 1} | GOOD | changes)
 
 
-def test_a_legal_trial_is_opened_with_its_options_and_schedule() -> None:
+def test_a_legal_trial_is_opened_with_its_options_and_its_techniques_effect() -> None:
     setup = prepare(spec(options={"depth": 2}))
     assert isinstance(setup.workload, Mlp)
     assert setup.options == MlpOptions(depth=2)
-    assert setup.schedule is not None
-    assert setup.schedule(5) == annealed(0.3, 0.55)(5)
+    assert isinstance(setup.effect, Injection)
+    assert list(setup.effect.terms(5)) == [(5, annealed(0.3, 0.55)(5))]
     assert setup.clip_norm is None
 
 
 def test_a_workload_gets_its_own_hyperparameters_and_no_others(probes: None) -> None:
     setup = prepare(spec(workload="exact", params={"lr": 0.1, "eta": 0.3, "gamma": 0.55, "scale": 2.0}))
     assert setup.workload.params == {"scale": 2.0}  # type: ignore[union-attr]  # a declared one
+
+
+@pytest.mark.parametrize(("technique", "own"), [("weight_noise", {"eta": 0.1, "gamma": 0.5}), ("dropout", {"rate": 0.5})])
+def test_a_function_takes_the_techniques_that_need_nothing_but_its_optimizer(probes: None, technique: str, own: dict[str, float]) -> None:
+    legal = "none, annealed, constant, anticorrelated, preconditioned"
+    with pytest.raises(ValueError, match=f"technique must be one of {legal} on counting, but got '{technique}'"):
+        prepare(spec(workload="counting", technique=technique, params={"lr": 0.1} | own))
 
 
 @pytest.mark.parametrize(
@@ -39,6 +47,7 @@ def test_a_workload_gets_its_own_hyperparameters_and_no_others(probes: None) -> 
         ({"params": {"eta": 0.3, "gamma": 0.55}}, r"lr is missing: it must be a finite number in \(0, inf\)"),
         ({"params": {"lr": 0.1, "eta": 0.3}}, r"gamma is missing: it must be a finite number in \[0, inf\)"),
         ({"params": {**GOOD["params"], "std": 1.0}}, "there is no parameter named 'std' here"),
+        ({"technique": "dropout", "params": {"lr": 0.1, "rate": 1}}, r"rate must be a finite number in \[0, 0.9999\], but got rate=1"),
         ({"params": {**GOOD["params"], "beta1": 0.9}}, "there is no parameter named 'beta1' here"),
         ({"params": {**GOOD["params"], "clip_norm": 0}}, r"clip_norm must be a finite number in \(0, inf\), but got clip_norm=0"),
     ],

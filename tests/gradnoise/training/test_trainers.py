@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gradnoise.streams import permutation
+from gradnoise.streams import normal, permutation
 from gradnoise.training import open_trainer
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleTrainer
@@ -19,7 +19,16 @@ from gradnoise.training.trial import Event, Failed, Finished, Measurement, Trial
 TRAINERS = [pytest.param(lambda: SingleTrainer(3), id="single"), pytest.param(lambda: StackTrainer(3), id="stack")]
 Open = Callable[[], SlotTrainer]
 
-NOISE: Mapping[str, dict[str, float]] = {"none": {}, "annealed": {"eta": 0.3, "gamma": 0.55}, "constant": {"std": 0.1}}
+NOISE: Mapping[str, dict[str, float]] = {
+    "none": {},
+    "annealed": {"eta": 0.3, "gamma": 0.55},
+    "constant": {"std": 0.1},
+    "anticorrelated": {"std": 0.1},
+    "preconditioned": {"eta": 0.001, "gamma": 0.55, "damping": 0.01},
+    "weight_noise": {"eta": 0.01, "gamma": 0.55},
+    "dropout": {"rate": 0.3},
+}
+NDTRI_OF_0_3 = -0.5244005127080407  # 30 % of N(0, 1) lie below
 SETTINGS = [
     ("sgd", {"lr": 0.05}),
     ("sgd", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01, "clip_norm": 0.5}),
@@ -89,7 +98,7 @@ def test_equal_trials_give_equal_results_and_other_seeds_others(open_one: Open) 
 @pytest.mark.parametrize("technique", NOISE)
 @pytest.mark.parametrize(("optimizer", "params"), SETTINGS)
 def test_a_stacked_trial_gives_the_single_trainers_result(optimizer: str, params: dict[str, float], technique: str) -> None:
-    """Alone, first of four, and third of four entering when the others have trained three epochs; the neighbours' settings all differ."""
+    """Alone, first of eight, and third entering when the first two have trained three epochs; the neighbours' techniques all differ."""
     trial = spec(technique=technique, optimizer=optimizer, params=params | NOISE[technique], budget_epochs=6, with_test=True)
     neighbours = [
         spec(
@@ -104,19 +113,36 @@ def test_a_stacked_trial_gives_the_single_trainers_result(optimizer: str, params
         for i, other in enumerate(NOISE)
     ]
     expected = alone(trial)
-    assert_same(curve(run(StackTrainer(4), trial)), expected)
-    assert_same(curve(run(StackTrainer(4), trial, *neighbours)), expected)
-    late = StackTrainer(4)
+    assert_same(curve(run(StackTrainer(8), trial)), expected)
+    assert_same(curve(run(StackTrainer(8), trial, *neighbours)), expected)
+    late = StackTrainer(8)
     for neighbour in neighbours[:2]:
         late.admit(neighbour)
     for _ in range(3):
         late.advance()
-    events = run(late, trial, neighbours[2])
+    events = run(late, trial, *neighbours[2:])
     assert_same(curve(events), expected)
-    assert_same(curve(events, "n2"), alone(neighbours[2]))
+    for neighbour in neighbours[2:]:
+        assert_same(curve(events, neighbour.key), alone(neighbour))
 
 
-@pytest.mark.parametrize("technique", ["none", "annealed"])
+@pytest.mark.parametrize("workload", ["exact", "mlp"])
+@pytest.mark.parametrize("technique", NOISE)
+def test_the_technique_of_a_neighbour_changes_no_bit_of_a_result(workload: str, technique: str) -> None:
+    """Beside a neighbour of any technique a trial gives what it gives beside one without."""
+    trials = [
+        spec(f"{name}", workload=workload, technique=name, params={"lr": 0.05} | NOISE[name], budget_epochs=2)
+        for name in ("none", "annealed", "dropout", "weight_noise")
+    ]
+    for trial in trials:
+        plain, other = (
+            run(StackTrainer(2), trial, spec("n", workload=workload, technique=name, params={"lr": 0.05} | NOISE[name], budget_epochs=2))
+            for name in ("none", technique)
+        )
+        assert curve(plain, trial.key) == curve(other, trial.key)
+
+
+@pytest.mark.parametrize("technique", NOISE)
 def test_the_deep_network_trains_alike_in_a_stack_and_alone(technique: str) -> None:
     """In float32: a loss near 2.3 sums 2^-24 roundings of 20 layers over 24 updates, far below 1e-4; an accuracy moves by whole images."""
     params = {"lr": 0.03} | NOISE[technique]
@@ -126,6 +152,43 @@ def test_the_deep_network_trains_alike_in_a_stack_and_alone(technique: str) -> N
         for found, expected in zip(curve(events, trial.key), alone(trial), strict=True):
             assert found == pytest.approx(expected, rel=1e-4, abs=2 / 297)
             assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("open_one", TRAINERS)
+@pytest.mark.parametrize("technique", ["weight_noise", "dropout"])
+def test_only_the_updates_see_noisy_weights_and_dropped_activations(open_one: Open, technique: str) -> None:
+    """At a rate too small to matter the weights stay: the evaluation is that of plain training, and each update's loss is the formula's."""
+    still = {"params": {"lr": 1e-300} | NOISE[technique], "technique": technique}
+    values = curve(run(open_one(), spec(**still)))
+    assert [one["validation_error"] for one in values] == [
+        one["validation_error"] for one in curve(run(open_one(), spec(params={"lr": 1e-300})))
+    ]
+    workload: Any = prepare(spec()).workload
+    model = workload.model()
+    for epoch in range(3):
+        losses = []
+        for i, rows in enumerate(permutation(1, "order", epoch, 30)[:24].view(3, 8)):
+            t = 3 * epoch + i
+            workload.initialise(model, 1)
+            with torch.no_grad():
+                if technique == "weight_noise":
+                    for name, parameter in model.named_parameters():
+                        parameter += 0.1 * (1 + t) ** -0.275 * normal(1, "weight_noise", t, name, parameter.shape).double()
+                else:
+                    model[2].mask = (normal(1, "dropout", t, "2", (8, 7)) > NDTRI_OF_0_3).double() / 0.7
+                losses.append(float(workload.loss(model, tuple(part[rows] for part in workload.data().train))))
+        # the noise is drawn and scaled in float32
+        assert values[epoch]["train_loss"] == pytest.approx(sum(losses) / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("open_one", TRAINERS)
+def test_dropout_is_refused_where_the_model_has_no_place_for_it(open_one: Open) -> None:
+    kept = spec(budget_epochs=2)
+    events = run(open_one(), spec("bad", workload="blind", technique="dropout", params={"lr": 0.1, "rate": 0.5}), kept)
+    (failed,) = (event for event in events if event.key == "bad")
+    assert isinstance(failed, Failed)
+    assert failed.summary.startswith("ValueError: dropout needs a place in the model, but it has none: put gradnoise.workloads.Dropout()")
+    assert_same(curve(events), alone(kept))
 
 
 @pytest.mark.parametrize("open_one", TRAINERS)
@@ -140,9 +203,10 @@ def test_a_trial_waits_at_its_rungs_until_it_may_go_on(open_one: Open) -> None:
     assert trainer.advance(["a"])[1] == Finished(key="a")
 
 
-def test_waiting_changes_nothing_of_the_result() -> None:
+@pytest.mark.parametrize("technique", NOISE)
+def test_waiting_changes_nothing_of_the_result(technique: str) -> None:
     trainer = StackTrainer(2)
-    straight = spec(technique="annealed", params={"lr": 0.05, "eta": 0.3, "gamma": 0.55})
+    straight = spec(technique=technique, params={"lr": 0.05} | NOISE[technique])
     trainer.admit(dataclasses.replace(straight, rungs=(1,)))
     trainer.admit(spec("b"))
     events = [*trainer.advance(), *trainer.advance(), *trainer.advance(["a"]), *trainer.advance()]

@@ -7,8 +7,9 @@ import jsonschema
 import pytest
 import torch
 
+from gradnoise.techniques import ON_GRADIENTS, TECHNIQUES
 from gradnoise.training.optimizers import OPTIMIZERS
-from gradnoise.workloads.catalogue import PROTOCOL, document
+from gradnoise.workloads.catalogue import document
 from service.domain.catalogue import Catalogue
 
 
@@ -24,18 +25,25 @@ def test_the_document_is_json_without_infinities(announced: dict[str, Any]) -> N
 def test_the_service_reads_the_document_whole(announced: dict[str, Any]) -> None:
     catalogue = Catalogue.of(announced)
     assert list(catalogue.workloads) == ["mlp"]
-    assert list(catalogue.techniques) == ["none", "annealed", "constant"]
+    assert list(catalogue.techniques) == list(TECHNIQUES)
+    assert catalogue.techniques["preconditioned"].required == ("eta", "gamma")
+    assert [parameter.name for parameter in catalogue.techniques["preconditioned"].parameters] == ["eta", "gamma", "decay", "damping"]
     assert list(catalogue.optimizers) == ["sgd", "adam"]
     assert catalogue.optimizers["sgd"].required == ("lr",)
     assert catalogue.protocol["versions"]["torch"] == torch.__version__
     assert catalogue.protocol["versions"]["python"] == platform.python_version()
-    assert catalogue.protocol["formula"] == PROTOCOL["formula"]
+    assert catalogue.protocol["formulas"] == {name: technique.formula for name, technique in TECHNIQUES.items()}
+    assert {name: (one.formula, one.source) for name, one in catalogue.techniques.items()} == {
+        name: (one.formula, one.source) for name, one in TECHNIQUES.items()
+    }
 
 
 def test_the_service_and_the_trainers_draw_the_same_bounds(announced: dict[str, Any]) -> None:
     catalogue = Catalogue.of(announced)
-    for name, optimizer in OPTIMIZERS.items():
-        for read, declared in zip(catalogue.optimizers[name].parameters, optimizer.parameters, strict=True):
+    pairs = [(catalogue.optimizers[name], one) for name, one in OPTIMIZERS.items()]
+    pairs += [(catalogue.techniques[name], one) for name, one in TECHNIQUES.items()]
+    for entry, one in pairs:
+        for read, declared in zip(entry.parameters, one.parameters, strict=True):
             for value in (-1.0, 0.0, 1e-9, 0.9999, 1.0, 1e9):
                 try:
                     declared.check(value)
@@ -43,6 +51,12 @@ def test_the_service_and_the_trainers_draw_the_same_bounds(announced: dict[str, 
                     assert not read.admits(value)
                 else:
                     assert read.admits(value)
+
+
+def test_a_training_function_announces_the_techniques_that_it_can_take(probes: None) -> None:
+    techniques = {workload["name"]: workload["techniques"] for workload in document()["workloads"]}
+    assert techniques["counting"] == list(ON_GRADIENTS)
+    assert techniques["mlp"] is None
 
 
 def test_every_schema_is_one_and_admits_its_defaults(announced: dict[str, Any]) -> None:

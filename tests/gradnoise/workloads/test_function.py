@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from gradnoise.schedules import Schedule, constant
+from gradnoise.noise import Injection
 from gradnoise.streams import normal
+from gradnoise.techniques.anticorrelated import anticorrelated
+from gradnoise.techniques.constant import constant
 from gradnoise.workloads.base import Metric
 from gradnoise.workloads.function import Trial, function
 
@@ -14,7 +16,7 @@ ERROR = Metric(name="error", direction="minimize", worst=9.0)
 
 
 def trial(
-    reports: list[Mapping[str, float]] | None = None, *, schedule: Schedule | None = None, with_test: bool = False, budget_epochs: int = 3
+    reports: list[Mapping[str, float]] | None = None, *, injection: Injection | None = None, with_test: bool = False, budget_epochs: int = 3
 ) -> Trial:
     kept = [] if reports is None else reports
     return Trial(
@@ -25,7 +27,7 @@ def trial(
         budget_epochs=budget_epochs,
         with_test=with_test,
         metrics=[ERROR],
-        schedule=schedule,
+        injection=injection,
         hand_over=lambda _epoch, values: kept.append(values),
     )
 
@@ -47,6 +49,7 @@ def test_a_declared_function_stays_a_function() -> None:
     train(given)
     assert seen == [given]
     assert (train.name, train.metrics, train.stacks) == ("f", (ERROR,), False)
+    assert train.techniques == ("none", "annealed", "constant", "anticorrelated", "preconditioned")
 
 
 def test_a_function_without_metrics_is_refused() -> None:
@@ -54,11 +57,21 @@ def test_a_function_without_metrics_is_refused() -> None:
         function(name="f", description="Blind.", metrics=[])
 
 
-def test_noise_applies_the_arms_schedule_with_the_trials_seed() -> None:
+def test_noise_applies_the_arms_technique_with_the_trials_seed() -> None:
     weight, sgd = optimizer()
-    trial(schedule=constant(0.5)).noise(sgd)
+    trial(injection=constant(std=0.5)).noise(sgd)
     sgd.step()
     assert torch.equal(weight.detach(), -0.5 * normal(1, "noise", 0, "w", (4,)))
+
+
+def test_noise_may_be_of_several_draws() -> None:
+    """That of two anticorrelated updates is the second's alone, but for the rounding of two sums in float32."""
+    weight, sgd = optimizer()
+    trial(injection=anticorrelated(std=0.5)).noise(sgd)
+    sgd.step()
+    weight.grad = torch.zeros(4)
+    sgd.step()
+    torch.testing.assert_close(weight.detach(), -0.5 * normal(1, "noise", 1, "w", (4,)), rtol=0, atol=1e-6)
 
 
 def test_noise_is_nothing_in_an_arm_without() -> None:
@@ -69,7 +82,7 @@ def test_noise_is_nothing_in_an_arm_without() -> None:
 
 
 def test_noise_is_applied_to_one_optimizer() -> None:
-    given = trial(schedule=constant(0.5))
+    given = trial(injection=constant(std=0.5))
     given.noise(optimizer()[1])
     with pytest.raises(RuntimeError, match="called twice"):
         given.noise(optimizer()[1])
@@ -77,7 +90,7 @@ def test_noise_is_applied_to_one_optimizer() -> None:
 
 def test_noise_that_reached_no_update_is_an_error() -> None:
     """As when the optimizer that steps is a copy of the one that has the noise."""
-    given = trial(schedule=constant(0.5))
+    given = trial(injection=constant(std=0.5))
     _, sgd = optimizer()
     given.noise(sgd)
     with pytest.raises(RuntimeError, match="noise reached no update"):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from gradnoise.techniques.dropout import activation_shapes
 from gradnoise.workloads.mlp import Mlp
 
 
@@ -21,6 +22,12 @@ def test_the_default_is_the_papers_network() -> None:
     assert len(list(model.parameters())) == 2 * 21
     assert workload.batch_size == 100
     assert len(workload.data().train[0]) == 1_200
+
+
+def test_dropout_has_a_place_after_every_hidden_layer() -> None:
+    workload, model = opened(depth=3, width=7)
+    batch = tuple(part[:5] for part in workload.data().train)
+    assert activation_shapes(model, lambda: workload.loss(model, batch)) == {f"{2 * k + 1}": (5, 7) for k in range(3)}
 
 
 @pytest.mark.parametrize(

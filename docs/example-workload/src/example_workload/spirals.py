@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from gradnoise.streams import normal
-from gradnoise.workloads import Batch, Forward, Metric, Splits, Workload, option
+from gradnoise.workloads import Batch, Dropout, Forward, Metric, Splits, Workload, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +34,8 @@ class Spirals(Workload):
 
     def model(self) -> torch.nn.Module:
         width = self.options.width
-        return torch.nn.Sequential(
-            torch.nn.Linear(2, width), torch.nn.Tanh(), torch.nn.Linear(width, width), torch.nn.Tanh(), torch.nn.Linear(width, 2)
-        )
+        hidden = (torch.nn.Linear(2, width), torch.nn.Tanh(), Dropout(), torch.nn.Linear(width, width), torch.nn.Tanh(), Dropout())
+        return torch.nn.Sequential(*hidden, torch.nn.Linear(width, 2))
 
     @torch.no_grad()
     def initialise(self, model: torch.nn.Module, seed: int) -> None:

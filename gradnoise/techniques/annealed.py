@@ -1,0 +1,35 @@
+"""Annealed gradient noise."""
+
+from gradnoise import schedules
+from gradnoise.noise import Injection
+from gradnoise.parameters import Parameter
+from gradnoise.techniques.base import Technique
+
+GAMMA = Parameter(name="gamma", description="Decay exponent of the variance, dimensionless; the paper uses 0.55.", low=0)
+
+
+def annealed(eta: float, gamma: float) -> Injection:
+    """Return annealed gradient noise: g_t <- g_t + N(0, eta / (1 + t)^gamma) (Neelakantan et al. 2015, arXiv:1511.06807).
+
+    Args:
+        eta: Variance of the noise at step 0, in squared gradient units; at least 0.
+        gamma: Decay exponent, dimensionless; at least 0. The paper uses 0.55.
+
+    Raises:
+        ValueError: If eta or gamma is negative or not finite.
+
+    >>> [(t, std)] = annealed(eta=0.01, gamma=0.55).terms(99)
+    >>> t, round(std, 4)
+    (99, 0.0282)
+    """
+    return Injection.of(schedules.annealed(eta, gamma))
+
+
+TECHNIQUE = Technique(
+    name="annealed",
+    description="Gaussian noise on every gradient, whose variance eta / (1 + t)^gamma falls with the update count t.",
+    formula="g_t <- g_t + N(0, sigma_t^2), sigma_t^2 = eta / (1 + t)^gamma, independent for every coordinate of every parameter",
+    source="Neelakantan et al. 2015, arXiv:1511.06807",
+    parameters=(Parameter(name="eta", description="Variance of the noise at step 0, in squared gradient units.", low=0), GAMMA),
+    effect=annealed,
+)
