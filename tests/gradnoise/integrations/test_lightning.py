@@ -1,0 +1,231 @@
+"""Real fits of Lightning with the callback, against loops written by hand with `attach`."""
+
+import copy
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from gradnoise import annealed, attach
+
+pytest.importorskip("lightning.pytorch")
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
+
+from gradnoise.integrations.lightning import GradientNoiseCallback
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::lightning.pytorch.utilities.warnings.PossibleUserWarning"),  # few workers, few batches
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning"),  # Lightning's own use of torch
+]
+
+NOISE: dict[str, Any] = {"eta": 0.3, "gamma": 0.55, "seed": 1}
+N_BATCHES = 6
+BATCHES = TensorDataset(torch.linspace(-1, 1, 24 * 3).view(24, 3), torch.linspace(1, -1, 24).view(24, 1))
+
+
+class Net(LightningModule):
+    """A small net; a subclass says how its optimizer is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+        with torch.no_grad():
+            for i, parameter in enumerate(self.parameters()):
+                parameter.copy_(torch.linspace(-0.5, 0.5, parameter.numel()).view_as(parameter) + 0.1 * i)
+
+    def loss(self, batch: Iterable[torch.Tensor]) -> torch.Tensor:
+        inputs, targets = batch
+        return torch.nn.functional.mse_loss(self.layers(inputs), targets)
+
+    def training_step(self, batch: Iterable[torch.Tensor], _i: int) -> torch.Tensor:
+        return self.loss(batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.named_parameters(), lr=0.05)
+
+
+class NetWithoutNames(Net):
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9)
+
+
+def batches() -> DataLoader[Any]:
+    return DataLoader(BATCHES, batch_size=len(BATCHES) // N_BATCHES)
+
+
+def trainer(folder: Path, *callbacks: Callback, **options: Any) -> Trainer:
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return Trainer(accelerator="cpu", default_root_dir=folder, callbacks=list(callbacks), **(quiet | {"max_epochs": 2} | options))
+
+
+def by_hand(model: Net, n_epochs: int = 2, accumulate: int = 1, clip: float | None = None, **noise: Any) -> Net:
+    optimizer = model.configure_optimizers()
+    with attach(optimizer, **(NOISE | noise)):
+        for _ in range(n_epochs):
+            for i, batch in enumerate(batches()):
+                (model.loss(batch) / accumulate).backward()
+                if (i + 1) % accumulate == 0:
+                    if clip is not None:
+                        torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+                    optimizer.step()
+                    optimizer.zero_grad()
+    return model
+
+
+def assert_same_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("net", [Net, NetWithoutNames])
+def test_a_fit_is_the_loop_written_by_hand(net: type[Net], tmp_path: Path) -> None:
+    """Bit for bit, though Lightning hands every step a closure; and it is not the fit without noise."""
+    model, plain, noise = net(), net(), GradientNoiseCallback(**NOISE)
+    trainer(tmp_path, noise).fit(model, batches())
+    trainer(tmp_path).fit(plain, batches())
+    assert_same_weights(model, by_hand(net()))
+    assert [handle.t for handle in noise.noises] == [2 * N_BATCHES]
+    assert not any(torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True))
+
+
+def test_noise_comes_after_clipping_and_once_for_all_accumulated_batches(tmp_path: Path) -> None:
+    """With gradients clipped to next to nothing, the updates are all noise."""
+    model, noise = Net(), GradientNoiseCallback(**NOISE)
+    trainer(tmp_path, noise, accumulate_grad_batches=3, gradient_clip_val=1e-6).fit(model, batches())
+    assert_same_weights(model, by_hand(Net(), accumulate=3, clip=1e-6))
+    assert noise.noises[0].t == 2 * N_BATCHES / 3
+
+
+def test_a_fit_resumed_from_a_checkpoint_is_one_that_never_stopped(tmp_path: Path) -> None:
+    first = trainer(tmp_path, GradientNoiseCallback(**NOISE), max_epochs=1)
+    first.fit(Net(), batches())
+    first.save_checkpoint(tmp_path / "half.ckpt")
+    model, noise = Net(), GradientNoiseCallback(**NOISE)
+    trainer(tmp_path, noise).fit(model, batches(), ckpt_path=tmp_path / "half.ckpt")
+    assert_same_weights(model, by_hand(Net()))
+    assert noise.noises[0].t == 2 * N_BATCHES
+
+
+def test_a_fit_from_the_start_after_a_test_on_a_checkpoint_starts_its_noise_anew(tmp_path: Path) -> None:
+    """The step count that came with the checkpoint belongs to the tested weights."""
+
+    class Tested(Net):
+        def test_step(self, batch: Iterable[torch.Tensor]) -> torch.Tensor:
+            return self.loss(batch)
+
+    noise = GradientNoiseCallback(**NOISE)
+    fits = trainer(tmp_path, noise)
+    fits.fit(Tested(), batches())
+    fits.save_checkpoint(tmp_path / "whole.ckpt")
+    fits.test(Tested(), batches(), ckpt_path=tmp_path / "whole.ckpt", verbose=False)
+    model = Net()
+    trainer(tmp_path, noise).fit(model, batches())
+    assert_same_weights(model, by_hand(Net()))
+
+
+def test_the_state_may_come_after_the_optimizers(tmp_path: Path) -> None:
+    """Strategies that shard the model restore the callbacks when fitting has started already."""
+    first = GradientNoiseCallback(**NOISE)
+    trainer(tmp_path, first, max_epochs=1).fit(Net(), batches())
+    state = copy.deepcopy(first.state_dict())
+    seen = []
+
+    class Late(Callback):
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            noise.load_state_dict(state)
+            seen.append(noise.noises[0].t)
+
+    noise = GradientNoiseCallback(**NOISE)
+    trainer(tmp_path, noise, Late()).fit(Net(), batches())
+    assert seen == [N_BATCHES]
+    assert noise.noises[0].t == 3 * N_BATCHES
+
+
+class TwoOptimizers(Net):
+    """A net that trains its two layers, of the same shape, by two optimizers with the same names for their parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.layers = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Tanh(), torch.nn.Linear(3, 3))
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.SGD(self.layers[i].named_parameters(), lr=0.1) for i in (0, 2)]
+
+    def training_step(self, batch: Iterable[torch.Tensor], _i: int) -> None:  # type: ignore[override]  # a manual step returns nothing
+        for optimizer in self.optimizers():  # type: ignore[union-attr]
+            optimizer.zero_grad()
+            self.manual_backward(0 * self.loss((next(iter(batch)), torch.zeros(4, 3))))
+            optimizer.step()
+
+
+def test_several_optimizers_share_no_noise(tmp_path: Path) -> None:
+    """Without gradients the updates are all noise; each optimizer's is that of `attach` with a seed of its own."""
+    model = TwoOptimizers()
+    hand, noise = copy.deepcopy(model), GradientNoiseCallback(**NOISE)
+    start = copy.deepcopy(model)
+    trainer(tmp_path, noise).fit(model, batches())
+    assert [handle.t for handle in noise.noises] == [2 * N_BATCHES] * 2
+    seeds = [handle.seed for handle in noise.noises]
+    assert seeds[0] == NOISE["seed"]
+    assert seeds[0] != seeds[1]
+    for optimizer, seed in zip(hand.configure_optimizers(), seeds, strict=True):
+        attach(optimizer, **(NOISE | {"seed": seed}))
+        for _ in range(2 * N_BATCHES):
+            for parameter in optimizer.param_groups[0]["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+            optimizer.step()
+    assert_same_weights(model, hand)
+    moved = [after - before for after, before in zip(model.parameters(), start.parameters(), strict=True)]
+    assert not torch.isclose(moved[0], moved[2]).any()
+
+
+def test_the_logger_shows_the_standard_deviation_of_each_update(tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path)
+    trainer(tmp_path, GradientNoiseCallback(**NOISE, measure_ratio=True), logger=logger, log_every_n_steps=1).fit(Net(), batches())
+    logger.save()
+    rows = list(csv.DictReader((Path(logger.log_dir) / "metrics.csv").read_text().splitlines()))
+    expected = [annealed(NOISE["eta"], NOISE["gamma"])(t) for t in range(2 * N_BATCHES)]
+    assert [float(row["gradnoise/std"]) for row in rows] == pytest.approx(expected)
+    assert all(float(row["gradnoise/ratio"]) > 0 for row in rows)
+
+
+def test_several_optimizers_are_logged_apart(tmp_path: Path) -> None:
+    fits = trainer(tmp_path, GradientNoiseCallback(**NOISE))
+    fits.fit(TwoOptimizers(), batches())
+    assert {"gradnoise/std", "gradnoise/std-1"} <= fits.logged_metrics.keys()
+
+
+def test_the_noise_ends_with_the_fit_even_when_it_raises(tmp_path: Path) -> None:
+    class Fails(Net):
+        def training_step(self, batch: Iterable[torch.Tensor], i: int) -> torch.Tensor:
+            if i == 2:
+                raise OSError("no data")
+            return self.loss(batch)
+
+    failing = trainer(tmp_path, GradientNoiseCallback(**NOISE))
+    with pytest.raises(OSError, match="no data"):
+        failing.fit(Fails(), batches())
+    ending = trainer(tmp_path, GradientNoiseCallback(**NOISE))
+    ending.fit(Net(), batches())
+    for optimizer in (*failing.optimizers, *ending.optimizers):
+        (parameter, *_) = optimizer.param_groups[0]["params"]
+        parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        assert not parameter.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"seed": 1}, "exactly one of eta"), ({"seed": -1, "eta": 0.1}, "seed must be at least 0"), ({"seed": 1, "eta": -0.1}, "eta must be")],
+)
+def test_illegal_arguments_are_refused_before_fitting(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GradientNoiseCallback(**arguments)
