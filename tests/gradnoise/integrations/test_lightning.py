@@ -2,7 +2,7 @@
 
 import copy
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from gradnoise import annealed, attach
+from gradnoise.techniques.preconditioned import preconditioned
 
 pytest.importorskip("lightning.pytorch")
 
@@ -65,10 +66,10 @@ def trainer(folder: Path, *callbacks: Callback, **options: Any) -> Trainer:
     return Trainer(accelerator="cpu", default_root_dir=folder, callbacks=list(callbacks), **(quiet | {"max_epochs": 2} | options))
 
 
-def by_hand(model: Net, n_epochs: int = 2, accumulate: int = 1, clip: float | None = None, **noise: Any) -> Net:
+def by_hand(model: Net, noise: Mapping[str, Any] = NOISE, accumulate: int = 1, clip: float | None = None) -> Net:
     optimizer = model.configure_optimizers()
-    with attach(optimizer, **(NOISE | noise)):
-        for _ in range(n_epochs):
+    with attach(optimizer, **noise):
+        for _ in range(2):
             for i, batch in enumerate(batches()):
                 (model.loss(batch) / accumulate).backward()
                 if (i + 1) % accumulate == 0:
@@ -103,14 +104,18 @@ def test_noise_comes_after_clipping_and_once_for_all_accumulated_batches(tmp_pat
     assert noise.noises[0].t == 2 * N_BATCHES / 3
 
 
-def test_a_fit_resumed_from_a_checkpoint_is_one_that_never_stopped(tmp_path: Path) -> None:
-    first = trainer(tmp_path, GradientNoiseCallback(**NOISE), max_epochs=1)
+@pytest.mark.parametrize(
+    "noise", [NOISE, {"injection": preconditioned(eta=0.3, gamma=0.55), "seed": 1}], ids=["annealed", "preconditioned"]
+)
+def test_a_fit_resumed_from_a_checkpoint_is_one_that_never_stopped(tmp_path: Path, noise: dict[str, Any]) -> None:
+    """Of preconditioned noise the checkpoint holds the mean squared gradients too."""
+    first = trainer(tmp_path, GradientNoiseCallback(**noise), max_epochs=1)
     first.fit(Net(), batches())
     first.save_checkpoint(tmp_path / "half.ckpt")
-    model, noise = Net(), GradientNoiseCallback(**NOISE)
-    trainer(tmp_path, noise).fit(model, batches(), ckpt_path=tmp_path / "half.ckpt")
-    assert_same_weights(model, by_hand(Net()))
-    assert noise.noises[0].t == 2 * N_BATCHES
+    model, callback = Net(), GradientNoiseCallback(**noise)
+    trainer(tmp_path, callback).fit(model, batches(), ckpt_path=tmp_path / "half.ckpt")
+    assert_same_weights(model, by_hand(Net(), noise))
+    assert callback.noises[0].t == 2 * N_BATCHES
 
 
 def test_a_fit_from_the_start_after_a_test_on_a_checkpoint_starts_its_noise_anew(tmp_path: Path) -> None:
