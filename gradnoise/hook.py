@@ -4,14 +4,14 @@ import itertools
 import math
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 import torch
 
-from gradnoise.noise import Injection, Noise
+from gradnoise.noise import Injection, Noise, is_plain
 from gradnoise.parts import Part, of_shard, of_sparse
 from gradnoise.schedules import Schedule, annealed
 
@@ -99,8 +99,10 @@ class GradientNoise:
         self._injection = injection
         self._allow = allow
         self._measure_ratio = measure_ratio
-        self._noise: tuple[tuple[object, ...], Noise] | None = None
+        self._names: tuple[str, ...] = ()
+        self._noise: tuple[object, Noise] | None = None
         self._states: dict[str, torch.Tensor] = {}
+        self._held: Sequence[object] = ()
         self._is_paused = self._has_warned = False
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         self.reattach(optimizer)
@@ -123,6 +125,7 @@ class GradientNoise:
         _check(optimizer)
         self.remove()
         self._optimizer = optimizer
+        self._names, self._noise = (), None
         self._take_t(optimizer)
         self._hooks = [
             optimizer.register_step_pre_hook(self._before),
@@ -191,6 +194,7 @@ class GradientNoise:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _after(self, optimizer: torch.optim.Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
         if not self._passes(optimizer):
+            self._held = ()
             self._set_t(self.t + 1)
 
     def _passes(self, optimizer: torch.optim.Optimizer) -> bool:
@@ -208,46 +212,50 @@ class GradientNoise:
 
     @torch.no_grad()
     def _add(self) -> None:
-        tensors: dict[str, torch.Tensor] = {}
+        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+        if len(self._names) != len(parameters):
+            self._names = tuple(name for name, _ in _named_parameters(self._optimizer))
+        gradients = [parameter.grad for parameter in parameters]
+        self._held = gradients  # till the update is done: to make the Python object of a gradient anew takes a microsecond
+        names: tuple[str, ...] = self._names
         parts: dict[str, Part] = {}
-        for name, parameter in _named_parameters(self._optimizer):
-            gradient = parameter.grad
-            if gradient is None:
-                continue
-            if gradient.dtype is not torch.float32 or type(gradient) is not torch.Tensor or not gradient.is_contiguous():
-                gradient, part = self._unwrap(name, parameter, gradient)
-                if part is not None:
-                    parts[name] = part
-            tensors[name] = gradient
-        if not tensors:
+        if not all(map(is_plain, gradients)):
+            names, gradients, parts = self._unwrap(parameters)
+        if not gradients:
             self._warn_of_no_gradient()
             return
         scale = getattr(self._optimizer, "grad_scale", None)  # of a fused optimizer under GradScaler: its gradients are multiplied by it
         grad_scale = 1.0 if scale is None else float(scale)
         if self._measure_ratio:
-            self.ratio = self.std * grad_scale / _norm(self._optimizer)
-        form = (*tensors, *parts.values())
-        if self._noise is None or self._noise[0] != form:
-            self._noise = form, Noise(self.seed, {name: tensor.shape for name, tensor in tensors.items()}, parts=parts)
-        scales = self._scales(tensors, grad_scale)
+            self.ratio = self.std * grad_scale / _norm(parameters)
+        if self._noise is None or self._noise[0] != (names, parts):
+            shapes = {name: gradient.shape for name, gradient in zip(names, gradients, strict=True)}
+            self._noise = (names, parts), Noise(self.seed, shapes, parts=parts)
+        scales = self._scales(names, gradients, grad_scale)
         for t, std in self._injection.terms(self.t):
-            self._noise[1].add_(list(tensors.values()), t, std * grad_scale, scales)
+            self._noise[1].add_(gradients, t, std * grad_scale, scales)
 
-    def _unwrap(self, name: str, parameter: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, Part | None]:
-        """Return what to add to in place, and which part of the parameter it is if not the whole."""
-        if hasattr(gradient, "to_local"):  # a DTensor, as of FSDP2
-            local, part = of_shard(name, gradient)
-            return local, part
-        if gradient.layout != torch.strided:
-            self._refuse_unless_allowed("sparse", name)
-            parameter.grad, values, part = of_sparse(name, gradient)
-            return values, part
-        if gradient.is_complex():
-            self._refuse_unless_allowed("complex", name)
-            return torch.view_as_real(gradient), None
-        if any(stride == 0 and size > 1 for stride, size in zip(gradient.stride(), gradient.shape, strict=True)):
-            parameter.grad = gradient = gradient.contiguous()  # expanded: many elements in one place, which cannot differ
-        return gradient, None
+    def _unwrap(self, parameters: Sequence[torch.Tensor]) -> tuple[tuple[str, ...], list[torch.Tensor], dict[str, Part]]:
+        """Return the names of the parameters that have a gradient, what to add to in place, and which part of its parameter that is."""
+        tensors, parts = {}, {}
+        for name, parameter in zip(self._names, parameters, strict=True):
+            gradient, part = parameter.grad, None
+            if gradient is None:
+                continue
+            if hasattr(gradient, "to_local"):  # a DTensor, as of FSDP2
+                gradient, part = of_shard(name, gradient)
+            elif gradient.layout != torch.strided:
+                self._refuse_unless_allowed("sparse", name)
+                parameter.grad, gradient, part = of_sparse(name, gradient)
+            elif gradient.is_complex():
+                self._refuse_unless_allowed("complex", name)
+                gradient = torch.view_as_real(gradient)
+            elif any(stride == 0 and size > 1 for stride, size in zip(gradient.stride(), gradient.shape, strict=True)):
+                parameter.grad = gradient = gradient.contiguous()  # expanded: many elements in one place, where they could not differ
+            tensors[name] = gradient
+            if part is not None:
+                parts[name] = part
+        return tuple(tensors), list(tensors.values()), parts
 
     def _refuse_unless_allowed(self, kind: str, name: str) -> None:
         if kind not in self._allow or (kind == "sparse" and self._injection.preconditioner):
@@ -256,17 +264,17 @@ class GradientNoise:
                 "without a preconditioner if it is sparse, or keep the parameter in an optimizer of its own."
             )
 
-    def _scales(self, tensors: Mapping[str, torch.Tensor], grad_scale: float) -> list[torch.Tensor] | None:
+    def _scales(self, names: Sequence[str], gradients: Sequence[torch.Tensor], grad_scale: float) -> list[torch.Tensor] | None:
         preconditioner = self._injection.preconditioner
         if preconditioner is None:
             return None
         scales = []
-        for name, tensor in tensors.items():
+        for name, gradient in zip(names, gradients, strict=True):
             state = self._states.get(name)
             if state is None:
-                state = torch.zeros(tensor.shape, device=tensor.device)
-            self._states[name] = state = state.to(tensor.device)
-            preconditioner.update_(state, tensor / grad_scale)
+                state = torch.zeros(gradient.shape, device=gradient.device)
+            self._states[name] = state = state.to(gradient.device)
+            preconditioner.update_(state, gradient / grad_scale)
             scales.append(preconditioner.scale(state))
         return scales
 
@@ -281,9 +289,9 @@ class GradientNoise:
 
 
 def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    while isinstance(inner := getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
-        optimizer = inner
-    return optimizer
+    within = [getattr(optimizer, name, None) for name in ("optimizer", "base_optimizer")]
+    inner = next((one for one in within if isinstance(one, torch.optim.Optimizer)), None)
+    return optimizer if inner is None else _innermost(inner)
 
 
 def _check(optimizer: torch.optim.Optimizer) -> None:
@@ -312,9 +320,8 @@ def _named_parameters(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, t
         yield from zip(names, group["params"], strict=False)
 
 
-def _norm(optimizer: torch.optim.Optimizer) -> float:
-    gradients = [parameter.grad for _, parameter in _named_parameters(optimizer) if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
+def _norm(parameters: Sequence[torch.Tensor]) -> float:
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
     return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
 
@@ -325,13 +332,15 @@ def _is_inner_or_phantom(optimizer: torch.optim.Optimizer) -> bool:
     an optimizer's state by a step on gradients of zero.
     """
     step = type(optimizer).step.__code__  # the wrapper that fires the hooks, one code for every class
-    n_steps = 0
+    is_in_step = False
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
         if code is step:
-            n_steps += frame.f_locals["args"][0] is optimizer
+            if is_in_step and frame.f_locals["args"][0] is optimizer:
+                return True
+            is_in_step = True  # this step itself
         elif code.co_name == "_init_optim_state" and frame.f_globals["__name__"].startswith("torch."):
             return True
         frame = frame.f_back
-    return n_steps > 1
+    return False

@@ -21,6 +21,8 @@ PURPOSE = "noise"
 CHUNK = 2**16
 THREADED_FROM = 2**18  # below so many numbers, handing a share of them to another thread costs more than it saves
 
+F32, STRIDED = torch.float32, torch.strided
+
 Terms = Callable[[int], Sequence[tuple[int, float]]]
 """The noise of update t: pairs (t', std), whose std * N_t' are added up; N_t' is the same standard normals whenever t' is asked for."""
 
@@ -65,6 +67,7 @@ class Noise:
         self._parts = [parts.get(name) or whole(shape) for name, shape in shapes.items()]
         self._keys = [int(key(seed, purpose, name)[0]) for name in shapes]
         self._runs = Runs.of(self._parts, self._keys)
+        self._sizes = [len(part.starts) * part.size for part in self._parts]
 
     def add_(self, tensors: Sequence[torch.Tensor], t: int, std: float, scales: Sequence[torch.Tensor] | None = None) -> None:
         """Add std * N_t to the tensors, given in the order of `shapes`, in place, each sum rounded once to the tensor's type.
@@ -74,8 +77,14 @@ class Noise:
             t: Update count; in [0, 2^64).
             std: Standard deviation, in the tensors' units.
             scales: What the noise is multiplied by, element by element.
+
+        Raises:
+            ValueError: If a tensor has another number of elements than it had when this was made.
         """
-        if scales is None and all(map(_is_plain, tensors)) and (compiled := _compiled()):
+        sizes = [tensor.numel() for tensor in tensors]
+        if sizes != self._sizes:
+            raise ValueError(f"tensors must have {self._sizes} elements, but they have {sizes}.")
+        if scales is None and all(map(is_plain, tensors)) and (compiled := _compiled()):
             _add_compiled(compiled, self._runs, tensors, t, std)
         elif scales is None and all(map(_is_on_gpu, tensors)) and (cuda := _cuda()):
             cuda.add_(tensors, self._runs, t, std)
@@ -111,8 +120,9 @@ class Runs:
         return int(self.sizes.sum())
 
 
-def _is_plain(tensor: torch.Tensor) -> bool:
-    return tensor.dtype is torch.float32 and tensor.is_cpu and tensor.is_contiguous()
+def is_plain(tensor: torch.Tensor | None) -> bool:
+    """Return whether this is a tensor that lies in the CPU's memory as one run of float32."""
+    return type(tensor) is torch.Tensor and tensor.dtype is F32 and tensor.layout is STRIDED and tensor.is_cpu and tensor.is_contiguous()
 
 
 def _is_on_gpu(tensor: torch.Tensor) -> bool:

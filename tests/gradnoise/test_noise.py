@@ -1,5 +1,7 @@
 import math
 import multiprocessing
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -133,3 +135,24 @@ def test_images_in_channels_last_order_get_the_same_noise() -> None:
     gradient = torch.zeros(8, 3, 5, 5).to(memory_format=torch.channels_last)
     Noise(5, {"w": gradient.shape}).add_([gradient], t=0, std=1.0)
     assert torch.equal(gradient, normal(5, "noise", 0, "w", gradient.shape))
+
+
+@pytest.mark.parametrize("gradients", [[torch.zeros(3)], [torch.zeros(3), torch.zeros(5)]])
+def test_tensors_of_other_sizes_are_refused(gradients: list[torch.Tensor]) -> None:
+    with pytest.raises(ValueError, match=r"tensors must have \[3, 4\] elements, but they have \[3"):
+        Noise(5, {"a": (3,), "b": (4,)}).add_(gradients, 0, 1.0)
+
+
+def test_no_memory_of_the_gradients_size_is_taken() -> None:
+    """80 MB of gradient get their noise with less than 8 MB on top: the peak of the process is read before and after."""
+    program = """
+import resource, torch
+from gradnoise.noise import Noise
+gradient = torch.zeros(20_000_000)
+Noise(1, {"small": (100,)}).add_([torch.zeros(100)], 0, 1.0)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+Noise(1, {"w": gradient.shape}).add_([gradient], 0, 1.0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120).stdout
+    assert int(printed) < 8_192  # kilobytes

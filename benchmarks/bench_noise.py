@@ -1,0 +1,153 @@
+"""What the noise costs: drawing and adding it, against torch's own way; and on a step that it is attached to, against the bare step.
+
+Runs with torch alone (and numba, or Triton on a GPU): `python -m benchmarks.bench_noise`. Both sides take turns within each round, and what
+is reported is their ratio; beside it the limit that memory sets, one pass that reads and writes the gradient.
+"""
+
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch.nn import functional
+
+import gradnoise
+from benchmarks.harness import Figure, report
+from gradnoise.noise import Noise
+
+ROUNDS = 15
+SECONDS = 0.15  # that each side runs in a round, about
+STD = 0.1
+
+
+def main() -> bool:
+    before = torch.get_num_threads()
+    try:
+        held = report("bench_noise", [*drawing(), *second_core(), *attached()])
+        return (report("bench_noise", on_gpu(), "bench_noise_cuda") and held) if torch.cuda.is_available() else held
+    finally:
+        torch.set_num_threads(before)
+
+
+def drawing() -> Iterator[Figure]:
+    """Draw and add on one core, against `flat.normal_()` and an addition."""
+    torch.set_num_threads(1)
+    for n, bar in ((100_000, 2.0), (1_000_000, 4.0), (10_000_000, 4.0)):
+        gradient, flat = torch.zeros(n), torch.empty(n)
+        sides = {
+            "ours": adding(gradient),
+            "normal_() + add": partial(add_normal, gradient, flat),
+            "limit: read and write": partial(one_pass, gradient),
+        }
+        times = dict(zip(sides, side_by_side(*sides.values()), strict=True))
+        speedups = ratios(times["normal_() + add"], times["ours"])
+        yield Figure(name=f"{n:,} numbers, 1 core: times as fast as normal_() + add", unit="x", values=speedups, at_least=bar)
+        for name, own in times.items():
+            yield Figure(name=f"  {name}", unit="ns/number", values=[seconds / n * 1e9 for seconds in own])
+
+
+def second_core() -> Iterator[Figure]:
+    """Draw and add on two cores, against one."""
+    for n in (1_000_000, 10_000_000):
+        add = adding(torch.zeros(n))
+        one, two = side_by_side(partial(on_cores, 1, add), partial(on_cores, 2, add))
+        yield Figure(name=f"{n:,} numbers, 2 cores: times as fast as 1", unit="x", values=ratios(one, two), at_least=1.2)
+
+
+def attached() -> Iterator[Figure]:
+    """One eager SGD step with the noise attached, against the same step without."""
+    for name, widths, batch, n_threads, bar in (
+        ("20 x 50 network, batch 100, 1 core", [784, *[50] * 20, 10], 100, 1, 10.0),
+        ("10M-parameter MLP, batch 128, 2 cores", [784, 2_048, 2_048, 2_048, 10], 128, 2, None),
+        ("10M-parameter MLP, batch 512, 2 cores", [784, 2_048, 2_048, 2_048, 10], 512, 2, 5.0),
+    ):
+        torch.set_num_threads(n_threads)
+        bare, noisy = side_by_side(step(widths, batch, is_noisy=False), step(widths, batch, is_noisy=True))
+        overhead = [100 * (ratio - 1) for ratio in ratios(noisy, bare)]
+        yield Figure(name=f"{name}: the noise's share of a step", unit="%", values=overhead, at_most=bar)
+        yield Figure(name="  bare step", unit="ms", values=[seconds * 1e3 for seconds in bare])
+
+
+def on_gpu() -> Iterator[Figure]:
+    """Draw and add on a GPU, against one pass over the gradient."""
+    for n in (10_000_000, 100_000_000):
+        gradient = torch.zeros(n, device="cuda")
+        own, limit = side_by_side(adding(gradient), partial(one_pass, gradient))
+        yield Figure(name=f"{n:,} numbers on a GPU: time against g.mul_()", unit="x", values=ratios(own, limit), at_most=1.5)
+    shapes = {f"{i}": (256, 256) for i in range(200)}
+    tensors = [torch.zeros(shape, device="cuda") for shape in shapes.values()]
+    many = Noise(1, shapes)
+    many.add_(tensors, 0, STD)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        many.add_(tensors, 1, STD)
+    n_launches = sum(event.count for event in profile.key_averages() if "_add" in event.key and "elementwise" not in event.key)
+    yield Figure(name="launches of the kernel for 200 parameters", unit="", values=[n_launches], at_most=1)
+
+
+def adding(gradient: torch.Tensor) -> Callable[[], None]:
+    noise = Noise(1, {"w": gradient.shape})
+    steps = itertools.count()
+    return lambda: noise.add_([gradient], next(steps), STD)
+
+
+def add_normal(gradient: torch.Tensor, flat: torch.Tensor) -> None:
+    gradient.add_(flat.normal_(), alpha=STD)
+
+
+def one_pass(gradient: torch.Tensor) -> None:
+    gradient.mul_(1.0)
+
+
+def on_cores(n: int, add: Callable[[], None]) -> None:
+    torch.set_num_threads(n)
+    add()
+
+
+def step(widths: list[int], batch: int, *, is_noisy: bool) -> Callable[[], None]:
+    torch.manual_seed(0)
+    layers = [layer for pair in itertools.pairwise(widths) for layer in (torch.nn.Linear(*pair), torch.nn.ReLU())][:-1]
+    model = torch.nn.Sequential(*layers)
+    optimizer = torch.optim.SGD(model.named_parameters(), lr=1e-3)
+    inputs, labels = torch.rand(batch, widths[0]), torch.randint(widths[-1], (batch,))
+    if is_noisy:
+        gradnoise.attach(optimizer, eta=1e-6, seed=1)
+
+    def run() -> None:
+        optimizer.zero_grad()
+        functional.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+
+    return run
+
+
+def side_by_side(*sides: Callable[[], None]) -> list[list[float]]:
+    """Return the seconds that one call of each side takes, in each round; in a round the sides take turns."""
+    counts = [max(1, round(SECONDS / timed(side, 3))) for side in sides]
+    return [
+        list(own) for own in zip(*([timed(side, n) for side, n in zip(sides, counts, strict=True)] for _ in range(ROUNDS)), strict=True)
+    ]
+
+
+def timed(side: Callable[[], None], n: int) -> float:
+    side()
+    synchronise()
+    start = time.perf_counter()
+    for _ in range(n):
+        side()
+    synchronise()
+    return (time.perf_counter() - start) / n
+
+
+def synchronise() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def ratios(ones: list[float], others: list[float]) -> list[float]:
+    return [one / other for one, other in zip(ones, others, strict=True)]
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main() else 1)
