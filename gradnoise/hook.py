@@ -40,7 +40,8 @@ def attach(
 
     Args:
         optimizer: Any torch optimizer but LBFGS, whose line search needs the same gradient for the same weights; of a wrapper with an
-            `.optimizer`, such as Accelerate's, the innermost. A copy by `deepcopy` or pickle loses its hooks: then `reattach`.
+            `.optimizer`, such as Accelerate's, or a `.base_optimizer`, such as SAM's, the innermost. A copy by `deepcopy` or pickle loses
+            its hooks: then `reattach`.
         seed: Seeds the noise; at least 0. There is no default: runs that share a seed share their noise.
         eta: Variance at t = 0, in squared gradient units; at least 0.
         gamma: Decay exponent; at least 0.
@@ -84,7 +85,6 @@ class GradientNoise:
     """The noise on one optimizer; `attach` makes it.
 
     Attributes:
-        t: Updates done so far; the next update's noise is that of t.
         seed: At least 0.
         ratio: std / ||g|| of the last update, ||g|| the global L2 norm of the gradients before their noise; None unless it is measured. It
             tells noise of one loss's scale from that of another's: a summed loss has larger gradients than a mean one.
@@ -93,9 +93,9 @@ class GradientNoise:
     def __init__(
         self, optimizer: torch.optim.Optimizer, seed: int, injection: Injection, allow: Collection[str], measure_ratio: bool
     ) -> None:
-        self.t = 0
         self.seed = seed
         self.ratio: float | None = None
+        self._t = 0
         self._injection = injection
         self._allow = allow
         self._measure_ratio = measure_ratio
@@ -106,6 +106,12 @@ class GradientNoise:
         self._is_paused = self._has_warned = False
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         self.reattach(optimizer)
+
+    @property
+    def t(self) -> int:
+        """Updates done so far; the next update's noise is that of t."""
+        # the groups know best: a wrapper such as SAM loads them past the optimizer's own load_state_dict
+        return int(self._optimizer.param_groups[0].get(KEY, self._t)) if self._hooks else self._t
 
     @property
     def std(self) -> float:
@@ -140,6 +146,7 @@ class GradientNoise:
     def remove(self) -> None:
         """End the noise; the optimizer goes on without."""
         if self._hooks:
+            self._t = self.t
             for group in self._optimizer.param_groups:
                 group.pop(KEY, None)
         for hook in self._hooks:
@@ -173,7 +180,7 @@ class GradientNoise:
         self.remove()
 
     def _set_t(self, t: int) -> None:
-        self.t = t
+        self._t = t
         for group in self._optimizer.param_groups:
             group[KEY] = t
 
