@@ -201,6 +201,29 @@ def test_a_distributed_checkpoint_resumes_the_noise(ranks: Ranks, tmp_path: Path
         assert all(np.array_equal(one, other) for one, other in zip(straight, resumed, strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")  # it is, and one process will do here
+def test_a_distributed_checkpoint_made_without_noise_is_loaded_before_attaching(tmp_path: Path) -> None:
+    """torch refuses a checkpoint that lacks what the optimizer's groups hold, and an attached optimizer's hold t."""
+
+    def start() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+        model = net()
+        return model, adam(model)
+
+    model, optimizer = start()
+    train(model, optimizer, BATCH)
+    dcp.save({"optimizer": get_optimizer_state_dict(model, optimizer)}, checkpoint_id=tmp_path, no_dist=True)
+
+    model, optimizer = start()
+    loaded = {"optimizer": get_optimizer_state_dict(model, optimizer)}
+    dcp.load(loaded, checkpoint_id=tmp_path, no_dist=True)
+    set_optimizer_state_dict(model, optimizer, loaded["optimizer"])
+    assert attach(optimizer, **NOISE).t == 0
+
+    attached = {"optimizer": get_optimizer_state_dict(model, optimizer)}
+    with pytest.raises(dcp.api.CheckpointException, match="gradnoise_t"):
+        dcp.load(attached, checkpoint_id=tmp_path, no_dist=True)
+
+
 def refusals() -> list[str]:
     """Return what attach says to optimizers whose gradients it cannot see."""
     from torch.distributed.optim import ZeroRedundancyOptimizer  # warns of its own parts

@@ -11,24 +11,31 @@ import pytest
 import gradnoise
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(gradnoise.__path__, "gradnoise."))
+NEEDS = {
+    "gradnoise.integrations.lightning": "lightning",
+    "gradnoise.integrations.transformers": "transformers",
+    "gradnoise.kernels.cuda": "triton",
+}
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_in_the_docstrings_are_true(name: str) -> None:
-    if name == "gradnoise.kernels.cuda":
-        pytest.importorskip("triton")
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
     failed, _ = doctest.testmod(importlib.import_module(name))
     assert failed == 0
 
 
 def test_the_library_needs_torch_and_numpy_alone() -> None:
-    """Hook, trainers and registry load none of what the data sets or the service bring."""
+    """Hook, trainers and registry load none of what the data sets, the integrations or the service bring."""
     program = (
         "import sys, gradnoise, gradnoise.training, gradnoise.workloads.catalogue; print(*{name.partition('.')[0] for name in sys.modules})"
     )
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120).stdout.split()
     assert "torch" in loaded
-    assert not {"pooch", "sklearn", "scipy", "pydantic", "fastapi", "sqlalchemy", "optuna", "ray", "service", "workers"} & set(loaded)
+    others = {"pooch", "sklearn", "scipy", "lightning", "transformers", "accelerate"}
+    others |= {"pydantic", "fastapi", "sqlalchemy", "optuna", "ray", "service", "workers"}
+    assert not others & set(loaded)
 
 
 def test_its_face_is_sorted_and_there() -> None:
