@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+TRITON := 3.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench secrets lock clean
+.PHONY: help demo test test-library test-slow check format bench secrets lock clean
 
 # Real data sets, where they lie ready; tests that need them are skipped elsewhere.
 ifneq ($(wildcard ../shared/data),)
@@ -26,6 +27,16 @@ demo: $(STAMP) ## see the whole product do its job, on this machine, in under 5 
 
 test: $(STAMP) ## the default test suite
 	@$(BIN)/python -m pytest
+
+test-library: .venv-library/.installed ## the library's tests beside torch, numpy and numba alone, the GPU kernel through Triton's interpreter
+	@TRITON_INTERPRET=1 .venv-library/bin/python -m pytest --confcutdir=tests/gradnoise tests/gradnoise
+
+.venv-library/.installed: requirements.lock pyproject.toml
+	@test -x .venv-library/bin/python || $(PYTHON) -m venv .venv-library
+	@.venv-library/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock torch numpy numba triton==$(TRITON) \
+		hatchling editables pytest pytest-timeout hypothesis scipy
+	@.venv-library/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
 
 test-slow: $(STAMP) ## the long tests
 	@$(BIN)/python -m pytest -m slow
@@ -55,4 +66,4 @@ lock: ## resolve the newest versions anew into requirements.lock
 	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
 clean: ## remove the environment and caches
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-library .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -236,12 +236,3 @@ def catalogue_document() -> Mapping[str, object]:
             {"name": "adam", "description": "Adam.", "parameters": [lr], "required": ["lr"]},
         ],
     }
-
-
-@pytest.fixture(scope="session")
-def data_folder() -> Path:
-    """The folder of downloaded data sets, $GRADNOISE_DATA; a test that needs it is skipped where it is not."""
-    folder = Path(os.environ.get("GRADNOISE_DATA", ""))
-    if not (folder / "mnist").is_dir():
-        pytest.skip(f"needs a folder mnist/ in $GRADNOISE_DATA, which is {os.environ.get('GRADNOISE_DATA')!r}")
-    return folder

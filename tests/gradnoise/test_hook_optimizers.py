@@ -67,6 +67,7 @@ def test_a_differentiable_update_can_be_differentiated_through_the_noise(kind: A
     assert torch.equal(*derivatives)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")  # torch 2.11 asks every maker of a sparse tensor for a choice
 @pytest.mark.parametrize("update", [step, step_with_closure])
 def test_sparse_adam_gets_noise_on_the_rows_of_the_gradient_alone(update: Update) -> None:
     """What it does by itself when it is handed the rows of the gradient with the noise of those rows; the other rows stay."""

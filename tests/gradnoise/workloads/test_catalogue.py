@@ -3,14 +3,15 @@ import math
 import platform
 from typing import Any
 
-import jsonschema
 import pytest
 import torch
 
 from gradnoise.techniques import ON_GRADIENTS, TECHNIQUES
 from gradnoise.training.optimizers import OPTIMIZERS
 from gradnoise.workloads.catalogue import document
-from service.domain.catalogue import Catalogue
+
+jsonschema = pytest.importorskip("jsonschema")
+Catalogue = pytest.importorskip("service.domain.catalogue").Catalogue
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@ import functools
 import gzip
 import hashlib
 import http.server
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,9 +14,21 @@ import torch
 from gradnoise.workloads import data
 from gradnoise.workloads.data import DataUnavailable
 
+pytest.importorskip("pooch")
+pytest.importorskip("sklearn")
+
 CONTENT = b"what the file holds"
 NAME = "train-labels-idx1-ubyte.gz"
 Serve = Callable[[bytes], str]
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of downloaded data sets, $GRADNOISE_DATA; a test that needs it is skipped where it is not."""
+    folder = Path(os.environ.get("GRADNOISE_DATA", ""))
+    if not (folder / "mnist").is_dir():
+        pytest.skip(f"needs a folder mnist/ in $GRADNOISE_DATA, which is {os.environ.get('GRADNOISE_DATA')!r}")
+    return folder
 
 
 @pytest.fixture

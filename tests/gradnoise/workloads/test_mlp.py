@@ -7,6 +7,8 @@ from torch.nn import functional
 from gradnoise.techniques.dropout import activation_shapes
 from gradnoise.workloads.mlp import Mlp
 
+pytest.importorskip("sklearn")
+
 
 def opened(**options: object) -> tuple[Mlp, torch.nn.Module]:
     workload = Mlp(options)

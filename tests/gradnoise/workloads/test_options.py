@@ -2,10 +2,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import jsonschema
 import pytest
 
 from gradnoise.workloads.options import option, parse, schema
+
+jsonschema = pytest.importorskip("jsonschema")
 
 
 @dataclass(frozen=True, kw_only=True)
