@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import torch
 
-from gradnoise.noise import Injection, Noise, is_plain
+from gradnoise.noise import Injection, Noise, are_plain
 from gradnoise.parts import Part, of_shard, of_sparse
 from gradnoise.schedules import Schedule, annealed
 
@@ -104,6 +104,7 @@ class GradientNoise:
         self._states: dict[str, torch.Tensor] = {}
         self._held: Sequence[object] = ()
         self._is_paused = self._has_warned = False
+        self._updates: list[bool] = []  # of the steps under way, outermost first, whether each is an update of its own
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         self.reattach(optimizer)
 
@@ -189,7 +190,11 @@ class GradientNoise:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # of torch
     def _before(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-        if self._passes(optimizer):
+        is_update = not self._passes(optimizer)
+        if is_update:
+            self._updates = []  # forgets steps that raised
+        self._updates.append(is_update)
+        if not is_update:
             return None
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
@@ -200,7 +205,7 @@ class GradientNoise:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _after(self, optimizer: torch.optim.Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-        if not self._passes(optimizer):
+        if self._updates.pop():
             self._held = ()
             self._set_t(self.t + 1)
 
@@ -226,7 +231,8 @@ class GradientNoise:
         self._held = gradients  # till the update is done: to make the Python object of a gradient anew takes a microsecond
         names: tuple[str, ...] = self._names
         parts: dict[str, Part] = {}
-        if not all(map(is_plain, gradients)):
+        is_plain = are_plain(gradients)
+        if not is_plain:
             names, gradients, parts = self._unwrap(parameters)
         if not gradients:
             self._warn_of_no_gradient()
@@ -240,7 +246,7 @@ class GradientNoise:
             self._noise = (names, parts), Noise(self.seed, shapes, parts=parts)
         scales = self._scales(names, gradients, grad_scale)
         for t, std in self._injection.terms(self.t):
-            self._noise[1].add_(gradients, t, std * grad_scale, scales)
+            self._noise[1].add_(gradients, t, std * grad_scale, scales, is_known_plain=is_plain)
 
     def _unwrap(self, parameters: Sequence[torch.Tensor]) -> tuple[tuple[str, ...], list[torch.Tensor], dict[str, Part]]:
         """Return the names of the parameters that have a gradient, what to add to in place, and which part of its parameter that is."""

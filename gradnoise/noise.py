@@ -1,12 +1,13 @@
 """Noise: what is added to gradients, and the drawing and adding of it, in place."""
 
 import functools
+import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,6 @@ from gradnoise.schedules import Schedule
 PURPOSE = "noise"
 CHUNK = 2**16
 THREADED_FROM = 2**18  # below so many numbers, handing a share of them to another thread costs more than it saves
-
-F32, STRIDED = torch.float32, torch.strided
 
 Terms = Callable[[int], Sequence[tuple[int, float]]]
 """The noise of update t: pairs (t', std), whose std * N_t' are added up; N_t' is the same standard normals whenever t' is asked for."""
@@ -69,7 +68,15 @@ class Noise:
         self._runs = Runs.of(self._parts, self._keys)
         self._sizes = [len(part.starts) * part.size for part in self._parts]
 
-    def add_(self, tensors: Sequence[torch.Tensor], t: int, std: float, scales: Sequence[torch.Tensor] | None = None) -> None:
+    def add_(
+        self,
+        tensors: Sequence[torch.Tensor],
+        t: int,
+        std: float,
+        scales: Sequence[torch.Tensor] | None = None,
+        *,
+        is_known_plain: bool = False,
+    ) -> None:
         """Add std * N_t to the tensors, given in the order of `shapes`, in place, each sum rounded once to the tensor's type.
 
         Args:
@@ -77,14 +84,15 @@ class Noise:
             t: Update count; in [0, 2^64).
             std: Standard deviation, in the tensors' units.
             scales: What the noise is multiplied by, element by element.
+            is_known_plain: Whether the caller knows that the tensors `are_plain`.
 
         Raises:
             ValueError: If a tensor has another number of elements than it had when this was made.
         """
-        sizes = [tensor.numel() for tensor in tensors]
+        sizes = list(map(torch.Tensor.numel, tensors))
         if sizes != self._sizes:
             raise ValueError(f"tensors must have {self._sizes} elements, but they have {sizes}.")
-        if scales is None and all(map(is_plain, tensors)) and (compiled := _compiled()):
+        if scales is None and (is_known_plain or are_plain(tensors)) and (compiled := _compiled()):
             _add_compiled(compiled, self._runs, tensors, t, std)
         elif scales is None and all(map(_is_on_gpu, tensors)) and (cuda := _cuda()):
             cuda.add_(tensors, self._runs, t, std)
@@ -120,9 +128,18 @@ class Runs:
         return int(self.sizes.sum())
 
 
-def is_plain(tensor: torch.Tensor | None) -> bool:
-    """Return whether this is a tensor that lies in the CPU's memory as one run of float32."""
-    return type(tensor) is torch.Tensor and tensor.dtype is F32 and tensor.layout is STRIDED and tensor.is_cpu and tensor.is_contiguous()
+def are_plain(tensors: Sequence[Any]) -> bool:
+    """Return whether each is a tensor that lies in the CPU's memory as one run of float32; as fast as Python can, since every step asks."""
+    return (
+        set(map(type, tensors)) <= {torch.Tensor}
+        and set(map(_DTYPE, tensors)) <= {torch.float32}
+        and set(map(_LAYOUT, tensors)) <= {torch.strided}
+        and all(map(_IS_CPU, tensors))
+        and all(map(torch.Tensor.is_contiguous, tensors))
+    )
+
+
+_DTYPE, _LAYOUT, _IS_CPU = (operator.attrgetter(name) for name in ("dtype", "layout", "is_cpu"))
 
 
 def _is_on_gpu(tensor: torch.Tensor) -> bool:
@@ -130,10 +147,13 @@ def _is_on_gpu(tensor: torch.Tensor) -> bool:
 
 
 def _add_compiled(compiled: ModuleType, runs: Runs, tensors: Sequence[torch.Tensor], t: int, std: float) -> None:
-    addresses = np.array([tensor.data_ptr() for tensor in tensors], dtype=np.int64)
+    addresses = np.fromiter(map(torch.Tensor.data_ptr, tensors), np.int64, len(tensors))
     if len(runs.owners) > len(tensors):
         addresses = addresses[runs.owners] + 4 * runs.offsets
     n_threads = torch.get_num_threads() if runs.n_numbers >= THREADED_FROM else 1
+    if n_threads == 1:
+        compiled.add_all(addresses, runs.starts, runs.sizes, runs.keys, t, std, 1, 0)
+        return
     add = functools.partial(compiled.add_all, addresses, runs.starts, runs.sizes, runs.keys, t, std, n_threads)
     others = [_threads(n_threads).submit(add, i) for i in range(1, n_threads)]
     add(0)
