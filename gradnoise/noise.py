@@ -38,14 +38,29 @@ class Preconditioner(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Injection:
-    """What is added to the gradients of an update: the noise of `terms`, times the preconditioner's scale if there is one."""
+    """What is added to the gradients of an update: g_t <- g_t + sum of std N_t' over the pairs (t', std) of terms(t), N_t' ~ N(0, I).
+
+    Args:
+        terms: From the update count t, at least 0, to the pairs: an update t' whose draws to use, at least 0, and their standard deviation,
+            in gradient units. N_t' is the same whenever it is asked for.
+        preconditioner: Gives what the sum is multiplied by, coordinate by coordinate; if None, nothing.
+
+    Noise that comes back once at half its size:
+
+    >>> Injection(terms=lambda t: [(t, 0.1), (t - 1, 0.05)] if t else [(t, 0.1)]).terms(7)
+    [(7, 0.1), (6, 0.05)]
+    """
 
     terms: Terms
     preconditioner: Preconditioner | None = None
 
     @classmethod
     def of(cls, schedule: Schedule) -> "Injection":
-        """Return independent noise at every update, of the schedule's standard deviation."""
+        """Return g_t <- g_t + std_t N_t, independent at every update, where std_t = schedule(t), in gradient units.
+
+        >>> Injection.of(lambda t: 0.1 / (1 + t)).terms(4)
+        ((4, 0.02),)
+        """
         return cls(terms=lambda t: ((t, schedule(t)),))
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 Schedule = Callable[[int], float]
+"""A function from the update count t, 0 at the first update, to the standard deviation of the noise, in gradient units."""
 
 
 def annealed(eta: float, gamma: float) -> Schedule:
@@ -34,10 +35,13 @@ def annealed(eta: float, gamma: float) -> Schedule:
 
 
 def constant(std: float) -> Schedule:
-    """Return the schedule std_t = std.
+    """Return the schedule std_t = std, the fixed noise that annealing is held against (Neelakantan et al. 2016, openreview rkjZ2Pcxe).
 
     Args:
         std: Standard deviation at every update, in gradient units; at least 0.
+
+    Returns:
+        A function from the update count t to that standard deviation.
 
     Raises:
         ValueError: If std is negative or not finite.
