@@ -44,9 +44,9 @@ def attach(
             its hooks: then `reattach`.
         seed: Seeds the noise; at least 0. There is no default: runs that share a seed share their noise.
         eta: Variance at t = 0, in squared gradient units; at least 0.
-        gamma: Decay exponent; at least 0.
-        schedule: A function from t to the standard deviation, in place of eta and gamma.
-        injection: Noise of another form, such as `anticorrelated`, in place of eta and gamma.
+        gamma: Decay exponent, dimensionless; at least 0. The paper uses 0.55.
+        schedule: A function from t, at least 0, to the standard deviation, in gradient units and at least 0; in place of eta and gamma.
+        injection: Noise of another form, such as `anticorrelated` or `preconditioned`, in place of eta and gamma.
         allow: Kinds of gradients that are refused otherwise: `sparse` gets noise on the rows that it holds alone, `complex` on the real and
             the imaginary part, each of standard deviation std_t.
         measure_ratio: Measure `ratio` at each update.
@@ -56,7 +56,9 @@ def attach(
 
     Raises:
         TypeError: If the optimizer is LBFGS, shards its state by ZeRO, or is no torch optimizer.
-        ValueError: If not exactly one of eta, schedule and injection is given, a value is out of range, or the optimizer has noise already.
+        ValueError: If not exactly one of eta, schedule and injection is given, a value is out of range, the optimizer has noise already, or
+            two of its parameters share a name. An update raises TypeError on a gradient of a kind that is not allowed, and warns, once, if
+            no parameter has a gradient.
 
     >>> model = torch.nn.Linear(3, 1)
     >>> optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1)
@@ -85,9 +87,17 @@ class GradientNoise:
     """The noise on one optimizer; `attach` makes it.
 
     Attributes:
-        seed: At least 0.
-        ratio: std / ||g|| of the last update, ||g|| the global L2 norm of the gradients before their noise; None unless it is measured. It
-            tells noise of one loss's scale from that of another's: a summed loss has larger gradients than a mean one.
+        seed: Seeds the noise; at least 0.
+        ratio: std / ||g|| of the last update, dimensionless; ||g|| is the global L2 norm of the gradients before their noise. None unless it
+            is measured. It tells noise of one loss's scale from that of another's: a summed loss has larger gradients than a mean one.
+
+    >>> weight = torch.nn.Parameter(torch.zeros(4))
+    >>> optimizer = torch.optim.SGD([("weight", weight)], lr=1.0)
+    >>> with attach(optimizer, eta=0.04, seed=1, measure_ratio=True) as noise:
+    ...     weight.grad = torch.full((4,), 5.0)
+    ...     optimizer.step()
+    >>> round(noise.ratio, 3), noise.state_dict(), noise.is_attached(optimizer)
+    (0.02, {'t': 1, 'seed': 1}, False)
     """
 
     def __init__(
@@ -168,7 +178,7 @@ class GradientNoise:
         return {"t": self.t, "seed": self.seed} | ({"states": dict(self._states)} if self._states else {})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up update count and seed, and the preconditioner's state if there is one, from a checkpoint."""
+        """Take up update count and seed, and the preconditioner's state if there is one, from what `state_dict` returned."""
         self.seed = state["seed"]
         self._states = {name: tensor.clone() for name, tensor in state.get("states", {}).items()}
         self._noise = None
