@@ -88,8 +88,8 @@ class GradientNoise:
 
     Attributes:
         seed: Seeds the noise; at least 0.
-        ratio: std / ||g|| of the last update, dimensionless; ||g|| is the global L2 norm of the gradients before their noise. None unless it
-            is measured. It tells noise of one loss's scale from that of another's: a summed loss has larger gradients than a mean one.
+        ratio: std / ||g|| of the last update, dimensionless; ||g|| is the global L2 norm of the gradients before their noise. None unless
+            it is measured. It tells noise of one loss's scale from that of another's: a summed loss has larger gradients than a mean one.
 
     >>> weight = torch.nn.Parameter(torch.zeros(4))
     >>> optimizer = torch.optim.SGD([("weight", weight)], lr=1.0)

@@ -21,13 +21,18 @@ def add_(tensors: Sequence[torch.Tensor], runs: Any, t: int, std: float) -> None
         runs: Which elements of which streams they hold, `noise.Runs`.
         t: Update count; in [0, 2^64).
         std: Standard deviation, in the tensors' units.
+
+    Raises:
+        RuntimeError: While a CUDA graph is being captured, whose every replay would add the numbers of this one t.
     """
     for device, dtype in {(tensor.device, tensor.dtype) for tensor in tensors}:
+        is_cuda = device.type == "cuda"  # else under Triton's interpreter
+        if is_cuda and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError("noise must not be captured in a CUDA graph: capture forward and backward, and step outside.")
         own = tuple((tensor.device, tensor.dtype) == (device, dtype) for tensor in tensors)
         plan = _plan(runs, own, device)
         if plan.n_programs:
             addresses = [tensor.data_ptr() for tensor, is_own in zip(tensors, own, strict=True) if is_own]
-            is_cuda = device.type == "cuda"  # else under Triton's interpreter
             with torch.cuda.device(device) if is_cuda else contextlib.nullcontext():
                 begins = torch.tensor(addresses, pin_memory=is_cuda).to(device, non_blocking=True)[plan.owners]
                 begins += plan.offsets * dtype.itemsize

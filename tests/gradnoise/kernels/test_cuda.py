@@ -49,3 +49,15 @@ def test_types_may_be_mixed() -> None:
     if HAS_GPU:
         assert torch.equal(one.bfloat16(), other)
     torch.testing.assert_close(one, other.float(), rtol=torch.finfo(torch.bfloat16).eps, atol=0)  # the interpreter cuts where a GPU rounds
+
+
+@pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
+def test_a_capture_is_refused() -> None:
+    """Each replay of the graph would add the same numbers."""
+    runs = Runs.of([Part(np.array([0]), 200)], [1])
+    tensor = torch.zeros(200, device=DEVICE)
+    cuda.add_([tensor], runs, 0, 1.0)
+    with torch.cuda.graph(torch.cuda.CUDAGraph()):
+        tensor.mul_(1.0)
+        with pytest.raises(RuntimeError, match="must not be captured"):
+            cuda.add_([tensor], runs, 1, 1.0)
