@@ -13,7 +13,10 @@ import torch
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Runs of `size` elements from each of `starts`, one after the other in the tensor; elements are counted along the parameter's rows."""
+    """Runs of `size` elements from each of `starts`, one after the other in the tensor; elements are counted along the parameter's rows.
+
+    There is a run, if of no element, in a tensor without elements too.
+    """
 
     starts: npt.NDArray[np.int64]
     size: int
@@ -52,7 +55,7 @@ def of_box(shape: Sequence[int], local: Sequence[int], offsets: Sequence[int]) -
     ([3, 6], 2)
     """
     if 0 in local:
-        return Part(np.zeros(1, dtype=np.int64), 0)
+        return whole((0,))
     n_leading = max((axis for axis in range(len(shape)) if local[axis] < shape[axis]), default=0)
     starts = np.zeros(1, dtype=np.int64)
     for axis in range(n_leading):
@@ -75,4 +78,4 @@ def of_sparse(name: str, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     n_sparse = gradient.sparse_dim()
     rows = np.ravel_multi_index(tuple(gradient.indices().cpu().numpy()), tuple(gradient.shape[:n_sparse]))
     size = math.prod(gradient.shape[n_sparse:])
-    return gradient, values, Part(rows.astype(np.int64) * size, size)
+    return gradient, values, Part(rows.astype(np.int64) * size, size) if len(rows) else whole((0,))

@@ -36,3 +36,12 @@ def test_a_sparse_gradient_holds_the_rows_that_were_looked_up() -> None:
     assert values.tolist() == [[1.0] * 3, [2.0] * 3]
     values.zero_()
     assert not gradient.to_dense().any()
+
+
+def test_a_sparse_gradient_without_rows_holds_one_run_of_nothing() -> None:
+    """As a batch of padding alone leaves it: every tensor has a run, so that the runs of many tensors can be told apart."""
+    table = torch.nn.Embedding(10, 3, padding_idx=0, sparse=True)
+    table(torch.tensor([0, 0])).sum().backward()
+    _, values, part = of_sparse("weight", table.weight.grad)  # type: ignore[arg-type]
+    assert values.numel() == part.size == 0
+    assert part.starts.tolist() == of_box((4, 3), (0, 3), (4, 0)).starts.tolist() == [0]
