@@ -2,7 +2,7 @@
 
 What a fenced block's language promises:
 
-`python`   runs, all blocks of a document one after the other, against a real API;
+`python`   runs, all blocks of a document one after the other, against a real API, and prints the `text` block right below it;
 `console`  runs: each `$ gradnoise ...` must end with 0 and print what stands below it, where `...` stands for anything;
            it finds the document's yaml blocks that begin with `# NAME.yaml` as files of that name;
 `sh`       is for the reader to type: its programs, make targets, `gradnoise` commands and options exist;
@@ -40,6 +40,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 EXAMPLE = ROOT / "docs/own-workload.md"  # its code is the example package's, which has tests of its own
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n((?:(?!```).*\n)*)```$(?:\n\n```text\n((?:(?!```).*\n)*)```$)?", re.MULTILINE)
+END = "-- end of a block --"
 LANGUAGES = {"python", "console", "sh", "yaml", "toml", "json", "text"}
 PROGRAMS = {"cd", "curl", "docker", "export", "git", "gradnoise", "make", "pip"}
 DOCUMENTED_URL = "http://127.0.0.1:8000"
@@ -163,10 +165,33 @@ def test_data_in_documents_is_what_it_says(document: Path) -> None:
 
 @pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "python") and path != EXAMPLE], ids=name_of)
 def test_python_blocks_run(document: Path, api: str, tmp_path: Path) -> None:
-    """A document's Python blocks run one after the other, as a reader would paste them."""
-    program = "\n".join(blocks(document, "python")).replace(DOCUMENTED_URL, api)
+    """A document's Python blocks run one after the other, as a reader would paste them, and print what is shown below them."""
+    pairs = PYTHON.findall(document.read_text(encoding="utf-8"))
+    program = "".join(f"{block}\nprint({END!r})\n" for block, _ in pairs).replace(DOCUMENTED_URL, api)
     run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr
+    for (block, shown), printed in zip(pairs, run.stdout.split(f"{END}\n"), strict=False):
+        assert not shown or shown == printed, f"{name_of(document)}: this block\n{block}printed\n{printed}"
+
+
+def test_speeds_are_those_of_the_results() -> None:
+    """docs/gradient-noise.md shows each figure of the benchmark's committed results that stands for itself."""
+    rows = []
+    for figure in json.loads((ROOT / "benchmarks/results/bench_noise.json").read_text(encoding="utf-8"))["figures"]:
+        if not figure["name"].startswith(" "):  # else it is a part of the one before
+            bar = f"at least {figure['at_least']:g}" if figure["at_least"] else f"at most {figure['at_most']:g}" if figure["at_most"] else ""
+            low, median, high = (f"{value:.3g}" for value in (min(figure["values"]), figure["median"], max(figure["values"])))
+            rows.append(f"| {figure['name']} | {bar} | {median} {figure['unit']} [{low}, {high}] |")
+    assert re.findall(r"^\|.*\[.*\] \|$", (ROOT / "docs/gradient-noise.md").read_text(encoding="utf-8"), re.MULTILINE) == rows
+
+
+def test_pictures_can_be_drawn_anew(tmp_path: Path) -> None:
+    """Each script in docs/pictures draws the picture of its name, of the size that is there."""
+    for script in (ROOT / "docs/pictures").glob("*.py"):
+        subprocess.run([sys.executable, script, tmp_path], cwd=ROOT, check=True, timeout=120)
+        name = script.with_suffix(".png").name
+        old, new = ((folder / name).read_bytes()[16:24] for folder in (script.parent, tmp_path))  # width and height
+        assert old == new
 
 
 @pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "console")], ids=name_of)
