@@ -71,7 +71,8 @@ def test_the_number_of_threads_changes_nothing() -> None:
 
 
 def test_noise_is_drawn_in_a_forked_process_too() -> None:
-    """Threads do not survive a fork, so the child starts its own."""
+    """Threads do not survive a fork, so the child starts its own; those of torch itself, which numpy's noise needs, it cannot have anew."""
+    pytest.importorskip("numba")
     shapes = {"w": (400_000,)}
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -79,7 +80,9 @@ def test_noise_is_drawn_in_a_forked_process_too() -> None:
         Noise(1, shapes).add_([torch.zeros(400_000)], 0, 1.0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # newer Pythons warn of any fork with threads
-            child = multiprocessing.get_context("fork").Process(target=Noise(1, shapes).add_, args=([torch.zeros(400_000)], 0, 1.0))
+            child = multiprocessing.get_context("fork").Process(
+                target=Noise(1, shapes).add_, args=([torch.zeros(400_000)], 0, 1.0), daemon=True
+            )
             child.start()
         child.join(60)
         assert child.exitcode == 0
