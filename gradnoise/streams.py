@@ -17,6 +17,16 @@ from gradnoise.noise import Noise
 def normal(seed: int, purpose: str, t: int, name: str, shape: Sequence[int]) -> torch.Tensor:
     """Return independent draws of N(0, 1), float32, of the given shape.
 
+    Args:
+        seed: At least 0, of any size.
+        purpose: What the draws are for, such as `init`; without a slash.
+        t: Which draws of the stream, such as the update count; in [0, 2^64).
+        name: What they belong to, such as a parameter's name.
+        shape: Elements are counted along its rows; a longer first axis begins with the draws of a shorter one.
+
+    Raises:
+        ValueError: If the seed is negative or the purpose has a slash.
+
     >>> bool((normal(1, "init", 0, "weight", (2, 3)) == normal(1, "init", 0, "weight", (2, 3))).all())
     True
     """
@@ -27,6 +37,13 @@ def normal(seed: int, purpose: str, t: int, name: str, shape: Sequence[int]) -> 
 
 def permutation(seed: int, purpose: str, t: int, n: int) -> torch.Tensor:
     """Return a uniformly random order of the whole numbers below n, as int64.
+
+    Args:
+        seed, purpose, t: As those of `normal`.
+        n: At least 0.
+
+    Raises:
+        ValueError: If the seed is negative or the purpose has a slash.
 
     >>> sorted(permutation(1, "order", 0, 4).tolist())
     [0, 1, 2, 3]
