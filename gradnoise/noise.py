@@ -81,6 +81,7 @@ class Noise:
         self._parts = [parts.get(name) or whole(shape) for name, shape in shapes.items()]
         self._keys = [int(key(seed, purpose, name)[0]) for name in shapes]
         self._runs = Runs.of(self._parts, self._keys)
+        self._some_runs: dict[tuple[int, ...], Runs] = {}
         self._sizes = [len(part.starts) * part.size for part in self._parts]
 
     def add_(
@@ -107,13 +108,22 @@ class Noise:
         sizes = list(map(torch.Tensor.numel, tensors))
         if sizes != self._sizes:
             raise ValueError(f"tensors must have {self._sizes} elements, but they have {sizes}.")
-        if scales is None and (is_known_plain or are_plain(tensors)) and (compiled := _compiled()):
+        compiled = _compiled()
+        if scales is None and compiled and (is_known_plain or are_plain(tensors)):
             _add_compiled(compiled, self._runs, tensors, t, std)
         elif scales is None and all(map(_is_on_gpu, tensors)) and (cuda := _cuda()):
             cuda.add_(tensors, self._runs, t, std)
         else:
-            for i, tensor in enumerate(tensors):
-                _add_in_chunks(tensor, None if scales is None else scales[i], self._parts[i], self._keys[i], t, std)
+            plain = tuple(i for i, tensor in enumerate(tensors) if scales is None and compiled and are_plain([tensor]))
+            if plain and compiled:
+                _add_compiled(compiled, self._runs_of(plain), [tensors[i] for i in plain], t, std)
+            for i in sorted(set(range(len(tensors))) - set(plain)):
+                _add_in_chunks(tensors[i], None if scales is None else scales[i], self._parts[i], self._keys[i], t, std)
+
+    def _runs_of(self, chosen: tuple[int, ...]) -> "Runs":
+        if chosen not in self._some_runs:
+            self._some_runs = {chosen: Runs.of([self._parts[i] for i in chosen], [self._keys[i] for i in chosen])}
+        return self._some_runs[chosen]
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +191,15 @@ def _add_in_chunks(tensor: torch.Tensor, scale: torch.Tensor | None, part: Part,
     scales = None if scale is None else _rows(scale, part)
     for i, start in enumerate(part.starts.tolist()):
         for offset, block in _blocks(rows[i]):
-            drawn = _draw(start + offset, block.numel(), key, t, std).view(block.shape).to(block.device)
+            if scales is None and block.dtype is torch.float32 and block.is_cpu:  # to the last bit as if it lay in one run
+                near = block.contiguous()
+                _add_run(near, start + offset, key, t, std)
+                if near is not block:
+                    block.copy_(near)
+                continue
+            drawn = torch.zeros(block.shape)
+            _add_run(drawn, start + offset, key, t, std)
+            drawn = drawn.to(block.device)
             if scales is not None:
                 drawn *= scales[i].reshape(-1)[offset : offset + block.numel()].view(block.shape)
             block.add_(drawn)
@@ -206,15 +224,13 @@ def _blocks(tensor: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
         yield from ((i * size + offset, block) for i, row in enumerate(tensor) for offset, block in _blocks(row))
 
 
-def _draw(start: int, n: int, key: int, t: int, std: float) -> torch.Tensor:
-    drawn = torch.zeros(n)
+def _add_run(values: torch.Tensor, start: int, key: int, t: int, std: float) -> None:
     compiled = _compiled()
     if compiled:
-        part = Part(np.array([start], dtype=np.int64), n)
-        _add_compiled(compiled, Runs.of([part], [key]), [drawn], t, std)
+        part = Part(np.array([start], dtype=np.int64), values.numel())
+        _add_compiled(compiled, Runs.of([part], [key]), [values], t, std)
     else:
-        portable.add(drawn.numpy(), start, key, t, std)
-    return drawn
+        portable.add(values.view(-1).numpy(), start, key, t, std)
 
 
 @functools.cache

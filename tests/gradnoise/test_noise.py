@@ -134,6 +134,18 @@ def test_the_layout_in_memory_changes_nothing(shape: tuple[int, int]) -> None:
     assert torch.equal(gradient, normal(5, "noise", 0, "w", shape))
 
 
+@pytest.mark.parametrize("odd", [torch.float32, torch.bfloat16])
+def test_a_gradient_of_another_form_changes_nothing_for_the_others(odd: torch.dtype) -> None:
+    """Nor does its layout change a bit of its own sum."""
+    gradient, other = torch.rand(8, 3, 5, 5), torch.rand(1_000)
+    shapes = {"w": gradient.shape, "v": other.shape}
+    plain, mixed = [gradient.clone(), other.clone()], [gradient.to(odd, memory_format=torch.channels_last), other.clone()]
+    Noise(5, shapes).add_(plain, t=0, std=1.0)
+    Noise(5, shapes).add_(mixed, t=0, std=1.0)
+    assert torch.equal(plain[1], mixed[1])
+    assert odd is not torch.float32 or torch.equal(plain[0], mixed[0])
+
+
 def test_images_in_channels_last_order_get_the_same_noise() -> None:
     gradient = torch.zeros(8, 3, 5, 5).to(memory_format=torch.channels_last)
     Noise(5, {"w": gradient.shape}).add_([gradient], t=0, std=1.0)
