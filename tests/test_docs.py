@@ -179,7 +179,7 @@ def test_speeds_are_those_of_the_results() -> None:
     rows = []
     for figure in json.loads((ROOT / "benchmarks/results/bench_noise.json").read_text(encoding="utf-8"))["figures"]:
         if not figure["name"].startswith(" "):  # else it is a part of the one before
-            bar = f"at least {figure['at_least']:g}" if figure["at_least"] else f"at most {figure['at_most']:g}" if figure["at_most"] else ""
+            bar = "".join(f"{word.replace('_', ' ')} {figure[word]:g}" for word in ("at_least", "at_most") if figure[word] is not None)
             low, median, high = (f"{value:.3g}" for value in (min(figure["values"]), figure["median"], max(figure["values"])))
             rows.append(f"| {figure['name']} | {bar} | {median} {figure['unit']} [{low}, {high}] |")
     assert re.findall(r"^\|.*\[.*\] \|$", (ROOT / "docs/gradient-noise.md").read_text(encoding="utf-8"), re.MULTILINE) == rows
