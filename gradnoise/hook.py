@@ -221,7 +221,8 @@ class GradientNoise:
 
     def _passes(self, optimizer: torch.optim.Optimizer) -> bool:
         """Whether this step is none that updates the weights: a fused optimizer under GradScaler skips those with infinite gradients."""
-        return self._is_paused or _is_inner_or_phantom(optimizer) or bool(getattr(optimizer, "found_inf", False))
+        is_inner = bool(self._updates) and _is_inner(optimizer)  # or else the step before raised
+        return self._is_paused or is_inner or _is_phantom(optimizer) or bool(getattr(optimizer, "found_inf", False))
 
     def _after_closure(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         def noisy() -> Any:
@@ -348,22 +349,23 @@ def _norm(parameters: Sequence[torch.Tensor]) -> float:
     return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
 
-def _is_inner_or_phantom(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether this hook fires in a step that is no update of its own.
-
-    A subclass's step may call super().step(), which fires the hooks again: the outermost counts. And torch's distributed checkpoint makes
-    an optimizer's state by a step on gradients of zero.
-    """
+def _is_inner(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether this step is part of another of the same optimizer, as a subclass's may call super().step(): the outermost counts."""
     step = type(optimizer).step.__code__  # the wrapper that fires the hooks, one code for every class
-    is_in_step = False
-    frame: FrameType | None = sys._getframe(1)
+    steps = [frame for frame in _frames() if frame.f_code is step]
+    return any(frame.f_locals["args"][0] is optimizer for frame in steps[1:])
+
+
+def _is_phantom(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether this step is that by which torch's distributed checkpoint makes an optimizer's state, at learning rate 0."""
+    rates = [group.get("lr", 0.0) for group in optimizer.param_groups]
+    if any(not isinstance(rate, torch.Tensor) and rate != 0 for rate in rates):
+        return False
+    return any(frame.f_code.co_name == "_init_optim_state" and frame.f_globals["__name__"].startswith("torch.") for frame in _frames())
+
+
+def _frames() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
-        code = frame.f_code
-        if code is step:
-            if is_in_step and frame.f_locals["args"][0] is optimizer:
-                return True
-            is_in_step = True  # this step itself
-        elif code.co_name == "_init_optim_state" and frame.f_globals["__name__"].startswith("torch."):
-            return True
+        yield frame
         frame = frame.f_back
-    return False
