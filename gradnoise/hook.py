@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import operator
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from gradnoise.schedules import Schedule, annealed
 
 KEY = "gradnoise_t"
 KINDS = ("sparse", "complex")
+FIRES_HOOKS = torch.optim.Optimizer.profile_hook_step(len).__code__  # of the wrapper around the step of every class
 
 
 def attach(
@@ -55,7 +57,7 @@ def attach(
         The handle; `remove()` it, or use it as a context manager, to end the noise.
 
     Raises:
-        TypeError: If the optimizer is LBFGS, shards its state by ZeRO, or is no torch optimizer.
+        TypeError: If the optimizer is LBFGS, shards its state by ZeRO, or is no torch optimizer, or the seed is no integer.
         ValueError: If not exactly one of eta, schedule and injection is given, a value is out of range, the optimizer has noise already, or
             two of its parameters share a name. An update raises TypeError on a gradient of a kind that is not allowed, and warns, once, if
             no parameter has a gradient.
@@ -73,6 +75,7 @@ def attach(
     given = [one for one in (eta, schedule, injection) if one is not None]
     if len(given) != 1:
         raise ValueError(f"give exactly one of eta, schedule and injection, but got {eta=}, {schedule=} and {injection=}.")
+    seed = int(operator.index(seed))
     if seed < 0:
         raise ValueError(f"seed must be at least 0, but got {seed=}.")
     unknown = sorted(set(allow) - set(KINDS))
@@ -88,8 +91,9 @@ class GradientNoise:
 
     Attributes:
         seed: Seeds the noise; at least 0.
-        ratio: std / ||g|| of the last update, dimensionless; ||g|| is the global L2 norm of the gradients before their noise. None unless
-            it is measured. It tells noise of one loss's scale from that of another's: a summed loss has larger gradients than a mean one.
+        ratio: std / ||g|| of the last update, dimensionless, infinite if ||g|| is 0; ||g|| is the global L2 norm of the gradients before
+            their noise. None unless it is measured. It tells noise of one loss's scale from that of another's: a summed loss has larger
+            gradients than a mean one.
 
     >>> weight = torch.nn.Parameter(torch.zeros(4))
     >>> optimizer = torch.optim.SGD([("weight", weight)], lr=1.0)
@@ -109,10 +113,11 @@ class GradientNoise:
         self._injection = injection
         self._allow = allow
         self._measure_ratio = measure_ratio
+        self._parameters: Sequence[torch.Tensor] = ()
         self._names: tuple[str, ...] = ()
         self._noise: tuple[object, Noise] | None = None
         self._states: dict[str, torch.Tensor] = {}
-        self._held: Sequence[object] = ()
+        self._held: Sequence[object] | None = None
         self._is_paused = self._has_warned = False
         self._updates: list[bool] = []  # of the steps under way, outermost first, whether each is an update of its own
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
@@ -142,13 +147,13 @@ class GradientNoise:
         _check(optimizer)
         self.remove()
         self._optimizer = optimizer
-        self._names, self._noise = (), None
-        self._take_t(optimizer)
+        self._parameters, self._noise = (), None
         self._hooks = [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
             optimizer.register_load_state_dict_post_hook(self._take_t),
         ]
+        self._take_t(optimizer)
 
     def is_attached(self, optimizer: torch.optim.Optimizer) -> bool:
         """Return whether this optimizer's updates get the noise."""
@@ -179,10 +184,9 @@ class GradientNoise:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up update count and seed, and the preconditioner's state if there is one, from what `state_dict` returned."""
-        self.seed = state["seed"]
+        self.seed = int(state["seed"])
         self._states = {name: tensor.clone() for name, tensor in state.get("states", {}).items()}
-        self._noise = None
-        self._set_t(state["t"])
+        self._set_t(int(state["t"]))
 
     def __enter__(self) -> Self:
         return self
@@ -192,22 +196,23 @@ class GradientNoise:
 
     def _set_t(self, t: int) -> None:
         self._t = t
-        for group in self._optimizer.param_groups:
-            group[KEY] = t
+        if self._hooks:
+            for group in self._optimizer.param_groups:
+                group[KEY] = t
 
-    def _take_t(self, optimizer: torch.optim.Optimizer) -> None:
-        self._set_t(int(optimizer.param_groups[0].get(KEY, self.t)))
+    def _take_t(self, _optimizer: torch.optim.Optimizer) -> None:
+        self._set_t(self.t)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # of torch
     def _before(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
         is_update = not self._passes(optimizer)
         if is_update:
-            self._updates = []  # forgets steps that raised
+            self._updates, self._held = [], None  # forgets steps that raised
         self._updates.append(is_update)
         if not is_update:
             return None
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if closure is None:
+        if not callable(closure):
             self._add()
             return None
         noisy = self._after_closure(closure)
@@ -216,7 +221,9 @@ class GradientNoise:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _after(self, optimizer: torch.optim.Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
         if self._updates.pop():
-            self._held = ()
+            if self._held is None:
+                self._warn_once("The optimizer never called the closure that its step was given, so the update was made without noise.")
+            self._held = None
             self._set_t(self.t + 1)
 
     def _passes(self, optimizer: torch.optim.Optimizer) -> bool:
@@ -233,49 +240,61 @@ class GradientNoise:
 
         return noisy
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a closure that is compiled with the step calls it
     @torch.no_grad()
     def _add(self) -> None:
         parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-        if len(self._names) != len(parameters):
-            self._names = tuple(name for name, _ in _named_parameters(self._optimizer))
+        if len(parameters) != len(self._parameters) or not all(map(operator.is_, parameters, self._parameters)):
+            self._parameters, self._names = parameters, _names(self._optimizer)
         gradients = [parameter.grad for parameter in parameters]
         self._held = gradients  # till the update is done: to make the Python object of a gradient anew takes a microsecond
         names: tuple[str, ...] = self._names
         parts: dict[str, Part] = {}
-        is_plain = are_plain(gradients)
+        is_plain = are_plain(gradients) and len(set(map(id, gradients))) == len(gradients)
         if not is_plain:
             names, gradients, parts = self._unwrap(parameters)
         if not gradients:
-            self._warn_of_no_gradient()
+            self._warn_once(
+                "No parameter of the optimizer has a gradient, so none got noise: call backward() first. Under DeepSpeed's ZeRO gradients "
+                "are kept where no hook sees them: use DDP or FSDP2."
+            )
             return
         scale = getattr(self._optimizer, "grad_scale", None)  # of a fused optimizer under GradScaler: its gradients are multiplied by it
         grad_scale = 1.0 if scale is None else float(scale)
         if self._measure_ratio:
-            self.ratio = self.std * grad_scale / _norm(parameters)
-        if self._noise is None or self._noise[0] != (names, parts):
+            norm = _norm(parameters)
+            self.ratio = self.std * grad_scale / norm if norm else math.inf
+        fits = self.seed, names, list(map(torch.Tensor.numel, gradients)), parts
+        if self._noise is None or self._noise[0] != fits:
             shapes = {name: gradient.shape for name, gradient in zip(names, gradients, strict=True)}
-            self._noise = (names, parts), Noise(self.seed, shapes, parts=parts)
+            self._noise = fits, Noise(self.seed, shapes, parts=parts)
         scales = self._scales(names, gradients, grad_scale)
         for t, std in self._injection.terms(self.t):
-            self._noise[1].add_(gradients, t, std * grad_scale, scales, is_known_plain=is_plain)
+            self._noise[1].add_(gradients, t, float(std) * grad_scale, scales, is_known_plain=is_plain)
 
     def _unwrap(self, parameters: Sequence[torch.Tensor]) -> tuple[tuple[str, ...], list[torch.Tensor], dict[str, Part]]:
         """Return the names of the parameters that have a gradient, what to add to in place, and which part of its parameter that is."""
         tensors, parts = {}, {}
+        seen: set[int] = set()
         for name, parameter in zip(self._names, parameters, strict=True):
             gradient, part = parameter.grad, None
             if gradient is None:
                 continue
+            if id(gradient) in seen:
+                parameter.grad = gradient = gradient.clone()  # one tensor for two parameters, as of torch.autograd.grad for a sum of them
+            seen.add(id(gradient))
             if hasattr(gradient, "to_local"):  # a DTensor, as of FSDP2
                 gradient, part = of_shard(name, gradient)
             elif gradient.layout != torch.strided:
                 self._refuse_unless_allowed("sparse", name)
                 parameter.grad, gradient, part = of_sparse(name, gradient)
-            elif gradient.is_complex():
-                self._refuse_unless_allowed("complex", name)
-                gradient = torch.view_as_real(gradient)
-            elif any(stride == 0 and size > 1 for stride, size in zip(gradient.stride(), gradient.shape, strict=True)):
-                parameter.grad = gradient = gradient.contiguous()  # expanded: many elements in one place, where they could not differ
+            else:
+                if any(stride == 0 and size > 1 for stride, size in zip(gradient.stride(), gradient.shape, strict=True)):
+                    parameter.grad = gradient = gradient.contiguous()  # expanded: many elements in one place, where they could not differ
+                if gradient.is_complex():
+                    self._refuse_unless_allowed("complex", name)
+                    parameter.grad = gradient = gradient.resolve_conj()
+                    gradient = torch.view_as_real(gradient)
             tensors[name] = gradient
             if part is not None:
                 parts[name] = part
@@ -302,14 +321,10 @@ class GradientNoise:
             scales.append(preconditioner.scale(state))
         return scales
 
-    def _warn_of_no_gradient(self) -> None:
+    def _warn_once(self, message: str) -> None:
         if not self._has_warned:
             self._has_warned = True
-            warnings.warn(
-                "No parameter of the optimizer has a gradient, so none got noise: call backward() first. Under DeepSpeed's ZeRO gradients "
-                "are kept where no hook sees them: use DDP or FSDP2.",
-                stacklevel=4,
-            )
+            warnings.warn(message, stacklevel=5)
 
 
 def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
@@ -327,11 +342,8 @@ def _check(optimizer: torch.optim.Optimizer) -> None:
         raise TypeError(f"optimizer must not shard its state by ZeRO, as {kinds[0]} does: use DDP, or FSDP2's fully_shard.")
     if not hasattr(optimizer, "_optimizer_step_pre_hooks"):
         raise TypeError(f"optimizer must be a torch.optim.Optimizer with step hooks, but got {kinds[0]}.")
-    names: set[str] = set()
+    _names(optimizer)
     for name, parameter in _named_parameters(optimizer):
-        if name in names:
-            raise ValueError(f"two parameters of the optimizer are named {name!r}: they would share their noise.")
-        names.add(name)
         if getattr(parameter, "_fsdp_flattened", False) or getattr(parameter, "_is_flat_param", False):
             raise TypeError(
                 f"the parameter {name} is sharded by FullyShardedDataParallel, which hides its elements: use FSDP2's fully_shard."
@@ -344,15 +356,34 @@ def _named_parameters(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, t
         yield from zip(names, group["params"], strict=False)
 
 
+def _names(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
+    """Return the names of all parameters, in order.
+
+    Raises:
+        ValueError: If two share one.
+    """
+    names = tuple(name for name, _ in _named_parameters(optimizer))
+    if len(set(names)) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two parameters of the optimizer are named {name!r}: they would share their noise.")
+    return names
+
+
 def _norm(parameters: Sequence[torch.Tensor]) -> float:
-    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    norm = torch.nn.utils.get_total_norm([_measurable(parameter.grad) for parameter in parameters if parameter.grad is not None])
     return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+
+
+def _measurable(gradient: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of the gradient's norm that torch can take, and not in half precision, where the sum would be coarse or infinite."""
+    if gradient.layout != torch.strided:
+        gradient = gradient.values()
+    return torch.linalg.vector_norm(gradient, dtype=torch.float32) if gradient.dtype in (torch.float16, torch.bfloat16) else gradient
 
 
 def _is_inner(optimizer: torch.optim.Optimizer) -> bool:
     """Whether this step is part of another of the same optimizer, as a subclass's may call super().step(): the outermost counts."""
-    step = type(optimizer).step.__code__  # the wrapper that fires the hooks, one code for every class
-    steps = [frame for frame in _frames() if frame.f_code is step]
+    steps = [frame for frame in _frames() if frame.f_code is FIRES_HOOKS]
     return any(frame.f_locals["args"][0] is optimizer for frame in steps[1:])
 
 

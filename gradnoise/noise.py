@@ -1,6 +1,7 @@
 """Noise: what is added to gradients, and the drawing and adding of it, in place."""
 
 import functools
+import math
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,7 +62,14 @@ class Injection:
         >>> Injection.of(lambda t: 0.1 / (1 + t)).terms(4)
         ((4, 0.02),)
         """
-        return cls(terms=lambda t: ((t, schedule(t)),))
+
+        def terms(t: int) -> tuple[tuple[int, float]]:
+            std = float(schedule(t))
+            if not 0 <= std < math.inf:
+                raise ValueError(f"the schedule must give a standard deviation of at least 0 and finite, but gave {std} at {t=}.")
+            return ((t, std),)
+
+        return cls(terms=terms)
 
 
 class Noise:
@@ -97,16 +105,17 @@ class Noise:
 
         Args:
             tensors: Of any floating type, device and strides, but no element may lie twice in memory.
-            t: Update count; in [0, 2^64).
+            t: Update count; in [0, 2^63).
             std: Standard deviation, in the tensors' units.
             scales: What the noise is multiplied by, element by element.
-            is_known_plain: Whether the caller knows that the tensors `are_plain`.
+            is_known_plain: Whether the caller knows that the tensors `are_plain` and have the right numbers of elements.
 
         Raises:
-            ValueError: If a tensor has another number of elements than it had when this was made.
+            ValueError: If a tensor has another number of elements than it had when this was made, or t is out of range.
         """
-        sizes = list(map(torch.Tensor.numel, tensors))
-        if sizes != self._sizes:
+        if not 0 <= t < 2**63:
+            raise ValueError(f"t must be in [0, 2^63), but got {t=}.")
+        if not is_known_plain and (sizes := list(map(torch.Tensor.numel, tensors))) != self._sizes:
             raise ValueError(f"tensors must have {self._sizes} elements, but they have {sizes}.")
         compiled = _compiled()
         if scales is None and compiled and (is_known_plain or are_plain(tensors)):
@@ -119,6 +128,7 @@ class Noise:
                 _add_compiled(compiled, self._runs_of(plain), [tensors[i] for i in plain], t, std)
             for i in sorted(set(range(len(tensors))) - set(plain)):
                 _add_in_chunks(tensors[i], None if scales is None else scales[i], self._parts[i], self._keys[i], t, std)
+        torch.autograd.graph.increment_version(tensors)  # the kernels write where torch does not see it
 
     def _runs_of(self, chosen: tuple[int, ...]) -> "Runs":
         if chosen not in self._some_runs:

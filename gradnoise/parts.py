@@ -31,12 +31,14 @@ def of_shard(name: str, gradient: Any) -> tuple[torch.Tensor, Part]:
     """Return the local tensor of a DTensor, and which elements of the whole it holds.
 
     Raises:
-        TypeError: If the gradient is not replicated, or sharded along axes, as a whole.
+        TypeError: If the gradient is not replicated, or sharded along axes, as a whole, or is complex.
     """
     from torch.distributed.tensor import Replicate, Shard
 
-    if any(type(placement) not in (Replicate, Shard) for placement in gradient.placements):
-        raise TypeError(f"the gradient of {name} is placed as {gradient.placements}: noise is defined for Shard and Replicate.")
+    if gradient.is_complex() or any(type(placement) not in (Replicate, Shard) for placement in gradient.placements):
+        raise TypeError(
+            f"the gradient of {name} is placed as {gradient.placements}, {gradient.dtype}: noise is defined for real Shard and Replicate."
+        )
     return gradient.to_local(), _of_box(tuple(gradient.shape), gradient.device_mesh, tuple(gradient.placements))
 
 

@@ -20,7 +20,7 @@ def normal(seed: int, purpose: str, t: int, name: str, shape: Sequence[int]) -> 
     Args:
         seed: At least 0, of any size.
         purpose: What the draws are for, such as `init`; without a slash.
-        t: Which draws of the stream, such as the update count; in [0, 2^64).
+        t: Which draws of the stream, such as the update count; in [0, 2^63).
         name: What they belong to, such as a parameter's name.
         shape: Elements are counted along its rows; a longer first axis begins with the draws of a shorter one.
 

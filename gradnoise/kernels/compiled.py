@@ -9,10 +9,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import carray, njit, types
+from numba import carray, config, njit, types
 from numba.extending import intrinsic
 
 from gradnoise.kernels import GROUP, LANES, MULTIPLIERS, ROUNDS, WEYL
+
+if config.DISABLE_JIT:
+    raise ImportError("numba compiles nothing while NUMBA_DISABLE_JIT is set.")
 
 CHUNK = 2048
 PAIRS = GROUP // 2
@@ -86,7 +89,7 @@ def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, t: int, std: flo
         starts: The element of its stream that each run's first number is, int64.
         sizes: Numbers in each run, int64.
         keys: Each run's key, uint64.
-        t: Update count; in [0, 2^64).
+        t: Update count; in [0, 2^63).
         std: Standard deviation, in the numbers' units.
         n_shares: Shares that the chunks of all runs are dealt into; at least 1.
         share: Which of them; from 0.

@@ -3,13 +3,15 @@ import multiprocessing
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
 from gradnoise import noise
-from gradnoise.noise import Noise
-from gradnoise.parts import of_box
+from gradnoise.noise import Injection, Noise
+from gradnoise.parts import Part, of_box
 from gradnoise.streams import normal
 
 
@@ -158,11 +160,63 @@ def test_tensors_of_other_sizes_are_refused(gradients: list[torch.Tensor]) -> No
         Noise(5, {"a": (3,), "b": (4,)}).add_(gradients, 0, 1.0)
 
 
+@pytest.mark.parametrize("start", [2**31 - 5, 2**32 - 5, 2**37 - 5, 2**40 + 3, 2**62])
+def test_elements_beyond_any_memory_have_noise_too(monkeypatch: pytest.MonkeyPatch, start: int) -> None:
+    """Where counts of elements and of blocks of four pass 32 bits, both kernels still agree, and neighbours are no copies."""
+    part = {"w": Part(np.array([start]), 300)}
+    compiled, portable = torch.zeros(300), torch.zeros(300)
+    Noise(5, {"w": (300,)}, parts=part).add_([compiled], 7, 1.0)
+    monkeypatch.setattr(noise, "_compiled", lambda: None)
+    Noise(5, {"w": (300,)}, parts=part).add_([portable], 7, 1.0)
+    torch.testing.assert_close(compiled, portable, rtol=0, atol=2e-6)
+    assert len(set(compiled.tolist())) == 300
+
+
+@pytest.mark.parametrize("t", [0, 2**31, 2**32 - 1, 2**32, 2**63 - 1])
+def test_any_update_count_has_its_noise(monkeypatch: pytest.MonkeyPatch, t: int) -> None:
+    compiled, portable = torch.zeros(300), torch.zeros(300)
+    Noise(5, {"w": (300,)}).add_([compiled], t, 1.0)
+    monkeypatch.setattr(noise, "_compiled", lambda: None)
+    Noise(5, {"w": (300,)}).add_([portable], t, 1.0)
+    torch.testing.assert_close(compiled, portable, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("t", [-1, 2**63])
+def test_update_counts_out_of_range_are_refused(t: int) -> None:
+    with pytest.raises(ValueError, match=rf"t must be in \[0, 2\^63\), but got t={t}"):
+        Noise(5, {"w": (3,)}).add_([torch.zeros(3)], t, 1.0)
+
+
+@pytest.mark.parametrize("std", [-0.1, math.nan, math.inf])
+def test_a_schedule_that_gives_no_standard_deviation_is_refused(std: float) -> None:
+    with pytest.raises(ValueError, match=rf"at least 0 and finite, but gave {std} at t=3"):
+        Injection.of(lambda t: std if t == 3 else 1.0).terms(3)
+
+
+def test_a_schedule_may_give_a_tensor_or_a_number_of_numpy() -> None:
+    for std in (torch.tensor(0.5), np.float32(0.5), np.float64(0.5)):
+        assert Injection.of(lambda _, std=std: std).terms(3) == ((3, 0.5),)  # type: ignore[misc]
+
+
+def test_many_threads_at_once_get_each_their_own_noise() -> None:
+    """Models trained side by side in one process share the threads that draw."""
+    names = [f"w{i}" for i in range(6)]
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        expected = [normal(1, "noise", 4, name, (300_000,)) for name in names]
+        with ThreadPoolExecutor(6) as threads:
+            found = list(threads.map(lambda name: normal(1, "noise", 4, name, (300_000,)), names * 3))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected * 3, strict=True))
+
+
 def test_no_memory_of_the_gradients_size_is_taken() -> None:
     """80 MB of gradient get their noise with less than 8 MB on top: the peak of the process is read before and after."""
     program = """
 import resource, torch
-from gradnoise.noise import Noise
+from gradnoise.noise import Injection, Noise
 gradient = torch.zeros(20_000_000)
 Noise(1, {"small": (100,)}).add_([torch.zeros(100)], 0, 1.0)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,11 +1,13 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradnoise.parts import of_box, of_sparse, whole
+from gradnoise.parts import of_box, of_shard, of_sparse, whole
 
 axes = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 3)), max_size=4)
 
@@ -45,3 +47,10 @@ def test_a_sparse_gradient_without_rows_holds_one_run_of_nothing() -> None:
     _, values, part = of_sparse("weight", table.weight.grad)  # type: ignore[arg-type]
     assert values.numel() == part.size == 0
     assert part.starts.tolist() == of_box((4, 3), (0, 3), (4, 0)).starts.tolist() == [0]
+
+
+def test_a_complex_shard_is_refused() -> None:
+    """Adding real numbers to it would leave its imaginary part without noise, and a word."""
+    shard = SimpleNamespace(is_complex=lambda: True, placements=("Shard(0)",), dtype=torch.complex64)
+    with pytest.raises(TypeError, match=r"the gradient of wave is placed as .*complex64"):
+        of_shard("wave", shard)

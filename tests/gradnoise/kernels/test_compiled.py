@@ -1,3 +1,7 @@
+import importlib
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -51,3 +55,25 @@ def test_extreme_words_give_finite_numbers() -> None:
     add([values], [(0, len(values), 9)], 0, 1.0)
     assert np.isfinite(values).all()
     assert np.abs(values).max() < 6.67
+
+
+def test_it_compiles_where_no_machine_code_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numba raises when it finds no place to write to: neither beside the package nor in a home."""
+
+    def njit(cache: bool = False, **_: Any) -> Callable[..., Any]:
+        def decorate(function: Any) -> Any:
+            if cache:
+                raise RuntimeError("cannot cache function: no locator available")
+            return function
+
+        return decorate
+
+    monkeypatch.setattr(compiled, "njit", njit)
+    assert compiled._compile()(abs) is abs
+
+
+def test_it_is_not_used_where_numba_does_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when somebody debugs other code of numba's; the portable kernel then takes over, as where numba is missing."""
+    monkeypatch.setattr(compiled.config, "DISABLE_JIT", 1)
+    with pytest.raises(ImportError, match="NUMBA_DISABLE_JIT"):
+        importlib.reload(compiled)
