@@ -220,7 +220,7 @@ class GradientNoise:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _after(self, optimizer: torch.optim.Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-        if self._updates.pop():
+        if self._updates and self._updates.pop():  # there is none of a step within which it was attached
             if self._held is None:
                 self._warn_once("The optimizer never called the closure that its step was given, so the update was made without noise.")
             self._held = None
@@ -330,7 +330,18 @@ class GradientNoise:
 def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     within = [getattr(optimizer, name, None) for name in ("optimizer", "base_optimizer")]
     inner = next((one for one in within if isinstance(one, torch.optim.Optimizer)), None)
-    return optimizer if inner is None else _innermost(inner)
+    if inner is None:
+        return optimizer
+    if not _identities(getattr(optimizer, "param_groups", ())) <= _identities(inner.param_groups):
+        names = type(optimizer).__name__, type(inner).__name__
+        raise TypeError(
+            f"{names[0]} updates parameters that the {names[1]} within it does not: it is no wrapper that noise can be put into."
+        )
+    return _innermost(inner)
+
+
+def _identities(groups: Sequence[Mapping[str, Any]]) -> set[int]:
+    return {id(parameter) for group in groups for parameter in group["params"]}
 
 
 def _check(optimizer: torch.optim.Optimizer) -> None:

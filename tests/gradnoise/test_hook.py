@@ -156,6 +156,84 @@ def test_a_step_that_raises_counts_for_nothing_and_stops_nothing(kind: type[torc
     torch.testing.assert_close(parameters["bias"].grad, 1.0 + noise_of(1, 0, "bias", parameters["bias"]))
 
 
+def test_a_step_within_a_step_counts_once_under_a_wrapper_of_the_class() -> None:
+    """As of a library that times or logs every step: it replaces `step` of the class, and calls what was there."""
+    torch.optim.SGD([Parameter(torch.zeros(1))], lr=1.0)
+
+    class Logged(Twice):
+        def step(self, closure: Any = None) -> Any:
+            return super().step(closure)
+
+    parameters = net()
+    optimizer = Logged(parameters.items(), lr=1.0)
+    original = Logged.step
+
+    def step(self: Logged, *rest: Any, **options: Any) -> Any:
+        return original(self, *rest, **options)
+
+    Logged.step = step  # type: ignore[method-assign]
+    noise = attach(optimizer, schedule=constant(1.0), seed=1)
+    for t in range(2):
+        set_gradients(parameters)
+        optimizer.step()
+        assert noise.t == t + 1
+        torch.testing.assert_close(parameters["bias"].grad, 1.0 + noise_of(1, t, "bias", parameters["bias"]))
+
+
+class Counting(torch.optim.SGD):
+    """An optimizer whose step takes no closure, but an argument of its own."""
+
+    def step(self, count: int = 0) -> Any:  # type: ignore[override]
+        super().step()
+        self.count = count
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_an_argument_that_is_no_closure_is_passed_on(count: int) -> None:
+    parameters = net()
+    optimizer = Counting(parameters.items(), lr=1.0)
+    noise = attach(optimizer, schedule=constant(1.0), seed=1)
+    set_gradients(parameters)
+    optimizer.step(count)
+    assert (noise.t, optimizer.count) == (1, count)
+    torch.testing.assert_close(parameters["bias"].grad, 1.0 + noise_of(1, 0, "bias", parameters["bias"]))
+
+
+class Deaf(torch.optim.SGD):
+    """An optimizer that takes a closure and does not call it."""
+
+    def step(self, closure: Any = None) -> Any:
+        return super().step()
+
+
+def test_a_closure_that_is_never_called_is_warned_of() -> None:
+    """The noise would have come after it."""
+    parameters = net()
+    optimizer = Deaf(parameters.items(), lr=1.0)
+    attach(optimizer, schedule=constant(1.0), seed=1)
+    set_gradients(parameters)
+    with pytest.warns(UserWarning, match="never called the closure"):
+        optimizer.step(lambda: 0.0)
+    set_gradients(parameters)
+    optimizer.step(lambda: 0.0)
+    optimizer.step()
+    torch.testing.assert_close(parameters["bias"].grad, 1.0 + noise_of(1, 2, "bias", parameters["bias"]))
+
+
+def test_a_closure_sees_the_gradients_without_noise() -> None:
+    parameters = net()
+    optimizer = torch.optim.SGD(parameters.items(), lr=1.0)
+    attach(optimizer, schedule=constant(1.0), seed=1)
+
+    def closure() -> float:
+        set_gradients(parameters, 2.0)
+        torch.nn.utils.clip_grad_norm_(parameters.values(), 1e-3)
+        return float(torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters.values()]))  # type: ignore[misc]
+
+    for _ in range(2):
+        assert optimizer.step(closure) == pytest.approx(1e-3, rel=1e-3)
+
+
 def test_a_learning_rate_schedule_changes_nothing_of_the_noise() -> None:
     parameters = net()
     optimizer = torch.optim.SGD(parameters.items(), lr=1.0)
@@ -322,6 +400,55 @@ def test_a_compiled_step_gets_the_same_noise() -> None:
     assert noise[0].t == noise[1].t == 3
     for name in NAMES:
         torch.testing.assert_close(plain[name], compiled[name])
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, Twice])
+@pytest.mark.parametrize("with_closure", [False, True])
+def test_a_compiled_step_gets_noise_once_whatever_it_calls(kind: type[torch.optim.SGD], with_closure: bool) -> None:
+    torch.optim.SGD([Parameter(torch.zeros(1))], lr=1.0)
+    parameters = net()
+    optimizer = kind(parameters.items(), lr=1.0)
+    noise = attach(optimizer, schedule=constant(1.0), seed=1)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = sum((parameter * 3).sum() for parameter in parameters.values())
+        loss.backward()  # type: ignore[union-attr]
+        return loss.detach()  # type: ignore[union-attr]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        step = torch.compile(optimizer.step, backend="eager")
+        for t in range(3):
+            if with_closure:
+                step(closure)
+            else:
+                closure()
+                step()
+            for name, parameter in parameters.items():
+                torch.testing.assert_close(parameter.grad, 3.0 + noise_of(1, t, name, parameter))
+    assert noise.t == 3
+
+
+def test_the_update_count_makes_a_compiled_step_no_step_to_compile_anew() -> None:
+    """t lies in the optimizer's groups, which torch.compile guards; a number that changes is a variable after its first change."""
+    graphs = 0
+
+    def backend(graph: Any, _inputs: Any) -> Any:
+        nonlocal graphs
+        graphs += 1
+        return graph.forward
+
+    parameters = net()
+    optimizer = torch.optim.SGD(parameters.items(), lr=1.0)
+    attach(optimizer, schedule=constant(1.0), seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        step = torch.compile(optimizer.step, backend=backend)
+        for _ in range(6):
+            set_gradients(parameters)
+            step()
+    assert 1 <= graphs <= 2
 
 
 def test_the_global_generator_is_left_alone() -> None:
