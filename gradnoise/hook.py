@@ -315,7 +315,7 @@ class GradientNoise:
         for name, gradient in zip(names, gradients, strict=True):
             state = self._states.get(name)
             if state is None:
-                state = torch.zeros(gradient.shape, device=gradient.device)
+                state = torch.zeros(gradient.shape, dtype=torch.float32, device=gradient.device)
             self._states[name] = state = state.to(gradient.device)
             preconditioner.update_(state, gradient / grad_scale)
             scales.append(preconditioner.scale(state))

@@ -207,7 +207,7 @@ def _add_in_chunks(tensor: torch.Tensor, scale: torch.Tensor | None, part: Part,
                 if near is not block:
                     block.copy_(near)
                 continue
-            drawn = torch.zeros(block.shape)
+            drawn = torch.zeros(block.shape, dtype=torch.float32, device="cpu")
             _add_run(drawn, start + offset, key, t, std)
             drawn = drawn.to(block.device)
             if scales is not None:

@@ -30,7 +30,7 @@ def normal(seed: int, purpose: str, t: int, name: str, shape: Sequence[int]) -> 
     >>> bool((normal(1, "init", 0, "weight", (2, 3)) == normal(1, "init", 0, "weight", (2, 3))).all())
     True
     """
-    drawn = torch.zeros(tuple(shape))
+    drawn = torch.zeros(tuple(shape), dtype=torch.float32, device="cpu")
     Noise(seed, {name: shape}, purpose).add_([drawn], t, 1.0)
     return drawn
 

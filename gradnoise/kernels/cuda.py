@@ -34,7 +34,7 @@ def add_(tensors: Sequence[torch.Tensor], runs: Any, t: int, std: float) -> None
         if plan.n_programs:
             addresses = [tensor.data_ptr() for tensor, is_own in zip(tensors, own, strict=True) if is_own]
             with torch.cuda.device(device) if is_cuda else contextlib.nullcontext():
-                begins = torch.tensor(addresses, pin_memory=is_cuda).to(device, non_blocking=True)[plan.owners]
+                begins = torch.tensor(addresses, device="cpu", pin_memory=is_cuda).to(device, non_blocking=True)[plan.owners]
                 begins += plan.offsets * dtype.itemsize
                 _add[(plan.n_programs,)](begins, *plan.columns, t & 0xFFFFFFFF, t >> 32, std, TYPES[dtype], GROUPS)
 

@@ -197,6 +197,18 @@ def test_preconditioned_noise_follows_its_formula() -> None:
         torch.testing.assert_close(update(optimizer, 2.0), expected)
 
 
+def test_what_a_preconditioner_keeps_is_float32_whatever_the_default() -> None:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        optimizer = sgd()
+        noise = attach(optimizer, injection=preconditioned(eta=0.3, gamma=0.55), seed=1)
+        update(optimizer, 2.0)
+    finally:
+        torch.set_default_dtype(before)
+    assert noise.state_dict()["states"]["weight"].dtype == torch.float32
+
+
 def train(optimizer: torch.optim.Optimizer, n: int) -> None:
     for _ in range(n):
         weight = optimizer.param_groups[0]["params"][0]

@@ -128,6 +128,30 @@ def test_gradients_of_other_types_get_the_same_noise_rounded_once(dtype: torch.d
     assert torch.equal(gradient, exact.to(dtype))
 
 
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_the_default_type_changes_nothing(default: torch.dtype) -> None:
+    """Many set it to float64; what is drawn is float32 all the same."""
+    expected = normal(5, "noise", 0, "w", (1_000,))
+    found = torch.zeros(1_000, dtype=torch.float64)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        assert torch.equal(normal(5, "noise", 0, "w", (1_000,)), expected)
+        Noise(5, {"w": (1_000,)}).add_([found], 0, 1.0)
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(found, expected.double())
+
+
+def test_the_default_device_changes_nothing() -> None:
+    expected = normal(5, "noise", 0, "w", (1_000,))
+    found = torch.zeros(1_000, dtype=torch.float64)
+    with torch.device("meta"):
+        assert torch.equal(normal(5, "noise", 0, "w", (1_000,)), expected)
+        Noise(5, {"w": (1_000,)}).add_([found], 0, 1.0)
+    assert torch.equal(found, expected.double())
+
+
 @pytest.mark.parametrize("shape", [(3, 4), (300, 500), (2, 70_000)])
 def test_the_layout_in_memory_changes_nothing(shape: tuple[int, int]) -> None:
     """Below a chunk of 65,536 numbers, above it, and with rows that are longer than one."""
