@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import torch
 
-from gradnoise.noise import Injection, Noise, are_plain
+from gradnoise.noise import Injection, Noise
 from gradnoise.parts import Part, of_shard, of_sparse
 from gradnoise.schedules import Schedule, annealed
 
@@ -115,7 +115,8 @@ class GradientNoise:
         self._measure_ratio = measure_ratio
         self._parameters: Sequence[torch.Tensor] = ()
         self._names: tuple[str, ...] = ()
-        self._noise: tuple[object, Noise] | None = None
+        self._is_plain = False  # whether the noise is for all parameters, and nothing but noise is to be added
+        self._noise: tuple[tuple[object, ...], Noise] | None = None
         self._states: dict[str, torch.Tensor] = {}
         self._held: Sequence[object] | None = None
         self._is_paused = self._has_warned = False
@@ -184,7 +185,7 @@ class GradientNoise:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up update count and seed, and the preconditioner's state if there is one, from what `state_dict` returned."""
-        self.seed = int(state["seed"])
+        self.seed, self._is_plain = int(state["seed"]), False
         self._states = {name: tensor.clone() for name, tensor in state.get("states", {}).items()}
         self._set_t(int(state["t"]))
 
@@ -245,32 +246,34 @@ class GradientNoise:
     def _add(self) -> None:
         parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
         if len(parameters) != len(self._parameters) or not all(map(operator.is_, parameters, self._parameters)):
-            self._parameters, self._names = parameters, _names(self._optimizer)
+            self._parameters, self._names, self._is_plain = parameters, _names(self._optimizer), False
         gradients = [parameter.grad for parameter in parameters]
         self._held = gradients  # till the update is done: to make the Python object of a gradient anew takes a microsecond
-        names: tuple[str, ...] = self._names
-        parts: dict[str, Part] = {}
-        is_plain = are_plain(gradients) and len(set(map(id, gradients))) == len(gradients)
-        if not is_plain:
-            names, gradients, parts = self._unwrap(parameters)
-        if not gradients:
+        scale = getattr(self._optimizer, "grad_scale", None)  # of a fused optimizer under GradScaler: its gradients are multiplied by it
+        grad_scale = 1.0 if scale is None else float(scale)
+        terms = [(t, float(std) * grad_scale) for t, std in self._injection.terms(self.t)]
+        fits = self._is_plain and self._noise is not None and self._noise[0][0] == self.seed
+        if fits and all(self._noise[1].add_plain_(gradients, t, std) for t, std in terms):  # type: ignore[index]  # it is there
+            return
+        names, tensors, parts = self._unwrap(parameters)
+        if not tensors:
             self._warn_once(
                 "No parameter of the optimizer has a gradient, so none got noise: call backward() first. Under DeepSpeed's ZeRO gradients "
                 "are kept where no hook sees them: use DDP or FSDP2."
             )
             return
-        scale = getattr(self._optimizer, "grad_scale", None)  # of a fused optimizer under GradScaler: its gradients are multiplied by it
-        grad_scale = 1.0 if scale is None else float(scale)
         if self._measure_ratio:
             norm = _norm(parameters)
             self.ratio = self.std * grad_scale / norm if norm else math.inf
-        fits = self.seed, names, list(map(torch.Tensor.numel, gradients)), parts
-        if self._noise is None or self._noise[0] != fits:
-            shapes = {name: gradient.shape for name, gradient in zip(names, gradients, strict=True)}
-            self._noise = fits, Noise(self.seed, shapes, parts=parts)
-        scales = self._scales(names, gradients, grad_scale)
-        for t, std in self._injection.terms(self.t):
-            self._noise[1].add_(gradients, t, float(std) * grad_scale, scales, is_known_plain=is_plain)
+        made_for = self.seed, names, [tensor.numel() for tensor in tensors], parts
+        if self._noise is None or self._noise[0] != made_for:
+            shapes = {name: tensor.shape for name, tensor in zip(names, tensors, strict=True)}
+            self._noise = made_for, Noise(self.seed, shapes, parts=parts)
+        is_bare = not (parts or self._measure_ratio or self._injection.preconditioner)
+        self._is_plain = is_bare and len(tensors) == len(parameters)
+        scales = self._scales(names, tensors, grad_scale)
+        for t, std in terms:
+            self._noise[1].add_(tensors, t, std, scales)
 
     def _unwrap(self, parameters: Sequence[torch.Tensor]) -> tuple[tuple[str, ...], list[torch.Tensor], dict[str, Part]]:
         """Return the names of the parameters that have a gradient, what to add to in place, and which part of its parameter that is."""

@@ -2,13 +2,12 @@
 
 import functools
 import math
-import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -91,16 +90,9 @@ class Noise:
         self._runs = Runs.of(self._parts, self._keys)
         self._some_runs: dict[tuple[int, ...], Runs] = {}
         self._sizes = [len(part.starts) * part.size for part in self._parts]
+        self._bytes = 4 * np.array(self._sizes, dtype=np.int64)
 
-    def add_(
-        self,
-        tensors: Sequence[torch.Tensor],
-        t: int,
-        std: float,
-        scales: Sequence[torch.Tensor] | None = None,
-        *,
-        is_known_plain: bool = False,
-    ) -> None:
+    def add_(self, tensors: Sequence[torch.Tensor], t: int, std: float, scales: Sequence[torch.Tensor] | None = None) -> None:
         """Add std * N_t to the tensors, given in the order of `shapes`, in place, each sum rounded once to the tensor's type.
 
         Args:
@@ -108,27 +100,40 @@ class Noise:
             t: Update count; in [0, 2^63).
             std: Standard deviation, in the tensors' units.
             scales: What the noise is multiplied by, element by element.
-            is_known_plain: Whether the caller knows that the tensors `are_plain` and have the right numbers of elements.
 
         Raises:
             ValueError: If a tensor has another number of elements than it had when this was made, or t is out of range.
         """
-        if not 0 <= t < 2**63:
-            raise ValueError(f"t must be in [0, 2^63), but got {t=}.")
-        if not is_known_plain and (sizes := list(map(torch.Tensor.numel, tensors))) != self._sizes:
+        if scales is None and self.add_plain_(tensors, t, std):
+            return
+        sizes = [tensor.numel() for tensor in tensors]
+        if sizes != self._sizes:
             raise ValueError(f"tensors must have {self._sizes} elements, but they have {sizes}.")
-        compiled = _compiled()
-        if scales is None and compiled and (is_known_plain or are_plain(tensors)):
-            _add_compiled(compiled, self._runs, tensors, t, std)
-        elif scales is None and all(map(_is_on_gpu, tensors)) and (cuda := _cuda()):
+        if scales is None and all(map(_is_on_gpu, tensors)) and (cuda := _cuda()):
             cuda.add_(tensors, self._runs, t, std)
         else:
-            plain = tuple(i for i, tensor in enumerate(tensors) if scales is None and compiled and are_plain([tensor]))
+            compiled = _compiled()
+            plain = tuple(i for i, tensor in enumerate(tensors) if scales is None and compiled and _are_plain([tensor], [sizes[i]]))
             if plain and compiled:
-                _add_compiled(compiled, self._runs_of(plain), [tensors[i] for i in plain], t, std)
+                chosen = [tensors[i] for i in plain]
+                _add_compiled(compiled, self._runs_of(plain), _addresses(chosen), t, std)
             for i in sorted(set(range(len(tensors))) - set(plain)):
                 _add_in_chunks(tensors[i], None if scales is None else scales[i], self._parts[i], self._keys[i], t, std)
         torch.autograd.graph.increment_version(tensors)  # the kernels write where torch does not see it
+
+    def add_plain_(self, tensors: Sequence[torch.Tensor | None], t: int, std: float) -> bool:
+        """Add std * N_t in one pass, if each tensor is one run of float32 in the CPU's memory, and none shares it; else return False."""
+        if not 0 <= t < 2**63:
+            raise ValueError(f"t must be in [0, 2^63), but got {t=}.")
+        compiled = _compiled()
+        if not compiled or not _are_plain(tensors, self._sizes):
+            return False
+        addresses = _addresses(tensors)
+        if not compiled.are_apart(addresses, self._bytes):
+            return False
+        _add_compiled(compiled, self._runs, addresses, t, std)
+        torch.autograd.graph.increment_version(tensors)  # type: ignore[arg-type]  # all are there
+        return True
 
     def _runs_of(self, chosen: tuple[int, ...]) -> "Runs":
         if chosen not in self._some_runs:
@@ -163,27 +168,32 @@ class Runs:
         return int(self.sizes.sum())
 
 
-def are_plain(tensors: Sequence[Any]) -> bool:
-    """Return whether each is a tensor that lies in the CPU's memory as one run of float32; as fast as Python can, since every step asks."""
-    return (
-        set(map(type, tensors)) <= {torch.Tensor}
-        and set(map(_DTYPE, tensors)) <= {torch.float32}
-        and set(map(_LAYOUT, tensors)) <= {torch.strided}
-        and all(map(_IS_CPU, tensors))
-        and all(map(torch.Tensor.is_contiguous, tensors))
-    )
+def _are_plain(tensors: Sequence[torch.Tensor | None], sizes: Sequence[int]) -> bool:
+    """Return whether each is one run of so many float32 in the CPU's memory; every step asks, and every attribute takes its time."""
+    return len(tensors) == len(sizes) and False not in [
+        type(tensor) is torch.Tensor
+        and tensor.dtype is _F32
+        and tensor.layout is _STRIDED
+        and tensor.is_cpu
+        and tensor.numel() == size
+        and tensor.is_contiguous()
+        for tensor, size in zip(tensors, sizes, strict=True)
+    ]
 
 
-_DTYPE, _LAYOUT, _IS_CPU = (operator.attrgetter(name) for name in ("dtype", "layout", "is_cpu"))
+_F32, _STRIDED = torch.float32, torch.strided
+
+
+def _addresses(tensors: Sequence[torch.Tensor | None]) -> npt.NDArray[np.int64]:
+    return np.fromiter(map(torch.Tensor.data_ptr, tensors), np.int64, len(tensors))  # type: ignore[arg-type]  # all are there
 
 
 def _is_on_gpu(tensor: torch.Tensor) -> bool:
     return tensor.is_cuda and tensor.is_contiguous() and tensor.dtype in (torch.float32, torch.bfloat16, torch.float16)
 
 
-def _add_compiled(compiled: ModuleType, runs: Runs, tensors: Sequence[torch.Tensor], t: int, std: float) -> None:
-    addresses = np.fromiter(map(torch.Tensor.data_ptr, tensors), np.int64, len(tensors))
-    if len(runs.owners) > len(tensors):
+def _add_compiled(compiled: ModuleType, runs: Runs, addresses: npt.NDArray[np.int64], t: int, std: float) -> None:
+    if len(runs.owners) > len(addresses):
         addresses = addresses[runs.owners] + 4 * runs.offsets
     n_threads = torch.get_num_threads() if runs.n_numbers >= THREADED_FROM else 1
     if n_threads == 1:
@@ -238,7 +248,7 @@ def _add_run(values: torch.Tensor, start: int, key: int, t: int, std: float) -> 
     compiled = _compiled()
     if compiled:
         part = Part(np.array([start], dtype=np.int64), values.numel())
-        _add_compiled(compiled, Runs.of([part], [key]), [values], t, std)
+        _add_compiled(compiled, Runs.of([part], [key]), _addresses([values]), t, std)
     else:
         portable.add(values.view(-1).numpy(), start, key, t, std)
 

@@ -81,6 +81,20 @@ def _floats(_typing: Any, _address: Any) -> Any:
 
 
 @_compile()
+def are_apart(addresses: Any, sizes: Any) -> bool:
+    """Return whether no two runs of so many bytes share memory."""
+    order = np.argsort(addresses)
+    end = -1
+    for i in range(len(order)):
+        run = order[i]
+        if sizes[run] > 0:
+            if addresses[run] < end:
+                return False
+            end = addresses[run] + sizes[run]
+    return True
+
+
+@_compile()
 def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, t: int, std: float, n_shares: int, share: int) -> None:
     """Add std * z to one share of many runs of float32 numbers in memory, in place.
 
