@@ -35,16 +35,18 @@ def attach(
     """Add g <- g + N(0, std_t^2) to every gradient just before each update of the optimizer; std_t^2 = eta / (1 + t)^gamma.
 
     The method of Neelakantan et al. 2015, arXiv:1511.06807. The noise comes after whatever the training loop does to gradients before
-    `optimizer.step()`, such as clipping and the sum over micro-batches, and before the learning rate, momentum and weight decay. It is
-    independent for every coordinate and a function of seed, t and the parameter's name and element alone, so replicas that agree on the
-    seed agree on the noise. Names are those that the optimizer was given (`SGD(model.named_parameters(), ...)`), else `<group>.<index>`.
-    t goes into the optimizer's checkpoints too. It makes no promise of differential privacy.
+    `optimizer.step()`, such as clipping and the sum over micro-batches, and before the learning rate, momentum and weight decay; step hooks
+    registered later run after it. It stays in `.grad` until that is zeroed. It is independent for every coordinate and a function of seed,
+    t and the parameter's name and element alone, so replicas that agree on the seed agree on the noise. Names are those that the optimizer
+    was given (`SGD(model.named_parameters(), ...)`), else `<group>.<index>`. t goes into the optimizer's checkpoints too. It makes no
+    promise of differential privacy.
 
     Args:
         optimizer: Any torch optimizer but LBFGS, whose line search needs the same gradient for the same weights; of a wrapper with an
             `.optimizer`, such as Accelerate's, or a `.base_optimizer`, such as SAM's, the innermost. A copy by `deepcopy` or pickle loses
             its hooks: then `reattach`.
-        seed: Seeds the noise; at least 0. There is no default: runs that share a seed share their noise.
+        seed: Seeds the noise; at least 0. There is no default: runs that share a seed share their noise, and so do two optimizers whose
+            parameters share names.
         eta: Variance at t = 0, in squared gradient units; at least 0.
         gamma: Decay exponent, dimensionless; at least 0. The paper uses 0.55.
         schedule: A function from t, at least 0, to the standard deviation, in gradient units and at least 0; in place of eta and gamma.
@@ -212,6 +214,8 @@ class GradientNoise:
         self._updates.append(is_update)
         if not is_update:
             return None
+        if kwargs.get("grad_scaler") is not None:
+            raise TypeError(f"{type(optimizer).__name__} takes a GradScaler to unscale its gradients in secret: use one that need not.")
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if not callable(closure):
             self._add()
@@ -280,28 +284,34 @@ class GradientNoise:
         tensors, parts = {}, {}
         seen: set[int] = set()
         for name, parameter in zip(self._names, parameters, strict=True):
-            gradient, part = parameter.grad, None
-            if gradient is None:
+            if parameter.grad is None:
                 continue
-            if id(gradient) in seen:
-                parameter.grad = gradient = gradient.clone()  # one tensor for two parameters, as of torch.autograd.grad for a sum of them
-            seen.add(id(gradient))
-            if hasattr(gradient, "to_local"):  # a DTensor, as of FSDP2
-                gradient, part = of_shard(name, gradient)
-            elif gradient.layout != torch.strided:
-                self._refuse_unless_allowed("sparse", name)
-                parameter.grad, gradient, part = of_sparse(name, gradient)
-            else:
-                if any(stride == 0 and size > 1 for stride, size in zip(gradient.stride(), gradient.shape, strict=True)):
-                    parameter.grad = gradient = gradient.contiguous()  # expanded: many elements in one place, where they could not differ
-                if gradient.is_complex():
-                    self._refuse_unless_allowed("complex", name)
-                    parameter.grad = gradient = gradient.resolve_conj()
-                    gradient = torch.view_as_real(gradient)
-            tensors[name] = gradient
+            tensor, part = self._in_place(name, parameter)
+            if tensor.data_ptr() in seen:  # gradients of parameters that are added up often share their memory
+                parameter.grad = parameter.grad.clone()
+                tensor, part = self._in_place(name, parameter)
+            seen.add(tensor.data_ptr())
+            tensors[name] = tensor
             if part is not None:
                 parts[name] = part
         return tuple(tensors), list(tensors.values()), parts
+
+    def _in_place(self, name: str, parameter: Any) -> tuple[torch.Tensor, Part | None]:
+        """Return the tensor in which the parameter's gradient can be changed, and which part of the parameter that is, if not all."""
+        gradient = parameter.grad
+        if hasattr(gradient, "to_local"):  # a DTensor, as of FSDP2
+            return of_shard(name, gradient)
+        if gradient.layout != torch.strided:
+            self._refuse_unless_allowed("sparse", name)
+            parameter.grad, values, part = of_sparse(name, gradient)
+            return values, part
+        if any(stride == 0 and size > 1 for stride, size in zip(gradient.stride(), gradient.shape, strict=True)):
+            parameter.grad = gradient = gradient.contiguous()  # expanded: many elements in one place, where they could not differ
+        if gradient.is_complex():
+            self._refuse_unless_allowed("complex", name)
+            parameter.grad = gradient = gradient.resolve_conj()
+            return torch.view_as_real(gradient), None
+        return gradient, None
 
     def _refuse_unless_allowed(self, kind: str, name: str) -> None:
         if kind not in self._allow or (kind == "sparse" and self._injection.preconditioner):

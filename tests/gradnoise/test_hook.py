@@ -385,6 +385,56 @@ def test_a_gradient_scaler_scales_the_noise_too_and_a_skipped_update_does_not_co
             torch.testing.assert_close(moved, target + noise_of(1, t, "weight", moved), rtol=1e-5, atol=1e-5)
 
 
+class UnscalesItself(torch.optim.SGD):
+    """By torch's older contract, of which GradScaler itself warns."""
+
+    _step_supports_amp_scaling = True
+
+    def step(self, closure: Any = None, *, grad_scaler: Any = None) -> Any:
+        if grad_scaler is not None:
+            grad_scaler.unscale_(self)
+        return super().step(closure)
+
+
+@pytest.mark.filterwarnings("ignore:GradScaler is going to stop passing itself")
+def test_an_optimizer_that_unscales_gradients_after_the_noise_is_refused() -> None:
+    """The noise would come out too small by the scale, 1,024, without a word."""
+    parameters = net()
+    optimizer = UnscalesItself(parameters.items(), lr=1.0)
+    attach(optimizer, schedule=constant(1.0), seed=1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    scaler.scale(sum(parameter.sum() for parameter in parameters.values())).backward()  # type: ignore[union-attr, arg-type]
+    with pytest.raises(TypeError, match="UnscalesItself takes a GradScaler"):
+        scaler.step(optimizer)
+
+
+def test_noise_stays_in_the_gradient_until_it_is_zeroed() -> None:
+    """As clipping does: the next backward adds to what is there."""
+    parameters = net()
+    optimizer = torch.optim.SGD(parameters.items(), lr=1.0)
+    attach(optimizer, schedule=constant(1.0), seed=1)
+    for _ in range(2):
+        sum(parameter.sum() for parameter in parameters.values()).backward()  # type: ignore[union-attr]
+        optimizer.step()
+    for name, parameter in parameters.items():
+        expected = 2.0 + noise_of(1, 0, name, parameter) + noise_of(1, 1, name, parameter)
+        torch.testing.assert_close(parameter.grad, expected)
+
+
+def test_step_hooks_run_before_or_after_the_noise_as_they_were_registered() -> None:
+    parameters = net()
+    optimizer = torch.optim.SGD(parameters.items(), lr=1.0)
+    seen = []
+    for is_before in (True, False):
+        optimizer.register_step_pre_hook(lambda *_: seen.append(parameters["bias"].grad.clone()))  # type: ignore[union-attr]
+        if is_before:
+            attach(optimizer, schedule=constant(1.0), seed=1)
+    set_gradients(parameters)
+    optimizer.step()
+    assert torch.equal(seen[0], torch.ones(2))
+    torch.testing.assert_close(seen[1], 1.0 + noise_of(1, 0, "bias", parameters["bias"]))
+
+
 def test_a_compiled_step_gets_the_same_noise() -> None:
     plain, compiled = net(), net()
     one, two = torch.optim.SGD(plain.items(), lr=0.1), torch.optim.SGD(compiled.items(), lr=0.1)

@@ -82,18 +82,42 @@ def test_what_lies_beside_a_gradient_in_memory_stays() -> None:
     assert torch.equal(memory, expected)
 
 
-def test_gradients_that_share_their_memory_get_noise_of_their_own() -> None:
-    """As `torch.autograd.grad` returns them for two parameters that are added up: one tensor for both."""
-    weights = {name: Parameter(torch.ones(5)) for name in ("a", "b")}
+def added_up(weights: dict[str, Parameter]) -> None:
+    """torch.autograd.grad returns one tensor for both."""
+    found = torch.autograd.grad((3 * (weights["a"] + weights["b"])).sum(), list(weights.values()))
+    for weight, gradient in zip(weights.values(), found, strict=True):
+        weight.grad = gradient
+
+
+def added_up_as_views(weights: dict[str, Parameter]) -> None:
+    """As embeddings of position and kind, broadcast along a batch: a plain backward gives both gradients one memory."""
+    (3 * (weights["a"][None] + weights["b"][None])).sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("backward", [added_up, added_up_as_views])
+def test_gradients_that_share_their_memory_get_noise_of_their_own(
+    backward: Callable[[dict[str, Parameter]], None], dtype: torch.dtype
+) -> None:
+    weights = {name: Parameter(torch.ones(5, dtype=dtype)) for name in ("a", "b")}
     optimizer = attached(weights)
-    for t in range(2):
-        found = torch.autograd.grad((3 * (weights["a"] + weights["b"])).sum(), list(weights.values()))
-        assert found[0].data_ptr() == found[1].data_ptr()
-        for weight, gradient in zip(weights.values(), found, strict=True):
-            weight.grad = gradient
+    for t in range(3):
+        optimizer.zero_grad()
+        backward(weights)
+        assert weights["a"].grad.data_ptr() == weights["b"].grad.data_ptr()
         optimizer.step()
         for name, weight in weights.items():
-            torch.testing.assert_close(weight.grad, 3 + noise_of(name, (5,), t))
+            torch.testing.assert_close(weight.grad, 3 + noise_of(name, (5,), t).to(dtype))
+
+
+def test_sparse_gradients_that_share_their_memory_get_noise_of_their_own() -> None:
+    """As of two tables whose rows are added up, in a batch of one."""
+    tables = {name: table() for name in ("a", "b")}
+    optimizer = attached({name: one.weight for name, one in tables.items()}, allow=["sparse"])
+    (3 * (tables["a"](torch.tensor([1])) + tables["b"](torch.tensor([2])))).sum().backward()
+    optimizer.step()
+    for (name, one), row in zip(tables.items(), (1, 2), strict=True):
+        torch.testing.assert_close(one.weight.grad.to_dense()[row], 3 + noise_of(name, (6, 3))[row])
 
 
 @pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate parameters")
