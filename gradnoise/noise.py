@@ -90,7 +90,6 @@ class Noise:
         self._runs = Runs.of(self._parts, self._keys)
         self._some_runs: dict[tuple[int, ...], Runs] = {}
         self._sizes = [len(part.starts) * part.size for part in self._parts]
-        self._bytes = 4 * np.array(self._sizes, dtype=np.int64)
 
     def add_(self, tensors: Sequence[torch.Tensor], t: int, std: float, scales: Sequence[torch.Tensor] | None = None) -> None:
         """Add std * N_t to the tensors, given in the order of `shapes`, in place, each sum rounded once to the tensor's type.
@@ -112,11 +111,11 @@ class Noise:
         if scales is None and all(map(_is_on_gpu, tensors)) and (cuda := _cuda()):
             cuda.add_(tensors, self._runs, t, std)
         else:
-            compiled = _compiled()
-            plain = tuple(i for i, tensor in enumerate(tensors) if scales is None and compiled and _are_plain([tensor], [sizes[i]]))
-            if plain and compiled:
-                chosen = [tensors[i] for i in plain]
-                _add_compiled(compiled, self._runs_of(plain), _addresses(chosen), t, std)
+            compiled = _compiled() if scales is None else None
+            found = {i: address for i, tensor in enumerate(tensors) if (address := _addresses([tensor], [sizes[i]])) is not None}
+            plain = tuple(found) if compiled else ()
+            if compiled and plain and not _add_compiled(compiled, self._runs_of(plain), np.concatenate(list(found.values())), t, std):
+                plain = ()
             for i in sorted(set(range(len(tensors))) - set(plain)):
                 _add_in_chunks(tensors[i], None if scales is None else scales[i], self._parts[i], self._keys[i], t, std)
         torch.autograd.graph.increment_version(tensors)  # the kernels write where torch does not see it
@@ -126,12 +125,9 @@ class Noise:
         if not 0 <= t < 2**63:
             raise ValueError(f"t must be in [0, 2^63), but got {t=}.")
         compiled = _compiled()
-        if not compiled or not _are_plain(tensors, self._sizes):
+        addresses = _addresses(tensors, self._sizes) if compiled else None
+        if compiled is None or addresses is None or not _add_compiled(compiled, self._runs, addresses, t, std):
             return False
-        addresses = _addresses(tensors)
-        if not compiled.are_apart(addresses, self._bytes):
-            return False
-        _add_compiled(compiled, self._runs, addresses, t, std)
         torch.autograd.graph.increment_version(tensors)  # type: ignore[arg-type]  # all are there
         return True
 
@@ -168,42 +164,43 @@ class Runs:
         return int(self.sizes.sum())
 
 
-def _are_plain(tensors: Sequence[torch.Tensor | None], sizes: Sequence[int]) -> bool:
-    """Return whether each is one run of so many float32 in the CPU's memory; every step asks, and every attribute takes its time."""
-    return len(tensors) == len(sizes) and False not in [
-        type(tensor) is torch.Tensor
+def _addresses(tensors: Sequence[torch.Tensor | None], sizes: Sequence[int]) -> npt.NDArray[np.int64] | None:
+    """Return where the tensors begin, if each is one run of so many float32 in the CPU's memory; else None.
+
+    Every step asks, and every attribute of every gradient takes its time: this is one plain loop.
+    """
+    if len(tensors) != len(sizes):
+        return None
+    addresses = [
+        tensor.data_ptr()
+        if type(tensor) is _Tensor
         and tensor.dtype is _F32
         and tensor.layout is _STRIDED
         and tensor.is_cpu
         and tensor.numel() == size
         and tensor.is_contiguous()
+        else -1
         for tensor, size in zip(tensors, sizes, strict=True)
     ]
+    return None if -1 in addresses else np.array(addresses, dtype=np.int64)
 
 
-_F32, _STRIDED = torch.float32, torch.strided
-
-
-def _addresses(tensors: Sequence[torch.Tensor | None]) -> npt.NDArray[np.int64]:
-    return np.fromiter(map(torch.Tensor.data_ptr, tensors), np.int64, len(tensors))  # type: ignore[arg-type]  # all are there
+_Tensor, _F32, _STRIDED = torch.Tensor, torch.float32, torch.strided
 
 
 def _is_on_gpu(tensor: torch.Tensor) -> bool:
     return tensor.is_cuda and tensor.is_contiguous() and tensor.dtype in (torch.float32, torch.bfloat16, torch.float16)
 
 
-def _add_compiled(compiled: ModuleType, runs: Runs, addresses: npt.NDArray[np.int64], t: int, std: float) -> None:
+def _add_compiled(compiled: ModuleType, runs: Runs, addresses: npt.NDArray[np.int64], t: int, std: float) -> bool:
     if len(runs.owners) > len(addresses):
         addresses = addresses[runs.owners] + 4 * runs.offsets
     n_threads = torch.get_num_threads() if runs.n_numbers >= THREADED_FROM else 1
     if n_threads == 1:
-        compiled.add_all(addresses, runs.starts, runs.sizes, runs.keys, t, std, 1, 0)
-        return
+        return bool(compiled.add_all(addresses, runs.starts, runs.sizes, runs.keys, t, std, 1, 0))
     add = functools.partial(compiled.add_all, addresses, runs.starts, runs.sizes, runs.keys, t, std, n_threads)
     others = [_threads(n_threads).submit(add, i) for i in range(1, n_threads)]
-    add(0)
-    for other in others:
-        other.result()
+    return all([add(0), *(other.result() for other in others)])
 
 
 def _add_in_chunks(tensor: torch.Tensor, scale: torch.Tensor | None, part: Part, key: int, t: int, std: float) -> None:
@@ -248,7 +245,7 @@ def _add_run(values: torch.Tensor, start: int, key: int, t: int, std: float) -> 
     compiled = _compiled()
     if compiled:
         part = Part(np.array([start], dtype=np.int64), values.numel())
-        _add_compiled(compiled, Runs.of([part], [key]), _addresses([values]), t, std)
+        _add_compiled(compiled, Runs.of([part], [key]), np.array([values.data_ptr()]), t, std)
     else:
         portable.add(values.view(-1).numpy(), start, key, t, std)
 

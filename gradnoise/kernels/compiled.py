@@ -81,22 +81,8 @@ def _floats(_typing: Any, _address: Any) -> Any:
 
 
 @_compile()
-def are_apart(addresses: Any, sizes: Any) -> bool:
-    """Return whether no two runs of so many bytes share memory."""
-    order = np.argsort(addresses)
-    end = -1
-    for i in range(len(order)):
-        run = order[i]
-        if sizes[run] > 0:
-            if addresses[run] < end:
-                return False
-            end = addresses[run] + sizes[run]
-    return True
-
-
-@_compile()
-def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, t: int, std: float, n_shares: int, share: int) -> None:
-    """Add std * z to one share of many runs of float32 numbers in memory, in place.
+def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, t: int, std: float, n_shares: int, share: int) -> bool:
+    """Add std * z to one share of many runs of float32 numbers in memory, in place; or return False if two begin at the same address.
 
     Args:
         addresses: Where each run begins, int64.
@@ -109,6 +95,8 @@ def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, t: int, std: flo
         share: Which of them; from 0.
     """
     _widest()
+    if not _are_apart(addresses, sizes):
+        return False
     words = np.empty(CHUNK, np.uint32)
     drawn = np.empty(CHUNK, np.float32)
     scale = np.float32(std)
@@ -139,7 +127,26 @@ def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, t: int, std: flo
         left -= min(n, skip + left) - skip
         skip = 0
         if left == 0:
-            return
+            break
+    return True
+
+
+@_compile()
+def _are_apart(addresses: Any, sizes: Any) -> bool:
+    """Return whether no two runs that hold numbers begin at the same address."""
+    room = 16
+    while room < 2 * len(addresses):
+        room *= 2
+    seen = np.zeros(room, np.int64)  # addresses by their hash, each in the first free place from there on
+    for run in range(len(addresses)):
+        if sizes[run]:
+            place = (addresses[run] // 16 * 0x9E3779B1) % room
+            while seen[place]:
+                if seen[place] == addresses[run]:
+                    return False
+                place = (place + 1) % room
+            seen[place] = addresses[run]
+    return True
 
 
 @_compile()
