@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import Parameter
 
 from gradnoise import annealed, attach, constant
@@ -69,6 +71,54 @@ def test_the_layout_of_a_gradient_changes_nothing(layout: Callable[[tuple[int, i
     weight.grad = layout((30, 20))
     optimizer.step()
     assert torch.equal(weight.grad, noise_of("weight", (30, 20)))
+
+
+def missing(_shape: tuple[int, int]) -> None:
+    return None
+
+
+def double(shape: tuple[int, int]) -> torch.Tensor:
+    return torch.zeros(shape, dtype=torch.float64)
+
+
+def sparse(shape: tuple[int, int]) -> torch.Tensor:
+    """Return a gradient that holds every other row, the last of them twice."""
+    rows = torch.tensor([*range(0, shape[0], 2), (shape[0] - 1) // 2 * 2])
+    return torch.sparse_coo_tensor(rows[None], torch.zeros(len(rows), shape[1]), shape, is_coalesced=False, check_invariants=False)
+
+
+def rowless(shape: tuple[int, int]) -> torch.Tensor:
+    return torch.sparse_coo_tensor(torch.zeros(1, 0, dtype=torch.int64), torch.zeros(0, shape[1]), shape, check_invariants=False)
+
+
+KINDS = [torch.zeros, expanded, transposed, strided, within_a_buffer, missing, double, sparse, rowless]
+
+
+@pytest.mark.filterwarnings("ignore:No parameter of the optimizer has a gradient")
+@settings(max_examples=50, deadline=None)
+@given(updates=st.lists(st.lists(st.sampled_from(KINDS), min_size=4, max_size=4), min_size=1, max_size=3))
+def test_gradients_of_any_kinds_together_get_each_their_own_noise(updates: list[list[Callable[..., torch.Tensor | None]]]) -> None:
+    """Four parameters, whose gradients are of whatever kind at each update: what one is changes nothing for the others."""
+    shapes = {"a": (5, 3), "b": (5, 3), "c": (1, 7), "d": (300, 400)}
+    parameters = {
+        name: Parameter(torch.zeros(shape, dtype=torch.float64 if name == "b" else torch.float32)) for name, shape in shapes.items()
+    }
+    optimizer = attached(parameters, allow=["sparse"])
+    for t, kinds in enumerate(updates):
+        for kind, (name, parameter) in zip(kinds, parameters.items(), strict=True):
+            gradient = kind(shapes[name])
+            parameter.grad = None if gradient is None else gradient.to(parameter.dtype)
+        optimizer.step()
+        for kind, (name, parameter) in zip(kinds, parameters.items(), strict=True):
+            expected = noise_of(name, shapes[name], t)
+            if kind is missing:
+                assert parameter.grad is None
+                continue
+            if kind is rowless:
+                expected[:] = 0.0
+            if kind is sparse:
+                expected[1::2] = 0.0
+            assert torch.equal(parameter.grad.to_dense(), expected.to(parameter.dtype))
 
 
 def test_what_lies_beside_a_gradient_in_memory_stays() -> None:
