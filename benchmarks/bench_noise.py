@@ -18,7 +18,6 @@ from benchmarks.harness import Figure, report
 from gradnoise.noise import Noise
 
 ROUNDS = 15
-SECONDS = 0.15  # that each side runs in a round, about
 STD = 0.1
 
 
@@ -64,7 +63,7 @@ def attached() -> Iterator[Figure]:
         ("10M-parameter MLP, batch 512, 2 cores", [784, 2_048, 2_048, 2_048, 10], 512, 2, 5.0),
     ):
         torch.set_num_threads(n_threads)
-        bare, noisy = side_by_side(step(widths, batch, is_noisy=False), step(widths, batch, is_noisy=True))
+        bare, noisy = side_by_side(step(widths, batch, is_noisy=False), step(widths, batch, is_noisy=True), seconds=0.6)
         overhead = [100 * (ratio - 1) for ratio in ratios(noisy, bare)]
         yield Figure(name=f"{name}: the noise's share of a step", unit="%", values=overhead, at_most=bar)
         yield Figure(name="  bare step", unit="ms", values=[seconds * 1e3 for seconds in bare])
@@ -122,9 +121,9 @@ def step(widths: list[int], batch: int, *, is_noisy: bool) -> Callable[[], None]
     return run
 
 
-def side_by_side(*sides: Callable[[], None]) -> list[list[float]]:
-    """Return the seconds that one call of each side takes, in each round; in a round the sides take turns."""
-    counts = [max(1, round(SECONDS / timed(side, 3))) for side in sides]
+def side_by_side(*sides: Callable[[], None], seconds: float = 0.15) -> list[list[float]]:
+    """Return the seconds that one call of each side takes, in each round; in a round each side runs for about `seconds`, in turn."""
+    counts = [max(1, round(seconds / timed(side, 3))) for side in sides]
     return [
         list(own) for own in zip(*([timed(side, n) for side, n in zip(sides, counts, strict=True)] for _ in range(ROUNDS)), strict=True)
     ]

@@ -20,6 +20,7 @@ from gradnoise.schedules import Schedule
 
 PURPOSE = "noise"
 CHUNK = 2**16
+SHARE = 2**17  # numbers that a thread takes at a time
 THREADED_FROM = 2**18  # below so many numbers, handing a share of them to another thread costs more than it saves
 
 Terms = Callable[[int], Sequence[tuple[int, float]]]
@@ -198,9 +199,14 @@ def _add_compiled(compiled: ModuleType, runs: Runs, addresses: npt.NDArray[np.in
     n_threads = torch.get_num_threads() if runs.n_numbers >= THREADED_FROM else 1
     if n_threads == 1:
         return bool(compiled.add_all(addresses, runs.starts, runs.sizes, runs.keys, t, std, 1, 0))
-    add = functools.partial(compiled.add_all, addresses, runs.starts, runs.sizes, runs.keys, t, std, n_threads)
-    others = [_threads(n_threads).submit(add, i) for i in range(1, n_threads)]
-    return all([add(0), *(other.result() for other in others)])
+    n_shares = -(-runs.n_numbers // SHARE)
+    shares = iter(range(n_shares))  # whoever is free takes the next: torch's own threads spin for a while after its work, on the same cores
+
+    def work() -> bool:
+        return all(compiled.add_all(addresses, runs.starts, runs.sizes, runs.keys, t, std, n_shares, share) for share in shares)
+
+    others = [_threads(n_threads).submit(work) for _ in range(1, n_threads)]
+    return all([work(), *(other.result() for other in others)])
 
 
 def _add_in_chunks(tensor: torch.Tensor, scale: torch.Tensor | None, part: Part, key: int, t: int, std: float) -> None:
