@@ -227,7 +227,7 @@ class GradientNoise:
     def _after(self, optimizer: torch.optim.Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
         if self._updates and self._updates.pop():  # there is none of a step within which it was attached
             if self._held is None:
-                self._warn_once("The optimizer never called the closure that its step was given, so the update was made without noise.")
+                self._warn_once("The optimizer never called the closure that its step was given, so the update was made without noise.", 5)
             self._held = None
             self._set_t(self.t + 1)
 
@@ -237,16 +237,16 @@ class GradientNoise:
         return self._is_paused or is_inner or _is_phantom(optimizer) or bool(getattr(optimizer, "found_inf", False))
 
     def _after_closure(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        add = torch.compiler.disable(self._add)  # type: ignore[no-untyped-call]  # the closure may be compiled with the step
+
         def noisy() -> Any:
             with torch.enable_grad():
                 loss = closure()
-            self._add()
+            add()
             return loss
 
         return noisy
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a closure that is compiled with the step calls it
-    @torch.no_grad()
     def _add(self) -> None:
         parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
         if len(parameters) != len(self._parameters) or not all(map(operator.is_, parameters, self._parameters)):
@@ -259,11 +259,16 @@ class GradientNoise:
         fits = self._is_plain and self._noise is not None and self._noise[0][0] == self.seed
         if fits and all(self._noise[1].add_plain_(gradients, t, std) for t, std in terms):  # type: ignore[index]  # it is there
             return
+        self._add_to_any(parameters, terms, grad_scale)
+
+    @torch.no_grad()
+    def _add_to_any(self, parameters: Sequence[torch.Tensor], terms: Sequence[tuple[int, float]], grad_scale: float) -> None:
         names, tensors, parts = self._unwrap(parameters)
         if not tensors:
             self._warn_once(
                 "No parameter of the optimizer has a gradient, so none got noise: call backward() first. Under DeepSpeed's ZeRO gradients "
-                "are kept where no hook sees them: use DDP or FSDP2."
+                "are kept where no hook sees them: use DDP or FSDP2.",
+                stacklevel=8,  # the line that called step()
             )
             return
         if self._measure_ratio:
@@ -334,10 +339,10 @@ class GradientNoise:
             scales.append(preconditioner.scale(state))
         return scales
 
-    def _warn_once(self, message: str) -> None:
+    def _warn_once(self, message: str, stacklevel: int) -> None:
         if not self._has_warned:
             self._has_warned = True
-            warnings.warn(message, stacklevel=5)
+            warnings.warn(message, stacklevel=stacklevel)
 
 
 def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

@@ -296,8 +296,9 @@ def test_parameters_without_gradient_are_skipped_and_change_nothing_for_the_othe
 def test_a_step_without_any_gradient_warns() -> None:
     optimizer = torch.optim.SGD(net().items(), lr=1.0)
     attach(optimizer, schedule=constant(1.0), seed=1)
-    with pytest.warns(UserWarning, match="No parameter of the optimizer has a gradient"):
+    with pytest.warns(UserWarning, match="No parameter of the optimizer has a gradient") as warned:
         optimizer.step()
+    assert warned[0].filename == __file__  # it shows the line that made the step
 
 
 def test_sparse_and_complex_gradients_are_refused_by_name() -> None:
