@@ -1,6 +1,7 @@
-"""A real API on a real port, with a worker's part played by the functions of the store that workers use."""
+"""What the tests here share: studies whose outcome is chosen; a real API on a real port, where a worker's part is played by the store."""
 
 import copy
+import functools
 import logging
 import shutil
 import socket
@@ -12,12 +13,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import chosen_outcomes
 import pytest
 import structlog
 import uvicorn
 
 from service import ports
 from service.app import create_app
+from service.domain.spec import StudySpec
+from service.domain.study import Metric, Study, Trial
 from service.settings import Settings
 from service.store import catalogue, leases, studies, trials
 from service.store.database import Database, open_database
@@ -133,3 +137,36 @@ def worker(live_database: Database, catalogue_document: Mapping[str, Any]) -> Wo
 def api(serve: Callable[..., LiveApi], worker: WorkerPart) -> LiveApi:
     """An API on a loopback address, with a worker behind it."""
     return serve()
+
+
+@pytest.fixture
+def accuracy() -> Metric:
+    return Metric(name="accuracy", direction="maximize", worst=0.0)
+
+
+@pytest.fixture
+def loss() -> Metric:
+    return Metric(name="loss", direction="minimize", worst=100.0)
+
+
+@pytest.fixture
+def make_trials(make_spec: Callable[..., StudySpec]) -> Callable[..., tuple[StudySpec, list[Trial]]]:
+    """A function that returns a spec and trials with the given confirm values: `make_trials({"baseline": [0.1], "noisy": [0.2]})`."""
+    return functools.partial(chosen_outcomes.study, make_spec)
+
+
+@pytest.fixture
+def make_trial() -> Callable[..., Trial]:
+    """A function that returns one trial: `make_trial(spec, "search", "noisy", 3, 0.5)`, with a state in place of the value if need be."""
+    return chosen_outcomes.trial
+
+
+@pytest.fixture
+def make_study() -> Callable[..., Study]:
+    """A function that returns a complete study of a spec and a metric."""
+
+    def make(spec: StudySpec, metric: Metric, **changes: object) -> Study:
+        fields: dict[str, object] = {"id": 7, "owner": "ann", "state": "complete", "created_at": datetime(2026, 1, 2, tzinfo=UTC)}
+        return Study(spec=spec, metric=metric, **(fields | changes))  # type: ignore[arg-type]  # fields by name
+
+    return make
