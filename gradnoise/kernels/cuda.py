@@ -10,7 +10,10 @@ import torch
 import triton
 import triton.language as tl
 
-GROUPS = 16  # of 128 elements, for one program
+from gradnoise.kernels import GROUP
+
+GROUPS = 16  # for one program
+CHUNK = GROUP * GROUPS
 
 
 def add_(tensors: Sequence[torch.Tensor], runs: Any, t: int, std: float) -> None:
@@ -19,7 +22,7 @@ def add_(tensors: Sequence[torch.Tensor], runs: Any, t: int, std: float) -> None
     Args:
         tensors: float32, bfloat16 or float16.
         runs: Which elements of which streams they hold, `noise.Runs`.
-        t: Update count; in [0, 2^64).
+        t: Update count; in [0, 2^63).
         std: Standard deviation, in the tensors' units.
 
     Raises:
@@ -48,8 +51,8 @@ class _Plan:
     def __init__(self, runs: Any, own: Sequence[bool], device: torch.device) -> None:
         chosen = np.flatnonzero(np.array(own)[runs.owners] & (runs.sizes > 0))
         starts, sizes = runs.starts[chosen], runs.sizes[chosen]
-        first = starts // (128 * GROUPS)
-        n = (starts + sizes - 1) // (128 * GROUPS) - first + 1
+        first = starts // CHUNK
+        n = (starts + sizes - 1) // CHUNK - first + 1
         self.n_programs = int(n.sum())
         run = np.repeat(np.arange(len(chosen)), n)
         chunk = np.arange(self.n_programs) - np.repeat(np.cumsum(n) - n, n) + first[run]
