@@ -20,7 +20,8 @@ from gradnoise.schedules import Schedule
 
 PURPOSE = "noise"
 CHUNK = 2**16
-SHARE = 2**17  # numbers that a thread takes at a time
+SHARE = 2**17  # numbers that a thread takes at a time; more where that would make over SHARES shares a thread
+SHARES = 16  # each share looks through all runs, so their number is bounded
 THREADED_FROM = 2**18  # below so many numbers, handing a share of them to another thread costs more than it saves
 
 Terms = Callable[[int], Sequence[tuple[int, float]]]
@@ -199,7 +200,7 @@ def _add_compiled(compiled: ModuleType, runs: Runs, addresses: npt.NDArray[np.in
     n_threads = torch.get_num_threads() if runs.n_numbers >= THREADED_FROM else 1
     if n_threads == 1:
         return bool(compiled.add_all(addresses, runs.starts, runs.sizes, runs.keys, t, std, 1, 0))
-    n_shares = -(-runs.n_numbers // SHARE)
+    n_shares = min(-(-runs.n_numbers // SHARE), SHARES * n_threads)
     shares = iter(range(n_shares))  # whoever is free takes the next: torch's own threads spin for a while after its work, on the same cores
 
     def work() -> bool:
