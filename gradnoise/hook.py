@@ -256,8 +256,9 @@ class GradientNoise:
         scale = getattr(self._optimizer, "grad_scale", None)  # of a fused optimizer under GradScaler: its gradients are multiplied by it
         grad_scale = 1.0 if scale is None else float(scale)
         terms = [(t, float(std) * grad_scale) for t, std in self._injection.terms(self.t)]
-        fits = self._is_plain and self._noise is not None and self._noise[0][0] == self.seed
-        if fits and all(self._noise[1].add_plain_(gradients, t, std) for t, std in terms):  # type: ignore[index]  # it is there
+        made_for, noise = self._noise or ((None,), None)
+        is_same = self._is_plain and made_for[0] == self.seed
+        if noise is not None and is_same and all(noise.add_plain_(gradients, t, std) for t, std in terms):
             return
         self._add_to_any(parameters, terms, grad_scale)
 

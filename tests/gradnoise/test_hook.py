@@ -27,6 +27,18 @@ def noise_of(seed: int, t: int, name: str, like: torch.Tensor) -> torch.Tensor:
     return normal(seed, "noise", t, name, like.shape)
 
 
+def tripling(optimizer: torch.optim.Optimizer, parameters: dict[str, Parameter]) -> Callable[[], torch.Tensor]:
+    """Return a closure that leaves a gradient of 3 everywhere, and returns its loss."""
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = sum((parameter * 3).sum() for parameter in parameters.values())
+        loss.backward()  # type: ignore[union-attr]
+        return loss.detach()  # type: ignore[union-attr]
+
+    return closure
+
+
 OPTIMIZERS: list[Callable[..., torch.optim.Optimizer]] = [
     lambda p: torch.optim.SGD(p, lr=0.1),
     lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1),
@@ -112,12 +124,7 @@ def test_a_closure_gets_noise_after_its_backward(kind: type[torch.optim.SGD], ca
     optimizer = kind(parameters.items(), lr=1.0)
     noise = attach(optimizer, schedule=constant(1.0), seed=1)
 
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = sum((parameter * 3).sum() for parameter in parameters.values())
-        loss.backward()  # type: ignore[union-attr]
-        return loss.detach()  # type: ignore[union-attr]
-
+    closure = tripling(optimizer, parameters)
     loss = optimizer.step(closure) if call == "positional" else optimizer.step(closure=closure)
     assert float(loss) == pytest.approx(0.0, abs=1e-6)
     assert noise.t == 1
@@ -461,12 +468,7 @@ def test_a_compiled_step_gets_noise_once_whatever_it_calls(kind: type[torch.opti
     optimizer = kind(parameters.items(), lr=1.0)
     noise = attach(optimizer, schedule=constant(1.0), seed=1)
 
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = sum((parameter * 3).sum() for parameter in parameters.values())
-        loss.backward()  # type: ignore[union-attr]
-        return loss.detach()  # type: ignore[union-attr]
-
+    closure = tripling(optimizer, parameters)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         step = torch.compile(optimizer.step, backend="eager")
