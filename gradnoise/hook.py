@@ -77,6 +77,8 @@ def attach(
     given = [one for one in (eta, schedule, injection) if one is not None]
     if len(given) != 1:
         raise ValueError(f"give exactly one of eta, schedule and injection, but got {eta=}, {schedule=} and {injection=}.")
+    if not hasattr(seed, "__index__"):
+        raise TypeError(f"seed must be an integer, but got {seed=}.")
     seed = int(operator.index(seed))
     if seed < 0:
         raise ValueError(f"seed must be at least 0, but got {seed=}.")
@@ -145,9 +147,9 @@ class GradientNoise:
             ValueError: If it has noise already, or two of its parameters share a name.
         """
         optimizer = _innermost(optimizer)
+        _check(optimizer)
         if any(isinstance(getattr(hook, "__self__", None), GradientNoise) for hook in optimizer._optimizer_step_pre_hooks.values()):
             raise ValueError("the optimizer has noise already: remove() that first.")
-        _check(optimizer)
         self.remove()
         self._optimizer = optimizer
         self._parameters, self._noise = (), None

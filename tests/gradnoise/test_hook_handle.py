@@ -364,3 +364,12 @@ def test_noise_that_is_attached_within_a_step_begins_with_the_next() -> None:
     optimizer.step(closure)
     assert attached[0].t == 0
     assert torch.equal(update(optimizer), noise_of(0))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "seed", "message"),
+    [("adam", 1, "must be a torch.optim.Optimizer with step hooks, but got"), (None, 1.5, "seed must be an integer")],
+)
+def test_what_is_no_optimizer_or_no_seed_is_named(optimizer: Any, seed: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        attach(optimizer or torch.optim.SGD([Parameter(torch.zeros(1))]), eta=0.1, seed=seed)
