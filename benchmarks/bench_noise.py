@@ -18,6 +18,7 @@ from benchmarks.harness import Figure, report
 from gradnoise.noise import Noise
 
 ROUNDS = 15
+TURN_SECONDS = 0.05
 STD = 0.1
 
 
@@ -63,7 +64,7 @@ def attached() -> Iterator[Figure]:
         ("10M-parameter MLP, batch 512, 2 cores", [784, 2_048, 2_048, 2_048, 10], 512, 2, 5.0),
     ):
         torch.set_num_threads(n_threads)
-        bare, noisy = side_by_side(step(widths, batch, is_noisy=False), step(widths, batch, is_noisy=True), seconds=0.6)
+        bare, noisy = side_by_side(step(widths, batch, is_noisy=False), step(widths, batch, is_noisy=True), seconds=1.5)
         overhead = [100 * (ratio - 1) for ratio in ratios(noisy, bare)]
         yield Figure(name=f"{name}: the noise's share of a step", unit="%", values=overhead, at_most=bar)
         yield Figure(name="  bare step", unit="ms", values=[seconds * 1e3 for seconds in bare])
@@ -122,11 +123,15 @@ def step(widths: list[int], batch: int, *, is_noisy: bool) -> Callable[[], None]
 
 
 def side_by_side(*sides: Callable[[], None], seconds: float = 0.15) -> list[list[float]]:
-    """Return the seconds that one call of each side takes, in each round; in a round each side runs for about `seconds`, in turn."""
-    counts = [max(1, round(seconds / timed(side, 3))) for side in sides]
-    return [
-        list(own) for own in zip(*([timed(side, n) for side, n in zip(sides, counts, strict=True)] for _ in range(ROUNDS)), strict=True)
-    ]
+    """Return the seconds that one call of each side takes, in each round; in a round each side runs for about `seconds`, in many turns."""
+    counts = [max(1, round(TURN_SECONDS / timed(side, 3))) for side in sides]
+    n_turns = max(1, round(seconds / max(TURN_SECONDS, *(timed(side, 3) for side in sides))))
+    rounds: list[list[float]] = [[] for _ in sides]
+    for _ in range(ROUNDS):
+        turns = [[timed(side, n) for side, n in zip(sides, counts, strict=True)] for _ in range(n_turns)]
+        for own, in_turns in zip(rounds, zip(*turns, strict=True), strict=True):
+            own.append(sum(in_turns) / n_turns)
+    return rounds
 
 
 def timed(side: Callable[[], None], n: int) -> float:

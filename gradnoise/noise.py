@@ -201,7 +201,9 @@ def _add_compiled(compiled: ModuleType, runs: Runs, addresses: npt.NDArray[np.in
     if n_threads == 1:
         return bool(compiled.add_all(addresses, runs.starts, runs.sizes, runs.keys, t, std, 1, 0))
     n_shares = min(-(-runs.n_numbers // SHARE), SHARES * n_threads)
-    shares = iter(range(n_shares))  # whoever is free takes the next: torch's own threads spin for a while after its work, on the same cores
+    if team := _team():
+        return bool(team.add_all_on(n_threads, addresses, runs.starts, runs.sizes, runs.keys, t, std, n_shares))
+    shares = iter(range(n_shares))  # whoever is free takes the next
 
     def work() -> bool:
         return all(compiled.add_all(addresses, runs.starts, runs.sizes, runs.keys, t, std, n_shares, share) for share in shares)
@@ -275,10 +277,33 @@ def _cuda() -> ModuleType | None:
     return cuda
 
 
+def _team() -> ModuleType | None:
+    return None if _is_forked else _import_team()
+
+
+@functools.cache
+def _import_team() -> ModuleType | None:
+    try:
+        from gradnoise.kernels import team
+    except (ImportError, OSError):  # torch has other threads on systems other than Linux
+        return None
+    return team
+
+
 @functools.cache
 def _threads(n: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n - 1, thread_name_prefix="gradnoise")
 
 
+_is_forked = False
+
+
+def _forget_threads() -> None:
+    """Threads do not survive a fork; a pool can be made anew, but not torch's."""
+    global _is_forked
+    _is_forked = True
+    _threads.cache_clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.cache_clear)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=_forget_threads)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
+from llvmlite import ir
 from numba import carray, config, njit, types
 from numba.extending import intrinsic
 
@@ -19,6 +20,7 @@ if config.DISABLE_JIT:
 
 CHUNK = 2048
 PAIRS = GROUP // 2
+LINE = 64  # bytes that come from memory at once
 
 LOW = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
@@ -71,13 +73,26 @@ def _widest(_typing: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _floats(_typing: Any, _address: Any) -> Any:
-    """Return the address as a pointer to float32."""
+def pointer(_typing: Any, _address: Any, kind: Any) -> Any:
+    """Return the address as a pointer to numbers of that kind, such as np.float32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(types.float32)(types.int64), generate
+    return types.CPointer(kind.dtype)(types.int64, kind), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _fetch(_typing: Any, _address: Any) -> Any:
+    """Ask for the cache line at the address, to write to it soon."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32]))
+        builder.call(prefetch, [builder.inttoptr(arguments[0], byte), i32(1), i32(3), i32(1)])
+        return context.get_dummy_value()
+
+    return types.none(types.int64), generate
 
 
 @_compile()
@@ -112,7 +127,7 @@ def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, t: int, std: flo
             continue
         start = starts[run]
         stop = start + sizes[run]
-        values = carray(_floats(addresses[run]), sizes[run])
+        values = carray(pointer(addresses[run], np.float32), sizes[run])
         base = start // CHUNK
         for chunk in range(base + skip, base + min(n, skip + left)):
             lo = max(start, chunk * CHUNK)
@@ -120,7 +135,7 @@ def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, t: int, std: flo
             group = lo // GROUP
             n_groups = (hi + GROUP - 1) // GROUP - group
             before = lo - group * GROUP
-            _philox(group, n_groups, t, keys[run], words)
+            _philox(group, n_groups, t, keys[run], words, addresses[run] + 4 * (lo - start))
             _radii(words, drawn, n_groups)
             _pairs(words, drawn, n_groups)
             _add(values[lo - start : hi - start], drawn[before : before + hi - lo], scale)
@@ -155,11 +170,13 @@ def _n_chunks(start: int, size: int) -> int:
 
 
 @_compile()
-def _philox(group: int, n_groups: int, t: int, key: int, words: Any) -> None:
+def _philox(group: int, n_groups: int, t: int, key: int, words: Any, address: int) -> None:
     t0, t1 = np.uint64(t) & LOW, np.uint64(t) >> HALF
     key0, key1 = np.uint64(key) & LOW, np.uint64(key) >> HALF
     for g in range(n_groups):
         at = g * GROUP
+        for line in range(0, 4 * GROUP, LINE):
+            _fetch(address + 4 * at + line)
         for lane in range(LANES):
             block = np.uint64((group + g) * LANES + lane)
             c0, c1, c2, c3 = block & LOW, block >> HALF, t0, t1

@@ -57,8 +57,11 @@ def test_a_longer_parameter_begins_with_the_noise_of_a_shorter_one() -> None:
     assert torch.equal(normal(7, "noise", 5, "w", (5_000,))[:2_501], normal(7, "noise", 5, "w", (2_501,)))
 
 
-def test_the_number_of_threads_changes_nothing() -> None:
+@pytest.mark.parametrize("whose", ["torch's", "our own"])
+def test_the_number_of_threads_changes_nothing(whose: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit, from one to many, for tensors large enough to be shared out."""
+    if whose == "our own":
+        monkeypatch.setattr(noise, "_team", lambda: None)
     shapes = {"a": (700, 1_000), "b": (50,), "c": (300, 7)}
     before = torch.get_num_threads()
     results = []
