@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ SHARE = 2**17  # numbers that a thread takes at a time; more where that would ma
 SHARES = 16  # each share looks through all runs, so their number is bounded
 THREADED_FROM = 2**18  # below so many numbers, handing a share of them to another thread costs more than it saves
 
+Integers = npt.NDArray[np.int64]
 Terms = Callable[[int], Sequence[tuple[int, float]]]
 """The noise of update t: pairs (t', std), whose std * N_t' are added up; N_t' is the same standard normals whenever t' is asked for."""
 
@@ -139,14 +140,62 @@ class Noise:
         return self._some_runs[chosen]
 
 
+class StackedNoise:
+    """The noise of many members on the rows of one tensor, [members, numbers], each of which holds a member's parameters in turn.
+
+    Each row gets what the member's own noise would give it; float32 in one pass over all rows, or by one launch on a GPU.
+
+    Args:
+        members: The noise of each row, on whole parameters of the same shapes.
+        rows: Contiguous; its memory must stay where it is.
+    """
+
+    def __init__(self, members: Sequence[Noise], rows: torch.Tensor) -> None:
+        self._members, self._rows = members, rows
+        sizes = members[0]._sizes
+        self._parts = [row.split(sizes) for row in rows]
+        self._n_runs = len(sizes)
+        offsets = np.cumsum([0, *sizes[:-1]])
+        self._runs = Runs(
+            owners=np.repeat(np.arange(len(members)), self._n_runs),
+            offsets=np.tile(offsets, len(members)),
+            starts=np.zeros(len(members) * self._n_runs, dtype=np.int64),
+            sizes=np.tile(np.array(sizes, dtype=np.int64), len(members)),
+            keys=np.array([member._keys for member in members], dtype=np.uint64).reshape(-1),
+        )
+        self._addresses = rows.data_ptr() + rows.element_size() * (self._runs.owners * rows.shape[1] + self._runs.offsets)
+
+    @functools.cached_property
+    def on_gpu(self) -> Any:
+        """What adds the noise by one launch, or None: `add_(ts, stds)` of tensors on the rows' device, which a CUDA graph may capture."""
+        cuda = _cuda() if _is_on_gpu(self._rows) else None
+        return cuda and cuda.Rows(self._rows, self._runs, self._addresses)
+
+    def add_(self, ts: Sequence[int], stds: Sequence[float]) -> None:
+        """Add stds[k] * N_ts[k] to row k, in place; a row whose standard deviation is 0 stays as it is."""
+        if self.on_gpu:
+            device = self._rows.device
+            self.on_gpu.add_(torch.tensor(ts, device=device), torch.tensor(stds, dtype=torch.float64, device=device))
+            return
+        compiled = _compiled()
+        if compiled and self._rows.is_cpu and self._rows.dtype is _F32:
+            own_ts = np.repeat(np.array(ts, dtype=np.int64), self._n_runs)
+            _add_runs(compiled, self._runs, self._addresses, own_ts, np.repeat(np.array(stds, dtype=np.float64), self._n_runs))
+            torch.autograd.graph.increment_version([self._rows])
+            return
+        for member, parts, t, std in zip(self._members, self._parts, ts, stds, strict=True):
+            if std:
+                member.add_(parts, t, std)
+
+
 @dataclass(frozen=True, eq=False)
 class Runs:
     """The runs of all tensors in a row: each one's tensor and byte offset in it, first element, size and key."""
 
-    owners: npt.NDArray[np.int64]
-    offsets: npt.NDArray[np.int64]
-    starts: npt.NDArray[np.int64]
-    sizes: npt.NDArray[np.int64]
+    owners: Integers
+    offsets: Integers
+    starts: Integers
+    sizes: Integers
     keys: npt.NDArray[np.uint64]
 
     @classmethod
@@ -166,7 +215,7 @@ class Runs:
         return int(self.sizes.sum())
 
 
-def _addresses(tensors: Sequence[torch.Tensor | None], sizes: Sequence[int]) -> npt.NDArray[np.int64] | None:
+def _addresses(tensors: Sequence[torch.Tensor | None], sizes: Sequence[int]) -> Integers | None:
     """Return where the tensors begin, if each is one run of so many float32 in the CPU's memory; else None.
 
     Every step asks, and every attribute of every gradient takes its time: this is one plain loop.
@@ -194,19 +243,23 @@ def _is_on_gpu(tensor: torch.Tensor) -> bool:
     return tensor.is_cuda and tensor.is_contiguous() and tensor.dtype in (torch.float32, torch.bfloat16, torch.float16)
 
 
-def _add_compiled(compiled: ModuleType, runs: Runs, addresses: npt.NDArray[np.int64], t: int, std: float) -> bool:
+def _add_compiled(compiled: ModuleType, runs: Runs, addresses: Integers, t: int, std: float) -> bool:
     if len(runs.owners) > len(addresses):
         addresses = addresses[runs.owners] + 4 * runs.offsets
+    return _add_runs(compiled, runs, addresses, np.array([t], dtype=np.int64), np.array([std]))
+
+
+def _add_runs(compiled: ModuleType, runs: Runs, addresses: Integers, ts: Integers, stds: npt.NDArray[np.float64]) -> bool:
     n_threads = torch.get_num_threads() if runs.n_numbers >= THREADED_FROM else 1
     if n_threads == 1:
-        return bool(compiled.add_all(addresses, runs.starts, runs.sizes, runs.keys, t, std, 1, 0))
+        return bool(compiled.add_all(addresses, runs.starts, runs.sizes, runs.keys, ts, stds, 1, 0))
     n_shares = min(-(-runs.n_numbers // SHARE), SHARES * n_threads)
     if team := _team():
-        return bool(team.add_all_on(n_threads, addresses, runs.starts, runs.sizes, runs.keys, t, std, n_shares))
+        return bool(team.add_all_on(n_threads, addresses, runs.starts, runs.sizes, runs.keys, ts, stds, n_shares))
     shares = iter(range(n_shares))  # whoever is free takes the next
 
     def work() -> bool:
-        return all(compiled.add_all(addresses, runs.starts, runs.sizes, runs.keys, t, std, n_shares, share) for share in shares)
+        return all(compiled.add_all(addresses, runs.starts, runs.sizes, runs.keys, ts, stds, n_shares, share) for share in shares)
 
     others = [_threads(n_threads).submit(work) for _ in range(1, n_threads)]
     return all([work(), *(other.result() for other in others)])

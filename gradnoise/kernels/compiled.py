@@ -96,7 +96,7 @@ def _fetch(_typing: Any, _address: Any) -> Any:
 
 
 @_compile()
-def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, t: int, std: float, n_shares: int, share: int) -> bool:
+def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, ts: Any, stds: Any, n_shares: int, share: int) -> bool:
     """Add std * z to one share of many runs of float32 numbers in memory, in place; or return False if two begin at the same address.
 
     Args:
@@ -104,8 +104,8 @@ def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, t: int, std: flo
         starts: The element of its stream that each run's first number is, int64.
         sizes: Numbers in each run, int64.
         keys: Each run's key, uint64.
-        t: Update count; in [0, 2^63).
-        std: Standard deviation, in the numbers' units.
+        ts: The update count of each run, or one for all, int64; in [0, 2^63).
+        stds: The standard deviation of each run, or one for all, float64, in the numbers' units; where it is 0 nothing is added.
         n_shares: Shares that the chunks of all runs are dealt into; at least 1.
         share: Which of them; from 0.
     """
@@ -114,7 +114,6 @@ def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, t: int, std: flo
         return False
     words = np.empty(CHUNK, np.uint32)
     drawn = np.empty(CHUNK, np.float32)
-    scale = np.float32(std)
     n_chunks = 0
     for run in range(len(addresses)):
         n_chunks += _n_chunks(starts[run], sizes[run])
@@ -128,8 +127,10 @@ def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, t: int, std: flo
         start = starts[run]
         stop = start + sizes[run]
         values = carray(pointer(addresses[run], np.float32), sizes[run])
+        t = ts[run] if len(ts) > 1 else ts[0]
+        scale = np.float32(stds[run] if len(stds) > 1 else stds[0])
         base = start // CHUNK
-        for chunk in range(base + skip, base + min(n, skip + left)):
+        for chunk in range(base + skip, base + (min(n, skip + left) if scale != 0 else skip)):
             lo = max(start, chunk * CHUNK)
             hi = min(stop, (chunk + 1) * CHUNK)
             group = lo // GROUP

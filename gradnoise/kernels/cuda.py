@@ -37,9 +37,29 @@ def add_(tensors: Sequence[torch.Tensor], runs: Any, t: int, std: float) -> None
         if plan.n_programs:
             addresses = [tensor.data_ptr() for tensor, is_own in zip(tensors, own, strict=True) if is_own]
             with torch.cuda.device(device) if is_cuda else contextlib.nullcontext():
-                begins = torch.tensor(addresses, device="cpu", pin_memory=is_cuda).to(device, non_blocking=True)[plan.owners]
-                begins += plan.offsets * dtype.itemsize
-                _add[(plan.n_programs,)](begins, *plan.columns, t & 0xFFFFFFFF, t >> 32, std, TYPES[dtype], GROUPS)
+                packed = torch.tensor([*addresses, t, np.float64(std).view(np.int64)], device="cpu", pin_memory=is_cuda)
+                packed = packed.to(device, non_blocking=True)
+                begins = packed[:-2][plan.owners] + plan.offsets * dtype.itemsize
+                plan.launch(begins, packed[-2:-1], packed[-1:].view(torch.float64), 0, dtype)
+
+
+class Rows:
+    """The rows of `noise.StackedNoise` on a GPU.
+
+    Args:
+        rows: Contiguous, [members, numbers].
+        runs: Which elements of which streams they hold, each run's owner being its row.
+        addresses: Where each run begins.
+    """
+
+    def __init__(self, rows: torch.Tensor, runs: Any, addresses: Any) -> None:
+        self._dtype = rows.dtype
+        self._plan = _Plan(runs, [True] * len(rows), rows.device)
+        self._begins = torch.tensor(addresses[runs.sizes > 0], device=rows.device)
+
+    def add_(self, ts: torch.Tensor, stds: torch.Tensor) -> None:
+        """Add stds[k] * N_ts[k] to row k: int64 and float64, [members], on the rows' device."""
+        self._plan.launch(self._begins, ts, stds, 1, self._dtype)
 
 
 TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
@@ -61,7 +81,11 @@ class _Plan:
         self.owners = put(renumbered[runs.owners[chosen]])
         self.offsets = put(runs.offsets[chosen])
         keys = runs.keys[chosen]
-        self.columns = (put(starts), put(sizes), put(keys.view(np.int64)), put(run), put(chunk))
+        self.columns = (put(starts), put(sizes), put(keys.view(np.int64)), self.owners, put(run), put(chunk))
+
+    def launch(self, begins: torch.Tensor, ts: torch.Tensor, stds: torch.Tensor, stride: int, dtype: torch.dtype) -> None:
+        """Add the noise of (ts[stride * owner], stds[stride * owner]) to each run, which begins at its address in `begins`."""
+        _add[(self.n_programs,)](begins, *self.columns, ts, stds, stride, TYPES[dtype], GROUPS)
 
 
 @functools.lru_cache(maxsize=64)
@@ -69,8 +93,8 @@ def _plan(runs: Any, own: tuple[bool, ...], device: torch.device) -> _Plan:
     return _Plan(runs, own, device)
 
 
-@triton.jit(do_not_specialize=["t0", "t1"])  # type: ignore[untyped-decorator]  # of Triton
-def _add(begins, starts, sizes, keys, runs, chunks, t0, t1, std, dtype: tl.constexpr, GROUPS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+@triton.jit(do_not_specialize=["stride"])  # type: ignore[untyped-decorator]  # of Triton
+def _add(begins, starts, sizes, keys, owners, runs, chunks, ts, stds, stride, dtype: tl.constexpr, GROUPS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
     """Add the noise to one program's groups: [GROUPS, LANES] blocks of four words each."""
     program = tl.program_id(0)
     run = tl.load(runs + program)
@@ -78,6 +102,9 @@ def _add(begins, starts, sizes, keys, runs, chunks, t0, t1, std, dtype: tl.const
     size = tl.load(sizes + run)
     key = tl.load(keys + run)
     values = tl.load(begins + run).to(tl.pointer_type(dtype))
+    member = tl.load(owners + run) * stride
+    t = tl.load(ts + member)
+    std = tl.load(stds + member).to(tl.float32)
 
     group = tl.load(chunks + program) * GROUPS + tl.arange(0, GROUPS)[:, None].to(tl.int64)
     lane = tl.arange(0, 32)[None, :]
@@ -85,8 +112,8 @@ def _add(begins, starts, sizes, keys, runs, chunks, t0, t1, std, dtype: tl.const
     w0, w1, w2, w3 = tl.philox_impl(
         block.to(tl.uint32),
         (block >> 32).to(tl.uint32),
-        tl.zeros_like(block).to(tl.uint32) + t0.to(tl.uint32),
-        tl.zeros_like(block).to(tl.uint32) + t1.to(tl.uint32),
+        tl.zeros_like(block).to(tl.uint32) + t.to(tl.uint32),
+        tl.zeros_like(block).to(tl.uint32) + (t >> 32).to(tl.uint32),
         key.to(tl.uint32),
         (key >> 32).to(tl.uint32),
         10,

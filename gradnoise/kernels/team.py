@@ -19,17 +19,15 @@ _gomp = ctypes.CDLL(str(_found[0]))
 _gomp.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
 _gomp.GOMP_parallel.restype = None
 
-ORDER = np.dtype(
-    [(name, np.int64) for name in ("addresses", "starts", "sizes", "keys", "n_runs", "t", "n_shares", "next_share", "clash")]
-    + [("std", np.float64)]
-)
+ARRAYS = ("addresses", "starts", "sizes", "keys", "ts", "stds")
+ORDER = np.dtype([(name, np.int64) for name in (*ARRAYS, "n_runs", "n_ts", "n_stds", "n_shares", "next_share", "clash")])
 NEXT_SHARE: int = ORDER.fields["next_share"][1]  # type: ignore[index]  # it has fields
 
 
-def add_all_on(n_threads: int, addresses: Any, starts: Any, sizes: Any, keys: Any, t: int, std: float, n_shares: int) -> bool:
+def add_all_on(n_threads: int, addresses: Any, starts: Any, sizes: Any, keys: Any, ts: Any, stds: Any, n_shares: int) -> bool:
     """Do all shares of `compiled.add_all` on so many threads, each share on whichever is free."""
-    arrays = (array.ctypes.data for array in (addresses, starts, sizes, keys))
-    order = np.array([(*arrays, len(addresses), t, n_shares, 0, 0, std)], ORDER)
+    places = (array.ctypes.data for array in (addresses, starts, sizes, keys, ts, stds))
+    order = np.array([(*places, len(addresses), len(ts), len(stds), n_shares, 0, 0)], ORDER)
     _gomp.GOMP_parallel(_worker.address, order.ctypes.data, n_threads, 0)
     return not order["clash"][0]
 
@@ -52,11 +50,13 @@ def _work(address: int) -> None:
     starts = carray(pointer(order.starts, np.int64), n)
     sizes = carray(pointer(order.sizes, np.int64), n)
     keys = carray(pointer(order.keys, np.uint64), n)
+    ts = carray(pointer(order.ts, np.int64), order.n_ts)
+    stds = carray(pointer(order.stds, np.float64), order.n_stds)
     while True:
         share = _take_next(address + NEXT_SHARE)
         if share >= order.n_shares:
             break
-        if not add_all(addresses, starts, sizes, keys, order.t, order.std, order.n_shares, share):
+        if not add_all(addresses, starts, sizes, keys, ts, stds, order.n_shares, share):
             order.clash = 1
 
 

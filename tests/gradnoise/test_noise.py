@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gradnoise import noise
-from gradnoise.noise import Injection, Noise
+from gradnoise.noise import Injection, Noise, StackedNoise
 from gradnoise.parts import Part, of_box
 from gradnoise.streams import normal
 
@@ -252,3 +252,18 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120).stdout
     assert int(printed) < 8_192  # kilobytes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_each_row_of_a_stack_gets_what_its_own_noise_would_give(dtype: torch.dtype) -> None:
+    """Bit for bit, whatever the other rows get; where the standard deviation is 0, nothing."""
+    shapes = {"weight": (50, 41), "empty": (0,), "bias": (3,)}
+    members = [Noise(seed, shapes, purpose) for seed, purpose in ((1, "noise"), (2, "noise"), (1, "weight_noise"), (7, "noise"))]
+    rows, ts, stds = torch.full((4, 2_053), 0.25, dtype=dtype), [5, 0, 2**40, 3], [0.5, 1.0, 2.0, 0.0]
+    stacked = StackedNoise(members, rows)
+    stacked.add_(ts, stds)
+    for row, member, t, std in zip(rows, members, ts, stds, strict=True):
+        expected = [torch.full(shape, 0.25, dtype=dtype) for shape in shapes.values()]
+        member.add_(expected, t, std)
+        assert torch.equal(row, torch.cat([one.reshape(-1) for one in expected]))
+    assert (rows[3] == 0.25).all()

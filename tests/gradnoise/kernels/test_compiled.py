@@ -21,7 +21,7 @@ def add(values: list[np.ndarray], of: Runs, t: int, std: float, n_shares: int = 
     addresses = np.array([own.ctypes.data for own in values], dtype=np.int64)
     keys = np.array([key for _, _, key in of], dtype=np.uint64)
     for share in range(n_shares):
-        compiled.add_all(addresses, starts, sizes, keys, t, std, n_shares, share)
+        compiled.add_all(addresses, starts, sizes, keys, np.array([t]), np.array([std]), n_shares, share)
 
 
 @settings(max_examples=60, deadline=None)

@@ -61,3 +61,19 @@ def test_a_capture_is_refused() -> None:
         tensor.mul_(1.0)
         with pytest.raises(RuntimeError, match="must not be captured"):
             cuda.add_([tensor], runs, 1, 1.0)
+
+
+def test_each_row_of_a_stack_has_its_own_noise() -> None:
+    """Own keys, update counts and sizes, one launch; the first row's size is 0."""
+    sizes, keys = [300, 0, 41], np.arange(9, dtype=np.uint64)
+    rows = torch.full((3, sum(sizes)), 0.25, device=DEVICE)
+    offsets, owners = np.tile([0, 300, 300], 3), np.repeat(np.arange(3), 3)
+    runs = Runs(owners=owners, offsets=offsets, starts=np.zeros(9, dtype=np.int64), sizes=np.tile(sizes, 3), keys=keys)
+    ts, stds = [3, 2**40 + 3, 0], [0.0, 0.5, 2.0]
+    stack = cuda.Rows(rows, runs, rows.data_ptr() + 4 * (owners * sum(sizes) + offsets))
+    stack.add_(torch.tensor(ts, device=DEVICE), torch.tensor(stds, dtype=torch.float64, device=DEVICE))
+    for row, t, std, own in zip(rows.cpu(), ts, stds, keys.reshape(3, 3), strict=True):
+        for values, key in zip(row.split(sizes), own.tolist(), strict=True):
+            expected = np.full(len(values), 0.25, dtype=np.float32)
+            portable.add(expected, 0, key, t, std)
+            torch.testing.assert_close(values, torch.from_numpy(expected), rtol=0, atol=4e-6)

@@ -18,12 +18,12 @@ def test_a_team_does_each_share_once(n_threads: int) -> None:
     """Many rounds: a share done twice or left out would show as noise that is doubled or missing."""
     alone, shared = ([np.zeros(size, dtype=np.float32) for size in (300_000, 50, 40_001)] for _ in range(2))
     for t in range(30):
-        compiled.add_all(*runs(*alone), t, 0.5, 1, 0)
-        assert team.add_all_on(n_threads, *runs(*shared), t, 0.5, N_SHARES)
+        compiled.add_all(*runs(*alone), np.array([t]), np.array([0.5]), 1, 0)
+        assert team.add_all_on(n_threads, *runs(*shared), np.array([t]), np.array([0.5]), N_SHARES)
     assert all(np.array_equal(one, other) for one, other in zip(alone, shared, strict=True))
 
 
 def test_a_team_refuses_runs_that_begin_at_one_address() -> None:
     values = np.zeros(1_000, dtype=np.float32)
-    assert not team.add_all_on(2, *runs(values, values), 0, 1.0, N_SHARES)
+    assert not team.add_all_on(2, *runs(values, values), np.array([0]), np.array([1.0]), N_SHARES)
     assert not values.any()
