@@ -6,7 +6,6 @@ is reported is their ratio; beside it the limit that memory sets, one pass that 
 
 import itertools
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -14,11 +13,9 @@ import torch
 from torch.nn import functional
 
 import gradnoise
-from benchmarks.harness import Figure, report
+from benchmarks.harness import Figure, ratios, report, side_by_side
 from gradnoise.noise import Noise
 
-ROUNDS = 15
-TURN_SECONDS = 0.05
 STD = 0.1
 
 
@@ -120,37 +117,6 @@ def step(widths: list[int], batch: int, *, is_noisy: bool) -> Callable[[], None]
         optimizer.step()
 
     return run
-
-
-def side_by_side(*sides: Callable[[], None], seconds: float = 0.15) -> list[list[float]]:
-    """Return the seconds that one call of each side takes, in each round; in a round each side runs for about `seconds`, in many turns."""
-    counts = [max(1, round(TURN_SECONDS / timed(side, 3))) for side in sides]
-    n_turns = max(1, round(seconds / max(TURN_SECONDS, *(timed(side, 3) for side in sides))))
-    rounds: list[list[float]] = [[] for _ in sides]
-    for _ in range(ROUNDS):
-        turns = [[timed(side, n) for side, n in zip(sides, counts, strict=True)] for _ in range(n_turns)]
-        for own, in_turns in zip(rounds, zip(*turns, strict=True), strict=True):
-            own.append(sum(in_turns) / n_turns)
-    return rounds
-
-
-def timed(side: Callable[[], None], n: int) -> float:
-    side()
-    synchronise()
-    start = time.perf_counter()
-    for _ in range(n):
-        side()
-    synchronise()
-    return (time.perf_counter() - start) / n
-
-
-def synchronise() -> None:
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-
-
-def ratios(ones: list[float], others: list[float]) -> list[float]:
-    return [one / other for one, other in zip(ones, others, strict=True)]
 
 
 if __name__ == "__main__":

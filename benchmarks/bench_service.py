@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import httpx2
 import optuna
 
-from benchmarks.harness import Figure, report
+from benchmarks.harness import Figure, install, ratios, report
 
 N_SEEDS = 5
 ROUNDS = 3
@@ -43,8 +43,6 @@ def train(trial):
     score = -abs(float(weight) + 0.1)
     trial.report(epoch=1, validation_score=score, test_score=score)
 """
-METADATA = "Metadata-Version: 2.1\nName: gradnoise-nothing\nVersion: 0\n"
-ENTRY_POINTS = "[gradnoise.workloads]\nnothing = gradnoise_nothing:train\n"
 
 
 def spec(name: str, n_trials: int, sampler: str) -> dict[str, Any]:
@@ -88,15 +86,17 @@ def wait_for(client: httpx2.Client, path: str, child: subprocess.Popen[bytes], l
     raise TimeoutError(f"{path} did not answer 200 within two minutes:\n{log.read_text()[-2000:]}")
 
 
+def nothing(folder: Path) -> dict[str, str]:
+    """Install the workload, and return the setting by which the service finds it."""
+    return {
+        "PYTHONPATH": install(folder / "site", "gradnoise_nothing", {"nothing": "gradnoise_nothing:train"}, {"gradnoise_nothing": WORKLOAD})
+    }
+
+
 @contextmanager
-def service(folder: Path) -> Iterator[httpx2.Client]:
-    """Run API and dispatcher on a database of their own, ready for studies."""
-    package = folder / "site" / "gradnoise_nothing-0.dist-info"
-    package.mkdir(parents=True)
-    (folder / "site" / "gradnoise_nothing.py").write_text(WORKLOAD)
-    (package / "METADATA").write_text(METADATA)
-    (package / "entry_points.txt").write_text(ENTRY_POINTS)
-    environment = api_environment(folder) | {"PYTHONPATH": str(folder / "site"), "GRADNOISE_REQUESTS_PER_MINUTE": "100000"}
+def service(folder: Path, settings: Mapping[str, str] = {}) -> Iterator[tuple[httpx2.Client, int]]:
+    """Run API and dispatcher on a database of their own, ready for studies; yields a client and the dispatcher's process id."""
+    environment = api_environment(folder) | {"GRADNOISE_REQUESTS_PER_MINUTE": "100000"} | settings
     log = folder / "workers.log"
     with (
         process("service.app", environment, folder / "api.log") as api,
@@ -105,7 +105,7 @@ def service(folder: Path) -> Iterator[httpx2.Client]:
     ):
         wait_for(client, "/healthz", api, folder / "api.log")
         wait_for(client, "/readyz", workers, log)
-        yield client
+        yield client, workers.pid
 
 
 def api_environment(folder: Path) -> dict[str, str]:
@@ -121,6 +121,13 @@ def client_of(environment: dict[str, str]) -> httpx2.Client:
 
 def milliseconds_a_trial(client: httpx2.Client, study: dict[str, Any], n_trials: int) -> float:
     """Submit a study and return its wall time from acquisition to verdict, divided by its trials."""
+    done = complete(client, study)
+    took = datetime.fromisoformat(done["finished_at"]) - datetime.fromisoformat(done["started_at"])
+    return took.total_seconds() * 1_000 / n_trials
+
+
+def complete(client: httpx2.Client, study: dict[str, Any]) -> dict[str, Any]:
+    """Submit a study, wait for its verdict, and return it as the API shows it then."""
     answer = client.post("/v1/studies", json=study)
     answer.raise_for_status()
     url = answer.json()["links"]["self"]
@@ -131,8 +138,7 @@ def milliseconds_a_trial(client: httpx2.Client, study: dict[str, Any], n_trials:
         time.sleep(0.2)
     if now["state"] != "complete":
         raise RuntimeError(f"the study ended {now['state']}: {now['error']}")
-    took = datetime.fromisoformat(now["finished_at"]) - datetime.fromisoformat(now["started_at"])
-    return took.total_seconds() * 1_000 / n_trials
+    return dict(now)
 
 
 def plain_optuna(folder: Path, n_trials: int, sampler: str) -> float:
@@ -177,7 +183,7 @@ def main() -> bool:
         for sampler in small:
             with tempfile.TemporaryDirectory(prefix="bench-") as folder:
                 plain[sampler].append(plain_optuna(Path(folder), few, sampler))
-            with tempfile.TemporaryDirectory(prefix="bench-") as folder, service(Path(folder)) as client:
+            with tempfile.TemporaryDirectory(prefix="bench-") as folder, service(Path(folder), nothing(Path(folder))) as (client, _):
                 small[sampler].append(milliseconds_a_trial(client, spec(f"few {round_number}", few, sampler), few))
                 large[sampler].append(milliseconds_a_trial(client, spec(f"many {round_number}", many, sampler), many))
     first_starts, starts = [], []
@@ -187,8 +193,8 @@ def main() -> bool:
             starts.append(api_start(Path(folder)))
     figures = []
     for sampler in small:
-        ratio = [a / b for a, b in zip(small[sampler], plain[sampler], strict=True)]
-        growth = [a / b for a, b in zip(large[sampler], small[sampler], strict=True)]
+        ratio = ratios(small[sampler], plain[sampler])
+        growth = ratios(large[sampler], small[sampler])
         figures += [
             Figure(name=f"{sampler}: a trial of {few}", unit="ms", values=small[sampler], at_most=60),
             Figure(name=f"{sampler}: a trial of {few}, plain Optuna loop", unit="ms", values=plain[sampler]),

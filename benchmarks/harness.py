@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import platform
+import shlex
 import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +16,8 @@ from pathlib import Path
 
 LOAD_BEFORE = os.getloadavg()[0]  # of the last minute: above 0.5 something else was running, and the times say little
 RESULTS = Path(__file__).resolve().parent / "results"
+ROUNDS = 15
+TURN_SECONDS = 0.05
 PACKAGES = ("gradnoise", "torch", "numpy", "numba", "triton", "ray", "optuna", "sqlalchemy", "fastapi", "uvicorn")
 
 
@@ -59,11 +63,12 @@ def report(name: str, figures: Sequence[Figure], result: str | None = None) -> b
         style = 31 if last == "MISSED" else 32 if last else 1 if i == 0 else 0
         print(f"\x1b[{style}m{line}\x1b[0m" if is_coloured else line)
     document = {
-        "command": f"python -m benchmarks.{name}",
+        "command": shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "processor": _processor(),
             "n_cores": os.cpu_count(),
+            "gpu": _gpu(),
             "load_before": LOAD_BEFORE,
             "system": platform.platform(),
             "python": sys.version.split()[0],
@@ -74,6 +79,56 @@ def report(name: str, figures: Sequence[Figure], result: str | None = None) -> b
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{result or name}.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return all(figure.holds for figure in figures)
+
+
+def side_by_side(*sides: Callable[[], object], seconds: float = 0.15) -> list[list[float]]:
+    """Return the seconds that one call of each side takes, in each round; in a round each side runs for about `seconds`, in many turns."""
+    counts = [max(1, round(TURN_SECONDS / timed(side, 3))) for side in sides]
+    n_turns = max(1, round(seconds / max(TURN_SECONDS, *(timed(side, 3) for side in sides))))
+    rounds: list[list[float]] = [[] for _ in sides]
+    for _ in range(ROUNDS):
+        turns = [[timed(side, n) for side, n in zip(sides, counts, strict=True)] for _ in range(n_turns)]
+        for own, in_turns in zip(rounds, zip(*turns, strict=True), strict=True):
+            own.append(sum(in_turns) / n_turns)
+    return rounds
+
+
+def timed(side: Callable[[], object], n: int) -> float:
+    side()
+    synchronise()
+    start = time.perf_counter()
+    for _ in range(n):
+        side()
+    synchronise()
+    return (time.perf_counter() - start) / n
+
+
+def synchronise() -> None:
+    """Wait for the GPU, where torch uses one."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def ratios(ones: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [one / other for one, other in zip(ones, others, strict=True)]
+
+
+def install(folder: Path, package: str, entry_points: Mapping[str, str], modules: Mapping[str, str] = {}) -> str:
+    """Put a package with workloads into the folder as pip would have done, and return the folder, for `sys.path` or `PYTHONPATH`."""
+    metadata = folder / f"{package}-0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0\n", encoding="utf-8")
+    lines = ["[gradnoise.workloads]", *(f"{name} = {value}" for name, value in entry_points.items()), ""]
+    (metadata / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+    for name, source in modules.items():
+        (folder / f"{name}.py").write_text(source, encoding="utf-8")
+    return str(folder)
+
+
+def _gpu() -> str | None:
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
 
 
 def _versions() -> dict[str, str]:
