@@ -30,8 +30,16 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest request body, in bytes.")
     requests_per_minute: int = Field(default=600, ge=1, description="Most requests that one client may send in a minute.")
     lease_seconds: int = Field(default=30, ge=2, description="How long a dispatcher holds a study without a sign of life.")
-    concurrent_studies: int = Field(default=1, ge=1, description="How many studies one dispatcher runs at once.")
-    slots: int = Field(default=1, ge=1, description="How many trials one actor trains as one model.")
+    concurrent_studies: int = Field(
+        default=1, ge=1, le=64, description="How many studies one dispatcher runs at once; each gets that share of every core or GPU."
+    )
+    slots: int = Field(
+        default=0, ge=0, description="How many trials one actor trains as one model; 0 for as many as a measurement finds best."
+    )
+    checkpoints: Path | None = Field(
+        default=None, description="Folder for checkpoints, the same on all nodes; `checkpoints` in the home folder by default."
+    )
+    checkpoint_seconds: float = Field(default=30.0, ge=0, description="Least time between two checkpoints of a trial; 0 for every epoch.")
     ray_address: str = Field(default="local", description="Ray cluster to join; `local` starts one on this machine.")
     log_format: Literal["console", "json"] = Field(default="console", description="Logs for people or for machines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severe level that is logged.")
@@ -44,6 +52,10 @@ class Settings(BaseSettings):
             if url.startswith(short):
                 return "postgresql+psycopg://" + url.removeprefix(short)
         return url
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        return (self.checkpoints or self.home / "checkpoints").resolve()
 
     @property
     def bootstrap_token(self) -> str | None:

@@ -28,6 +28,8 @@ from workers.launcher import Launcher, News, WorkerLost
 log = structlog.get_logger()
 
 CONFIRM: Phase = "confirm"
+ADMITTED_AT_ONCE = 32
+"""Asking for settings takes a while: the first trials of a large stack train while the rest are asked for."""
 
 
 @dataclass(kw_only=True)
@@ -124,7 +126,8 @@ class StudyRun:
         if not self._attempts and not self._waiting:
             return self._conclude() if self._phase == CONFIRM else self._choose()
         self._admit()
-        news = self._launcher.measurements(timeout_seconds)
+        can_admit = self._waiting and self._launcher.n_free() > 0
+        news = self._launcher.measurements(0.0 if can_admit else timeout_seconds)
         if news:
             self._take_in(news)
         else:
@@ -133,7 +136,7 @@ class StudyRun:
         return False
 
     def _admit(self) -> None:
-        n = min(self._launcher.n_free(), len(self._waiting))
+        n = min(self._launcher.n_free(), len(self._waiting), ADMITTED_AT_ONCE)
         if n <= 0:
             return
         openings = [self._waiting.popleft() for _ in range(n)]
@@ -175,16 +178,19 @@ class StudyRun:
             budget_epochs=trial.budget_epochs,
             rungs=rungs,
             with_test=trial.phase == CONFIRM,
+            checkpoint=f"{self._study.id}/{trial.id}",
         )
 
     def _take_in(self, news: Sequence[News]) -> None:
         rows: list[MeasurementRow] = []
+        heard: dict[str, Attempt] = {}
         endings: dict[str, Ending] = {}
         at_rung: list[Attempt] = []
         for one in news:
             attempt = self._attempts.get(one.key)
             if attempt is None or one.key in endings:
                 continue
+            heard[one.key] = attempt
             match one:
                 case Measurement() if one.is_finite and self._needed(attempt) <= one.values.keys():
                     attempt.history.append(one)
@@ -207,8 +213,8 @@ class StudyRun:
         for attempt in at_rung:
             if self._search(attempt.trial).should_prune(attempt.optuna_number, attempt.history[-1].epoch, self._value(attempt)):
                 endings[attempt.token] = Ending(attempt=attempt, state="pruned", outcome="pruned", value=self._value(attempt))
-        if rows or endings:
-            self._write(rows, list(endings.values()))
+        if heard:
+            self._write(rows, heard, list(endings.values()))
         for attempt in at_rung:
             (self._launcher.release if attempt.token in endings else self._launcher.go_on)(attempt.token)
 
@@ -234,14 +240,12 @@ class StudyRun:
             return Ending(attempt=attempt, state=None, outcome=outcome, error=error)
         return Ending(attempt=attempt, state="failed", outcome=outcome, value=self._metric.worst, error=error)
 
-    def _write(self, rows: Sequence[MeasurementRow], endings: Sequence[Ending]) -> None:
+    def _write(self, rows: Sequence[MeasurementRow], heard: Mapping[str, Attempt], endings: Sequence[Ending]) -> None:
         now = self._now()
         with self._database.session(write=True) as session:
             self._extend(session)
             stored.record(session, rows)
-            for attempt in self._attempts.values():
-                if attempt.unwritten_seconds:
-                    trials.spend(session, attempt.token, len(attempt.history), attempt.unwritten_seconds)
+            trials.spend(session, {token: (len(attempt.history), attempt.unwritten_seconds) for token, attempt in heard.items()})
             for end in endings:
                 if end.state is None:
                     trials.retry(session, end.attempt.token, end.outcome, now, end.error or "")
@@ -249,7 +253,7 @@ class StudyRun:
                     trials.end(session, end.attempt.token, end.state, now, value=end.value, diverged=end.diverged, error=end.error)
             again = {end.attempt.trial.id for end in endings if end.state is None}
             reopened = [one for one in trials.openings(session, self._study.id, self._phase) if one.trial.id in again] if again else []
-        for attempt in self._attempts.values():
+        for attempt in heard.values():
             attempt.unwritten_seconds = 0.0
         for end in endings:
             del self._attempts[end.attempt.token]

@@ -125,6 +125,17 @@ class DispatcherRow(Base):
     acquired_until: Mapped[datetime]
 
 
+class CalibrationRow(Base):
+    __tablename__ = PREFIX + "calibration"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    subject: Mapped[dict[str, Any]]
+    slots: Mapped[int]
+    rates: Mapped[dict[str, Any]]
+    refusal: Mapped[str] = mapped_column(Text)
+    measured_at: Mapped[datetime]
+
+
 class TokenRow(Base):
     __tablename__ = PREFIX + "token"
 

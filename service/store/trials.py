@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Select, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from service.domain.errors import LeaseLost
 from service.domain.spec import Phase, StudySpec, Value
 from service.domain.study import Trial, TrialState
-from service.store.tables import AttemptRow, TrialRow
+from service.store.tables import AttemptRow, Base, TrialRow
 
 COUNTED_OUTCOMES = ("failed", "worker_lost")
 """Attempts that count towards `max_attempts`; one that was orphaned by its dispatcher's end says nothing about the trial."""
@@ -103,20 +103,22 @@ def start(session: Session, trial_id: int, params: Mapping[str, Value], optuna_n
     return token
 
 
-def spend(session: Session, token: str, epochs: int, seconds: float) -> None:
-    """Add `seconds` of device time to a running attempt and note the epoch it has reached.
+def spend(session: Session, spent: Mapping[str, tuple[int, float]]) -> None:
+    """Note the epoch that running attempts have reached, by token, and add the seconds of device time; two statements, however many.
 
     Raises:
-        LeaseLost: If the token's attempt no longer runs.
+        LeaseLost: If an attempt no longer runs.
     """
-    statement = update(TrialRow).where(TrialRow.lease_token == token)
-    spent = statement.values(epochs=epochs, device_seconds=TrialRow.device_seconds + seconds)
-    if session.execute(spent.returning(TrialRow.id).execution_options(synchronize_session=False)).first() is None:
-        raise LeaseLost(f"The attempt {token} no longer runs.")
-    session.execute(
-        update(AttemptRow).where(AttemptRow.lease_token == token).values(device_seconds=AttemptRow.device_seconds + seconds),
-        execution_options={"synchronize_session": False},
-    )
+    if not spent:
+        return
+    rows = [{"token": token, "reached": epochs, "seconds": seconds} for token, (epochs, seconds) in spent.items()]
+    trial, attempt = (Base.metadata.tables[row.__tablename__] for row in (TrialRow, AttemptRow))
+    reached = update(trial).where(trial.c.lease_token == bindparam("token"))
+    reached = reached.values(epochs=bindparam("reached"), device_seconds=trial.c.device_seconds + bindparam("seconds"))
+    if session.connection().execute(reached, rows).rowcount != len(rows):
+        raise LeaseLost("An attempt no longer runs.")
+    cost = update(attempt).where(attempt.c.lease_token == bindparam("token"))
+    session.connection().execute(cost.values(device_seconds=attempt.c.device_seconds + bindparam("seconds")), rows)
 
 
 def end(

@@ -79,7 +79,7 @@ class WorkerPart:
         with self.database.session(write=True) as session:
             opening = trials.openings(session, study_id, "search")[0]
             token = trials.start(session, opening.trial.id, {"lr": 0.1}, opening.trial.number, now)
-            trials.spend(session, token, opening.trial.budget_epochs, 1.5)
+            trials.spend(session, {token: (opening.trial.budget_epochs, 1.5)})
             trials.end(session, token, "complete", now, value=value)
 
     def fail(self, study_id: int, error: str) -> None:

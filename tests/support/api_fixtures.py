@@ -46,7 +46,7 @@ class Workshop:
             for i, opening in enumerate(trials.openings(session, study.id, "search")[: n_ended + 1]):
                 token = trials.start(session, opening.trial.id, {"lr": 0.01 * (i + 1)}, i, self.now + timedelta(seconds=i))
                 if i < n_ended:
-                    trials.spend(session, token, 3, 1.5)
+                    trials.spend(session, {token: (3, 1.5)})
                     trials.end(session, token, "complete", self.now + timedelta(seconds=i + 1), value=0.5 + i / 100)
             return studies.get(session, study.id, None)
 

@@ -28,7 +28,7 @@ def complete(database: Database, workshop: Any) -> Study:
             for i, opening in enumerate(trials.openings(session, study.id, phase)):
                 trial = opening.trial
                 token = trials.start(session, trial.id, trial.params or {"lr": 0.01 * (i + 1)}, i, workshop.now)
-                trials.spend(session, token, 3, 1.5)
+                trials.spend(session, {token: (3, 1.5)})
                 value = 0.5 + trial.number / 100 + ((0.2 + trial.number / 1000) if trial.arm == "noisy" else 0)
                 trials.end(session, token, "complete", workshop.now, value=value)
         comparison = compare(study.spec, study.metric, trials.table(session, study.id), protocol={"versions": {"torch": "2.13.0"}})

@@ -105,7 +105,7 @@ def test_progress_counts_every_trial_and_estimates_the_rest(database: Database, 
         two = trials.start(session, second.trial.id, {"lr": 0.1}, 0, now)
         trials.end(session, two, "failed", now, value=0.0, error="boom")
         three = trials.start(session, third.trial.id, {"lr": 0.2}, 1, now)
-        trials.spend(session, three, 2, 1.5)
+        trials.spend(session, {three: (2, 1.5)})
     with database.session() as session:
         progress = studies.progress(session, study.id, now + timedelta(seconds=8))
     baseline, noisy, *confirm = progress.arms

@@ -61,7 +61,7 @@ def test_a_trial_that_has_ended_is_never_written_again(database: Database, study
     late: list[Callable[[studies.Session], object]] = [
         lambda session: trials.end(session, token, "complete", now, value=0.9),
         lambda session: trials.retry(session, token, "failed", now, "late"),
-        lambda session: trials.spend(session, token, 9, 1.0),
+        lambda session: trials.spend(session, {token: (9, 1.0)}),
         lambda session: trials.start(session, trial.id, {"lr": 0.2}, 1, now),
     ]
     for act in late:
@@ -77,7 +77,7 @@ def test_a_retry_keeps_seed_parameters_and_cost_and_counts_only_its_own_failures
         trial = trials.openings(session, study_id, "search")[0].trial
         for outcome in ("failed", "worker_lost"):
             token = trials.start(session, trial.id, {"lr": 0.1}, 7, now)
-            trials.spend(session, token, 2, 1.5)
+            trials.spend(session, {token: (2, 1.5)})
             trials.retry(session, token, outcome, now, "boom")
         trials.start(session, trial.id, {"lr": 0.1}, 7, now)
         trials.return_to_waiting(session, study_id, now)  # its dispatcher ended: no fault of the trial
