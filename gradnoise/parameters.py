@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """A hyperparameter that a study may search.
+    """A hyperparameter that a study may search: a number, or one of some words.
 
     Args:
         name: As it stands in a study's space.
@@ -15,6 +15,8 @@ class Parameter:
         low: Smallest legal value.
         high: Largest legal value, included.
         low_open: Whether low itself is excluded.
+        integer: Whether only whole numbers are legal.
+        choices: The legal words; then no number is legal.
     """
 
     name: str
@@ -22,22 +24,36 @@ class Parameter:
     low: float = -math.inf
     high: float = math.inf
     low_open: bool = False
+    integer: bool = False
+    choices: tuple[str, ...] = ()
 
     @property
     def legal(self) -> str:
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
         start = "(" if self.low_open or self.low == -math.inf else "["
-        return f"a finite number in {start}{self.low:g}, {self.high:g}{')' if self.high == math.inf else ']'}"
+        kind = "whole" if self.integer else "finite"
+        return f"a {kind} number in {start}{self.low:g}, {self.high:g}{')' if self.high == math.inf else ']'}"
 
     def check(self, value: object) -> None:
-        """Raise ValueError if the value is not a finite number in the legal range."""
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not (is_number and self.low <= value <= self.high and not (self.low_open and value == self.low)):  # type: ignore[operator]  # a number
+        """Raise ValueError if the value is neither a finite number in the legal range nor one of the words."""
+        if not self._admits(value):
             raise ValueError(f"{self.name} must be {self.legal}, but got {self.name}={value!r}.")
 
     def document(self) -> dict[str, object]:
-        """Return the declaration as JSON values; a missing bound means unbounded."""
+        """Return the declaration as JSON values; a missing bound means unbounded, and what else is missing is false or empty."""
         bounds = {name: value for name, value in (("low", self.low), ("high", self.high)) if math.isfinite(value)}
-        return {"name": self.name, "description": self.description, **bounds, **({"low_open": True} if self.low_open else {})}
+        rest = {"low_open": self.low_open, "integer": self.integer, "choices": [*self.choices]}
+        return {"name": self.name, "description": self.description, **bounds, **{name: value for name, value in rest.items() if value}}
+
+    def _admits(self, value: object) -> bool:
+        if self.choices:
+            return value in self.choices
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return False
+        if self.integer and value != int(value):
+            return False
+        return self.low <= value <= self.high and not (self.low_open and value == self.low)
 
 
 def check(params: Mapping[str, object], known: Iterable[Parameter], required: Iterable[str]) -> None:

@@ -342,9 +342,11 @@ def _legal(option: Entry) -> str:
 
 
 def _bounds(parameter: Entry) -> str:
+    if parameter["choices"]:
+        return " | ".join(parameter["choices"])
     low, high = parameter["low"], parameter["high"]
     start = "(-inf" if low is None else f"{'(' if parameter['low_open'] else '['}{low:g}"
-    return f"{start}, {'inf)' if high is None else f'{high:g}]'}"
+    return f"{'whole in ' if parameter['integer'] else ''}{start}, {'inf)' if high is None else f'{high:g}]'}"
 
 
 def _settings(values: Mapping[str, object]) -> str:

@@ -186,6 +186,9 @@ def catalogue_document() -> Mapping[str, object]:
     lr = {"name": "lr", "description": "Learning rate.", "low": 0.0, "low_open": True}
     variance = {"name": "eta", "description": "Variance of the noise at step 0.", "low": 0.0}
     decay = {"name": "gamma", "description": "Decay exponent.", "low": 0.0}
+    momentum = {"name": "momentum", "description": "Momentum.", "low": 0.0, "high": 0.999}
+    rate = {"name": "lr_schedule", "description": "How the rate changes.", "choices": ["constant", "step"]}
+    every = {"name": "lr_every_epochs", "description": "Epochs from one rate to the next.", "low": 1, "integer": True}
     return {
         "versions": {"gradnoise": "0.1.0", "torch": "2.13.0", "python": "3.11.7"},
         "protocol": {
@@ -230,7 +233,7 @@ def catalogue_document() -> Mapping[str, object]:
             {
                 "name": "sgd",
                 "description": "Stochastic gradient descent.",
-                "parameters": [lr, {"name": "momentum", "description": "Momentum.", "low": 0.0, "high": 0.999}],
+                "parameters": [lr, momentum, rate, every],
                 "required": ["lr"],
             },
             {"name": "adam", "description": "Adam.", "parameters": [lr], "required": ["lr"]},

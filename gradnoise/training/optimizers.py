@@ -1,11 +1,16 @@
 """Optimizers: each as torch's own, for one model, and as the same rule on a stack of models, for the stacked trainer.
 
-Both are the formulas of torch.optim; epsilon and beta2 of Adam (Kingma & Ba 2015, arXiv:1412.6980) are torch's defaults. `clip_norm` is one
-of the optimizer's hyperparameters too: the trainers clip the gradient's global L2 norm before the noise is added.
+Both are the formulas of torch.optim: SGD, Adam (Kingma & Ba 2015, arXiv:1412.6980), AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101),
+AdaGrad (Duchi et al. 2011) and RMSProp (Tieleman & Hinton 2012). Hyperparameters have torch's names, and torch's defaults where a study
+leaves them out. A study gives the clipping beside them, with any optimizer; it is the trainers that clip, before the noise is added.
+
+A stacked rule works on [members, weights] in place, each number of a member a column [members, 1]. A hyperparameter that is 0 for every
+member may be left out of the columns: that saves its pass over memory and changes no bit of the weights.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -13,15 +18,28 @@ from gradnoise.parameters import Parameter
 
 NamedParameters = Iterable[tuple[str, torch.nn.Parameter]]
 Columns = Mapping[str, torch.Tensor]
-StackedUpdate = Callable[[torch.Tensor, torch.Tensor, Sequence[torch.Tensor], Columns, torch.Tensor], None]
+Moments = Sequence[torch.Tensor]
+StackedUpdate = Callable[[torch.Tensor, torch.Tensor, Moments, Columns, torch.Tensor], None]
 
 LR = Parameter(name="lr", description="Learning rate.", low=0, low_open=True)
 WEIGHT_DECAY = Parameter(name="weight_decay", description="Factor of the weights that is added to their gradient; 0 by default.", low=0)
-CLIP_NORM = Parameter(name="clip_norm", description="Largest global L2 norm of the gradient; none by default.", low=0, low_open=True)
+DECOUPLED_DECAY = Parameter(
+    name="weight_decay", description="Share of the weights, times the learning rate, that an update takes off; 0.01 by default.", low=0
+)
 MOMENTUM = Parameter(name="momentum", description="Share of the last step that is kept; 0 by default.", low=0, high=0.9999)
+NESTEROV = Parameter(
+    name="nesterov",
+    description="1 to step as if the momentum's next step were taken already, 0 not to; 0 by default.",
+    low=0,
+    high=1,
+    integer=True,
+)
 BETA1 = Parameter(name="beta1", description="Decay of the mean gradient; 0.9 by default.", low=0, high=0.9999)
-BETA2 = 0.999
+BETA2 = Parameter(name="beta2", description="Decay of the mean squared gradient; 0.999 by default.", low=0, high=0.9999)
+ALPHA = Parameter(name="alpha", description="Decay of the mean squared gradient; 0.99 by default.", low=0, high=0.9999)
+CLIP_NORM = Parameter(name="clip_norm", description="Largest global L2 norm of the gradient; none by default.", low=0, low_open=True)
 EPSILON = 1e-8
+ADAGRAD_EPSILON = 1e-10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,55 +49,137 @@ class Optimizer:
     Args:
         name: As a study names it.
         description: One sentence for whoever chooses.
-        parameters: Its hyperparameters.
-        defaults: Values of those that may be missing from a study, `clip_norm` aside.
-        n_moments: How many numbers it keeps for each weight.
+        own: The hyperparameters of its rule.
+        defaults: Values of those that may be missing from a study, where that is not 0.
+        n_moments: How many numbers it keeps for each weight; all start at 0.
         single: Opens torch's own on a model's named parameters, with the hyperparameters by name.
         stacked: The rule on [members, weights]: changes weights and moments in place and uses the gradients up; takes weights, gradients,
-            moments, the hyperparameters as columns [members, 1], and the updates that each member has had before, a column of float64.
+            moments, the hyperparameters as columns [members, 1], best in float64, and the updates that each member has had before, a
+            column of float64. It reads no number back, so that a CUDA graph can hold it.
     """
 
     name: str
     description: str
-    parameters: tuple[Parameter, ...]
-    defaults: Mapping[str, float]
+    own: tuple[Parameter, ...]
+    defaults: Mapping[str, float] = field(default_factory=dict)
     n_moments: int
     single: Callable[[NamedParameters, Mapping[str, float]], torch.optim.Optimizer]
     stacked: StackedUpdate
     required: tuple[str, ...] = ("lr",)
 
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All that a study may give with this optimizer."""
+        return (*self.own, CLIP_NORM)
+
     def hyperparameters(self, params: Mapping[str, object]) -> dict[str, float]:
-        """Pick the optimizer's own hyperparameters, without `clip_norm`, out of a trial's; defaults where one is missing."""
-        names = [parameter.name for parameter in self.parameters if parameter is not CLIP_NORM]
-        return {name: float(params.get(name, self.defaults.get(name, 0.0))) for name in names}  # type: ignore[arg-type]  # checked numbers
+        """Pick the numbers of the optimizer's rule out of a trial's; defaults where one is missing.
+
+        Raises:
+            ValueError: If they exclude each other.
+        """
+        hyper = {one.name: float(params.get(one.name, self.defaults.get(one.name, 0.0))) for one in self.own}  # type: ignore[arg-type]  # checked numbers
+        if hyper.get("nesterov") and not hyper["momentum"]:
+            raise ValueError(f"nesterov must be 0 without momentum, but got nesterov={params['nesterov']!r} with momentum=0.")
+        return hyper
 
 
 def _sgd(parameters: NamedParameters, hyper: Mapping[str, float]) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr=hyper["lr"], momentum=hyper["momentum"], weight_decay=hyper["weight_decay"], foreach=True)
+    nesterov = bool(hyper["nesterov"])
+    return torch.optim.SGD(
+        parameters, lr=hyper["lr"], momentum=hyper["momentum"], nesterov=nesterov, weight_decay=hyper["weight_decay"], foreach=True
+    )
 
 
 def _adam(parameters: NamedParameters, hyper: Mapping[str, float]) -> torch.optim.Optimizer:
-    betas = (hyper["beta1"], BETA2)
-    return torch.optim.Adam(parameters, lr=hyper["lr"], betas=betas, eps=EPSILON, weight_decay=hyper["weight_decay"], foreach=True)
+    return torch.optim.Adam(parameters, **_of_adam(hyper))
 
 
-def _stacked_sgd(
-    weights: torch.Tensor, gradients: torch.Tensor, moments: Sequence[torch.Tensor], hyper: Columns, _steps: torch.Tensor
-) -> None:
-    step = moments[0].mul_(hyper["momentum"]).add_(gradients.addcmul_(weights, hyper["weight_decay"]))
-    weights.addcmul_(step, hyper["lr"], value=-1)
+def _adamw(parameters: NamedParameters, hyper: Mapping[str, float]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, **_of_adam(hyper))
 
 
-def _stacked_adam(
-    weights: torch.Tensor, gradients: torch.Tensor, moments: Sequence[torch.Tensor], hyper: Columns, steps: torch.Tensor
-) -> None:
+def _of_adam(hyper: Mapping[str, float]) -> dict[str, Any]:
+    betas = (hyper["beta1"], hyper["beta2"])
+    return {"lr": hyper["lr"], "betas": betas, "eps": EPSILON, "weight_decay": hyper["weight_decay"], "foreach": True}
+
+
+def _adagrad(parameters: NamedParameters, hyper: Mapping[str, float]) -> torch.optim.Optimizer:
+    return torch.optim.Adagrad(parameters, lr=hyper["lr"], weight_decay=hyper["weight_decay"], eps=ADAGRAD_EPSILON, foreach=True)
+
+
+def _rmsprop(parameters: NamedParameters, hyper: Mapping[str, float]) -> torch.optim.Optimizer:
+    rest = {"alpha": hyper["alpha"], "momentum": hyper["momentum"], "weight_decay": hyper["weight_decay"]}
+    return torch.optim.RMSprop(parameters, lr=hyper["lr"], eps=EPSILON, foreach=True, **rest)  # type: ignore[arg-type]  # numbers
+
+
+def _stacked_sgd(weights: torch.Tensor, gradients: torch.Tensor, moments: Moments, hyper: Columns, _steps: torch.Tensor) -> None:
+    _add_decay(gradients, weights, hyper)
+    step = _with_momentum(gradients, moments[0], hyper)
+    if "nesterov" in hyper:
+        gradients.addcmul_(step, _like(weights, hyper["momentum"]))
+        step = torch.where(hyper["nesterov"] > 0, gradients, step, out=gradients)
+    weights.addcmul_(step, _like(weights, hyper["lr"]), value=-1)
+
+
+def _stacked_adam(weights: torch.Tensor, gradients: torch.Tensor, moments: Moments, hyper: Columns, steps: torch.Tensor) -> None:
+    _add_decay(gradients, weights, hyper)
+    _step_of_adam(weights, gradients, moments, hyper, steps)
+
+
+def _stacked_adamw(weights: torch.Tensor, gradients: torch.Tensor, moments: Moments, hyper: Columns, steps: torch.Tensor) -> None:
+    if "weight_decay" in hyper:
+        weights.mul_(_like(weights, 1 - hyper["lr"] * hyper["weight_decay"]))
+    _step_of_adam(weights, gradients, moments, hyper, steps)
+
+
+def _stacked_adagrad(weights: torch.Tensor, gradients: torch.Tensor, moments: Moments, hyper: Columns, _steps: torch.Tensor) -> None:
+    (total,) = moments
+    _add_decay(gradients, weights, hyper)
+    total.addcmul_(gradients, gradients)
+    gradients.div_(total.sqrt().add_(ADAGRAD_EPSILON))
+    weights.addcmul_(gradients, _like(weights, hyper["lr"]), value=-1)
+
+
+def _stacked_rmsprop(weights: torch.Tensor, gradients: torch.Tensor, moments: Moments, hyper: Columns, steps: torch.Tensor) -> None:
+    square, momentum = moments
+    _add_decay(gradients, weights, hyper)
+    scratch = gradients * gradients
+    _average(square, scratch, hyper.get("alpha", torch.zeros_like(steps)))
+    gradients.div_(torch.sqrt(square, out=scratch).add_(EPSILON))
+    weights.addcmul_(_with_momentum(gradients, momentum, hyper), _like(weights, hyper["lr"]), value=-1)
+
+
+def _step_of_adam(weights: torch.Tensor, gradients: torch.Tensor, moments: Moments, hyper: Columns, steps: torch.Tensor) -> None:
+    """Step by lr / (1 - beta1^n) * m / (sqrt(v) / r + eps) with r = sqrt(1 - beta2^n), both parts of the fraction times r."""
     mean, square = moments
-    gradients.addcmul_(weights, hyper["weight_decay"])
-    mean.lerp_(gradients, 1 - hyper["beta1"])
-    square.mul_(BETA2).addcmul_(gradients, gradients, value=1 - BETA2)
-    size = (hyper["lr"] / (1 - hyper["beta1"].double() ** (steps + 1))).to(weights.dtype)
-    root = (1 - BETA2 ** (steps + 1)).sqrt().to(weights.dtype)
-    weights.sub_(mean.div(square.sqrt().div_(root).add_(EPSILON)).mul_(size))
+    beta1, beta2 = (hyper.get(name, torch.zeros_like(steps)).double() for name in ("beta1", "beta2"))
+    root = (1 - beta2 ** (steps + 1)).sqrt()
+    mean.lerp_(gradients, _like(weights, 1 - beta1))
+    _average(square, gradients.square_(), beta2)
+    torch.sqrt(square, out=gradients).add_(_like(weights, root * EPSILON))
+    torch.div(mean, gradients, out=gradients)
+    weights.addcmul_(gradients, _like(weights, hyper["lr"] * root / (1 - beta1 ** (steps + 1))), value=-1)
+
+
+def _add_decay(gradients: torch.Tensor, weights: torch.Tensor, hyper: Columns) -> None:
+    if "weight_decay" in hyper:
+        gradients.addcmul_(weights, _like(weights, hyper["weight_decay"]))
+
+
+def _with_momentum(step: torch.Tensor, buffer: torch.Tensor, hyper: Columns) -> torch.Tensor:
+    """Return buffer <- momentum * buffer + step; without momentum the step itself, the buffer then being of no account."""
+    if "momentum" not in hyper:
+        return step
+    return torch.addcmul(step, buffer, _like(step, hyper["momentum"]), out=buffer)
+
+
+def _average(mean: torch.Tensor, latest: torch.Tensor, decay: torch.Tensor) -> None:
+    mean.mul_(_like(mean, decay)).addcmul_(latest, _like(mean, 1 - decay.double()))
+
+
+def _like(weights: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+    return column.to(weights.dtype)
 
 
 OPTIMIZERS = {
@@ -87,21 +187,46 @@ OPTIMIZERS = {
     for optimizer in (
         Optimizer(
             name="sgd",
-            description="Stochastic gradient descent, with momentum if it is given.",
-            parameters=(LR, MOMENTUM, WEIGHT_DECAY, CLIP_NORM),
-            defaults={"momentum": 0.0, "weight_decay": 0.0},
+            description="Stochastic gradient descent, with momentum if it is given, Nesterov's if so asked.",
+            own=(LR, MOMENTUM, NESTEROV, WEIGHT_DECAY),
             n_moments=1,
             single=_sgd,
             stacked=_stacked_sgd,
         ),
         Optimizer(
             name="adam",
-            description="Adam, with beta2 = 0.999 and epsilon = 1e-8.",
-            parameters=(LR, BETA1, WEIGHT_DECAY, CLIP_NORM),
-            defaults={"beta1": 0.9, "weight_decay": 0.0},
+            description="Adam, with epsilon = 1e-8.",
+            own=(LR, BETA1, BETA2, WEIGHT_DECAY),
+            defaults={"beta1": 0.9, "beta2": 0.999},
             n_moments=2,
             single=_adam,
             stacked=_stacked_adam,
+        ),
+        Optimizer(
+            name="adamw",
+            description="Adam with decoupled weight decay, with epsilon = 1e-8.",
+            own=(LR, BETA1, BETA2, DECOUPLED_DECAY),
+            defaults={"beta1": 0.9, "beta2": 0.999, "weight_decay": 0.01},
+            n_moments=2,
+            single=_adamw,
+            stacked=_stacked_adamw,
+        ),
+        Optimizer(
+            name="adagrad",
+            description="AdaGrad, with epsilon = 1e-10.",
+            own=(LR, WEIGHT_DECAY),
+            n_moments=1,
+            single=_adagrad,
+            stacked=_stacked_adagrad,
+        ),
+        Optimizer(
+            name="rmsprop",
+            description="RMSProp, with epsilon = 1e-8, and with momentum if it is given.",
+            own=(LR, ALPHA, MOMENTUM, WEIGHT_DECAY),
+            defaults={"alpha": 0.99},
+            n_moments=2,
+            single=_rmsprop,
+            stacked=_stacked_rmsprop,
         ),
     )
 }

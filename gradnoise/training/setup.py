@@ -44,6 +44,7 @@ def prepare(spec: TrialSpec) -> Setup:
     rule = optimizer(spec.optimizer)
     known = (*rule.parameters, *technique.parameters, *declared.parameters)
     parameters.check(spec.params, known, (*rule.required, *technique.required))
+    rule.hyperparameters(spec.params)  # raises where they exclude each other
     if isinstance(declared, FunctionWorkload):
         workload: Workload | FunctionWorkload = declared
         options: object = parse(declared.Options, spec.options)

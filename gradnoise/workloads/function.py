@@ -66,7 +66,7 @@ class Trial:
     Attributes:
         params: Hyperparameters by name: the optimizer's (`lr`, ...), the technique's and the workload's own.
         options: An instance of the declared options class.
-        optimizer: The optimizer that the study names, `sgd` or `adam`.
+        optimizer: Name of the optimizer that the study asks for: `sgd`, `adam`, ...
         seed: At least 0.
         budget_epochs: Epochs to train and to report, each once.
         with_test: Whether the test split is to be measured; where it is not, test values that are reported all the same are left out.

@@ -76,18 +76,29 @@ class StudyOut(BaseModel):
 
 
 class ParameterOut(BaseModel):
-    """The legal values of a hyperparameter; null where it is unbounded; `low_open`: without low itself."""
+    """The legal values of a hyperparameter: numbers, null where it is unbounded (`low_open`: without low itself; `integer`: whole ones), or
+    the words of `choices`."""
 
     name: str
     description: str
     low: float | None
     high: float | None
     low_open: bool
+    integer: bool
+    choices: list[str]
 
     @classmethod
     def of(cls, parameter: ParameterRange) -> "ParameterOut":
         low, high = (bound if abs(bound) != float("inf") else None for bound in (parameter.low, parameter.high))
-        return cls(name=parameter.name, description=parameter.description, low=low, high=high, low_open=parameter.low_open)
+        return cls(
+            name=parameter.name,
+            description=parameter.description,
+            low=low,
+            high=high,
+            low_open=parameter.low_open,
+            integer=parameter.integer,
+            choices=list(parameter.choices),
+        )
 
 
 class WorkloadOut(BaseModel):

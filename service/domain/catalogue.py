@@ -13,22 +13,28 @@ from service.domain.study import Metric
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterRange:
-    """The legal values of a hyperparameter: numbers from low to high (`low_open`: without low itself)."""
+    """The legal values of a hyperparameter: numbers from low to high (`low_open`: without low itself; `integer`: whole ones), or words."""
 
     name: str
     description: str
     low: float = float("-inf")
     high: float = float("inf")
     low_open: bool = False
+    integer: bool = False
+    choices: tuple[str, ...] = ()
 
     @property
     def legal(self) -> str:
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
         start = "(" if self.low_open or self.low == float("-inf") else "["
         end = ")" if self.high == float("inf") else "]"
-        return f"a number in {start}{self.low:g}, {self.high:g}{end}"
+        return f"a {'whole ' if self.integer else ''}number in {start}{self.low:g}, {self.high:g}{end}"
 
     def admits(self, value: Value) -> bool:
-        if isinstance(value, str | bool):
+        if self.choices or isinstance(value, str | bool):
+            return value in self.choices
+        if self.integer and value != int(value):
             return False
         return (self.low < value if self.low_open else self.low <= value) and value <= self.high
 
@@ -153,7 +159,7 @@ def _workload(entry: Mapping[str, Any]) -> WorkloadEntry:
         description=entry["description"],
         options_schema=entry["options_schema"],
         metrics=tuple(Metric(**metric) for metric in entry["metrics"]),
-        parameters=tuple(ParameterRange(**parameter) for parameter in entry.get("parameters", ())),
+        parameters=_parameters(entry),
         stacks=entry.get("stacks", False),
         techniques=None if techniques is None else tuple(techniques),
     )
@@ -168,9 +174,14 @@ def _named(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": entry["name"],
         "description": entry["description"],
-        "parameters": tuple(ParameterRange(**parameter) for parameter in entry.get("parameters", ())),
+        "parameters": _parameters(entry),
         "required": tuple(entry.get("required", ())),
     }
+
+
+def _parameters(entry: Mapping[str, Any]) -> tuple[ParameterRange, ...]:
+    announced = entry.get("parameters", ())
+    return tuple(ParameterRange(**{**parameter, "choices": tuple(parameter.get("choices", ()))}) for parameter in announced)
 
 
 def _unknown(field: str, value: object, legal: Mapping[str, object] | list[str]) -> FieldError:
@@ -209,6 +220,11 @@ def _space_faults(field: str, space: Mapping[str, Parameter], known: Mapping[str
             yield FieldError(
                 field=f"{field}.{name}", value=_plain(parameter), message=f"there is no parameter named {name!r} here", legal=legal
             )
+            continue
+        if isinstance(parameter, Range) and (known[name].choices or (known[name].integer and not parameter.integer)):
+            legal = known[name].legal if known[name].choices else "a range of whole numbers: integer: true"
+            message = f"{name} cannot be searched over all numbers of a range"
+            yield FieldError(field=f"{field}.{name}", value=_plain(parameter), message=message, legal=legal)
             continue
         for value in _extremes(parameter):
             if not known[name].admits(value):

@@ -7,6 +7,8 @@ from gradnoise.parameters import Parameter, check
 
 LR = Parameter(name="lr", description="Learning rate.", low=0, low_open=True)
 MOMENTUM = Parameter(name="momentum", description="Momentum.", low=0, high=0.9999)
+WIDTH = Parameter(name="width", description="Units.", low=1, integer=True)
+RULE = Parameter(name="rule", description="Rule.", choices=("constant", "cosine"))
 
 
 @pytest.mark.parametrize(
@@ -14,6 +16,8 @@ MOMENTUM = Parameter(name="momentum", description="Momentum.", low=0, high=0.999
     [
         (LR, [1e-9, 1, 1e9], [0, -1, math.inf, math.nan, "0.1", True, None]),
         (MOMENTUM, [0, 0.5, 0.9999], [-1e-9, 1.0, math.nan, "0.5"]),
+        (WIDTH, [1, 2.0, 10**6], [0, 1.5, math.inf, "1", True]),
+        (RULE, ["constant", "cosine"], ["Cosine", "", 0, None, ["cosine"]]),
         (Parameter(name="x", description="Any."), [-1e300, 0, 3], [math.inf, -math.inf, "3", False]),
     ],
     ids=lambda value: getattr(value, "name", ""),
@@ -29,12 +33,16 @@ def test_a_parameter_admits_its_range_and_nothing_else(parameter: Parameter, goo
 def test_the_legal_range_is_told_as_an_interval() -> None:
     assert LR.legal == "a finite number in (0, inf)"
     assert MOMENTUM.legal == "a finite number in [0, 0.9999]"
+    assert WIDTH.legal == "a whole number in [1, inf)"
+    assert RULE.legal == "one of constant, cosine"
     assert Parameter(name="x", description="Any.").legal == "a finite number in (-inf, inf)"
 
 
-def test_the_document_leaves_out_bounds_that_are_not_there() -> None:
+def test_the_document_leaves_out_what_is_not_there() -> None:
     assert LR.document() == {"name": "lr", "description": "Learning rate.", "low": 0, "low_open": True}
     assert MOMENTUM.document() == {"name": "momentum", "description": "Momentum.", "low": 0, "high": 0.9999}
+    assert WIDTH.document() == {"name": "width", "description": "Units.", "low": 1, "integer": True}
+    assert RULE.document() == {"name": "rule", "description": "Rule.", "choices": ["constant", "cosine"]}
 
 
 def test_check_names_what_is_unknown_and_what_is_missing() -> None:

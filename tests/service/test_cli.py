@@ -197,6 +197,8 @@ def test_workloads_are_listed_with_what_they_take(gradnoise: Run) -> None:
     assert ["option", "dataset", "digits | mnist = digits", "The images."] in listed
     assert listed[listed.index(["technique", "annealed", "-", "Annealed gradient noise."]) + 1][:3] == ["parameter", "eta", "[0, inf)"]
     assert ["parameter", "lr", "(0, inf)", "Learning rate."] in listed
+    assert ["parameter", "lr_schedule", "constant | step", "How the rate changes."] in listed
+    assert ["parameter", "lr_every_epochs", "whole in [1, inf)", "Epochs from one rate to the next."] in listed
 
 
 def test_a_preset_is_printed_as_a_file_to_start_from(gradnoise: Run, study_file: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_function_takes_the_techniques_that_need_nothing_but_its_optimizer(pro
     [
         ({"workload": "mpl"}, "there is no workload named 'mpl'; installed are .*mlp"),
         ({"technique": "annealing"}, "there is no technique named 'annealing'; legal are none, annealed, constant"),
-        ({"optimizer": "lbfgs"}, "there is no optimizer named 'lbfgs'; legal are sgd, adam"),
+        ({"optimizer": "lbfgs"}, "there is no optimizer named 'lbfgs'; legal are sgd, adam, adamw, adagrad, rmsprop"),
         ({"options": {"dept": 3}}, "there is no option named 'dept'; legal are dataset, depth"),
         ({"options": {"depth": 0}}, "options.depth must be an integer of at least 1 and at most 200, but got depth=0"),
         ({"params": {"eta": 0.3, "gamma": 0.55}}, r"lr is missing: it must be a finite number in \(0, inf\)"),
@@ -49,6 +49,8 @@ def test_a_function_takes_the_techniques_that_need_nothing_but_its_optimizer(pro
         ({"params": {**GOOD["params"], "std": 1.0}}, "there is no parameter named 'std' here"),
         ({"technique": "dropout", "params": {"lr": 0.1, "rate": 1}}, r"rate must be a finite number in \[0, 0.9999\], but got rate=1"),
         ({"params": {**GOOD["params"], "beta1": 0.9}}, "there is no parameter named 'beta1' here"),
+        ({"params": {**GOOD["params"], "nesterov": 1}}, "nesterov must be 0 without momentum, but got nesterov=1 with momentum=0"),
+        ({"params": {**GOOD["params"], "momentum": 0.9, "nesterov": 0.5}}, r"nesterov must be a whole number in \[0, 1\]"),
         ({"params": {**GOOD["params"], "clip_norm": 0}}, r"clip_norm must be a finite number in \(0, inf\), but got clip_norm=0"),
     ],
 )

@@ -170,7 +170,7 @@ REFUSED: list[tuple[dict[str, Any], str, Any, str]] = [
     ({"options": {"dataset": "cifar"}}, "options.dataset", "cifar", "digits"),
     ({"options": {"width": 3}}, "options", {"width": 3}, "one of the options dataset, depth"),
     ({"options": {"depth": 0}}, "options.depth", 0, "1"),
-    ({"space": {"lr": 0.1, "beta": 0.9}}, "space.beta", 0.9, "one of lr, momentum"),
+    ({"space": {"lr": 0.1, "beta": 0.9}}, "space.beta", 0.9, "one of lr, lr_every_epochs, lr_schedule, momentum"),
     ({"space": {"momentum": 0.9}}, "space.lr", None, "a number in (0, inf)"),
     ({"space": {}}, "space", {}, "not empty"),
     ({"space": {"lr": {"choices": []}}}, "space.lr.choices", [], "1 entries or more"),

@@ -20,8 +20,10 @@ def test_techniques_and_optimizers_come_with_formula_and_bounds(client: TestClie
     assert [technique["name"] for technique in shown["items"]] == ["none", "annealed"]
     assert shown["items"][1]["required"] == ["eta", "gamma"]
     assert (shown["items"][1]["formula"], shown["items"][1]["source"]) == ("sigma_t^2 = eta / (1 + t)^gamma", "arXiv:1511.06807")
-    lr = shown["optimizers"][0]["parameters"][0]
-    assert (lr["low"], lr["high"], lr["low_open"]) == (0.0, None, True)
+    lr, _, rate, every = shown["optimizers"][0]["parameters"]
+    assert (lr["low"], lr["high"], lr["low_open"], lr["integer"], lr["choices"]) == (0.0, None, True, False, [])
+    assert rate["choices"] == ["constant", "step"]
+    assert (every["low"], every["integer"]) == (1, True)
 
 
 @pytest.mark.parametrize("path", ["/v1/workloads", "/v1/techniques"])

@@ -12,6 +12,7 @@ from service.domain.spec import StudySpec
 Make = Callable[..., StudySpec]
 ANNEALED = {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.55}}
 BASELINE = {"name": "baseline", "technique": "none"}
+LR = {"lr": 0.1}
 
 
 @pytest.fixture
@@ -32,6 +33,12 @@ def test_a_legal_spec_gets_its_objective(catalogue: Catalogue, make_spec: Make) 
     assert catalogue.check(make_spec(objective="loss"), 100).direction == "minimize"
 
 
+@pytest.mark.parametrize("schedule", ["step", {"choices": ["constant", "step"]}])
+@pytest.mark.parametrize("every", [2, 2.0, {"choices": [1, 2]}, {"low": 1, "high": 9, "integer": True}])
+def test_words_and_whole_numbers_may_be_fixed_or_searched(catalogue: Catalogue, make_spec: Make, schedule: object, every: object) -> None:
+    assert catalogue.check(make_spec(space={**LR, "lr_schedule": schedule, "lr_every_epochs": every}), 100).name == "accuracy"
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "value", "legal"),
     [
@@ -44,10 +51,22 @@ def test_a_legal_spec_gets_its_objective(catalogue: Catalogue, make_spec: Make) 
         ({"options": {"depth": 101}}, "options.depth", 101, "at most 100"),
         ({"options": {"depth": "deep"}}, "options.depth", "deep", "integer"),
         ({"options": {"dept": 3}}, "options", {"dept": 3}, "one of the options dataset, depth"),
-        ({"space": {"lr": {"low": 0.1, "high": 0.3}, "momentun": 0.9}}, "space.momentun", 0.9, "one of lr, momentum"),
+        (
+            {"space": {"lr": {"low": 0.1, "high": 0.3}, "momentun": 0.9}},
+            "space.momentun",
+            0.9,
+            "one of lr, lr_every_epochs, lr_schedule, momentum",
+        ),
         ({"space": {"momentum": 0.9}}, "space.lr", None, "a number in (0, inf)"),
         ({"space": {"lr": {"low": -0.1, "high": 0.3}}}, "space.lr", -0.1, "a number in (0, inf)"),
         ({"space": {"lr": {"choices": [0.1, "fast"]}}}, "space.lr", "fast", "a number in (0, inf)"),
+        ({"space": {**LR, "lr_schedule": "steps"}}, "space.lr_schedule", "steps", "one of constant, step"),
+        ({"space": {**LR, "lr_schedule": 1}}, "space.lr_schedule", 1, "one of constant, step"),
+        ({"space": {**LR, "lr_schedule": {"choices": ["step", "halve"]}}}, "space.lr_schedule", "halve", "one of constant, step"),
+        ({"space": {**LR, "lr_schedule": {"low": 0, "high": 1}}}, "space.lr_schedule", {"low": 0, "high": 1}, "one of constant, step"),
+        ({"space": {**LR, "lr_every_epochs": 1.5}}, "space.lr_every_epochs", 1.5, "a whole number in [1, inf)"),
+        ({"space": {**LR, "lr_every_epochs": 0}}, "space.lr_every_epochs", 0, "a whole number in [1, inf)"),
+        ({"space": {**LR, "lr_every_epochs": {"low": 1, "high": 9}}}, "space.lr_every_epochs", {"low": 1, "high": 9}, "integer: true"),
         ({"arms": [BASELINE, {**ANNEALED, "space": {"eta": 0.3}}]}, "arms.1.space.gamma", None, "a number in [0, inf)"),
         ({"arms": [{**BASELINE, "space": {"eta": 0.3}}, ANNEALED]}, "arms.0.space.eta", 0.3, "no parameter at all"),
         ({"search": {"n_trials": 46, "epochs": 3}}, "search.n_trials", 46, "at most 100"),
