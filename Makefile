@@ -51,8 +51,12 @@ format: $(STAMP) ## rewrite the sources in the house format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) ## every benchmark, side by side, with ratios
+bench: .venv/.installed-bench ## every benchmark, side by side, with ratios
 	@$(BIN)/python -m benchmarks
+
+.venv/.installed-bench: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --no-build-isolation -e '.[bench]'
+	@touch $@
 
 secrets: ## write .env with a random value for every secret of docker-compose.yml
 	@test ! -e .env || { echo ".env exists already: it is left as it is"; exit 1; }
@@ -62,7 +66,7 @@ secrets: ## write .env with a random value for every secret of docker-compose.ym
 lock: ## resolve the newest versions anew into requirements.lock
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet torch==2.13.0 hatchling editables
-	@$(BIN)/python -m pip install --quiet --no-build-isolation -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --no-build-isolation -e '.[bench,dev]'
 	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
 clean: ## remove the environment and caches

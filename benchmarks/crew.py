@@ -1,0 +1,91 @@
+"""Processes that do the same thing at the same time, one thread each, and keep what they hold between two calls."""
+
+import multiprocessing
+import os
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class Crew:
+    """Started processes; `with` ends them.
+
+    Args:
+        n: How many.
+        environment: What is set in theirs beside what is set here.
+    """
+
+    def __init__(self, n: int, environment: Mapping[str, str] = {}) -> None:
+        context = multiprocessing.get_context("spawn")
+        pairs = [context.Pipe() for _ in range(n)]
+        with variables({"OMP_NUM_THREADS": "1", **environment}):
+            self._processes = [context.Process(target=_serve, args=(theirs,), daemon=True) for _, theirs in pairs]
+            for process in self._processes:
+                process.start()
+        for _, theirs in pairs:
+            theirs.close()  # so that the end of a process is seen
+        self._pipes = [ours for ours, _ in pairs]
+
+    def call(self, function: Callable[..., T], *args: object, n: int | None = None) -> list[T]:
+        """Call the function in the first n processes at once, in all by default, and return what each returned.
+
+        Raises:
+            RuntimeError: If one of them raised or ended; with its traceback.
+        """
+        pipes = self._pipes[:n]
+        for pipe in pipes:
+            pipe.send((function, args))
+        answers = [self._answer(pipe) for pipe in pipes]
+        for _, error in answers:
+            if error is not None:
+                raise RuntimeError(f"a process of the benchmark failed:\n{error}")
+        return [value for value, _ in answers]
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipe in self._pipes:
+            pipe.close()
+        for process in self._processes:
+            process.join(10)
+            process.kill()
+
+    def _answer(self, pipe: Connection) -> tuple[Any, str | None]:
+        try:
+            value, error = pipe.recv()
+        except EOFError:
+            return None, "it ended without an answer; too little memory, perhaps."
+        return value, error
+
+
+@contextmanager
+def variables(environment: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the processes that are started meanwhile."""
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _serve(pipe: Connection) -> None:
+    torch.set_num_threads(1)
+    while True:
+        try:
+            function, args = pipe.recv()
+        except EOFError:
+            return
+        try:
+            answer = function(*args), None
+        except Exception:
+            answer = None, traceback.format_exc()
+        pipe.send(answer)

@@ -1,0 +1,159 @@
+"""What a side of a comparison does in its process: train members, multiply matrices, tell of memory and kernels."""
+
+import gc
+import itertools
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch.profiler import ProfilerActivity
+from torch.profiler import profile as profiler
+from torch.utils.flop_counter import FlopCounterMode
+
+from gradnoise.training import Trainer, open_trainer
+from gradnoise.training.single import SingleTrainer, n_steps
+from gradnoise.training.trial import Measurement, TrialSpec
+from gradnoise.workloads import Workload
+from gradnoise.workloads.registry import find
+
+EPOCHS = 1_000_000  # more than any side trains
+PARAMS = {"none": {"lr": 0.001}, "annealed": {"lr": 0.001, "eta": 0.01, "gamma": 0.55}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is trained, by every side alike: half of the members with annealed noise.
+
+    Args:
+        name: As the figures name it.
+        workload: One of benchmarks/workloads.py.
+        options: Its options.
+        at_least: How many times as fast as an eager process the way that is picked must be.
+    """
+
+    name: str
+    workload: str
+    options: Mapping[str, object] = field(default_factory=dict)
+    at_least: float | None = None
+
+    def spec(self, key: str, technique: str, seed: int) -> TrialSpec:
+        return TrialSpec(
+            key=key,
+            workload=self.workload,
+            options=self.options,
+            technique=technique,
+            params=PARAMS[technique],
+            seed=seed,
+            budget_epochs=EPOCHS,
+        )
+
+    def open(self) -> Workload:
+        declared = find(self.workload)
+        assert isinstance(declared, type)
+        return declared(self.options)
+
+
+_trainers: dict[tuple[str, int], list[Trainer]] = {}
+
+
+def train(case: Case, slots: int, seconds: float) -> float:
+    """Train the members for about so long, in whole epochs, and return the member-steps a second; first one epoch unmeasured.
+
+    Args:
+        case: What is trained.
+        slots: Members that train as one model; 0 for the reference trainer, which trains each alone.
+        seconds: How long; at least one epoch.
+    """
+    trainers = _trainers.get((case.name, slots)) or _open(case, slots)
+    start, n_epochs = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        n_epochs += sum(_epoch(trainer) for trainer in trainers)
+    return n_epochs * n_steps(case.open()) / (time.perf_counter() - start)
+
+
+def _open(case: Case, slots: int) -> list[Trainer]:
+    """Open the side, and train it by an epoch; what trains one by one is two trainers, with noise and without."""
+    members = [case.spec(f"{i}", technique, seed=i) for i, technique in zip(range(max(2, slots)), itertools.cycle(PARAMS))]
+    if slots > 1:
+        trainers = [open_trainer(slots)]
+    else:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        trainers = [open_trainer(1) if slots else SingleTrainer(1, device) for _ in members]
+    for spec, trainer in zip(members, itertools.cycle(trainers)):
+        trainer.admit(spec)
+    for trainer in trainers:
+        _epoch(trainer)
+    _trainers[case.name, slots] = trainers
+    return trainers
+
+
+def _epoch(trainer: Trainer) -> int:
+    """Train by an epoch and return how many members have."""
+    events = trainer.advance()
+    ended = [event for event in events if not isinstance(event, Measurement)]
+    if ended or not events:
+        raise RuntimeError(f"every member should have trained, but got {ended[:3]}")
+    return len(events)
+
+
+def forget() -> None:
+    """Let go of every member."""
+    _trainers.clear()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def memory(case: Case, slots: int) -> float:
+    """Return the most bytes of the GPU that the side holds while it opens and trains, before it lets go of them."""
+    forget()
+    torch.cuda.reset_peak_memory_stats()
+    _open(case, slots)
+    peak = torch.cuda.max_memory_allocated()
+    forget()
+    return float(peak)
+
+
+def multiply(n: int, seconds: float) -> float:
+    """Return the floating-point operations a second that multiplying two matrices of n x n reaches, in float32."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    one, other, out = (torch.ones(n, n, device=device) for _ in range(3))
+    torch.mm(one, other, out=out)
+    _wait()
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        torch.mm(one, other, out=out)
+        _wait()
+        count += 1
+    return count * 2 * n**3 / (time.perf_counter() - start)
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def kernels(case: Case, slots: int, seconds: float) -> tuple[float, list[tuple[str, int, float]]]:
+    """Return the share of the time in which the GPU computes, and its kernels: name, launches, share of what it computes; largest first."""
+    train(case, slots, 0.0)
+    with profiler(activities=[ProfilerActivity.CUDA]) as profile:
+        start = time.perf_counter()
+        train(case, slots, seconds)
+        _wait()
+        wall = time.perf_counter() - start
+    found = [event for event in profile.key_averages() if event.device_type == torch.autograd.DeviceType.CUDA]
+    total = sum(event.self_device_time_total for event in found)
+    found.sort(key=lambda event: event.self_device_time_total, reverse=True)
+    return total / 1e6 / wall, [(event.key, event.count, event.self_device_time_total / total) for event in found]
+
+
+def flops(case: Case) -> int:
+    """Return the floating-point operations of one member's update: the products of its forward and backward pass."""
+    workload = case.open()
+    model = workload.model()
+    workload.initialise(model, 0)
+    batch = tuple(part[: workload.batch_size] for part in workload.data().train)
+    with FlopCounterMode(display=False) as counter:
+        workload.loss(model, batch).backward()  # type: ignore[no-untyped-call]  # of torch
+    return counter.get_total_flops()

@@ -1,0 +1,109 @@
+"""What the benchmarks train. It needs torch alone: where a data set is not at hand, random images of its shape take its place."""
+
+import functools
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch.nn import functional
+
+from gradnoise.streams import normal
+from gradnoise.workloads import Batch, Forward, Metric, Splits, Workload
+from gradnoise.workloads.data import DataUnavailable, images
+from gradnoise.workloads.mlp import INITS, N_CLASSES, Mlp
+
+ENTRY_POINTS = {name: f"benchmarks.workloads:{name.capitalize()}" for name in ("dense", "convolutions", "line")}
+
+
+class Dense(Mlp):
+    """The network `mlp`, measured on a fifth as many images as it trains on, so that an epoch can be short and still be like one."""
+
+    name = "dense"
+
+    def data(self) -> Splits:
+        return _cut(self.options.dataset, self.options.n_train)
+
+
+class Convolutions(Workload):
+    """Three 3x3 convolutions on images of 16 x 16."""
+
+    name = "convolutions"
+    description = "A small convolution net on random images."
+    metrics = (Metric(name="loss", direction="minimize", worst=100.0),)
+    batch_size = 50
+
+    def data(self) -> Splits:
+        return _random_images((1, 16, 16), 500)
+
+    def model(self) -> torch.nn.Module:
+        relu, conv = torch.nn.ReLU, torch.nn.Conv2d
+        convolutions = conv(1, 16, 3, padding=1), relu(), conv(16, 32, 3, 2, 1), relu(), conv(32, 32, 3, 2, 1), relu()
+        return torch.nn.Sequential(*convolutions, torch.nn.Flatten(), torch.nn.Linear(512, N_CLASSES))
+
+    @torch.no_grad()
+    def initialise(self, model: torch.nn.Module, seed: int) -> None:
+        for name, parameter in model.named_parameters():
+            std = 0.0 if name.endswith("bias") else INITS["he"](parameter[0].numel())
+            parameter.copy_(normal(seed, "init", 0, name, parameter.shape) * std)
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        return functional.cross_entropy(forward(batch[0]), batch[1])
+
+    def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
+        return {"loss": self.loss(forward, batch)}
+
+
+class Line(Workload):
+    """One weight and one update an epoch: what an epoch costs is all but the training."""
+
+    name = "line"
+    description = "A line through two points."
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric(name="loss", direction="minimize", worst=1e9),)
+    batch_size = 2
+
+    def data(self) -> Splits:
+        return _points()
+
+    def model(self) -> torch.nn.Module:
+        return torch.nn.Linear(1, 1, bias=False)
+
+    @torch.no_grad()
+    def initialise(self, model: torch.nn.Module, seed: int) -> None:
+        for name, parameter in model.named_parameters():
+            parameter.copy_(normal(seed, "init", 0, name, parameter.shape))
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        return (forward(batch[0]) - batch[1]).square().mean()
+
+    def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
+        return {"loss": self.loss(forward, batch)}
+
+
+@functools.cache
+def _cut(dataset: str, n: int) -> Splits:
+    try:
+        if dataset != "digits" and "GRADNOISE_DATA" not in os.environ:
+            raise DataUnavailable("a benchmark downloads nothing")
+        found = images(dataset)
+    except DataUnavailable:
+        return _random_images((64 if dataset == "digits" else 784,), n)
+    parts: dict[str, Any] = {"train": n, "validation": n // 5, "test": n // 5}
+    return Splits(**{split: tuple(part[:count] for part in getattr(found, split)) for split, count in parts.items()})
+
+
+@functools.cache
+def _random_images(shape: tuple[int, ...], n: int) -> Splits:
+    """Return n images to train on and a fifth as many to measure on; float32 in [0, 1), of ten classes."""
+    generator = torch.Generator().manual_seed(0)
+    counts = [n, n // 5, n // 5]
+    inputs = torch.rand((sum(counts), *shape), generator=generator)
+    labels = torch.randint(N_CLASSES, (sum(counts),), generator=generator)
+    train, validation, test = zip(inputs.split(counts), labels.split(counts), strict=True)
+    return Splits(train=train, validation=validation, test=test)
+
+
+@functools.cache
+def _points() -> Splits:
+    points = (torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]]))
+    return Splits(train=points, validation=points, test=points)
