@@ -2,7 +2,7 @@
 
 Both are the formulas of torch.optim: SGD, Adam (Kingma & Ba 2015, arXiv:1412.6980), AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101),
 AdaGrad (Duchi et al. 2011) and RMSProp (Tieleman & Hinton 2012). Hyperparameters have torch's names, and torch's defaults where a study
-leaves them out. A study gives the clipping beside them, with any optimizer; it is the trainers that clip, before the noise is added.
+leaves them out. A study gives clipping and the learning-rate schedule beside them, with any optimizer; the trainers see to those.
 
 A stacked rule works on [members, weights] in place, each number of a member a column [members, 1]. A hyperparameter that is 0 for every
 member may be left out of the columns: that saves its pass over memory and changes no bit of the weights.
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from gradnoise.parameters import Parameter
+from gradnoise.training.lr_schedules import LR_SCHEDULE
 
 NamedParameters = Iterable[tuple[str, torch.nn.Parameter]]
 Columns = Mapping[str, torch.Tensor]
@@ -37,6 +38,9 @@ NESTEROV = Parameter(
 BETA1 = Parameter(name="beta1", description="Decay of the mean gradient; 0.9 by default.", low=0, high=0.9999)
 BETA2 = Parameter(name="beta2", description="Decay of the mean squared gradient; 0.999 by default.", low=0, high=0.9999)
 ALPHA = Parameter(name="alpha", description="Decay of the mean squared gradient; 0.99 by default.", low=0, high=0.9999)
+CLIP_VALUE = Parameter(
+    name="clip_value", description="Largest size of a coordinate of the gradient; none by default.", low=0, low_open=True
+)
 CLIP_NORM = Parameter(name="clip_norm", description="Largest global L2 norm of the gradient; none by default.", low=0, low_open=True)
 EPSILON = 1e-8
 ADAGRAD_EPSILON = 1e-10
@@ -51,7 +55,7 @@ class Optimizer:
         description: One sentence for whoever chooses.
         own: The hyperparameters of its rule.
         defaults: Values of those that may be missing from a study, where that is not 0.
-        n_moments: How many numbers it keeps for each weight; all start at 0.
+        moments: What it keeps for each weight, by torch's names; all start at 0.
         single: Opens torch's own on a model's named parameters, with the hyperparameters by name.
         stacked: The rule on [members, weights]: changes weights and moments in place and uses the gradients up; takes weights, gradients,
             moments, the hyperparameters as columns [members, 1], best in float64, and the updates that each member has had before, a
@@ -62,15 +66,19 @@ class Optimizer:
     description: str
     own: tuple[Parameter, ...]
     defaults: Mapping[str, float] = field(default_factory=dict)
-    n_moments: int
+    moments: tuple[str, ...]
     single: Callable[[NamedParameters, Mapping[str, float]], torch.optim.Optimizer]
     stacked: StackedUpdate
     required: tuple[str, ...] = ("lr",)
 
     @property
+    def n_moments(self) -> int:
+        return len(self.moments)
+
+    @property
     def parameters(self) -> tuple[Parameter, ...]:
         """All that a study may give with this optimizer."""
-        return (*self.own, CLIP_NORM)
+        return (*self.own, CLIP_VALUE, CLIP_NORM, *LR_SCHEDULE)
 
     def hyperparameters(self, params: Mapping[str, object]) -> dict[str, float]:
         """Pick the numbers of the optimizer's rule out of a trial's; defaults where one is missing.
@@ -189,7 +197,7 @@ OPTIMIZERS = {
             name="sgd",
             description="Stochastic gradient descent, with momentum if it is given, Nesterov's if so asked.",
             own=(LR, MOMENTUM, NESTEROV, WEIGHT_DECAY),
-            n_moments=1,
+            moments=("momentum_buffer",),
             single=_sgd,
             stacked=_stacked_sgd,
         ),
@@ -198,7 +206,7 @@ OPTIMIZERS = {
             description="Adam, with epsilon = 1e-8.",
             own=(LR, BETA1, BETA2, WEIGHT_DECAY),
             defaults={"beta1": 0.9, "beta2": 0.999},
-            n_moments=2,
+            moments=("exp_avg", "exp_avg_sq"),
             single=_adam,
             stacked=_stacked_adam,
         ),
@@ -207,7 +215,7 @@ OPTIMIZERS = {
             description="Adam with decoupled weight decay, with epsilon = 1e-8.",
             own=(LR, BETA1, BETA2, DECOUPLED_DECAY),
             defaults={"beta1": 0.9, "beta2": 0.999, "weight_decay": 0.01},
-            n_moments=2,
+            moments=("exp_avg", "exp_avg_sq"),
             single=_adamw,
             stacked=_stacked_adamw,
         ),
@@ -215,7 +223,7 @@ OPTIMIZERS = {
             name="adagrad",
             description="AdaGrad, with epsilon = 1e-10.",
             own=(LR, WEIGHT_DECAY),
-            n_moments=1,
+            moments=("sum",),
             single=_adagrad,
             stacked=_stacked_adagrad,
         ),
@@ -224,7 +232,7 @@ OPTIMIZERS = {
             description="RMSProp, with epsilon = 1e-8, and with momentum if it is given.",
             own=(LR, ALPHA, MOMENTUM, WEIGHT_DECAY),
             defaults={"alpha": 0.99},
-            n_moments=2,
+            moments=("square_avg", "momentum_buffer"),
             single=_rmsprop,
             stacked=_stacked_rmsprop,
         ),

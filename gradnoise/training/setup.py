@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from gradnoise import parameters, techniques
 from gradnoise.techniques import Effect
+from gradnoise.training.lr_schedules import Factor, lr_factor
 from gradnoise.training.optimizers import Optimizer, optimizer
 from gradnoise.training.trial import ParamValue, TrialSpec
 from gradnoise.workloads.base import Workload
@@ -16,7 +17,8 @@ from gradnoise.workloads.registry import find
 class Setup:
     """A trial whose names and numbers are legal.
 
-    `workload` is a declared one, opened with its options; or a training function, whose options are then in `options`.
+    `workload` is a declared one, opened with its options; or a training function, whose options are then in `options`. `lr_factor` gives
+    the factor of the learning rate in each epoch, counted from 0.
     """
 
     spec: TrialSpec
@@ -24,10 +26,18 @@ class Setup:
     options: object
     optimizer: Optimizer
     effect: Effect
+    lr_factor: Factor
+
+    @property
+    def clip_value(self) -> float | None:
+        return self._number("clip_value")
 
     @property
     def clip_norm(self) -> float | None:
-        value = self.spec.params.get("clip_norm")
+        return self._number("clip_norm")
+
+    def _number(self, name: str) -> float | None:
+        value = self.spec.params.get(name)
         return None if value is None else float(value)
 
 
@@ -51,7 +61,14 @@ def prepare(spec: TrialSpec) -> Setup:
     else:
         workload = declared(spec.options, _own(spec, declared.parameters))
         options = workload.options
-    return Setup(spec=spec, workload=workload, options=options, optimizer=rule, effect=techniques.effect(spec.technique, spec.params))
+    return Setup(
+        spec=spec,
+        workload=workload,
+        options=options,
+        optimizer=rule,
+        effect=techniques.effect(spec.technique, spec.params),
+        lr_factor=lr_factor(spec.params, spec.budget_epochs),
+    )
 
 
 def _own(spec: TrialSpec, own: tuple[parameters.Parameter, ...]) -> dict[str, ParamValue]:

@@ -58,7 +58,9 @@ class SingleRun:
     def __init__(self, setup: Setup, workload: Workload, device: torch.device) -> None:
         self._spec = setup.spec
         self._workload = workload
+        self._clip_value = setup.clip_value
         self._clip_norm = setup.clip_norm
+        self._lr_factor = setup.lr_factor
         self._splits = workload.data().to(device)
         self._n_steps = n_steps(workload)
         self._epoch = 0
@@ -68,7 +70,8 @@ class SingleRun:
             self._model = workload.model()
             workload.initialise(self._model, setup.spec.seed)
         self._model.to(device)
-        self._optimizer = setup.optimizer.single(self._model.named_parameters(), setup.optimizer.hyperparameters(setup.spec.params))
+        self._hyper = setup.optimizer.hyperparameters(setup.spec.params)
+        self._optimizer = setup.optimizer.single(self._model.named_parameters(), self._hyper)
         self._noisy_weights: NoisyWeights | None = None
         match setup.effect:
             case Injection() as injection:
@@ -82,6 +85,8 @@ class SingleRun:
                     place.register_forward_pre_hook(functools.partial(self._set_mask, masks, name))
 
     def train_epoch(self) -> Mapping[str, float]:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._hyper["lr"] * self._lr_factor(self._epoch)
         with self._randomness.lent():
             losses = [self._step(rows) for rows in epoch_order(self._workload, self._spec.seed, self._epoch)]
             self._epoch += 1
@@ -98,6 +103,8 @@ class SingleRun:
         with self._weights_of_gradient():
             loss = self._workload.loss(self._model, tuple(part[rows] for part in self._splits.train))
             loss.backward()  # type: ignore[no-untyped-call]  # of torch
+        if self._clip_value is not None:
+            torch.nn.utils.clip_grad_value_(self._model.parameters(), self._clip_value)
         if self._clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
         self._optimizer.step()

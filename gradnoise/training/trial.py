@@ -16,8 +16,8 @@ class TrialSpec:
         workload: Registered name of the workload.
         options: The workload's options, JSON values; missing ones take the workload's defaults.
         technique: Registered name of the technique (`none`, `annealed`, `constant`, ...).
-        optimizer: `sgd` or `adam`.
-        params: Hyperparameters by name: the training's (`lr`, `momentum`, `weight_decay`, `clip_norm`) and the technique's.
+        optimizer: Registered name of the optimizer (`sgd`, `adam`, ...).
+        params: Hyperparameters by name: the training's (`lr`, `momentum`, `clip_norm`, `lr_schedule`, ...) and the technique's.
         seed: Seeds initialisation, data order and noise, each through its own stream; at least 0.
         budget_epochs: How many epochs to train; at least 1.
         rungs: Epochs (counted from 1) after which the trial waits for the caller's decision to go on; each below budget_epochs.

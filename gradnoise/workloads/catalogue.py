@@ -17,7 +17,8 @@ from gradnoise.workloads.registry import Declared, installed
 
 PROTOCOL = {
     "formulas": {one.name: one.formula for one in TECHNIQUES.values()},
-    "clip_order": "clip to the global L2 norm clip_norm, then add the noise, then weight decay, momentum and learning rate",
+    "clip_order": "clip each coordinate to [-clip_value, clip_value], then to the global L2 norm clip_norm, then add the noise, "
+    "then weight decay, momentum and learning rate",
     "unit_of_t": "optimizer updates, counted from 0",
 }
 

@@ -64,7 +64,8 @@ class Trial:
     them gives the same result every time.
 
     Attributes:
-        params: Hyperparameters by name: the optimizer's (`lr`, ...), the technique's and the workload's own.
+        params: Hyperparameters by name: the optimizer's (`lr`, ...), the technique's and the workload's own. Clipping (`clip_value`,
+            `clip_norm`) and the learning-rate schedule (`lr_schedule`, ...) are among them if a study gives them, and left to the function.
         options: An instance of the declared options class.
         optimizer: Name of the optimizer that the study asks for: `sgd`, `adam`, ...
         seed: At least 0.

@@ -21,7 +21,15 @@ def test_a_legal_trial_is_opened_with_its_options_and_its_techniques_effect() ->
     assert setup.options == MlpOptions(depth=2)
     assert isinstance(setup.effect, Injection)
     assert list(setup.effect.terms(5)) == [(5, annealed(0.3, 0.55)(5))]
-    assert setup.clip_norm is None
+    assert (setup.clip_value, setup.clip_norm) == (None, None)
+    assert setup.lr_factor(3) == 1.0
+
+
+def test_clipping_and_the_schedule_come_with_any_optimizer() -> None:
+    params = {**GOOD["params"], "clip_value": 2, "clip_norm": 3, "lr_schedule": "cosine"}
+    setup = prepare(spec(optimizer="adamw", params=params, budget_epochs=4))
+    assert (setup.clip_value, setup.clip_norm) == (2.0, 3.0)
+    assert setup.lr_factor(2) == pytest.approx(0.5, rel=1e-15)
 
 
 def test_a_workload_gets_its_own_hyperparameters_and_no_others(probes: None) -> None:
@@ -51,6 +59,11 @@ def test_a_function_takes_the_techniques_that_need_nothing_but_its_optimizer(pro
         ({"params": {**GOOD["params"], "beta1": 0.9}}, "there is no parameter named 'beta1' here"),
         ({"params": {**GOOD["params"], "nesterov": 1}}, "nesterov must be 0 without momentum, but got nesterov=1 with momentum=0"),
         ({"params": {**GOOD["params"], "momentum": 0.9, "nesterov": 0.5}}, r"nesterov must be a whole number in \[0, 1\]"),
+        ({"params": {**GOOD["params"], "lr_schedule": "cosin"}}, "lr_schedule must be one of constant, cosine, step, halving, but got"),
+        ({"params": {**GOOD["params"], "lr_schedule": "halving", "lr_every_epochs": 1.5}}, "lr_every_epochs must be a whole number in"),
+        ({"params": {**GOOD["params"], "lr_schedule": "halving"}}, "lr_every_epochs is missing: with lr_schedule='halving' it must be"),
+        ({"params": {**GOOD["params"], "lr_factor": 0.5}}, "lr_factor is only for lr_schedule step"),
+        ({"params": {**GOOD["params"], "clip_value": 0}}, r"clip_value must be a finite number in \(0, inf\), but got clip_value=0"),
         ({"params": {**GOOD["params"], "clip_norm": 0}}, r"clip_norm must be a finite number in \(0, inf\), but got clip_norm=0"),
     ],
 )

@@ -1,0 +1,64 @@
+"""Learning-rate schedules: the factor of a trial's learning rate in each of its epochs, the same for all updates of an epoch.
+
+Like the rate itself a schedule is a hyperparameter, of every optimizer: a study may fix it or search it.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gradnoise.parameters import Parameter
+
+Factor = Callable[[int], float]
+"""From the epoch, counted from 0, to the factor of the learning rate."""
+
+SCHEDULE = Parameter(
+    name="lr_schedule",
+    description="How the learning rate changes from epoch to epoch; constant by default.",
+    choices=("constant", "cosine", "step", "halving"),
+)
+EVERY_EPOCHS = Parameter(
+    name="lr_every_epochs", description="Epochs from one rate to the next, of the schedules step and halving.", low=1, integer=True
+)
+FACTOR = Parameter(name="lr_factor", description="What the schedule step multiplies the rate by each time.", low=0, low_open=True, high=1)
+LR_SCHEDULE = (SCHEDULE, EVERY_EPOCHS, FACTOR)
+NEEDS = {"constant": (), "cosine": (), "step": (EVERY_EPOCHS, FACTOR), "halving": (EVERY_EPOCHS,)}
+
+
+def lr_factor(params: Mapping[str, Any], budget_epochs: int) -> Factor:
+    """Return the schedule that a trial's hyperparameters name; e is the epoch, E the budget, n is lr_every_epochs.
+
+    | lr_schedule | factor | source |
+    |---|---|---|
+    | constant | 1 | |
+    | cosine | (1 + cos(pi e / E)) / 2, without restarts | Loshchilov & Hutter 2017, arXiv:1608.03983 |
+    | step | lr_factor ** floor(e / n) | |
+    | halving | 0.5 ** floor(e / n) | Sukhbaatar et al. 2015, arXiv:1503.08895 |
+
+    Args:
+        params: A trial's hyperparameters, each of them legal.
+        budget_epochs: How many epochs the trial trains in all; at least 1.
+
+    Raises:
+        ValueError: If the schedule lacks one of its hyperparameters, or another schedule's is given.
+
+    >>> halving = lr_factor({"lr_schedule": "halving", "lr_every_epochs": 25}, budget_epochs=100)
+    >>> halving(0), halving(24), halving(25), halving(99)
+    (1.0, 1.0, 0.5, 0.125)
+    """
+    schedule = params.get("lr_schedule", "constant")
+    for one in (EVERY_EPOCHS, FACTOR):
+        if one in NEEDS[schedule] and one.name not in params:
+            raise ValueError(f"{one.name} is missing: with lr_schedule={schedule!r} it must be {one.legal}.")
+        if one not in NEEDS[schedule] and one.name in params:
+            takers = " or ".join(name for name, needs in NEEDS.items() if one in needs)
+            raise ValueError(
+                f"{one.name} is only for lr_schedule {takers}, but got {one.name}={params[one.name]!r} with lr_schedule={schedule!r}."
+            )
+    match schedule:
+        case "cosine":
+            return lambda epoch: (1 + math.cos(math.pi * epoch / budget_epochs)) / 2
+        case "step" | "halving":
+            factor, every_epochs = params.get("lr_factor", 0.5), int(params["lr_every_epochs"])
+            return lambda epoch: float(factor ** (epoch // every_epochs))
+    return lambda epoch: 1.0
