@@ -22,7 +22,7 @@ from benchmarks.sides import Case
 from benchmarks.workloads import ENTRY_POINTS
 from gradnoise.training.calibration import Rate, best, candidates, measure
 
-ROUNDS = 5
+ROUNDS = 7
 TURN_SECONDS = 0.5
 EAGER = 0  # slots of the reference trainer
 
@@ -137,8 +137,7 @@ def on_gpu() -> Iterator[Figure]:
     """Member-steps a second of stacks of every size on one GPU, against one eager process and against several that share the GPU."""
     with Crew(max(N_SHARING)) as eager, Crew(1) as stack:
         chosen = picked(stack, GPU_CASE, on_gpu=True)
-        stack.call(sides.forget)
-        held = {slots: stack.call(sides.memory, GPU_CASE, slots)[0] for slots in GPU_SLOTS}
+        taken = {slots: stack.call(sides.memory, GPU_CASE, slots)[0] for slots in GPU_SLOTS}
         shared: dict[int, list[float]] = {n: [] for n in (1, *N_SHARING)}
         rates: dict[int, list[float]] = {slots: [] for slots in sorted({*GPU_SLOTS, chosen})}
         limit = []
@@ -158,8 +157,8 @@ def on_gpu() -> Iterator[Figure]:
         yield Figure(name=sharing_name(n), unit="steps/s", values=own)
     yield Figure(name="limit: products of 8,192 x 8,192 in float32", unit="GFLOP/s", values=[one / 1e9 for one in limit])
     yield Figure(name=growth_name(), unit="x", values=ratios(rates[FEW], rates[MANY]), at_most=1.5)
-    for slots, n_bytes in held.items():
-        yield Figure(name=f"  memory held with {slots:,} slots", unit="MB", values=[n_bytes / 1e6])
+    for slots, n_bytes in taken.items():
+        yield Figure(name=f"  memory for {slots:,} slots", unit="MB", values=[n_bytes / 1e6])
     yield Figure(name="share of the time in which the GPU computes, the way picked", unit="%", values=[100 * busy])
     for kernel, n_launches, share in kernels[:N_KERNELS]:
         yield Figure(name=f"  {kernel[:80]} ({n_launches:,} launches)", unit="% of it", values=[100 * share])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity
 from torch.profiler import profile as profiler
 from torch.utils.flop_counter import FlopCounterMode
@@ -105,14 +106,12 @@ def forget() -> None:
         torch.cuda.empty_cache()
 
 
-def memory(case: Case, slots: int) -> float:
-    """Return the most bytes of the GPU that the side holds while it opens and trains, before it lets go of them."""
-    forget()
+def memory(case: Case, slots: int) -> int:
+    """Open the side, and return the most bytes of the GPU that it took for that and for its first epoch."""
+    before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     _open(case, slots)
-    peak = torch.cuda.max_memory_allocated()
-    forget()
-    return float(peak)
+    return torch.cuda.max_memory_allocated() - before
 
 
 def multiply(n: int, seconds: float) -> float:
@@ -142,9 +141,9 @@ def kernels(case: Case, slots: int, seconds: float) -> tuple[float, list[tuple[s
         train(case, slots, seconds)
         _wait()
         wall = time.perf_counter() - start
-    found = [event for event in profile.key_averages() if event.device_type == torch.autograd.DeviceType.CUDA]
-    total = sum(event.self_device_time_total for event in found)
+    found = [event for event in profile.key_averages() if event.self_device_time_total and event.device_type == DeviceType.CUDA]
     found.sort(key=lambda event: event.self_device_time_total, reverse=True)
+    total = sum(event.self_device_time_total for event in found)
     return total / 1e6 / wall, [(event.key, event.count, event.self_device_time_total / total) for event in found]
 
 
