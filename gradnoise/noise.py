@@ -151,7 +151,7 @@ class StackedNoise:
     """
 
     def __init__(self, members: Sequence[Noise], rows: torch.Tensor) -> None:
-        self._members, self._rows = members, rows
+        self._rows = rows
         sizes = members[0]._sizes
         self._parts = [row.split(sizes) for row in rows]
         self._n_runs = len(sizes)
@@ -161,9 +161,17 @@ class StackedNoise:
             offsets=np.tile(offsets, len(members)),
             starts=np.zeros(len(members) * self._n_runs, dtype=np.int64),
             sizes=np.tile(np.array(sizes, dtype=np.int64), len(members)),
-            keys=np.array([member._keys for member in members], dtype=np.uint64).reshape(-1),
+            keys=np.empty(len(members) * self._n_runs, dtype=np.uint64),
         )
+        self.reassign(members)
         self._addresses = rows.data_ptr() + rows.element_size() * (self._runs.owners * rows.shape[1] + self._runs.offsets)
+
+    def reassign(self, members: Sequence[Noise]) -> None:
+        """Give the rows to other members; a CUDA graph that holds `on_gpu` goes on with theirs."""
+        self._members = members
+        self._runs.keys[:] = np.array([member._keys for member in members], dtype=np.uint64).reshape(-1)
+        if "on_gpu" in self.__dict__ and self.on_gpu:
+            self.on_gpu.set_keys(self._runs.keys)
 
     @functools.cached_property
     def on_gpu(self) -> Any:

@@ -55,7 +55,12 @@ class Rows:
     def __init__(self, rows: torch.Tensor, runs: Any, addresses: Any) -> None:
         self._dtype = rows.dtype
         self._plan = _Plan(runs, [True] * len(rows), rows.device)
-        self._begins = torch.tensor(addresses[runs.sizes > 0], device=rows.device)
+        self._holds = runs.sizes > 0
+        self._begins = torch.tensor(addresses[self._holds], device=rows.device)
+
+    def set_keys(self, keys: Any) -> None:
+        """Go on with other keys, one a run; a CUDA graph that was captured before uses them too."""
+        self._plan.columns[2].copy_(torch.from_numpy(keys[self._holds].view(np.int64)))
 
     def add_(self, ts: torch.Tensor, stds: torch.Tensor) -> None:
         """Add stds[k] * N_ts[k] to row k: int64 and float64, [members], on the rows' device."""

@@ -19,6 +19,13 @@ class Dropout(torch.nn.Module):
     A model declares it, and whoever trains sets the mask, of the activations' shape, anew for each update: it is never drawn here. A place
     that one forward passes twice uses one mask.
 
+    Args:
+        rate: Share of the activations that this place drops under every technique; in [0, 1). At 0 it is a place for the technique
+            `dropout`. The trainers take each `torch.nn.Dropout` of a model for a place with a rate of its own.
+
+    Raises:
+        ValueError: If the rate is out of range.
+
     >>> place = Dropout()
     >>> place(torch.ones(2))
     tensor([1., 1.])
@@ -29,8 +36,9 @@ class Dropout(torch.nn.Module):
 
     mask: torch.Tensor | None
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float = 0.0) -> None:
         super().__init__()
+        self.rate = DropoutMasks(rate=rate).rate
         self.register_buffer("mask", None, persistent=False)
 
     def forward(self, activations: torch.Tensor) -> torch.Tensor:
@@ -62,8 +70,12 @@ class DropoutMasks:
 
     def write_(self, mask: torch.Tensor, normals: torch.Tensor) -> torch.Tensor:
         """Turn draws of N(0, 1) into a mask of the same shape, in place on the mask."""
-        quantile = float(torch.special.ndtri(torch.tensor(self.rate, dtype=torch.float64)))
-        return mask.copy_(normals > quantile).div_(1 - self.rate)
+        return mask.copy_(normals > quantile(self.rate)).div_(1 - self.rate)
+
+
+def quantile(rate: float) -> float:
+    """Return what a draw of N(0, 1) stays below with this probability."""
+    return float(torch.special.ndtri(torch.tensor(rate, dtype=torch.float64)))
 
 
 def dropout(rate: float) -> DropoutMasks:
@@ -83,25 +95,45 @@ def dropout(rate: float) -> DropoutMasks:
 
 
 def places(model: torch.nn.Module) -> dict[str, Dropout]:
-    """Return the places for dropout that a model declares, by the module's name.
+    """Return the places for dropout that a model has, by the module's name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, Dropout)}
+
+
+def adopt(model: torch.nn.Module) -> torch.nn.Module:
+    """Return the model with a place of the same rate for each `torch.nn.Dropout`, whose draws would depend on what else draws."""
+    if type(model) is torch.nn.Dropout:
+        return Dropout(model.p)
+    for name, module in model.named_children():
+        setattr(model, name, adopt(module))
+    return model
+
+
+def dropped(model: torch.nn.Module, effect: object, forward: Callable[[], object]) -> dict[str, tuple[float, torch.Size]]:
+    """Return the rate and the activations' shape at each place where a forward of the model drops some under a technique's effect.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If the effect is dropout and finds no place, or one that sees several shapes.
     """
-    found = {name: module for name, module in model.named_modules() if isinstance(module, Dropout)}
-    if not found:
-        raise ValueError(
-            "dropout needs a place in the model, but it has none: put gradnoise.workloads.Dropout() where activations may be dropped, "
-            "or leave 'dropout' out of the workload's techniques."
-        )
-    return found
+    free = [name for name, place in places(model).items() if place.rate == 0]
+    rates = {name: place.rate for name, place in places(model).items() if place.rate > 0}
+    if isinstance(effect, DropoutMasks):
+        if not free:
+            raise ValueError(
+                "dropout needs a place in the model, but it has none: put gradnoise.workloads.Dropout() where activations may be dropped, "
+                "or leave 'dropout' out of the workload's techniques."
+            )
+        rates |= dict.fromkeys(free, effect.rate)
+    shapes = activation_shapes(model, forward) if rates else {}
+    if isinstance(effect, DropoutMasks) and not shapes.keys() & set(free):
+        raise ValueError("dropout would reach nothing: the loss passes none of the places that the model declares.")
+    return {name: (rates[name], shape) for name, shape in shapes.items() if name in rates}
 
 
 def activation_shapes(model: torch.nn.Module, forward: Callable[[], object]) -> dict[str, torch.Size]:
     """Return the shape of the activations at each place that a forward of the model passes; it runs in evaluation mode, without gradients.
 
     Raises:
-        ValueError: If it passes no place, or one with several shapes.
+        ValueError: If one place sees several shapes.
     """
     shapes: dict[str, torch.Size] = {}
 
@@ -116,8 +148,6 @@ def activation_shapes(model: torch.nn.Module, forward: Callable[[], object]) -> 
         model.eval()
         forward()
         model.train(was_training)
-    if not shapes:
-        raise ValueError("dropout would reach nothing: the loss passes none of the places that the model declares.")
     return shapes
 
 

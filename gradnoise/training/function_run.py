@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from gradnoise.noise import Injection
 from gradnoise.techniques import ON_GRADIENTS
@@ -58,6 +58,12 @@ class FunctionRun:
         if self._trial.epoch == self._trial.budget_epochs:
             self._turn()
         return values
+
+    def state(self) -> None:
+        """The function keeps its state to itself."""
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Nothing was kept."""
 
     def close(self) -> None:
         """Make the function end at its next report; one that goes on all the same is left to itself after some seconds."""

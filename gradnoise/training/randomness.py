@@ -1,7 +1,7 @@
 """The global generators of torch, numpy and `random`, lent to one trial at a time, so that trials do not share their numbers."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,6 +37,18 @@ class Randomness:
         finally:
             self._states = _states()
             _restore(before)
+
+    def state(self) -> dict[str, Any]:
+        """Return the states as tensors and plain values, for a checkpoint."""
+        python, (name, words, *rest), torch_state, cuda = self._states
+        numpy = [name, torch.from_numpy(words.astype(np.int64)), *rest]
+        return {"python": python, "numpy": numpy, "torch": torch_state, "cuda": cuda}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        name, words, *rest = state["numpy"]
+        version, numbers, gauss = state["python"]
+        self._states = (version, tuple(numbers), gauss), (name, words.numpy().astype(np.uint32), *rest), state["torch"], state["cuda"]
 
 
 def _states() -> tuple[Any, ...]:

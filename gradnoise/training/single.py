@@ -2,22 +2,24 @@
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
 from gradnoise import streams
-from gradnoise.hook import attach
+from gradnoise.hook import GradientNoise, attach
 from gradnoise.noise import Injection
-from gradnoise.techniques.dropout import DropoutMasks, activation_shapes, places
+from gradnoise.techniques.dropout import DropoutMasks, adopt, dropped, places
 from gradnoise.techniques.weight_noise import NoisyWeights, WeightNoise
+from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.function_run import FunctionRun
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup, prepare
-from gradnoise.training.slots import Broken, Diverged, Member, Outcome, Run, SlotTrainer, timed
+from gradnoise.training.slots import Diverged, LoneRun, Member, Outcome, Run, SlotTrainer, timed
 from gradnoise.training.trial import TrialSpec
-from gradnoise.workloads.base import Splits, Workload
+from gradnoise.workloads.base import Workload
 
 
 class SingleTrainer(SlotTrainer):
@@ -26,26 +28,21 @@ class SingleTrainer(SlotTrainer):
     Args:
         slots: Trials that it holds at most; at least 1.
         device: Where declared workloads train.
+        checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
     """
 
-    def __init__(self, slots: int = 1, device: torch.device | None = None) -> None:
-        super().__init__(slots)
+    def __init__(self, slots: int = 1, device: torch.device | None = None, checkpoints: Checkpoints | None = None) -> None:
+        super().__init__(slots, checkpoints)
         self._device = device or torch.device("cpu")
-
-    def _train_epoch(self, members: Sequence[Member]) -> Iterator[tuple[Member, Outcome]]:
-        for member in members:
-            try:
-                member.run = member.run or self._open(member.spec)
-            except Exception as error:
-                yield member, Broken(error=error, seconds=0.0)
-            else:
-                yield member, timed(member.run)
 
     def _open(self, spec: TrialSpec) -> Run:
         return open_alone(prepare(spec), self._device)
 
+    def _train_epoch(self, members: Sequence[tuple[Member, Run]]) -> Iterator[tuple[Member, Outcome]]:
+        return ((member, timed(run)) for member, run in members)
 
-def open_alone(setup: Setup, device: torch.device) -> Run:
+
+def open_alone(setup: Setup, device: torch.device) -> LoneRun:
     """Open a trial that trains alone, whatever its workload."""
     if isinstance(setup.workload, Workload):
         return SingleRun(setup, setup.workload, device)
@@ -67,38 +64,81 @@ class SingleRun:
         self._t = 0
         self._randomness = Randomness(setup.spec.seed)
         with self._randomness.lent():
-            self._model = workload.model()
+            self._model = adopt(workload.model())
             workload.initialise(self._model, setup.spec.seed)
-        self._model.to(device)
+            self._model.to(device)
+            batch = tuple(part[: workload.batch_size] for part in self._splits.train)
+            self._dropped = dropped(self._model, setup.effect, lambda: workload.loss(self._model, batch))
+        for name, place in places(self._model).items():
+            if name in self._dropped:
+                masks = DropoutMasks(rate=self._dropped[name][0])
+                place.register_forward_pre_hook(functools.partial(self._set_mask, masks, name))
+        self._rule = setup.optimizer
         self._hyper = setup.optimizer.hyperparameters(setup.spec.params)
         self._optimizer = setup.optimizer.single(self._model.named_parameters(), self._hyper)
+        self._noise: GradientNoise | None = None
         self._noisy_weights: NoisyWeights | None = None
-        match setup.effect:
-            case Injection() as injection:
-                attach(self._optimizer, seed=setup.spec.seed, injection=injection)
-            case WeightNoise() as effect:
-                self._noisy_weights = NoisyWeights(self._model.named_parameters(), effect, seed=setup.spec.seed)
-            case DropoutMasks() as masks:
-                with self._randomness.lent():
-                    dropout_shapes(workload, self._model, self._splits)  # raises where dropout would reach nothing
-                for name, place in places(self._model).items():
-                    place.register_forward_pre_hook(functools.partial(self._set_mask, masks, name))
+        if isinstance(setup.effect, Injection):
+            self._noise = attach(self._optimizer, seed=setup.spec.seed, injection=setup.effect)
+        elif isinstance(setup.effect, WeightNoise):
+            self._noisy_weights = NoisyWeights(self._model.named_parameters(), setup.effect, seed=setup.spec.seed)
 
     def train_epoch(self) -> Mapping[str, float]:
         for group in self._optimizer.param_groups:
             group["lr"] = self._hyper["lr"] * self._lr_factor(self._epoch)
         with self._randomness.lent():
-            losses = [self._step(rows) for rows in epoch_order(self._workload, self._spec.seed, self._epoch)]
+            losses = [self.step(rows) for rows in epoch_order(self._workload, self._spec.seed, self._epoch)]
             self._epoch += 1
             values = {"train_loss": float(torch.stack(losses).mean())} | self._evaluate()
         if not all(map(math.isfinite, values.values())) or not all(bool(weights.isfinite().all()) for weights in self._model.parameters()):
             raise Diverged
         return values
 
+    def state(self) -> dict[str, Any]:
+        states = [self._optimizer.state[parameter] for parameter in self._model.parameters()]
+        zeros = [torch.zeros_like(parameter) for parameter in self._model.parameters()]
+        moments = [
+            _flat(own if (own := state.get(name)) is not None else zero for state, zero in zip(states, zeros, strict=True))
+            for name in self._rule.moments
+        ]
+        scales = self._noise.state_dict().get("states", {}) if self._noise else {}
+        return {
+            "t": self._t,
+            "epoch": self._epoch,
+            "weights": _flat(self._model.parameters()),
+            "buffers": dict(self._model.named_buffers()),
+            "moments": torch.stack(moments),
+            "preconditioner": _flat(scales[name] for name, _ in self._model.named_parameters()) if scales else torch.empty(0),
+            "randomness": self._randomness.state(),
+        }
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Any]) -> None:
+        self._t, self._epoch = state["t"], state["epoch"]
+        named = dict(self._model.named_parameters())
+
+        def parts(flat: torch.Tensor) -> dict[str, torch.Tensor]:
+            split = torch.split(flat, [parameter.numel() for parameter in named.values()])
+            return {name: own.view_as(parameter).to(parameter.device) for (name, parameter), own in zip(named.items(), split, strict=True)}
+
+        for name, own in parts(state["weights"]).items():
+            named[name].copy_(own)
+        for name, buffer in self._model.named_buffers():
+            buffer.copy_(state["buffers"][name])
+        for kept, flat in zip(self._rule.moments, state["moments"], strict=True):
+            for name, own in parts(flat).items():
+                self._optimizer.state[named[name]] |= {kept: own.clone(), "step": torch.tensor(float(self._t))}
+        if self._noise:
+            states = parts(state["preconditioner"]) if len(state["preconditioner"]) else {}
+            self._noise.load_state_dict({"t": self._t, "seed": self._spec.seed, "states": states})
+        if "randomness" in state:  # a stack's trials draw nothing from the global generators
+            self._randomness.load(state["randomness"])
+
     def close(self) -> None:
         """Nothing to end: the memory goes with the object."""
 
-    def _step(self, rows: torch.Tensor) -> torch.Tensor:
+    def step(self, rows: torch.Tensor) -> torch.Tensor:
+        """Make one update on these examples and return its loss."""
         self._optimizer.zero_grad()
         with self._weights_of_gradient():
             loss = self._workload.loss(self._model, tuple(part[rows] for part in self._splits.train))
@@ -130,6 +170,10 @@ class SingleRun:
         return values
 
 
+def _flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
 def n_steps(workload: Workload) -> int:
     """Return the updates in one epoch.
 
@@ -146,16 +190,6 @@ def epoch_order(workload: Workload, seed: int, epoch: int) -> torch.Tensor:
     """Return the examples of each update of an epoch (from 0): [updates, batch_size]; those that fill no whole batch are left out."""
     n = n_steps(workload) * workload.batch_size
     return streams.permutation(seed, "order", epoch, len(workload.data().train[0]))[:n].view(-1, workload.batch_size)
-
-
-def dropout_shapes(workload: Workload, model: torch.nn.Module, splits: Splits) -> dict[str, torch.Size]:
-    """Return the shape of an update's activations at each of the model's places for dropout.
-
-    Raises:
-        ValueError: If the model has no place, or its loss passes none.
-    """
-    batch = tuple(part[: workload.batch_size] for part in splits.train)
-    return activation_shapes(model, lambda: workload.loss(model, batch))
 
 
 def splits_measured(spec: TrialSpec) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ class TrialSpec:
         budget_epochs: How many epochs to train; at least 1.
         rungs: Epochs (counted from 1) after which the trial waits for the caller's decision to go on; each below budget_epochs.
         with_test: Whether to measure the held-out test split too (only where the trial is judged, never while searching).
+        checkpoint: Name under which its state is kept while it trains, a relative path; empty: it is not kept.
     """
 
     key: str
@@ -34,6 +35,7 @@ class TrialSpec:
     budget_epochs: int
     rungs: tuple[int, ...] = ()
     with_test: bool = False
+    checkpoint: str = ""
 
     def __post_init__(self) -> None:
         if self.seed < 0:

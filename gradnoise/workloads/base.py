@@ -19,6 +19,16 @@ Forward = Callable[..., torch.Tensor]
 """The model with its present weights, called like the module itself."""
 
 
+Tensors = Mapping[str, torch.Tensor]
+
+StackedGradient = Callable[[Tensors, Tensors, Batch, Tensors], torch.Tensor]
+"""The gradient of the loss of many models at once.
+
+Takes the parameters by name, [members, *shape]; the buffers likewise, with dropout's masks where something is dropped; and a batch,
+[members, examples, ...]. Writes the gradients, by name, into its last argument, and returns the losses, [members].
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """A number that judges a trial.
@@ -61,9 +71,9 @@ class Workload(ABC):
 
     The technique `dropout` drops activations where the model has a `gradnoise.workloads.Dropout()`.
 
-    A workload with `stacks = True` is trained many trials at once under `torch.func.vmap`: its model and its loss draw nothing at random,
-    change no buffer in place, do not branch on values, and let every parameter take part in the loss. Set it to False where that does not
-    hold.
+    Many trials of a workload train as one model under `torch.func.vmap`, unless `stacks` is False or it is found that they cannot: where
+    the model or the loss draws at random (but for `torch.nn.Dropout`), branches on values, leaves a parameter out, or has an operation
+    that vmap refuses. Such trials train one at a time, and the log says why. Buffers, such as BatchNorm's, are each trial's own.
 
     Class attributes:
         name: The name of the entry point too.
@@ -115,6 +125,10 @@ class Workload(ABC):
     @abstractmethod
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         """Return what training minimises, the mean over the batch, as a scalar."""
+
+    def stacked_gradient(self) -> StackedGradient | None:
+        """Return a faster way to the gradient of `loss` for many models at once; None: `torch.func.vmap` makes one from `loss`."""
+        return None
 
     @abstractmethod
     def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:

@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from gradnoise.streams import normal
 from gradnoise.techniques.dropout import Dropout
-from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
+from gradnoise.workloads.base import Batch, Forward, Metric, Splits, StackedGradient, Workload
 from gradnoise.workloads.data import N_TRAIN, images
+from gradnoise.workloads.dense import DenseGradient, DenseLayer
 from gradnoise.workloads.options import option
 
 N_CLASSES = 10
@@ -106,6 +107,10 @@ class Mlp(Workload):
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         inputs, labels = batch
         return functional.cross_entropy(forward(inputs), labels)
+
+    def stacked_gradient(self) -> StackedGradient:
+        hidden = [DenseLayer(weight=f"{i}.weight", bias=f"{i}.bias", mask=f"{i + 1}.mask") for i in range(0, 2 * self.options.depth, 2)]
+        return DenseGradient([*hidden, DenseLayer(weight=f"{2 * self.options.depth}.weight", bias=f"{2 * self.options.depth}.bias")])
 
     def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
         inputs, labels = batch

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gradnoise.streams import normal
-from gradnoise.techniques.dropout import Dropout, DropoutMasks, activation_shapes, dropout, places
+from gradnoise.techniques.dropout import Dropout, DropoutMasks, activation_shapes, adopt, dropout, dropped, places
 
 N = 100_000
 
@@ -84,12 +84,27 @@ def test_places_are_found_by_the_modules_name_and_their_shapes_by_a_forward() ->
     assert not model.inner[1]._forward_pre_hooks
 
 
+def test_what_is_dropped_is_the_techniques_or_the_places_own() -> None:
+    """A `torch.nn.Dropout` becomes a place with a rate of its own, under every technique."""
+    model = adopt(torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Dropout(0.25), torch.nn.Sequential(Dropout())))
+
+    def forward() -> object:
+        return model(torch.ones(7, 3))
+
+    assert isinstance(model[1], Dropout)
+    assert dropped(model, None, forward) == {"1": (0.25, (7, 5))}
+    assert dropped(model, dropout(rate=0.5), forward) == {"1": (0.25, (7, 5)), "2.0": (0.5, (7, 5))}
+    assert isinstance(adopt(torch.nn.Dropout(0.5)), Dropout)
+    with pytest.raises(ValueError, match=r"rate must be in \[0, 1\), but got rate=1"):
+        Dropout(1.0)
+
+
 def test_a_model_that_dropout_cannot_reach_is_refused_with_what_to_do() -> None:
     with pytest.raises(
         ValueError, match=r"dropout needs a place in the model, but it has none: put gradnoise\.workloads\.Dropout\(\) where"
     ):
-        places(torch.nn.Linear(2, 2))
+        dropped(torch.nn.Linear(2, 2), dropout(rate=0.5), lambda: None)
     with pytest.raises(ValueError, match="the loss passes none of the places"):
-        activation_shapes(Model(), lambda: None)
+        dropped(Model(), dropout(rate=0.5), lambda: None)
     with pytest.raises(ValueError, match=r"must see one shape, but inner\.1 sees \(7, 5\) and \(7, 2\)"):
         activation_shapes(model := Model(twice=True), lambda: model(torch.ones(7, 3)))

@@ -1,0 +1,177 @@
+"""How many trials train best as one model: measured with a study's own trial before it starts, for no rule knows a model and a machine."""
+
+import contextlib
+import dataclasses
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gradnoise.training import device
+from gradnoise.training.setup import Setup, prepare
+from gradnoise.training.single import SingleRun, epoch_order
+from gradnoise.training.stack import rows_for
+from gradnoise.training.stacked_model import Epoch, StackedModel
+from gradnoise.training.stacked_run import StackedRun, refusal
+from gradnoise.training.trial import TrialSpec
+from gradnoise.workloads.base import Workload
+
+ON_CPU = (1, 2, 4, 8, 16, 32)
+ON_GPU = (1, 4, 16, 64, 128, 256, 512, 1024)
+TOLERANCE = 0.05  # of the highest rate: fewer slots drain sooner
+MARGIN = 0.8  # of the free memory
+WARM_UP_STEPS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """How fast trials train in so many slots.
+
+    Args:
+        slots: Trials that trained together.
+        steps_per_second: Updates a second, of all together; 0 where it was not measured.
+        bytes_per_slot: Memory that each needed.
+        refusal: Why they cannot train as one model, in a sentence; the rate is then that of one. Empty if they can.
+    """
+
+    slots: int
+    steps_per_second: float
+    bytes_per_slot: int
+    refusal: str = ""
+
+
+def candidates(*, on_gpu: bool) -> tuple[int, ...]:
+    """Return the numbers of slots that are worth measuring, from 1 upwards."""
+    return ON_GPU if on_gpu else ON_CPU
+
+
+def measure(spec: TrialSpec, slots: int, seconds: float = 0.3) -> Rate:
+    """Train copies of a trial in this process for about so many seconds, and return their rate.
+
+    Args:
+        spec: The trial.
+        slots: How many copies, of different seeds; at least 1. One trains alone, more as one model.
+        seconds: How long, beside what it takes to begin; above 0.
+
+    Raises:
+        ValueError: If the trial is illegal.
+        MemoryError, torch.OutOfMemoryError: If so many do not fit into memory.
+    """
+    setup, where = prepare(spec), device()
+    if not isinstance(setup.workload, Workload):
+        return Rate(slots=1, steps_per_second=0.0, bytes_per_slot=0, refusal="a training function has a loop of its own.")
+    if slots == 1:
+        return _measured(_alone(setup, setup.workload, where), 1, seconds)
+    first = StackedRun(setup, setup.workload, where)
+    reason = refusal(first) if setup.workload.stacks else "its workload says so."
+    if reason:
+        return _measured(_alone(setup, setup.workload, where), 1, seconds, reason)
+    others = [StackedRun(prepare(dataclasses.replace(spec, seed=spec.seed + k)), setup.workload, where) for k in range(1, slots)]
+    return _measured(_together([first, *others], where), slots, seconds, least_bytes=_least_bytes(first))
+
+
+def best(rates: Sequence[Rate]) -> Rate:
+    """Return the fewest slots whose rate is within 5 % of the highest."""
+    highest = max(rate.steps_per_second for rate in rates)
+    return min((rate for rate in rates if rate.steps_per_second >= (1 - TOLERANCE) * highest), key=lambda rate: rate.slots)
+
+
+def fits(rate: Rate, slots: int, n_processes: int = 1) -> bool:
+    """Return whether so many slots, in each of so many processes on this device, would fit into four fifths of its free memory."""
+    return rate.bytes_per_slot * slots * n_processes <= MARGIN * free_bytes()
+
+
+def free_bytes() -> int:
+    """Return the free memory of the device, or of this machine or container."""
+    if device().type == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    found = [_kibibytes("/proc/meminfo", "MemAvailable")]
+    group = Path("/sys/fs/cgroup")
+    limit, used = (_text(group / name).strip() for name in ("memory.max", "memory.current"))
+    if limit.isdigit() and used.isdigit():
+        found.append(int(limit) - int(used))
+    known = [one for one in found if one is not None]
+    return min(known) if known else 2**62
+
+
+def _alone(setup: Setup, workload: Workload, where: torch.device) -> Callable[[], None]:
+    run = SingleRun(setup, workload, where)
+
+    def updates() -> Iterator[None]:
+        while True:
+            for rows in epoch_order(workload, setup.spec.seed, 0):
+                run.step(rows)
+                yield
+
+    return updates().__next__
+
+
+def _together(runs: Sequence[StackedRun], where: torch.device) -> Callable[[], None]:
+    def updates() -> Iterator[None]:
+        epoch = Epoch(runs, rows_for(len(runs), where))
+        model = StackedModel(epoch)
+        while True:
+            model.start(epoch)
+            for i in range(epoch.n_steps):
+                model.update(i)
+                yield
+
+    return updates().__next__
+
+
+def _measured(update: Callable[[], None], slots: int, seconds: float, refusal: str = "", least_bytes: int = 0) -> Rate:
+    """Time updates of so many trials; what the process had freed before does not show in its peak, so the least that they need is given."""
+    before = _reset_peak()
+    for _ in range(WARM_UP_STEPS):
+        update()
+    start, n = _now(), 0
+    while n == 0 or time.perf_counter() < start + seconds:
+        update()
+        n += 1
+    per_second = n * slots / (_now() - start)
+    n_bytes = max((_peak() - before) // slots, least_bytes)
+    return Rate(slots=slots, steps_per_second=per_second, bytes_per_slot=n_bytes, refusal=refusal)
+
+
+def _least_bytes(run: StackedRun) -> int:
+    """Return what one trial's own state, its row of the stack's buffers with the gradient, and its batch take."""
+    state = 2 * (run.weights.nbytes + run.moments.nbytes) + run.weights.nbytes
+    return int(state + sum(part.nbytes for part in run.batch()))
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _reset_peak() -> int:
+    """Return the bytes in use, and let the peak start there."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return int(torch.cuda.memory_allocated())
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _kibibytes("/proc/self/status", "VmRSS") or 0
+
+
+def _peak() -> int:
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return _kibibytes("/proc/self/status", "VmHWM") or 0
+
+
+def _kibibytes(path: str, name: str) -> int | None:
+    """Return an entry of one of Linux's tables of memory, in bytes."""
+    found = re.search(rf"^{name}:\s+(\d+) kB$", _text(Path(path)), re.MULTILINE)
+    return None if found is None else 1024 * int(found[1])
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except OSError:
+        return ""

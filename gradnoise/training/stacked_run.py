@@ -1,0 +1,141 @@
+"""A trial that trains in a stack: all that is its own, from one epoch to the next."""
+
+import logging
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.func import functional_call, grad_and_value, vmap
+
+from gradnoise.noise import Injection, Noise
+from gradnoise.techniques import dropout, weight_noise
+from gradnoise.techniques.weight_noise import WeightNoise
+from gradnoise.training.setup import Setup
+from gradnoise.workloads.base import Batch, StackedGradient, Tensors, Workload
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 1e-3  # of the largest coordinate: float32 loses 1e-7 an operation, a gradient of something else is off by its own size
+
+
+class StackedRun:
+    """Weights, buffers, the optimizer's moments, the technique's state, updates and epochs so far.
+
+    `form` is equal for trials that can train as one model.
+
+    Args:
+        setup: The trial.
+        workload: Its workload.
+        device: Where it trains.
+    """
+
+    def __init__(self, setup: Setup, workload: Workload, device: torch.device) -> None:
+        spec = setup.spec
+        self.form = (spec.workload, setup.options, tuple(sorted(workload.params.items())), spec.optimizer, spec.with_test)
+        self.spec = spec
+        self.setup = setup
+        self.workload = workload
+        self.effect = setup.effect
+        self.hyper = setup.optimizer.hyperparameters(spec.params)
+        self.clip_norm = math.inf if setup.clip_norm is None else setup.clip_norm
+        self.clip_value = math.inf if setup.clip_value is None else setup.clip_value
+        self.data = workload.data().to(device)
+        self.model = dropout.adopt(workload.model())
+        workload.initialise(self.model, spec.seed)
+        self.model.to(device)
+        self.shapes = {name: parameter.shape for name, parameter in self.model.named_parameters()}
+        self.dropped = dropout.dropped(self.model, setup.effect, lambda: workload.loss(self.model, self.batch()))
+        is_on_weights = isinstance(setup.effect, WeightNoise)
+        self.noise = Noise(spec.seed, self.shapes, weight_noise.PURPOSE) if is_on_weights else Noise(spec.seed, self.shapes)
+        self.weights = torch.nn.utils.parameters_to_vector(self.model.parameters()).detach()
+        self.buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        self.moments = self.weights.new_zeros(setup.optimizer.n_moments, self.weights.numel())
+        is_preconditioned = isinstance(setup.effect, Injection) and setup.effect.preconditioner is not None
+        self.preconditioner_state = torch.zeros(self.weights.numel() if is_preconditioned else 0, dtype=torch.float32, device=device)
+        self.t = 0
+        self.epoch = 0
+        for parameter in self.model.parameters():  # what stays is the model's form: its numbers are passed in
+            parameter.data = parameter.data.new_empty(0)
+
+    def batch(self) -> Batch:
+        """Return the first batch of the training data, in their own order."""
+        return tuple(part[: self.workload.batch_size] for part in self.data.train)
+
+    def state(self) -> dict[str, Any]:
+        own = {"t": self.t, "epoch": self.epoch, "weights": self.weights, "buffers": self.buffers, "moments": self.moments}
+        return own | {"preconditioner": self.preconditioner_state}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.t, self.epoch = state["t"], state["epoch"]
+        self.weights.copy_(state["weights"])
+        self.moments.copy_(state["moments"])
+        self.preconditioner_state.copy_(state["preconditioner"])
+        for name, buffer in self.buffers.items():
+            buffer.copy_(state["buffers"][name])
+
+    def close(self) -> None:
+        """Nothing to end: the memory goes with the object."""
+
+
+def gradient_of(run: StackedRun) -> StackedGradient:
+    """Return the gradient of many models like the run's: the workload's own way, or else `torch.func.vmap` over its loss."""
+    own = run.workload.stacked_gradient()
+    if own is not None:
+        return own
+
+    def loss(weights: Tensors, buffers: Tensors, batch: Batch) -> torch.Tensor:
+        return run.workload.loss(lambda *inputs: functional_call(run.model, {**weights, **buffers}, inputs), batch)
+
+    differentiate = vmap(grad_and_value(loss))
+
+    def gradient(weights: Tensors, buffers: Tensors, batch: Batch, gradients: Tensors) -> torch.Tensor:
+        found, losses = differentiate(weights, buffers, batch)
+        for name, into in gradients.items():
+            into.copy_(found[name])
+        return torch.as_tensor(losses)
+
+    return gradient
+
+
+def refusal(run: StackedRun) -> str:
+    """Return why trials like this one cannot train as one model, in a sentence; empty if they can.
+
+    A gradient of two models is taken, and held to what autograd gives for one. Raises what the workload itself raises.
+    """
+    names, batch = list(run.shapes), run.batch()
+    masks = {f"{name}.mask": run.weights.new_ones(shape) for name, (_, shape) in run.dropped.items()}
+    parts = torch.split(run.weights, [shape.numel() for shape in run.shapes.values()])
+    weights = {name: part.view(shape).clone().requires_grad_() for (name, shape), part in zip(run.shapes.items(), parts, strict=True)}
+
+    def buffers() -> dict[str, torch.Tensor]:
+        return {name: buffer.clone() for name, buffer in run.buffers.items()} | masks
+
+    own_buffers, generators = buffers(), torch.get_rng_state()
+    with torch.enable_grad():
+        loss = run.workload.loss(lambda *inputs: functional_call(run.model, weights | own_buffers, inputs), batch)
+        expected = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+    if not torch.equal(generators, torch.get_rng_state()):
+        torch.set_rng_state(generators)
+        return "its loss draws random numbers, which are to be each trial's own."
+    unused = [name for name, gradient in zip(names, expected, strict=True) if gradient is None]
+    if unused:
+        return f"{unused[0]} takes no part in its loss, and such a parameter must stay as it is."
+
+    def two(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: tensor.detach().expand(2, *tensor.shape).clone() for name, tensor in tensors.items()}
+
+    found, stacked_buffers = two(weights), two(buffers())
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.filterwarnings("error", message=".*batching rule.*")  # vmap would go through the members one by one
+            losses = gradient_of(run)(two(weights), stacked_buffers, tuple(part.expand(2, *part.shape).clone() for part in batch), found)
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), "")
+        return f"torch.func.vmap cannot train it: {type(error).__name__}: {reason}"
+    own = {"the loss": loss.detach(), **dict(zip(names, expected, strict=True)), **own_buffers}
+    for name, one in {"the loss": losses, **found, **stacked_buffers}.items():
+        if not torch.allclose(one[1].double(), own[name].double(), rtol=TOLERANCE, atol=TOLERANCE * float(own[name].abs().max())):
+            return f"as one model it would give another value for {name} than alone."
+    return ""
