@@ -35,30 +35,31 @@ def lr_factor(params: Mapping[str, Any], budget_epochs: int) -> Factor:
     | step | lr_factor ** floor(e / n) | |
     | halving | 0.5 ** floor(e / n) | Sukhbaatar et al. 2015, arXiv:1503.08895 |
 
+    A schedule leaves alone what only another one needs, so that a study can search among schedules.
+
     Args:
         params: A trial's hyperparameters, each of them legal.
         budget_epochs: How many epochs the trial trains in all; at least 1.
 
     Raises:
-        ValueError: If the schedule lacks one of its hyperparameters, or another schedule's is given.
+        ValueError: If the schedule lacks one of its hyperparameters, or they are given without the schedule.
 
     >>> halving = lr_factor({"lr_schedule": "halving", "lr_every_epochs": 25}, budget_epochs=100)
     >>> halving(0), halving(24), halving(25), halving(99)
     (1.0, 1.0, 0.5, 0.125)
     """
     schedule = params.get("lr_schedule", "constant")
-    for one in (EVERY_EPOCHS, FACTOR):
-        if one in NEEDS[schedule] and one.name not in params:
+    for one in NEEDS[schedule]:
+        if one.name not in params:
             raise ValueError(f"{one.name} is missing: with lr_schedule={schedule!r} it must be {one.legal}.")
-        if one not in NEEDS[schedule] and one.name in params:
+    for one in (EVERY_EPOCHS, FACTOR):
+        if one.name in params and SCHEDULE.name not in params:
             takers = " or ".join(name for name, needs in NEEDS.items() if one in needs)
-            raise ValueError(
-                f"{one.name} is only for lr_schedule {takers}, but got {one.name}={params[one.name]!r} with lr_schedule={schedule!r}."
-            )
+            raise ValueError(f"lr_schedule is missing: with {one.name}={params[one.name]!r} it must be given, as {takers}.")
     match schedule:
         case "cosine":
             return lambda epoch: (1 + math.cos(math.pi * epoch / budget_epochs)) / 2
         case "step" | "halving":
-            factor, every_epochs = params.get("lr_factor", 0.5), int(params["lr_every_epochs"])
+            factor, every_epochs = params["lr_factor"] if schedule == "step" else 0.5, int(params["lr_every_epochs"])
             return lambda epoch: float(factor ** (epoch // every_epochs))
     return lambda epoch: 1.0
