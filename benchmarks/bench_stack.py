@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -111,10 +112,12 @@ def rate_name(slots: int) -> str:
 def picked(crew: Crew, case: Case, *, on_gpu: bool) -> int:
     """Return the slots that a study on these processes would choose, by its own calibration."""
     rates: list[Rate] = []
-    for slots in candidates(on_gpu):
+    for slots in candidates(on_gpu=on_gpu):
         own = crew.call(measure, case.spec("calibration", "annealed", 0), slots)
-        rates.append(Rate(slots=slots, steps_per_second=sum(rate.steps_per_second for rate in own), bytes_per_slot=own[0].bytes_per_slot))
-        if own[0].refusal or rates[-1].steps_per_second < 0.8 * max(rate.steps_per_second for rate in rates):
+        if own[0].refusal:
+            return 1
+        rates.append(replace(own[0], steps_per_second=sum(rate.steps_per_second for rate in own)))
+        if rates[-1].steps_per_second < 0.8 * max(rate.steps_per_second for rate in rates):
             break
     return best(rates).slots
 

@@ -68,25 +68,30 @@ def train(case: Case, slots: int, seconds: float) -> float:
     """
     trainers = _trainers.get((case.name, slots)) or _open(case, slots)
     start, n_epochs = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
+    while n_epochs == 0 or time.perf_counter() - start < seconds:
         n_epochs += sum(_epoch(trainer) for trainer in trainers)
     return n_epochs * n_steps(case.open()) / (time.perf_counter() - start)
 
 
 def _open(case: Case, slots: int) -> list[Trainer]:
     """Open the side, and train it by an epoch; what trains one by one is two trainers, with noise and without."""
-    members = [case.spec(f"{i}", technique, seed=i) for i, technique in zip(range(max(2, slots)), itertools.cycle(PARAMS))]
+    specs = members(case, max(2, slots))
     if slots > 1:
         trainers = [open_trainer(slots)]
     else:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        trainers = [open_trainer(1) if slots else SingleTrainer(1, device) for _ in members]
-    for spec, trainer in zip(members, itertools.cycle(trainers)):
+        trainers = [open_trainer(1) if slots else SingleTrainer(1, device) for _ in specs]
+    for spec, trainer in zip(specs, itertools.cycle(trainers)):
         trainer.admit(spec)
     for trainer in trainers:
         _epoch(trainer)
     _trainers[case.name, slots] = trainers
     return trainers
+
+
+def members(case: Case, n: int) -> list[TrialSpec]:
+    """Return n trials of the case, every other one with noise."""
+    return [case.spec(f"{i}", technique, seed=i) for i, technique in zip(range(n), itertools.cycle(PARAMS))]
 
 
 def _epoch(trainer: Trainer) -> int:

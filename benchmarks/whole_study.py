@@ -5,7 +5,6 @@ process, and all else by default but for the table it prints. Each side has its 
 disk. The service asks more of itself: a tenth of its trials are the confirming ones, measured on test data too, and it ends with a verdict.
 """
 
-import itertools
 import logging
 import os
 import tempfile
@@ -167,7 +166,7 @@ def epoch(trainer: SingleTrainer) -> dict[str, float]:
 def driver() -> Iterator[Figure]:
     """What one more epoch of one more trial costs the dispatcher, in a study that fills few slots and in one that fills many."""
     cost: dict[int, list[float]] = {FEW: [], MANY: []}
-    for _, n in itertools.product(range(ROUNDS), cost):
+    for n in cost:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             site = install(Path(folder) / "site", "gradnoise_benchmarks", ENTRY_POINTS)
             slots = -(-n // (os.cpu_count() or 1))

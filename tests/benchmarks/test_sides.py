@@ -1,0 +1,45 @@
+"""What a side of a comparison does: the members that it trains, and what an update of one takes."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks import sides
+from benchmarks.sides import Case
+
+DIGITS = Case(name="digits", workload="dense", options={"dataset": "digits", "depth": 3, "width": 7, "train_examples": 200})
+CONVOLUTIONS = Case(name="convolutions", workload="convolutions")
+
+
+@pytest.fixture(autouse=True)
+def forgotten(workloads: None) -> Iterator[None]:
+    yield
+    sides.forget()
+
+
+def test_an_update_of_a_dense_network_takes_three_products_a_layer() -> None:
+    """Forward, gradient of the weights, gradient of the inputs: the first layer's inputs need none."""
+    forward = 2 * 100 * (64 * 7 + 7 * 7 + 7 * 7 + 7 * 10)
+    with_gradients = 3 * forward - 2 * 100 * 64 * 7
+    assert sides.flops(DIGITS) == with_gradients
+
+
+def test_an_update_of_a_convolution_net_takes_three_products_a_layer() -> None:
+    """A 3x3 convolution multiplies 9 weights for each pair of channels and place of its output; the padding counts."""
+    first, rest = 16 * 1 * 9 * 16 * 16, 32 * 16 * 9 * 8 * 8 + 32 * 32 * 9 * 4 * 4 + 512 * 10
+    assert sides.flops(CONVOLUTIONS) == 2 * 50 * (2 * first + 3 * rest)
+
+
+def test_half_of_the_members_are_noisy() -> None:
+    """Every way trains the same mixture, each member with a seed of its own."""
+    found = sides.members(DIGITS, 6)
+    assert [spec.technique for spec in found] == ["none", "annealed"] * 3
+    assert len({spec.seed for spec in found}) == len({spec.key for spec in found}) == 6
+
+
+@pytest.mark.parametrize("case", [DIGITS, CONVOLUTIONS], ids=lambda case: case.name)
+@pytest.mark.parametrize("slots", [0, 1, 4])
+def test_every_way_trains(case: Case, slots: int) -> None:
+    """The reference, single trials and a stack get through epochs of each network, and go on where they were in the next turn."""
+    assert sides.train(case, slots, 0.0) > 0
+    assert sides.train(case, slots, 0.0) > 0
