@@ -12,6 +12,7 @@ SPACE: dict[str, Parameter] = {
     "lr": Range(low=0.003, high=0.3, log=True),
     "eta": Choices(choices=[0.01, 0.3, 1.0]),
     "depth": Range(low=2, high=6, integer=True),
+    "lr_schedule": Choices(choices=["constant", "cosine"]),
     "clip_norm": 10,
 }
 
@@ -47,6 +48,7 @@ def test_suggestions_lie_in_the_space_and_optuna_reads_what_was_told(storage: St
         assert 0.003 <= trial.params["lr"] <= 0.3
         assert trial.params["eta"] in (0.01, 0.3, 1.0)
         assert trial.params["depth"] in range(2, 7)
+        assert trial.params["lr_schedule"] in ("constant", "cosine")
         assert (trial.number, trial.value, trial.user_attrs, trial.state.name) == (i, i / 7, {"seed": i}, "COMPLETE")
     assert optuna.load_study(study_name="s · noisy", storage=storage).user_attrs == {"fixed": {"clip_norm": 10}}
 
