@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,7 @@ class Parameter:
         low_open: Whether low itself is excluded.
         integer: Whether only whole numbers are legal.
         choices: The legal words; then no number is legal.
+        needs: Hyperparameters, declared beside it, that must be given with a word.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Parameter:
     low_open: bool = False
     integer: bool = False
     choices: tuple[str, ...] = ()
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def legal(self) -> str:
@@ -44,6 +46,7 @@ class Parameter:
         """Return the declaration as JSON values; a missing bound means unbounded, and what else is missing is false or empty."""
         bounds = {name: value for name, value in (("low", self.low), ("high", self.high)) if math.isfinite(value)}
         rest = {"low_open": self.low_open, "integer": self.integer, "choices": [*self.choices]}
+        rest["needs"] = {word: [*names] for word, names in self.needs.items()}
         return {"name": self.name, "description": self.description, **bounds, **{name: value for name, value in rest.items() if value}}
 
     def _admits(self, value: object) -> bool:
@@ -67,6 +70,9 @@ def check(params: Mapping[str, object], known: Iterable[Parameter], required: It
         if name not in by_name:
             raise ValueError(f"there is no parameter named {name!r} here, legal are {', '.join(sorted(by_name))}; got {name}={value!r}.")
         by_name[name].check(value)
+        for needed in by_name[name].needs.get(str(value), ()):
+            if needed not in params:
+                raise ValueError(f"{needed} is missing: with {name}={value!r} it must be {by_name[needed].legal}.")
     for name in required:
         if name not in params:
             raise ValueError(f"{name} is missing: it must be {by_name[name].legal}.")

@@ -187,7 +187,8 @@ def catalogue_document() -> Mapping[str, object]:
     variance = {"name": "eta", "description": "Variance of the noise at step 0.", "low": 0.0}
     decay = {"name": "gamma", "description": "Decay exponent.", "low": 0.0}
     momentum = {"name": "momentum", "description": "Momentum.", "low": 0.0, "high": 0.999}
-    rate = {"name": "lr_schedule", "description": "How the rate changes.", "choices": ["constant", "step"]}
+    words = {"choices": ["constant", "step"], "needs": {"step": ["lr_every_epochs"]}}
+    rate = {"name": "lr_schedule", "description": "How the rate changes.", **words}
     every = {"name": "lr_every_epochs", "description": "Epochs from one rate to the next.", "low": 1, "integer": True}
     return {
         "versions": {"gradnoise": "0.1.0", "torch": "2.13.0", "python": "3.11.7"},

@@ -16,13 +16,13 @@ SCHEDULE = Parameter(
     name="lr_schedule",
     description="How the learning rate changes from epoch to epoch; constant by default.",
     choices=("constant", "cosine", "step", "halving"),
+    needs={"step": ("lr_every_epochs", "lr_factor"), "halving": ("lr_every_epochs",)},
 )
 EVERY_EPOCHS = Parameter(
     name="lr_every_epochs", description="Epochs from one rate to the next, of the schedules step and halving.", low=1, integer=True
 )
 FACTOR = Parameter(name="lr_factor", description="What the schedule step multiplies the rate by each time.", low=0, low_open=True, high=1)
 LR_SCHEDULE = (SCHEDULE, EVERY_EPOCHS, FACTOR)
-NEEDS = {"constant": (), "cosine": (), "step": (EVERY_EPOCHS, FACTOR), "halving": (EVERY_EPOCHS,)}
 
 
 def lr_factor(params: Mapping[str, Any], budget_epochs: int) -> Factor:
@@ -38,24 +38,21 @@ def lr_factor(params: Mapping[str, Any], budget_epochs: int) -> Factor:
     A schedule leaves alone what only another one needs, so that a study can search among schedules.
 
     Args:
-        params: A trial's hyperparameters, each of them legal.
+        params: A trial's hyperparameters, checked.
         budget_epochs: How many epochs the trial trains in all; at least 1.
 
     Raises:
-        ValueError: If the schedule lacks one of its hyperparameters, or they are given without the schedule.
+        ValueError: If what a schedule needs is given without any schedule.
 
     >>> halving = lr_factor({"lr_schedule": "halving", "lr_every_epochs": 25}, budget_epochs=100)
     >>> halving(0), halving(24), halving(25), halving(99)
     (1.0, 1.0, 0.5, 0.125)
     """
+    for name in ("lr_every_epochs", "lr_factor"):
+        if name in params and "lr_schedule" not in params:
+            takers = " or ".join(word for word, needs in SCHEDULE.needs.items() if name in needs)
+            raise ValueError(f"lr_schedule is missing: with {name}={params[name]!r} it must be given, as {takers}.")
     schedule = params.get("lr_schedule", "constant")
-    for one in NEEDS[schedule]:
-        if one.name not in params:
-            raise ValueError(f"{one.name} is missing: with lr_schedule={schedule!r} it must be {one.legal}.")
-    for one in (EVERY_EPOCHS, FACTOR):
-        if one.name in params and SCHEDULE.name not in params:
-            takers = " or ".join(name for name, needs in NEEDS.items() if one in needs)
-            raise ValueError(f"lr_schedule is missing: with {one.name}={params[one.name]!r} it must be given, as {takers}.")
     match schedule:
         case "cosine":
             return lambda epoch: (1 + math.cos(math.pi * epoch / budget_epochs)) / 2

@@ -77,7 +77,7 @@ class StudyOut(BaseModel):
 
 class ParameterOut(BaseModel):
     """The legal values of a hyperparameter: numbers, null where it is unbounded (`low_open`: without low itself; `integer`: whole ones), or
-    the words of `choices`."""
+    the words of `choices`, of which some need other hyperparameters to be given (`needs`)."""
 
     name: str
     description: str
@@ -86,6 +86,7 @@ class ParameterOut(BaseModel):
     low_open: bool
     integer: bool
     choices: list[str]
+    needs: dict[str, list[str]]
 
     @classmethod
     def of(cls, parameter: ParameterRange) -> "ParameterOut":
@@ -98,6 +99,7 @@ class ParameterOut(BaseModel):
             low_open=parameter.low_open,
             integer=parameter.integer,
             choices=list(parameter.choices),
+            needs={word: list(names) for word, names in parameter.needs.items()},
         )
 
 

@@ -1,7 +1,7 @@
 """What the workers can train, as they announced it; a submission is checked against it before anything is stored."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jsonschema
@@ -13,7 +13,10 @@ from service.domain.study import Metric
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterRange:
-    """The legal values of a hyperparameter: numbers from low to high (`low_open`: without low itself; `integer`: whole ones), or words."""
+    """The legal values of a hyperparameter: numbers from low to high (`low_open`: without low itself; `integer`: whole ones), or words.
+
+    `needs` names the hyperparameters that must be given with a word.
+    """
 
     name: str
     description: str
@@ -22,6 +25,7 @@ class ParameterRange:
     low_open: bool = False
     integer: bool = False
     choices: tuple[str, ...] = ()
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def legal(self) -> str:
@@ -129,6 +133,7 @@ class Catalogue:
         optimizer = self.optimizers[spec.optimizer]
         shared = {p.name: p for p in (*optimizer.parameters, *workload.parameters)}
         yield from _space_faults("space", spec.space, shared)
+        yield from _unmet_needs(spec.space, shared)
         for name in optimizer.required:
             if name not in spec.space:
                 yield FieldError(
@@ -180,8 +185,11 @@ def _named(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parameters(entry: Mapping[str, Any]) -> tuple[ParameterRange, ...]:
-    announced = entry.get("parameters", ())
-    return tuple(ParameterRange(**{**parameter, "choices": tuple(parameter.get("choices", ()))}) for parameter in announced)
+    def words(parameter: Mapping[str, Any]) -> dict[str, Any]:
+        needs = {word: tuple(names) for word, names in parameter.get("needs", {}).items()}
+        return {"choices": tuple(parameter.get("choices", ())), "needs": needs}
+
+    return tuple(ParameterRange(**{**parameter, **words(parameter)}) for parameter in entry.get("parameters", ()))
 
 
 def _unknown(field: str, value: object, legal: Mapping[str, object] | list[str]) -> FieldError:
@@ -229,6 +237,16 @@ def _space_faults(field: str, space: Mapping[str, Parameter], known: Mapping[str
         for value in _extremes(parameter):
             if not known[name].admits(value):
                 yield FieldError(field=f"{field}.{name}", value=value, message=f"{name} cannot be {value!r}", legal=known[name].legal)
+
+
+def _unmet_needs(space: Mapping[str, Parameter], known: Mapping[str, ParameterRange]) -> Iterator[FieldError]:
+    for name, parameter in space.items():
+        needs = known[name].needs if name in known else {}
+        for word in _extremes(parameter):
+            for needed in needs.get(str(word), ()):
+                if needed not in space:
+                    message = f"{name} {word!r} needs {needed!r}"
+                    yield FieldError(field=f"space.{needed}", value=None, message=message, legal=known[needed].legal)
 
 
 def _grid_faults(spec: StudySpec, arm_index: int) -> Iterator[FieldError]:

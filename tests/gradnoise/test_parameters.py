@@ -8,7 +8,7 @@ from gradnoise.parameters import Parameter, check
 LR = Parameter(name="lr", description="Learning rate.", low=0, low_open=True)
 MOMENTUM = Parameter(name="momentum", description="Momentum.", low=0, high=0.9999)
 WIDTH = Parameter(name="width", description="Units.", low=1, integer=True)
-RULE = Parameter(name="rule", description="Rule.", choices=("constant", "cosine"))
+RULE = Parameter(name="rule", description="Rule.", choices=("constant", "cosine"), needs={"cosine": ("width",)})
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_document_leaves_out_what_is_not_there() -> None:
     assert LR.document() == {"name": "lr", "description": "Learning rate.", "low": 0, "low_open": True}
     assert MOMENTUM.document() == {"name": "momentum", "description": "Momentum.", "low": 0, "high": 0.9999}
     assert WIDTH.document() == {"name": "width", "description": "Units.", "low": 1, "integer": True}
-    assert RULE.document() == {"name": "rule", "description": "Rule.", "choices": ["constant", "cosine"]}
+    assert RULE.document() == {"name": "rule", "description": "Rule.", "choices": ["constant", "cosine"]} | {"needs": {"cosine": ["width"]}}
 
 
 def test_check_names_what_is_unknown_and_what_is_missing() -> None:
@@ -51,3 +51,11 @@ def test_check_names_what_is_unknown_and_what_is_missing() -> None:
         check({"rl": 0.1}, [LR, MOMENTUM], ["lr"])
     with pytest.raises(ValueError, match=r"lr is missing: it must be a finite number in \(0, inf\)"):
         check({"momentum": 0.1}, [LR, MOMENTUM], ["lr"])
+
+
+def test_check_names_what_a_word_needs() -> None:
+    known = [RULE, WIDTH]
+    check({"rule": "constant"}, known, [])
+    check({"rule": "cosine", "width": 2}, known, [])
+    with pytest.raises(ValueError, match=r"width is missing: with rule='cosine' it must be a whole number in \[1, inf\)"):
+        check({"rule": "cosine"}, known, [])

@@ -62,6 +62,10 @@ def test_a_function_takes_the_techniques_that_need_nothing_but_its_optimizer(pro
         ({"params": {**GOOD["params"], "lr_schedule": "cosin"}}, "lr_schedule must be one of constant, cosine, step, halving, but got"),
         ({"params": {**GOOD["params"], "lr_schedule": "halving", "lr_every_epochs": 1.5}}, "lr_every_epochs must be a whole number in"),
         ({"params": {**GOOD["params"], "lr_schedule": "halving"}}, "lr_every_epochs is missing: with lr_schedule='halving' it must be"),
+        (
+            {"params": {**GOOD["params"], "lr_schedule": "step", "lr_every_epochs": 2}},
+            r"lr_factor is missing: with lr_schedule='step' it must",
+        ),
         ({"params": {**GOOD["params"], "lr_factor": 0.5}}, "lr_schedule is missing: with lr_factor=0.5 it must be given, as step."),
         ({"params": {**GOOD["params"], "clip_value": 0}}, r"clip_value must be a finite number in \(0, inf\), but got clip_value=0"),
         ({"params": {**GOOD["params"], "clip_norm": 0}}, r"clip_norm must be a finite number in \(0, inf\), but got clip_norm=0"),

@@ -22,7 +22,7 @@ def test_techniques_and_optimizers_come_with_formula_and_bounds(client: TestClie
     assert (shown["items"][1]["formula"], shown["items"][1]["source"]) == ("sigma_t^2 = eta / (1 + t)^gamma", "arXiv:1511.06807")
     lr, _, rate, every = shown["optimizers"][0]["parameters"]
     assert (lr["low"], lr["high"], lr["low_open"], lr["integer"], lr["choices"]) == (0.0, None, True, False, [])
-    assert rate["choices"] == ["constant", "step"]
+    assert (rate["choices"], rate["needs"]) == (["constant", "step"], {"step": ["lr_every_epochs"]})
     assert (every["low"], every["integer"]) == (1, True)
 
 
