@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import ray
 import structlog
 
+from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.workloads.catalogue import document
 from service import logs
 from service.migrate import prepare_database
@@ -35,7 +36,7 @@ def main() -> None:
 
     def machines() -> tuple[str, int]:
         gpu, n_places = devices()
-        return f"{n_places} {'GPU' if gpu else 'CPU core'}{'s' * (n_places != 1)}", n_places * settings.slots
+        return f"{n_places} {'GPU' if gpu else 'CPU core'}{'s' * (n_places != 1)}", n_places * (settings.slots or 1)
 
     announced = document()
     for broken in announced["broken"]:
@@ -43,11 +44,14 @@ def main() -> None:
     database = open_database(settings.database)
     with database.session(write=True) as session:
         catalogue.publish(session, announced, datetime.now(UTC))
+    checkpoints = Checkpoints(folder=settings.checkpoint_folder, every_seconds=settings.checkpoint_seconds)
     dispatcher = Dispatcher(
         id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
         database=database,
         storage=open_storage(settings.database),
-        open_launcher=lambda: RayLauncher(settings.slots),
+        open_launcher=lambda: RayLauncher(checkpoints, settings.concurrent_studies),
+        slots=settings.slots,
+        checkpoints=checkpoints.folder,
         protocol={**announced["protocol"], "versions": announced["versions"]},
         machines=machines,
         lease=settings.lease,

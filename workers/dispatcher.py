@@ -1,10 +1,14 @@
 """Acquires studies and drives each with a StudyRun, a thread a study; settles what cancelled studies have left open."""
 
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -12,9 +16,11 @@ from service.domain.errors import LeaseLost
 from service.domain.study import Study
 from service.search import Storage
 from service.store import dispatchers, leases, studies, trials
+from service.store.calibrations import Calibration
 from service.store.database import Database
 from service.store.dispatchers import DispatcherInfo
 from service.store.leases import Lease
+from workers.calibration import calibrated, sentence
 from workers.heartbeat import Heartbeat
 from workers.launcher import Launcher
 from workers.study_run import StudyRun, open_searches
@@ -23,6 +29,10 @@ log = structlog.get_logger()
 
 POLL_SECONDS = 0.5
 MAX_CRASHES = 3
+
+
+class Stopped(Exception):
+    """The dispatcher was told to stop."""
 
 
 @dataclass(kw_only=True)
@@ -34,6 +44,8 @@ class Dispatcher:
         database: The service's database.
         storage: Optuna's storage in it.
         open_launcher: Makes the launcher of one study.
+        slots: Of each worker; 0 for as many as measure best.
+        checkpoints: Folder in which trials keep their state while they train, in a folder of their study's id.
         protocol: What is stored with each study, beside the device: formula, clip order, unit of t, versions.
         machines: Tells what trials run on, for people, and how many run at once; asked anew each time, since nodes join and leave.
         lease: How long a study is held without a sign of life.
@@ -45,7 +57,9 @@ class Dispatcher:
     database: Database
     storage: Storage
     open_launcher: Callable[[], Launcher]
-    protocol: Mapping[str, object]
+    slots: int
+    checkpoints: Path
+    protocol: Mapping[str, Any]
     machines: Callable[[], tuple[str, int]]
     lease: timedelta
     concurrent_studies: int
@@ -55,6 +69,7 @@ class Dispatcher:
         self._runs: dict[int, threading.Thread] = {}
         self._crashes: Counter[int] = Counter()
         self._stop = threading.Event()
+        self._clear_at = self.now()
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then give every study back and return."""
@@ -81,6 +96,7 @@ class Dispatcher:
 
     def _round(self) -> None:
         self._runs = {study_id: thread for study_id, thread in self._runs.items() if thread.is_alive()}
+        self._clear_checkpoints()
         with self.database.session() as session:
             left_open = studies.unsettled(session)
         for study in left_open:
@@ -108,29 +124,43 @@ class Dispatcher:
             self._settle_if_ended(study)
 
     def _run_study(self, study: Study, lease: Lease) -> None:
-        launcher = self.open_launcher()
         try:
-            with Heartbeat(lambda: self._extend(lease), self.lease) as heartbeat:
-                run = StudyRun(
-                    study,
-                    lease,
-                    database=self.database,
-                    storage=self.storage,
-                    launcher=launcher,
-                    protocol={**self.protocol, "device": self.machines()[0]},
-                    lease_duration=self.lease,
-                    now=self.now,
-                )
-                run.begin()
-                while not run.step(POLL_SECONDS):
-                    heartbeat.check()
-                    if self._stop.is_set():
-                        with self.database.session(write=True) as session:
-                            leases.release(session, lease, self.now())
-                        log.info("study given back")
-                        return
-        finally:
-            launcher.close()
+            with closing(self.open_launcher()) as launcher, Heartbeat(lambda: self._extend(lease), self.lease) as heartbeat:
+                self._step_through(study, lease, launcher, heartbeat)
+        except Stopped:
+            with self.database.session(write=True) as session:
+                leases.release(session, lease, self.now())
+            log.info("study given back")
+
+    def _step_through(self, study: Study, lease: Lease, launcher: Launcher, heartbeat: Heartbeat) -> None:
+        def carry_on() -> None:
+            heartbeat.check()
+            if self._stop.is_set():
+                raise Stopped
+
+        stacking = self._open(study, launcher, carry_on)
+        run = StudyRun(
+            study,
+            lease,
+            database=self.database,
+            storage=self.storage,
+            launcher=launcher,
+            protocol={**self.protocol, "device": self.machines()[0], "stacking": stacking},
+            lease_duration=self.lease,
+            now=self.now,
+        )
+        run.begin()
+        while not run.step(POLL_SECONDS):
+            carry_on()
+
+    def _open(self, study: Study, launcher: Launcher, carry_on: Callable[[], None]) -> str:
+        """Give the launcher its slots and say for the report how many, and why."""
+        if self.slots:
+            launcher.open(self.slots)
+            return sentence(Calibration(slots=self.slots, refusal="as configured"))
+        calibration = calibrated(study.spec, launcher, self.database, self.protocol["versions"], self.now, carry_on)
+        launcher.open(calibration.slots)
+        return sentence(calibration)
 
     def _extend(self, lease: Lease) -> None:
         with self.database.session(write=True) as session:
@@ -154,6 +184,7 @@ class Dispatcher:
                 current = studies.get(session, study.id, None)
             if current.has_ended:
                 self._settle(current)
+                shutil.rmtree(self.checkpoints / str(study.id), ignore_errors=True)
         except Exception:
             log.exception("settling failed; the next round tries again")
 
@@ -164,3 +195,14 @@ class Dispatcher:
                 search.tell(number, "cancelled", None)
         with self.database.session(write=True) as session:
             trials.cancel_open(session, study.id, self.now())
+
+    def _clear_checkpoints(self) -> None:
+        """Remove what is left of studies that ended so long ago that whoever held them has noticed; once in a lease's duration."""
+        if self.now() < self._clear_at:
+            return
+        self._clear_at = self.now() + self.lease
+        kept = {int(folder.name): folder for folder in self.checkpoints.glob("*") if folder.name.isdigit()}
+        with self.database.session() as session:
+            over = studies.ended(session, list(kept), before=self.now() - 2 * self.lease)
+        for study_id in over:
+            shutil.rmtree(kept[study_id], ignore_errors=True)

@@ -1,9 +1,10 @@
 """What a StudyRun sees of the machines: places where trials train, and the news from them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gradnoise.training.calibration import Rate
 from gradnoise.training.trial import Event, TrialSpec
 
 
@@ -18,8 +19,38 @@ class WorkerLost:
 News = Event | WorkerLost
 
 
+class NotMeasured(Exception):
+    """A measurement came to nothing: a worker ended under it, or the trial raised."""
+
+
 class Launcher(Protocol):
-    """Trains trials in slots somewhere; one launcher serves one study."""
+    """Trains trials in slots somewhere; one launcher serves one study.
+
+    Trials can be admitted once it is open. What waits before that calls `carry_on` now and then, which raises to end the waiting.
+    """
+
+    def start(self, carry_on: Callable[[], None]) -> str:
+        """Wait for workers to start and return what they run on."""
+
+    def candidates(self) -> Sequence[int]:
+        """Return the numbers of slots worth measuring, ascending."""
+
+    def measure(self, probe: TrialSpec, slots: int, before: Rate | None, carry_on: Callable[[], None]) -> Rate:
+        """Train copies of a trial in so many slots of every worker at once, for a moment, and return the rate of all together.
+
+        Args:
+            probe: The trial.
+            slots: Of each worker.
+            before: The last rate, from which follows whether so many slots fit.
+            carry_on: See above.
+
+        Raises:
+            MemoryError: If they do not fit.
+            NotMeasured: If a worker ended, or the trial raised.
+        """
+
+    def open(self, slots: int) -> None:
+        """Give every worker so many slots, those too that start later."""
 
     def n_free(self) -> int:
         """Return how many trials could start now."""

@@ -96,6 +96,12 @@ def unsettled(session: Session) -> Sequence[Study]:
     return [_study(row) for row in session.scalars(select(StudyRow).where(StudyRow.state.in_(STUDY_ENDED), is_open.exists()))]
 
 
+def ended(session: Session, study_ids: Sequence[int], before: datetime) -> Sequence[int]:
+    """Return those of the studies that ended before a moment."""
+    is_over = StudyRow.state.in_(STUDY_ENDED) & (StudyRow.finished_at < before)
+    return session.scalars(select(StudyRow.id).where(StudyRow.id.in_(study_ids), is_over)).all() if study_ids else []
+
+
 def progress(session: Session, study_id: int, now: datetime) -> Progress:
     """Return how far a study is; an arm's phase stands in it from the start, with zeros.
 

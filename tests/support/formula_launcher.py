@@ -1,9 +1,10 @@
 """A launcher whose trials are formulas, so that a study runs in a moment and every result is known beforehand."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gradnoise.training.calibration import Rate
 from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
 from workers.launcher import News
 
@@ -19,7 +20,8 @@ def accuracy(spec: TrialSpec, epoch: int) -> float:
 class FormulaLauncher:
     """Trains one epoch of every member at each call of `measurements`.
 
-    `slots` is how many run at once; `refuse` returns the news that a trial ends with at an epoch instead of its measurement.
+    `slots` is how many run at once, whatever it is opened with; `speeds` tells how fast so many train, or what measuring them raises;
+    `refuse` returns the news that a trial ends with at an epoch instead of its measurement.
     """
 
     slots: int = 3
@@ -29,6 +31,28 @@ class FormulaLauncher:
     waiting: set[str] = field(default_factory=set)
     released: list[str] = field(default_factory=list)
     admitted: list[TrialSpec] = field(default_factory=list)
+    speeds: Mapping[int, float | Rate | Exception] = field(default_factory=lambda: {1: 100.0, 2: 150.0, 4: 151.0})
+    measured: list[tuple[TrialSpec, int]] = field(default_factory=list)
+    opened: list[int] = field(default_factory=list)
+
+    def start(self, carry_on: Callable[[], None]) -> str:
+        carry_on()
+        return "2 x formula"
+
+    def candidates(self) -> Sequence[int]:
+        return list(self.speeds)
+
+    def measure(self, probe: TrialSpec, slots: int, before: Rate | None, carry_on: Callable[[], None]) -> Rate:
+        carry_on()
+        assert (before is None) == (slots == 1)
+        self.measured.append((probe, slots))
+        speed = self.speeds[slots]
+        if isinstance(speed, Exception):
+            raise speed
+        return speed if isinstance(speed, Rate) else Rate(slots=slots, steps_per_second=speed, bytes_per_slot=1)
+
+    def open(self, slots: int) -> None:
+        self.opened.append(slots)
 
     def n_free(self) -> int:
         return self.slots - len(self.members)

@@ -4,16 +4,23 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from formula_launcher import FormulaLauncher
 
+from gradnoise.training.calibration import Rate
+from gradnoise.training.trial import TrialSpec
+from service.compare.comparison import Comparison
 from service.domain.spec import StudySpec
 from service.domain.study import Metric, Study
+from service.report.page import protocol
 from service.search import Storage
 from service.store import dispatchers, leases, studies, trials
 from service.store.database import Database
+from service.store.tables import StudyRow
 from workers.dispatcher import Dispatcher
 from workers.launcher import Launcher, News
 
@@ -56,19 +63,23 @@ def until(condition: Callable[[], bool]) -> None:
         timer.cancel()
 
 
+def make_dispatcher(database: Database, storage: Storage, open_launcher: Callable[[], Launcher], **changes: Any) -> Dispatcher:
+    usual: dict[str, Any] = {
+        "id": f"d-{threading.get_ident()}",
+        "slots": 3,
+        "checkpoints": Path("nowhere"),
+        "protocol": {"formula": "f", "versions": {"gradnoise": "1", "torch": "2"}},
+        "machines": lambda: ("2 CPU cores", 3),
+        "lease": timedelta(seconds=30),
+        "concurrent_studies": 1,
+        "now": lambda: datetime.now(UTC),
+    }
+    return Dispatcher(database=database, storage=storage, open_launcher=open_launcher, **(usual | changes))
+
+
 @contextmanager
-def running(database: Database, storage: Storage, open_launcher: Callable[[], Launcher], concurrent: int = 1) -> Iterator[threading.Event]:
-    dispatcher = Dispatcher(
-        id=f"d-{threading.get_ident()}",
-        database=database,
-        storage=storage,
-        open_launcher=open_launcher,
-        protocol={"formula": "f"},
-        machines=lambda: ("2 CPU cores", 3),
-        lease=timedelta(seconds=30),
-        concurrent_studies=concurrent,
-        now=lambda: datetime.now(UTC),
-    )
+def running(database: Database, storage: Storage, open_launcher: Callable[[], Launcher], **changes: Any) -> Iterator[threading.Event]:
+    dispatcher = make_dispatcher(database, storage, open_launcher, **changes)
     stop = threading.Event()
     thread = threading.Thread(target=dispatcher.run, args=(stop,))
     thread.start()
@@ -103,17 +114,7 @@ def test_it_announces_itself_and_withdraws(database: Database, storage: Storage)
 
 def test_it_announces_the_nodes_that_have_joined_since(database: Database, storage: Storage) -> None:
     sizes = iter([("0 CPU cores", 0), ("4 CPU cores", 4)])
-    dispatcher = Dispatcher(
-        id="d",
-        database=database,
-        storage=storage,
-        open_launcher=FormulaLauncher,
-        protocol={},
-        machines=lambda: next(sizes),
-        lease=timedelta(seconds=30),
-        concurrent_studies=1,
-        now=lambda: datetime.now(UTC),
-    )
+    dispatcher = make_dispatcher(database, storage, FormulaLauncher, machines=lambda: next(sizes))
     for n_slots in (0, 4):
         dispatcher._announce()
         with database.session() as session:
@@ -176,17 +177,7 @@ def test_a_study_that_cannot_be_driven_ends_failed_with_the_reason(database: Dat
         raise RuntimeError("No worker can start: no such device")
 
     study = submit(database, make_spec())
-    dispatcher = Dispatcher(
-        id="d",
-        database=database,
-        storage=storage,
-        open_launcher=open_launcher,
-        protocol={},
-        machines=lambda: ("", 0),
-        lease=timedelta(seconds=0),  # a crashed study is due again at once
-        concurrent_studies=1,
-        now=lambda: datetime.now(UTC),
-    )
+    dispatcher = make_dispatcher(database, storage, open_launcher, lease=timedelta(0))  # a crashed study is due again at once
     for _ in range(3):
         dispatcher._round()
         for thread in dispatcher._runs.values():
@@ -196,14 +187,77 @@ def test_a_study_that_cannot_be_driven_ends_failed_with_the_reason(database: Dat
     assert ended.error == "The study could not be driven: RuntimeError: No worker can start: no such device"
 
 
-@pytest.mark.parametrize("concurrent", [2])
-def test_two_studies_may_run_at_once(database: Database, storage: Storage, make_spec: Make, concurrent: int) -> None:
+def test_two_studies_may_run_at_once(database: Database, storage: Storage, make_spec: Make) -> None:
     both = [submit(database, make_spec(name=name)) for name in ("first", "second")]
     gate = threading.Event()
     asked = [threading.Event(), threading.Event()]
     waiting = iter(asked)
-    with running(database, storage, lambda: Gated(gate, next(waiting)), concurrent):
+    with running(database, storage, lambda: Gated(gate, next(waiting)), concurrent_studies=2):
         assert all(event.wait(WAIT_SECONDS) for event in asked)
         gate.set()
         until(lambda: all(read(database, study).has_ended for study in both))
     assert {read(database, study).state for study in both} == {"complete"}
+
+
+@pytest.mark.parametrize(
+    ("slots", "opened", "said"),
+    [
+        (0, 2, "2 trials as one model on each worker: 100 updates a second with 1, 150 with 2"),
+        (5, 5, "5 trials as one model on each worker: as configured"),
+        (1, 1, "one trial at a time on each worker: as configured"),
+    ],
+)
+def test_slots_are_measured_or_as_configured_and_the_report_says_so(
+    database: Database, storage: Storage, make_spec: Make, slots: int, opened: int, said: str
+) -> None:
+    launcher = FormulaLauncher()
+    study = submit(database, make_spec())
+    with running(database, storage, lambda: launcher, slots=slots):
+        until(lambda: read(database, study).has_ended)
+    assert launcher.opened == [opened]
+    assert bool(launcher.measured) == (slots == 0)
+    comparison = read(database, study).comparison
+    assert comparison is not None
+    assert dict(protocol(Comparison.model_validate(comparison)))["stacking"] == said
+
+
+def test_a_dispatcher_that_is_stopped_while_it_measures_gives_the_study_back(database: Database, storage: Storage, make_spec: Make) -> None:
+    study = submit(database, make_spec())
+    measures = threading.Event()
+
+    class Endless(FormulaLauncher):
+        def measure(self, probe: TrialSpec, slots: int, before: Rate | None, carry_on: Callable[[], None]) -> Rate:
+            measures.set()
+            while True:
+                carry_on()
+
+    with running(database, storage, Endless, slots=0):
+        assert measures.wait(WAIT_SECONDS)
+    with running(database, storage, FormulaLauncher, slots=0):  # no need to wait for a lease to run out
+        until(lambda: read(database, study).has_ended)
+    assert read(database, study).state == "complete"
+
+
+def test_checkpoints_go_with_their_study(database: Database, storage: Storage, make_spec: Make, tmp_path: Path) -> None:
+    """When a study ends here, at once; when it was cancelled elsewhere, once whoever held it must have noticed; those of others stay."""
+    complete, cancelled, queued = (submit(database, make_spec(name=name)) for name in ("complete", "cancelled", "queued"))
+    long_ago = datetime.now(UTC) - timedelta(minutes=2)
+    with database.session(write=True) as session:
+        studies.cancel(session, cancelled.id, None, datetime.now(UTC))
+
+    def folders() -> set[str]:
+        return {folder.name for folder in tmp_path.glob("checkpoints/*")}
+
+    for name in (str(complete.id), str(cancelled.id), str(queued.id), "another"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+        (tmp_path / "checkpoints" / name / "7.pt").touch()
+    gate, asked = threading.Event(), threading.Event()
+    launchers = iter([FormulaLauncher(), Gated(gate, asked)])
+    with running(database, storage, lambda: next(launchers), checkpoints=tmp_path / "checkpoints"):
+        assert asked.wait(WAIT_SECONDS)
+        assert folders() == {str(cancelled.id), str(queued.id), "another"}
+    with database.session(write=True) as session:
+        session.get_one(StudyRow, cancelled.id).finished_at = long_ago
+    dispatcher = make_dispatcher(database, storage, FormulaLauncher, checkpoints=tmp_path / "checkpoints", concurrent_studies=0)
+    dispatcher._round()
+    assert folders() == {str(queued.id), "another"}
