@@ -16,7 +16,8 @@ RUN mkdir gradnoise service workers alembic && touch README.md LICENSE \
 
 COPY . .
 RUN pip install --no-deps --no-build-isolation . \
- && useradd --uid 10001 --create-home --home-dir /var/lib/gradnoise --shell /usr/sbin/nologin gradnoise
+ && useradd --uid 10001 --create-home --home-dir /var/lib/gradnoise --shell /usr/sbin/nologin gradnoise \
+ && install --directory --owner=gradnoise /checkpoints
 
 USER gradnoise
 WORKDIR /var/lib/gradnoise

@@ -34,6 +34,13 @@ def test_ray_and_the_database_share_only_the_dispatcher() -> None:
     assert not any("DATABASE" in variable for name in ("ray-head", "ray-worker") for variable in CLUSTER["services"][name]["environment"])
 
 
+def test_every_node_reaches_the_checkpoints_where_the_dispatcher_names_them() -> None:
+    """A volume in place of the read-only file system, made in the image for the user that writes it."""
+    folder = CLUSTER["services"]["workers"]["environment"]["GRADNOISE_CHECKPOINTS"]
+    assert all(f"checkpoints:{folder}" in CLUSTER["services"][name]["volumes"] for name in ("workers", "ray-head", "ray-worker"))
+    assert f"install --directory --owner=gradnoise {folder}\n" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", CLUSTER["services"])
 def test_containers_have_no_rights_to_spare(name: str) -> None:
     """Every container drops all capabilities and can gain none; our own have a read-only file system."""

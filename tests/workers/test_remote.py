@@ -16,7 +16,7 @@ from processes import has_ended
 from gradnoise.training.calibration import candidates
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.single import SingleTrainer
-from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
+from gradnoise.training.trial import Finished, Measurement, TrialSpec
 from service.domain.spec import StudySpec
 from service.domain.study import Metric
 from service.search import Storage
@@ -145,26 +145,31 @@ def test_what_is_released_is_forgotten(cluster: None, tmp_path: Path) -> None:
     assert list(tmp_path.glob("1/*")) == []
 
 
-def test_an_actor_gets_one_message_for_all_its_trials(cluster: None, tmp_path: Path) -> None:
-    """However many trials wait at their rung, the driver sends and hears one message a place for it."""
-    sent: Counter[str] = Counter()
-    with closing(opened(tmp_path, slots=16)) as launcher:
-        n = launcher.n_free()
-        for number in range(n):
+class Counting(RayLauncher):
+    """Counts the messages that come from its actors."""
+
+    n_heard = 0
+
+    def _hear(self, place: Place) -> Sequence[News]:
+        self.n_heard += 1
+        return super()._hear(place)
+
+
+def test_an_epoch_is_one_message_a_worker_however_many_trials_it_trains(cluster: None) -> None:
+    with closing(Counting()) as launcher:
+        launcher.open(16)
+        launcher.start(nothing)
+        launcher.n_heard = 0
+        for number in range(launcher.n_free()):
             launcher.admit(trial(number, rungs=(1, 2, 3), budget_epochs=4, checkpoint=""))
-        ended = 0
-        while ended < n:
-            before = {id(place.answer) for place in launcher._places}
-            news = launcher.measurements(5.0)
-            sent["orders"] += sum(place.answer is not None and id(place.answer) not in before for place in launcher._places)
-            sent["answers"] += len({launcher._place_of[one.key].home for one in news if one.key in launcher._place_of}) or bool(news)
-            for one in news:
-                assert not isinstance(one, Failed | WorkerLost)
-                if isinstance(one, Measurement) and one.epoch < 4:
-                    launcher.go_on(one.key)
-                ended += isinstance(one, Finished)
-    assert n == 32
-    assert sent["answers"] <= 4 * 2
+        news: list[News] = []
+        while sum(isinstance(one, Finished) for one in news) < 32:
+            latest = launcher.measurements(5.0)
+            for one in latest:
+                launcher.go_on(one.key)
+            news += latest
+        assert sum(isinstance(one, Measurement) for one in news) == 32 * 4
+        assert launcher.n_heard == 2 * 4
 
 
 def test_all_actors_measure_at_once_and_their_rates_add_up(cluster: None) -> None:

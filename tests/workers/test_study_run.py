@@ -1,5 +1,6 @@
 """A study runs to its comparison with exactly its declared trials, whatever fails and wherever it is interrupted."""
 
+import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 from formula_launcher import FormulaLauncher, accuracy, fails
 from optuna.storages import RDBStorage
 from optuna_dashboard import get_note
+from sqlalchemy import Engine, event
 
 from gradnoise.training.trial import Finished, Measurement, TrialSpec
 from service.domain.errors import LeaseLost
@@ -287,6 +289,75 @@ def test_a_lost_worker_costs_its_trials_an_attempt_and_nothing_else(
     assert_exactly_as_declared(database, storage, study)
     assert {trial.state for trial in table} == {"complete"}
     assert sum(trial.n_attempts - 1 for trial in table) == len(lost)
+
+
+def test_an_epoch_costs_as_many_statements_for_many_trials_as_for_few(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    counts = []
+    for n in (10, 200):
+        submit(database, make_spec(name=f"of {n}", search={"n_trials": n // 2, "epochs": 100, "sampler": "random"}), now)
+        launcher = FormulaLauncher(slots=n)
+        run = begin(database, storage, launcher, now)
+        while launcher.n_free():
+            run.step(0.0)
+        with statements(database.engine) as ours, statements(storage.engine) as theirs:
+            run.step(0.0)
+        assert set(launcher.epochs.values()) <= set(range(1, 100))
+        counts.append((len(ours), len(theirs)))
+    assert counts[0] == counts[1]
+    assert counts[0][1] == 0
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """The statements that are executed inside the block."""
+    executed: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        executed.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield executed
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def test_a_replayed_attempt_counts_each_epoch_once_and_costs_only_what_it_trains(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    """A trial whose worker is lost after epoch 2 is told of from its first epoch again, at no cost, and pruned or not as if undisturbed."""
+    pruner = {"name": "median", "startup_trials": 2}
+    study = submit(database, make_spec(search={"n_trials": 6, "epochs": 4, "sampler": "random", "pruner": pruner}), now)
+    undisturbed = submit(database, make_spec(name="undisturbed", search=study.spec.search.model_dump()), now)
+    trained: dict[str, int] = {}
+
+    class Resuming(FormulaLauncher):
+        def _train(self, key: str, spec: TrialSpec) -> Iterator[News]:
+            for one in super()._train(key, spec):
+                replayed = isinstance(one, Measurement) and one.epoch <= trained.get(spec.checkpoint, 0)
+                if isinstance(one, Measurement):
+                    trained[spec.checkpoint] = max(one.epoch, trained.get(spec.checkpoint, 0))
+                yield dataclasses.replace(one, seconds=0.0) if replayed else one  # type: ignore[type-var]  # a measurement
+
+    lost: set[str] = set()
+
+    def refuse(spec: TrialSpec, epoch: int) -> News | None:
+        if epoch == 3 and spec.checkpoint not in lost:
+            lost.add(spec.checkpoint)
+            return WorkerLost(key=spec.key, reason="killed")
+        return None
+
+    finish(begin(database, storage, Resuming(slots=1, refuse=refuse), now))
+    finish(begin(database, storage, FormulaLauncher(slots=1), now))
+    (_, table), (_, expected) = read(database, study), read(database, undisturbed)
+    assert lost
+    assert {spec.split("/")[0] for spec in lost} == {str(study.id)}
+    assert [(one.state, one.value, one.epochs, one.device_seconds) for one in table] == [
+        (one.state, one.value, one.epochs, one.device_seconds) for one in expected
+    ]
+    assert sum(one.n_attempts - 1 for one in table) == len(lost)
 
 
 def test_a_cancelled_study_is_let_go_at_once(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
