@@ -151,7 +151,7 @@ class StackedModel:
         self._order = torch.empty(epoch.n_steps, n * first.workload.batch_size, dtype=torch.int64, device=self._device)
         self._examples = [part.new_empty(self._order.shape[1], *part.shape[1:]) for part in first.data.train]
         self._batch: Batch = tuple(part.view(n, -1, *part.shape[1:]) for part in self._examples)
-        self._losses = like.new_empty(epoch.n_steps, n)
+        self._losses = like.new_empty(n, epoch.n_steps)
 
         self._noisy = torch.empty_like(self._weights) if epoch.on_weights else self._weights
         self._noisy_by_name = by_name(self._noisy, first.shapes)
@@ -176,7 +176,7 @@ class StackedModel:
         for i in range(epoch.n_steps):
             self.update(i)
         is_finite = self._weights.isfinite().all(dim=1).tolist()
-        losses = self._losses.mean(0).tolist()
+        losses = self._losses.mean(1).tolist()
         values: list[Mapping[str, float]] = [{"train_loss": loss} | own for loss, own in zip(losses, self._measure(), strict=True)]
         for k, run in enumerate(epoch.members):
             run.weights.copy_(self._weights[k])
@@ -258,9 +258,9 @@ class StackedModel:
         self._update(self._weights, self._gradients, self._moments, self._hyper, self._steps_before)
         self._steps_before += 1
         if isinstance(i, int):
-            self._losses[i] = losses
+            self._losses[:, i] = losses
         else:
-            self._losses.index_copy_(0, i, losses[None])
+            self._losses.index_copy_(1, i, losses[:, None])
             i += 1
 
     def _clip(self) -> None:

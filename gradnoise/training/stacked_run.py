@@ -1,9 +1,10 @@
 """A trial that trains in a stack: all that is its own, from one epoch to the next."""
 
-import logging
 import math
+import traceback
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,9 +16,7 @@ from gradnoise.techniques.weight_noise import WeightNoise
 from gradnoise.training.setup import Setup
 from gradnoise.workloads.base import Batch, StackedGradient, Tensors, Workload
 
-log = logging.getLogger(__name__)
-
-TOLERANCE = 1e-3  # of the largest coordinate: float32 loses 1e-7 an operation, a gradient of something else is off by its own size
+TOLERANCE = 1e-3  # of the largest number: float32 loses 1e-7 an operation, a gradient of something else is off by its own size
 
 
 class StackedRun:
@@ -99,6 +98,13 @@ def gradient_of(run: StackedRun) -> StackedGradient:
     return gradient
 
 
+def _where(error: Exception) -> str:
+    """Return the last line outside torch and this package that an error passed."""
+    folders = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(folders)]
+    return f"at {Path(frames[-1].filename).name}:{frames[-1].lineno}, `{frames[-1].line}`: " if frames else ""
+
+
 def refusal(run: StackedRun) -> str:
     """Return why trials like this one cannot train as one model, in a sentence; empty if they can.
 
@@ -132,10 +138,11 @@ def refusal(run: StackedRun) -> str:
             warnings.filterwarnings("error", message=".*batching rule.*")  # vmap would go through the members one by one
             losses = gradient_of(run)(two(weights), stacked_buffers, tuple(part.expand(2, *part.shape).clone() for part in batch), found)
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), "")
-        return f"torch.func.vmap cannot train it: {type(error).__name__}: {reason}"
-    own = {"the loss": loss.detach(), **dict(zip(names, expected, strict=True)), **own_buffers}
-    for name, one in {"the loss": losses, **found, **stacked_buffers}.items():
-        if not torch.allclose(one[1].double(), own[name].double(), rtol=TOLERANCE, atol=TOLERANCE * float(own[name].abs().max())):
-            return f"as one model it would give another value for {name} than alone."
+        return f"torch.func.vmap cannot train it: {_where(error)}{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    alone = {"the loss": loss.detach()}, dict(zip(names, expected, strict=True)), own_buffers
+    for some, together in zip(alone, ({"the loss": losses}, found, stacked_buffers), strict=True):
+        size = max((float(own.abs().max()) for own in some.values() if own.numel()), default=0.0)
+        for name, own in some.items():
+            if not torch.allclose(together[name][1].double(), own.double(), rtol=TOLERANCE, atol=TOLERANCE * size):
+                return f"as one model it would give another value for {name} than alone."
     return ""

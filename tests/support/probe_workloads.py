@@ -11,6 +11,7 @@ import torch
 
 from gradnoise.streams import normal
 from gradnoise.workloads import Batch, Dropout, Forward, Metric, Parameter, Splits, Trial, Workload, function, option
+from gradnoise.workloads.base import StackedGradient, Tensors
 
 
 @functools.cache
@@ -74,6 +75,66 @@ class blind(exact):  # noqa: N801  # the entry point's name
 
     def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
         return {"error": forward(batch[0])[0]}
+
+
+class normed(exact):  # noqa: N801  # the entry point's name
+    """A network with a state beside its weights, and with dropout of its own and of the technique."""
+
+    name = "normed"
+
+    def model(self) -> torch.nn.Module:
+        inner = torch.nn.Sequential(torch.nn.BatchNorm1d(7), torch.nn.ReLU(), torch.nn.Dropout(0.25), torch.nn.Linear(7, 6), Dropout())
+        return torch.nn.Sequential(torch.nn.Linear(5, 7), inner, torch.nn.Linear(6, 1)).double()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoneOptions:
+    """What keeps it from stacking."""
+
+    why: str = option("branch", "`branch`, `lstm`, `draws`, `unused` or `wrong`.")
+
+
+class Lone(torch.nn.Module):
+    """A network that does what one model can and a stack cannot."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self.why = why
+        self.lstm = torch.nn.LSTM(5, 7, batch_first=True) if why == "lstm" else torch.nn.Linear(5, 7)
+        self.last = torch.nn.Linear(7, 1)
+        if why == "unused":
+            self.extra = torch.nn.Parameter(torch.zeros(3))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        inputs = inputs.to(self.last.weight.dtype)
+        hidden = self.lstm(inputs[:, None])[0][:, 0] if self.why == "lstm" else self.lstm(inputs)
+        if self.why == "branch" and hidden.sum() > 0:
+            hidden = hidden + 1
+        if self.why == "draws":
+            hidden = torch.nn.functional.dropout(hidden, 0.5, self.training)
+        return self.last(hidden)
+
+
+class lone(exact):  # noqa: N801  # the entry point's name
+    """Trains only one at a time, for a reason that its option names."""
+
+    name = "lone"
+    Options = LoneOptions
+
+    def model(self) -> torch.nn.Module:
+        model = Lone(self.options.why)
+        return model if self.options.why == "lstm" else model.double()  # in float32 alone the CPU has a fused LSTM
+
+    def stacked_gradient(self) -> StackedGradient | None:
+        if self.options.why != "wrong":
+            return None
+
+        def gradient(weights: Tensors, _buffers: Tensors, _batch: Batch, gradients: Tensors) -> torch.Tensor:
+            for into in gradients.values():
+                into.fill_(0.5)
+            return next(iter(weights.values())).new_zeros(2)
+
+        return gradient
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,10 @@ SETTINGS = [
     ("sgd", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01, "clip_norm": 0.5}),
     ("adam", {"lr": 0.01}),
     ("adam", {"lr": 0.01, "beta1": 0.5, "weight_decay": 0.01, "clip_norm": 0.5}),
+    ("sgd", {"lr": 0.05, "momentum": 0.9, "nesterov": 1, "clip_value": 0.3, "lr_schedule": "cosine"}),
+    ("adamw", {"lr": 0.01, "clip_value": 0.2, "clip_norm": 0.5, "lr_schedule": "step", "lr_every_epochs": 2, "lr_factor": 0.3}),
+    ("adagrad", {"lr": 0.05, "lr_schedule": "halving", "lr_every_epochs": 2}),
+    ("rmsprop", {"lr": 0.01, "momentum": 0.5, "weight_decay": 0.01}),
 ]
 
 

@@ -1,0 +1,95 @@
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from gradnoise.training import calibration
+from gradnoise.training.calibration import Rate, best, candidates, fits, measure
+from gradnoise.training.stacked_model import StackedModel
+from gradnoise.training.trial import TrialSpec
+
+
+@pytest.fixture(autouse=True)
+def _probes(probes: None) -> None:
+    """Every test here uses the probe workloads."""
+
+
+def spec(**changes: Any) -> TrialSpec:
+    return TrialSpec(**{"key": "a", "workload": "exact", "params": {"lr": 0.05}, "seed": 1, "budget_epochs": 3} | changes)
+
+
+def rate(slots: int, steps_per_second: float) -> Rate:
+    return Rate(slots=slots, steps_per_second=steps_per_second, bytes_per_slot=100)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 8])
+@pytest.mark.parametrize("technique", ["none", "annealed"])
+def test_updates_are_counted_over_all_slots(slots: int, technique: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on by a second at each update: as many a second as there are slots, for more updates than an epoch has."""
+    now = 0.0
+
+    def tick(*arguments: Any, of: Any) -> Any:
+        nonlocal now
+        now += 1.0
+        return of(*arguments)
+
+    update, step = StackedModel.update, calibration.SingleRun.step
+    monkeypatch.setattr(StackedModel, "update", lambda *arguments: tick(*arguments, of=update))
+    monkeypatch.setattr(calibration.SingleRun, "step", lambda *arguments: tick(*arguments, of=step))
+    monkeypatch.setattr(calibration.time, "perf_counter", lambda: now)
+    params = {"lr": 0.05} | ({"eta": 0.3, "gamma": 0.55} if technique == "annealed" else {})
+    found = measure(spec(technique=technique, params=params), slots, seconds=20.0)
+    assert found == Rate(slots=slots, steps_per_second=slots, bytes_per_slot=found.bytes_per_slot)
+    assert now == 22  # two to warm up
+
+
+def test_each_slot_needs_at_least_its_own_numbers() -> None:
+    """Adam in float64 keeps 50 weights and 100 moments twice, in the run and in its row, and the row of the gradient."""
+    assert measure(spec(optimizer="adam"), 4).bytes_per_slot >= 8 * (2 * 50 + 2 * 100 + 50)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"workload": "lone", "options": {"why": "unused"}}, "extra takes no part in its loss, and such a parameter must stay as it is."),
+        ({"workload": "misbehaving"}, "a training function has a loop of its own."),
+    ],
+)
+def test_what_does_not_stack_is_told_with_the_rate_of_one(changes: dict[str, Any], reason: str) -> None:
+    found = measure(spec(**changes), 8)
+    assert (found.slots, found.refusal) == (1, reason)
+    assert (found.steps_per_second > 0) == (changes["workload"] == "lone")
+
+
+def test_an_illegal_trial_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"lr must be a finite number in \(0, inf\), but got lr=-1"):
+        measure(spec(params={"lr": -1.0}), 2)
+
+
+def test_the_best_is_the_fewest_slots_within_five_percent_of_the_highest() -> None:
+    rates = [rate(1, 100), rate(2, 180), rate(4, 192), rate(8, 200), rate(16, 190), rate(32, 150)]
+    assert best(rates) == rates[2]
+    assert best(rates[:1]) == rates[0]
+
+
+def test_four_fifths_of_the_free_memory_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "free_bytes", lambda: 1_000)
+    one = rate(1, 100)
+    assert fits(one, 8)
+    assert not fits(one, 9)
+    assert fits(one, 4, n_processes=2)
+    assert not fits(dataclasses.replace(one, bytes_per_slot=101), 4, n_processes=2)
+
+
+def test_the_free_memory_is_that_of_this_machine() -> None:
+    """At least what torch can be given now, and less than a petabyte."""
+    room = torch.zeros(10_000_000)
+    assert room.nbytes < calibration.free_bytes() < 2**50
+
+
+def test_candidates_begin_with_one_and_rise() -> None:
+    for on_gpu in (False, True):
+        found = candidates(on_gpu=on_gpu)
+        assert found[0] == 1
+        assert list(found) == sorted(set(found))

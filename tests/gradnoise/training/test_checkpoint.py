@@ -1,0 +1,173 @@
+"""Checkpoints, and trials that go on from them: with any number of slots, to the result that they would have had undisturbed."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.training.optimizers import OPTIMIZERS
+from gradnoise.training.single import SingleTrainer
+from gradnoise.training.slots import SlotTrainer
+from gradnoise.training.stack import StackTrainer
+from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
+
+TECHNIQUES: Mapping[str, dict[str, float]] = {
+    "none": {},
+    "annealed": {"eta": 0.3, "gamma": 0.55},
+    "anticorrelated": {"std": 0.1},
+    "preconditioned": {"eta": 0.001, "gamma": 0.55, "damping": 0.01},
+    "weight_noise": {"eta": 0.01, "gamma": 0.55},
+    "dropout": {"rate": 0.3},
+}
+TRAINERS: Mapping[str, Callable[[Checkpoints | None], SlotTrainer]] = {
+    "single": lambda checkpoints: SingleTrainer(2, checkpoints=checkpoints),
+    "stack of 3": lambda checkpoints: StackTrainer(3, checkpoints=checkpoints),
+    "stack of 8": lambda checkpoints: StackTrainer(8, checkpoints=checkpoints),
+}
+
+
+@pytest.fixture(autouse=True)
+def _probes(probes: None) -> None:
+    """Every test here uses the probe workloads."""
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Checkpoints:
+    return Checkpoints(folder=tmp_path / "kept", every_seconds=0.0)
+
+
+def spec(key: str = "a", **changes: Any) -> TrialSpec:
+    own = {"key": key, "workload": "exact", "params": {"lr": 0.05}, "seed": 1, "budget_epochs": 6, "checkpoint": f"7/{key}"}
+    return TrialSpec(**own | changes)
+
+
+def advance(trainer: SlotTrainer, n: int) -> list[Event]:
+    return [event for _ in range(n) for event in trainer.advance()]
+
+
+def values(events: list[Event], key: str = "a") -> list[Mapping[str, float]]:
+    return [event.values for event in events if isinstance(event, Measurement) and event.key == key]
+
+
+@pytest.mark.parametrize(("before", "after"), [("single", "stack of 3"), ("stack of 3", "single"), ("stack of 3", "stack of 8")])
+@pytest.mark.parametrize("technique", TECHNIQUES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_trial_ends_as_if_it_had_never_been_interrupted(
+    optimizer: str, technique: str, before: str, after: str, checkpoints: Checkpoints
+) -> None:
+    """Killed after four epochs, its state then as of the fourth; in float64 both ways of training agree to rounding."""
+    momentum = {"momentum": 0.9} if optimizer in ("sgd", "rmsprop") else {}
+    params = {"lr": 0.01, "lr_schedule": "cosine"} | momentum | TECHNIQUES[technique]
+    trial = spec(optimizer=optimizer, technique=technique, params=params, with_test=True)
+    killed = TRAINERS[before](checkpoints)
+    killed.admit(trial)
+    advance(killed, 4)
+    heir = TRAINERS[after](checkpoints)
+    heir.admit(spec("n", optimizer=optimizer, seed=5, budget_epochs=9, with_test=True))
+    heir.admit(trial)
+    events = advance(heir, 6)
+    undisturbed = SingleTrainer(1)
+    undisturbed.admit(trial)
+    expected = values(advance(undisturbed, 6))
+    assert len(expected) == len(values(events)) == 6
+    for found, own in zip(values(events), expected, strict=True):
+        assert found == pytest.approx(own, rel=1e-10, abs=1e-12)
+    seconds = [event.seconds for event in events if isinstance(event, Measurement) and event.key == "a"]
+    assert seconds[:4] == [0.0] * 4  # told again, not trained again
+    assert min(seconds[4:]) > 0
+    assert Finished(key="a") in events
+    assert not list(checkpoints.folder.glob("7/a*"))
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_buffers_and_the_global_generators_go_on_too(name: str, checkpoints: Checkpoints) -> None:
+    for key, workload, options in (("normed", "normed", {}), ("draws", "lone", {"why": "draws"})):
+        trial = spec(key, workload=workload, options=options)
+        whole, killed, heir = TRAINERS[name](None), TRAINERS[name](checkpoints), TRAINERS[name](checkpoints)
+        whole.admit(trial)
+        killed.admit(trial)
+        advance(killed, 3)
+        heir.admit(trial)
+        assert values(advance(heir, 6), key) == values(advance(whole, 6), key)
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_what_is_told_again_waits_at_the_rungs_as_it_did(name: str, checkpoints: Checkpoints) -> None:
+    trial = spec(rungs=(2,))
+    killed, heir = TRAINERS[name](checkpoints), TRAINERS[name](checkpoints)
+    killed.admit(trial)
+    killed.advance()
+    killed.advance()
+    killed.advance(["a"])
+    heir.admit(trial)
+    assert [event.epoch for event in advance(heir, 4) if isinstance(event, Measurement)] == [1, 2]
+    assert [event.epoch for event in heir.advance(["a"]) if isinstance(event, Measurement)] == [3]
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_a_trial_that_has_ended_leaves_no_checkpoint(name: str, checkpoints: Checkpoints) -> None:
+    trainer = TRAINERS[name](checkpoints)
+    trainer.admit(spec("pruned"))
+    trainer.admit(spec("finished", budget_epochs=2))
+    trainer.advance()
+    assert sorted(path.name for path in checkpoints.folder.rglob("*.pt")) == ["finished.pt", "pruned.pt"]
+    trainer.release("pruned")
+    trainer.advance()
+    trainer.admit(spec("wild", workload="blind", params={"lr": 1e200}))
+    trainer.advance()
+    trainer.admit(spec("failed", workload="misbehaving", options={"how": "raises"}))
+    assert [type(event) for event in advance(trainer, 2)] == [Measurement, Failed]
+    assert not list(checkpoints.folder.rglob("*.*"))
+
+
+def test_a_state_is_written_when_it_is_old_enough_and_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    for kept, name in ((Checkpoints(folder=folder, every_seconds=3_600.0), "7/a"), (Checkpoints(folder=folder, every_seconds=0.0), "")):
+        trainer = SingleTrainer(1, checkpoints=kept)
+        trainer.admit(spec(checkpoint=name))
+        advance(trainer, 3)
+    assert not folder.exists()
+    with pytest.raises(ValueError, match=r"every_seconds must be at least 0, but got every_seconds=-1"):
+        Checkpoints(folder=tmp_path, every_seconds=-1)
+
+
+@pytest.mark.parametrize("fault", ["torn", "empty", "of another trial", "pickled code"])
+def test_a_checkpoint_that_cannot_be_used_is_told_of_and_the_trial_starts_over(
+    fault: str, checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = spec()
+    killed = SingleTrainer(1, checkpoints=checkpoints)
+    killed.admit(trial)
+    advance(killed, 2)
+    path = checkpoints.folder / "7/a.pt"
+    if fault == "of another trial":
+        trial = spec(seed=2)
+    elif fault == "pickled code":
+        torch.save({"format": 1, "trial": Path.home}, path)
+    else:
+        path.write_bytes(path.read_bytes()[:100] if fault == "torn" else b"")
+    heir = SingleTrainer(1, checkpoints=checkpoints)
+    heir.admit(trial)
+    (event,) = heir.advance()
+    assert isinstance(event, Measurement)
+    assert event.seconds > 0
+    assert "cannot be used, the trial starts over" in caplog.text
+
+
+def test_a_write_that_is_cut_short_leaves_the_last_state(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = spec()
+    checkpoints.save(trial, {"curve": [], "t": 1})
+
+    def full(_state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="no space"):
+        checkpoints.save(trial, {"curve": [], "t": 2})
+    state = checkpoints.load(trial)
+    assert state is not None
+    assert state["t"] == 1
