@@ -17,7 +17,7 @@ from processes import has_ended, with_environment
 
 from service import ports
 from service.search import open_storage
-from service.store import trials
+from service.store import measurements, trials
 from service.store.database import open_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(900)]
@@ -46,6 +46,7 @@ class Up:
             "GRADNOISE_HOME": str(home),
             "GRADNOISE_DATABASE_URL": database_url,
             "GRADNOISE_LEASE_SECONDS": "4",
+            "GRADNOISE_CHECKPOINT_SECONDS": "0",
             "GRADNOISE_PORT": str(self.port),
             "GRADNOISE_DASHBOARD_PORT": str(dashboard_port),
         }
@@ -115,6 +116,8 @@ def test_a_study_survives_kill_9(up: Up, database_url: str, kind: str) -> None:
     up.until(lambda: up.get("/v1/studies/1")["state"] not in ("queued", "running"), "the end of the study")
     assert up.get("/v1/studies/1")["state"] == "complete", up.tail()
     assert_exactly_as_declared(database_url)
+    assert_nothing_was_trained_twice(database_url)
+    assert list((up.home / "checkpoints").glob("*")) == []
 
 
 def assert_exactly_as_declared(database_url: str) -> None:
@@ -135,3 +138,13 @@ def assert_exactly_as_declared(database_url: str) -> None:
         assert values[0] == values[1]
     storage.remove_session()
     storage.engine.dispose()
+
+
+def assert_nothing_was_trained_twice(database_url: str) -> None:
+    """Every epoch that was told of cost its time once, however many attempts the trial took: each went on where the last one stood."""
+    database = open_database(database_url)
+    with database.session() as session:
+        for trial in trials.table(session, 1):
+            told = sum(row.seconds for row in measurements.of_trial(session, trial.id))
+            assert trial.device_seconds == pytest.approx(told, rel=1e-6), f"trial {trial.id} of {trial.n_attempts} attempts"
+    database.dispose()

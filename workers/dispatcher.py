@@ -47,7 +47,7 @@ class Dispatcher:
         slots: Of each worker; 0 for as many as measure best.
         checkpoints: Folder in which trials keep their state while they train, in a folder of their study's id.
         protocol: What is stored with each study, beside the device: formula, clip order, unit of t, versions.
-        machines: Tells what trials run on, for people, and how many run at once; asked anew each time, since nodes join and leave.
+        machines: Tells what trials run on, for people, and how many run at once at least; asked anew each time, since nodes join and leave.
         lease: How long a study is held without a sign of life.
         concurrent_studies: How many studies run at once.
         now: The clock.

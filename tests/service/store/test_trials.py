@@ -4,12 +4,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
 from service.domain.errors import LeaseLost
 from service.domain.spec import StudySpec
 from service.domain.study import Metric
 from service.store import studies, trials
 from service.store.database import Database
+from service.store.tables import AttemptRow
 
 Make = Callable[..., StudySpec]
 
@@ -118,3 +120,20 @@ def test_what_is_open_when_a_study_ends_is_cancelled(database: Database, study_i
         trials.cancel_open(session, study_id, now)
         states = [trial.state for trial in trials.table(session, study_id)]
     assert sorted(states) == ["cancelled"] * 7 + ["pruned"]
+
+
+def test_the_cost_of_many_attempts_is_noted_at_once_or_not_at_all(database: Database, study_id: int, now: datetime) -> None:
+    with database.session(write=True) as session:
+        first, second, third = (opening.trial.id for opening in trials.openings(session, study_id, "search")[:3])
+        tokens = [trials.start(session, trial_id, {"lr": 0.1}, 0, now) for trial_id in (first, second, third)]
+        trials.spend(session, dict.fromkeys(tokens, (2, 0.5)))
+        trials.spend(session, {tokens[0]: (3, 1.0), tokens[1]: (4, 2.0)})
+        trials.spend(session, {})
+        trials.end(session, tokens[2], "complete", now, value=0.5)
+    with pytest.raises(LeaseLost), database.session(write=True) as session:
+        trials.spend(session, dict.fromkeys(tokens, (9, 9.0)))
+    with database.session() as session:
+        cost = {trial.id: (trial.epochs, trial.device_seconds) for trial in trials.table(session, study_id)}
+        attempts = {row.trial_id: row.device_seconds for row in session.scalars(select(AttemptRow))}
+    assert [cost[one] for one in (first, second, third)] == [(3, 1.5), (4, 2.5), (2, 0.5)]
+    assert attempts == {first: 1.5, second: 2.5, third: 0.5}

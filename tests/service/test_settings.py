@@ -1,0 +1,21 @@
+"""Settings that follow from others."""
+
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [({}, "home/checkpoints"), ({"GRADNOISE_CHECKPOINTS": "shared"}, "shared"), ({"GRADNOISE_CHECKPOINTS": "/srv/c"}, "/srv/c")],
+)
+def test_checkpoints_lie_in_the_home_folder_unless_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], folder: str
+) -> None:
+    """The path is whole, since actors work elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert Settings(home=Path("home")).checkpoint_folder == tmp_path / folder
