@@ -77,6 +77,20 @@ class blind(exact):  # noqa: N801  # the entry point's name
         return {"error": forward(batch[0])[0]}
 
 
+class narrow(exact):  # noqa: N801  # the entry point's name
+    """The same in float32."""
+
+    name = "narrow"
+
+    def data(self) -> Splits:
+        inputs, targets = ([getattr(splits(), split)[i].float() for split in ("train", "validation", "test")] for i in (0, 1))
+        train, validation, test = zip(inputs, targets, strict=True)
+        return Splits(train=train, validation=validation, test=test)
+
+    def model(self) -> torch.nn.Module:
+        return super().model().float()
+
+
 class normed(exact):  # noqa: N801  # the entry point's name
     """A network with a state beside its weights, and with dropout of its own and of the technique."""
 
