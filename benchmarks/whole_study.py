@@ -7,19 +7,20 @@ disk. The service asks more of itself: a tenth of its trials are the confirming 
 
 import logging
 import os
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter, sleep
 from typing import Any
 
 import ray
 import torch
 from ray import tune
 
-from benchmarks.bench_service import complete, service
+from benchmarks.bench_service import PATIENCE_SECONDS, complete, service
 from benchmarks.crew import variables
 from benchmarks.harness import Figure, install, ratios
 from benchmarks.workloads import ENTRY_POINTS
@@ -36,7 +37,7 @@ OPTIONS: dict[str, object] = {"dataset": "mnist", "train_examples": 10_000} if H
 EPOCHS = 10 if HAS_MNIST else 84  # about 1,000 updates
 
 FEW, MANY = 64, 1_024
-N_REPORTS = 40 * MANY
+DRIVER_SECONDS = 10.0
 
 
 def figures() -> Iterator[Figure]:
@@ -164,23 +165,8 @@ def epoch(trainer: SingleTrainer) -> dict[str, float]:
 
 
 def driver() -> Iterator[Figure]:
-    """What one more epoch of one more trial costs the dispatcher, in a study that fills few slots and in one that fills many."""
-    cost: dict[int, list[float]] = {FEW: [], MANY: []}
-    for n in cost:
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            site = install(Path(folder) / "site", "gradnoise_benchmarks", ENTRY_POINTS)
-            slots = -(-n // (os.cpu_count() or 1))
-            settings = {"PYTHONPATH": os.pathsep.join([site, str(ROOT)]), "GRADNOISE_SLOTS": str(slots), "OMP_NUM_THREADS": "1"}
-            with service(Path(folder), settings) as (client, process):
-                epochs = N_REPORTS // n
-                complete(client, study("first", "line", {}, 2, 2, 2))  # what starts only once is no cost of an epoch
-                before = cpu_seconds(process)
-                complete(client, study("short", "line", {}, n // 2, 2, 1))
-                between = cpu_seconds(process)
-                complete(client, study("long", "line", {}, n // 2, 2, 1 + epochs))
-                after = cpu_seconds(process)
-        reports = (n + 4) * epochs
-        cost[n].append((after - between - (between - before)) / reports * 1e6)
+    """What one more epoch of one more trial costs the dispatcher, while few slots are full and while many are."""
+    cost = {n: [microseconds_a_report(n)] for n in (FEW, MANY)}
     yield Figure(
         name=f"the driver's cost of a trial's epoch, {MANY:,} slots against {FEW}",
         unit="x",
@@ -189,6 +175,34 @@ def driver() -> Iterator[Figure]:
     )
     for n, values in cost.items():
         yield Figure(name=f"  with {n:,} slots", unit="us", values=values)
+
+
+def microseconds_a_report(n: int) -> float:
+    """Run n trials that do next to nothing, and return the dispatcher's processor time for each epoch that it stores once all are in."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        site = install(Path(folder) / "site", "gradnoise_benchmarks", ENTRY_POINTS)
+        slots = -(-n // (os.cpu_count() or 1))
+        settings = {"PYTHONPATH": os.pathsep.join([site, str(ROOT)]), "GRADNOISE_SLOTS": str(slots), "OMP_NUM_THREADS": "1"}
+        database = Path(folder) / "gradnoise.db"
+        with service(Path(folder), settings) as (client, process):
+            answer = client.post("/v1/studies", json=study("endless", "line", {}, n // 2, 2, 1_000_000))
+            answer.raise_for_status()
+            until = monotonic() + PATIENCE_SECONDS
+            while count(database, "gradnoise_trial WHERE state = 'running'") < n:
+                if monotonic() > until:
+                    raise TimeoutError(f"{n} trials were not running within {PATIENCE_SECONDS:g} s")
+                sleep(0.2)
+            before = cpu_seconds(process), count(database, "gradnoise_measurement")
+            sleep(DRIVER_SECONDS)
+            after = cpu_seconds(process), count(database, "gradnoise_measurement")
+            client.post(f"{answer.json()['links']['self']}/cancel").raise_for_status()
+    return (after[0] - before[0]) / (after[1] - before[1]) * 1e6
+
+
+def count(database: Path, rows: str) -> int:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
+        (n,) = connection.execute(f"SELECT count(*) FROM {rows}").fetchone()
+    return int(n)
 
 
 def cpu_seconds(process: int) -> float:
