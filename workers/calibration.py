@@ -17,7 +17,7 @@ from workers.launcher import Launcher, NotMeasured
 log = structlog.get_logger()
 
 GIVE_UP_BELOW = 0.8
-"""No more slots are tried once the rate has fallen to this share of the best."""
+"""No more slots are tried once two rates in a row, as one may be disturbed, have fallen below this share of the best."""
 
 
 def calibrated(
@@ -61,7 +61,8 @@ def measured(launcher: Launcher, probe: TrialSpec, carry_on: Callable[[], None])
         if refusal:
             break
         rates.append(rate)
-        if rate.steps_per_second < GIVE_UP_BELOW * max(one.steps_per_second for one in rates):
+        highest = max(one.steps_per_second for one in rates)
+        if all(one.steps_per_second < GIVE_UP_BELOW * highest for one in rates[-2:]):
             break
     chosen = best(rates).slots if rates and not refusal else 1
     return Calibration(slots=chosen, rates={one.slots: one.steps_per_second for one in rates}, refusal=refusal), is_whole

@@ -33,8 +33,9 @@ REFUSED = Rate(slots=1, steps_per_second=90.0, bytes_per_slot=1, refusal="aten::
     ("speeds", "tried", "slots"),
     [
         ({1: 100.0, 2: 190.0, 4: 300.0, 8: 310.0}, 4, 4),  # the fewest within 5 % of the best
-        ({1: 100.0, 2: 79.0, 4: 1000.0}, 2, 1),  # below 0.8 of the best: no more is tried
-        ({1: 100.0, 2: 85.0, 4: 200.0}, 3, 4),
+        ({1: 100.0, 2: 79.0, 4: 79.0, 8: 1000.0}, 3, 1),  # twice below 0.8 of the best: no more is tried
+        ({1: 100.0, 2: 79.0, 4: 200.0, 8: 150.0}, 4, 4),  # a dip alone says little
+        ({1: 100.0, 2: 79.0, 4: 81.0, 8: 79.0, 16: 200.0}, 5, 16),
         ({1: 100.0, 2: 190.0, 4: MemoryError()}, 3, 2),
         ({1: MemoryError(), 2: 100.0}, 1, 1),
         ({1: 100.0, 2: REFUSED, 4: 500.0}, 2, 1),
