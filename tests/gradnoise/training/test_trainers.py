@@ -134,6 +134,8 @@ def test_a_stacked_trial_gives_the_single_trainers_result(optimizer: str, params
 @pytest.mark.parametrize("technique", NOISE)
 def test_the_technique_of_a_neighbour_changes_no_bit_of_a_result(workload: str, technique: str) -> None:
     """Beside a neighbour of any technique a trial gives what it gives beside one without."""
+    if workload == "mlp":
+        pytest.importorskip("sklearn")
     trials = [
         spec(f"{name}", workload=workload, technique=name, params={"lr": 0.05} | NOISE[name], budget_epochs=2)
         for name in ("none", "annealed", "dropout", "weight_noise")
@@ -149,6 +151,7 @@ def test_the_technique_of_a_neighbour_changes_no_bit_of_a_result(workload: str, 
 @pytest.mark.parametrize("technique", NOISE)
 def test_the_deep_network_trains_alike_in_a_stack_and_alone(technique: str) -> None:
     """In float32: a loss near 2.3 sums 2^-24 roundings of 20 layers over 24 updates, far below 1e-4; an accuracy moves by whole images."""
+    pytest.importorskip("sklearn")  # whose digits it learns
     params = {"lr": 0.03} | NOISE[technique]
     trials = [spec(f"{i}", workload="mlp", technique=technique, params=params, seed=i, budget_epochs=2) for i in range(3)]
     events = run(StackTrainer(3), *trials)
