@@ -13,13 +13,13 @@ import torch
 from gradnoise.training import device
 from gradnoise.training.setup import Setup, prepare
 from gradnoise.training.single import SingleRun, epoch_order
-from gradnoise.training.stack import rows_for
+from gradnoise.training.stack import MOST_ON_CPU, rows_for
 from gradnoise.training.stacked_model import Epoch, StackedModel
 from gradnoise.training.stacked_run import StackedRun, refusal
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload
 
-ON_CPU = (1, 2, 4, 8, 16, 32)
+ON_CPU = (1, 2, 4, 8, 16, MOST_ON_CPU)
 ON_GPU = (1, 4, 16, 64, 128, 256, 512, 1024)
 TOLERANCE = 0.05  # of the highest rate: fewer slots drain sooner
 MARGIN = 0.8  # of the free memory
@@ -111,7 +111,7 @@ def _alone(setup: Setup, workload: Workload, where: torch.device) -> Callable[[]
 
 def _together(runs: Sequence[StackedRun], where: torch.device) -> Callable[[], None]:
     def updates() -> Iterator[None]:
-        epoch = Epoch(runs, rows_for(len(runs), where))
+        epoch = Epoch(runs, max(len(runs), rows_for(len(runs), where)))
         model = StackedModel(epoch)
         while True:
             model.start(epoch)

@@ -19,6 +19,7 @@ from gradnoise.workloads.base import Workload
 log = logging.getLogger(__name__)
 
 MODELS_ON_GPU = 12  # a CUDA graph each
+MOST_ON_CPU = 32
 
 
 class StackTrainer(SlotTrainer):
@@ -96,9 +97,12 @@ class StackTrainer(SlotTrainer):
 
 
 def rows_for(n: int, device: torch.device) -> int:
-    """Return how many rows the next piece of n members gets: on a GPU a power of two, at most a quarter empty, to capture few graphs."""
+    """Return how many rows the next piece of n members gets.
+
+    On a CPU only so many that their buffers stay near its caches; on a GPU a power of two, at most a quarter empty, to capture few graphs.
+    """
     if device.type != "cuda":
-        return n
+        return min(n, MOST_ON_CPU)
     power: int = 2 ** (n.bit_length() - 1)
     return 2 * power if n > 1.5 * power else power
 

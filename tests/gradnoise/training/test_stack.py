@@ -151,8 +151,8 @@ def test_a_trial_that_memory_does_not_hold_alone_fails() -> None:
 
 
 @given(n=st.integers(1, 5_000))
-def test_on_a_gpu_a_piece_is_a_power_of_two_at_most_a_quarter_empty(n: int) -> None:
+def test_a_piece_is_small_on_a_cpu_and_on_a_gpu_a_power_of_two_at_most_a_quarter_empty(n: int) -> None:
     rows = rows_for(n, torch.device("cuda"))
     assert rows.bit_count() == 1
     assert min(n, rows) >= 0.75 * rows
-    assert rows_for(n, torch.device("cpu")) == n
+    assert rows_for(n, torch.device("cpu")) == min(n, 32)
