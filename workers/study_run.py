@@ -211,7 +211,10 @@ class StudyRun:
                 case WorkerLost():
                     endings[one.key] = self._failed(attempt, "worker_lost", one.reason)
         for attempt in at_rung:
-            if self._search(attempt.trial).should_prune(attempt.optuna_number, attempt.history[-1].epoch, self._value(attempt)):
+            epoch = attempt.history[-1].epoch
+            if epoch < attempt.opening.n_measured:  # an earlier attempt went on from here
+                continue
+            if self._search(attempt.trial).should_prune(attempt.optuna_number, epoch, self._value(attempt)):
                 endings[attempt.token] = Ending(attempt=attempt, state="pruned", outcome="pruned", value=self._value(attempt))
         if heard:
             self._write(rows, heard, list(endings.values()))

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from service.domain.errors import LeaseLost
 from service.domain.spec import Phase, StudySpec, Value
 from service.domain.study import Trial, TrialState
-from service.store.tables import AttemptRow, Base, TrialRow
+from service.store.tables import AttemptRow, Base, MeasurementRow, TrialRow
 
 COUNTED_OUTCOMES = ("failed", "worker_lost")
 """Attempts that count towards `max_attempts`; one that was orphaned by its dispatcher's end says nothing about the trial."""
@@ -23,11 +23,12 @@ COUNTED_OUTCOMES = ("failed", "worker_lost")
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """A trial that waits to run, with what earlier attempts have settled."""
+    """A trial that waits to run, with what earlier attempts have settled; `n_measured` is how many epochs they were heard of for."""
 
     trial: Trial
     optuna_number: int | None
     n_counted: int
+    n_measured: int
 
 
 def declare(
@@ -71,10 +72,12 @@ def openings(session: Session, study_id: int, phase: Phase) -> list[Opening]:
         .correlate(TrialRow)
         .scalar_subquery()
     )
-    query = select(TrialRow, counted).where(TrialRow.study_id == study_id, TrialRow.phase == phase, TrialRow.state == "waiting")
+    measured = select(func.count()).where(MeasurementRow.trial_id == TrialRow.id).correlate(TrialRow).scalar_subquery()
+    waiting = (TrialRow.study_id == study_id, TrialRow.phase == phase, TrialRow.state == "waiting")
+    query = select(TrialRow, counted, measured).where(*waiting).order_by(TrialRow.number, TrialRow.id)
     return [
-        Opening(trial=_trial(row), optuna_number=row.optuna_number, n_counted=n)
-        for row, n in session.execute(query.order_by(TrialRow.number, TrialRow.id))
+        Opening(trial=_trial(row), optuna_number=row.optuna_number, n_counted=n_counted, n_measured=n_measured)
+        for row, n_counted, n_measured in session.execute(query)
     ]
 
 

@@ -360,6 +360,28 @@ def test_a_replayed_attempt_counts_each_epoch_once_and_costs_only_what_it_trains
     assert sum(one.n_attempts - 1 for one in table) == len(lost)
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_a_rung_that_was_passed_is_not_decided_again(
+    database: Database, storage: Storage, make_spec: Make, now: datetime, number: int
+) -> None:
+    """A trial is lost beyond its rungs, and the others end meanwhile: what it replays is not held against them."""
+    pruner = {"name": "median", "startup_trials": 2}
+    study = submit(database, make_spec(search={"n_trials": 4, "epochs": 6, "sampler": "random", "pruner": pruner}), now)
+    seed, lost = study.spec.trial_seed("search", number), []
+
+    def refuse(spec: TrialSpec, epoch: int) -> News | None:
+        if (spec.seed, spec.technique, epoch) == (seed, "none", 5) and not lost:
+            lost.append(spec.key)
+            return WorkerLost(key=spec.key, reason="killed")
+        return None
+
+    finish(begin(database, storage, FormulaLauncher(slots=8, refuse=refuse), now))
+    _, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    [resumed] = [trial for trial in table if trial.n_attempts == 2]
+    assert resumed.epochs >= 4
+
+
 def test_a_cancelled_study_is_let_go_at_once(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
     study = submit(database, make_spec(), now)
     run = begin(database, storage, FormulaLauncher(), now)
