@@ -21,7 +21,7 @@ from benchmarks.crew import Crew
 from benchmarks.harness import Figure, install, ratios, report
 from benchmarks.sides import Case
 from benchmarks.workloads import ENTRY_POINTS
-from gradnoise.training.calibration import Rate, best, candidates, measure
+from gradnoise.training.calibration import Rate, best, candidates, explore, measure
 
 ROUNDS = 7
 TURN_SECONDS = 0.5
@@ -111,15 +111,13 @@ def rate_name(slots: int) -> str:
 
 def picked(crew: Crew, case: Case, *, on_gpu: bool) -> int:
     """Return the slots that a study on these processes would choose, by its own calibration."""
-    rates: list[Rate] = []
-    for slots in candidates(on_gpu=on_gpu):
+
+    def on_all(slots: int, _before: Rate | None) -> Rate:
         own = crew.call(measure, case.spec("calibration", "annealed", 0), slots)
-        if own[0].refusal:
-            return 1
-        rates.append(replace(own[0], steps_per_second=sum(rate.steps_per_second for rate in own)))
-        if rates[-1].steps_per_second < 0.8 * max(rate.steps_per_second for rate in rates):
-            break
-    return best(rates).slots
+        return replace(own[0], steps_per_second=sum(rate.steps_per_second for rate in own))
+
+    rates = {rate.slots: rate for rate in explore(candidates(on_gpu=on_gpu), on_all)}
+    return best(rates.values()).slots
 
 
 def growth(crew: Crew) -> Iterator[Figure]:

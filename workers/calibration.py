@@ -6,7 +6,7 @@ from datetime import datetime
 
 import structlog
 
-from gradnoise.training.calibration import Rate, best
+from gradnoise.training.calibration import Rate, best, explore
 from gradnoise.training.trial import TrialSpec
 from service.domain.spec import Choices, Parameter, Range, StudySpec, Value
 from service.store import calibrations
@@ -15,9 +15,6 @@ from service.store.database import Database
 from workers.launcher import Launcher, NotMeasured
 
 log = structlog.get_logger()
-
-GIVE_UP_BELOW = 0.8
-"""No more slots are tried once two rates in a row, as one may be disturbed, have fallen below this share of the best."""
 
 
 def calibrated(
@@ -45,27 +42,20 @@ def calibrated(
 
 
 def measured(launcher: Launcher, probe: TrialSpec, carry_on: Callable[[], None]) -> tuple[Calibration, bool]:
-    """Try ever more slots while that pays; return what was found, and whether the trying came to its end undisturbed."""
-    rates: list[Rate] = []
+    """Measure on all workers; return what was found, and whether the measuring came to its end undisturbed."""
+    rates: dict[int, Rate] = {}
     refusal, is_whole = "", True
-    for slots in launcher.candidates():
-        try:
-            rate = launcher.measure(probe, slots, rates[-1] if rates else None, carry_on)
-        except MemoryError:
-            break
-        except NotMeasured as error:
-            log.warning("measuring stopped early", slots=slots, reason=str(error))
-            is_whole = False
-            break
-        refusal = rate.refusal
-        if refusal:
-            break
-        rates.append(rate)
-        highest = max(one.steps_per_second for one in rates)
-        if all(one.steps_per_second < GIVE_UP_BELOW * highest for one in rates[-2:]):
-            break
-    chosen = best(rates).slots if rates and not refusal else 1
-    return Calibration(slots=chosen, rates={one.slots: one.steps_per_second for one in rates}, refusal=refusal), is_whole
+    try:
+        for rate in explore(launcher.candidates(), lambda slots, before: launcher.measure(probe, slots, before, carry_on)):
+            if rate.refusal:
+                refusal = rate.refusal
+            else:
+                rates[rate.slots] = rate
+    except NotMeasured as error:
+        log.warning("measuring stopped early", measured=list(rates), reason=str(error))
+        is_whole = False
+    chosen = best(rates.values()).slots if rates and not refusal else 1
+    return Calibration(slots=chosen, rates={slots: one.steps_per_second for slots, one in rates.items()}, refusal=refusal), is_whole
 
 
 def sentence(calibration: Calibration) -> str:

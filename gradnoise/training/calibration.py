@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from gradnoise.workloads.base import Workload
 ON_CPU = (1, 2, 4, 8, 16, MOST_ON_CPU)
 ON_GPU = (1, 4, 16, 64, 128, 256, 512, 1024)
 TOLERANCE = 0.05  # of the highest rate: fewer slots drain sooner
+GIVE_UP_BELOW = 0.8  # of the highest rate: more slots are not tried
+CONTENDS_FROM = 0.75  # of the highest rate: such numbers are measured again
 MARGIN = 0.8  # of the free memory
 WARM_UP_STEPS = 2
 
@@ -73,8 +75,40 @@ def measure(spec: TrialSpec, slots: int, seconds: float = 0.3) -> Rate:
     return _measured(_together([first, *others], where), slots, seconds, least_bytes=_least_bytes(first))
 
 
-def best(rates: Sequence[Rate]) -> Rate:
+def explore(numbers: Iterable[int], measure: Callable[[int, Rate | None], Rate]) -> Iterator[Rate]:
+    """Find out which numbers of slots are fast, and yield what is known of each whenever it is known better.
+
+    First ever more slots, while that pays and memory holds them; then those that may be best, and one, twice again in turn. Of each the
+    highest rate counts: whatever else the machine does makes a measurement slower, never faster.
+
+    Args:
+        numbers: The numbers of slots, from 1 upwards.
+        measure: From a number, and the rate of the number before, to its rate; raises MemoryError if so many do not fit.
+    """
+    rates: list[Rate] = []
+    for slots in numbers:
+        try:
+            rate = measure(slots, rates[-1] if rates else None)
+        except MemoryError:
+            break
+        yield rate
+        if rate.refusal:
+            return
+        rates.append(rate)
+        highest = max(one.steps_per_second for one in rates)
+        if all(one.steps_per_second < GIVE_UP_BELOW * highest for one in rates[-2:]):  # two in a row, as one may be disturbed
+            break
+    contenders = [i for i, rate in enumerate(rates) if i == 0 or rate.steps_per_second >= CONTENDS_FROM * highest]
+    for i in 2 * contenders if len(rates) > 1 else []:
+        again = measure(rates[i].slots, rates[i])
+        if again.steps_per_second > rates[i].steps_per_second:
+            rates[i] = again
+            yield again
+
+
+def best(rates: Iterable[Rate]) -> Rate:
     """Return the fewest slots whose rate is within 5 % of the highest."""
+    rates = list(rates)
     highest = max(rate.steps_per_second for rate in rates)
     return min((rate for rate in rates if rate.steps_per_second >= (1 - TOLERANCE) * highest), key=lambda rate: rate.slots)
 

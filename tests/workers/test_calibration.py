@@ -26,6 +26,11 @@ def calibrate(database: Database, spec: StudySpec, launcher: FormulaLauncher, no
     return calibrated(spec, launcher, database, VERSIONS, lambda: now, nothing)
 
 
+def tried_by(launcher: FormulaLauncher) -> list[int]:
+    """Return the numbers of slots that were measured, each once, in the order in which it was first."""
+    return list(dict.fromkeys(slots for _, slots in launcher.measured))
+
+
 REFUSED = Rate(slots=1, steps_per_second=90.0, bytes_per_slot=1, refusal="aten::lstm has no rule")
 
 
@@ -45,7 +50,7 @@ REFUSED = Rate(slots=1, steps_per_second=90.0, bytes_per_slot=1, refusal="aten::
 def test_more_slots_are_tried_while_that_pays(make_spec: Make, speeds: dict[int, float | Rate | Exception], tried: int, slots: int) -> None:
     launcher = FormulaLauncher(speeds=speeds)
     found, is_whole = measured(launcher, probe(make_spec()), nothing)
-    assert [slots for _, slots in launcher.measured] == list(speeds)[:tried]
+    assert tried_by(launcher) == list(speeds)[:tried]
     assert (found.slots, is_whole) == (slots, True)
     assert found.refusal == ("aten::lstm has no rule" if REFUSED in list(speeds.values())[:tried] else "")
 
@@ -55,9 +60,9 @@ def test_the_second_study_of_a_kind_measures_nothing(database: Database, make_sp
     found = calibrate(database, make_spec(), first, now)
     assert (found.slots, found.rates) == (2, {1: 100.0, 2: 150.0, 4: 151.0})
     assert calibrate(database, make_spec(name="second", seed=9, search={"n_trials": 9, "epochs": 1}), second, now) == found
-    assert (len(first.measured), second.measured) == (3, [])
+    assert (tried_by(first), tried_by(second)) == ([1, 2, 4], [])
     calibrate(database, make_spec(optimizer="adam"), other, now)
-    assert len(other.measured) == 3
+    assert tried_by(other) == [1, 2, 4]
 
 
 def test_a_disturbed_measurement_serves_its_own_study_only(database: Database, make_spec: Make, now: datetime) -> None:
@@ -67,7 +72,7 @@ def test_a_disturbed_measurement_serves_its_own_study_only(database: Database, m
     assert calibrate(database, make_spec(), nothing_known, now) == Calibration(slots=1)
     again = FormulaLauncher()
     calibrate(database, make_spec(), again, now)
-    assert len(again.measured) == 3
+    assert tried_by(again) == [1, 2, 4]
 
 
 def test_the_probe_is_a_legal_trial_of_an_arm_that_does_something(make_spec: Make) -> None:

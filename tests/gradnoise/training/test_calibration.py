@@ -1,11 +1,12 @@
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 import torch
 
 from gradnoise.training import calibration
-from gradnoise.training.calibration import Rate, best, candidates, fits, measure
+from gradnoise.training.calibration import Rate, best, candidates, explore, fits, measure
 from gradnoise.training.stacked_model import StackedModel
 from gradnoise.training.trial import TrialSpec
 
@@ -71,6 +72,45 @@ def test_the_best_is_the_fewest_slots_within_five_percent_of_the_highest() -> No
     rates = [rate(1, 100), rate(2, 180), rate(4, 192), rate(8, 200), rate(16, 190), rate(32, 150)]
     assert best(rates) == rates[2]
     assert best(rates[:1]) == rates[0]
+
+
+def explored(curve: dict[int, float], disturbed: Collection[int] = (), room: int = 2**60) -> tuple[dict[int, float], list[int]]:
+    """Explore slots whose true rates are the curve's; the measurements counted in `disturbed` come out at half. Return rates and calls."""
+    calls: list[int] = []
+
+    def measured(slots: int, before: Rate | None) -> Rate:
+        if before is not None and not before.bytes_per_slot * slots <= room:
+            raise MemoryError
+        calls.append(slots)
+        return rate(slots, curve[slots] * (0.5 if len(calls) in disturbed else 1.0))
+
+    return {one.slots: one.steps_per_second for one in explore(curve, measured)}, calls
+
+
+def test_more_slots_are_tried_while_that_pays_and_contenders_again() -> None:
+    """At 8 and 16 the rate has fallen below 0.8 of the best twice in a row; 2 and 4 may be best, and 1 is what they are held against."""
+    curve = {1: 100.0, 2: 190.0, 4: 200.0, 8: 120.0, 16: 110.0, 32: 300.0}
+    rates, calls = explored(curve)
+    assert calls == [1, 2, 4, 8, 16, *[1, 2, 4] * 2]
+    assert rates == {slots: curve[slots] for slots in (1, 2, 4, 8, 16)}
+
+
+def test_a_disturbed_measurement_is_made_up_for() -> None:
+    """The second, of two slots, and the fourth."""
+    curve = {1: 100.0, 2: 160.0, 4: 100.0, 8: 90.0, 16: 80.0}
+    rates, _ = explored(curve, disturbed=[2, 4])
+    assert best([rate(slots, own) for slots, own in rates.items()]).slots == 2
+
+
+def test_what_does_not_fit_ends_the_trying() -> None:
+    rates, calls = explored({1: 100.0, 2: 200.0, 4: 400.0, 8: 800.0}, room=400)
+    assert list(rates) == [1, 2, 4]
+    assert 8 not in calls
+
+
+def test_a_refusal_ends_the_trying() -> None:
+    found = list(explore((1, 2, 4), lambda slots, _: dataclasses.replace(rate(slots, 100), refusal="no." if slots > 1 else "")))
+    assert [(one.slots, one.refusal) for one in found] == [(1, ""), (2, "no.")]
 
 
 def test_four_fifths_of_the_free_memory_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
