@@ -57,6 +57,14 @@ class Injection:
     terms: Terms
     preconditioner: Preconditioner | None = None
 
+    def size(self, t: int) -> float:
+        """Return the standard deviation of what is added at update t, before the preconditioner: that of the sum of independent draws.
+
+        >>> Injection(terms=lambda t: [(t, 0.3), (t - 1, -0.4)]).size(7)
+        0.5
+        """
+        return math.hypot(*(std for _, std in self.terms(t)))
+
     @classmethod
     def of(cls, schedule: Schedule) -> "Injection":
         """Return g_t <- g_t + std_t N_t, independent at every update, where std_t = schedule(t), in gradient units.

@@ -11,6 +11,7 @@ import torch
 from gradnoise import streams
 from gradnoise.hook import GradientNoise, attach
 from gradnoise.noise import Injection
+from gradnoise.techniques import Effect
 from gradnoise.techniques.dropout import DropoutMasks, adopt, dropped, places
 from gradnoise.techniques.weight_noise import NoisyWeights, WeightNoise
 from gradnoise.training.checkpoint import Checkpoints
@@ -76,6 +77,9 @@ class SingleRun:
         self._rule = setup.optimizer
         self._hyper = setup.optimizer.hyperparameters(setup.spec.params)
         self._optimizer = setup.optimizer.single(self._model.named_parameters(), self._hyper)
+        self._effect = setup.effect
+        self._n_weights = sum(weights.numel() for weights in self._model.parameters())
+        self._noise_to_gradient: dict[str, float] = {}
         self._noise: GradientNoise | None = None
         self._noisy_weights: NoisyWeights | None = None
         if isinstance(setup.effect, Injection):
@@ -87,9 +91,10 @@ class SingleRun:
         for group in self._optimizer.param_groups:
             group["lr"] = self._hyper["lr"] * self._lr_factor(self._epoch)
         with self._randomness.lent():
-            losses = [self.step(rows) for rows in epoch_order(self._workload, self._spec.seed, self._epoch)]
+            *orders, last = epoch_order(self._workload, self._spec.seed, self._epoch)
+            losses = [*(self.step(rows) for rows in orders), self.step(last, is_last=True)]
             self._epoch += 1
-            values = {"train_loss": float(torch.stack(losses).mean())} | self._evaluate()
+            values = {"train_loss": float(torch.stack(losses).mean())} | self._noise_to_gradient | self._evaluate()
         if not all(map(math.isfinite, values.values())) or not all(bool(weights.isfinite().all()) for weights in self._model.parameters()):
             raise Diverged
         return values
@@ -137,8 +142,8 @@ class SingleRun:
     def close(self) -> None:
         """Nothing to end: the memory goes with the object."""
 
-    def step(self, rows: torch.Tensor) -> torch.Tensor:
-        """Make one update on these examples and return its loss."""
+    def step(self, rows: torch.Tensor, *, is_last: bool = False) -> torch.Tensor:
+        """Make one update on these examples, maybe the last of an epoch, and return its loss."""
         self._optimizer.zero_grad()
         with self._weights_of_gradient():
             loss = self._workload.loss(self._model, tuple(part[rows] for part in self._splits.train))
@@ -147,6 +152,9 @@ class SingleRun:
             torch.nn.utils.clip_grad_value_(self._model.parameters(), self._clip_value)
         if self._clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
+        if is_last:
+            norm = torch.nn.utils.get_total_norm([weights.grad for weights in self._model.parameters() if weights.grad is not None])
+            self._noise_to_gradient = noise_to_gradient(self._effect, self._t, self._n_weights, float(norm))
         self._optimizer.step()
         self._t += 1
         return loss.detach()
@@ -172,6 +180,16 @@ class SingleRun:
 
 def _flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+def noise_to_gradient(effect: Effect, t: int, n_weights: int, gradient_norm: float) -> dict[str, float]:
+    """Return `noise_to_gradient`: the expected norm of the noise of update t, sigma_t sqrt(n_weights), over that of the clipped gradient.
+
+    Nothing where there is no noise on gradients, or none of one size for all coordinates, or the gradient is 0 or not finite.
+    """
+    if not isinstance(effect, Injection) or effect.preconditioner is not None or not 0 < gradient_norm < math.inf:
+        return {}
+    return {"noise_to_gradient": effect.size(t) * math.sqrt(n_weights) / gradient_norm}
 
 
 def n_steps(workload: Workload) -> int:

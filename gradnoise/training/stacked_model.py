@@ -19,7 +19,7 @@ from gradnoise.noise import Injection, Noise, StackedNoise
 from gradnoise.techniques import dropout
 from gradnoise.techniques.dropout import quantile
 from gradnoise.techniques.weight_noise import WeightNoise
-from gradnoise.training.single import epoch_order, n_steps, splits_measured
+from gradnoise.training.single import epoch_order, n_steps, noise_to_gradient, splits_measured
 from gradnoise.training.stacked_run import StackedRun, gradient_of
 from gradnoise.workloads.base import Batch, Tensors
 
@@ -152,6 +152,7 @@ class StackedModel:
         self._examples = [part.new_empty(self._order.shape[1], *part.shape[1:]) for part in first.data.train]
         self._batch: Batch = tuple(part.view(n, -1, *part.shape[1:]) for part in self._examples)
         self._losses = like.new_empty(n, epoch.n_steps)
+        self._n_steps, self._norms = epoch.n_steps, like.new_empty(n)
 
         self._noisy = torch.empty_like(self._weights) if epoch.on_weights else self._weights
         self._noisy_by_name = by_name(self._noisy, first.shapes)
@@ -177,7 +178,12 @@ class StackedModel:
             self.update(i)
         is_finite = self._weights.isfinite().all(dim=1).tolist()
         losses = self._losses.mean(1).tolist()
-        values: list[Mapping[str, float]] = [{"train_loss": loss} | own for loss, own in zip(losses, self._measure(), strict=True)]
+        ratios = [
+            noise_to_gradient(run.effect, run.t + epoch.n_steps - 1, run.weights.numel(), norm)
+            for run, norm in zip(epoch.runs, self._norms.tolist(), strict=True)
+        ]
+        own_values = zip(losses, ratios, self._measure(), strict=True)
+        values: list[Mapping[str, float]] = [{"train_loss": loss} | ratio | measured for loss, ratio, measured in own_values]
         for k, run in enumerate(epoch.members):
             run.weights.copy_(self._weights[k])
             for own, moment in zip(run.moments, self._moments, strict=True):
@@ -251,6 +257,8 @@ class StackedModel:
             self._masks.copy_(self._normals > self._quantiles).div_(self._kept)
         losses = self._gradient(self._noisy_by_name, {**self._buffers, **self._masks_by_name}, self._batch, self._gradients_by_name)
         self._clip()
+        if i is self._i or i == self._n_steps - 1:
+            torch.linalg.vector_norm(self._gradients, dim=1, out=self._norms)
         for run, injection, gradient, state in self._preconditioned:
             _add_preconditioned(run, injection, gradient, state, run.t + int(i))
         if self._on_gradients:

@@ -92,6 +92,25 @@ def test_the_test_split_is_measured_only_where_it_is_asked_for(open_one: Open) -
 
 
 @pytest.mark.parametrize("open_one", TRAINERS)
+def test_the_size_of_the_noise_beside_the_gradient_is_told(open_one: Open) -> None:
+    """At a rate too small to matter the gradient of an epoch's last batch is that of the initial weights, by hand; clipped to norm 0.5."""
+    params = {"lr": 1e-300, "eta": 0.3, "gamma": 0.55}
+    workload: Any = prepare(spec()).workload
+    model = workload.model()
+    workload.initialise(model, 1)
+    rows = permutation(1, "order", 1, 30)[16:24]
+    workload.loss(model, tuple(part[rows] for part in workload.data().train)).backward()
+    norm = float(torch.nn.utils.get_total_norm([parameter.grad for parameter in model.parameters()]))
+    noise = math.sqrt(50 * 0.3 / (1 + 5) ** 0.55)  # 5 x 7 + 7 + 7 + 1 weights, the sixth update
+    for clip, expected in (({}, noise / norm), ({"clip_norm": 0.5}, noise / 0.5)):
+        (_, values) = curve(run(open_one(), spec(technique="annealed", params=params | clip, budget_epochs=2)))
+        assert values["noise_to_gradient"] == pytest.approx(expected, rel=1e-5)
+    for technique in ("none", "preconditioned", "weight_noise", "dropout"):
+        (values,) = curve(run(open_one(), spec(technique=technique, params={"lr": 0.05} | NOISE[technique], budget_epochs=1)))
+        assert "noise_to_gradient" not in values
+
+
+@pytest.mark.parametrize("open_one", TRAINERS)
 def test_equal_trials_give_equal_results_and_other_seeds_others(open_one: Open) -> None:
     noisy = {"technique": "annealed", "params": {"lr": 0.05, "eta": 0.3, "gamma": 0.55}}
     one, again, other = (curve(run(open_one(), spec(seed=seed, **noisy))) for seed in (1, 1, 2))
