@@ -156,6 +156,7 @@ class Dispatcher:
     def _open(self, study: Study, launcher: Launcher, carry_on: Callable[[], None]) -> str:
         """Give the launcher its slots and say for the report how many, and why."""
         if self.slots:
+            launcher.start(carry_on)  # or the first worker would take every trial
             launcher.open(self.slots)
             return sentence(Calibration(slots=self.slots, refusal="as configured"))
         calibration = calibrated(study.spec, launcher, self.database, self.protocol["versions"], self.now, carry_on)
