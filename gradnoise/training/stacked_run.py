@@ -141,8 +141,9 @@ def refusal(run: StackedRun) -> str:
         return f"torch.func.vmap cannot train it: {_where(error)}{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     alone = {"the loss": loss.detach()}, dict(zip(names, expected, strict=True)), own_buffers
     for some, together in zip(alone, ({"the loss": losses}, found, stacked_buffers), strict=True):
-        size = max((float(own.abs().max()) for own in some.values() if own.numel()), default=0.0)
+        sizes = [float(own.abs().max()) for own in some.values() if own.numel()]
+        room = TOLERANCE * max((size for size in sizes if size < math.inf), default=0.0)
         for name, own in some.items():
-            if not torch.allclose(together[name][1].double(), own.double(), rtol=TOLERANCE, atol=TOLERANCE * size):
+            if not torch.allclose(together[name][1].double(), own.double(), rtol=TOLERANCE, atol=room, equal_nan=True):
                 return f"as one model it would give another value for {name} than alone."
     return ""

@@ -105,7 +105,7 @@ class normed(exact):  # noqa: N801  # the entry point's name
 class LoneOptions:
     """What keeps it from stacking."""
 
-    why: str = option("branch", "`branch`, `lstm`, `draws`, `unused` or `wrong`.")
+    why: str = option("branch", "`branch`, `lstm`, `draws`, `unused` or `wrong`; `overflows` does not.")
 
 
 class Lone(torch.nn.Module):
@@ -124,6 +124,8 @@ class Lone(torch.nn.Module):
         hidden = self.lstm(inputs[:, None])[0][:, 0] if self.why == "lstm" else self.lstm(inputs)
         if self.why == "branch" and hidden.sum() > 0:
             hidden = hidden + 1
+        if self.why == "overflows":
+            hidden = hidden.exp() * 1e308 * 1e308
         if self.why == "draws":
             hidden = torch.nn.functional.dropout(hidden, 0.5, self.training)
         return self.last(hidden)

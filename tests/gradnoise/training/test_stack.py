@@ -108,6 +108,14 @@ def test_what_does_not_stack_trains_alone_and_the_log_says_why(why: str, reason:
         assert curve(events, trial.key) == curve(run(SingleTrainer(1), trial), trial.key)
 
 
+def test_a_trial_whose_first_loss_is_not_finite_diverges_like_any_other() -> None:
+    """It says nothing against stacking."""
+    stack = StackTrainer(2)
+    events = run(stack, spec(workload="lone", options={"why": "overflows"}), spec("b", workload="lone", options={"why": "overflows"}))
+    assert list(stack.refusals.values()) == [""]
+    assert events == [Finished(key="a", diverged=True), Finished(key="b", diverged=True)]
+
+
 def test_an_epoch_that_memory_does_not_hold_is_trained_anew_in_halves(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
