@@ -297,7 +297,8 @@ class StudyRun:
     def _conclude(self) -> bool:
         with self._database.session() as session:
             table = trials.table(session, self._study.id)
-        comparison = compare(self._spec, self._metric, table, protocol=self._protocol)
+            epochs = stored.confirm_courses(session, self._study.id, self._metric.name)
+        comparison = compare(self._spec, self._metric, table, protocol=self._protocol, epochs=epochs)
         for search in self._searches.values():
             search.note(markdown(self._study, comparison))
         with self._database.session(write=True) as session:

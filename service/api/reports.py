@@ -11,8 +11,8 @@ from service.api.problem import documented
 from service.api.service import CurrentService
 from service.api.studies import StudyId
 from service.domain.errors import ReportNotReady
-from service.domain.study import Study, Trial
-from service.store import studies, trials
+from service.domain.study import EpochMean, Study, Trial
+from service.store import measurements, studies, trials
 
 router = APIRouter(tags=["report"])
 
@@ -49,12 +49,14 @@ def report(
     wanted = format or preferred(accept)
     with service.database.session() as session:
         study = studies.get(session, study_id, caller.sees)
-        ended = [] if study.comparison is not None else trials.table(session, study_id)
-    return render(study, ended, wanted)
+        stored = study.comparison is not None
+        ended = [] if stored else trials.table(session, study_id)
+        epochs = [] if stored else measurements.confirm_courses(session, study_id, study.metric.name)
+    return render(study, ended, epochs, wanted)
 
 
-def render(study: Study, trials: Sequence[Trial], wanted: Format) -> Response:
-    """Return a study's report in a format; `trials` are looked at only where no comparison is stored.
+def render(study: Study, trials: Sequence[Trial], epochs: Sequence[EpochMean], wanted: Format) -> Response:
+    """Return a study's report in a format; trials and epochs are looked at only where no comparison is stored.
 
     Raises:
         ReportNotReady: If no trial has ended.
@@ -66,7 +68,7 @@ def render(study: Study, trials: Sequence[Trial], wanted: Format) -> Response:
     if study.comparison is not None:
         comparison = Comparison.model_validate(study.comparison)
     elif any(trial.state != "cancelled" and trial.has_ended for trial in trials):
-        comparison = compare(study.spec, study.metric, trials, protocol=study.protocol)
+        comparison = compare(study.spec, study.metric, trials, protocol=study.protocol, epochs=epochs)
     else:
         raise ReportNotReady()
     if wanted == "json":

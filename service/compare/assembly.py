@@ -5,14 +5,22 @@ from collections.abc import Mapping, Sequence
 from service.compare.cautions import held_equal, warnings
 from service.compare.choosing import choose
 from service.compare.comparison import ArmSummary, Comparison, SeedRow
+from service.compare.diagnostics import cautions, diagnose
 from service.compare.intervals import holm
 from service.compare.tables import search_points, seed_rows, summary
 from service.compare.verdict import judge, p_value
 from service.domain.spec import StudySpec
-from service.domain.study import Metric, Trial
+from service.domain.study import EpochMean, Metric, Trial
 
 
-def compare(spec: StudySpec, metric: Metric, trials: Sequence[Trial], *, protocol: Mapping[str, object]) -> Comparison:
+def compare(
+    spec: StudySpec,
+    metric: Metric,
+    trials: Sequence[Trial],
+    *,
+    protocol: Mapping[str, object],
+    epochs: Sequence[EpochMean] = (),
+) -> Comparison:
     """Return what a study's trials say of its question.
 
     Whatever the trials are - none, unfinished, all failed, all tied, not finite - there is a comparison: it says what is lacking. Equal
@@ -23,6 +31,7 @@ def compare(spec: StudySpec, metric: Metric, trials: Sequence[Trial], *, protoco
         metric: The objective.
         trials: The study's trials of both phases, in any order.
         protocol: Versions, formula and orders of what ran; kept as it is.
+        epochs: Means over each arm's complete confirm runs, epoch by epoch, for the courses.
     """
     chosen = choose(spec, metric, trials)
     rows = seed_rows(spec, metric, trials)
@@ -32,6 +41,8 @@ def compare(spec: StudySpec, metric: Metric, trials: Sequence[Trial], *, protoco
     comparable = {name: () if fault else rows for name, fault in faults.items()}
     p_values = {name: p for name in faults if (p := p_value(spec, comparable[name], name)) is not None}
     adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+    search = search_points(spec, metric, trials)
+    diagnostics = diagnose(spec, metric, arms, search, epochs)
     waiting = None if is_final else _waiting(spec, arms)
     differences = tuple(
         judge(spec, metric, comparable[name], name, p=adjusted.get(name), lacking=waiting or fault) for name, fault in faults.items()
@@ -48,10 +59,11 @@ def compare(spec: StudySpec, metric: Metric, trials: Sequence[Trial], *, protoco
         differences=differences,
         arms=arms,
         seeds=rows,
-        search=search_points(spec, metric, trials),
+        search=search,
         held_equal=held_equal(spec, metric),
-        warnings=warnings(spec, arms, rows),
+        warnings=(*warnings(spec, arms, rows), *cautions(spec, metric, diagnostics)),
         protocol=protocol,
+        diagnostics=diagnostics,
     )
 
 

@@ -140,6 +140,82 @@ class Fact(Frozen):
     value: str
 
 
+class Course(Frozen):
+    """An arm's complete confirm runs over the epochs: how many, the mean of the objective on validation, the mean of the noise's norm over
+    the gradient's (None without noise). `late_gain` is what the line through the points from `late_from` on gains, above 0 better."""
+
+    arm: str
+    epochs: tuple[int, ...]
+    n: tuple[int, ...]
+    values: tuple[float | None, ...]
+    noise_to_gradient: tuple[float | None, ...]
+    late_from: int | None
+    late_gain: float | None
+    is_climbing: bool
+
+
+class Divergence(Frozen):
+    """How many trials of an arm and of the baseline diverged in a phase; p-value of Fisher's exact test, two-sided."""
+
+    arm: str
+    baseline: str
+    phase: str
+    n_diverged: int
+    n: int
+    baseline_n_diverged: int
+    baseline_n: int
+    p_value: float
+
+
+class RateRange(Frozen):
+    """The learning rates, low to high, whose search trials came within the smallest difference of the arm's best value: `n_within` of the
+    `n_between` trials between the two."""
+
+    arm: str
+    best: float
+    low: float
+    high: float
+    n_within: int
+    n_between: int
+
+    @property
+    def factor(self) -> float:
+        return self.high / self.low
+
+
+class Importance(Frozen):
+    """The share of the variance of an arm's values, as ranks, that a hyperparameter explains alone, from `n` trials in `n_groups`."""
+
+    arm: str
+    name: str
+    share: float
+    n_groups: int
+    n: int
+
+
+class Cell(Frozen):
+    """A cell of the eta x gamma map: the values that its trials had, from and to, and mean and standard deviation of what they reached."""
+
+    arm: str
+    eta: tuple[float, float]
+    gamma: tuple[float, float]
+    n: int
+    n_lost: int
+    mean: float | None
+    spread: float | None
+
+
+class Diagnostics(Frozen):
+    """What describes the study beyond its verdict; `remarks` says what it comes to, in words."""
+
+    courses: tuple[Course, ...] = ()
+    divergences: tuple[Divergence, ...] = ()
+    rates: tuple[RateRange, ...] = ()
+    importances: tuple[Importance, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    remarks: tuple[Fact, ...] = ()
+
+
 class Comparison(Frozen):
     """What a study's trials say; `verdict` and `sentence` are the first compared arm's.
 
@@ -152,6 +228,7 @@ class Comparison(Frozen):
         held_equal: What was the same for every arm.
         warnings: What a careful reader should know before believing the verdict.
         protocol: Versions, formula and orders of what ran.
+        diagnostics: What describes the study beyond its verdict.
     """
 
     verdict: Verdict
@@ -169,6 +246,7 @@ class Comparison(Frozen):
     held_equal: tuple[Fact, ...]
     warnings: tuple[str, ...]
     protocol: Mapping[str, Any]
+    diagnostics: Diagnostics = Diagnostics()
 
     @property
     def baseline(self) -> ArmSummary:

@@ -86,6 +86,18 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EpochMean:
+    """Means over the `n` complete confirm runs of an arm after an epoch: the objective on validation, and the norm of the noise over that
+    of the gradient. None where nothing was measured."""
+
+    arm: str
+    epoch: int
+    n: int
+    value: float | None
+    noise_to_gradient: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArmProgress:
     """How far one arm is in one phase. `best_value` is the best so far among ended trials, None before the first."""
 

@@ -4,11 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from service.domain.study import EpochMean
 from service.store import tables
+
+NOISE_TO_GRADIENT = "noise_to_gradient"
+MOST_EPOCHS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,4 +48,33 @@ def of_trial(session: Session, trial_id: int) -> list[MeasurementRow]:
     query = select(table).where(table.trial_id == trial_id).order_by(table.epoch)
     return [
         MeasurementRow(trial_id=row.trial_id, epoch=row.epoch, values=row.values, seconds=row.seconds) for row in session.scalars(query)
+    ]
+
+
+def confirm_courses(session: Session, study_id: int, metric: str) -> list[EpochMean]:
+    """Return the means over each arm's complete confirm runs, of at most about 200 epochs evenly apart, the last among them.
+
+    Runs that diverged or failed are left out: they end early, and a mean would jump where they do.
+    """
+    trial, measurement = tables.TrialRow, tables.MeasurementRow
+    whole = (
+        trial.study_id == study_id,
+        trial.phase == "confirm",
+        trial.state == "complete",
+        trial.diverged.is_(False),
+    )
+    last = session.scalar(select(func.max(trial.budget_epochs)).where(*whole))
+    if last is None:
+        return []
+    apart = -(-last // MOST_EPOCHS)
+    value, ratio = (func.avg(measurement.values[name].as_float()) for name in (f"validation_{metric}", NOISE_TO_GRADIENT))
+    query = (
+        select(trial.arm, measurement.epoch, func.count(), value, ratio)
+        .join(measurement, measurement.trial_id == trial.id)
+        .where(*whole, measurement.epoch % apart == last % apart)
+        .group_by(trial.arm, measurement.epoch)
+        .order_by(trial.arm, measurement.epoch)
+    )
+    return [
+        EpochMean(arm=arm, epoch=epoch, n=n, value=value, noise_to_gradient=ratio) for arm, epoch, n, value, ratio in session.execute(query)
     ]

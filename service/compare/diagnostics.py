@@ -1,0 +1,286 @@
+"""What else a study's trials tell: courses over the epochs, usable learning rates, what the settings explain, who diverges more.
+
+All of it describes; the verdict rests on the paired confirm runs alone.
+"""
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from service.compare.comparison import (
+    LOST,
+    ArmSummary,
+    Cell,
+    Course,
+    Diagnostics,
+    Divergence,
+    Fact,
+    Importance,
+    RateRange,
+    SearchPoint,
+)
+from service.domain.spec import StudySpec, Value
+from service.domain.study import EpochMean, Metric
+
+DROWNED, DROWNING = 0.01, 10.0
+"""Below the one the noise hardly turns an update, above the other it is nearly all of it."""
+
+LAST_SHARE = 0.2
+FEWEST_EPOCHS = 5
+FEWEST_TRIALS = 20
+N_BINS = 4
+
+
+def diagnose(
+    spec: StudySpec, metric: Metric, arms: Sequence[ArmSummary], search: Sequence[SearchPoint], epochs: Sequence[EpochMean]
+) -> Diagnostics:
+    """Return the diagnostics of a study.
+
+    Args:
+        arms: The sides, the baseline first.
+        search: The search trials that have started.
+        epochs: Means over each arm's complete confirm runs, epoch by epoch; none where nothing was measured.
+    """
+    own = {arm.name: [point for point in search if point.arm == arm.name] for arm in arms}
+    diagnostics = Diagnostics(
+        courses=tuple(course(spec, metric, arm.name, [e for e in epochs if e.arm == arm.name]) for arm in arms) if epochs else (),
+        divergences=tuple(divergences(arms)),
+        rates=tuple(found for arm in arms if (found := rate_range(spec, metric, own[arm.name])) is not None),
+        importances=tuple(found for arm in arms for found in importances(metric, own[arm.name])),
+        cells=next((cells for arm in arms if (cells := tuple(noise_cells(own[arm.name])))), ()),
+    )
+    return diagnostics.model_copy(update={"remarks": remarks(spec, diagnostics)})
+
+
+def course(spec: StudySpec, metric: Metric, arm: str, epochs: Sequence[EpochMean]) -> Course:
+    """Return an arm's course, with what the last fifth of its epochs (at least 3 points) still gained.
+
+    The gain is that of the least-squares line over them. `is_climbing`: it reaches the smallest difference that matters, and twice its own
+    standard error. Of fewer than 5 points nothing is said.
+    """
+    by_epoch = sorted(epochs, key=lambda e: e.epoch)
+    known = [(e.epoch, e.value) for e in by_epoch if e.value is not None]
+    late_gain: float | None = None
+    is_climbing = False
+    late_from: int | None = None
+    if len(known) >= FEWEST_EPOCHS:
+        since = known[-1][0] * (1 - LAST_SHARE)
+        late = [point for point in known if point[0] >= since]
+        late = late if len(late) >= 3 else known[-3:]
+        late_from = late[0][0]
+        slope, error = _line(late)
+        late_gain, error = (metric.sign * slope * (late[-1][0] - late_from), error * (late[-1][0] - late_from))
+        is_climbing = late_gain >= max(spec.smallest_difference, 2 * error)
+    return Course(
+        arm=arm,
+        epochs=tuple(e.epoch for e in by_epoch),
+        n=tuple(e.n for e in by_epoch),
+        values=tuple(e.value for e in by_epoch),
+        noise_to_gradient=tuple(e.noise_to_gradient or None for e in by_epoch),
+        late_from=late_from,
+        late_gain=late_gain,
+        is_climbing=is_climbing,
+    )
+
+
+def divergences(arms: Sequence[ArmSummary]) -> Iterator[Divergence]:
+    """Yield each further arm against the first, phase by phase, over the trials that ended without an error, if any diverged."""
+    for arm in arms[1:]:
+        for phase, own, base in (("search", arm.search, arms[0].search), ("confirm", arm.confirm, arms[0].confirm)):
+            counts = (own.n_diverged, own.n_ended - own.n_failed, base.n_diverged, base.n_ended - base.n_failed)
+            if counts[0] + counts[2] and counts[1] and counts[3]:
+                yield Divergence(
+                    arm=arm.name,
+                    baseline=arms[0].name,
+                    phase=phase,
+                    n_diverged=counts[0],
+                    n=counts[1],
+                    baseline_n_diverged=counts[2],
+                    baseline_n=counts[3],
+                    p_value=fisher_p(*counts),
+                )
+
+
+def fisher_p(a: int, n: int, b: int, m: int) -> float:
+    """Return the two-sided p-value of Fisher's exact test that a of n and b of m share one rate.
+
+    With the total a + b given, the first count is hypergeometric; the p-value sums the chances of all counts no likelier than a's.
+
+    >>> round(fisher_p(8, 10, 1, 6), 5)
+    0.03497
+    """
+    ways = _log_choose(n + m, a + b)
+    logs = {k: _log_choose(n, k) + _log_choose(m, a + b - k) - ways for k in range(max(0, a + b - m), min(n, a + b) + 1)}
+    return min(1.0, math.fsum(math.exp(chance) for chance in logs.values() if chance <= logs[a] + 1e-7))
+
+
+def rate_range(spec: StudySpec, metric: Metric, points: Sequence[SearchPoint]) -> RateRange | None:
+    """Return from where to where an arm's learning rate came within the smallest difference of the arm's best value.
+
+    None where fewer than two rates were tried, or no trial is complete. `n_between` counts all trials between the ends, so that a gap
+    shows: those that fell short, diverged or failed.
+    """
+    tried = [(rate, point) for point in points if (rate := numeric(point.params, "lr")) is not None and rate > 0]
+    complete = [(rate, point.value) for rate, point in tried if point.outcome == "complete" and point.value is not None]
+    if not complete or len({rate for rate, _ in tried}) < 2:
+        return None
+    best = max((value for _, value in complete), key=lambda value: metric.sign * value)
+    good = [rate for rate, value in complete if metric.sign * (best - value) <= spec.smallest_difference]
+    low, high = min(good), max(good)
+    ended = [rate for rate, point in tried if point.outcome in ("complete", *LOST)]
+    return RateRange(
+        arm=points[0].arm, best=best, low=low, high=high, n_within=len(good), n_between=sum(low <= rate <= high for rate in ended)
+    )
+
+
+def importances(metric: Metric, points: Sequence[SearchPoint]) -> list[Importance]:
+    """Return how much of the differences between an arm's trials each hyperparameter explains alone, the most first.
+
+    `share` = (H - k + 1) / (n - k), at least 0: eta squared of the Kruskal-Wallis test (Tomczak and Tomczak 2014), H its statistic, ties
+    corrected, over k groups of the hyperparameter's values: each value where they are at most 5, else 4 groups of equal size. Of ranks,
+    so that a lost trial counts as the worst and no more. Pruned trials are left out. Nothing is said of fewer than 20 trials.
+    """
+    rated = [
+        (point.params, metric.worst if point.outcome in LOST else point.value)
+        for point in points
+        if point.outcome in LOST or (point.outcome == "complete" and point.value is not None)
+    ]
+    if len(rated) < FEWEST_TRIALS or len({value for _, value in rated}) < 2:
+        return []
+    found = []
+    for name in dict.fromkeys(name for params, _ in rated for name in params):
+        groups = _groups([params.get(name) for params, _ in rated])
+        k, n = len(set(groups)), len(rated)
+        if 2 <= k < n:
+            h = kruskal_h([value for _, value in rated if value is not None], groups)
+            share = min(1.0, max(0.0, (h - k + 1) / (n - k)))
+            found.append(Importance(arm=points[0].arm, name=name, share=share, n_groups=k, n=n))
+    return sorted(found, key=lambda one: -one.share)
+
+
+def kruskal_h(values: Sequence[float], groups: Sequence[int]) -> float:
+    """Return the statistic of Kruskal and Wallis (1952), ties corrected: n - 1 times the share of the ranks' variance between groups."""
+    ranks = _ranks(values)
+    of_group = np.asarray(groups)
+    centre = ranks.mean()
+    between = sum((of_group == g).sum() * (ranks[of_group == g].mean() - centre) ** 2 for g in set(groups))
+    return float((len(ranks) - 1) * between / np.sum((ranks - centre) ** 2))
+
+
+def noise_cells(points: Sequence[SearchPoint]) -> Iterator[Cell]:
+    """Yield the cells of the eta x gamma map in which an arm has trials: how many, how many lost, mean and spread of the rest."""
+    pairs = ((point, numeric(point.params, "eta"), numeric(point.params, "gamma")) for point in points)
+    placed = [(p, eta, gamma) for p, eta, gamma in pairs if eta is not None and gamma is not None and p.outcome in ("complete", *LOST)]
+    rows, columns = (_groups([place[i] for place in placed]) for i in (1, 2))
+    for row in sorted(set(rows)):
+        for column in sorted(set(columns)):
+            here = [place for place, r, c in zip(placed, rows, columns, strict=True) if (r, c) == (row, column)]
+            values = [p.value for p, _, _ in here if p.outcome == "complete" and p.value is not None]
+            if here:
+                etas, gammas = [eta for _, eta, _ in here], [gamma for _, _, gamma in here]
+                yield Cell(
+                    arm=points[0].arm,
+                    eta=(min(etas), max(etas)),
+                    gamma=(min(gammas), max(gammas)),
+                    n=len(here),
+                    n_lost=len(here) - len(values),
+                    mean=statistics.fmean(values) if values else None,
+                    spread=statistics.stdev(values) if len(values) > 1 else None,
+                )
+
+
+def cautions(spec: StudySpec, metric: Metric, diagnostics: Diagnostics) -> Iterator[str]:
+    """Yield, in words, what of it should make a reader pause."""
+    for d in diagnostics.divergences:
+        if d.p_value <= 0.05:
+            own, base = d.n_diverged / d.n, d.baseline_n_diverged / d.baseline_n
+            verb = "more" if own > base else "less"
+            yield (
+                f"{d.arm} diverged {verb} often than {d.baseline} in the {d.phase} phase: {d.n_diverged} of {d.n} against "
+                f"{d.baseline_n_diverged} of {d.baseline_n} trials (Fisher's exact test, p = {d.p_value:.2g})."
+            )
+    for c in diagnostics.courses:
+        if c.is_climbing and c.late_gain is not None:
+            yield (
+                f"{c.arm} had not finished learning: from epoch {c.late_from} to {c.epochs[-1]} its mean validation {metric.name} still "
+                f"improved by {c.late_gain:.3g}, at least the smallest difference that matters ({spec.smallest_difference:.4g}). "
+                "With a longer training the verdict may be another."
+            )
+    for c in diagnostics.courses:
+        ratios = [ratio for ratio in c.noise_to_gradient if ratio is not None]
+        for n, words in (
+            (sum(ratio < DROWNED for ratio in ratios), f"below {DROWNED:g}: the noise was too small to do much"),
+            (sum(ratio > DROWNING for ratio in ratios), f"above {DROWNING:g}: the noise drowned the gradient"),
+        ):
+            if ratios and n > len(ratios) / 2:
+                share = "all" if n == len(ratios) else f"{n} of {len(ratios)}"
+                yield f"{c.arm}'s noise, as a multiple of the gradient's norm, was {words} (in {share} of the measured epochs)."
+
+
+def remarks(spec: StudySpec, diagnostics: Diagnostics) -> tuple[Fact, ...]:
+    """Return what the search says of learning rates and of the settings' weight, in words."""
+    rates = {one.arm: one for one in diagnostics.rates}
+    baseline = rates.get(spec.arms[0].name)
+    facts = []
+    for one in diagnostics.rates:
+        against = ""
+        if baseline is not None and one is not baseline and one.factor != baseline.factor:
+            against = f"; {'wider' if one.factor > baseline.factor else 'narrower'} than {baseline.arm}'s factor of {baseline.factor:.3g}"
+        facts.append(
+            Fact(
+                name=f"Usable learning rates of {one.arm}",
+                value=f"{one.low:.3g} to {one.high:.3g}, a factor of {one.factor:.3g}{against}: within {spec.smallest_difference:.4g} of "
+                f"its best value ({one.best:.4g}) in {one.n_within} of the {one.n_between} trials between them",
+            )
+        )
+    for arm in spec.arms:
+        own = [one for one in diagnostics.importances if one.arm == arm.name]
+        if own:
+            shares = ", ".join(f"{one.name} {100 * one.share:.0f} %" for one in own)
+            adaptive = spec.search.sampler not in ("random", "grid", "qmc")
+            bias = f"; {spec.search.sampler} looked mostly where it was good, which hides weight" if adaptive else ""
+            facts.append(
+                Fact(
+                    name=f"What explains {arm.name}'s values",
+                    value=f"{shares} (share of the variance of ranks, each alone, over {own[0].n} trials{bias})",
+                )
+            )
+    return tuple(facts)
+
+
+def numeric(params: Mapping[str, Value], name: str) -> float | None:
+    """Return a parameter if it is a number."""
+    value = params.get(name)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
+    """Return the least-squares slope of at least 3 points and its standard error."""
+    x, y = (np.asarray(column, dtype=float) for column in zip(*points, strict=True))
+    x, y = x - x.mean(), y - y.mean()
+    slope = float(x @ y / (x @ x))
+    rest = y - slope * x
+    return slope, math.sqrt(float(rest @ rest) / (len(x) - 2) / float(x @ x))
+
+
+def _groups(values: Sequence[object]) -> list[int]:
+    """Return a group for each value: one for each distinct value where they are at most 5 or no numbers, else quarters by size."""
+    distinct = list(dict.fromkeys(values))
+    if len(distinct) <= N_BINS + 1 or any(isinstance(value, str) or value is None for value in distinct):
+        numbers = all(isinstance(value, int | float) for value in distinct)
+        order = {value: i for i, value in enumerate(sorted(distinct) if numbers else distinct)}  # type: ignore[type-var]  # numbers
+        return [order[value] for value in values]
+    x = np.asarray(values, dtype=float)
+    return [int(group) for group in np.searchsorted(np.quantile(x, [i / N_BINS for i in range(1, N_BINS)]), x)]
+
+
+def _ranks(values: Sequence[float]) -> np.ndarray:
+    _, place, n_equal = np.unique(np.asarray(values, dtype=float), return_inverse=True, return_counts=True)
+    ranks: np.ndarray = (np.cumsum(n_equal) - (n_equal - 1) / 2)[place]
+    return ranks
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
