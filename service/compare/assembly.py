@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from service.compare.cautions import held_equal, warnings
-from service.compare.choosing import choose
+from service.compare.choosing import choose, outcome
 from service.compare.comparison import ArmSummary, Comparison, SeedRow
 from service.compare.diagnostics import cautions, diagnose
 from service.compare.intervals import holm
 from service.compare.tables import search_points, seed_rows, summary
-from service.compare.verdict import judge, p_value
+from service.compare.verdict import earlier_looks, false_verdict_chance, judge, p_value
 from service.domain.spec import StudySpec
 from service.domain.study import EpochMean, Metric, Trial
 
@@ -20,6 +20,7 @@ def compare(
     *,
     protocol: Mapping[str, object],
     epochs: Sequence[EpochMean] = (),
+    looks: Sequence[int] = (),
 ) -> Comparison:
     """Return what a study's trials say of its question.
 
@@ -32,10 +33,11 @@ def compare(
         trials: The study's trials of both phases, in any order.
         protocol: Versions, formula and orders of what ran; kept as it is.
         epochs: Means over each arm's complete confirm runs, epoch by epoch, for the courses.
+        looks: The numbers of seeds at which verdicts were given before, where the study was extended; those that count are kept.
     """
     chosen = choose(spec, metric, trials)
     rows = seed_rows(spec, metric, trials)
-    arms = tuple(summary(spec, arm, chosen[arm.name], rows, trials) for arm in spec.arms)
+    arms = tuple(summary(spec, metric, arm, chosen[arm.name], rows, trials) for arm in spec.arms)
     is_final = all(_has_ended(arm) for arm in arms)
     faults = {arm.name: _fault(arms[0], arm, rows) if is_final else None for arm in arms[1:]}
     comparable = {name: () if fault else rows for name, fault in faults.items()}
@@ -43,9 +45,11 @@ def compare(
     adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
     search = search_points(spec, metric, trials)
     diagnostics = diagnose(spec, metric, arms, search, epochs)
-    waiting = None if is_final else _waiting(spec, arms)
+    waiting = None if is_final else _waiting(spec, arms, trials)
+    looks = earlier_looks(spec, looks)
     differences = tuple(
-        judge(spec, metric, comparable[name], name, p=adjusted.get(name), lacking=waiting or fault) for name, fault in faults.items()
+        judge(spec, metric, comparable[name], name, p=adjusted.get(name), lacking=waiting or fault, looks=looks)
+        for name, fault in faults.items()
     )
     return Comparison(
         verdict=differences[0].verdict,
@@ -63,6 +67,8 @@ def compare(
         held_equal=held_equal(spec, metric),
         warnings=(*warnings(spec, arms, rows), *cautions(spec, metric, diagnostics)),
         protocol=protocol,
+        looks=looks,
+        false_verdict_chance=false_verdict_chance(spec, looks),
         diagnostics=diagnostics,
     )
 
@@ -72,11 +78,13 @@ def _has_ended(arm: ArmSummary) -> bool:
     return arm.search.n_ended >= arm.search.n_declared and (arm.setting is None or arm.confirm.n_ended >= arm.confirm.n_declared)
 
 
-def _waiting(spec: StudySpec, arms: Sequence[ArmSummary]) -> str:
+def _waiting(spec: StudySpec, arms: Sequence[ArmSummary], trials: Sequence[Trial]) -> str:
     searched, confirmed = sum(arm.search.n_ended for arm in arms), sum(arm.confirm.n_ended for arm in arms)
+    n_cancelled = sum(outcome(trial) == "cancelled" for trial in trials)
+    cancelled = f"; {n_cancelled} {'trial was' if n_cancelled == 1 else 'trials were'} cancelled" if n_cancelled else ""
     return (
         f"it is given once every declared trial has ended, and {searched} of {len(arms) * spec.search.n_trials} search trials "
-        f"and {confirmed} of {len(arms) * spec.confirm.n_seeds} confirm runs have"
+        f"and {confirmed} of {len(arms) * spec.confirm.n_seeds} confirm runs have{cancelled}"
     )
 
 

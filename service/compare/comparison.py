@@ -45,10 +45,14 @@ class Difference(Frozen):
         difference: The same mean in the metric's own sign, arm minus baseline.
         difference_interval: Its interval.
         relative: The difference as a share of the baseline's mean; None where that is 0.
-        p_better: Chance that the arm beats the baseline on a seed: the share of pairs, ties counted half.
+        interquartile_mean: Interquartile mean of the paired differences, arm minus baseline: the lowest and highest quarter are cut.
+        interquartile_interval: Its interval.
+        p_better: Chance that the arm beats the baseline on the same seed: the share of pairs, ties counted half.
         p_better_interval: Its Wilson interval.
+        probability_of_improvement: Chance that a run of the arm beats a run of the baseline, whatever their seeds: over all n times n
+            pairs of runs, ties counted half (Agarwal et al. 2021).
         p_value: Two-sided Wilcoxon signed-rank test by sign flips, Holm-adjusted over the arms.
-        further_seeds: Of an undecided one: roughly how many more pairs would decide, if the differences go on as they are.
+        further_seeds: Of an undecided one: how many more pairs decide with a chance of 80 %, if mean and spread are as they are.
     """
 
     arm: str
@@ -67,8 +71,11 @@ class Difference(Frozen):
     difference: float | None = None
     difference_interval: Interval | None = None
     relative: float | None = None
+    interquartile_mean: float | None = None
+    interquartile_interval: Interval | None = None
     p_better: float | None = None
     p_better_interval: Interval | None = None
+    probability_of_improvement: float | None = None
     p_value: float | None = None
     further_seeds: int | None = None
 
@@ -88,6 +95,15 @@ class Tally(Frozen):
         return self.n_complete + self.n_diverged + self.n_pruned + self.n_failed
 
 
+class Reached(Frozen):
+    """How many of an arm's n confirm runs came to a threshold or beyond; a lost run never did. The interval is Wilson's."""
+
+    threshold: float
+    n_reached: int
+    n: int
+    interval: Interval
+
+
 class ArmSummary(Frozen):
     """One side: the setting that its search chose, and how that did on the confirm seeds, lost runs included as the metric's worst.
 
@@ -105,6 +121,7 @@ class ArmSummary(Frozen):
     median: float | None
     lowest: float | None
     highest: float | None
+    reached: tuple[Reached, ...] = ()
 
 
 class SearchPoint(Frozen):
@@ -228,6 +245,8 @@ class Comparison(Frozen):
         held_equal: What was the same for every arm.
         warnings: What a careful reader should know before believing the verdict.
         protocol: Versions, formula and orders of what ran.
+        looks: Numbers of seeds at which verdicts were given before; each was a chance to err.
+        false_verdict_chance: Chance, at most, that at one look or another an arm that is equal to the baseline is called better or worse.
         diagnostics: What describes the study beyond its verdict.
     """
 
@@ -246,6 +265,8 @@ class Comparison(Frozen):
     held_equal: tuple[Fact, ...]
     warnings: tuple[str, ...]
     protocol: Mapping[str, Any]
+    looks: tuple[int, ...] = ()
+    false_verdict_chance: float = 0.05
     diagnostics: Diagnostics = Diagnostics()
 
     @property

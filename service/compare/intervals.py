@@ -1,6 +1,7 @@
 """Intervals and tests for a handful of paired differences: how sure the data allow us to be.
 
-    mean     BCa bootstrap (Efron 1987), its level widened so that few pairs do not make it too narrow (Hesterberg 2015, section 4.4)
+    mean     BCa bootstrap (Efron 1987), its level widened so that few pairs do not make it too narrow (Hesterberg 2015, section 4.4);
+             so for the interquartile mean (Agarwal et al. 2021)
     share    Wilson's score interval (1927)
     p        Wilcoxon's signed-rank test by flipping signs, zeros after Pratt (1959), adjusted after Holm (1979)
 
@@ -9,7 +10,7 @@ its opposite: flipping signs is exact whatever the distribution, ties and gaps i
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -19,6 +20,8 @@ from service.compare.comparison import Interval
 N_RESAMPLES = 9_999
 BATCH = 1_000
 NORMAL = NormalDist()
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""One value for each row."""
 
 
 def mean_interval(differences: Sequence[float], *, level: float, seed: int) -> Interval:
@@ -36,20 +39,29 @@ def mean_interval(differences: Sequence[float], *, level: float, seed: int) -> I
     Returns:
         The interval; without width where all differences are equal, which says nothing about its precision.
     """
-    # scipy is loaded when something is computed: a process that only shows stored comparisons stays small
-    from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types
-
     x = np.asarray(differences, dtype=float)
-    n, mean = len(x), float(np.mean(x))
-    if np.ptp(x) <= 1e-12 * np.max(np.abs(x)):
-        return Interval(low=mean, high=mean, level=level, method="no width: every pair differs by the same amount")
-    means = _resampled_means(x, seed)
-    z0 = NORMAL.inv_cdf(float(np.mean(means < mean) + np.mean(means <= mean)) / 2)
-    u = (x - mean) / np.ptp(x)
-    a = np.sum(u**3) / (6 * np.sum(u**2) ** 1.5)
-    z = z0 + math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2) * np.array([-1, 1])
-    low, high = (float(end) for end in np.quantile(means, [NORMAL.cdf(z0 + end / (1 - a * end)) for end in z]))
-    return Interval(low=low, high=high, level=level, method=f"BCa bootstrap, {N_RESAMPLES} resamples, widened for {n} pairs")
+    return _bca(x, _means, x - np.mean(x), level=level, seed=seed)
+
+
+def interquartile_mean(values: Sequence[float]) -> float:
+    """Return the mean of what is left when the lowest and the highest quarter, rounded down, are cut (Agarwal et al. 2021).
+
+    >>> interquartile_mean([0, 1, 2, 3, 4, 5, 6, 100])
+    3.5
+    """
+    return float(_interquartile_means(np.asarray(values, dtype=float)[None])[0])
+
+
+def interquartile_interval(differences: Sequence[float], *, level: float, seed: int) -> Interval:
+    """Return a BCa bootstrap interval for the interquartile mean of independent differences, widened as the mean's is.
+
+    For its a, a value's influence on the statistic is the deviation from their mean after the cut values were moved to the nearest kept one
+    (Huber 1981, section 3.3). Arguments as for the mean's.
+    """
+    x = np.asarray(differences, dtype=float)
+    kept = _kept(np.sort(x))
+    moved = np.clip(x, kept[0], kept[-1])
+    return _bca(x, _interquartile_means, moved - np.mean(moved), level=level, seed=seed)
 
 
 def share_interval(share: float, n: int, *, level: float) -> Interval:
@@ -81,11 +93,7 @@ def signed_rank_p(differences: Sequence[float]) -> float:
     if len(signed) > 400:
         z = (2 * observed - signed.sum()) / math.sqrt(np.sum(signed.astype(float) ** 2))
         return 2 * NORMAL.cdf(-abs(z))
-    chances = np.zeros(signed.sum() + 1)
-    chances[0] = 1.0
-    for rank in signed:
-        chances /= 2
-        chances[rank:] = chances[rank:] + chances[:-rank]
+    chances = _sign_flips(signed)
     return float(min(1.0, 2 * min(chances[: observed + 1].sum(), chances[observed:].sum())))
 
 
@@ -103,6 +111,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def probability_of_improvement(values: Sequence[float], others: Sequence[float]) -> float:
+    """Return the chance that one value exceeds one of the others, over all pairs of both, ties counted half (Agarwal et al. 2021).
+
+    >>> probability_of_improvement([3, 1], [2, 1])
+    0.625
+    """
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, values, side="left") + np.searchsorted(ordered, values, side="right")
+    return float(below.mean() / (2 * len(ordered)))
+
+
 def fewest_pairs(alpha: float) -> int:
     """Return the fewest pairs that can decide at all: n differences of one sign happen by chance with probability 2^(1 - n).
 
@@ -112,12 +131,62 @@ def fewest_pairs(alpha: float) -> int:
     return math.ceil(1 - math.log2(alpha))
 
 
-def pairs_needed(spread: float, half_width: float, *, level: float) -> int:
-    """Return for about how many pairs of that standard deviation the interval of the mean has the half width: (z s / h)^2."""
-    return math.ceil((NORMAL.inv_cdf((1 + level) / 2) * spread / half_width) ** 2)
+def attained_level(n: int, alpha: float) -> float:
+    """Return the chance that the signed-rank test of n untied differences without a centre other than 0 gives p of at most alpha.
+
+    >>> attained_level(6, 0.05), attained_level(7, 0.05)
+    (0.03125, 0.046875)
+    """
+    if n > 50:
+        return alpha
+    tail = 2 * np.cumsum(_sign_flips(np.arange(1, n + 1)))
+    return float(max(tail[tail <= alpha], default=0.0))
 
 
-def _resampled_means(x: np.ndarray, seed: int) -> np.ndarray:
+def _sign_flips(ranks: np.ndarray) -> np.ndarray:
+    """Return the chance of each sum, from 0, of the ranks whose sign is positive; every sign is as likely as its opposite."""
+    chances = np.zeros(ranks.sum() + 1)
+    chances[0] = 1.0
+    for rank in ranks:
+        chances /= 2
+        chances[rank:] = chances[rank:] + chances[:-rank]
+    return chances
+
+
+def _bca(x: np.ndarray, statistic: Statistic, influence: np.ndarray, *, level: float, seed: int) -> Interval:
+    # scipy is loaded when something is computed: a process that only shows stored comparisons stays small
+    from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types
+
+    n, value = len(x), float(statistic(x[None])[0])
+    if np.ptp(x) <= 1e-12 * np.max(np.abs(x)):
+        return Interval(low=value, high=value, level=level, method="no width: every pair differs by the same amount")
+    resampled = _resampled(x, statistic, seed)
+    below = float(np.mean(resampled < value) + np.mean(resampled <= value)) / 2
+    z0 = NORMAL.inv_cdf(min(max(below, 0.5 / N_RESAMPLES), 1 - 0.5 / N_RESAMPLES))
+    u = influence / np.ptp(x)
+    a = np.sum(u**3) / (6 * np.sum(u**2) ** 1.5) if u.any() else 0.0
+    z = z0 + math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2) * np.array([-1, 1])
+    low, high = (float(end) for end in np.quantile(resampled, [NORMAL.cdf(z0 + end / (1 - a * end)) for end in z]))
+    if low == high:
+        return Interval(low=low, high=high, level=level, method="no width: too many pairs are tied for the resamples to differ")
+    return Interval(low=low, high=high, level=level, method=f"BCa bootstrap, {N_RESAMPLES} resamples, widened for {n} pairs")
+
+
+def _means(rows: np.ndarray) -> np.ndarray:
+    means: np.ndarray = rows.mean(axis=1)
+    return means
+
+
+def _interquartile_means(rows: np.ndarray) -> np.ndarray:
+    return _means(_kept(np.sort(rows, axis=-1)))
+
+
+def _kept(ordered: np.ndarray) -> np.ndarray:
+    n_cut = ordered.shape[-1] // 4
+    return ordered[..., n_cut : ordered.shape[-1] - n_cut]
+
+
+def _resampled(x: np.ndarray, statistic: Statistic, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     sizes = [min(BATCH, N_RESAMPLES - start) for start in range(0, N_RESAMPLES, BATCH)]
-    return np.concatenate([x[rng.integers(0, len(x), (size, len(x)))].mean(axis=1) for size in sizes])
+    return np.concatenate([statistic(x[rng.integers(0, len(x), (size, len(x)))]) for size in sizes])

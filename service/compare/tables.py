@@ -4,7 +4,9 @@ import statistics
 from collections.abc import Sequence
 
 from service.compare.choosing import finite, outcome
-from service.compare.comparison import LOST, ArmSummary, Run, SearchPoint, SeedRow, Tally
+from service.compare.comparison import LOST, ArmSummary, Reached, Run, SearchPoint, SeedRow, Tally
+from service.compare.intervals import share_interval
+from service.compare.verdict import ALPHA
 from service.domain.spec import Arm, Phase, StudySpec
 from service.domain.study import Metric, Trial
 
@@ -52,7 +54,9 @@ def seed_rows(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> tuple
     )
 
 
-def summary(spec: StudySpec, arm: Arm, chosen: Trial | None, rows: Sequence[SeedRow], trials: Sequence[Trial]) -> ArmSummary:
+def summary(
+    spec: StudySpec, metric: Metric, arm: Arm, chosen: Trial | None, rows: Sequence[SeedRow], trials: Sequence[Trial]
+) -> ArmSummary:
     """Return one side of the comparison in numbers."""
     values = [value for row in rows if (value := row.runs[arm.name].value) is not None]
     return ArmSummary(
@@ -67,7 +71,17 @@ def summary(spec: StudySpec, arm: Arm, chosen: Trial | None, rows: Sequence[Seed
         median=statistics.median(values) if values else None,
         lowest=min(values, default=None),
         highest=max(values, default=None),
+        reached=tuple(_reached(metric, arm, threshold, rows) for threshold in getattr(spec.confirm, "thresholds", ())) if values else (),
     )
+
+
+def _reached(metric: Metric, arm: Arm, threshold: float, rows: Sequence[SeedRow]) -> Reached:
+    runs = [run for row in rows if (run := row.runs[arm.name]).value is not None]
+    n_reached = sum(
+        run.outcome not in LOST and run.value is not None and metric.sign * run.value >= metric.sign * threshold for run in runs
+    )
+    interval = share_interval(n_reached / len(runs), len(runs), level=1 - ALPHA)
+    return Reached(threshold=threshold, n_reached=n_reached, n=len(runs), interval=interval)
 
 
 def _of(trials: Sequence[Trial], phase: Phase, arm: str) -> list[Trial]:

@@ -2,11 +2,22 @@
 
 import statistics
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any
 
 from service.compare.comparison import Difference, Interval, SeedRow, Verdict
-from service.compare.intervals import fewest_pairs, mean_interval, pairs_needed, share_interval, signed_rank_p
-from service.compare.wording import facts, sentence, too_few
+from service.compare.intervals import (
+    fewest_pairs,
+    interquartile_interval,
+    interquartile_mean,
+    mean_interval,
+    probability_of_improvement,
+    share_interval,
+    signed_rank_p,
+)
+from service.compare.looks import POCOCK, crossing_chance, nominal_levels
+from service.compare.power import pairs_to_decide
+from service.compare.wording import facts, looked_before, sentence, too_few
 from service.domain.spec import StudySpec
 from service.domain.study import Metric
 
@@ -24,13 +35,35 @@ def p_value(spec: StudySpec, rows: Sequence[SeedRow], arm: str) -> float | None:
     return signed_rank_p([a - b for a, b in pairs]) if pairs else None
 
 
-def judge(spec: StudySpec, metric: Metric, rows: Sequence[SeedRow], arm: str, *, p: float | None, lacking: str | None) -> Difference:
+def earlier_looks(spec: StudySpec, looks: Sequence[int]) -> tuple[int, ...]:
+    """Return the earlier numbers of seeds at which there could be a verdict, on fewer than there are now."""
+    return tuple(n for n in sorted(set(looks)) if fewest_pairs(alpha_each(spec)) <= n < spec.confirm.n_seeds)
+
+
+def false_verdict_chance(spec: StudySpec, looks: Sequence[int]) -> float:
+    """Return the chance, at most, that of equal arms one is called better or worse now or was at one of the earlier looks."""
+    pairs = [*looks, spec.confirm.n_seeds]
+    bound = -NormalDist().inv_cdf(alpha_each(spec) / 2)
+    return min(1.0, (len(spec.arms) - 1) * crossing_chance(pairs, [bound] * len(pairs))) if looks else ALPHA
+
+
+def judge(
+    spec: StudySpec,
+    metric: Metric,
+    rows: Sequence[SeedRow],
+    arm: str,
+    *,
+    p: float | None,
+    lacking: str | None,
+    looks: Sequence[int] = (),
+) -> Difference:
     """Return what the paired runs say of an arm.
 
     Args:
         rows: The confirm seeds; a lost run has the metric's worst value.
         p: The arm's p-value, adjusted over all arms; None without pairs.
         lacking: Why there cannot be a verdict, in words; None if there can.
+        looks: Numbers of seeds at which verdicts were given before, as from `earlier_looks`.
     """
     baseline = spec.arms[0].name
     pairs = _paired(rows, arm, baseline)
@@ -48,7 +81,11 @@ def judge(spec: StudySpec, metric: Metric, rows: Sequence[SeedRow], arm: str, *,
     verdict = decide(difference.gain_interval, spec.smallest_difference, p)
     further = _further_seeds(gains, spec.smallest_difference, difference.gain_interval.level) if verdict == "undecided" else None
     judged = difference.model_copy(update={"verdict": verdict, "further_seeds": further})
-    return judged.model_copy(update={"sentence": sentence(spec, metric, rows, judged)})
+    words = sentence(spec, metric, rows, judged)
+    if looks:
+        declared = nominal_levels([*looks, spec.confirm.n_seeds], shape=POCOCK, alpha=alpha_each(spec))[0] * (len(spec.arms) - 1)
+        words += looked_before(judged, looks, chance=false_verdict_chance(spec, looks), nominal=ALPHA, declared=declared)
+    return judged.model_copy(update={"sentence": words})
 
 
 def decide(interval: Interval, smallest_difference: float, p: float) -> Verdict:
@@ -81,7 +118,9 @@ def _numbers(spec: StudySpec, metric: Metric, pairs: Sequence[tuple[float, float
     base = statistics.fmean(b for _, b in pairs)
     n_better, n_worse = sum(g > 0 for g in gains), sum(g < 0 for g in gains)
     share = (n_better + (n - n_better - n_worse) / 2) / n
-    interval = mean_interval(gains, level=1 - alpha, seed=spec.seed) if n >= fewest_pairs(alpha) else None
+    enough = n >= fewest_pairs(alpha)
+    interval = mean_interval(gains, level=1 - alpha, seed=spec.seed) if enough else None
+    middle = interquartile_interval(gains, level=1 - alpha, seed=spec.seed) if enough else None
     return {
         "n_better": n_better,
         "n_worse": n_worse,
@@ -93,8 +132,11 @@ def _numbers(spec: StudySpec, metric: Metric, pairs: Sequence[tuple[float, float
         "difference": metric.sign * gain,
         "difference_interval": interval and _oriented(interval, metric.sign),
         "relative": metric.sign * gain / abs(base) if base else None,
+        "interquartile_mean": metric.sign * interquartile_mean(gains),
+        "interquartile_interval": middle and _oriented(middle, metric.sign),
         "p_better": share,
         "p_better_interval": share_interval(share, n, level=1 - alpha),
+        "probability_of_improvement": probability_of_improvement([metric.sign * a for a, _ in pairs], [metric.sign * b for _, b in pairs]),
     }
 
 
@@ -103,8 +145,7 @@ def _oriented(interval: Interval, sign: int) -> Interval:
     return interval.model_copy(update={"low": low, "high": high})
 
 
-def _further_seeds(gains: Sequence[float], smallest_difference: float, level: float) -> int:
-    """Return how many more pairs bring the interval clear of 0, or inside the smallest difference, whichever is the nearer."""
-    mean = abs(statistics.fmean(gains))
-    reachable = max(mean, smallest_difference - mean)
-    return max(1, pairs_needed(statistics.stdev(gains), reachable, level=level) - len(gains))
+def _further_seeds(gains: Sequence[float], smallest_difference: float, level: float) -> int | None:
+    """Return how many more pairs lead to a verdict four times in five, if these pairs' mean and standard deviation are the true ones."""
+    n = pairs_to_decide(len(gains), statistics.fmean(gains), statistics.stdev(gains), smallest_difference=smallest_difference, level=level)
+    return None if n is None else n - len(gains)

@@ -19,6 +19,24 @@ def too_few(metric: Metric, d: Difference, enough: int) -> str:
     return f"Undecided: {_seeds(d.n)} cannot tell a difference from chance, at least {enough} are needed.{so_far}"
 
 
+def looked_before(d: Difference, looks: Sequence[int], *, chance: float, nominal: float, declared: float) -> str:
+    """Return what earlier verdicts on fewer seeds do to this one, as a further sentence.
+
+    Args:
+        looks: The numbers of seeds of the earlier verdicts.
+        chance: That of equal arms one is called different at any look.
+        nominal: The same chance with one look.
+        declared: The p-value up to which each look would have been significant, had so many been declared.
+    """
+    at = " and ".join(map(str, looks))
+    kept = "" if d.p_value is None else ", which this one is" if d.p_value <= declared else ", which this one is not"
+    return (
+        f" This is verdict {len(looks) + 1} of the study, after {at} seeds: looked at so often, of equal arms one is called better or"
+        f" worse in up to {100 * chance:.2g} % of studies, not in {100 * nominal:.2g} %; had the looks been declared, each would be held to"
+        f" p of at most {declared:.2g} (Pocock){kept}."
+    )
+
+
 def facts(metric: Metric, d: Difference) -> str:
     """Return the numbers of a difference that has at least one pair."""
     better = "" if metric.direction == "maximize" else " (smaller is better)"
@@ -60,6 +78,8 @@ def _standing(spec: StudySpec, d: Difference) -> str:
             why = f"the interval holds 0 and differences that matter ({smallest} or more)"
         else:
             why = f"the interval leaves out 0, but the exact signed-rank test does not bear it out (p = {d.p_value:.2g})"
+        if d.further_seeds is None:
+            return f"{why}; a million paired seeds would hardly decide, if the differences go on like this"
         return f"{why}; about {d.further_seeds} more paired seeds would decide, if the differences go on like this"
     if min(abs(interval.low), abs(interval.high)) >= spec.smallest_difference:
         return f"all of the interval lies beyond {declared}"

@@ -79,8 +79,10 @@ def test_before_the_declared_end_there_is_no_verdict_however_clear_it_looks(make
     spec, trials = make_trials({"baseline": BAD, "noisy": [*GOOD[:7], late]})
     comparison = compare(spec, accuracy, trials, protocol={})
     assert (comparison.verdict, comparison.is_final, comparison.differences[0].n) == ("undecided", False, 7)
+    cancelled = "; 1 trial was cancelled" if late == "cancelled" else ""
     assert comparison.sentence.startswith(
-        "No verdict: it is given once every declared trial has ended, and 8 of 8 search trials and 15 of 16 confirm runs have. So far: mean"
+        "No verdict: it is given once every declared trial has ended, and 8 of 8 search trials and 15 of 16 confirm runs have"
+        f"{cancelled}. So far: mean"
     )
 
 
