@@ -1,0 +1,172 @@
+"""The bAbI tasks of Weston et al. 2015 (arXiv:1502.05698): version 1.2, in English, 1,000 questions for training, CC BY 3.0.
+
+The parts are the official ones: 900 questions to train on and 100 to validate (`en-valid`), 1,000 to test. They are looked for in
+`$GRADNOISE_DATA/babi/en-valid`, then in the user's cache, and downloaded into it at last; each task must have the SHA-256 that stands here.
+"""
+
+import functools
+import hashlib
+import os
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gradnoise.workloads.base import Batch, Splits
+from gradnoise.workloads.data import DataUnavailable
+
+N_TASKS = 20
+PARTS = ("train", "valid", "test")
+MIRRORS = (
+    "http://www.thespermwhale.com/jaseweston/babi/tasks_1-20_v1-2.tar.gz",
+    "https://s3.amazonaws.com/text-datasets/babi_tasks_1-20_v1-2.tar.gz",
+)
+FOLDER = "tasks_1-20_v1-2/en-valid"
+SHA256 = (  # of each task's files for training, validation and test, one after the other
+    "b3ea9b623954300d2073db9cd82078c6f99086a7724e7bebe00a62a709b0240d",
+    "3d342beddc38c4dffeffeafbf7e111c165914e0c3699735ca991408b798573f0",
+    "724893e117d8d9f11392c39f956ef8323c21211c72afd169e615bb1b1b415b9c",
+    "41f92e89a84a72798442daab40e5823ac534ed8fee1e192eafeba50ee83f2329",
+    "aa7c44def4730ca80c97e915b08a4e6a96b0f040f29853fe512e9abff5d027fe",
+    "c7745c94ee05cf5f431afd343f70016ddfb40f145d47abff5ae6068ba890dfe1",
+    "3ca7e0e2237bdab8d1006d11b6721c90162008e002ab278af050bf748a391b1f",
+    "b1b9a3c30fb9f2215abacb15cd696ff6f7962d2a84e1bb913404139dc71b7d72",
+    "ff127da690e75e24502df00a1e72192e2cc8a98addd95a5b4d1ed098eeb5482c",
+    "08ade9ba13f49849c809b08bf13880ac3d2f5a3f161ddb0c1792a8045d8e73c4",
+    "1e26b141ab154d9f83d8321bf91902396bf25ef9cfcf5107122cca7b7e30c81b",
+    "2b69dd51c6f9fbeef76c1d2b58eed90e413db42293b804f3d4294714b02fde6d",
+    "8edda54323a171d048692fe7b4f603800793fbb9b746d9b3ff2e727ab3797c5b",
+    "08575bb1d198f19aab1b23b3ca045de3eafd444c3b5044126967b67db676df43",
+    "51f901245ea921395afa5c75dbf8114b3d99b0de3196ada1cdac323756a6f33a",
+    "225fb3f1a291676bcc4d960c932fde9605e2c2698f01c21a8d3f3511975c5e92",
+    "46ac9eaeeb5339b2d6948118ebd380e3b8f8dfba89fcef5e1a8a6cbe24268094",
+    "7f54714022d3f3cc65dcda599082493dbc89bfc782978d25a4d8d40cea35721e",
+    "669fa2bf8ec3319d68d22f617697860fbe7b3048df7407363ca7a82d8c94564b",
+    "d68fa29015a1e19fc3b858d4d90e41acd0c318713039889b792ee13fe88c6d76",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question with the sentences before it, the oldest first, and its answer, one word of the vocabulary even where it lists several."""
+
+    story: tuple[tuple[str, ...], ...]
+    words: tuple[str, ...]
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coded:
+    """Questions as numbers, and what the numbers mean: word i of `vocabulary` is i, and len(vocabulary) stands where there is no word.
+
+    Each example is (story, question, answer): story int64 [n_sentences, n_words], the latest sentence first; question int64 [n_words];
+    answer int64.
+    """
+
+    splits: Splits
+    vocabulary: tuple[str, ...]
+    n_sentences: int
+    n_words: int
+
+
+@functools.lru_cache(maxsize=4)
+def coded(task: int, n_sentences: int) -> Coded:
+    """Return a task, or all of them where task is 0, with the latest n_sentences of each story.
+
+    Raises:
+        DataUnavailable: If the data cannot be had, or their checksum is wrong.
+    """
+    tasks = range(1, N_TASKS + 1) if task == 0 else (task,)
+    parts = {part: [question for one in tasks for question in questions(texts(one)[part])] for part in PARTS}
+    everything = [question for part in parts.values() for question in part]
+    sentences = [sentence for question in everything for sentence in (*question.story[-n_sentences:], question.words)]
+    vocabulary = tuple(sorted({word for sentence in sentences for word in sentence} | {question.answer for question in everything}))
+    number = {word: i for i, word in enumerate(vocabulary)}
+    longest = max(len(question.story) for question in everything)
+    n_words, n_sentences = max(map(len, sentences)), min(n_sentences, longest)
+
+    def row(words: Sequence[str]) -> list[int]:
+        return [*(number[word] for word in words), *[len(vocabulary)] * (n_words - len(words))]
+
+    def batch(part: Sequence[Question]) -> Batch:
+        latest_first = [question.story[::-1][:n_sentences] for question in part]
+        stories = [[row(story[i] if i < len(story) else ()) for i in range(n_sentences)] for story in latest_first]
+        asked, answers = [row(question.words) for question in part], [number[question.answer] for question in part]
+        return torch.tensor(stories), torch.tensor(asked), torch.tensor(answers)
+
+    train, validation, test = (batch(parts[part]) for part in PARTS)
+    splits = Splits(train=train, validation=validation, test=test)
+    return Coded(splits=splits, vocabulary=vocabulary, n_sentences=n_sentences, n_words=n_words)
+
+
+def questions(text: str) -> Iterator[Question]:
+    """Yield the questions of a file: numbered lines, a story begins at 1; a question's line has its answer after a tab.
+
+    >>> [question] = questions("1 Mary moved to the bathroom.\\n2 Where is Mary? \\tbathroom\\t1\\n")
+    >>> question.story, question.words, question.answer
+    ((('mary', 'moved', 'to', 'the', 'bathroom'),), ('where', 'is', 'mary'), 'bathroom')
+    """
+    story: list[tuple[str, ...]] = []
+    for line in text.splitlines():
+        number, rest = line.split(" ", 1)
+        if number == "1":
+            story = []
+        said, *answer = rest.split("\t")
+        words = tuple(re.findall(r"[a-z0-9']+", said.lower()))
+        if answer:
+            yield Question(story=tuple(story), words=words, answer=answer[0].lower())
+        else:
+            story.append(words)
+
+
+def texts(task: int) -> dict[str, str]:
+    """Return a task's files by part, checked.
+
+    Raises:
+        DataUnavailable: If they cannot be had, or the ones in `GRADNOISE_DATA` have another checksum.
+    """
+    folder = os.environ.get("GRADNOISE_DATA")
+    own = Path(folder, "babi", "en-valid") if folder else None
+    if own and all((own / name).exists() for name in _names(task)):
+        return _checked(task, own)
+    return _checked(task, _downloaded(str(own or "GRADNOISE_DATA, which is not set")))
+
+
+def _names(task: int) -> list[str]:
+    return [f"qa{task}_{part}.txt" for part in PARTS]
+
+
+def _checked(task: int, folder: Path) -> dict[str, str]:
+    contents = [(folder / name).read_bytes() for name in _names(task)]
+    found = hashlib.sha256(b"".join(contents)).hexdigest()
+    if found != SHA256[task - 1]:
+        raise DataUnavailable(
+            f"{', '.join(_names(task))} in {folder} are not the files they should be: "
+            f"their SHA-256 is {found}, not {SHA256[task - 1]}. Replace or remove them."
+        )
+    return {part: content.decode("ascii") for part, content in zip(PARTS, contents, strict=True)}
+
+
+def _downloaded(looked_in: str) -> Path:
+    try:
+        import pooch  # type: ignore[import-untyped]
+    except ModuleNotFoundError:
+        raise DataUnavailable(f"bAbI is not in {looked_in}, and pooch to download it is not installed: gradnoise[data].") from None
+    pooch.get_logger().setLevel("ERROR")  # it warns that it cannot check the archive: its files are checked one by one
+    cache: Path = pooch.os_cache("gradnoise") / "babi"
+    faults = []
+    for mirror in MIRRORS:
+        try:
+            names = [f"{FOLDER}/{name}" for task in range(1, N_TASKS + 1) for name in _names(task)]
+            pooch.retrieve(mirror, known_hash=None, fname="tasks.tar.gz", path=cache, processor=pooch.Untar(members=names, extract_dir="."))
+            return cache / FOLDER
+        except (OSError, ValueError, KeyError, tarfile.TarError) as error:
+            (cache / "tasks.tar.gz").unlink(missing_ok=True)
+            faults.append(f"{mirror}: {error}")
+    raise DataUnavailable(
+        f"bAbI cannot be had. It was looked for in {looked_in}, then in {cache}, then at {'; '.join(faults)}. To provide it, put the "
+        "folder en-valid of its archive into a folder babi/ and name that folder's parent in GRADNOISE_DATA."
+    )
