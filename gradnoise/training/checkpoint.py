@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +39,16 @@ class Checkpoints:
             raise ValueError(f"every_seconds must be at least 0, but got every_seconds={self.every_seconds}.")
 
     def save(self, spec: TrialSpec, state: Mapping[str, Any]) -> None:
-        """Write a trial's state in place of its last one, at once or not at all."""
+        """Write a trial's state in place of its last one, at once or not at all; where it cannot be written, that is told of."""
         path = self._path(spec)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}")
-        torch.save({"format": FORMAT, "trial": _identity(spec), **state}, unfinished)
-        unfinished.replace(path)
+        unfinished = path.with_suffix(f".{secrets.token_hex(8)}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save({"format": FORMAT, "trial": _identity(spec), **state}, unfinished)
+            unfinished.replace(path)
+        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter when the disk is full
+            unfinished.unlink(missing_ok=True)
+            log.warning("The checkpoint %s cannot be written, the trial trains on without it: %s", path, error)
 
     def load(self, spec: TrialSpec) -> dict[str, Any] | None:
         """Return the trial's last state, or None if there is none that can be read; what cannot be read is told of and left behind."""
