@@ -249,8 +249,11 @@ def cancel(study: Study, url: Url = None, token: Token = None, json: Json = Fals
 @app.command()
 def report(
     study: Study,
-    format: Annotated[Literal["html", "md", "json"] | None, typer.Option(help="By default what --output's name ends in, else md.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", dir_okay=False, help="File to write, instead of printing.")] = None,
+    format: Annotated[
+        Literal["html", "md", "json", "csv", "tex", "svg", "png"] | None,
+        typer.Option(help="By default what --output's name ends in, else md; svg and png write every figure into the folder --output."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write, instead of printing; a folder for figures.")] = None,
     url: Url = None,
     token: Token = None,
     json: Json = False,
@@ -258,13 +261,24 @@ def report(
     """Print or write a study's report; while it runs, an interim one."""
     from service import local, terminal
 
+    if format == "svg" or format == "png":
+        if output is None:
+            raise typer.BadParameter(f"{format} needs the folder to write the figures into", param_hint="--output")
+        with local.connect(url, token) as client:
+            images = client.figures(client.study(study).id, format)
+        output.mkdir(parents=True, exist_ok=True)
+        for name, image in images.items():
+            (output / f"{name}.{format}").write_bytes(image)
+        terminal.err.print(f"Wrote {len(images)} figures into {output}.")
+        return
     wanted = "json" if json else format or (output.suffix.lower().removeprefix(".") if output else "md")
+    kind = wanted if wanted in ("html", "json", "csv", "tex") else "markdown"
     with local.connect(url, token) as client:
-        text = client.report(client.study(study).id, "html" if wanted == "html" else "json" if wanted == "json" else "markdown")
+        text = client.report(client.study(study).id, kind)  # type: ignore[arg-type]  # one of the formats
     if output is None:
         terminal.out.out(text, highlight=False)
         return
-    output.write_text(text, encoding="utf-8")
+    output.write_text(text, encoding="utf-8", newline="")
     terminal.err.print(f"Wrote {output}.")
 
 

@@ -24,8 +24,15 @@ from service.domain.spec import Phase, StudySpec
 from service.domain.study import Metric, Progress, StudyState, Trial, TrialState
 from service.study_file import MalformedStudy, parse_json, parse_yaml
 
-ReportFormat = Literal["json", "html", "markdown"]
-MEDIA_TYPES: dict[ReportFormat, str] = {"json": "application/json", "html": "text/html", "markdown": "text/markdown"}
+ReportFormat = Literal["json", "html", "markdown", "csv", "tex"]
+MEDIA_TYPES: dict[ReportFormat, str] = {
+    "json": "application/json",
+    "html": "text/html",
+    "markdown": "text/markdown",
+    "csv": "text/csv",
+    "tex": "application/x-tex",
+}
+FIGURES = ("confirm", "difference", "best_so_far", "learning_rate", "noise_map", "course", "noise_course")
 DEFAULT_URL = "http://127.0.0.1:8000"
 BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
 TRY_AGAIN = frozenset({502, 503, 504})
@@ -220,6 +227,18 @@ class Client:
             ApiError: With status 409 as long as there is nothing to report.
         """
         return self._request("GET", f"/v1/studies/{study_id}/report", headers={"Accept": MEDIA_TYPES[format]}).text
+
+    def figures(self, study_id: int, format: Literal["svg", "png"] = "svg") -> dict[str, bytes]:
+        """Return the figures of a study's report as images by name, those that have something to show; raises as `report` does."""
+        path = f"/v1/studies/{study_id}/report/figures/"
+        images = {}
+        for name in FIGURES:
+            try:
+                images[name] = bytes(self._request("GET", path + name, params={"format": format}).content)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+        return images
 
     def comparison(self, study_id: int) -> dict[str, Any]:
         """Return what the JSON report says, as plain values; raises as `report` does."""

@@ -10,14 +10,23 @@ from service.api.auth import Reader
 from service.api.problem import documented
 from service.api.service import CurrentService
 from service.api.studies import StudyId
-from service.domain.errors import ReportNotReady
+from service.domain.errors import NotFound, ReportNotReady
 from service.domain.study import EpochMean, Study, Trial
 from service.store import measurements, studies, trials
 
 router = APIRouter(tags=["report"])
 
-Format = Literal["json", "html", "md"]
-MEDIA_TYPES: dict[str, Format] = {"application/json": "json", "text/html": "html", "text/markdown": "md"}
+Format = Literal["json", "html", "md", "csv", "tex"]
+MEDIA_TYPES: dict[str, Format] = {
+    "application/json": "json",
+    "text/html": "html",
+    "text/markdown": "md",
+    "text/csv": "csv",
+    "application/x-tex": "tex",
+}
+Image = Literal["svg", "png"]
+IMAGES: dict[Image, str] = {"svg": "image/svg+xml", "png": "image/png"}
+FigureName = Literal["confirm", "difference", "best_so_far", "learning_rate", "noise_map", "course", "noise_course"]
 VARY = {"Vary": "Accept"}
 HTML_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """The report carries its styles within itself and runs no script."""
@@ -26,6 +35,8 @@ SCHEMAS: dict[Format, dict[str, str]] = {
     "json": {"$ref": "#/components/schemas/Comparison"},
     "html": {"type": "string"},
     "md": {"type": "string"},
+    "csv": {"type": "string"},
+    "tex": {"type": "string"},
 }
 SHOWN: dict[int | str, dict[str, Any]] = {
     200: {"description": "The comparison.", "content": {name: {"schema": SCHEMAS[kind]} for name, kind in MEDIA_TYPES.items()}}
@@ -42,40 +53,94 @@ def report(
     caller: Reader,
     service: CurrentService,
     study_id: StudyId,
-    accept: Annotated[str, Header(description="application/json (the default), text/html or text/markdown.")] = "*/*",
+    accept: Annotated[str, Header(description=f"One of {', '.join(MEDIA_TYPES)}; JSON by default.")] = "*/*",
     format: Annotated[Format | None, Query(description="Overrides Accept.")] = None,
 ) -> Response:
     """Return the comparison of the arms; of a study that has not ended, what can be said so far, marked interim."""
     wanted = format or preferred(accept)
     with service.database.session() as session:
         study = studies.get(session, study_id, caller.sees)
-        stored = study.comparison is not None
-        ended = [] if stored else trials.table(session, study_id)
-        epochs = [] if stored else measurements.confirm_courses(session, study_id, study.metric.name)
-    return render(study, ended, epochs, wanted)
+        known = trials.table(session, study_id) if study.comparison is None or wanted == "csv" else []
+        epochs = [] if study.comparison is not None else measurements.confirm_courses(session, study_id, study.metric.name)
+    return render(study, known, epochs, wanted)
+
+
+DRAWN: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The figure.",
+        "content": {
+            "image/svg+xml": {"schema": {"type": "string"}},
+            "image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}},
+        },
+    }
+}
+
+
+@router.get(
+    "/studies/{study_id}/report/figures/{name}",
+    summary="Draw a figure of a study's report",
+    response_class=Response,
+    responses=DRAWN | documented(404, 409, 422),
+)
+def figure(
+    caller: Reader,
+    service: CurrentService,
+    study_id: StudyId,
+    name: FigureName,
+    format: Annotated[Image, Query(description="Kind of image.")] = "svg",
+) -> Response:
+    """Return one figure alone, in light colours; 404 where the study holds nothing that it could show."""
+    with service.database.session() as session:
+        study = studies.get(session, study_id, caller.sees)
+        known = trials.table(session, study_id) if study.comparison is None else []
+        epochs = [] if study.comparison is not None else measurements.confirm_courses(session, study_id, study.metric.name)
+    # matplotlib and scipy are loaded with the first picture, not at the start
+    from service.report import figures
+
+    draw = figures.svg if format == "svg" else figures.png
+    comparison = _comparison(study, known, epochs)
+    try:
+        image = draw(name, comparison)
+    except ValueError as error:
+        raise NotFound(str(error)) from error
+    return Response(image, media_type=IMAGES[format], headers={"Content-Security-Policy": HTML_POLICY})
 
 
 def render(study: Study, trials: Sequence[Trial], epochs: Sequence[EpochMean], wanted: Format) -> Response:
-    """Return a study's report in a format; trials and epochs are looked at only where no comparison is stored.
+    """Return a study's report in a format; trials and epochs are looked at where no comparison is stored, trials for CSV too.
 
     Raises:
         ReportNotReady: If no trial has ended.
     """
     # scipy and its like are loaded with the first report, not at the start
     from service import report
+
+    comparison = _comparison(study, trials, epochs)
+    match wanted:
+        case "json":
+            text = comparison.model_dump_json()
+        case "html":
+            text = report.html(study, comparison)
+        case "md":
+            text = report.markdown(study, comparison)
+        case "csv":
+            text = report.csv_text(study, trials)
+        case "tex":
+            text = report.latex(study, comparison)
+    media_type = next(name for name, kind in MEDIA_TYPES.items() if kind == wanted)
+    policy = {"Content-Security-Policy": HTML_POLICY} if wanted == "html" else {}
+    return Response(text, media_type=media_type, headers=VARY | policy)
+
+
+def _comparison(study: Study, trials: Sequence[Trial], epochs: Sequence[EpochMean]) -> Any:
+    """Return the study's Comparison, whose module loads numpy: hence the type is not named here."""
     from service.compare import Comparison, compare
 
     if study.comparison is not None:
-        comparison = Comparison.model_validate(study.comparison)
-    elif any(trial.state != "cancelled" and trial.has_ended for trial in trials):
-        comparison = compare(study.spec, study.metric, trials, protocol=study.protocol, epochs=epochs)
-    else:
-        raise ReportNotReady()
-    if wanted == "json":
-        return Response(comparison.model_dump_json(), media_type="application/json", headers=VARY)
-    if wanted == "md":
-        return Response(report.markdown(study, comparison), media_type="text/markdown", headers=VARY)
-    return Response(report.html(study, comparison), media_type="text/html", headers=VARY | {"Content-Security-Policy": HTML_POLICY})
+        return Comparison.model_validate(study.comparison)
+    if any(trial.state != "cancelled" and trial.has_ended for trial in trials):
+        return compare(study.spec, study.metric, trials, protocol=study.protocol, epochs=epochs)
+    raise ReportNotReady()
 
 
 def preferred(accept: str) -> Format:

@@ -1,9 +1,10 @@
-"""The report's pictures: as SVG whose colours and font are the page's, or as PNG."""
+"""The report's pictures: in the page, as SVG whose colours and font are the page's, or each alone as SVG or PNG."""
 
 import html
 import io
 import re
 import threading
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -11,6 +12,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from service.compare.comparison import Comparison
 from service.report.confirm_figures import confirm, difference
+from service.report.course_figures import course, noise_course
 from service.report.drawing import STYLE, Draw, Picture
 from service.report.palette import LIGHT, as_variables
 from service.report.search_figures import best_so_far, learning_rate, noise_map
@@ -21,6 +23,8 @@ FIGURES: dict[str, Draw] = {
     "best_so_far": best_so_far,
     "learning_rate": learning_rate,
     "noise_map": noise_map,
+    "course": course,
+    "noise_course": noise_course,
 }
 """The figures by name, in the order of the report."""
 
@@ -35,16 +39,20 @@ def pictures(comparison: Comparison) -> dict[str, str]:
 
 
 def png(name: str, comparison: Comparison, *, dots_per_inch: int = 160) -> bytes:
-    """Return one figure as a PNG image, in light colours.
-
-    Args:
-        name: One of `FIGURES`.
-        comparison: What to show.
-        dots_per_inch: Resolution; the figure is about 6 inches wide.
+    """Return one figure as a PNG image, in light colours; about 6 inches wide.
 
     Raises:
         ValueError: If there is no such figure, or it has nothing to show.
     """
+    return _file(name, comparison, "png", dpi=dots_per_inch)
+
+
+def svg(name: str, comparison: Comparison) -> bytes:
+    """Return one figure as an SVG image, in light colours, with its title and the words that stand for it; raises as `png` does."""
+    return _file(name, comparison, "svg")
+
+
+def _file(name: str, comparison: Comparison, format: Literal["png", "svg"], **options: Any) -> bytes:
     if name not in FIGURES:
         raise ValueError(f"name must be one of {', '.join(FIGURES)}, but got {name=}.")
     with _LOCK, matplotlib.rc_context(STYLE):
@@ -52,8 +60,9 @@ def png(name: str, comparison: Comparison, *, dots_per_inch: int = 160) -> bytes
         if picture is None:
             raise ValueError(f"The figure {name!r} has nothing to show: the comparison holds no such runs.")
         file = io.BytesIO()
-        FigureCanvasAgg(picture.figure)
-        picture.figure.savefig(file, format="png", dpi=dots_per_inch, facecolor=LIGHT["card"])
+        (FigureCanvasAgg if format == "png" else FigureCanvasSVG)(picture.figure)
+        said = {"Title": picture.title, "Description": picture.alt} | ({"Date": None} if format == "svg" else {})
+        picture.figure.savefig(file, format=format, facecolor=LIGHT["card"], metadata=said, **options)
     return file.getvalue()
 
 

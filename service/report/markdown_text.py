@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from service.compare.comparison import Comparison, Run
 from service.compare.wording import signed
 from service.domain.study import Study
-from service.report.numbers import duration, number, percent, span, words
-from service.report.page import protocol, spec_text
+from service.report.numbers import duration, ends, number, percent, span, words
+from service.report.page import noise_map_note, progress, protocol, spec_text
 
 
 def markdown(study: Study, comparison: Comparison) -> str:
@@ -19,6 +19,9 @@ def _lines(study: Study, c: Comparison) -> Iterator[str]:
     yield f"# {escaped(study.spec.name)}"
     if study.spec.description:
         yield from ("", escaped(study.spec.description))
+    if not c.is_final:
+        early = "A verdict is given at the declared number of seeds alone: stopping when a difference pleases finds too many."
+        yield from ("", f"**{'Incomplete' if study.has_ended else 'Interim'}.** {progress(c)} {early}")
     for d in c.differences:
         yield from ("", f"**{words(d.verdict)}** ({escaped(d.arm)} against {escaped(d.baseline)}): {escaped(d.sentence)}")
     if study.error:
@@ -72,6 +75,17 @@ def _lines(study: Study, c: Comparison) -> Iterator[str]:
             for s in (arm.search,)
         ),
     )
+    if c.diagnostics.remarks:
+        yield from ("", *(f"- {escaped(fact.name)}: {escaped(fact.value)}" for fact in c.diagnostics.remarks))
+    if c.diagnostics.cells:
+        yield from ("", noise_map_note(c), "")
+        yield from table(
+            ("eta", "gamma", "trials", "lost", f"mean {c.metric}", "standard deviation"),
+            (
+                (ends(cell.eta), ends(cell.gamma), str(cell.n), str(cell.n_lost), number(cell.mean), number(cell.spread))
+                for cell in c.diagnostics.cells
+            ),
+        )
     yield from ("", "## What was held equal", "", *(f"- {fact.name}: {escaped(fact.value)}" for fact in c.held_equal))
     yield from ("", "## Protocol", "", *(f"- {escaped(name)}: {escaped(value)}" for name, value in protocol(c)))
     yield f"- study seed: {c.study_seed}"

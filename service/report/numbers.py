@@ -25,6 +25,16 @@ def span(interval: Interval | None) -> str:
     return "–" if interval is None else f"{signed(interval.low)} to {signed(interval.high)}"
 
 
+def ends(pair: tuple[float, float]) -> str:
+    """Return the ends of a stretch of values, or the one value that it is.
+
+    >>> ends((0.01, 0.3)), ends((0.5, 0.5))
+    ('0.01 – 0.3', '0.5')
+    """
+    low, high = pair
+    return number(low) if low == high else f"{number(low)} – {number(high)}"
+
+
 def percent(share: float) -> str:
     """Return a share of one in percent: 0.975 as `97.5 %`."""
     return f"{100 * share:.3g} %"

@@ -1,5 +1,8 @@
 """The report as one HTML file: nothing is loaded from elsewhere, nothing runs; light, dark, phone and paper."""
 
+import csv
+import io
+import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,8 +13,11 @@ from markupsafe import Markup
 from service.compare.comparison import Comparison, Verdict
 from service.compare.wording import signed
 from service.domain.study import Study
-from service.report.numbers import duration, number, percent, span, words
+from service.report.numbers import duration, ends, number, percent, span, words
 from service.report.palette import DARK, LIGHT
+
+MOST_ROWS = 1_000
+"""Search trials beyond this many stand in the page as lines of CSV, not as a table: it stays small enough to open."""
 
 SIGNS: Mapping[Verdict, str] = {"helps": "▲", "hurts": "▼", "no_difference": "=", "undecided": "?"}
 
@@ -29,6 +35,9 @@ def html(study: Study, comparison: Comparison) -> str:
         parameters=parameters(comparison),
         protocol=list(protocol(comparison)),
         spec=spec_text(study),
+        progress=progress(comparison),
+        search_csv=search_csv(comparison) if len(comparison.search) > MOST_ROWS else None,
+        cell_note=noise_map_note(comparison),
         signs=SIGNS,
         light=Markup(_variables(LIGHT)),
         dark=Markup(_variables(DARK)),
@@ -38,6 +47,41 @@ def html(study: Study, comparison: Comparison) -> str:
 def parameters(comparison: Comparison) -> list[str]:
     """Return the names of all hyperparameters that any trial had, in order of appearance."""
     return list(dict.fromkeys(name for point in comparison.search for name in point.params))
+
+
+def search_csv(comparison: Comparison) -> str:
+    """Return the search trials as lines of CSV."""
+    file = io.StringIO()
+    names = parameters(comparison)
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("arm", "trial", "outcome", "value", "best", *names, "seed"))
+    for p in comparison.search:
+        cells = (p.arm, p.number + 1, p.outcome, number(p.value), number(p.best), *(number(p.params.get(name)) for name in names), p.seed)
+        writer.writerow(cells)
+    return file.getvalue()
+
+
+def progress(comparison: Comparison) -> str:
+    """Return how many of the declared trials have ended, in words."""
+    phases = (("search trials", [arm.search for arm in comparison.arms]), ("confirm runs", [arm.confirm for arm in comparison.arms]))
+    counts = (f"{sum(t.n_ended for t in tallies)} of {sum(t.n_declared for t in tallies)} {name}" for name, tallies in phases)
+    return f"{' and '.join(counts)} have ended."
+
+
+def noise_map_note(comparison: Comparison) -> str:
+    """Return how sure the map of eta and gamma is: how many trials a cell rests on, and how far equal settings differ from seed to seed."""
+    cells = comparison.diagnostics.cells
+    if not cells:
+        return ""
+    least, most = min(cell.n for cell in cells), max(cell.n for cell in cells)
+    values = [run.value for row in comparison.seeds if (run := row.runs[cells[0].arm]).outcome == "complete" and run.value is not None]
+    note = f"Each mark of the map is one training with one seed; its {len(cells)} cells rest on {least} to {most} trials each."
+    if len(values) > 1:
+        spread = number(statistics.stdev(values))
+        note += (
+            f" The chosen setting alone differs from seed to seed by a standard deviation of {spread}: smaller differences mean nothing."
+        )
+    return note
 
 
 def protocol(comparison: Comparison) -> Iterator[tuple[str, str]]:
@@ -62,4 +106,12 @@ ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=jinja2.StrictUndefined
 )
 ENVIRONMENT.trim_blocks = ENVIRONMENT.lstrip_blocks = True
-ENVIRONMENT.filters |= {"number": number, "signed": signed, "span": span, "percent": percent, "duration": duration, "words": words}
+ENVIRONMENT.filters |= {
+    "number": number,
+    "signed": signed,
+    "span": span,
+    "percent": percent,
+    "duration": duration,
+    "words": words,
+    "ends": ends,
+}

@@ -110,6 +110,7 @@ def test_a_malformed_file_is_named_by_line_and_column(gradnoise: Run, study_file
         ["list", "--limit", "0"],
         ["presets", "nope"],
         ["report", "1", "--format", "pdf"],
+        ["report", "1", "--format", "svg"],
         ["token", "create", "laptop", "--owner", "ada", "--scope", "everything"],
         ["up", "--port", "0"],
         ["nope"],
@@ -189,6 +190,11 @@ def test_a_complete_study_shows_its_verdict(gradnoise: Run, study_file: Path, wo
     assert "<html" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert gradnoise("report", 1).stdout.startswith("#")
     assert json.loads(gradnoise("report", 1, "--format", "json").stdout)["verdict"] == "undecided"
+    assert gradnoise("report", 1, "--output", tmp_path / "table.tex").exit_code == 0
+    assert r"\toprule" in (tmp_path / "table.tex").read_text(encoding="utf-8")
+    assert gradnoise("report", 1, "--format", "csv").stdout.startswith("phase,arm,")
+    assert gradnoise("report", 1, "--format", "png", "--output", tmp_path / "figures").exit_code == 0
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["best_so_far.png"]
 
 
 def test_workloads_are_listed_with_what_they_take(gradnoise: Run) -> None:

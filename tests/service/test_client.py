@@ -173,6 +173,9 @@ def test_a_complete_study_has_its_report_in_every_format(client: Client, worker:
     assert client.study(study.id).verdict == client.comparison(study.id)["verdict"] == json.loads(client.report(study.id))["verdict"]
     assert client.report(study.id, "html").lstrip().lower().startswith("<!doctype html")
     assert "a study" in client.report(study.id, "markdown")
+    assert r"\toprule" in client.report(study.id, "tex")
+    assert len(client.report(study.id, "csv").splitlines()) == 1 + sum(1 for _ in client.trials(study.id))
+    assert [*client.figures(study.id)] == ["best_so_far"]
     assert client.measurements(study.id, next(client.trials(study.id)).id) == []
 
 

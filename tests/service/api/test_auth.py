@@ -75,9 +75,10 @@ def test_another_owners_study_is_not_there(make_client: MakeClient, make_token: 
     study = workshop.running(owner="ada")
     bob, ada = (make_client(make_token(owner, "read", "submit"), host="0.0.0.0") for owner in ("bob", "ada"))
     here = f"/v1/studies/{study.id}"
-    lines = [f"GET {here}{rest}" for rest in ("", "/progress", "/trials", "/trials/1/measurements", "/events", "/report")] + [
-        f"POST {here}/cancel"
-    ]
+    lines = [
+        f"GET {here}{rest}"
+        for rest in ("", "/progress", "/trials", "/trials/1/measurements", "/events", "/report", "/report/figures/confirm")
+    ] + [f"POST {here}/cancel"]
     lines += [f"GET /studies/{study.id}", f"GET /studies/{study.id}/report", f"POST /studies/{study.id}/cancel"]
     assert [bob.request(*line.split()).status_code for line in lines] == [404] * len(lines)
     assert bob.get("/v1/studies").json()["items"] == bob.get(f"/v1/studies?name={study.spec.name}").json()["items"] == []

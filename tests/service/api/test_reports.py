@@ -1,16 +1,20 @@
 """The report in each format: the stored comparison of a complete study, an interim one of what there is otherwise."""
 
+import csv
+import io
 import json
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
-from service.api.reports import preferred
+from service import client as client_side
+from service.api.reports import FigureName, preferred
 from service.compare import Comparison, compare
 from service.domain.study import Study
+from service.report.figures import FIGURES
 from service.store import leases, studies, trials
 from service.store.database import Database
 
@@ -43,6 +47,8 @@ def complete(database: Database, workshop: Any) -> Study:
         ("application/json", "application/json"),
         ("text/html", "text/html; charset=utf-8"),
         ("text/markdown", "text/markdown; charset=utf-8"),
+        ("text/csv", "text/csv; charset=utf-8"),
+        ("application/x-tex", "application/x-tex"),
     ],
 )
 def test_the_format_goes_by_accept(client: TestClient, complete: Study, accept: str, content_type: str) -> None:
@@ -51,7 +57,10 @@ def test_the_format_goes_by_accept(client: TestClient, complete: Study, accept: 
     assert answer.headers["vary"] == "Accept"
 
 
-@pytest.mark.parametrize(("format", "content_type"), [("json", "application/json"), ("html", "text/html"), ("md", "text/markdown")])
+@pytest.mark.parametrize(
+    ("format", "content_type"),
+    [("json", "application/json"), ("html", "text/html"), ("md", "text/markdown"), ("csv", "text/csv"), ("tex", "application/x-tex")],
+)
 def test_a_format_that_is_named_wins(client: TestClient, complete: Study, format: str, content_type: str) -> None:
     answer = client.get(f"/v1/studies/{complete.id}/report?format={format}", headers={"Accept": "image/png"})
     assert answer.headers["content-type"].startswith(content_type)
@@ -61,6 +70,33 @@ def test_a_format_that_is_not_there_is_refused(client: TestClient, complete: Stu
     answer = client.get(f"/v1/studies/{complete.id}/report", headers={"Accept": "application/pdf"})
     assert (answer.status_code, answer.json()["type"]) == (406, "/docs#not-acceptable")
     assert client.get(f"/v1/studies/{complete.id}/report?format=pdf").status_code == 422
+
+
+def test_the_csv_has_every_trial_of_the_stored_study(client: TestClient, complete: Study, database: Database) -> None:
+    rows = list(csv.DictReader(io.StringIO(client.get(f"/v1/studies/{complete.id}/report?format=csv").text)))
+    with database.session() as session:
+        known = trials.table(session, complete.id)
+    assert [float(row["value"]) for row in rows] == [trial.value for trial in known]
+
+
+def test_a_figure_comes_as_svg_or_png(client: TestClient, complete: Study) -> None:
+    for name in ("confirm", "difference", "best_so_far", "learning_rate"):
+        drawn = client.get(f"/v1/studies/{complete.id}/report/figures/{name}")
+        assert (drawn.status_code, drawn.headers["content-type"]) == (200, "image/svg+xml")
+        assert drawn.content.startswith(b"<?xml")
+    image = client.get(f"/v1/studies/{complete.id}/report/figures/confirm?format=png")
+    assert (image.headers["content-type"], image.content[:4]) == ("image/png", b"\x89PNG")
+
+
+def test_a_figure_that_shows_nothing_or_is_none_is_refused(client: TestClient, complete: Study, workshop: Any) -> None:
+    refused = client.get(f"/v1/studies/{complete.id}/report/figures/course")
+    assert (refused.status_code, "'course' has nothing to show" in refused.json()["detail"]) == (404, True)
+    assert client.get(f"/v1/studies/{complete.id}/report/figures/pie").status_code == 422
+    assert client.get(f"/v1/studies/{workshop.running(n_ended=0).id}/report/figures/confirm").status_code == 409
+
+
+def test_the_names_of_the_figures_are_the_report_s() -> None:
+    assert list(FIGURES) == list(get_args(FigureName)) == list(client_side.FIGURES)
 
 
 def test_a_complete_study_shows_the_comparison_that_was_stored(client: TestClient, complete: Study) -> None:

@@ -1,27 +1,46 @@
 """Figures come as PNG by name, and say what is wrong where there is none."""
 
+import dataclasses
 import struct
 from collections.abc import Callable
+from xml.etree import ElementTree
 
 import pytest
 
 from service.compare import compare
 from service.domain.spec import StudySpec
-from service.domain.study import Metric, Trial
-from service.report.figures import FIGURES, pictures, png
+from service.domain.study import EpochMean, Metric, Trial
+from service.report.figures import FIGURES, pictures, png, svg
 
 MakeTrials = Callable[..., tuple[StudySpec, list[Trial]]]
 VALUES = {"baseline": [0.1, 0.2, 0.15], "noisy": [0.8, "failed", 0.9]}
+EPOCHS = [
+    EpochMean(arm=arm, epoch=epoch, n=3, value=0.04 * epoch, noise_to_gradient=ratio)
+    for arm, ratio in (("baseline", None), ("noisy", 0.5))
+    for epoch in range(1, 21)
+]
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_can_be_had_as_png(make_trials: MakeTrials, accuracy: Metric, name: str) -> None:
     spec, trials = make_trials(VALUES)
-    image = png(name, compare(spec, accuracy, trials, protocol={}), dots_per_inch=144)
+    image = png(name, compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS), dots_per_inch=144)
     assert image.startswith(b"\x89PNG")
     width, height = struct.unpack(">II", image[16:24])
     assert width == 860
     assert height > 200
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_can_be_had_as_svg_with_the_words_that_stand_for_it(make_trials: MakeTrials, accuracy: Metric, name: str) -> None:
+    spec, trials = make_trials(VALUES)
+    image = svg(name, compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS)).decode()
+    root = ElementTree.fromstring(image)
+    assert root.tag.endswith("svg")
+    said = next(root.iter("{http://purl.org/dc/elements/1.1/}description"))
+    assert len(said.text or "") > 40
+    assert "var(--" not in image
+    assert image == svg(name, compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS)).decode()
 
 
 def test_a_figure_that_is_not_there_is_refused_with_the_names_of_those_that_are(make_trials: MakeTrials, accuracy: Metric) -> None:
@@ -35,14 +54,21 @@ def test_a_figure_that_is_not_there_is_refused_with_the_names_of_those_that_are(
 def test_only_figures_that_have_something_to_show_are_drawn(make_trials: MakeTrials, accuracy: Metric) -> None:
     spec, trials = make_trials(VALUES)
     search = [t for t in trials if t.phase == "search"]
-    assert list(pictures(compare(spec, accuracy, trials, protocol={}))) == list(FIGURES)
+    whole = list(FIGURES)
+    assert list(pictures(compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS))) == whole
+    quiet = [dataclasses.replace(one, noise_to_gradient=None) for one in EPOCHS]
+    assert list(pictures(compare(spec, accuracy, trials, protocol={}, epochs=quiet))) == whole[:-1]
+    assert list(pictures(compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS[:1]))) == whole[:-2]
     assert list(pictures(compare(spec, accuracy, search, protocol={}))) == ["best_so_far", "learning_rate", "noise_map"]
     assert pictures(compare(spec, accuracy, [], protocol={})) == {}
 
 
 def test_the_words_of_a_figure_carry_its_numbers(make_trials: MakeTrials, accuracy: Metric) -> None:
     spec, trials = make_trials(VALUES)
-    drawn = pictures(compare(spec, accuracy, trials, protocol={}))
+    drawn = pictures(compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS))
+    assert "At the end: baseline 0.8 after epoch 20, noisy 0.8 after epoch 20." in drawn["course"]
+    assert "above 0 better: baseline +0.16, noisy +0.16." in drawn["course"]
+    assert "at the last update of each epoch: noisy from 0.5 to 0.5. Shaded: below 0.01 and above 10." in drawn["noise_course"]
     assert "Test accuracy of every arm on 3 confirm seeds. Means, a lost run as 0: baseline 0.15, noisy 0.5667." in drawn["confirm"]
     assert "At the end: baseline 0.4 after 4 trials, noisy 0.4 after 4 trials." in drawn["best_so_far"]
     assert "Chosen, ringed: baseline 0.04, noisy 0.04." in drawn["learning_rate"]

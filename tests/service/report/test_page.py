@@ -1,6 +1,8 @@
 """The page is one well-formed file that loads nothing, hides nothing and trusts nobody's text, whatever the comparison holds."""
 
+import csv
 import dataclasses
+import io
 import re
 import subprocess
 import sys
@@ -13,8 +15,8 @@ import pytest
 
 from service.compare import compare
 from service.domain.spec import StudySpec
-from service.domain.study import Metric, Study, Trial
-from service.report import html
+from service.domain.study import EpochMean, Metric, Study, Trial
+from service.report import html, markdown
 
 MakeTrials = Callable[..., tuple[StudySpec, list[Trial]]]
 MakeStudy = Callable[..., Study]
@@ -22,6 +24,7 @@ VOID = {"meta", "br", "hr", "img", "link", "input"}
 GOOD = [0.9, 0.8, 0.85, 0.9, 0.95, 0.9]
 BAD = [0.1, 0.2, 0.15, 0.1, 0.05, 0.1]
 PROTOCOL = {"formulas": {"none": "g_t", "annealed": "sigma^2 = eta"}, "versions": {"torch": "2.13.0"}}
+EPOCHS = [EpochMean(arm=arm, epoch=e, n=5, value=e / 10, noise_to_gradient=0.3) for arm in ("baseline", "noisy") for e in range(1, 8)]
 ATTACK = "<script>alert('x')</script>\"&"
 
 
@@ -55,7 +58,7 @@ class Outline(HTMLParser):
 def page(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> str:
     spec, trials = make_trials({"baseline": BAD, "noisy": [*GOOD[:-1], "diverged"]})
     study = make_study(spec, accuracy)
-    return html(study, compare(spec, accuracy, trials, protocol=PROTOCOL))
+    return html(study, compare(spec, accuracy, trials, protocol=PROTOCOL, epochs=EPOCHS))
 
 
 def test_the_page_is_well_formed_and_loads_nothing(page: str) -> None:
@@ -78,7 +81,7 @@ def test_every_id_is_the_only_one_and_every_reference_has_its_id(page: str) -> N
 
 def test_every_figure_is_xml_in_the_page_s_colours_with_words_for_who_cannot_see_it(page: str) -> None:
     drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
-    assert len(drawings) == 5
+    assert len(drawings) == 7
     for drawing in drawings:
         root = ElementTree.fromstring(drawing)
         assert root.get("role") == "img"
@@ -142,6 +145,48 @@ def test_the_same_comparison_gives_the_same_page_in_many_threads(make_trials: Ma
     with ThreadPoolExecutor(3) as pool:
         pages = set(pool.map(lambda _: html(study, comparison), range(4)))
     assert len(pages) == 1
+
+
+def test_every_plot_has_its_numbers_as_a_table(page: str) -> None:
+    text = re.sub(r"<svg.*?</svg>|<style.*?</style>", "", page, flags=re.DOTALL)
+    tables = [re.sub(r"<[^>]+>", "|", table) for table in re.findall(r"<details>.*?</details>", text, flags=re.DOTALL)]
+    confirm, search, cells, courses, _ = tables
+    assert f"|{max(GOOD):g}|" in confirm
+    assert search.count("|complete|") == 8
+    assert re.search(r"\|0\.3\|.*\|4\||\|1\|", cells)
+    assert "Each mark of the map is one training with one seed; its 4 cells rest on 1 to 1 trials each." in cells
+    assert courses.count("|noisy|") == 7
+    assert "differs from seed to seed by a standard deviation of 0.05701" in cells
+
+
+def test_an_interim_report_says_so_before_anything_else_and_why_it_must_not_decide(
+    make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
+) -> None:
+    spec, trials = make_trials({"baseline": BAD, "noisy": [*GOOD[:4], "running", "waiting"]})
+    comparison = compare(spec, accuracy, trials, protocol={})
+    for text in (
+        html(make_study(spec, accuracy, state="running"), comparison),
+        markdown(make_study(spec, accuracy, state="running"), comparison),
+    ):
+        assert "8 of 8 search trials and 10 of 12 confirm runs have ended." in text
+        assert text.index("Interim") < text.index("No verdict")
+        assert "at the declared number of seeds alone" in text
+    whole = html(make_study(spec, accuracy), compare(spec, accuracy, make_trials({"baseline": BAD, "noisy": GOOD})[1], protocol={}))
+    assert "Interim" not in whole
+
+
+def test_many_search_trials_stand_in_the_page_as_csv(
+    make_trials: MakeTrials, make_trial: Callable[..., Trial], make_study: MakeStudy, accuracy: Metric
+) -> None:
+    spec, trials = make_trials({"baseline": BAD, "noisy": GOOD}, search={"n_trials": 600, "epochs": 3})
+    trials += [make_trial(spec, "search", arm, number, 0.2) for arm in ("baseline", "noisy") for number in range(4, 600)]
+    page = html(make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={}))
+    Outline(page)
+    (lines,) = re.findall(r"<pre>(arm,trial,.*?)</pre>", page, flags=re.DOTALL)
+    rows = list(csv.DictReader(io.StringIO(lines)))
+    assert len(rows) == 1200
+    shown = {"arm": "baseline", "trial": "4", "outcome": "complete", "value": "0.4", "best": "0.4", "lr": "0.04", "eta": "–"}
+    assert shown.items() <= rows[3].items()
 
 
 def test_neither_scipy_nor_matplotlib_is_loaded_before_something_is_computed_or_drawn() -> None:
