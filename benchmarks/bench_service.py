@@ -52,7 +52,7 @@ def spec(name: str, n_trials: int, sampler: str) -> dict[str, Any]:
         "workload": "nothing",
         "smallest_difference": 0.01,
         "space": {"lr": {"low": 0.001, "high": 1.0, "log": True}},
-        "search": {"n_trials": n_trials // 2 - N_SEEDS, "epochs": 1, "sampler": sampler},
+        "search": {"n_trials": n_trials // 2 - N_SEEDS, "epochs": 1, "sampler": sampler, "rerun": {"n_seeds": 0}},
         "confirm": {"n_seeds": N_SEEDS},
         "seed": 1,
     }

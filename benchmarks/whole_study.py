@@ -77,7 +77,7 @@ def study(name: str, workload: str, options: Mapping[str, object], n_search: int
             {"name": "baseline", "technique": "none"},
             {"name": "noisy", "technique": "annealed", "space": {"eta": {"choices": ETA}, "gamma": {"low": GAMMA[0], "high": GAMMA[1]}}},
         ],
-        "search": {"n_trials": n_search, "epochs": epochs, "sampler": "random"},
+        "search": {"n_trials": n_search, "epochs": epochs, "sampler": "random", "rerun": {"n_seeds": 0}},
         "confirm": {"n_seeds": n_seeds},
         "seed": 1,
     }

@@ -91,7 +91,7 @@ def links(info: StudyInfo, base_url: str) -> dict[str, str]:
 def study(info: StudyInfo, progress: Progress, comparison: Mapping[str, Any] | None, base_url: str) -> None:
     """Print a study: what is asked, how far it is, what came out, where more is to be found."""
     spec = info.spec
-    sampler, pruner = spec.search.sampler, spec.search.pruner.name
+    sampler, pruner, rerun = spec.search.sampler, spec.search.pruner.name, spec.search.rerun
     rows = {
         "study": f"{info.name} (id {info.id}, owner {info.owner}, submitted {moment(info.created_at)})",
         "asks": spec.description,
@@ -99,6 +99,7 @@ def study(info: StudyInfo, progress: Progress, comparison: Mapping[str, Any] | N
         "workload": f"{info.workload} {_settings(spec.options)}".strip(),
         "objective": f"{info.metric.name}, {info.metric.direction}; a difference of {spec.smallest_difference:g} matters",
         "search": f"{spec.search.n_trials} trials an arm of {spec.search.epochs} epochs, sampler {sampler}, pruner {pruner}",
+        "rerun": f"the best {rerun.top} settings of each arm on {rerun.n_seeds} other seeds" if rerun.is_on else None,
         "confirm": f"{spec.confirm.n_seeds} paired seeds of {spec.confirm_epochs} epochs",
     }
     facts(rows)
@@ -207,7 +208,7 @@ def bars(progress: Progress) -> RenderableType:
 
 def summary(progress: Progress) -> str:
     """Return progress in one plain line."""
-    phase = "confirm" if all(arm.n_ended == arm.n_trials for arm in progress.arms if arm.phase == "search") else "search"
+    phase = next((arm.phase for arm in progress.arms if arm.n_ended < arm.n_trials), progress.arms[-1].phase)  # the arms stand by phase
     arms = [f"{arm.arm} {arm.n_ended}/{arm.n_trials} {_best(arm)}".rstrip() for arm in progress.arms if arm.phase == phase]
     return "  ".join(part for part in (progress.name, progress.state, f"{phase}: {', '.join(arms)}", _left(progress)) if part)
 
@@ -330,7 +331,7 @@ def _runs(tally: Entry) -> str:
 
 
 def _cost(arm: Entry) -> str:
-    return duration(arm["search"]["device_seconds"] + arm["confirm"]["device_seconds"])
+    return duration(sum(arm[phase]["device_seconds"] for phase in ("search", "rerun", "confirm") if phase in arm))
 
 
 def _legal(option: Entry) -> str:

@@ -28,7 +28,12 @@ SPEC = {
     "options": {"dataset": "digits", "depth": 2, "width": 16, "init": "he"},
     "smallest_difference": 0.02,
     "space": {"lr": {"low": 0.01, "high": 0.3, "log": True}},
-    "search": {"n_trials": 8, "epochs": 300, "pruner": {"name": "median", "startup_trials": 2, "warmup_epochs": 200, "every_epochs": 50}},
+    "search": {
+        "n_trials": 8,
+        "epochs": 300,
+        "pruner": {"name": "median", "startup_trials": 2, "warmup_epochs": 200, "every_epochs": 50},
+        "rerun": {"n_seeds": 0},
+    },
     "confirm": {"n_seeds": 6},
     "seed": 3,
 }

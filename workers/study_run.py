@@ -1,4 +1,4 @@
-"""Drives one study from its first trial to its comparison: ask, admit, measure, prune, tell, confirm, compare.
+"""Drives one study from its first trial to its comparison: ask, admit, measure, prune, tell, rerun, confirm, compare.
 
 Each step writes what the slots have told in one transaction that first checks the lease; only then does Optuna hear of it. After a crash at
 any point the next holder finds the truth in our tables and brings Optuna up to it.
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
-from service.compare import choose, compare
+from service.compare import choose, compare, finalists
 from service.domain.spec import Phase, StudySpec, Value
 from service.domain.study import Metric, Study, Trial, TrialState
 from service.report import markdown
@@ -27,6 +27,7 @@ from workers.launcher import Launcher, News, WorkerLost
 
 log = structlog.get_logger()
 
+RERUN: Phase = "rerun"
 CONFIRM: Phase = "confirm"
 ADMITTED_AT_ONCE = 32
 """Asking for settings takes a while: the first trials of a large stack train while the rest are asked for."""
@@ -113,7 +114,8 @@ class StudyRun:
             trials.declare(session, self._study.id, self._spec, "search")
             known = trials.table(session, self._study.id)
             numbers = trials.optuna_numbers(session, self._study.id)
-            self._phase = CONFIRM if any(trial.phase == CONFIRM for trial in known) else "search"
+            reached = {trial.phase for trial in known}
+            self._phase = CONFIRM if CONFIRM in reached else RERUN if RERUN in reached else "search"
             self._waiting.extend(trials.openings(session, self._study.id, self._phase))
         self._orphans = settle(self._searches, known, numbers)
 
@@ -124,7 +126,7 @@ class StudyRun:
             LeaseLost: If the study has passed to another holder, or was ended.
         """
         if not self._attempts and not self._waiting:
-            return self._conclude() if self._phase == CONFIRM else self._choose()
+            return self._conclude() if self._phase == CONFIRM else self._next_phase()
         self._admit()
         can_admit = self._waiting and self._launcher.n_free() > 0
         news = self._launcher.measurements(0.0 if can_admit else timeout_seconds)
@@ -273,25 +275,28 @@ class StudyRun:
             chosen = max(attempt.history, key=lambda one: self._metric.sign * one.values[f"validation_{self._metric.name}"])
         return chosen.values[f"{split}_{self._metric.name}"]
 
-    def _choose(self) -> bool:
+    def _next_phase(self) -> bool:
         for key, numbers in self._orphans.items():  # asked for by a holder that had already lost the study
             while numbers:
                 self._searches[key].tell(numbers.popleft(), "cancelled", None)
         with self._database.session() as session:
-            searched = trials.table(session, self._study.id, "search")
-        chosen = choose(self._spec, self._metric, searched)
-        params = {arm: trial.params for arm, trial in chosen.items() if trial is not None and trial.params is not None}
+            table = trials.table(session, self._study.id)
+        if self._phase == "search" and self._spec.search.rerun.is_on:
+            following, best = RERUN, finalists(self._spec, self._metric, table)
+        else:
+            following, best = CONFIRM, {arm: [one] for arm, one in choose(self._spec, self._metric, table).items() if one is not None}
+        params = {arm: [one.params or {} for one in of_arm] for arm, of_arm in best.items() if of_arm}
         with self._database.session(write=True) as session:
             self._extend(session)
             if not params:
-                error = next((trial.error for trial in sorted(searched, key=lambda trial: trial.id) if trial.error), "")
+                error = next((trial.error for trial in sorted(table, key=lambda trial: trial.id) if trial.error), "")
                 leases.fail(session, self._lease, self._now(), f"Every trial of the search failed. The first error:\n{error}")
                 log.error("study failed: every trial of its search did")
                 return True
-            trials.declare(session, self._study.id, self._spec, CONFIRM, params)
-            self._waiting.extend(trials.openings(session, self._study.id, CONFIRM))
-        self._phase = CONFIRM
-        log.info("search is over", chosen=params)
+            trials.declare(session, self._study.id, self._spec, following, params)
+            self._waiting.extend(trials.openings(session, self._study.id, following))
+        self._phase = following
+        log.info("the next phase begins", phase=following, settings=params)
         return False
 
     def _conclude(self) -> bool:
@@ -314,7 +319,7 @@ class StudyRun:
 
 
 def open_searches(study: Study, storage: Storage) -> dict[str, ArmSearch]:
-    """Return the study's Optuna studies: one for each arm by its name, and `confirm`."""
+    """Return the study's Optuna studies: one for each arm by its name, and one for each later phase."""
     spec = study.spec
     direction = study.metric.direction
     searches = {
@@ -329,7 +334,10 @@ def open_searches(study: Study, storage: Storage) -> dict[str, ArmSearch]:
         )
         for index, arm in enumerate(spec.arms)
     }
-    return {**searches, CONFIRM: ArmSearch(storage, f"{spec.name} · {CONFIRM}", direction=direction, space={}, seed=spec.seed)}
+    later: tuple[Phase, ...] = (RERUN, CONFIRM) if spec.search.rerun.is_on else (CONFIRM,)
+    for phase in later:
+        searches[phase] = ArmSearch(storage, f"{spec.name} · {phase}", direction=direction, space={}, seed=spec.seed)
+    return searches
 
 
 def settle(searches: Mapping[str, ArmSearch], known: Sequence[Trial], numbers: Mapping[int, int]) -> dict[str, deque[int]]:
@@ -350,7 +358,7 @@ def settle(searches: Mapping[str, ArmSearch], known: Sequence[Trial], numbers: M
 
 
 def _key(trial: Trial) -> str:
-    return CONFIRM if trial.phase == CONFIRM else trial.arm
+    return trial.arm if trial.phase == "search" else trial.phase
 
 
 def _log(end: Ending) -> None:

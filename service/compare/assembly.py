@@ -30,7 +30,7 @@ def compare(
     Args:
         spec: The study; its first arm is the baseline.
         metric: The objective.
-        trials: The study's trials of both phases, in any order.
+        trials: The study's trials of all phases, in any order.
         protocol: Versions, formula and orders of what ran; kept as it is.
         epochs: Means over each arm's complete confirm runs, epoch by epoch, for the courses.
         looks: The numbers of seeds at which verdicts were given before, where the study was extended; those that count are kept.
@@ -75,15 +75,18 @@ def compare(
 
 def _has_ended(arm: ArmSummary) -> bool:
     """Whether an arm has run all that it was declared; without a setting there is nothing to confirm."""
-    return arm.search.n_ended >= arm.search.n_declared and (arm.setting is None or arm.confirm.n_ended >= arm.confirm.n_declared)
+    later = () if arm.setting is None else (arm.rerun, arm.confirm)
+    return all(tally.n_ended >= tally.n_declared for tally in (arm.search, *later))
 
 
 def _waiting(spec: StudySpec, arms: Sequence[ArmSummary], trials: Sequence[Trial]) -> str:
     searched, confirmed = sum(arm.search.n_ended for arm in arms), sum(arm.confirm.n_ended for arm in arms)
+    n_reruns = sum(arm.rerun.n_declared for arm in arms)
+    reruns = f", {sum(arm.rerun.n_ended for arm in arms)} of {n_reruns} reruns" if n_reruns else ""
     n_cancelled = sum(outcome(trial) == "cancelled" for trial in trials)
     cancelled = f"; {n_cancelled} {'trial was' if n_cancelled == 1 else 'trials were'} cancelled" if n_cancelled else ""
     return (
-        f"it is given once every declared trial has ended, and {searched} of {len(arms) * spec.search.n_trials} search trials "
+        f"it is given once every declared trial has ended, and {searched} of {len(arms) * spec.search.n_trials} search trials{reruns} "
         f"and {confirmed} of {len(arms) * spec.confirm.n_seeds} confirm runs have{cancelled}"
     )
 

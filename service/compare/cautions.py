@@ -16,6 +16,13 @@ def held_equal(spec: StudySpec, metric: Metric) -> tuple[Fact, ...]:
     options = ", ".join(f"{name} {value}" for name, value in spec.options.items())
     pruner = "no pruner" if spec.search.pruner.name == "none" else f"pruner {spec.search.pruner.name}"
     judged = "after the last epoch" if spec.judge == "last_epoch" else "at the epoch with the best validation value"
+    rerun = spec.search.rerun
+    selection = (
+        f"each arm's best {rerun.top} settings on validation ran again on {rerun.n_seeds} other seeds, the same for every arm; "
+        "the best mean was chosen"
+        if rerun.is_on
+        else "each arm's best single value on validation, without reruns: it was lucky as well as good"
+    )
     return (
         Fact(name="Workload", value=f"{spec.workload}{f' ({options})' if options else ''}, optimizer {spec.optimizer}"),
         Fact(name="Shared space", value="; ".join(f"{name} {described(parameter)}" for name, parameter in spec.space.items())),
@@ -24,11 +31,15 @@ def held_equal(spec: StudySpec, metric: Metric) -> tuple[Fact, ...]:
             value=f"{spec.search.n_trials} trials of {spec.search.epochs} epochs, sampler {spec.search.sampler}, {pruner}; "
             "trial i of every arm has the same seed",
         ),
+        Fact(name="Selection", value=selection),
         Fact(
             name="Confirmation",
             value=f"{spec.confirm.n_seeds} fresh seeds, the same for every arm (initialisation, data order), {spec.confirm_epochs} epochs",
         ),
-        Fact(name="Judged by", value=f"{metric.name} {judged}: on validation while searching, on held-out test data when confirming"),
+        Fact(
+            name="Judged by",
+            value=f"{metric.name} {judged}: on validation while searching and selecting, on held-out test data when confirming",
+        ),
     )
 
 
@@ -54,15 +65,15 @@ def warnings(spec: StudySpec, arms: Sequence[ArmSummary], rows: Sequence[SeedRow
 
 def _losses(arms: Sequence[ArmSummary]) -> Iterator[str]:
     for arm in arms:
-        for phase, tally in (("search", arm.search), ("confirm", arm.confirm)):
-            loss = ": a lost run counts as the metric's worst value" if phase == "confirm" else ""
+        for phase, tally in (("search", arm.search), ("rerun", arm.rerun), ("confirm", arm.confirm)):
+            loss = "" if phase == "search" else ": a lost run counts as the metric's worst value"
             counts = f"of {arm.name}'s {tally.n_declared} {phase} trials"
             if tally.n_failed:
                 yield f"{tally.n_failed} {counts} failed with an error{loss}."
             if tally.n_diverged:
                 yield f"{tally.n_diverged} {counts} diverged{loss}."
     for arm in arms:
-        if arm.setting is not None and arm.chosen_value is None:
+        if arm.setting is not None and arm.search_value is None:
             yield f"Every search trial of {arm.name} that ended had diverged: its setting is the first one tried, not a tuned one."
 
 

@@ -1,19 +1,55 @@
 """How each trial counts, and which setting of each arm goes into the confirm phase."""
 
+import json
 import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 
-from service.compare.comparison import Outcome
-from service.domain.spec import StudySpec
+from service.compare.comparison import LOST, Outcome
+from service.domain.spec import StudySpec, Value
 from service.domain.study import Metric, Trial
 
 
 def choose(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> dict[str, Trial | None]:
-    """Return each arm's best search trial: the best value on validation, the earlier of two equals.
+    """Return the search trial of each arm whose setting goes into the confirm phase; None for an arm that has none.
 
-    A diverged trial is taken only where no other is complete; an arm of which none is gets None.
+    Once all reruns have ended it is the finalist with the best mean over them; before that, and without reruns, the best on validation.
     """
-    return {arm.name: _best(metric, [t for t in trials if t.phase == "search" and t.arm == arm.name]) for arm in spec.arms}
+    chosen: dict[str, Trial | None] = {}
+    for arm, best in finalists(spec, metric, trials).items():
+        means = rerun_means(spec, metric, trials, arm)
+        complete = [(-metric.sign * mean, rank) for rank, mean in enumerate(means) if mean is not None]
+        has_all = len(best) > 0 and len(complete) == len(best)
+        chosen[arm] = best[min(complete)[1]] if has_all else best[0] if best else None
+    return chosen
+
+
+def finalists(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """Return each arm's best search trials, at most `search.rerun.top` of different settings: the best on validation first, of two equals
+    the earlier.
+
+    A diverged trial is taken only where no other is complete; an arm of which none is has no finalists.
+    """
+    n = spec.search.rerun.top if spec.search.rerun.is_on else 1
+    return {arm.name: _best(metric, [t for t in trials if t.phase == "search" and t.arm == arm.name], n) for arm in spec.arms}
+
+
+def rerun_means(spec: StudySpec, metric: Metric, trials: Sequence[Trial], arm: str) -> list[float | None]:
+    """Return the mean on validation of each finalist of an arm over its reruns, in the finalists' order, lost ones as the metric's worst.
+
+    A finalist whose reruns have not all ended has None. The search's own value is left out: it was selected for being high, so that its
+    expectation lies above the setting's (the winner's curse); those of the reruns do not.
+    """
+    n_seeds = spec.search.rerun.n_seeds if spec.search.rerun.is_on else 0
+    values: dict[int, list[float]] = {}
+    for trial in trials:
+        counted = outcome(trial)
+        if n_seeds and trial.phase == "rerun" and trial.arm == arm and counted in ("complete", *LOST):
+            value = finite(trial.value) if counted == "complete" else None
+            values.setdefault(trial.number // n_seeds, []).append(metric.worst if value is None else value)
+    n_finalists = len(finalists(spec, metric, trials)[arm])
+    runs = [sorted(values.get(rank, [])) for rank in range(n_finalists)]  # sorted: the order of the trials must not reach the last digit
+    return [statistics.fmean(of_one) if n_seeds and len(of_one) == n_seeds else None for of_one in runs]
 
 
 def outcome(trial: Trial) -> Outcome:
@@ -28,9 +64,16 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) and abs(value) < 1e100 else None
 
 
-def _best(metric: Metric, trials: Sequence[Trial]) -> Trial | None:
+def _best(metric: Metric, trials: Sequence[Trial], n: int) -> list[Trial]:
     complete = [trial for trial in trials if outcome(trial) == "complete"]
-    if complete:
-        return min(complete, key=lambda trial: (-metric.sign * (trial.value or 0.0), trial.number))
+    different: dict[str, Trial] = {}
+    for trial in sorted(complete, key=lambda trial: (-metric.sign * (trial.value or 0.0), trial.number)):
+        different.setdefault(_setting(trial.params or {}), trial)
+    if different:
+        return list(different.values())[:n]
     diverged = [trial for trial in trials if outcome(trial) == "diverged"]
-    return min(diverged, key=lambda trial: trial.number, default=None)
+    return sorted(diverged, key=lambda trial: trial.number)[:1]
+
+
+def _setting(params: Mapping[str, Value]) -> str:
+    return json.dumps(dict(params), sort_keys=True)

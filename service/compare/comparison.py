@@ -95,6 +95,9 @@ class Tally(Frozen):
         return self.n_complete + self.n_diverged + self.n_pruned + self.n_failed
 
 
+NO_TRIALS = Tally(n_declared=0, n_complete=0, n_diverged=0, n_pruned=0, n_failed=0, device_seconds=0.0)
+
+
 class Reached(Frozen):
     """How many of an arm's n confirm runs came to a threshold or beyond; a lost run never did. The interval is Wilson's."""
 
@@ -107,7 +110,9 @@ class Reached(Frozen):
 class ArmSummary(Frozen):
     """One side: the setting that its search chose, and how that did on the confirm seeds, lost runs included as the metric's worst.
 
-    `chosen_value` is the chosen search trial's value on validation; mean, median, lowest and highest are over the confirm runs on test.
+    `search_value` is the chosen setting's value on validation in the search, which was selected for being high; `chosen_value` is the mean
+    over its reruns on other seeds, the search's value where there were none. Mean, median, lowest and highest are over the confirm runs on
+    test data.
     """
 
     name: str
@@ -115,7 +120,9 @@ class ArmSummary(Frozen):
     setting: dict[str, Value] | None
     chosen_number: int | None
     chosen_value: float | None
+    search_value: float | None = None
     search: Tally
+    rerun: Tally = NO_TRIALS
     confirm: Tally
     mean: float | None
     median: float | None

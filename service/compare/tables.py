@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from service.compare.choosing import finite, outcome
+from service.compare.choosing import finalists, finite, outcome, rerun_means
 from service.compare.comparison import LOST, ArmSummary, Reached, Run, SearchPoint, SeedRow, Tally
 from service.compare.intervals import share_interval
 from service.compare.verdict import ALPHA
@@ -58,14 +58,22 @@ def summary(
     spec: StudySpec, metric: Metric, arm: Arm, chosen: Trial | None, rows: Sequence[SeedRow], trials: Sequence[Trial]
 ) -> ArmSummary:
     """Return one side of the comparison in numbers."""
+    reruns = _of(trials, "rerun", arm.name)
+    search_value = finite(chosen.value) if chosen and outcome(chosen) == "complete" else None
+    numbers = [one.number for one in finalists(spec, metric, trials)[arm.name]]
+    means = dict(zip(numbers, rerun_means(spec, metric, trials, arm.name), strict=True))
+    rerun_mean = means.get(chosen.number) if chosen else None
+    chosen_value = search_value if rerun_mean is None else rerun_mean
     values = [value for row in rows if (value := row.runs[arm.name].value) is not None]
     return ArmSummary(
         name=arm.name,
         technique=arm.technique,
         setting=dict(chosen.params) if chosen and chosen.params is not None else None,
         chosen_number=chosen.number if chosen else None,
-        chosen_value=finite(chosen.value) if chosen and outcome(chosen) == "complete" else None,
+        chosen_value=chosen_value,
+        search_value=search_value,
         search=_tally(spec.search.n_trials, _of(trials, "search", arm.name)),
+        rerun=_tally(len(reruns) or spec.search.n_reruns, reruns),
         confirm=_tally(spec.confirm.n_seeds, _of(trials, "confirm", arm.name)),
         mean=statistics.fmean(values) if values else None,
         median=statistics.median(values) if values else None,

@@ -111,7 +111,7 @@ class Catalogue:
                 field="search.n_trials",
                 value=spec.search.n_trials,
                 message=f"the study has {spec.n_trials_total} trials in all, more than this service allows",
-                legal=f"arms x (n_trials + n_seeds) at most {max_trials}",
+                legal=f"arms x (n_trials + reruns + n_seeds) at most {max_trials}",
             )
         if spec.optimizer not in self.optimizers:
             yield _unknown("optimizer", spec.optimizer, self.optimizers)

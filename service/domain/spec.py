@@ -14,7 +14,7 @@ Value = Number | Whole | str
 
 MAX_STEPS = 2**53
 SamplerName = Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"]
-Phase = Literal["search", "confirm"]
+Phase = Literal["search", "rerun", "confirm"]
 
 
 class Strict(BaseModel):
@@ -99,7 +99,7 @@ Space = Annotated[dict[str, Parameter], Field(max_length=50)]
 class Arm(Strict):
     """One side of the comparison."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$", description="Name of the arm, unique in the study; not `confirm`.")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$", description="Name of the arm, unique in the study; no phase's.")
     technique: str = Field(description="What the arm does to training; `gradnoise workloads` lists the techniques.")
     space: Space = Field(default_factory=dict, description="The technique's own parameters, beside the shared space.")
 
@@ -125,6 +125,23 @@ class Pruner(Strict):
         return ()
 
 
+class Rerun(Strict):
+    """Between search and confirm: each arm's best settings run again on other seeds, and the best of their means is chosen.
+
+    The best of many noisy values was lucky as well as good (the winner's curse); other seeds do not share its luck. `top: 1` or
+    `n_seeds: 0` leaves the phase out: the search's best is then taken as it is.
+    """
+
+    top: Whole = Field(
+        default=3, ge=1, le=100, description="How many of each arm's settings run again, the best on validation; 1: none does."
+    )
+    n_seeds: Whole = Field(default=3, ge=0, description="Seeds on which each of them runs again, the same for every arm; 0: none does.")
+
+    @property
+    def is_on(self) -> bool:
+        return self.top > 1 and self.n_seeds > 0
+
+
 class Search(Strict):
     """The first phase: each arm tuned alone, all with this same budget."""
 
@@ -132,15 +149,21 @@ class Search(Strict):
     epochs: Whole = Field(ge=1, le=1_000_000, description="Epochs of each trial.")
     sampler: SamplerName = Field(default="tpe", description="How settings are proposed.")
     pruner: Pruner = Field(default_factory=Pruner)
+    rerun: Rerun = Field(default_factory=Rerun)
 
     @field_validator("pruner", mode="before")
     @classmethod
     def _by_name(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
 
+    @property
+    def n_reruns(self) -> int:
+        """How many trials of each arm run again, where it has as many settings."""
+        return min(self.rerun.top, self.n_trials) * self.rerun.n_seeds if self.rerun.is_on else 0
+
 
 class Confirm(Strict):
-    """The second phase: each arm's chosen setting rerun on fresh seeds, the same for every arm."""
+    """The last phase: each arm's chosen setting rerun on fresh seeds, the same for every arm."""
 
     n_seeds: Whole = Field(ge=2, description="Paired seeds; each arm is rerun once on each.")
     epochs: Whole | None = Field(default=None, ge=1, le=1_000_000, description="Epochs of each rerun; the search's by default.")
@@ -183,8 +206,9 @@ class StudySpec(Strict):
         names = [arm.name for arm in self.arms]
         if len(set(names)) != len(names):
             raise ValueError(f"arms must have different names, but got {names}")
-        if "confirm" in names:
-            raise ValueError("an arm must not be named 'confirm': the second phase is")
+        for phase in ("rerun", "confirm") if self.search.rerun.is_on else ("confirm",):
+            if phase in names:
+                raise ValueError(f"an arm must not be named {phase!r}: a phase is")
         for arm in self.arms:
             twice = sorted(set(arm.space) & set(self.space))
             if twice:
@@ -199,7 +223,7 @@ class StudySpec(Strict):
 
     @property
     def n_trials_total(self) -> int:
-        return len(self.arms) * (self.search.n_trials + self.confirm.n_seeds)
+        return len(self.arms) * (self.search.n_trials + self.search.n_reruns + self.confirm.n_seeds)
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)
@@ -209,6 +233,11 @@ class StudySpec(Strict):
         return {**self.space, **self.arm(name).space}
 
     def trial_seed(self, phase: Phase, number: int) -> int:
-        """Return the seed of the number-th trial of a phase: the same for every arm, and different in each phase."""
+        """Return the seed of the number-th trial of a phase: the same for every arm, and different in each phase.
+
+        In the rerun phase the seeds come round: trial k * n_seeds + i is the k-th best setting on the i-th seed.
+        """
+        if phase == "rerun":
+            number %= max(1, self.search.rerun.n_seeds)
         digest = hashlib.blake2b(f"{self.seed}/{phase}/{number}".encode(), digest_size=6).digest()
         return int.from_bytes(digest, "big")

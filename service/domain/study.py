@@ -57,9 +57,9 @@ class Study:
 class Trial:
     """One training of a study. `number` counts from 0 within phase and arm; trials of equal phase and number share their seed across arms.
 
-    `value` is the objective: on validation in the search phase, on test in the confirm phase; a diverged or failed trial has the metric's
-    worst. A trial that ended with its study is `cancelled`: it is no result. `device_seconds` sums over all attempts. `error` is the last
-    attempt's traceback.
+    `value` is the objective: on validation in the search and rerun phases, on test in the confirm phase; a diverged or failed trial has the
+    metric's worst. A trial that ended with its study is `cancelled`: it is no result. `device_seconds` sums over all attempts. `error` is
+    the last attempt's traceback.
     """
 
     id: int

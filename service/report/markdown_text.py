@@ -41,7 +41,7 @@ def _lines(study: Study, c: Comparison) -> Iterator[str]:
                 number(arm.median),
                 "–" if arm.lowest is None else f"{number(arm.lowest)} – {number(arm.highest)}",
                 f"{arm.confirm.n_diverged + arm.confirm.n_failed} of {arm.confirm.n_ended}",
-                duration(arm.search.device_seconds + arm.confirm.device_seconds),
+                duration(arm.search.device_seconds + arm.rerun.device_seconds + arm.confirm.device_seconds),
             )
             for arm in c.arms
         ),

@@ -34,7 +34,7 @@ class Suggestion:
 
 
 class ArmSearch:
-    """The search of one arm, or the record of the confirm phase; one writer at a time, which the study's lease sees to.
+    """The search of one arm, or the record of a later phase; one writer at a time, which the study's lease sees to.
 
     Args:
         storage: From `open_storage`.

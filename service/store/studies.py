@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.domain.errors import IdempotencyMismatch, NameTaken, NotFound, StudyFinished
-from service.domain.spec import StudySpec
+from service.domain.spec import Phase, StudySpec
 from service.domain.study import STUDY_ENDED, TRIAL_ENDED, ArmProgress, Metric, Progress, Study, StudyState
 from service.store.tables import StudyRow, TrialRow
 
@@ -111,14 +111,19 @@ def progress(session: Session, study_id: int, now: datetime) -> Progress:
     study = get(session, study_id, None)
     counts: dict[tuple[str, str], Mapping[str, Any]] = {(row["phase"], row["arm"]): dict(row) for row in _counts(session, study)}
     spec = study.spec
-    sizes = {"search": (spec.search.n_trials, spec.search.epochs), "confirm": (spec.confirm.n_seeds, spec.confirm_epochs)}
+    sizes: dict[Phase, tuple[int, int]] = {
+        "search": (spec.search.n_trials, spec.search.epochs),
+        **({"rerun": (spec.search.n_reruns, spec.search.epochs)} if spec.search.rerun.is_on else {}),
+        "confirm": (spec.confirm.n_seeds, spec.confirm_epochs),
+    }
     arms, epochs_left, epochs_done = [], 0, 0
-    for phase, (n_trials, n_epochs) in sizes.items():
+    for phase, (n_planned, n_epochs) in sizes.items():
         for arm in spec.arms:
             row = counts.get((phase, arm.name), {})
+            n_trials = row.get("n_trials") or n_planned  # an arm that has fewer settings than are asked for has fewer reruns
             progress = ArmProgress(
                 arm=arm.name,
-                phase=phase,  # type: ignore[arg-type]  # the keys of sizes are the phases
+                phase=phase,
                 n_trials=n_trials,
                 **{name: row.get(name) or 0 for name in ("n_ended", "n_running", "n_pruned", "n_failed", "n_diverged")},
                 best_value=row.get("best_value"),
@@ -147,6 +152,7 @@ def _counts(session: Session, study: Study) -> Sequence[RowMapping]:
         select(
             TrialRow.phase,
             TrialRow.arm,
+            func.count().label("n_trials"),
             count(TrialRow.state.in_(TRIAL_ENDED)).label("n_ended"),
             count(TrialRow.state == "running").label("n_running"),
             count(TrialRow.state == "pruned").label("n_pruned"),

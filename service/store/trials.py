@@ -5,7 +5,7 @@ An attempt's lease token stands on its trial while it runs; every write names it
 
 import dataclasses
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,34 +32,39 @@ class Opening:
 
 
 def declare(
-    session: Session, study_id: int, spec: StudySpec, phase: Phase, params: Mapping[str, Mapping[str, Value]] | None = None
+    session: Session, study_id: int, spec: StudySpec, phase: Phase, params: Mapping[str, Sequence[Mapping[str, Value]]] | None = None
 ) -> None:
     """Insert the phase's trials as waiting, unless they are there: all of them at once, so that none can be lost or counted twice.
 
     Args:
-        params: Fixed parameters by arm, for the confirm phase; arms without an entry get no trials.
+        params: Fixed settings by arm: several for the rerun phase, one for the confirm phase; arms without an entry get no trials.
     """
     if session.scalar(select(TrialRow.id).where(TrialRow.study_id == study_id, TrialRow.phase == phase).limit(1)) is not None:
         return
-    n, epochs = (spec.search.n_trials, spec.search.epochs) if phase == "search" else (spec.confirm.n_seeds, spec.confirm_epochs)
+    n_seeds = {"search": spec.search.n_trials, "rerun": spec.search.rerun.n_seeds, "confirm": spec.confirm.n_seeds}[phase]
+    settings: Mapping[str, Sequence[Mapping[str, Value] | None]] = params if params is not None else {arm.name: [None] for arm in spec.arms}
+    declared = [
+        (k * n_seeds + i, arm.name, setting)
+        for arm in spec.arms
+        for k, setting in enumerate(settings.get(arm.name, ()))
+        for i in range(n_seeds)
+    ]
     rows = [
         {
             "study_id": study_id,
             "phase": phase,
-            "arm": arm.name,
+            "arm": arm,
             "number": number,
             "seed": spec.trial_seed(phase, number),
-            "budget_epochs": epochs,
+            "budget_epochs": spec.confirm_epochs if phase == "confirm" else spec.search.epochs,
             "state": "waiting",
-            "params": None if params is None else dict(params[arm.name]),
+            "params": None if setting is None else dict(setting),
             "diverged": False,
             "epochs": 0,
             "n_attempts": 0,
             "device_seconds": 0.0,
         }
-        for number in range(n)
-        for arm in spec.arms
-        if params is None or arm.name in params
+        for number, arm, setting in sorted(declared, key=lambda one: one[0])  # the arms side by side
     ]
     session.execute(insert(TrialRow), rows)
 
@@ -179,7 +184,7 @@ def page(
 
 
 def table(session: Session, study_id: int, phase: Phase | None = None) -> list[Trial]:
-    """Return all of a study's trials, of one phase or both, by phase (search first), arm and number."""
+    """Return all of a study's trials, of one phase or all, by phase (search, rerun, confirm), arm and number."""
     query = select(TrialRow).where(TrialRow.study_id == study_id)
     if phase is not None:
         query = query.where(TrialRow.phase == phase)

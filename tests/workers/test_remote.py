@@ -255,7 +255,7 @@ def test_the_next_holder_of_a_study_goes_on_where_its_trials_stood(
 ) -> None:
     """The dispatcher dies, and its actors with it, when trials stand at a rung; the next one, with other slots, ends the study."""
     pruner = {"name": "median", "warmup_epochs": 5, "every_epochs": 100, "startup_trials": 100}
-    plan = {"n_trials": 3, "epochs": 8, "sampler": "random", "pruner": pruner}
+    plan = {"n_trials": 3, "epochs": 8, "sampler": "random", "pruner": pruner, "rerun": {"n_seeds": 0}}
     with database.session(write=True) as session:
         metric = Metric(name="accuracy", direction="maximize", worst=0.0)
         study = studies.submit(session, make_spec(options=OPTIONS, search=plan, confirm={"n_seeds": 2}), metric, owner="ada", now=now)

@@ -16,6 +16,7 @@ from optuna_dashboard import get_note
 from sqlalchemy import Engine, event
 
 from gradnoise.training.trial import Finished, Measurement, TrialSpec
+from service.compare import choose, finalists
 from service.domain.errors import LeaseLost
 from service.domain.spec import StudySpec
 from service.domain.study import Metric, Study
@@ -82,19 +83,18 @@ def assert_exactly_as_declared(database: Database, storage: Storage, study: Stud
     assert after.has_ended
     spec = study.spec
     counts = Counter((trial.phase, trial.arm) for trial in table)
+    n_finalists = {arm: len(best) for arm, best in finalists(spec, study.metric, table).items()}
     assert counts == {
         **{("search", arm.name): spec.search.n_trials for arm in spec.arms},
+        **{("rerun", arm.name): n_finalists[arm.name] * spec.search.rerun.n_seeds for arm in spec.arms if spec.search.rerun.is_on},
         **{("confirm", arm.name): spec.confirm.n_seeds for arm in spec.arms},
     }
     assert all(trial.has_ended for trial in table)
     with database.session() as session:
         numbers = trials.optuna_numbers(session, study.id)
-    for name in [*(arm.name for arm in spec.arms), "confirm"]:
-        ours = {
-            numbers[trial.id]: trial
-            for trial in table
-            if (trial.phase == "confirm") == (name == "confirm") and name in (trial.arm, "confirm")
-        }
+    later = {trial.phase for trial in table} - {"search"}
+    for name in [*(arm.name for arm in spec.arms), *later]:
+        ours = {numbers[trial.id]: trial for trial in table if name == (trial.arm if trial.phase == "search" else trial.phase)}
         theirs = outside(storage, study, name)
         assert sorted(ours) == [trial.number for trial in theirs] == list(range(len(theirs)))
         for number, trial in ours.items():
@@ -127,6 +127,58 @@ def test_a_study_runs_from_search_to_verdict(database: Database, storage: Storag
     assert {spec.with_test for spec in launcher.admitted if spec.technique == "annealed"} == {True, False}
     specs = {spec.key: spec for spec in launcher.admitted}
     assert len(specs) == 2 * (4 + 8)
+
+
+def test_the_best_few_settings_run_again_on_other_seeds_and_their_best_mean_is_confirmed(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    search = {"n_trials": 6, "epochs": 3, "sampler": "random", "rerun": {"top": 3, "n_seeds": 4}}
+    study = submit(database, make_spec(search=search, confirm={"n_seeds": 8}), now)
+    launcher = FormulaLauncher()
+    finish(begin(database, storage, launcher, now))
+    after, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    of = {phase: [trial for trial in table if trial.phase == phase] for phase in ("search", "rerun", "confirm")}
+    assert len(launcher.admitted) == len(table) == study.spec.n_trials_total == 2 * (6 + 12 + 8)
+    assert all(len({trial.seed for trial in of["rerun"] if trial.arm == arm}) == 4 for arm in ("baseline", "noisy"))
+    assert {trial.seed for trial in of["rerun"]}.isdisjoint({trial.seed for trial in (*of["search"], *of["confirm"])})
+    measured_on_test = {spec.seed for spec in launcher.admitted if spec.with_test}
+    assert measured_on_test == {trial.seed for trial in of["confirm"]}
+    for arm in ("baseline", "noisy"):
+        best = finalists(study.spec, ACCURACY, table)[arm]
+        again = [[t for t in of["rerun"] if (t.arm, t.number // 4) == (arm, rank)] for rank in range(3)]
+        assert [{str(t.params) for t in of_one} for of_one in again] == [{str(trial.params)} for trial in best]
+        lr = max(float(trial.params["lr"]) for trial in best if trial.params)  # the formula's only term that is not the seed's
+        chosen = {float(trial.params["lr"]) for trial in of["confirm"] if trial.arm == arm and trial.params}
+        assert chosen == {lr}
+    assert after.comparison is not None
+    summary = after.comparison["arms"][1]  # type: ignore[index]  # plain values
+    chosen_trial = choose(study.spec, ACCURACY, table)["noisy"]
+    assert chosen_trial is not None
+    assert summary["search_value"] == chosen_trial.value
+    mean = sum(t.value or 0.0 for t in of["rerun"] if t.arm == "noisy" and t.params == chosen_trial.params) / 4
+    assert (summary["chosen_value"], summary["rerun"]["n_complete"]) == (pytest.approx(mean), 12)
+    assert after.verdict == "helps"
+
+
+def test_reruns_that_are_lost_count_against_their_setting(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
+    search = {"n_trials": 4, "epochs": 3, "sampler": "random", "rerun": {"top": 2, "n_seeds": 2}}
+    study = submit(database, make_spec(search=search, max_attempts=1), now)
+    again = {study.spec.trial_seed("rerun", i) for i in range(2)}
+    ended: list[Finished] = []
+
+    def refuse(spec: TrialSpec, epoch: int) -> News | None:
+        if spec.seed not in again or spec.technique == "annealed" or len(ended) == 2:
+            return None
+        ended.append(Finished(key=spec.key, diverged=True, seconds=0.1))
+        return ended[-1]
+
+    finish(begin(database, storage, FormulaLauncher(slots=1, refuse=refuse), now))
+    _, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    first, second = finalists(study.spec, ACCURACY, table)["baseline"]
+    assert [trial.diverged for trial in table if (trial.phase, trial.arm) == ("rerun", "baseline")] == [True, True, False, False]
+    assert {str(t.params) for t in table if (t.phase, t.arm) == ("confirm", "baseline")} == {str(second.params)} != {str(first.params)}
 
 
 def test_values_are_judged_by_the_declared_rule_and_split(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:

@@ -42,6 +42,15 @@ def test_a_range_that_is_none_is_refused(values: dict[str, object], message: str
             {"arms": [{"name": "a", "technique": "none"}, {"name": "b", "technique": "none", "space": {"lr": 0.1}}]},
             "one space for all arms",
         ),
+        ({"search": {"n_trials": 4, "epochs": 3, "rerun": {"top": 0}}}, "greater than or equal to 1"),
+        ({"search": {"n_trials": 4, "epochs": 3, "rerun": {"n_seeds": -1}}}, "greater than or equal to 0"),
+        (
+            {
+                "arms": [{"name": "a", "technique": "none"}, {"name": "rerun", "technique": "none"}],
+                "search": {"n_trials": 4, "epochs": 3},
+            },
+            "must not be named 'rerun'",
+        ),
         ({"smallest_difference": 0}, "greater than 0"),
         ({"search": {"n_trials": 0, "epochs": 3}}, "greater than or equal to 1"),
         ({"confirm": {"n_seeds": 1}}, "greater than or equal to 2"),
@@ -95,6 +104,16 @@ def test_trial_seeds_are_stable_and_differ_between_phases(seed: int, number: int
     )
     assert spec.trial_seed("search", number) == spec.trial_seed("search", number) != spec.trial_seed("confirm", number)
     assert 0 <= spec.trial_seed("search", number) < 2**48
+
+
+@pytest.mark.parametrize(
+    ("rerun", "n_reruns"), [({}, 9), ({"top": 9}, 12), ({"top": 2, "n_seeds": 5}, 10), ({"top": 1}, 0), ({"n_seeds": 0}, 0)]
+)
+def test_reruns_count_among_the_trials(make_spec: Make, rerun: dict[str, int], n_reruns: int) -> None:
+    """Never more settings than there are trials; one setting, or no seed, leaves them out."""
+    spec = make_spec(search={"n_trials": 4, "epochs": 3, "rerun": rerun})
+    assert (spec.search.n_reruns, spec.search.rerun.is_on) == (n_reruns, n_reruns > 0)
+    assert spec.n_trials_total == 2 * (4 + n_reruns + 5)
 
 
 @pytest.mark.parametrize(

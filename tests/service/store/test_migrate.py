@@ -1,6 +1,8 @@
 """Migrations make the tables that the code declares, once, beside Optuna's and whatever the order."""
 
 import threading
+from collections.abc import Callable
+from datetime import datetime
 
 import optuna
 import pytest
@@ -11,8 +13,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
 from service import search
+from service.domain.spec import StudySpec
+from service.domain.study import Metric
 from service.migrate import prepare_database
-from service.store import migrate
+from service.store import migrate, studies
 from service.store.database import Database
 from service.store.tables import PREFIX, Base
 
@@ -33,17 +37,33 @@ def test_the_migrated_schema_is_the_declared_one(database: Database) -> None:
 
 
 def test_down_and_up_again(database: Database) -> None:
+    _move(database, "base")
+    assert {name for name in tables(database) if name.startswith(PREFIX)} == {PREFIX + "alembic_version"}
+    assert "trials" in tables(database)  # Optuna's are left alone
+    migrate.upgrade(database)
+    assert {table.name for table in Base.metadata.sorted_tables} <= tables(database)
+
+
+def test_studies_of_before_keep_to_what_they_were(database: Database, make_spec: Callable[..., StudySpec], now: datetime) -> None:
+    """A study that was stored when there were no reruns has none, also when its spec is read with today's defaults."""
+    spec = make_spec(search={"n_trials": 4, "epochs": 3})
+    with database.session(write=True) as session:
+        study = studies.submit(session, spec, Metric(name="accuracy", direction="maximize", worst=0.0), owner="ada", now=now)
+    assert study.spec.search.rerun.is_on
+    _move(database, "0002")
+    migrate.upgrade(database)
+    with database.session() as session:
+        assert not studies.get(session, study.id, "ada").spec.search.rerun.is_on
+
+
+def _move(database: Database, revision: str) -> None:
     with database.engine.connect() as connection:
         config = Config()
         config.set_main_option("script_location", str(migrate.scripts()))
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+        command.downgrade(config, revision)
         connection.commit()
-    assert {name for name in tables(database) if name.startswith(PREFIX)} == {PREFIX + "alembic_version"}
-    assert "trials" in tables(database)  # Optuna's are left alone
-    migrate.upgrade(database)
-    assert {table.name for table in Base.metadata.sorted_tables} <= tables(database)
 
 
 def test_many_processes_may_prepare_one_database(empty_database_url: str) -> None:

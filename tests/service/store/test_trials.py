@@ -35,7 +35,7 @@ def test_declaring_twice_declares_once(database: Database, study_id: int, make_s
 
 def test_trials_of_equal_number_share_their_seed_across_arms_and_phases_differ(database: Database, study_id: int, make_spec: Make) -> None:
     with database.session(write=True) as session:
-        trials.declare(session, study_id, make_spec(), "confirm", {"baseline": {"lr": 0.1}, "noisy": {"lr": 0.2, "eta": 1.0}})
+        trials.declare(session, study_id, make_spec(), "confirm", {"baseline": [{"lr": 0.1}], "noisy": [{"lr": 0.2, "eta": 1.0}]})
         table = trials.table(session, study_id)
     seeds = {(trial.phase, trial.arm, trial.number): trial.seed for trial in table}
     assert all(seeds[phase, "baseline", i] == seeds[phase, "noisy", i] for phase, arm, i in seeds)
@@ -45,8 +45,24 @@ def test_trials_of_equal_number_share_their_seed_across_arms_and_phases_differ(d
 
 def test_an_arm_without_a_choice_gets_no_confirm_trials(database: Database, study_id: int, make_spec: Make) -> None:
     with database.session(write=True) as session:
-        trials.declare(session, study_id, make_spec(), "confirm", {"noisy": {"lr": 0.2}})
+        trials.declare(session, study_id, make_spec(), "confirm", {"noisy": [{"lr": 0.2}]})
         assert {trial.arm for trial in trials.table(session, study_id, "confirm")} == {"noisy"}
+
+
+def test_reruns_put_every_setting_on_the_same_seeds(database: Database, study_id: int, make_spec: Make) -> None:
+    spec = make_spec(search={"n_trials": 4, "epochs": 3, "rerun": {"top": 2, "n_seeds": 3}})
+    settings = {"baseline": [{"lr": 0.1}], "noisy": [{"lr": 0.2}, {"lr": 0.3}]}
+    with database.session(write=True) as session:
+        trials.declare(session, study_id, spec, "rerun", settings)
+        table = trials.table(session, study_id, "rerun")
+        order = [(opening.trial.number, opening.trial.arm) for opening in trials.openings(session, study_id, "rerun")]
+    assert [(trial.arm, trial.number, trial.params) for trial in table] == [
+        *(("baseline", i, {"lr": 0.1}) for i in range(3)),
+        *(("noisy", i, {"lr": 0.2}) for i in range(3)),
+        *(("noisy", 3 + i, {"lr": 0.3}) for i in range(3)),
+    ]
+    assert [trial.seed for trial in table] == [spec.trial_seed("rerun", i) for i in range(3)] * 3
+    assert order[:2] == [(0, "baseline"), (0, "noisy")]
 
 
 def test_openings_alternate_between_the_arms(database: Database, study_id: int) -> None:
