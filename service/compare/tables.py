@@ -79,11 +79,12 @@ def summary(
         median=statistics.median(values) if values else None,
         lowest=min(values, default=None),
         highest=max(values, default=None),
-        reached=tuple(_reached(metric, arm, threshold, rows) for threshold in getattr(spec.confirm, "thresholds", ())) if values else (),
+        reached=tuple(reached(metric, arm, threshold, rows) for threshold in getattr(spec.confirm, "thresholds", ())) if values else (),
     )
 
 
-def _reached(metric: Metric, arm: Arm, threshold: float, rows: Sequence[SeedRow]) -> Reached:
+def reached(metric: Metric, arm: Arm, threshold: float, rows: Sequence[SeedRow]) -> Reached:
+    """Return how many of an arm's confirm runs are at least as good as the threshold, of at least one that has a value."""
     runs = [run for row in rows if (run := row.runs[arm.name]).value is not None]
     n_reached = sum(
         run.outcome not in LOST and run.value is not None and metric.sign * run.value >= metric.sign * threshold for run in runs

@@ -106,6 +106,45 @@ def test_what_cannot_be_compared_has_no_numbers(make_trials: Make, accuracy: Met
         assert (difference.n, difference.gain, difference.gain_interval, difference.p_value) == (0, None, None, None)
 
 
+def test_an_arm_that_was_cancelled_has_no_verdict_and_is_named(make_trials: Make, accuracy: Metric) -> None:
+    spec, trials = make_trials({"baseline": BAD, "noisy": ["cancelled"] * 8})
+    comparison = compare(spec, accuracy, trials, protocol={})
+    assert (comparison.verdict, comparison.is_final, comparison.differences[0].n) == ("undecided", False, 0)
+    assert comparison.sentence.endswith("8 of 8 search trials and 8 of 16 confirm runs have; 8 trials were cancelled.")
+    assert (comparison.differences[0].gain, comparison.differences[0].probability_of_improvement) == (None, None)
+
+
+def test_an_arm_without_a_finite_value_hurts_and_says_that_its_numbers_are_the_worst_value(make_trials: Make, loss: Metric) -> None:
+    spec, trials = make_trials({"baseline": BAD, "noisy": [float("nan")] * 8})
+    comparison = compare(spec, loss, trials, protocol={})
+    assert comparison.verdict == "hurts"
+    assert comparison.sentence.endswith("8 of noisy's 8 runs were lost and count as 100.")
+    assert (comparison.differences[0].n_worse, comparison.differences[0].probability_of_improvement) == (8, 0.0)
+    assert any("8 of noisy's 8 confirm trials diverged" in warning for warning in comparison.warnings)
+
+
+def test_arms_that_tie_on_every_seed_make_no_difference_and_it_is_said_why(make_trials: Make, accuracy: Metric) -> None:
+    spec, trials = make_trials({"baseline": BAD, "noisy": BAD})
+    comparison = compare(spec, accuracy, trials, protocol={})
+    (difference,) = comparison.differences
+    assert (comparison.verdict, difference.n_tied, difference.p_value) == ("no_difference", 8, 1.0)
+    assert "a difference of 0 (the same in every pair) over 8 paired seeds, better in 0, tied in 8" in comparison.sentence
+    for interval in (difference.gain_interval, difference.interquartile_interval):
+        assert interval is not None
+        assert (interval.low, interval.high, interval.method[:8]) == (0, 0, "no width")
+    assert any("tied on every seed" in warning for warning in comparison.warnings)
+
+
+def test_interquartile_mean_and_probability_of_improvement_stand_beside_the_mean(make_trials: Make, loss: Metric) -> None:
+    """By a loss: the difference keeps its sign, the chance is that of the smaller value."""
+    spec, trials = make_trials({"baseline": [0.5] * 8, "noisy": [0.1, 0.4, 0.4, 0.4, 0.4, 0.6, 0.5, 9.0]})
+    (difference,) = compare(spec, loss, trials, protocol={}).differences
+    assert difference.interquartile_mean == pytest.approx(-0.075)
+    assert difference.interquartile_interval is not None
+    assert difference.interquartile_interval.low <= -0.075 <= difference.interquartile_interval.high
+    assert difference.probability_of_improvement == difference.p_better == (5 + 1 / 2) / 8
+
+
 def test_without_trials_there_is_a_comparison_that_says_so(make_trials: Make, accuracy: Metric) -> None:
     spec, _ = make_trials({"baseline": BAD, "noisy": GOOD})
     comparison = compare(spec, accuracy, [], protocol={})

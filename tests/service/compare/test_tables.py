@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+from scipy import stats
 
 from service.compare.comparison import Run
-from service.compare.tables import search_points, seed_rows, summary
+from service.compare.tables import reached, search_points, seed_rows, summary
 from service.domain.spec import StudySpec
 from service.domain.study import Metric, Trial
 
@@ -67,3 +68,18 @@ def test_a_summary_counts_every_trial_once_and_its_seconds(make_spec: Callable[.
     }
     assert (arm.confirm.n_ended, arm.confirm.n_declared) == (3, 5)
     assert (arm.mean, arm.median, arm.lowest, arm.highest) == (pytest.approx(1.4 / 3), 0.6, 0.0, 0.8)
+
+
+def test_runs_at_a_threshold_have_reached_it_and_lost_ones_never(
+    make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric, loss: Metric
+) -> None:
+    """Of three with a value and two lost ones; the interval is scipy's Wilson interval of 2 in 5."""
+    spec = make_spec()
+    trials = [make_trial(spec, "confirm", "noisy", i, value) for i, value in enumerate([0.9, 0.5, 0.3, "failed", "diverged", "cancelled"])]
+    rows = seed_rows(spec, accuracy, trials)
+    above, all_of_them = (reached(accuracy, spec.arm("noisy"), threshold, rows) for threshold in (0.5, 0.0))
+    assert (above.n_reached, above.n, all_of_them.n_reached) == (2, 5, 3)
+    reference = stats.binomtest(2, 5).proportion_ci(method="wilson")
+    assert (above.interval.low, above.interval.high) == pytest.approx((reference.low, reference.high))
+    below = reached(loss, spec.arm("noisy"), 0.5, seed_rows(spec, loss, trials))
+    assert (below.n_reached, below.n) == (2, 5)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from service.compare.comparison import Interval
@@ -54,29 +53,3 @@ def test_the_sentence_names_verdict_means_difference_and_what_would_decide(
     assert difference.further_seeds == further
     if further:
         assert difference.sentence.endswith(f"about {further} more paired seeds would decide, if the differences go on like this.")
-
-
-def test_of_two_equal_arms_one_is_called_better_in_at_most_5_percent_of_studies(make_trials: Make, accuracy: Metric) -> None:
-    """Within three standard errors of the simulation. Normal noise, where a bootstrap alone would err in some 7 %."""
-    rng = np.random.default_rng(3)
-    n_studies = 150
-    wrong = 0
-    for _ in range(n_studies):
-        values = {arm: rng.normal(0.5, 0.1, size=8).tolist() for arm in ("baseline", "noisy")}
-        spec, trials = make_trials(values)
-        rows = seed_rows(spec, accuracy, trials)
-        verdict = judge(spec, accuracy, rows, "noisy", p=p_value(spec, rows, "noisy"), lacking=None).verdict
-        wrong += verdict in ("helps", "hurts")
-    assert wrong / n_studies <= 0.05 + 3 * (0.05 * 0.95 / n_studies) ** 0.5
-
-
-def test_an_effect_of_two_standard_deviations_is_found_in_most_studies(make_trials: Make, accuracy: Metric) -> None:
-    """12 pairs, d = 2: a paired t test has power above 99.9 %; Wilcoxon's efficiency of 0.955 leaves it above 99 %."""
-    rng = np.random.default_rng(4)
-    found = 0
-    for _ in range(40):
-        base = rng.normal(0.4, 0.02, size=12)
-        spec, trials = make_trials({"baseline": base.tolist(), "noisy": (base + rng.normal(0.1, 0.05, size=12)).tolist()})
-        rows = seed_rows(spec, accuracy, trials)
-        found += judge(spec, accuracy, rows, "noisy", p=p_value(spec, rows, "noisy"), lacking=None).verdict == "helps"
-    assert found >= 38
