@@ -30,6 +30,7 @@ DROWNED, DROWNING = 0.01, 10.0
 LAST_SHARE = 0.2
 FEWEST_EPOCHS = 5
 FEWEST_TRIALS = 20
+FEWEST_RATES = 3
 N_BINS = 4
 
 
@@ -226,7 +227,9 @@ def remarks(spec: StudySpec, diagnostics: Diagnostics) -> tuple[Fact, ...]:
     facts = []
     for one in diagnostics.rates:
         against = ""
-        if baseline is not None and one is not baseline and one.factor != baseline.factor:
+        if baseline is not None and one is not baseline and min(one.n_within, baseline.n_within) < FEWEST_RATES:
+            against = f"; too few trials came so near to be held against {baseline.arm}'s"
+        elif baseline is not None and one is not baseline and one.factor != baseline.factor:
             against = f"; {'wider' if one.factor > baseline.factor else 'narrower'} than {baseline.arm}'s factor of {baseline.factor:.3g}"
         facts.append(
             Fact(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from service.compare.comparison import Comparison, Course
 from service.compare.diagnostics import DROWNED, DROWNING
@@ -44,6 +44,7 @@ def noise_course(comparison: Comparison) -> Picture | None:
     low, high = min(*ratios, DROWNED) / 2, max(*ratios, DROWNING) * 2
     axes.set_yscale("log")
     axes.set_ylim(low, high)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.axhspan(low, DROWNED, color=LIGHT["band"], linewidth=0, zorder=0)
     axes.axhspan(DROWNING, high, color=LIGHT["band"], linewidth=0, zorder=0)
     for y, text in ((low * (DROWNED / low) ** 0.5, "too small to matter"), (DROWNING * (high / DROWNING) ** 0.5, "drowns the gradient")):

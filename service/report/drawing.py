@@ -110,8 +110,8 @@ def value_axis(axes: Axes, which: Literal["x", "y"], comparison: Comparison, fin
     if has_lost:
         (axes.axvline if horizontal else axes.axhline)(bad + 0.09 * out, color=LIGHT["muted"], linewidth=1, linestyle=(0, (1, 3)))
         transform = axes.get_xaxis_transform() if horizontal else axes.get_yaxis_transform()
-        at = (lost_at, 1.0) if horizontal else (0.995, lost_at)
-        align = "center" if horizontal else "right"
+        at = (lost_at, 1.0) if horizontal else (0.005, lost_at)  # high learning rates, at the right, are those that are lost
+        align = "center" if horizontal else "left"
         axes.text(*at, "lost", transform=transform, ha=align, va="bottom" if horizontal else "center", fontsize=11, color=LIGHT["muted"])
     return lost_at
 

@@ -22,6 +22,9 @@ def _lines(study: Study, c: Comparison) -> Iterator[str]:
     if not c.is_final:
         early = "A verdict is given at the declared number of seeds alone: stopping when a difference pleases finds too many."
         yield from ("", f"**{'Incomplete' if study.has_ended else 'Interim'}.** {progress(c)} {early}")
+    if c.looks:
+        at = ", ".join(map(str, c.looks))
+        yield from ("", f"Verdicts were given before, at {at} seeds: up to {percent(c.false_verdict_chance)} of such studies err, not 5 %.")
     for d in c.differences:
         yield from ("", f"**{words(d.verdict)}** ({escaped(d.arm)} against {escaped(d.baseline)}): {escaped(d.sentence)}")
     if study.error:
@@ -46,15 +49,40 @@ def _lines(study: Study, c: Comparison) -> Iterator[str]:
             for arm in c.arms
         ),
     )
+    if any(arm.reached for arm in c.arms):
+        side = "or above" if c.direction == "maximize" else "or below"
+        header = ("arm", *(f"runs at {number(one.threshold)} {side}" for one in next(arm.reached for arm in c.arms if arm.reached)))
+        yield ""
+        yield from table(
+            header,
+            (
+                (
+                    arm.name,
+                    *(f"{one.n_reached} of {one.n} ({percent(one.interval.low)} to {percent(one.interval.high)})" for one in arm.reached),
+                )
+                for arm in c.arms
+                if arm.reached
+            ),
+        )
     yield from ("", "## The differences", "")
     yield from table(
-        ("arm", "pairs", f"difference in {c.metric}", "interval", "chance to be better", "its interval", "signed-rank p"),
+        (
+            "arm",
+            "pairs",
+            f"difference in {c.metric}",
+            "interval",
+            "interquartile mean",
+            "chance to be better",
+            "its interval",
+            "signed-rank p",
+        ),
         (
             (
                 d.arm,
                 f"{d.n} of {d.n_declared}",
                 signed(d.difference),
                 f"{span(d.difference_interval)} ({percent(d.difference_interval.level)})" if d.difference_interval else "–",
+                f"{signed(d.interquartile_mean)} ({span(d.interquartile_interval)})" if d.interquartile_mean is not None else "–",
                 percent(d.p_better) if d.p_better is not None else "–",
                 f"{percent(d.p_better_interval.low)} to {percent(d.p_better_interval.high)}" if d.p_better_interval else "–",
                 "–" if d.p_value is None else f"{d.p_value:.2g}",

@@ -63,9 +63,14 @@ def search_csv(comparison: Comparison) -> str:
 
 def progress(comparison: Comparison) -> str:
     """Return how many of the declared trials have ended, in words."""
-    phases = (("search trials", [arm.search for arm in comparison.arms]), ("confirm runs", [arm.confirm for arm in comparison.arms]))
-    counts = (f"{sum(t.n_ended for t in tallies)} of {sum(t.n_declared for t in tallies)} {name}" for name, tallies in phases)
-    return f"{' and '.join(counts)} have ended."
+    phases = {
+        "search trials": [arm.search for arm in comparison.arms],
+        "reruns": [arm.rerun for arm in comparison.arms],
+        "confirm runs": [arm.confirm for arm in comparison.arms],
+    }
+    counts = [(name, sum(t.n_ended for t in tallies), sum(t.n_declared for t in tallies)) for name, tallies in phases.items()]
+    *first, last = (f"{n} of {declared} {name}" for name, n, declared in counts if declared)
+    return f"{', '.join(first)} and {last} have ended."
 
 
 def noise_map_note(comparison: Comparison) -> str:

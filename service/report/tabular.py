@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from service.compare.choosing import finite, outcome
 from service.compare.comparison import LOST, ArmSummary, Comparison
-from service.compare.intervals import mean_interval, share_interval
+from service.compare.intervals import mean_interval
 from service.domain.study import Study, Trial
 
 COLUMNS = ("phase", "arm", "number", "seed", "outcome", "value", "counts_as", "epochs", "device_seconds")
@@ -39,9 +39,10 @@ def latex(study: Study, comparison: Comparison) -> str:
     """Return the arms' confirm runs as a LaTeX table for the package booktabs.
 
     Best, mean with its BCa bootstrap interval (of at least 6 runs), median, n, lost runs, and the share above each threshold that the study
-    declares, with Wilson's interval. Lost runs are in, as the metric's worst value.
+    declares (at it or beyond), with Wilson's interval. Lost runs are in, as the metric's worst value.
     """
-    thresholds = _thresholds(study)
+    thresholds = [reached.threshold for reached in next((arm.reached for arm in comparison.arms if arm.reached), ())]
+    beyond = r"\geq" if comparison.direction == "maximize" else r"\leq"
     verdicts = " ".join(difference.sentence for difference in comparison.differences)
     lines = [
         "% needs \\usepackage{booktabs}",
@@ -50,11 +51,11 @@ def latex(study: Study, comparison: Comparison) -> str:
         rf"\begin{{tabular}}{{lrrrrrr{'r' * len(thresholds)}}}",
         r"\toprule",
         " & ".join(
-            ("Arm", "Best", "Mean", rf"{100 * LEVEL:.0f}\,\% interval", "Median", "$n$", "Lost", *(f"$> {t:g}$" for t in thresholds))
+            ("Arm", "Best", "Mean", rf"{100 * LEVEL:.0f}\,\% interval", "Median", "$n$", "Lost", *(f"${beyond} {t:g}$" for t in thresholds))
         )
         + r" \\",
         r"\midrule",
-        *(" & ".join(_row(comparison, arm, thresholds)) + r" \\" for arm in comparison.arms),
+        *(" & ".join(_row(comparison, arm, len(thresholds))) + r" \\" for arm in comparison.arms),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -76,7 +77,7 @@ def _plain(mark: str) -> str:
     return f"${mark}$" if mark in "<>|" else "\\" + mark
 
 
-def _row(comparison: Comparison, arm: ArmSummary, thresholds: Sequence[float]) -> Iterator[str]:
+def _row(comparison: Comparison, arm: ArmSummary, n_thresholds: int) -> Iterator[str]:
     runs = [row.runs[arm.name] for row in comparison.seeds]
     values = [run.value for run in runs if run.value is not None]
     best = arm.highest if comparison.direction == "maximize" else arm.lowest
@@ -88,18 +89,10 @@ def _row(comparison: Comparison, arm: ArmSummary, thresholds: Sequence[float]) -
     yield _number(arm.median)
     yield str(len(values))
     yield str(sum(run.outcome in LOST for run in runs))
-    for threshold in thresholds:
-        if not values:
-            yield "--"
-            continue
-        share = sum(value > threshold for value in values) / len(values)
-        ends = share_interval(share, len(values), level=LEVEL)
-        yield rf"{100 * share:.0f}\,\% ({100 * ends.low:.0f} to {100 * ends.high:.0f})"
+    for one in arm.reached:
+        yield rf"{100 * one.n_reached / one.n:.0f}\,\% ({100 * one.interval.low:.0f} to {100 * one.interval.high:.0f})"
+    yield from ["--"] * (n_thresholds - len(arm.reached))
 
 
 def _number(value: float | None) -> str:
     return "--" if value is None else f"${value:.4g}$" if value < 0 or "e" in f"{value:.4g}" else f"{value:.4g}"
-
-
-def _thresholds(study: Study) -> Sequence[float]:
-    return tuple(getattr(study.spec.confirm, "thresholds", ()))

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable
 
 from service.compare import compare
-from service.compare.intervals import mean_interval
+from service.compare.comparison import Reached
+from service.compare.intervals import mean_interval, share_interval
 from service.domain.spec import StudySpec
 from service.domain.study import Metric, Study, Trial
-from service.report import csv_text, latex
+from service.report import csv_text, html, latex, markdown
 from service.report.tabular import escaped
 
 MakeTrials = Callable[..., tuple[StudySpec, list[Trial]]]
@@ -47,6 +48,33 @@ def test_the_latex_table_holds_the_numbers_of_each_arm(make_trials: MakeTrials, 
     assert text.count(r"\begin") == text.count(r"\end") == 2
     widths = {line.count("&") for line in text.splitlines() if line.endswith(r"\\")}
     assert widths == {6}
+
+
+def test_shares_at_thresholds_have_columns_of_their_own(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> None:
+    spec, trials = make_trials({"baseline": [0.1] * 6, "noisy": [0.9] * 3 + [0.5] * 3})
+    comparison = compare(spec, accuracy, trials, protocol={})
+    ends = share_interval(0.5, 6, level=0.95)
+    none = share_interval(0.0, 6, level=0.95)
+    arms = [
+        arm.model_copy(update={"reached": (Reached(threshold=0.8, n_reached=n, n=6, interval=interval),)})
+        for arm, n, interval in zip(comparison.arms, (0, 3), (none, ends), strict=True)
+    ]
+    study, shown = make_study(spec, accuracy), comparison.model_copy(update={"arms": tuple(arms)})
+    text = latex(study, shown)
+    assert r"Lost & $\geq 0.8$ \\" in text
+    assert rf" & 50\,\% ({100 * ends.low:.0f} to {100 * ends.high:.0f}) \\" in text
+    assert "Runs at 0.8 or above" in html(study, shown)
+    assert "| noisy | 3 of 6 (18.8 % to 81.2 %) |" in markdown(study, shown)
+
+
+def test_earlier_verdicts_are_told_of(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> None:
+    spec, trials = make_trials({"baseline": [0.1] * 8, "noisy": [0.9] * 8})
+    comparison = compare(spec, accuracy, trials, protocol={}).model_copy(update={"looks": (6,), "false_verdict_chance": 0.0805})
+    study = make_study(spec, accuracy)
+    assert "after verdicts at 6 seeds. Of two equal arms, one is called better or worse at one look or another in up to 8.05 %" in html(
+        study, comparison
+    )
+    assert "at 6 seeds: up to 8.05 % of such studies err, not 5 %" in markdown(study, comparison)
 
 
 def test_of_too_few_runs_the_table_has_no_interval(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> None:

@@ -28,3 +28,41 @@ def test_an_epoch_that_was_measured_stays_as_it_was(database: Database, make_spe
         (1, {"loss": 0.125, "bad": None}, 0.5),
         (2, {"loss": 0.25, "bad": None}, 0.5),
     ]
+
+
+def test_the_courses_are_the_means_over_the_whole_confirm_runs(
+    database: Database, make_spec: Callable[..., StudySpec], now: datetime
+) -> None:
+    """Over 401 epochs they are 3 apart, the last among them; what was not finite, diverged or not confirm is left out."""
+    with database.session(write=True) as session:
+        metric = Metric(name="accuracy", direction="maximize", worst=0.0)
+        study = studies.submit(session, make_spec(confirm={"n_seeds": 3, "epochs": 401}), metric, owner="ada", now=now)
+        assert measurements.confirm_courses(session, study.id, "accuracy") == []
+        trials.declare(session, study.id, study.spec, "search")
+        trials.declare(session, study.id, study.spec, "confirm", {"baseline": [{"lr": 0.1}], "noisy": [{"lr": 0.1, "eta": 1.0}]})
+        rows = []
+        openings = [*trials.openings(session, study.id, "search"), *trials.openings(session, study.id, "confirm")]
+        for i, trial in enumerate(opening.trial for opening in openings):
+            token = trials.start(session, trial.id, {"lr": 0.1}, i, now)
+            diverged = trial.number == 2
+            trials.end(session, token, "complete", now, value=0.0 if diverged else 0.5, diverged=diverged)
+            ratio = {"noise_to_gradient": 0.5 * (trial.number + 1)} if trial.arm == "noisy" else {}
+            value = trial.number + (10 if trial.phase == "search" or diverged else 0)
+            rows += [
+                MeasurementRow(
+                    trial_id=trial.id,
+                    epoch=epoch,
+                    values={"validation_accuracy": math.nan if epoch == 2 else value + epoch} | ratio,
+                    seconds=1,
+                )
+                for epoch in range(1, 402)
+            ]
+        measurements.record(session, rows)
+        found = measurements.confirm_courses(session, study.id, "accuracy")
+    assert {one.arm for one in found} == {"baseline", "noisy"}
+    noisy = [one for one in found if one.arm == "noisy"]
+    assert [one.epoch for one in noisy] == list(range(2, 402, 3))
+    assert {one.n for one in found} == {2}
+    assert [one.value for one in noisy] == [None, *(0.5 + epoch for epoch in range(5, 402, 3))]
+    assert {one.noise_to_gradient for one in noisy} == {0.75}
+    assert {one.noise_to_gradient for one in found if one.arm == "baseline"} == {None}
