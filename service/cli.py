@@ -247,6 +247,29 @@ def cancel(study: Study, url: Url = None, token: Token = None, json: Json = Fals
 
 
 @app.command()
+def extend(
+    study: Study,
+    seeds: Annotated[int, typer.Option(min=1, help="How many more confirm seeds; each arm runs once on each.", show_default=False)],
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the study to its end.")] = False,
+    key: Annotated[str | None, typer.Option(help="Idempotency key: the same extension with the same key is made once.")] = None,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Give a complete study more confirm seeds; nothing runs twice, and its verdict is given anew."""
+    from service import local, terminal
+
+    with local.connect(url, token) as client:
+        info = client.extend(client.study(study).id, seeds, idempotency_key=key)
+        if json:
+            terminal.show_json(info)
+        else:
+            terminal.out.print(f"Study {info.name} (id {info.id}) is {info.state} again, now for {info.spec.confirm.n_seeds} seeds.")
+        if watch:
+            raise typer.Exit(terminal.watch(client, info.id, as_json=json))
+
+
+@app.command()
 def report(
     study: Study,
     format: Annotated[

@@ -21,7 +21,7 @@ import httpx2
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from service.domain.spec import Phase, StudySpec
-from service.domain.study import Metric, Progress, StudyState, Trial, TrialState
+from service.domain.study import Extension, Metric, Progress, StudyState, Trial, TrialState
 from service.study_file import MalformedStudy, parse_json, parse_yaml
 
 ReportFormat = Literal["json", "html", "markdown", "csv", "tex"]
@@ -91,6 +91,7 @@ class StudyInfo(BaseModel):
     spec: StudySpec
     metric: Metric
     verdict: str | None = None
+    extensions: tuple[Extension, ...] = ()
     links: dict[str, str]
 
 
@@ -209,6 +210,20 @@ class Client:
     def cancel(self, study_id: int) -> StudyInfo:
         """End a study now."""
         return _study(self._request("POST", f"/v1/studies/{study_id}/cancel", json={}))
+
+    def extend(self, study_id: int, seeds: int, *, idempotency_key: str | None = None) -> StudyInfo:
+        """Queue a complete study again for more confirm seeds, whose runs join those there are; its verdict is then given anew.
+
+        Args:
+            study_id: The study.
+            seeds: How many more, at least 1; each arm runs once on each.
+            idempotency_key: As of `submit`: the same key extends the study once.
+
+        Raises:
+            ApiError: With status 409 if the study is not complete, 422 if it would become too large.
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        return _study(self._request("POST", f"/v1/studies/{study_id}/extend", json={"seeds": seeds}, headers=headers, may_repeat=True))
 
     def trials(
         self, study_id: int, *, arm: str | None = None, phase: Phase | None = None, state: TrialState | None = None

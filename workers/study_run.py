@@ -116,6 +116,9 @@ class StudyRun:
             numbers = trials.optuna_numbers(session, self._study.id)
             reached = {trial.phase for trial in known}
             self._phase = CONFIRM if CONFIRM in reached else RERUN if RERUN in reached else "search"
+            if self._phase == CONFIRM:  # an extended study has more seeds than it had
+                confirmed = {trial.arm: [trial.params or {}] for trial in known if trial.phase == CONFIRM}
+                trials.declare(session, self._study.id, self._spec, CONFIRM, confirmed)
             self._waiting.extend(trials.openings(session, self._study.id, self._phase))
         self._orphans = settle(self._searches, known, numbers)
 
@@ -303,7 +306,7 @@ class StudyRun:
         with self._database.session() as session:
             table = trials.table(session, self._study.id)
             epochs = stored.confirm_courses(session, self._study.id, self._metric.name)
-        comparison = compare(self._spec, self._metric, table, protocol=self._protocol, epochs=epochs)
+        comparison = compare(self._spec, self._metric, table, protocol=self._protocol, epochs=epochs, looks=self._study.looks)
         for search in self._searches.values():
             search.note(markdown(self._study, comparison))
         with self._database.session(write=True) as session:

@@ -7,7 +7,7 @@ from datetime import datetime
 import anyio
 from anyio.to_thread import run_sync
 
-from service.domain.study import Progress
+from service.domain.study import STUDY_ENDED, Progress
 from service.store import studies
 from service.store.database import Database
 
@@ -30,9 +30,10 @@ class ProgressFeed:
         self.is_closed = False
 
     async def read(self, study_id: int) -> Progress:
-        """Return progress that is at most one beat old."""
+        """Return progress that is at most one beat old; an end is read anew, since a study that was just extended has none."""
         remembered = self._last.get(study_id)
-        if remembered is not None and time.monotonic() - remembered[0] < BEAT_SECONDS:
+        is_fresh = remembered is not None and time.monotonic() - remembered[0] < BEAT_SECONDS
+        if remembered is not None and is_fresh and remembered[1].state not in STUDY_ENDED:
             return remembered[1]
         progress = await run_sync(self._query, study_id, limiter=self._readers)
         if len(self._last) >= MAX_REMEMBERED:

@@ -24,6 +24,7 @@ from service.domain.errors import (
     NotFound,
     ReportNotReady,
     StudyFinished,
+    StudyNotComplete,
     Unauthenticated,
 )
 from service.study_file import MalformedStudy
@@ -76,8 +77,9 @@ OF_ERROR: Mapping[type[Exception], Kind] = {
     Conflict: Kind(409, "conflict", "The state does not allow this", "Look at the state as it is now, then decide anew."),
     NameTaken: Kind(409, "name-taken", "The name is taken", "Send the study under the name in free_name, or one of your own."),
     StudyFinished: Kind(409, "study-finished", "The study has ended", "Submit a new study; this one keeps its result."),
+    StudyNotComplete: Kind(409, "not-complete", "The study is not complete", "Wait for its end; what failed or was cancelled starts anew."),
     IdempotencyMismatch: Kind(
-        409, "key-reused", "The Idempotency-Key was used for another study", "Send each study with a key of its own."
+        409, "key-reused", "The Idempotency-Key was used for something else", "Send each study, and each extension, with a key of its own."
     ),
     ReportNotReady: Kind(
         409, "report-not-ready", "There is nothing to report yet", "Wait until the first trial has ended; watch /progress."

@@ -139,7 +139,7 @@ def _comparison(study: Study, trials: Sequence[Trial], epochs: Sequence[EpochMea
     if study.comparison is not None:
         return Comparison.model_validate(study.comparison)
     if any(trial.state != "cancelled" and trial.has_ended for trial in trials):
-        return compare(study.spec, study.metric, trials, protocol=study.protocol, epochs=epochs)
+        return compare(study.spec, study.metric, trials, protocol=study.protocol, epochs=epochs, looks=study.looks)
     raise ReportNotReady()
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from service.domain.catalogue import NamedParameters, ParameterRange, TechniqueEntry, WorkloadEntry
 from service.domain.spec import StudySpec
-from service.domain.study import Metric, Study, StudyState
+from service.domain.study import Extension, Metric, Study, StudyState
 from service.store.tokens import Scope
 
 T = TypeVar("T")
@@ -52,6 +52,9 @@ class StudyOut(BaseModel):
     spec: StudySpec
     metric: Metric
     verdict: str | None
+    extensions: Sequence[Extension] = Field(
+        description="Seeds added after a verdict, with that verdict; each look is one more chance to err."
+    )
     links: Links
 
     @classmethod
@@ -71,8 +74,15 @@ class StudyOut(BaseModel):
             spec=study.spec,
             metric=study.metric,
             verdict=study.verdict,
+            extensions=study.extensions,
             links=Links(self=here, report=f"{here}/report", page=page, dashboard=f"{dashboard_url}/dashboard/"),
         )
+
+
+class ExtensionIn(BaseModel, extra="forbid"):
+    """More confirm seeds for a complete study."""
+
+    seeds: int = Field(strict=True, ge=1, le=1_000_000, description="How many more; each arm runs once on each.")
 
 
 class ParameterOut(BaseModel):

@@ -10,7 +10,7 @@ from service import presets
 from service.api.auth import Caller, Reader, Submitter
 from service.api.body import Content, read_spec
 from service.api.problem import documented
-from service.api.schemas import MAX_ID, Page, StudyOut
+from service.api.schemas import MAX_ID, ExtensionIn, Page, StudyOut
 from service.api.service import CurrentService, Service
 from service.domain.errors import NotFound
 from service.domain.study import Progress, Study, StudyState
@@ -99,6 +99,16 @@ def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> Stu
     """End a study now; what its trials have measured stays."""
     with service.database.session(write=True) as session:
         return _shown(studies.cancel(session, study_id, caller.sees, service.clock()), service)
+
+
+@router.post("/studies/{study_id}/extend", summary="Extend a study", responses=documented(404, 409, 422))
+def extend(caller: Submitter, service: CurrentService, study_id: StudyId, wanted: ExtensionIn, key: Key = None) -> StudyOut:
+    """Queue a complete study again for more confirm seeds. Nothing runs twice: the new runs join the old ones, and the verdict is given
+    anew. The verdict so far is kept with the study: each look is one more chance to err, and the report says what that comes to."""
+    most = service.settings.max_trials
+    with service.database.session(write=True) as session:
+        study = studies.extend(session, study_id, caller.sees, wanted.seeds, max_trials=most, now=service.clock(), idempotency_key=key)
+    return _shown(study, service)
 
 
 def address(path: str, query: Mapping[str, Any] | None) -> str | None:

@@ -9,6 +9,7 @@ StudyError
 └── Conflict                  the request is sound, the state is not
     ├── NameTaken             another study has this name; carries a free one
     ├── StudyFinished         the study has ended and cannot change
+    ├── StudyNotComplete      the study has no verdict yet that more seeds could sharpen
     ├── IdempotencyMismatch   the same Idempotency-Key came with another body
     ├── ReportNotReady        nothing has been measured that a report could show
     └── LeaseLost             another holder has the study, or it was cancelled
@@ -74,6 +75,10 @@ class NameTaken(Conflict):
 
 class StudyFinished(Conflict):
     """The study has already ended."""
+
+
+class StudyNotComplete(Conflict):
+    """Only a complete study can be extended."""
 
 
 class IdempotencyMismatch(Conflict):

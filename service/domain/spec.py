@@ -225,6 +225,10 @@ class StudySpec(Strict):
     def n_trials_total(self) -> int:
         return len(self.arms) * (self.search.n_trials + self.search.n_reruns + self.confirm.n_seeds)
 
+    def extended(self, n_seeds: int) -> Self:
+        """Return the same study with so many more confirm seeds, whose trials are numbered on."""
+        return self.model_copy(update={"confirm": self.confirm.model_copy(update={"n_seeds": self.confirm.n_seeds + n_seeds})})
+
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)
 

@@ -31,9 +31,20 @@ class Metric:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Extension:
+    """`n_seeds` further confirm seeds, asked for after `verdict` had been given at `at_n` of them."""
+
+    n_seeds: int
+    at_n: int
+    verdict: str
+    extended_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """A submitted study. `metric` is the objective as the workload declares it; `protocol` holds versions, formula and orders of what ran;
-    `verdict` is the first compared arm's, once there is one; `comparison` is the stored comparison as JSON values, once there is one."""
+    `verdict` is the first compared arm's, once there is one; `comparison` is the stored comparison as JSON values, once there is one. Of an
+    extended study `spec` has all the seeds, `started_at` is when the extension started, and `extensions` tells what was before."""
 
     id: int
     owner: str
@@ -47,6 +58,12 @@ class Study:
     verdict: str | None = None
     protocol: Mapping[str, object] = field(default_factory=dict)
     comparison: Mapping[str, object] | None = None
+    extensions: tuple[Extension, ...] = ()
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of confirm seeds at which verdicts were given before."""
+        return tuple(extension.at_n for extension in self.extensions)
 
     @property
     def has_ended(self) -> bool:

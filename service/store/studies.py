@@ -9,9 +9,9 @@ from sqlalchemy import RowMapping, Select, case, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.domain.errors import IdempotencyMismatch, NameTaken, NotFound, StudyFinished
+from service.domain.errors import FieldError, IdempotencyMismatch, InvalidSpec, NameTaken, NotFound, StudyFinished, StudyNotComplete
 from service.domain.spec import Phase, StudySpec
-from service.domain.study import STUDY_ENDED, TRIAL_ENDED, ArmProgress, Metric, Progress, Study, StudyState
+from service.domain.study import STUDY_ENDED, TRIAL_ENDED, ArmProgress, Extension, Metric, Progress, Study, StudyState
 from service.store.tables import StudyRow, TrialRow
 
 
@@ -34,6 +34,7 @@ def submit(session: Session, spec: StudySpec, metric: Metric, *, owner: str, now
         spec=values,
         metric=dataclasses.asdict(metric),
         protocol={},
+        extensions=[],
         idempotency_key=idempotency_key,
         created_at=now,
     )
@@ -90,6 +91,54 @@ def cancel(session: Session, study_id: int, owner: str | None, now: datetime) ->
     return get(session, study_id, owner)
 
 
+def extend(
+    session: Session,
+    study_id: int,
+    owner: str | None,
+    n_seeds: int,
+    *,
+    max_trials: int,
+    now: datetime,
+    idempotency_key: str | None = None,
+) -> Study:
+    """Queue a complete study again for so many more confirm seeds; its verdict so far is kept with the extension, and given anew.
+
+    The same key with the same number returns the study as the first call has left it, or as it is by now.
+
+    Raises:
+        NotFound: As `get`.
+        StudyNotComplete: If it has not ended, or ended without a verdict.
+        InvalidSpec: If it would have more than `max_trials` trials.
+        IdempotencyMismatch: If the key came before with another number.
+    """
+    study = get(session, study_id, owner)
+    row = session.get_one(StudyRow, study_id)
+    if _is_replayed(row, n_seeds, idempotency_key):
+        return study
+    if study.state != "complete":
+        raise StudyNotComplete(f"Study {study.spec.name!r} is {study.state}: only a complete one can be extended.")
+    n_trials = study.spec.extended(n_seeds).n_trials_total
+    if n_trials > max_trials:
+        most = (max_trials - study.spec.n_trials_total) // len(study.spec.arms)
+        message = f"the study would have {n_trials} trials in all, more than this service allows"
+        raise InvalidSpec([FieldError(field="seeds", value=n_seeds, message=message, legal=f"at most {max(0, most)} more seeds")])
+    extension = {
+        "n_seeds": n_seeds,
+        "at_n": study.spec.confirm.n_seeds,
+        "verdict": study.verdict,
+        "extended_at": now.isoformat(),
+        "key": idempotency_key,
+    }
+    anew = {"state": "queued", "started_at": None, "finished_at": None, "verdict": None, "comparison": None}
+    statement = update(StudyRow).where(StudyRow.id == study_id, StudyRow.state == "complete")
+    statement = statement.values(**anew, extensions=[*row.extensions, extension])
+    extended = session.execute(statement.returning(StudyRow.id).execution_options(synchronize_session=False)).first()
+    session.expire_all()
+    if extended is None and not _is_replayed(session.get_one(StudyRow, study_id), n_seeds, idempotency_key):
+        raise StudyNotComplete(f"Study {study.spec.name!r} was extended by another request at this moment.")
+    return get(session, study_id, owner)
+
+
 def unsettled(session: Session) -> Sequence[Study]:
     """Return the studies that were ended while trials of theirs were still open."""
     is_open = select(TrialRow.id).where(TrialRow.study_id == StudyRow.id, TrialRow.state.not_in(TRIAL_ENDED))
@@ -130,7 +179,7 @@ def progress(session: Session, study_id: int, now: datetime) -> Progress:
             )
             arms.append(progress)
             under_way = row.get("epochs_under_way") or 0
-            epochs_done += progress.n_ended * n_epochs + under_way
+            epochs_done += (row.get("n_ended_now") or 0) * n_epochs + under_way
             epochs_left += (n_trials - progress.n_ended) * n_epochs - under_way
     return Progress(
         study_id=study.id,
@@ -154,6 +203,7 @@ def _counts(session: Session, study: Study) -> Sequence[RowMapping]:
             TrialRow.arm,
             func.count().label("n_trials"),
             count(TrialRow.state.in_(TRIAL_ENDED)).label("n_ended"),
+            count(TrialRow.finished_at >= (study.started_at or study.created_at)).label("n_ended_now"),
             count(TrialRow.state == "running").label("n_running"),
             count(TrialRow.state == "pruned").label("n_pruned"),
             count(TrialRow.state == "failed").label("n_failed"),
@@ -184,6 +234,18 @@ def _replayed(session: Session, owner: str, key: str | None, values: Mapping[str
     return _study(row)
 
 
+def _is_replayed(row: StudyRow, n_seeds: int, key: str | None) -> bool:
+    """Return whether the study was extended under this key before.
+
+    Raises:
+        IdempotencyMismatch: If so, but by another number of seeds.
+    """
+    before = [extension["n_seeds"] for extension in row.extensions if key is not None and extension["key"] == key]
+    if before and before[0] != n_seeds:
+        raise IdempotencyMismatch()
+    return bool(before)
+
+
 def _free_name(session: Session, name: str) -> str:
     stem = name[:70]
     taken = set(session.scalars(select(StudyRow.name).where(StudyRow.name.startswith(stem + "-", autoescape=True))))
@@ -198,10 +260,19 @@ def _one(session: Session, query: Select[StudyRow], owner: str | None, message: 
 
 
 def _study(row: StudyRow) -> Study:
+    extensions = tuple(
+        Extension(
+            n_seeds=one["n_seeds"],
+            at_n=one["at_n"],
+            verdict=one["verdict"],
+            extended_at=datetime.fromisoformat(one["extended_at"]),
+        )
+        for one in row.extensions
+    )
     return Study(
         id=row.id,
         owner=row.owner,
-        spec=StudySpec.model_validate(row.spec),
+        spec=StudySpec.model_validate(row.spec).extended(sum(extension.n_seeds for extension in extensions)),
         metric=Metric(**row.metric),
         state=row.state,  # type: ignore[arg-type]  # only our own states are ever written
         created_at=row.created_at,
@@ -211,4 +282,5 @@ def _study(row: StudyRow) -> Study:
         verdict=row.verdict,
         protocol=row.protocol,
         comparison=row.comparison,
+        extensions=extensions,
     )

@@ -33,7 +33,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012 - declared so by SQLAlchemy
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[str]: JSON, list[dict[str, Any]]: JSON}  # noqa: RUF012 - declared so by SQLAlchemy
 
 
 class StudyRow(Base):
@@ -51,6 +51,7 @@ class StudyRow(Base):
     comparison: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     verdict: Mapped[str | None] = mapped_column(String(32))
     error: Mapped[str | None] = mapped_column(Text)
+    extensions: Mapped[list[dict[str, Any]]]
     idempotency_key: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from service.domain.errors import LeaseLost
 from service.domain.spec import Phase, StudySpec, Value
-from service.domain.study import Trial, TrialState
-from service.store.tables import AttemptRow, Base, MeasurementRow, TrialRow
+from service.domain.study import STUDY_ENDED, Trial, TrialState
+from service.store.tables import AttemptRow, Base, MeasurementRow, StudyRow, TrialRow
 
 COUNTED_OUTCOMES = ("failed", "worker_lost")
 """Attempts that count towards `max_attempts`; one that was orphaned by its dispatcher's end says nothing about the trial."""
@@ -34,13 +34,13 @@ class Opening:
 def declare(
     session: Session, study_id: int, spec: StudySpec, phase: Phase, params: Mapping[str, Sequence[Mapping[str, Value]]] | None = None
 ) -> None:
-    """Insert the phase's trials as waiting, unless they are there: all of them at once, so that none can be lost or counted twice.
+    """Insert those of the phase's trials that are not there yet, as waiting; all at once, so that none can be lost or counted twice.
 
     Args:
         params: Fixed settings by arm: several for the rerun phase, one for the confirm phase; arms without an entry get no trials.
     """
-    if session.scalar(select(TrialRow.id).where(TrialRow.study_id == study_id, TrialRow.phase == phase).limit(1)) is not None:
-        return
+    there = select(TrialRow.arm, TrialRow.number).where(TrialRow.study_id == study_id, TrialRow.phase == phase)
+    known = {(arm, number) for arm, number in session.execute(there)}
     n_seeds = {"search": spec.search.n_trials, "rerun": spec.search.rerun.n_seeds, "confirm": spec.confirm.n_seeds}[phase]
     settings: Mapping[str, Sequence[Mapping[str, Value] | None]] = params if params is not None else {arm.name: [None] for arm in spec.arms}
     declared = [
@@ -48,6 +48,7 @@ def declare(
         for arm in spec.arms
         for k, setting in enumerate(settings.get(arm.name, ()))
         for i in range(n_seeds)
+        if (arm.name, k * n_seeds + i) not in known
     ]
     rows = [
         {
@@ -66,7 +67,8 @@ def declare(
         }
         for number, arm, setting in sorted(declared, key=lambda one: one[0])  # the arms side by side
     ]
-    session.execute(insert(TrialRow), rows)
+    if rows:
+        session.execute(insert(TrialRow), rows)
 
 
 def openings(session: Session, study_id: int, phase: Phase) -> list[Opening]:
@@ -159,7 +161,10 @@ def return_to_waiting(session: Session, study_id: int, now: datetime) -> None:
 
 
 def cancel_open(session: Session, study_id: int, now: datetime) -> None:
-    """End what is still open of a study that has ended."""
+    """End what is still open of a study that has ended; nothing of one that was extended meanwhile."""
+    has_ended = select(StudyRow.id).where(StudyRow.id == study_id, StudyRow.state.in_(STUDY_ENDED)).with_for_update()
+    if session.scalar(has_ended) is None:
+        return
     return_to_waiting(session, study_id, now)
     waiting = update(TrialRow).where(TrialRow.study_id == study_id, TrialRow.state == "waiting")
     session.execute(waiting.values(state="cancelled", finished_at=now), execution_options={"synchronize_session": False})

@@ -73,6 +73,22 @@ class WorkerPart:
             self.held[study_id] = lease
             trials.declare(session, study_id, study.spec, "search")
 
+    def run_all(self, study_id: int) -> None:
+        """Acquire the study, and bring it to its end with values of its own for every trial."""
+        now = datetime.now(UTC)
+        with self.database.session(write=True) as session:
+            acquired = leases.acquire(session, "a dispatcher", now, timedelta(hours=1))
+            assert acquired is not None
+            study, self.held[study_id] = acquired
+            assert study.id == study_id
+            for phase in ("search", "confirm"):
+                settings = None if phase == "search" else {arm.name: [{"lr": 0.1}] for arm in study.spec.arms}
+                trials.declare(session, study_id, study.spec, phase, settings)
+                for opening in trials.openings(session, study_id, phase):
+                    token = trials.start(session, opening.trial.id, {"lr": 0.1}, opening.trial.number, now)
+                    trials.end(session, token, "complete", now, value=0.5 + opening.trial.number / 100)
+        self.complete(study_id)
+
     def end_trial(self, study_id: int, value: float) -> None:
         """Run the next trial that waits, to its end."""
         now = datetime.now(UTC)

@@ -54,6 +54,19 @@ def test_a_file_is_submitted_and_shown(gradnoise: Run, study_file: Path) -> None
     assert ["state", "queued"] in rows(by_id)
 
 
+def test_a_complete_study_is_extended(gradnoise: Run, study_file: Path, worker: Any) -> None:
+    """By name; one that is not complete is refused with exit code 1."""
+    gradnoise("submit", study_file)
+    refused = gradnoise("extend", "a study", "--seeds", 3)
+    assert (refused.exit_code, "only a complete one can be extended" in refused.stderr) == (1, True)
+    worker.run_all(1)
+    assert gradnoise("extend", "a study", "--seeds", 3).stdout == "Study a study (id 1) is queued again, now for 8 seeds.\n"
+    worker.run_all(1)
+    extended = json.loads(gradnoise("extend", 1, "--seeds", 2, "--key", "k", "--json").stdout)
+    assert [one["at_n"] for one in extended["extensions"]] == [5, 8]
+    assert gradnoise("extend", 1, "--seeds", 0).exit_code == 2
+
+
 def test_everything_is_json_on_request(gradnoise: Run, study_file: Path) -> None:
     """One document on stdout and nothing else."""
     submitted = json.loads(gradnoise("submit", study_file, "--json").stdout)

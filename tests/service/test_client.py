@@ -157,6 +157,41 @@ def test_an_ended_study_cannot_be_cancelled(client: Client, make_spec: MakeSpec)
         client.cancel(study.id)
 
 
+def test_a_complete_study_is_extended_and_followed_to_its_new_end(client: Client, worker: Any, make_spec: MakeSpec) -> None:
+    """Its verdict so far is kept; the same key extends it once; until it is complete again it cannot be extended."""
+    study = client.submit(make_spec())
+    with pytest.raises(ApiError, match="only a complete one can be extended"):
+        client.extend(study.id, 3)
+    worker.run_all(study.id)
+    assert [progress.state for progress in client.watch(study.id)] == ["complete"]
+    verdict = client.study(study.id).verdict
+    extended, again = (client.extend(study.id, 3, idempotency_key="k") for _ in range(2))
+    assert extended == again == client.study(study.id)
+    assert (extended.state, extended.verdict, extended.spec.confirm.n_seeds) == ("queued", None, 8)
+    assert [(one.n_seeds, one.at_n, one.verdict) for one in extended.extensions] == [(3, 5, verdict)]
+    news = client.watch(study.id)
+    assert next(news).state == "queued"
+    with pytest.raises(ApiError) as caught:
+        client.extend(study.id, 3)
+    assert caught.value.status == 409
+    worker.run_all(study.id)
+    assert [progress.state for progress in news][-1] == "complete"
+    assert client.comparison(study.id)["differences"][0]["n"] == 8
+
+
+@pytest.mark.parametrize("seeds", [0, -1, 10_000])
+def test_an_extension_out_of_range_is_refused(client: Client, worker: Any, make_spec: MakeSpec, seeds: int) -> None:
+    """With the field, its value and what is legal; the study stays complete."""
+    study = client.submit(make_spec())
+    worker.run_all(study.id)
+    with pytest.raises(ApiError) as caught:
+        client.extend(study.id, seeds)
+    assert caught.value.status == 422
+    assert [(fault["field"], fault["value"]) for fault in caught.value.errors] == [("seeds", seeds)]
+    assert caught.value.errors[0]["legal"]
+    assert client.study(study.id).state == "complete"
+
+
 def test_a_report_before_there_is_anything_to_report_is_refused(client: Client, make_spec: MakeSpec) -> None:
     """With 409, and a hint."""
     with pytest.raises(ApiError) as caught:

@@ -181,6 +181,34 @@ def test_reruns_that_are_lost_count_against_their_setting(database: Database, st
     assert {str(t.params) for t in table if (t.phase, t.arm) == ("confirm", "baseline")} == {str(second.params)} != {str(first.params)}
 
 
+def test_an_extended_study_runs_its_new_seeds_alone_and_is_judged_over_all(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(confirm={"n_seeds": 5}), now)
+    finish(begin(database, storage, FormulaLauncher(), now))
+    first, before = read(database, study)
+    assert first.verdict == "undecided"  # five pairs cannot tell
+    later = now + timedelta(hours=1)
+    with database.session(write=True) as session:
+        extended = studies.extend(session, study.id, "ada", 3, max_trials=100, now=later)
+    launcher = FormulaLauncher()
+    finish(begin(database, storage, launcher, later))
+    after, table = read(database, study)
+    assert_exactly_as_declared(database, storage, extended)
+    assert [trial for trial in table if trial.phase != "confirm" or trial.number < 5] == before
+    new = [trial for trial in table if trial.phase == "confirm" and trial.number >= 5]
+    assert len(launcher.admitted) == len(new) == 6
+    assert {trial.seed for trial in new} == {study.spec.trial_seed("confirm", i) for i in (5, 6, 7)}
+    assert (after.state, after.verdict) == ("complete", "helps")
+    assert after.comparison is not None
+    alone = submit(database, make_spec(name="alone", confirm={"n_seeds": 8}), now)
+    finish(begin(database, storage, FormulaLauncher(), now))
+    whole = read(database, alone)[0].comparison
+    assert whole is not None
+    assert after.comparison["seeds"] == whole["seeds"]  # as if it had been declared so, but for the earlier look
+    assert (after.looks, after.comparison["looks"], whole["looks"]) == ((5,), [], [])  # at 5 pairs no verdict could have been given
+
+
 def test_values_are_judged_by_the_declared_rule_and_split(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
     study = submit(database, make_spec(), now)
     launcher = FormulaLauncher()

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from service.domain.errors import IdempotencyMismatch, NameTaken, NotFound, StudyFinished
+from service.domain.errors import IdempotencyMismatch, InvalidSpec, NameTaken, NotFound, StudyFinished, StudyNotComplete
 from service.domain.spec import StudySpec
-from service.domain.study import Metric, Study
+from service.domain.study import Extension, Metric, Study
 from service.store import leases, studies, trials
 from service.store.database import Database
 
@@ -92,6 +92,93 @@ def test_cancel_ends_a_study_once(database: Database, make_spec: Make, now: date
         studies.cancel(session, study.id, "ada", now)
     with database.session(write=True) as session:
         assert leases.acquire(session, "d", now, timedelta(seconds=30)) is None
+
+
+def complete(database: Database, study: Study, now: datetime, verdict: str = "undecided") -> None:
+    with database.session(write=True) as session:
+        acquired = leases.acquire(session, "d", now, timedelta(seconds=30))
+        assert acquired is not None
+        assert acquired[0].id == study.id
+        leases.complete(session, acquired[1], now, {"verdict": verdict}, verdict)
+
+
+def extend(
+    database: Database, study: Study, n: int, now: datetime, *, owner: str = "ada", key: str | None = None, most: int = 1000
+) -> Study:
+    with database.session(write=True) as session:
+        return studies.extend(session, study.id, owner, n, max_trials=most, now=now, idempotency_key=key)
+
+
+def test_an_extended_study_is_queued_again_and_remembers_each_verdict(database: Database, make_spec: Make, now: datetime) -> None:
+    study, later = submit(database, make_spec(), now), now + timedelta(hours=1)
+    complete(database, study, now)
+    extended = extend(database, study, 20, later)
+    assert (extended.state, extended.verdict, extended.comparison, extended.finished_at) == ("queued", None, None, None)
+    assert (extended.spec, extended.looks) == (make_spec(confirm={"n_seeds": 25}), (5,))
+    complete(database, study, later, "helps")
+    again = extend(database, study, 5, later)
+    assert (again.spec.confirm.n_seeds, again.looks) == (30, (5, 25))
+    assert again.extensions == (
+        Extension(n_seeds=20, at_n=5, verdict="undecided", extended_at=later),
+        Extension(n_seeds=5, at_n=25, verdict="helps", extended_at=later),
+    )
+
+
+def test_only_a_complete_study_of_one_s_own_is_extended(database: Database, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(), now)
+    with pytest.raises(StudyNotComplete, match="is queued"):
+        extend(database, study, 5, now)
+    complete(database, study, now)
+    with pytest.raises(NotFound):
+        extend(database, study, 5, now, owner="bob")
+    extend(database, study, 5, now)
+    with database.session(write=True) as session:
+        studies.cancel(session, study.id, "ada", now)
+    with pytest.raises(StudyNotComplete, match="is cancelled"):
+        extend(database, study, 5, now)
+
+
+def test_an_extension_keeps_to_the_limit_of_trials(database: Database, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(), now)  # 18 trials
+    complete(database, study, now)
+    with pytest.raises(InvalidSpec) as caught:
+        extend(database, study, 7, now, most=30)
+    [fault] = caught.value.errors
+    assert (fault.field, fault.value, fault.legal) == ("seeds", 7, "at most 6 more seeds")
+    assert extend(database, study, 6, now, most=30).spec.n_trials_total == 30
+
+
+def test_the_same_key_extends_once(database: Database, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(), now, key="submitted")
+    complete(database, study, now)
+    first = extend(database, study, 5, now, key="k")
+    assert extend(database, study, 5, now, key="k") == first
+    complete(database, study, now)
+    assert extend(database, study, 5, now, key="k").state == "complete"
+    with pytest.raises(IdempotencyMismatch):
+        extend(database, study, 6, now, key="k")
+    assert submit(database, make_spec(), now, key="submitted").id == study.id  # the study is still what was submitted
+
+
+def test_racing_extensions_make_one(database: Database, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(), now)
+    complete(database, study, now)
+    barrier = threading.Barrier(4)
+    outcomes: list[object] = []
+
+    def race(key: str) -> None:
+        barrier.wait()
+        try:
+            outcomes.append(extend(database, study, 5, now, key=key).looks)
+        except StudyNotComplete:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=race, args=(key,)) for key in ("k", "k", "other", "other")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes, key=str) == [(5,), (5,), "refused", "refused"]
 
 
 def test_progress_counts_every_trial_and_estimates_the_rest(database: Database, make_spec: Make, now: datetime) -> None:

@@ -33,6 +33,17 @@ def test_declaring_twice_declares_once(database: Database, study_id: int, make_s
     assert [(trial.arm, trial.number) for trial in table] == [(arm, i) for arm in ("baseline", "noisy") for i in range(4)]
 
 
+def test_declaring_more_adds_only_what_is_missing(database: Database, study_id: int, make_spec: Make) -> None:
+    settings = {"baseline": [{"lr": 0.1}]}
+    with database.session(write=True) as session:
+        trials.declare(session, study_id, make_spec(), "confirm", settings)
+        before = trials.table(session, study_id, "confirm")
+        trials.declare(session, study_id, make_spec().extended(3), "confirm", settings)
+        after = trials.table(session, study_id, "confirm")
+    assert after[:5] == before
+    assert [(trial.number, trial.seed) for trial in after] == [(i, make_spec().trial_seed("confirm", i)) for i in range(8)]
+
+
 def test_trials_of_equal_number_share_their_seed_across_arms_and_phases_differ(database: Database, study_id: int, make_spec: Make) -> None:
     with database.session(write=True) as session:
         trials.declare(session, study_id, make_spec(), "confirm", {"baseline": [{"lr": 0.1}], "noisy": [{"lr": 0.2, "eta": 1.0}]})
@@ -133,6 +144,9 @@ def test_what_is_open_when_a_study_ends_is_cancelled(database: Database, study_i
         token = trials.start(session, openings[0].trial.id, {"lr": 0.1}, 0, now)
         trials.end(session, token, "pruned", now, value=0.1)
         trials.start(session, openings[1].trial.id, {"lr": 0.1}, 0, now)
+        trials.cancel_open(session, study_id, now)
+        assert {trial.state for trial in trials.table(session, study_id)} == {"pruned", "running", "waiting"}  # the study has not ended
+        studies.cancel(session, study_id, "ada", now)
         trials.cancel_open(session, study_id, now)
         states = [trial.state for trial in trials.table(session, study_id)]
     assert sorted(states) == ["cancelled"] * 7 + ["pruned"]
