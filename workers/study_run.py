@@ -15,7 +15,7 @@ from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
 from service.compare import choose, compare, finalists
 from service.domain.spec import Phase, StudySpec, Value
 from service.domain.study import Metric, Study, Trial, TrialState
-from service.report import markdown
+from service.report import markdown, plots
 from service.search import ArmSearch, Storage
 from service.store import leases, trials
 from service.store import measurements as stored
@@ -309,6 +309,7 @@ class StudyRun:
         comparison = compare(self._spec, self._metric, table, protocol=self._protocol, epochs=epochs, looks=self._study.looks)
         for search in self._searches.values():
             search.note(markdown(self._study, comparison))
+        self._searches[CONFIRM].draw(plots(comparison))
         with self._database.session(write=True) as session:
             leases.complete(session, self._lease, self._now(), comparison.model_dump(mode="json"), comparison.verdict)
         log.info("study complete", verdict=comparison.verdict)

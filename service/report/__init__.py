@@ -2,6 +2,7 @@
 
 from service.report.markdown_text import markdown
 from service.report.page import html
+from service.report.plots import plots
 from service.report.tabular import csv_text, latex
 
-__all__ = ["csv_text", "html", "latex", "markdown"]
+__all__ = ["csv_text", "html", "latex", "markdown", "plots"]

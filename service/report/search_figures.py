@@ -146,8 +146,11 @@ def _area(shade: int) -> float:
 def _apart(best_first: Sequence[tuple[float, Point]]) -> list[tuple[float, Point]]:
     """Return the best few points whose labels do not run into each other."""
     gammas = [gamma for _, (_, gamma) in best_first]
+    apart = 0.07 * (max(gammas) - min(gammas)) if gammas else 0.0
     named: list[tuple[float, Point]] = []
     for value, (eta, gamma) in best_first:
-        if all(eta != other or abs(gamma - level) > 0.07 * (max(gammas) - min(gammas)) for _, (other, level) in named):
+        if len(named) == N_NAMED:
+            break
+        if all(eta != other or abs(gamma - level) > apart for _, (other, level) in named):
             named.append((value, (eta, gamma)))
-    return named[:N_NAMED]
+    return named

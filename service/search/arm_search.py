@@ -33,6 +33,16 @@ class Suggestion:
     params: Mapping[str, Value]
 
 
+@dataclass(frozen=True)
+class PlotlyFigure:
+    """What the Optuna Dashboard needs of Plotly's figure: the JSON that it is. So Plotly need not be installed."""
+
+    json: str
+
+    def to_json(self) -> str:
+        return self.json
+
+
 class ArmSearch:
     """The search of one arm, or the record of a later phase; one writer at a time, which the study's lease sees to.
 
@@ -130,6 +140,14 @@ class ArmSearch:
         from optuna_dashboard import save_note  # type: ignore[import-untyped]  # imported here: it is slow, and few need it
 
         save_note(optuna.load_study(study_name=self._name, storage=self._storage), text)
+
+    def draw(self, plots: Mapping[str, str]) -> None:
+        """Show plots, by name as the JSON of a Plotly figure, on the study's page in the Optuna Dashboard, in place of earlier ones."""
+        from optuna_dashboard import save_plotly_graph_object
+
+        study = optuna.load_study(study_name=self._name, storage=self._storage)
+        for name, plot in plots.items():
+            save_plotly_graph_object(study, PlotlyFigure(plot), graph_object_id=name)
 
     def _store(self) -> Suggestion:
         number = len(self._ids)

@@ -120,6 +120,8 @@ def test_a_study_runs_from_search_to_verdict(database: Database, storage: Storag
     for name in ("baseline", "noisy", "confirm"):
         note = get_note(optuna.load_study(study_name=f"a study · {name}", storage=storage))
         assert str(after.comparison["sentence"]) in note.replace("\\", "")
+    shown = storage.get_study_system_attrs(storage.get_study_id_from_name("a study · confirm"))
+    assert {key.split(":")[2] for key in shown if key.startswith("dashboard:plot_data:")} >= {"confirm", "best_so_far", "course"}
     chosen = {trial.arm: trial.params for trial in table if trial.phase == "confirm"}
     for arm in ("baseline", "noisy"):
         best = max((trial for trial in table if (trial.phase, trial.arm) == ("search", arm)), key=lambda trial: trial.value or 0.0)

@@ -1,9 +1,13 @@
 """An arm's search: Optuna reads from outside exactly what ran, and a restart goes on where the last one stopped."""
 
+import io
+import json
 from collections.abc import Iterator
+from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
+from optuna_dashboard import wsgi
 
 from service.domain.spec import Choices, Parameter, Pruner, Range, SamplerName
 from service.search import ArmSearch, Storage, open_storage
@@ -127,3 +131,18 @@ def test_successive_halving_remembers_its_rungs_across_a_restart(storage: Storag
         arm.should_prune(number, 1, value)
     assert search(storage, sampler="random", pruner=pruner).should_prune(numbers[3], 1, 0.1)
     assert not search(storage, sampler="random", pruner=pruner).should_prune(numbers[3], 1, 0.95)
+
+
+def test_the_dashboard_shows_the_plots_that_were_drawn_last(storage: Storage) -> None:
+    """As the Optuna Dashboard itself answers; a plot may be longer than one of its attributes."""
+    arm = search(storage)
+    long = {"data": [{"type": "scatter", "x": list(range(2000)), "y": [0.5] * 2000}], "layout": {"title": {"text": "a · b"}}}
+    arm.draw({"confirm": json.dumps(long), "course": json.dumps({"data": [], "layout": {}})})
+    short = long | {"data": []}
+    arm.draw({"confirm": json.dumps(short)})
+    arm.draw({"course": json.dumps(long)})
+    environment = {"PATH_INFO": f"/api/studies/{storage.get_study_id_from_name('s · noisy')}", "QUERY_STRING": "after=0"}
+    setup_testing_defaults(environment)
+    body = b"".join(wsgi(storage)(environment | {"wsgi.errors": io.StringIO()}, lambda *_: None))
+    shown = {plot["id"]: json.loads(plot["graph_object"]) for plot in json.loads(body)["plotly_graph_objects"]}
+    assert shown == {"confirm": short, "course": long}
