@@ -342,7 +342,7 @@ def _url(text: str) -> httpx2.URL:
 
 def _plain(study: StudySpec | Mapping[str, Any] | Path) -> dict[str, Any]:
     if isinstance(study, StudySpec):
-        return study.model_dump(mode="json")
+        return study.model_dump(mode="json", exclude_defaults=True)
     if isinstance(study, Path):
         return read_study(study)
     return dict(study)

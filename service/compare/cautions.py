@@ -23,6 +23,8 @@ def held_equal(spec: StudySpec, metric: Metric) -> tuple[Fact, ...]:
         if rerun.is_on
         else "each arm's best single value on validation, without reruns: it was lucky as well as good"
     )
+    declared = spec.confirm.power
+    power = f" (for a power of {declared.power:g} at a standard deviation of {declared.sd:g})" if declared else ""
     return (
         Fact(name="Workload", value=f"{spec.workload}{f' ({options})' if options else ''}, optimizer {spec.optimizer}"),
         Fact(name="Shared space", value="; ".join(f"{name} {described(parameter)}" for name, parameter in spec.space.items())),
@@ -34,7 +36,8 @@ def held_equal(spec: StudySpec, metric: Metric) -> tuple[Fact, ...]:
         Fact(name="Selection", value=selection),
         Fact(
             name="Confirmation",
-            value=f"{spec.confirm.n_seeds} fresh seeds, the same for every arm (initialisation, data order), {spec.confirm_epochs} epochs",
+            value=f"{spec.confirm.n_seeds} fresh seeds{power}, the same for every arm (initialisation, data order), "
+            f"{spec.confirm_epochs} epochs",
         ),
         Fact(
             name="Judged by",

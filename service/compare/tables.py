@@ -79,7 +79,7 @@ def summary(
         median=statistics.median(values) if values else None,
         lowest=min(values, default=None),
         highest=max(values, default=None),
-        reached=tuple(reached(metric, arm, threshold, rows) for threshold in getattr(spec.confirm, "thresholds", ())) if values else (),
+        reached=tuple(reached(metric, arm, threshold, rows) for threshold in spec.confirm.thresholds) if values else (),
     )
 
 

@@ -162,11 +162,30 @@ class Search(Strict):
         return min(self.rerun.top, self.n_trials) * self.rerun.n_seeds if self.rerun.is_on else 0
 
 
+class Power(Strict):
+    """The chance with which a technique that gains the smallest difference is to be found, from which the number of seeds follows."""
+
+    power: Number = Field(default=0.8, gt=0, lt=1, description="The chance to find it.")
+    sd: Number = Field(gt=0, description="Standard deviation, expected beforehand, of the paired differences; in the objective's units.")
+
+
 class Confirm(Strict):
     """The last phase: each arm's chosen setting rerun on fresh seeds, the same for every arm."""
 
-    n_seeds: Whole = Field(ge=2, description="Paired seeds; each arm is rerun once on each.")
+    n_seeds: Whole = Field(default=0, ge=2, description="Paired seeds; each arm runs once on each. Give this, or power.")
+    power: Power | None = Field(default=None, description="From which n_seeds is computed, where it is not given.")
     epochs: Whole | None = Field(default=None, ge=1, le=1_000_000, description="Epochs of each rerun; the search's by default.")
+    thresholds: list[Number] = Field(
+        default_factory=list, max_length=10, description="The report counts the runs at least as good as each; in the objective's units."
+    )
+
+    @model_validator(mode="after")
+    def _has_seeds(self) -> Self:
+        if self.n_seeds == 0 and self.power is None:
+            raise ValueError("n_seeds is missing: give it, or a power from which it is computed")
+        if len(set(self.thresholds)) != len(self.thresholds):
+            raise ValueError(f"each threshold may stand only once, but got thresholds={self.thresholds}")
+        return self
 
 
 def default_arms() -> list[Arm]:
@@ -226,8 +245,11 @@ class StudySpec(Strict):
         return len(self.arms) * (self.search.n_trials + self.search.n_reruns + self.confirm.n_seeds)
 
     def extended(self, n_seeds: int) -> Self:
-        """Return the same study with so many more confirm seeds, whose trials are numbered on."""
-        return self.model_copy(update={"confirm": self.confirm.model_copy(update={"n_seeds": self.confirm.n_seeds + n_seeds})})
+        """Return the same study with so many more confirm seeds, whose trials are numbered on; they no longer follow from a power then."""
+        if n_seeds == 0:
+            return self
+        confirm = self.confirm.model_copy(update={"n_seeds": self.confirm.n_seeds + n_seeds, "power": None})
+        return self.model_copy(update={"confirm": confirm})
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)

@@ -229,7 +229,7 @@ def _replayed(session: Session, owner: str, key: str | None, values: Mapping[str
     row = session.scalar(select(StudyRow).where(StudyRow.owner == owner, StudyRow.idempotency_key == key))
     if row is None:
         return None
-    if row.spec != values:
+    if StudySpec.model_validate(row.spec).model_dump(mode="json") != values:  # a spec stored before a field was lacks it
         raise IdempotencyMismatch()
     return _study(row)
 

@@ -105,6 +105,41 @@ def test_a_commit_that_fails_is_no_success(client: TestClient, database: Databas
     assert client.post("/v1/studies", json=plain_spec).status_code == 201
 
 
+def test_seeds_follow_from_power(client: TestClient, plain_spec: dict[str, Any]) -> None:
+    """The number stands in the stored study, which can be submitted again as it is shown; a number that disagrees is refused."""
+    power = {"power": 0.8, "sd": 0.05}
+    wanted = plain_spec | {"smallest_difference": 0.05, "confirm": {"power": power, "thresholds": [0.9]}}
+    study = client.post("/v1/studies", json=wanted, headers={"Idempotency-Key": "k"}).json()
+    assert study["spec"]["confirm"] == {"n_seeds": 12, "power": power, "epochs": None, "thresholds": [0.9]}
+    assert client.post("/v1/studies", json=wanted, headers={"Idempotency-Key": "k"}).json()["id"] == study["id"]
+    assert client.post("/v1/studies", json=study["spec"] | {"name": "again"}).status_code == 201
+    refused = client.post("/v1/studies", json=wanted | {"confirm": {"n_seeds": 9, "power": power}}).json()
+    assert [(fault["field"], fault["value"]) for fault in refused["errors"]] == [("confirm.n_seeds", 9)]
+    assert "takes 12 seeds" in refused["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("confirm", "field", "words"),
+    [
+        ({}, "confirm", "n_seeds is missing"),
+        ({"power": {"power": 0.98, "sd": 0.1}}, "confirm.power", "0.98"),
+        ({"power": {"sd": 1e9}}, "confirm.power", "sd"),
+        ({"power": {"sd": -1}}, "confirm.power.sd", "too small"),
+        ({"power": {"sd": 5.0}}, "search.n_trials", "more than this service allows"),
+        ({"n_seeds": 5, "thresholds": "high"}, "confirm.thresholds", "not a list"),
+    ],
+)
+def test_a_power_or_threshold_that_is_none_is_refused(
+    client: TestClient, database: Database, plain_spec: dict[str, Any], confirm: dict[str, Any], field: str, words: str
+) -> None:
+    answer = client.post("/v1/studies", json=plain_spec | {"confirm": confirm})
+    assert answer.status_code == 422
+    [fault] = answer.json()["errors"]
+    assert fault["field"] == field
+    assert words in fault["message"]
+    assert n_stored(database) == 0
+
+
 def test_pages_show_every_study_once_newest_first(client: TestClient, workshop: Any) -> None:
     ids = [workshop.queued().id for _ in range(5)]
     address, seen = "/v1/studies?limit=2", []

@@ -54,6 +54,12 @@ def test_a_range_that_is_none_is_refused(values: dict[str, object], message: str
         ({"smallest_difference": 0}, "greater than 0"),
         ({"search": {"n_trials": 0, "epochs": 3}}, "greater than or equal to 1"),
         ({"confirm": {"n_seeds": 1}}, "greater than or equal to 2"),
+        ({"confirm": {"n_seeds": 0, "power": {"sd": 0.1}}}, "greater than or equal to 2"),
+        ({"confirm": {}}, "n_seeds is missing"),
+        ({"confirm": {"power": {"power": 1.0, "sd": 0.1}}}, "less than 1"),
+        ({"confirm": {"power": {"sd": 0}}}, "greater than 0"),
+        ({"confirm": {"n_seeds": 3, "thresholds": [0.5, 0.5]}}, "only once"),
+        ({"confirm": {"n_seeds": 3, "thresholds": [float("nan")]}}, "finite"),
         ({"seed": -1}, "greater than or equal to 0"),
         ({"space": {}}, "at least 1"),
         ({"name": "a/b"}, "pattern"),
@@ -114,6 +120,12 @@ def test_reruns_count_among_the_trials(make_spec: Make, rerun: dict[str, int], n
     spec = make_spec(search={"n_trials": 4, "epochs": 3, "rerun": rerun})
     assert (spec.search.n_reruns, spec.search.rerun.is_on) == (n_reruns, n_reruns > 0)
     assert spec.n_trials_total == 2 * (4 + n_reruns + 5)
+
+
+def test_an_extended_study_has_more_seeds_that_follow_from_no_power(make_spec: Make) -> None:
+    spec = make_spec(confirm={"n_seeds": 12, "power": {"sd": 0.05}, "thresholds": [0.5]})
+    assert spec.extended(0) == spec
+    assert spec.extended(8) == make_spec(confirm={"n_seeds": 20, "thresholds": [0.5]})
 
 
 @pytest.mark.parametrize(
