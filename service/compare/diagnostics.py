@@ -231,13 +231,11 @@ def remarks(spec: StudySpec, diagnostics: Diagnostics) -> tuple[Fact, ...]:
             against = f"; too few trials came so near to be held against {baseline.arm}'s"
         elif baseline is not None and one is not baseline and one.factor != baseline.factor:
             against = f"; {'wider' if one.factor > baseline.factor else 'narrower'} than {baseline.arm}'s factor of {baseline.factor:.3g}"
-        facts.append(
-            Fact(
-                name=f"Usable learning rates of {one.arm}",
-                value=f"{one.low:.3g} to {one.high:.3g}, a factor of {one.factor:.3g}{against}: within {spec.smallest_difference:.4g} of "
-                f"its best value ({one.best:.4g}) in {one.n_within} of the {one.n_between} trials between them",
-            )
-        )
+        near = f"within {spec.smallest_difference:.4g} of its best value ({one.best:.4g})"
+        reach = f"{one.low:.3g} to {one.high:.3g}, a factor of {one.factor:.3g}{against}"
+        alone = f"{one.low:.3g} alone: no other trial came {near}"
+        value = alone if one.n_within == 1 else f"{reach}: {near} in {one.n_within} of the {one.n_between} trials between them"
+        facts.append(Fact(name=f"Usable learning rates of {one.arm}", value=value))
     for arm in spec.arms:
         own = [one for one in diagnostics.importances if one.arm == arm.name]
         if own:

@@ -196,4 +196,7 @@ def test_the_remarks_hold_the_ranges_of_both_arms_against_each_other(make_trials
     )
     spec = make_trials({"baseline": [0.1], "noisy": [0.3]}, smallest_difference=0.05)[0]
     remarks = {fact.name: fact.value for fact in compare(spec, accuracy, trials, protocol={}).diagnostics.remarks}
-    assert "; too few trials came so near to be held against baseline's: within 0.05" in remarks["Usable learning rates of noisy"]
+    assert remarks["Usable learning rates of noisy"] == "0.04 alone: no other trial came within 0.05 of its best value (0.4)"
+    spec = make_trials({"baseline": [0.1], "noisy": [0.3]}, smallest_difference=0.15)[0]
+    remarks = {fact.name: fact.value for fact in compare(spec, accuracy, trials, protocol={}).diagnostics.remarks}
+    assert "; too few trials came so near to be held against baseline's: within 0.15" in remarks["Usable learning rates of noisy"]
