@@ -92,13 +92,14 @@ def study(info: StudyInfo, progress: Progress, comparison: Mapping[str, Any] | N
     """Print a study: what is asked, how far it is, what came out, where more is to be found."""
     spec = info.spec
     sampler, pruner, rerun = spec.search.sampler, spec.search.pruner.name, spec.search.rerun
+    unequal = "".join(f", {arm.name} {arm.n_trials}" for arm in spec.arms if arm.n_trials)
     rows = {
         "study": f"{info.name} (id {info.id}, owner {info.owner}, submitted {moment(info.created_at)})",
         "asks": spec.description,
         "state": info.state,
         "workload": f"{info.workload} {_settings(spec.options)}".strip(),
         "objective": f"{info.metric.name}, {info.metric.direction}; a difference of {spec.smallest_difference:g} matters",
-        "search": f"{spec.search.n_trials} trials an arm of {spec.search.epochs} epochs, sampler {sampler}, pruner {pruner}",
+        "search": f"{spec.search.n_trials} trials an arm{unequal} of {spec.search.epochs} epochs, sampler {sampler}, pruner {pruner}",
         "rerun": f"the best {rerun.top} settings of each arm on {rerun.n_seeds} other seeds" if rerun.is_on else None,
         "confirm": f"{spec.confirm.n_seeds} paired seeds of {spec.confirm_epochs} epochs",
     }

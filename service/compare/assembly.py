@@ -81,12 +81,13 @@ def _has_ended(arm: ArmSummary) -> bool:
 
 def _waiting(spec: StudySpec, arms: Sequence[ArmSummary], trials: Sequence[Trial]) -> str:
     searched, confirmed = sum(arm.search.n_ended for arm in arms), sum(arm.confirm.n_ended for arm in arms)
+    n_searches = sum(arm.search.n_declared for arm in arms)
     n_reruns = sum(arm.rerun.n_declared for arm in arms)
     reruns = f", {sum(arm.rerun.n_ended for arm in arms)} of {n_reruns} reruns" if n_reruns else ""
     n_cancelled = sum(outcome(trial) == "cancelled" for trial in trials)
     cancelled = f"; {n_cancelled} {'trial was' if n_cancelled == 1 else 'trials were'} cancelled" if n_cancelled else ""
     return (
-        f"it is given once every declared trial has ended, and {searched} of {len(arms) * spec.search.n_trials} search trials{reruns} "
+        f"it is given once every declared trial has ended, and {searched} of {n_searches} search trials{reruns} "
         f"and {confirmed} of {len(arms) * spec.confirm.n_seeds} confirm runs have{cancelled}"
     )
 

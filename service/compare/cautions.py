@@ -30,7 +30,7 @@ def held_equal(spec: StudySpec, metric: Metric) -> tuple[Fact, ...]:
         Fact(name="Shared space", value="; ".join(f"{name} {described(parameter)}" for name, parameter in spec.space.items())),
         Fact(
             name="Search budget",
-            value=f"{spec.search.n_trials} trials of {spec.search.epochs} epochs, sampler {spec.search.sampler}, {pruner}; "
+            value=f"{_budgets(spec)} of {spec.search.epochs} epochs, sampler {spec.search.sampler}, {pruner}; "
             "trial i of every arm has the same seed",
         ),
         Fact(name="Selection", value=selection),
@@ -63,7 +63,19 @@ def described(parameter: Parameter) -> str:
 
 def warnings(spec: StudySpec, arms: Sequence[ArmSummary], rows: Sequence[SeedRow]) -> tuple[str, ...]:
     """Return the warnings, the gravest first."""
-    return (*_losses(arms), *_ties(arms, rows), *_edges(spec, arms))
+    return (*_unequal(spec), *_losses(arms), *_ties(arms, rows), *_edges(spec, arms))
+
+
+def _unequal(spec: StudySpec) -> Iterator[str]:
+    if len({spec.n_searched(arm.name) for arm in spec.arms}) > 1:
+        yield f"The arms were not tuned alike: {_budgets(spec)}. More trials find a better setting whatever the technique does."
+
+
+def _budgets(spec: StudySpec) -> str:
+    counts = [spec.n_searched(arm.name) for arm in spec.arms]
+    if len(set(counts)) == 1:
+        return f"{counts[0]} trials"
+    return "unequal, " + ", ".join(f"{arm.name} {n} trials" for arm, n in zip(spec.arms, counts, strict=True))
 
 
 def _losses(arms: Sequence[ArmSummary]) -> Iterator[str]:

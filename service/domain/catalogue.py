@@ -260,9 +260,11 @@ def _grid_faults(spec: StudySpec, arm_index: int) -> Iterator[FieldError]:
                 )
                 return
             n_points *= parameter.n_points
-    if n_points > spec.search.n_trials:
+    arm = spec.arms[arm_index]
+    if n_points > spec.n_searched(arm.name):
         message = f"the grid of arm {spec.arms[arm_index].name!r} has {n_points} points, more than the trials it gets"
-        yield FieldError(field="search.n_trials", value=spec.search.n_trials, message=message, legal=f"at least {n_points}")
+        own = f"arms.{arm_index}.n_trials" if arm.n_trials else "search.n_trials"
+        yield FieldError(field=own, value=spec.n_searched(arm.name), message=message, legal=f"at least {n_points}")
 
 
 def _extremes(parameter: Parameter) -> list[Value]:

@@ -102,6 +102,7 @@ class Arm(Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$", description="Name of the arm, unique in the study; no phase's.")
     technique: str = Field(description="What the arm does to training; `gradnoise workloads` lists the techniques.")
     space: Space = Field(default_factory=dict, description="The technique's own parameters, beside the shared space.")
+    n_trials: Whole | None = Field(default=None, ge=1, description="Search trials of this arm alone; only with `budget: unequal`.")
 
 
 class Pruner(Strict):
@@ -156,11 +157,6 @@ class Search(Strict):
     def _by_name(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
 
-    @property
-    def n_reruns(self) -> int:
-        """How many trials of each arm run again, where it has as many settings."""
-        return min(self.rerun.top, self.n_trials) * self.rerun.n_seeds if self.rerun.is_on else 0
-
 
 class Power(Strict):
     """The chance with which a technique that gains the smallest difference is to be found, from which the number of seeds follows."""
@@ -212,6 +208,9 @@ class StudySpec(Strict):
         min_length=1, description="Parameters that every arm tunes over the same space, the learning rate `lr` among them."
     )
     arms: list[Arm] = Field(default_factory=default_arms, min_length=2, max_length=10, description="The sides; the first is the baseline.")
+    budget: Literal["equal", "unequal"] = Field(
+        default="equal", description="Whether every arm has the search's n_trials; if unequal, the report leads with it."
+    )
     search: Search
     confirm: Confirm
     seed: Whole = Field(ge=0, lt=2**48, description="Every seed of the study derives from it.")
@@ -229,6 +228,11 @@ class StudySpec(Strict):
             if phase in names:
                 raise ValueError(f"an arm must not be named {phase!r}: a phase is")
         for arm in self.arms:
+            if arm.n_trials is not None and self.budget == "equal":
+                raise ValueError(
+                    f"arm {arm.name!r} has n_trials={arm.n_trials} of its own: a comparison is fair when all arms are tuned alike; "
+                    "give every arm the search's n_trials, or declare `budget: unequal`, and the report leads with it"
+                )
             twice = sorted(set(arm.space) & set(self.space))
             if twice:
                 raise ValueError(
@@ -242,7 +246,16 @@ class StudySpec(Strict):
 
     @property
     def n_trials_total(self) -> int:
-        return len(self.arms) * (self.search.n_trials + self.search.n_reruns + self.confirm.n_seeds)
+        return sum(self.n_searched(arm.name) + self.n_rerun(arm.name) + self.confirm.n_seeds for arm in self.arms)
+
+    def n_searched(self, arm: str) -> int:
+        """Return how many search trials an arm has."""
+        return self.arm(arm).n_trials or self.search.n_trials
+
+    def n_rerun(self, arm: str) -> int:
+        """Return how many trials of an arm run again, where it has as many settings."""
+        rerun = self.search.rerun
+        return min(rerun.top, self.n_searched(arm)) * rerun.n_seeds if rerun.is_on else 0
 
     def extended(self, n_seeds: int) -> Self:
         """Return the same study with so many more confirm seeds, whose trials are numbered on; they no longer follow from a power then."""

@@ -160,16 +160,18 @@ def progress(session: Session, study_id: int, now: datetime) -> Progress:
     study = get(session, study_id, None)
     counts: dict[tuple[str, str], Mapping[str, Any]] = {(row["phase"], row["arm"]): dict(row) for row in _counts(session, study)}
     spec = study.spec
-    sizes: dict[Phase, tuple[int, int]] = {
-        "search": (spec.search.n_trials, spec.search.epochs),
-        **({"rerun": (spec.search.n_reruns, spec.search.epochs)} if spec.search.rerun.is_on else {}),
-        "confirm": (spec.confirm.n_seeds, spec.confirm_epochs),
+    epochs_of: dict[Phase, int] = {
+        "search": spec.search.epochs,
+        **({"rerun": spec.search.epochs} if spec.search.rerun.is_on else {}),
+        "confirm": spec.confirm_epochs,
     }
     arms, epochs_left, epochs_done = [], 0, 0
-    for phase, (n_planned, n_epochs) in sizes.items():
+    for phase, n_epochs in epochs_of.items():
         for arm in spec.arms:
             row = counts.get((phase, arm.name), {})
-            n_trials = row.get("n_trials") or n_planned  # an arm that has fewer settings than are asked for has fewer reruns
+            n_planned = {"search": spec.n_searched(arm.name), "rerun": spec.n_rerun(arm.name), "confirm": spec.confirm.n_seeds}[phase]
+            # an arm that has fewer settings than are asked for has fewer reruns
+            n_trials = (row.get("n_trials") or n_planned) if phase == "rerun" else n_planned
             progress = ArmProgress(
                 arm=arm.name,
                 phase=phase,

@@ -41,14 +41,15 @@ def declare(
     """
     there = select(TrialRow.arm, TrialRow.number).where(TrialRow.study_id == study_id, TrialRow.phase == phase)
     known = {(arm, number) for arm, number in session.execute(there)}
-    n_seeds = {"search": spec.search.n_trials, "rerun": spec.search.rerun.n_seeds, "confirm": spec.confirm.n_seeds}[phase]
+    n_seeds = {"rerun": spec.search.rerun.n_seeds, "confirm": spec.confirm.n_seeds}
     settings: Mapping[str, Sequence[Mapping[str, Value] | None]] = params if params is not None else {arm.name: [None] for arm in spec.arms}
     declared = [
-        (k * n_seeds + i, arm.name, setting)
+        (k * n + i, arm.name, setting)
         for arm in spec.arms
+        for n in (n_seeds.get(phase, spec.n_searched(arm.name)),)
         for k, setting in enumerate(settings.get(arm.name, ()))
-        for i in range(n_seeds)
-        if (arm.name, k * n_seeds + i) not in known
+        for i in range(n)
+        if (arm.name, k * n + i) not in known
     ]
     rows = [
         {

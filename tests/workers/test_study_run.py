@@ -85,7 +85,7 @@ def assert_exactly_as_declared(database: Database, storage: Storage, study: Stud
     counts = Counter((trial.phase, trial.arm) for trial in table)
     n_finalists = {arm: len(best) for arm, best in finalists(spec, study.metric, table).items()}
     assert counts == {
-        **{("search", arm.name): spec.search.n_trials for arm in spec.arms},
+        **{("search", arm.name): spec.n_searched(arm.name) for arm in spec.arms},
         **{("rerun", arm.name): n_finalists[arm.name] * spec.search.rerun.n_seeds for arm in spec.arms if spec.search.rerun.is_on},
         **{("confirm", arm.name): spec.confirm.n_seeds for arm in spec.arms},
     }
@@ -193,6 +193,8 @@ def test_an_extended_study_runs_its_new_seeds_alone_and_is_judged_over_all(
     later = now + timedelta(hours=1)
     with database.session(write=True) as session:
         extended = studies.extend(session, study.id, "ada", 3, max_trials=100, now=later)
+        progress = studies.progress(session, study.id, later)
+    assert [(arm.phase, arm.n_ended, arm.n_trials) for arm in progress.arms] == [("search", 4, 4)] * 2 + [("confirm", 5, 8)] * 2
     launcher = FormulaLauncher()
     finish(begin(database, storage, launcher, later))
     after, table = read(database, study)
@@ -209,6 +211,25 @@ def test_an_extended_study_runs_its_new_seeds_alone_and_is_judged_over_all(
     assert whole is not None
     assert after.comparison["seeds"] == whole["seeds"]  # as if it had been declared so, but for the earlier look
     assert (after.looks, after.comparison["looks"], whole["looks"]) == ((5,), [], [])  # at 5 pairs no verdict could have been given
+
+
+def test_arms_of_unequal_budget_search_what_they_declare_and_the_report_leads_with_it(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    arms = [arm.model_dump(exclude_defaults=True) for arm in make_spec().arms]
+    search = {"n_trials": 2, "epochs": 3, "sampler": "random", "rerun": {"top": 3, "n_seeds": 1}}
+    study = submit(database, make_spec(arms=[arms[0], arms[1] | {"n_trials": 5}], budget="unequal", search=search), now)
+    with database.session() as session:
+        planned = studies.progress(session, study.id, now)
+    finish(begin(database, storage, FormulaLauncher(), now))
+    assert_exactly_as_declared(database, storage, study)
+    after, table = read(database, study)
+    assert len(table) == study.spec.n_trials_total == sum(arm.n_trials for arm in planned.arms) == 2 + 5 + 2 + 3 + 2 * 5
+    assert after.comparison is not None
+    assert after.comparison["is_final"]
+    assert str(after.comparison["warnings"][0]).startswith(  # type: ignore[index]  # plain values
+        "The arms were not tuned alike: unequal, baseline 2 trials, noisy 5 trials."
+    )
 
 
 def test_values_are_judged_by_the_declared_rule_and_split(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:

@@ -74,6 +74,15 @@ def test_a_spec_that_could_not_run_is_refused(make_spec: Make, changes: dict[str
         make_spec(**changes)
 
 
+def test_an_unequal_budget_must_be_declared(make_spec: Make) -> None:
+    arms = [{"name": "baseline", "technique": "none"}, {"name": "noisy", "technique": "none", "n_trials": 9}]
+    with pytest.raises(ValidationError, match=r"arm 'noisy' has n_trials=9 of its own.*budget: unequal"):
+        make_spec(arms=arms)
+    spec = make_spec(arms=arms, budget="unequal")
+    assert [spec.n_searched(arm.name) for arm in spec.arms] == [4, 9]
+    assert spec.n_trials_total == 4 + 9 + 2 * 5
+
+
 def test_a_seed_must_be_given(make_spec: Make) -> None:
     values = make_spec().model_dump()
     del values["seed"]
@@ -118,7 +127,7 @@ def test_trial_seeds_are_stable_and_differ_between_phases(seed: int, number: int
 def test_reruns_count_among_the_trials(make_spec: Make, rerun: dict[str, int], n_reruns: int) -> None:
     """Never more settings than there are trials; one setting, or no seed, leaves them out."""
     spec = make_spec(search={"n_trials": 4, "epochs": 3, "rerun": rerun})
-    assert (spec.search.n_reruns, spec.search.rerun.is_on) == (n_reruns, n_reruns > 0)
+    assert (spec.n_rerun("noisy"), spec.search.rerun.is_on) == (n_reruns, n_reruns > 0)
     assert spec.n_trials_total == 2 * (4 + n_reruns + 5)
 
 
