@@ -27,7 +27,8 @@ def complete(database: Database, workshop: Any) -> Study:
         acquired = leases.acquire(session, "dispatcher", workshop.now, timedelta(hours=1))
         assert acquired is not None
         trials.declare(session, study.id, study.spec, "search")
-        trials.declare(session, study.id, study.spec, "confirm", {"baseline": {"lr": 0.1}, "noisy": {"lr": 0.1, "eta": 1.0, "gamma": 0.55}})
+        settings = {"baseline": [{"lr": 0.1}], "noisy": [{"lr": 0.1, "eta": 1.0, "gamma": 0.55}]}
+        trials.declare(session, study.id, study.spec, "confirm", settings)
         for phase in ("search", "confirm"):
             for i, opening in enumerate(trials.openings(session, study.id, phase)):
                 trial = opening.trial
