@@ -89,7 +89,8 @@ def course(spec: StudySpec, metric: Metric, arm: str, epochs: Sequence[EpochMean
 def divergences(arms: Sequence[ArmSummary]) -> Iterator[Divergence]:
     """Yield each further arm against the first, phase by phase, over the trials that ended without an error, if any diverged."""
     for arm in arms[1:]:
-        for phase, own, base in (("search", arm.search, arms[0].search), ("confirm", arm.confirm, arms[0].confirm)):
+        tallies = (("search", arm.search, arms[0].search), ("rerun", arm.rerun, arms[0].rerun), ("confirm", arm.confirm, arms[0].confirm))
+        for phase, own, base in tallies:
             counts = (own.n_diverged, own.n_ended - own.n_failed, base.n_diverged, base.n_ended - base.n_failed)
             if counts[0] + counts[2] and counts[1] and counts[3]:
                 yield Divergence(
