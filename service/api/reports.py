@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from starlette.exceptions import HTTPException
 
 from service.api.auth import Reader
@@ -86,7 +86,7 @@ def figure(
     caller: Reader,
     service: CurrentService,
     study_id: StudyId,
-    name: FigureName,
+    name: Annotated[FigureName, Path(description="The figure.")],
     format: Annotated[Image, Query(description="Kind of image.")] = "svg",
 ) -> Response:
     """Return one figure alone, in light colours; 404 where the study holds nothing that it could show."""
