@@ -1,27 +1,19 @@
 """Login of people: a token becomes a cookie that scripts cannot read and other sites cannot use."""
 
 from typing import Annotated
-from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Depends, Query, Response
-from starlette.exceptions import HTTPException
+from fastapi import APIRouter, Query, Response
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 
 from service.api.auth import COOKIE, identify
 from service.api.service import CurrentService
+from service.web.forms import Fields
 from service.web.templating import render
 
 router = APIRouter(include_in_schema=False)
 
-FORM_TYPE = "application/x-www-form-urlencoded"
 COOKIE_DAYS = 30
-
-
-async def _form(request: Request) -> dict[str, str]:
-    if request.headers.get("content-type", "").partition(";")[0].strip() != FORM_TYPE:
-        raise HTTPException(415, f"A login is sent as {FORM_TYPE}.")
-    return {name: values[0] for name, values in parse_qs((await request.body()).decode("utf-8", "replace")).items()}
 
 
 @router.get("/login")
@@ -33,7 +25,7 @@ def ask(request: Request, service: CurrentService, next: Annotated[str, Query()]
 
 
 @router.post("/login")
-def enter(request: Request, service: CurrentService, form: Annotated[dict[str, str], Depends(_form)]) -> Response:
+def enter(request: Request, service: CurrentService, form: Fields) -> Response:
     """Set the cookie and lead to the page that was wanted, or show the form again."""
     service.limiter.take(f"address {request.client.host if request.client else 'unknown'}")
     wanted, token = local_path(form.get("next", "/")), form.get("token", "").strip()

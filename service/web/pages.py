@@ -8,11 +8,13 @@ from starlette.responses import RedirectResponse
 
 from service.api import reports
 from service.api.auth import Reader, Submitter
-from service.api.schemas import MAX_ID
+from service.api.schemas import MAX_ID, ExtensionIn
 from service.api.service import CurrentService
 from service.api.studies import StudyId
+from service.domain.errors import FieldError, InvalidSpec
 from service.domain.study import Progress
 from service.store import studies, trials
+from service.web.forms import Fields
 from service.web.templating import render
 
 router = APIRouter(include_in_schema=False)
@@ -44,8 +46,17 @@ def show(caller: Reader, service: CurrentService, request: Request, study_id: St
         latest = trials.latest(session, study_id, N_TRIALS)
     has_report = any(arm.best_value is not None or arm.n_failed or arm.n_pruned for arm in progress.arms)
     can_cancel = caller.may("submit") and not study.has_ended
+    can_extend = caller.may("submit") and study.state == "complete"
     return _page(
-        request, service, "study.html", study=study, progress=progress, trials=latest, has_report=has_report, can_cancel=can_cancel
+        request,
+        service,
+        "study.html",
+        study=study,
+        progress=progress,
+        trials=latest,
+        has_report=has_report,
+        can_cancel=can_cancel,
+        can_extend=can_extend,
     )
 
 
@@ -54,6 +65,19 @@ def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> Res
     """End a study and show it again."""
     with service.database.session(write=True) as session:
         studies.cancel(session, study_id, caller.sees, service.clock())
+    return RedirectResponse(f"/studies/{study_id}", status_code=303)
+
+
+@router.post("/studies/{study_id}/extend")
+def extend(caller: Submitter, service: CurrentService, study_id: StudyId, form: Fields) -> Response:
+    """Give a complete study more confirm seeds and show it again."""
+    try:
+        seeds = ExtensionIn.model_validate({"seeds": int(form.get("seeds", ""))}).seeds
+    except ValueError:  # a ValidationError is one too
+        fault = FieldError(field="seeds", value=form.get("seeds"), message="is no number of seeds", legal="a whole number, at least 1")
+        raise InvalidSpec([fault]) from None
+    with service.database.session(write=True) as session:
+        studies.extend(session, study_id, caller.sees, seeds, max_trials=service.settings.max_trials, now=service.clock())
     return RedirectResponse(f"/studies/{study_id}", status_code=303)
 
 

@@ -129,6 +129,25 @@ def test_a_study_is_cancelled_by_its_form(client: TestClient, database: Database
     assert "/cancel" not in client.get(f"/studies/{study_id}").text
 
 
+def test_a_complete_study_is_extended_by_its_form(client: TestClient, database: Database, workshop: Any) -> None:
+    study = workshop.queued()
+    assert "/extend" not in client.get(f"/studies/{study.id}").text
+    with database.session(write=True) as session:
+        acquired = leases.acquire(session, "dispatcher", workshop.now, timedelta(hours=1))
+        assert acquired is not None
+        leases.complete(session, acquired[1], workshop.now, {"differences": []}, "undecided")
+    read(client, f"/studies/{study.id}")
+    assert f'action="/studies/{study.id}/extend"' in client.get(f"/studies/{study.id}").text
+    same = {"Sec-Fetch-Site": "same-origin", **HTML}
+    for wrong in ("", "0", "many", "1.5"):
+        assert client.post(f"/studies/{study.id}/extend", data={"seeds": wrong}, headers=same).status_code == 422
+    answer = client.post(f"/studies/{study.id}/extend", data={"seeds": "7"}, headers=same)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/studies/{study.id}")
+    with database.session() as session:
+        extended = studies.get(session, study.id, None)
+    assert (extended.state, extended.spec.confirm.n_seeds, extended.looks) == ("queued", 12, (5,))
+
+
 def test_whoever_may_not_cancel_sees_no_form(make_client: Callable[..., TestClient], workshop: Any) -> None:
     admin = make_client("secret", host="0.0.0.0", admin_token="secret")
     token = admin.post("/v1/tokens", json={"name": "x", "owner": "ada", "scopes": ["read"]}).json()["token"]
