@@ -163,7 +163,7 @@ def _bca(x: np.ndarray, statistic: Statistic, influence: np.ndarray, *, level: f
     resampled = _resampled(x, statistic, seed)
     below = float(np.mean(resampled < value) + np.mean(resampled <= value)) / 2
     z0 = NORMAL.inv_cdf(min(max(below, 0.5 / N_RESAMPLES), 1 - 0.5 / N_RESAMPLES))
-    u = influence / np.ptp(x)
+    u = influence / (np.max(np.abs(influence)) or 1.0)
     a = np.sum(u**3) / (6 * np.sum(u**2) ** 1.5) if u.any() else 0.0
     z = z0 + math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2) * np.array([-1, 1])
     low, high = (float(end) for end in np.quantile(resampled, [NORMAL.cdf(z0 + end / (1 - a * end)) for end in z]))

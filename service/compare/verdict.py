@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Any
 
+from service.compare.choosing import finite
 from service.compare.comparison import Difference, Interval, SeedRow, Verdict
 from service.compare.intervals import (
     fewest_pairs,
@@ -131,7 +132,7 @@ def _numbers(spec: StudySpec, metric: Metric, pairs: Sequence[tuple[float, float
         "gain_interval": interval,
         "difference": metric.sign * gain,
         "difference_interval": interval and _oriented(interval, metric.sign),
-        "relative": metric.sign * gain / abs(base) if base else None,
+        "relative": finite(metric.sign * gain / abs(base)) if base else None,
         "interquartile_mean": metric.sign * interquartile_mean(gains),
         "interquartile_interval": middle and _oriented(middle, metric.sign),
         "p_better": share,

@@ -145,6 +145,12 @@ def test_interquartile_mean_and_probability_of_improvement_stand_beside_the_mean
     assert difference.probability_of_improvement == difference.p_better == (5 + 1 / 2) / 8
 
 
+def test_a_baseline_next_to_0_has_no_relative_difference(make_trials: Make, accuracy: Metric) -> None:
+    spec, trials = make_trials({"baseline": [1e-300] * 8, "noisy": [1e99] * 8})
+    (difference,) = compare(spec, accuracy, trials, protocol={}).differences
+    assert (difference.verdict, difference.relative) == ("helps", None)
+
+
 def test_without_trials_there_is_a_comparison_that_says_so(make_trials: Make, accuracy: Metric) -> None:
     spec, _ = make_trials({"baseline": BAD, "noisy": GOOD})
     comparison = compare(spec, accuracy, [], protocol={})

@@ -171,6 +171,11 @@ def test_outliers_move_the_interquartile_interval_no_further_than_their_rank() -
     assert near[1].high < 1.0
 
 
+def test_an_interquartile_interval_holds_where_what_is_kept_differs_far_less_than_what_is_cut() -> None:
+    interval = interquartile_interval([0.0, 0.0, 0.0, 1e-300, 2e-300, 1.0, 0.0, 0.0], level=0.95, seed=1)
+    assert 0 <= interval.low <= interval.high <= 1
+
+
 def test_an_interquartile_interval_of_tied_values_says_that_it_has_no_width() -> None:
     interval = interquartile_interval([0.0] * 30 + [0.5], level=0.95, seed=1)
     assert (interval.low, interval.high, interval.method[:8]) == (0.0, 0.0, "no width")
