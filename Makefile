@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 TRITON := 3.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-library test-slow check format bench secrets lock clean
+.PHONY: help demo test test-library test-slow check format bench reports secrets lock clean
 
 # Real data sets, where they lie ready; tests that need them are skipped elsewhere.
 ifneq ($(wildcard ../shared/data),)
@@ -57,6 +57,14 @@ bench: .venv/.installed-bench ## every benchmark, side by side, with ratios
 .venv/.installed-bench: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --no-build-isolation -e '.[bench]'
 	@touch $@
+
+REPORTS := demo demo-twice
+reports: $(STAMP) ## run the studies in docs/reports anew and write their reports
+	@for preset in $(REPORTS); do \
+		rm -rf .gradnoise/reports-of/$$preset && \
+		$(BIN)/gradnoise demo --preset $$preset --home .gradnoise/reports-of/$$preset && \
+		mkdir -p docs/reports && cp .gradnoise/reports-of/$$preset/reports/$$preset.html docs/reports/ || exit 1; \
+	done
 
 secrets: ## write .env with a random value for every secret of docker-compose.yml
 	@test ! -e .env || { echo ".env exists already: it is left as it is"; exit 1; }
