@@ -83,6 +83,8 @@ def test_a_study_survives_what_dies_under_it_and_nothing_is_left_at_the_end(up: 
         assert {(trial.phase, trial.arm): sum(one.arm == trial.arm and one.phase == trial.phase for one in trials) for trial in trials} == {
             ("search", "baseline"): 4,
             ("search", "noisy"): 4,
+            ("rerun", "baseline"): 9,
+            ("rerun", "noisy"): 9,
             ("confirm", "baseline"): 3,
             ("confirm", "noisy"): 3,
         }
