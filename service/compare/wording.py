@@ -52,12 +52,13 @@ def facts(metric: Metric, d: Difference) -> str:
 def signed(value: float | None) -> str:
     """Return a difference with its sign, a dash for none.
 
-    >>> signed(0.70786), signed(-0.02), signed(0.0), signed(None)
-    ('+0.708', '−0.02', '0', '–')
+    >>> signed(0.70786), signed(-0.02), signed(0.0), signed(None), signed(-1029.6)
+    ('+0.708', '−0.02', '0', '–', '−1,030')
     """
     if value is None:
         return "–"
-    return f"{value:+.3g}".replace("-", "−", 1) if value else "0"
+    text = f"{value:+,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:+.3g}"
+    return text.replace("-", "−", 1) if value else "0"
 
 
 def _claim(d: Difference) -> str:
