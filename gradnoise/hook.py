@@ -137,7 +137,7 @@ class GradientNoise:
     @property
     def std(self) -> float:
         """The standard deviation of the next update's noise, in gradient units, before any preconditioner."""
-        return math.hypot(*(std for _, std in self._injection.terms(self.t)))
+        return self._injection.size(self.t)
 
     def reattach(self, optimizer: torch.optim.Optimizer) -> None:
         """Move the noise to another optimizer, such as a copy or one restored from a file; t is the one that it carries, if it carries one.

@@ -12,9 +12,9 @@ import torch
 
 from gradnoise.training import device
 from gradnoise.training.setup import Setup, prepare
-from gradnoise.training.single import SingleRun, epoch_order
+from gradnoise.training.single import SingleRun, epoch_order, first_batch
 from gradnoise.training.stack import MOST_ON_CPU, rows_for
-from gradnoise.training.stacked_model import Epoch, StackedModel
+from gradnoise.training.stacked_model import StackedEpoch, StackedModel
 from gradnoise.training.stacked_run import StackedRun, refusal
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload
@@ -65,10 +65,11 @@ def measure(spec: TrialSpec, slots: int, seconds: float = 0.3) -> Rate:
     setup, where = prepare(spec), device()
     if not isinstance(setup.workload, Workload):
         return Rate(slots=1, steps_per_second=0.0, bytes_per_slot=0, refusal="a training function has a loop of its own.")
-    if slots == 1:
-        return _measured(_alone(setup, setup.workload, where), 1, seconds)
+    reason = "" if setup.workload.stacks else "its workload says so."
+    if slots == 1 or reason:
+        return _measured(_alone(setup, setup.workload, where), 1, seconds, reason if slots > 1 else "")
     first = StackedRun(setup, setup.workload, where)
-    reason = refusal(first) if setup.workload.stacks else "its workload says so."
+    reason = refusal(first)
     if reason:
         return _measured(_alone(setup, setup.workload, where), 1, seconds, reason)
     others = [StackedRun(prepare(dataclasses.replace(spec, seed=spec.seed + k)), setup.workload, where) for k in range(1, slots)]
@@ -145,7 +146,7 @@ def _alone(setup: Setup, workload: Workload, where: torch.device) -> Callable[[]
 
 def _together(runs: Sequence[StackedRun], where: torch.device) -> Callable[[], None]:
     def updates() -> Iterator[None]:
-        epoch = Epoch(runs, max(len(runs), rows_for(len(runs), where)))
+        epoch = StackedEpoch(runs, max(len(runs), rows_for(len(runs), where)))
         model = StackedModel(epoch)
         while True:
             model.start(epoch)
@@ -173,7 +174,7 @@ def _measured(update: Callable[[], None], slots: int, seconds: float, refusal: s
 def _least_bytes(run: StackedRun) -> int:
     """Return what one trial's own state, its row of the stack's buffers with the gradient, and its batch take."""
     state = 2 * (run.weights.nbytes + run.moments.nbytes) + run.weights.nbytes
-    return int(state + sum(part.nbytes for part in run.batch()))
+    return int(state + sum(part.nbytes for part in first_batch(run.workload, run.data)))
 
 
 def _now() -> float:

@@ -4,6 +4,7 @@ import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup, prepare
 from gradnoise.training.slots import Diverged, LoneRun, Member, Outcome, Run, SlotTrainer, timed
 from gradnoise.training.trial import TrialSpec
-from gradnoise.workloads.base import Workload
+from gradnoise.workloads.base import Batch, Splits, Workload
 
 
 class SingleTrainer(SlotTrainer):
@@ -59,20 +60,14 @@ class SingleRun:
         self._clip_value = setup.clip_value
         self._clip_norm = setup.clip_norm
         self._lr_factor = setup.lr_factor
-        self._splits = workload.data().to(device)
-        self._n_steps = n_steps(workload)
         self._epoch = 0
         self._t = 0
         self._randomness = Randomness(setup.spec.seed)
-        with self._randomness.lent():
-            self._model = adopt(workload.model())
-            workload.initialise(self._model, setup.spec.seed)
-            self._model.to(device)
-            batch = tuple(part[: workload.batch_size] for part in self._splits.train)
-            self._dropped = dropped(self._model, setup.effect, lambda: workload.loss(self._model, batch))
+        opened = open_model(setup, workload, device, self._randomness)
+        self._model, self._splits = opened.model, opened.splits
         for name, place in places(self._model).items():
-            if name in self._dropped:
-                masks = DropoutMasks(rate=self._dropped[name][0])
+            if name in opened.dropped:
+                masks = DropoutMasks(rate=opened.dropped[name][0])
                 place.register_forward_pre_hook(functools.partial(self._set_mask, masks, name))
         self._rule = setup.optimizer
         self._hyper = setup.optimizer.hyperparameters(setup.spec.params)
@@ -176,6 +171,36 @@ class SingleRun:
         }
         self._model.train()
         return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A trial's model with its initial weights, its data, and where its activations are dropped, at which rate and of which shape."""
+
+    model: torch.nn.Module
+    splits: Splits
+    dropped: dict[str, tuple[float, torch.Size]]
+
+
+def open_model(setup: Setup, workload: Workload, device: torch.device, randomness: Randomness) -> Opened:
+    """Open a trial's model on a device. What a model draws as it is made is the trial's own: the global generators are lent to it.
+
+    Raises:
+        ValueError: If its technique drops activations, and the model has no place for that; or the training data do not fill one batch.
+    """
+    splits = workload.data().to(device)
+    n_steps(workload)  # raises where there is none
+    with randomness.lent():
+        model = adopt(workload.model())
+        workload.initialise(model, setup.spec.seed)
+        model.to(device)
+        found = dropped(model, setup.effect, lambda: workload.loss(model, first_batch(workload, splits)))
+    return Opened(model=model, splits=splits, dropped=found)
+
+
+def first_batch(workload: Workload, splits: Splits) -> Batch:
+    """Return the first examples of the training data, in their own order, as many as an update takes."""
+    return tuple(part[: workload.batch_size] for part in splits.train)
 
 
 def _flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:

@@ -10,8 +10,7 @@ from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import open_alone
 from gradnoise.training.slots import Broken, Diverged, Epoch, Member, Outcome, Run, SlotTrainer, timed
-from gradnoise.training.stacked_model import Epoch as StackedEpoch
-from gradnoise.training.stacked_model import StackedModel
+from gradnoise.training.stacked_model import StackedEpoch, StackedModel
 from gradnoise.training.stacked_run import StackedRun, refusal
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload

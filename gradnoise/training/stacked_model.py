@@ -29,6 +29,9 @@ MEASURED_AT_ONCE = 64
 Update = int | torch.Tensor
 """An update of the epoch, from 0: a number, or under a CUDA graph what holds it on the device, [1]."""
 
+TermsOf = Callable[[int], Sequence[tuple[int, float]]]
+"""The noise of an update t: the update counts and sizes that add up to it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Terms:
@@ -44,10 +47,11 @@ class Terms:
         n_steps: int,
         runs: Sequence[StackedRun],
         noise: Callable[[StackedRun], Noise],
-        terms: Callable[[StackedRun, int], Sequence[tuple[int, float]]],
+        terms: Callable[[StackedRun], TermsOf | None],
     ) -> "Terms | None":
-        """Ask for the noise of each run, and for its terms at each of its next updates t; None if no run has any."""
-        found = [[terms(run, run.t + i) for i in range(n_steps)] for run in runs]
+        """Ask for the noise of each run, and for its terms at each of its next updates; None if no run has any."""
+        each = [(run, terms(run)) for run in runs]
+        found = [[own(run.t + i) for i in range(n_steps)] if own else [] for run, own in each]
         n_terms = max((len(own) for updates in found for own in updates), default=0)
         if n_terms == 0:
             return None
@@ -60,7 +64,7 @@ class Terms:
 
 
 @dataclass(frozen=True, eq=False)
-class Epoch:
+class StackedEpoch:
     """What the next epoch of some runs of equal form needs; epochs of equal `kind` can use the same StackedModel.
 
     Args:
@@ -82,8 +86,9 @@ class Epoch:
 
     @cached_property
     def on_weights(self) -> Terms | None:
-        def terms(run: StackedRun, t: int) -> Sequence[tuple[int, float]]:
-            return [(t, run.effect.schedule(t))] if isinstance(run.effect, WeightNoise) else []
+        def terms(run: StackedRun) -> TermsOf | None:
+            effect = run.effect
+            return (lambda t: [(t, effect.schedule(t))]) if isinstance(effect, WeightNoise) else None
 
         return Terms.of(self.n_steps, self.runs, lambda run: run.noise, terms)
 
@@ -92,13 +97,12 @@ class Epoch:
         def noise(run: StackedRun) -> Noise:
             return Noise(run.spec.seed, self.dropped, dropout.PURPOSE)
 
-        return Terms.of(self.n_steps, self.runs, noise, lambda run, t: [(t, 1.0)] if run.dropped else [])
+        return Terms.of(self.n_steps, self.runs, noise, lambda run: (lambda t: [(t, 1.0)]) if run.dropped else None)
 
     @cached_property
     def on_gradients(self) -> Terms | None:
-        def terms(run: StackedRun, t: int) -> Sequence[tuple[int, float]]:
-            is_plain = isinstance(run.effect, Injection) and run.effect.preconditioner is None
-            return run.effect.terms(t) if is_plain else []  # type: ignore[union-attr]  # an Injection
+        def terms(run: StackedRun) -> TermsOf | None:
+            return run.effect.terms if isinstance(run.effect, Injection) and run.effect.preconditioner is None else None
 
         return Terms.of(self.n_steps, self.runs, lambda run: run.noise, terms)
 
@@ -135,7 +139,7 @@ class StackedModel:
         epoch: One of them.
     """
 
-    def __init__(self, epoch: Epoch) -> None:
+    def __init__(self, epoch: StackedEpoch) -> None:
         self._first = first = epoch.runs[0]
         n, like = len(epoch.runs), first.weights
         self._device = like.device
@@ -171,7 +175,7 @@ class StackedModel:
         self._i = torch.zeros(1, dtype=torch.int64, device=self._device)
 
     @torch.no_grad()
-    def train(self, epoch: Epoch) -> list[Mapping[str, float] | None]:
+    def train(self, epoch: StackedEpoch) -> list[Mapping[str, float] | None]:
         """Train the runs by one epoch and return each one's values, or None where it became non-finite."""
         self.start(epoch)
         for i in range(epoch.n_steps):
@@ -197,7 +201,7 @@ class StackedModel:
         whole = [own if ok and all(map(math.isfinite, own.values())) else None for own, ok in zip(values, is_finite, strict=True)]
         return whole[: len(epoch.members)]
 
-    def start(self, epoch: Epoch) -> None:
+    def start(self, epoch: StackedEpoch) -> None:
         """Take in the runs and what their updates need; then comes `update(0)`, `update(1)`, ... to the last of the epoch."""
         if self._is_capturable and self._graph is None:
             self._capture(epoch)
@@ -211,7 +215,7 @@ class StackedModel:
             self._graph.replay()
 
     @torch.no_grad()
-    def _load(self, epoch: Epoch) -> None:
+    def _load(self, epoch: StackedEpoch) -> None:
         runs = epoch.runs
         quantiles, kept = by_name(self._quantiles, epoch.dropped), by_name(self._kept, epoch.dropped)
         for k, run in enumerate(runs):
@@ -279,7 +283,7 @@ class StackedModel:
             norms = torch.linalg.vector_norm(self._gradients, dim=1, keepdim=True)
             self._gradients.mul_((self._clips["clip_norm"] / (norms + 1e-6)).clamp_(max=1))
 
-    def _capture(self, epoch: Epoch) -> None:
+    def _capture(self, epoch: StackedEpoch) -> None:
         """Capture one update, which reads its number from the device and counts it up; the buffers are not yet anybody's."""
         self._load(epoch)
         stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # of torch

@@ -11,9 +11,11 @@ import torch
 from torch.func import functional_call, grad_and_value, vmap
 
 from gradnoise.noise import Injection, Noise
-from gradnoise.techniques import dropout, weight_noise
+from gradnoise.techniques import weight_noise
 from gradnoise.techniques.weight_noise import WeightNoise
+from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup
+from gradnoise.training.single import first_batch, open_model
 from gradnoise.workloads.base import Batch, StackedGradient, Tensors, Workload
 
 TOLERANCE = 1e-3  # of the largest number: float32 loses 1e-7 an operation, a gradient of something else is off by its own size
@@ -40,12 +42,9 @@ class StackedRun:
         self.hyper = setup.optimizer.hyperparameters(spec.params)
         self.clip_norm = math.inf if setup.clip_norm is None else setup.clip_norm
         self.clip_value = math.inf if setup.clip_value is None else setup.clip_value
-        self.data = workload.data().to(device)
-        self.model = dropout.adopt(workload.model())
-        workload.initialise(self.model, spec.seed)
-        self.model.to(device)
+        opened = open_model(setup, workload, device, Randomness(spec.seed))
+        self.model, self.data, self.dropped = opened.model, opened.splits, opened.dropped
         self.shapes = {name: parameter.shape for name, parameter in self.model.named_parameters()}
-        self.dropped = dropout.dropped(self.model, setup.effect, lambda: workload.loss(self.model, self.batch()))
         is_on_weights = isinstance(setup.effect, WeightNoise)
         self.noise = Noise(spec.seed, self.shapes, weight_noise.PURPOSE) if is_on_weights else Noise(spec.seed, self.shapes)
         self.weights = torch.nn.utils.parameters_to_vector(self.model.parameters()).detach()
@@ -57,10 +56,6 @@ class StackedRun:
         self.epoch = 0
         for parameter in self.model.parameters():  # what stays is the model's form: its numbers are passed in
             parameter.data = parameter.data.new_empty(0)
-
-    def batch(self) -> Batch:
-        """Return the first batch of the training data, in their own order."""
-        return tuple(part[: self.workload.batch_size] for part in self.data.train)
 
     def state(self) -> dict[str, Any]:
         own = {"t": self.t, "epoch": self.epoch, "weights": self.weights, "buffers": self.buffers, "moments": self.moments}
@@ -110,7 +105,7 @@ def refusal(run: StackedRun) -> str:
 
     A gradient of two models is taken, and held to what autograd gives for one. Raises what the workload itself raises.
     """
-    names, batch = list(run.shapes), run.batch()
+    names, batch = list(run.shapes), first_batch(run.workload, run.data)
     masks = {f"{name}.mask": run.weights.new_ones(shape) for name, (_, shape) in run.dropped.items()}
     parts = torch.split(run.weights, [shape.numel() for shape in run.shapes.values()])
     weights = {name: part.view(shape).clone().requires_grad_() for (name, shape), part in zip(run.shapes.items(), parts, strict=True)}

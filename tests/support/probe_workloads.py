@@ -101,6 +101,26 @@ class normed(exact):  # noqa: N801  # the entry point's name
         return torch.nn.Sequential(torch.nn.Linear(5, 7), inner, torch.nn.Linear(6, 1)).double()
 
 
+class RandomFeatures(torch.nn.Module):
+    """A fixed projection that is drawn as the module is made, from torch's global generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("projection", torch.randn(5, 7))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs @ self.projection
+
+
+class drawn(exact):  # noqa: N801  # the entry point's name
+    """A network with a state that its construction draws."""
+
+    name = "drawn"
+
+    def model(self) -> torch.nn.Module:
+        return torch.nn.Sequential(RandomFeatures(), torch.nn.Tanh(), torch.nn.Linear(7, 1)).double()
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoneOptions:
     """What keeps it from stacking."""

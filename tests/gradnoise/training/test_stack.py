@@ -70,6 +70,15 @@ def test_place_neighbours_and_time_of_entry_change_no_bit(workload: str, toleran
     assert_near(curve(run(late, trial)), expected, tolerance)
 
 
+def test_what_a_model_draws_as_it_is_made_is_the_trials_own() -> None:
+    """Alone, in a stack, and after whatever else drew from the global generators in the process."""
+    trial = spec(workload="drawn")
+    expected = curve(run(SingleTrainer(), trial))
+    torch.rand(3)
+    found = curve(run(StackTrainer(4), trial, *(spec(f"n{i}", workload="drawn", seed=2 + i) for i in range(3))))
+    assert_near(found, expected, 1e-10)
+
+
 @pytest.mark.parametrize("technique", ["none", "annealed", "dropout"])
 def test_buffers_and_dropout_of_the_models_own_stack(technique: str) -> None:
     """BatchNorm's running means are each trial's own, and `torch.nn.Dropout` draws as it does alone, under every technique."""

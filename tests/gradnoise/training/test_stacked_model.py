@@ -8,7 +8,7 @@ import torch
 
 from gradnoise import noise
 from gradnoise.training.setup import prepare
-from gradnoise.training.stacked_model import Epoch, StackedModel
+from gradnoise.training.stacked_model import StackedEpoch, StackedModel
 from gradnoise.training.stacked_run import StackedRun
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads import Workload
@@ -29,7 +29,7 @@ def runs(technique: str, params: dict[str, Any] | None = None, workload: str = "
     return opened
 
 
-def trained(epoch: Epoch, *, by_counter: bool) -> torch.Tensor:
+def trained(epoch: StackedEpoch, *, by_counter: bool) -> torch.Tensor:
     model = StackedModel(epoch)
     model._load(epoch)
     for i in range(epoch.n_steps):
@@ -39,7 +39,7 @@ def trained(epoch: Epoch, *, by_counter: bool) -> torch.Tensor:
 
 @pytest.mark.usefixtures("probes")
 def test_an_update_that_finds_its_number_on_the_device_is_the_same() -> None:
-    assert torch.equal(*(trained(Epoch(runs("none"), 3), by_counter=by_counter) for by_counter in (False, True)))
+    assert torch.equal(*(trained(StackedEpoch(runs("none"), 3), by_counter=by_counter) for by_counter in (False, True)))
 
 
 @pytest.mark.usefixtures("probes")
@@ -47,11 +47,11 @@ def test_an_update_that_finds_its_number_on_the_device_is_the_same() -> None:
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_its_noise_is_the_same_to_rounding(technique: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways in float32; the kernel's noise is within 4e-6 of the other's, and Adam's rate of 0.05 over three updates."""
-    expected = trained(Epoch(runs(technique, TECHNIQUES[technique], "narrow"), 4), by_counter=False)
+    expected = trained(StackedEpoch(runs(technique, TECHNIQUES[technique], "narrow"), 4), by_counter=False)
     if DEVICE.type == "cpu":
         monkeypatch.setattr(noise, "_is_on_gpu", lambda rows: True)
         monkeypatch.setattr(noise, "_compiled", lambda: None)
-    found = trained(Epoch(runs(technique, TECHNIQUES[technique], "narrow"), 4), by_counter=True)
+    found = trained(StackedEpoch(runs(technique, TECHNIQUES[technique], "narrow"), 4), by_counter=True)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -59,7 +59,7 @@ def test_its_noise_is_the_same_to_rounding(technique: str, monkeypatch: pytest.M
 def test_rows_beyond_the_members_change_nothing() -> None:
     """As a GPU pads a piece to a size whose graph is captured."""
     params = TECHNIQUES["annealed"]
-    exact, padded = (Epoch(runs("annealed", params), n_rows) for n_rows in (3, 8))
+    exact, padded = (StackedEpoch(runs("annealed", params), n_rows) for n_rows in (3, 8))
     assert StackedModel(padded).train(padded) == StackedModel(exact).train(exact)
     assert [run.t for run in padded.members] == [3, 3, 3]
     for one, other in zip(exact.members, padded.members, strict=True):
@@ -69,8 +69,11 @@ def test_rows_beyond_the_members_change_nothing() -> None:
 @pytest.mark.usefixtures("probes")
 def test_epochs_of_one_kind_use_the_same_buffers_for_other_members() -> None:
     """What a model has trained before leaves no trace."""
-    first, second = Epoch(runs("annealed", TECHNIQUES["annealed"]), 3), Epoch(runs("annealed", {"eta": 0.01, "gamma": 0.1})[::-1], 3)
-    again = Epoch(runs("annealed", {"eta": 0.01, "gamma": 0.1})[::-1], 3)
+    first, second = (
+        StackedEpoch(runs("annealed", TECHNIQUES["annealed"]), 3),
+        StackedEpoch(runs("annealed", {"eta": 0.01, "gamma": 0.1})[::-1], 3),
+    )
+    again = StackedEpoch(runs("annealed", {"eta": 0.01, "gamma": 0.1})[::-1], 3)
     assert first.kind == second.kind
     model = StackedModel(first)
     model.train(first)
@@ -82,10 +85,10 @@ def test_epochs_of_one_kind_use_the_same_buffers_for_other_members() -> None:
 @pytest.mark.parametrize("technique", ["none", *TECHNIQUES])
 def test_a_graph_replays_what_eager_updates_do(technique: str) -> None:
     params = TECHNIQUES.get(technique, {})
-    graphed, eager = (Epoch(runs(technique, params), 4) for _ in range(2))
+    graphed, eager = (StackedEpoch(runs(technique, params), 4) for _ in range(2))
     model, plain = StackedModel(graphed), StackedModel(eager)
     plain._is_capturable = False
     for _ in range(2):
-        found, expected = model.train(Epoch(graphed.members, 4)), plain.train(Epoch(eager.members, 4))
+        found, expected = model.train(StackedEpoch(graphed.members, 4)), plain.train(StackedEpoch(eager.members, 4))
         for one, other in zip(found, expected, strict=True):
             assert one == pytest.approx(other, rel=1e-6)
