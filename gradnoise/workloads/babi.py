@@ -6,9 +6,7 @@ The parts are the official ones: 900 questions to train on and 100 to validate (
 
 import functools
 import hashlib
-import os
 import re
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from pathlib import Path
 import torch
 
 from gradnoise.workloads.base import Batch, Splits
-from gradnoise.workloads.data import DataUnavailable
+from gradnoise.workloads.data import DataUnavailable, fetch, own_folder
 
 N_TASKS = 20
 PARTS = ("train", "valid", "test")
@@ -128,11 +126,12 @@ def texts(task: int) -> dict[str, str]:
     Raises:
         DataUnavailable: If they cannot be had, or the ones in `GRADNOISE_DATA` have another checksum.
     """
-    folder = os.environ.get("GRADNOISE_DATA")
-    own = Path(folder, "babi", "en-valid") if folder else None
+    own = own_folder("babi", "en-valid")
     if own and all((own / name).exists() for name in _names(task)):
         return _checked(task, own)
-    return _checked(task, _downloaded(str(own or "GRADNOISE_DATA, which is not set")))
+    members = [f"{FOLDER}/{name}" for one in range(1, N_TASKS + 1) for name in _names(one)]
+    remedy = "put the folder en-valid of its archive into a folder babi/"
+    return _checked(task, fetch("bAbI", MIRRORS, looked_in=own, into="babi", file="tasks.tar.gz", members=members, remedy=remedy) / FOLDER)
 
 
 def _names(task: int) -> list[str]:
@@ -148,25 +147,3 @@ def _checked(task: int, folder: Path) -> dict[str, str]:
             f"their SHA-256 is {found}, not {SHA256[task - 1]}. Replace or remove them."
         )
     return {part: content.decode("ascii") for part, content in zip(PARTS, contents, strict=True)}
-
-
-def _downloaded(looked_in: str) -> Path:
-    try:
-        import pooch  # type: ignore[import-untyped]
-    except ModuleNotFoundError:
-        raise DataUnavailable(f"bAbI is not in {looked_in}, and pooch to download it is not installed: gradnoise[data].") from None
-    pooch.get_logger().setLevel("ERROR")  # it warns that it cannot check the archive: its files are checked one by one
-    cache: Path = pooch.os_cache("gradnoise") / "babi"
-    faults = []
-    for mirror in MIRRORS:
-        try:
-            names = [f"{FOLDER}/{name}" for task in range(1, N_TASKS + 1) for name in _names(task)]
-            pooch.retrieve(mirror, known_hash=None, fname="tasks.tar.gz", path=cache, processor=pooch.Untar(members=names, extract_dir="."))
-            return cache / FOLDER
-        except (OSError, ValueError, KeyError, tarfile.TarError) as error:
-            (cache / "tasks.tar.gz").unlink(missing_ok=True)
-            faults.append(f"{mirror}: {error}")
-    raise DataUnavailable(
-        f"bAbI cannot be had. It was looked for in {looked_in}, then in {cache}, then at {'; '.join(faults)}. To provide it, put the "
-        "folder en-valid of its archive into a folder babi/ and name that folder's parent in GRADNOISE_DATA."
-    )

@@ -46,6 +46,12 @@ class Metric:
     description: str = ""
 
 
+CROSS_ENTROPY = Metric(
+    name="loss", direction="minimize", worst=100.0, description="Mean cross-entropy, in nats; a diverged run counts as 100."
+)
+"""100 nats: the right class had probability e^-100, on average, beyond any training that has not diverged."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Splits:
     """The data: what is trained on, what the search judges by, and what is held out until the end."""

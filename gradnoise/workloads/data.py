@@ -9,6 +9,8 @@ import gzip
 import hashlib
 import os
 import struct
+import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,33 +79,69 @@ def file(dataset: str, name: str) -> Path:
         DataUnavailable: If the file cannot be had, or the one in `GRADNOISE_DATA` has another checksum.
     """
     expected = SHA256[dataset][name]
-    folder = os.environ.get("GRADNOISE_DATA")
-    if folder and (path := Path(folder, dataset, name)).exists():
+    folder = own_folder(dataset)
+    if folder and (path := folder / name).exists():
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         if found != expected:
             raise DataUnavailable(f"{path} is not the file it should be: its SHA-256 is {found}, not {expected}. Replace or remove it.")
         return path
-    return _download(dataset, name, f"{folder}/{dataset}" if folder else "GRADNOISE_DATA, which is not set")
+    remedy = f"put {', '.join(SHA256[dataset])} into a folder {dataset}/"
+    urls = [mirror + name for mirror in MIRRORS[dataset]]
+    return fetch(f"{name} of {dataset}", urls, looked_in=folder, into=dataset, file=name, sha256=expected, remedy=remedy) / name
 
 
-def _download(dataset: str, name: str, looked_in: str) -> Path:
+def own_folder(*parts: str) -> Path | None:
+    """Return a folder of `GRADNOISE_DATA`, None where that is not set."""
+    folder = os.environ.get("GRADNOISE_DATA")
+    return Path(folder, *parts) if folder else None
+
+
+def fetch(
+    what: str,
+    urls: Sequence[str],
+    *,
+    looked_in: Path | None,
+    into: str,
+    file: str,
+    remedy: str,
+    sha256: str | None = None,
+    members: Sequence[str] = (),
+) -> Path:
+    """Return the folder of the user's cache that holds a file, downloaded where it is not there yet.
+
+    Args:
+        what: What is wanted, for the errors.
+        urls: Where the file is, in the order in which they are tried.
+        looked_in: The folder of `GRADNOISE_DATA` that does not hold it, for the errors.
+        into: The folder of the cache.
+        file: The file's name there.
+        remedy: What a person who has it should do with it, for the errors.
+        sha256: The file's checksum; None where it is an archive whose members are checked.
+        members: What to unpack of an archive; a broken archive is not kept.
+
+    Raises:
+        DataUnavailable: If no address has it, or what they have is not what it should be.
+    """
+    sought = looked_in or "GRADNOISE_DATA, which is not set"
     try:
         import pooch  # type: ignore[import-untyped]
     except ModuleNotFoundError:
-        raise DataUnavailable(
-            f"{name} of {dataset} is not in {looked_in}, and pooch to download it is not installed: gradnoise[data]."
-        ) from None
-    pooch.get_logger().setLevel("WARNING")
-    cache = pooch.os_cache("gradnoise") / dataset
+        raise DataUnavailable(f"{what} is not in {sought}, and pooch to download it is not installed: gradnoise[data].") from None
+    pooch.get_logger().setLevel("ERROR")  # it warns where it is given no checksum
+    cache = Path(pooch.os_cache("gradnoise"), into)
+    unpack = pooch.Untar(members=list(members), extract_dir=".") if members else None
     faults = []
-    for mirror in MIRRORS[dataset]:
+    for url in urls:
         try:
-            return Path(pooch.retrieve(mirror + name, known_hash=SHA256[dataset][name], fname=name, path=cache))
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors; ValueError: the checksum is wrong, and pooch kept nothing
-            faults.append(f"{mirror}{name}: {error}")
+            pooch.retrieve(url, known_hash=sha256, fname=file, path=cache, processor=unpack)
+            return cache
+        except (OSError, ValueError, KeyError, tarfile.TarError) as error:  # requests' are OSErrors; ValueError: a wrong checksum
+            if members:
+                (cache / file).unlink(missing_ok=True)
+            faults.append(f"{url}: {error}")
     raise DataUnavailable(
-        f"{name} of {dataset} cannot be had. It was looked for in {looked_in}, then in {cache}, then at {'; '.join(faults)}. "
-        f"To provide it, put {', '.join(SHA256[dataset])} into a folder {dataset}/ and name that folder's parent in GRADNOISE_DATA."
+        f"{what} cannot be had. It was looked for in {sought}, then in {cache}, then at {'; '.join(faults)}. "
+        f"To provide it, {remedy} and name that folder's parent in GRADNOISE_DATA."
     )
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from gradnoise.streams import normal
 from gradnoise.techniques.dropout import Dropout
 from gradnoise.workloads import babi
-from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
+from gradnoise.workloads.base import CROSS_ENTROPY, Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.options import option
 
 INIT_STD = 0.1
@@ -45,7 +45,7 @@ class MemN2N(Workload):
     description = "An end-to-end memory network that answers questions about short stories, the bAbI tasks."
     metrics = (
         Metric(name="error", direction="minimize", worst=1.0, description="Share of questions answered wrongly, from 0 to 1."),
-        Metric(name="loss", direction="minimize", worst=100.0, description="Mean cross-entropy, in nats; a diverged run counts as 100."),
+        CROSS_ENTROPY,
     )
     Options: ClassVar[type] = MemN2NOptions
     options: MemN2NOptions

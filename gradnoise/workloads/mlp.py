@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from gradnoise.streams import normal
 from gradnoise.techniques.dropout import Dropout
-from gradnoise.workloads.base import Batch, Forward, Metric, Splits, StackedGradient, Workload
+from gradnoise.workloads.base import CROSS_ENTROPY, Batch, Forward, Metric, Splits, StackedGradient, Workload
 from gradnoise.workloads.data import N_TRAIN, images
 from gradnoise.workloads.dense import DenseGradient, DenseLayer
 from gradnoise.workloads.options import option
@@ -75,8 +75,7 @@ class Mlp(Workload):
     description = "A deep, narrow network of fully connected ReLU layers that names images: handwritten digits, MNIST or Fashion-MNIST."
     metrics = (
         Metric(name="accuracy", direction="maximize", worst=0.0, description="Share of images named rightly, from 0 to 1."),
-        # 100 nats: the right class had probability e^-100, on average, beyond any training that has not diverged.
-        Metric(name="loss", direction="minimize", worst=100.0, description="Mean cross-entropy, in nats; a diverged run counts as 100."),
+        CROSS_ENTROPY,
     )
     Options: ClassVar[type] = MlpOptions
     options: MlpOptions

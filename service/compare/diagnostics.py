@@ -21,6 +21,7 @@ from service.compare.comparison import (
     RateRange,
     SearchPoint,
 )
+from service.compare.intervals import ranks
 from service.domain.spec import StudySpec, Value
 from service.domain.study import EpochMean, Metric
 
@@ -164,11 +165,11 @@ def importances(metric: Metric, points: Sequence[SearchPoint]) -> list[Importanc
 
 def kruskal_h(values: Sequence[float], groups: Sequence[int]) -> float:
     """Return the statistic of Kruskal and Wallis (1952), ties corrected: n - 1 times the share of the ranks' variance between groups."""
-    ranks = _ranks(values)
+    ranked = ranks(values)
     of_group = np.asarray(groups)
-    centre = ranks.mean()
-    between = sum((of_group == g).sum() * (ranks[of_group == g].mean() - centre) ** 2 for g in set(groups))
-    return float((len(ranks) - 1) * between / np.sum((ranks - centre) ** 2))
+    centre = ranked.mean()
+    between = sum((of_group == g).sum() * (ranked[of_group == g].mean() - centre) ** 2 for g in set(groups))
+    return float((len(ranked) - 1) * between / np.sum((ranked - centre) ** 2))
 
 
 def noise_cells(points: Sequence[SearchPoint]) -> Iterator[Cell]:
@@ -276,12 +277,6 @@ def _groups(values: Sequence[object]) -> list[int]:
         return [order[value] for value in values]
     x = np.asarray(values, dtype=float)
     return [int(group) for group in np.searchsorted(np.quantile(x, [i / N_BINS for i in range(1, N_BINS)]), x)]
-
-
-def _ranks(values: Sequence[float]) -> np.ndarray:
-    _, place, n_equal = np.unique(np.asarray(values, dtype=float), return_inverse=True, return_counts=True)
-    ranks: np.ndarray = (np.cumsum(n_equal) - (n_equal - 1) / 2)[place]
-    return ranks
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from service.compare.comparison import LOST, ArmSummary, Comparison, SearchPoint
+from service.compare.diagnostics import numeric
 from service.report.drawing import Picture, Point, arm_legend, canvas, columns, crosses, dots, legend, metric_label, ring, value_axis
 from service.report.numbers import number
 from service.report.palette import LIGHT, N_SHADES, arm_colour
@@ -40,7 +41,7 @@ def best_so_far(comparison: Comparison) -> Picture | None:
 
 def learning_rate(comparison: Comparison) -> Picture | None:
     """Draw each search trial's value against its learning rate."""
-    tried = [(point, rate) for point in comparison.search if (rate := numeric(point, "lr")) is not None]
+    tried = [(point, rate) for point in comparison.search if (rate := numeric(point.params, "lr")) is not None]
     if len({rate for _, rate in tried}) < 2:
         return None
     figure, axes = canvas(270, n_labels=len(comparison.arms))
@@ -70,17 +71,13 @@ def noise_map(comparison: Comparison) -> Picture | None:
         tried = [
             (point, (eta, gamma))
             for point in comparison.search
-            if point.arm == arm.name and (eta := numeric(point, "eta")) is not None and (gamma := numeric(point, "gamma")) is not None
+            if point.arm == arm.name
+            and (eta := numeric(point.params, "eta")) is not None
+            and (gamma := numeric(point.params, "gamma")) is not None
         ]
         if tried:
             return _noise_map(comparison, i, arm, tried)
     return None
-
-
-def numeric(point: SearchPoint, name: str) -> float | None:
-    """Return a parameter of a trial if it is a number."""
-    value = point.params.get(name)
-    return float(value) if isinstance(value, int | float) else None
 
 
 def _noise_map(comparison: Comparison, index: int, arm: ArmSummary, tried: Sequence[tuple[SearchPoint, Point]]) -> Picture:

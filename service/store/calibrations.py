@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from service.store.database import insert_new
 from service.store.tables import CalibrationRow
 
 
@@ -49,7 +49,6 @@ def find(session: Session, subject: Subject) -> Calibration | None:
 
 def keep(session: Session, subject: Subject, calibration: Calibration, now: datetime) -> None:
     """Store what was measured of the subject; where two have measured at the same time, the first stands."""
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     values = {
         "key": _key(subject),
         "subject": dataclasses.asdict(subject),
@@ -58,7 +57,7 @@ def keep(session: Session, subject: Subject, calibration: Calibration, now: date
         "refusal": calibration.refusal,
         "measured_at": now,
     }
-    session.execute(insert(CalibrationRow).on_conflict_do_nothing(), [values])
+    insert_new(session, CalibrationRow, [values])
 
 
 def _key(subject: Subject) -> str:

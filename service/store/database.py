@@ -1,16 +1,17 @@
 """One database, SQLite or PostgreSQL: engine, sessions, and what SQLite needs to be safe under several processes."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, inspect, select, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Session
 
-__all__ = ["Database", "Session", "open_database"]
+__all__ = ["Database", "Session", "insert_new", "open_database"]
 
 BUSY_SECONDS = 30
 
@@ -54,6 +55,12 @@ class Database:
 
 def open_database(url: str) -> Database:
     return Database(url)
+
+
+def insert_new(session: Session, table: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert at least one row; one whose key is there already stays as it is."""
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    session.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
 def _tune_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from service.domain.study import EpochMean
 from service.store import tables
+from service.store.database import insert_new
 
 NOISE_TO_GRADIENT = "noise_to_gradient"
 MOST_EPOCHS = 200
@@ -29,7 +29,6 @@ def record(session: Session, rows: Sequence[MeasurementRow]) -> None:
     """Insert measurements; an epoch that an earlier attempt has measured stays as it is, since equal trials measure alike."""
     if not rows:
         return
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     values = [
         {
             "trial_id": row.trial_id,
@@ -39,7 +38,7 @@ def record(session: Session, rows: Sequence[MeasurementRow]) -> None:
         }
         for row in rows
     ]
-    session.execute(insert(tables.MeasurementRow).on_conflict_do_nothing(), values)
+    insert_new(session, tables.MeasurementRow, values)
 
 
 def of_trial(session: Session, trial_id: int) -> list[MeasurementRow]:

@@ -4,20 +4,16 @@ from typing import Any
 
 import pytest
 import torch
+from trial_runs import spec
 
 from gradnoise.training import calibration
 from gradnoise.training.calibration import Rate, best, candidates, explore, fits, measure
 from gradnoise.training.stacked_model import StackedModel
-from gradnoise.training.trial import TrialSpec
 
 
 @pytest.fixture(autouse=True)
 def _probes(probes: None) -> None:
     """Every test here uses the probe workloads."""
-
-
-def spec(**changes: Any) -> TrialSpec:
-    return TrialSpec(**{"key": "a", "workload": "exact", "params": {"lr": 0.05}, "seed": 1, "budget_epochs": 3} | changes)
 
 
 def rate(slots: int, steps_per_second: float) -> Rate:

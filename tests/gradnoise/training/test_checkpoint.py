@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+import trial_runs
+from trial_runs import curve
 
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.optimizers import OPTIMIZERS
@@ -40,16 +42,11 @@ def checkpoints(tmp_path: Path) -> Checkpoints:
 
 
 def spec(key: str = "a", **changes: Any) -> TrialSpec:
-    own = {"key": key, "workload": "exact", "params": {"lr": 0.05}, "seed": 1, "budget_epochs": 6, "checkpoint": f"7/{key}"}
-    return TrialSpec(**own | changes)
+    return trial_runs.spec(key, **{"budget_epochs": 6, "checkpoint": f"7/{key}"} | changes)
 
 
 def advance(trainer: SlotTrainer, n: int) -> list[Event]:
     return [event for _ in range(n) for event in trainer.advance()]
-
-
-def values(events: list[Event], key: str = "a") -> list[Mapping[str, float]]:
-    return [event.values for event in events if isinstance(event, Measurement) and event.key == key]
 
 
 @pytest.mark.parametrize(("before", "after"), [("single", "stack of 3"), ("stack of 3", "single"), ("stack of 3", "stack of 8")])
@@ -71,9 +68,9 @@ def test_a_trial_ends_as_if_it_had_never_been_interrupted(
     events = advance(heir, 6)
     undisturbed = SingleTrainer(1)
     undisturbed.admit(trial)
-    expected = values(advance(undisturbed, 6))
-    assert len(expected) == len(values(events)) == 6
-    for found, own in zip(values(events), expected, strict=True):
+    expected = curve(advance(undisturbed, 6))
+    assert len(expected) == len(curve(events)) == 6
+    for found, own in zip(curve(events), expected, strict=True):
         assert found == pytest.approx(own, rel=1e-10, abs=1e-12)
     seconds = [event.seconds for event in events if isinstance(event, Measurement) and event.key == "a"]
     assert seconds[:4] == [0.0] * 4  # told again, not trained again
@@ -91,7 +88,7 @@ def test_buffers_and_the_global_generators_go_on_too(name: str, checkpoints: Che
         killed.admit(trial)
         advance(killed, 3)
         heir.admit(trial)
-        assert values(advance(heir, 6), key) == values(advance(whole, 6), key)
+        assert curve(advance(heir, 6), key) == curve(advance(whole, 6), key)
 
 
 @pytest.mark.parametrize("name", TRAINERS)

@@ -4,6 +4,7 @@ from typing import Any
 
 import probe_workloads
 import pytest
+from trial_runs import run
 
 from gradnoise.techniques.dropout import dropout
 from gradnoise.training.function_run import FunctionRun
@@ -23,15 +24,6 @@ def spec(key: str = "a", how: str = "", **changes: Any) -> TrialSpec:
     return TrialSpec(
         **{"key": key, "workload": workload, "options": options, "params": {"lr": 1.0}, "seed": 1, "budget_epochs": 3} | changes
     )
-
-
-def run(trainer: SingleTrainer, *specs: TrialSpec) -> list[Event]:
-    for one in specs:
-        trainer.admit(one)
-    events: list[Event] = []
-    while latest := trainer.advance():
-        events += latest
-    return events
 
 
 def threads() -> set[str]:

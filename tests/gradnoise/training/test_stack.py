@@ -3,18 +3,17 @@
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from trial_runs import curve, run, spec
 
 from gradnoise.training.single import SingleTrainer
-from gradnoise.training.slots import SlotTrainer
 from gradnoise.training.stack import StackTrainer, rows_for
 from gradnoise.training.stacked_model import StackedModel
-from gradnoise.training.trial import Event, Finished, Measurement, TrialSpec
+from gradnoise.training.trial import Finished
 
 NOISY = {"technique": "annealed", "params": {"lr": 0.01, "eta": 0.003, "gamma": 0.55}}
 
@@ -22,23 +21,6 @@ NOISY = {"technique": "annealed", "params": {"lr": 0.01, "eta": 0.003, "gamma": 
 @pytest.fixture(autouse=True)
 def _probes(probes: None) -> None:
     """Every test here uses the probe workloads."""
-
-
-def spec(key: str = "a", **changes: Any) -> TrialSpec:
-    return TrialSpec(**{"key": key, "workload": "exact", "params": {"lr": 0.05}, "seed": 1, "budget_epochs": 3} | changes)
-
-
-def run(trainer: SlotTrainer, *specs: TrialSpec) -> list[Event]:
-    for one in specs:
-        trainer.admit(one)
-    events: list[Event] = []
-    while latest := trainer.advance():
-        events += latest
-    return events
-
-
-def curve(events: list[Event], key: str = "a") -> list[Mapping[str, float]]:
-    return [event.values for event in events if isinstance(event, Measurement) and event.key == key]
 
 
 def assert_near(found: list[Mapping[str, float]], expected: list[Mapping[str, float]], tolerance: float) -> None:

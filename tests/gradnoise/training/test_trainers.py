@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 import torch
+from trial_runs import curve, run, spec
 
 from gradnoise.streams import normal, permutation
 from gradnoise.training import open_trainer
@@ -14,7 +15,7 @@ from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.slots import SlotTrainer
 from gradnoise.training.stack import StackTrainer
-from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
+from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
 
 TRAINERS = [pytest.param(lambda: SingleTrainer(3), id="single"), pytest.param(lambda: StackTrainer(3), id="stack")]
 Open = Callable[[], SlotTrainer]
@@ -44,24 +45,6 @@ SETTINGS = [
 @pytest.fixture(autouse=True)
 def _probes(probes: None) -> None:
     """Every test here uses the probe workloads."""
-
-
-def spec(key: str = "a", **changes: Any) -> TrialSpec:
-    return TrialSpec(**{"key": key, "workload": "exact", "params": {"lr": 0.05}, "seed": 1, "budget_epochs": 3} | changes)
-
-
-def run(trainer: SlotTrainer, *specs: TrialSpec) -> list[Event]:
-    """Train the trials to their end and return all events."""
-    for one in specs:
-        trainer.admit(one)
-    events: list[Event] = []
-    while latest := trainer.advance():
-        events += latest
-    return events
-
-
-def curve(events: Sequence[Event], key: str = "a") -> list[Mapping[str, float]]:
-    return [event.values for event in events if isinstance(event, Measurement) and event.key == key]
 
 
 def alone(one: TrialSpec) -> list[Mapping[str, float]]:

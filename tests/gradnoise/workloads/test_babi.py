@@ -1,10 +1,7 @@
-import functools
 import hashlib
-import http.server
 import os
 import tarfile
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,8 @@ from gradnoise.workloads import babi
 from gradnoise.workloads.data import DataUnavailable
 
 pytest.importorskip("pooch")
+
+Serve = Callable[[str, bytes], str]
 
 STORIES = """1 Mary moved to the bathroom.
 2 John went to the hallway.
@@ -96,27 +95,15 @@ def test_without_data_or_network_the_error_says_where_it_was_sought_and_what_to_
         assert fact in str(caught.value)
 
 
-def test_a_download_is_unpacked_checked_and_kept(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_is_unpacked_checked_and_kept(folder: Path, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first mirror is dead: the second serves. A second call needs neither."""
-    archive = tmp_path / "www" / "tasks.tar.gz"
-    archive.parent.mkdir()
+    archive = tmp_path / "tasks.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, arcname=babi.FOLDER)
     monkeypatch.delenv("GRADNOISE_DATA")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(archive.parent))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        monkeypatch.setattr(babi, "MIRRORS", (*babi.MIRRORS, f"http://127.0.0.1:{server.server_port}/tasks.tar.gz"))
-        try:
-            assert babi.texts(3)["test"] == STORIES
-        finally:
-            server.shutdown()
-            thread.join()
+    monkeypatch.setattr(babi, "MIRRORS", (*babi.MIRRORS, serve("tasks.tar.gz", archive.read_bytes()) + "tasks.tar.gz"))
+    assert babi.texts(3)["test"] == STORIES
+    monkeypatch.setattr(babi, "MIRRORS", babi.MIRRORS[:1])
     assert babi.texts(20)["train"] == STORIES
 
 

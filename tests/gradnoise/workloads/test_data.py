@@ -1,10 +1,7 @@
-import functools
 import gzip
 import hashlib
-import http.server
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +16,7 @@ pytest.importorskip("sklearn")
 
 CONTENT = b"what the file holds"
 NAME = "train-labels-idx1-ubyte.gz"
-Serve = Callable[[bytes], str]
+Serve = Callable[[str, bytes], str]
 
 
 @pytest.fixture(scope="session")
@@ -46,29 +43,6 @@ def wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make CONTENT the content that MNIST's training labels should have."""
     sums = {NAME: hashlib.sha256(CONTENT).hexdigest()}
     monkeypatch.setattr(data, "SHA256", {"mnist": sums})
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Serve one file under NAME over HTTP; returns the address of its folder."""
-    folder = tmp_path / "www"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-
-        def put(content: bytes) -> str:
-            (folder / NAME).write_bytes(content)
-            return f"http://127.0.0.1:{server.server_port}/"
-
-        yield put
-        server.shutdown()
-        thread.join()
 
 
 def test_digits_are_split_into_disjoint_parts_that_hold_them_all() -> None:
@@ -168,7 +142,7 @@ def test_without_network_the_error_says_what_is_missing_where_it_was_sought_and_
 
 def test_a_download_is_checked_and_kept(offline: Path, wanted: None, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first mirror is dead: the second serves. A second call needs neither."""
-    monkeypatch.setattr(data, "MIRRORS", {"mnist": ("http://127.0.0.1:9/", serve(CONTENT))})
+    monkeypatch.setattr(data, "MIRRORS", {"mnist": ("http://127.0.0.1:9/", serve(NAME, CONTENT))})
     path = data.file("mnist", NAME)
     assert path == offline / "mnist" / NAME
     assert path.read_bytes() == CONTENT
@@ -179,7 +153,7 @@ def test_a_download_is_checked_and_kept(offline: Path, wanted: None, serve: Serv
 def test_a_corrupt_download_is_refused_and_nothing_of_it_is_kept(
     offline: Path, wanted: None, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "MIRRORS", {"mnist": (serve(CONTENT + b"!"),)})
+    monkeypatch.setattr(data, "MIRRORS", {"mnist": (serve(NAME, CONTENT + b"!"),)})
     with pytest.raises(DataUnavailable, match="hash"):
         data.file("mnist", NAME)
     assert not [path for path in offline.rglob("*") if path.is_file()]
@@ -188,5 +162,5 @@ def test_a_corrupt_download_is_refused_and_nothing_of_it_is_kept(
 def test_a_corrupt_file_in_the_cache_is_fetched_anew(offline: Path, wanted: None, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     (offline / "mnist").mkdir(parents=True)
     (offline / "mnist" / NAME).write_bytes(b"half a fi")
-    monkeypatch.setattr(data, "MIRRORS", {"mnist": (serve(CONTENT),)})
+    monkeypatch.setattr(data, "MIRRORS", {"mnist": (serve(NAME, CONTENT),)})
     assert data.file("mnist", NAME).read_bytes() == CONTENT

@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trial_runs import curve, run
 
 from gradnoise.streams import normal
 from gradnoise.training.single import SingleTrainer
-from gradnoise.training.slots import SlotTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.training.trial import Measurement, TrialSpec
 from gradnoise.workloads.memn2n import MemN2N, MemoryNetwork
@@ -97,23 +97,14 @@ def spec(**changes: Any) -> TrialSpec:
     return TrialSpec(**own | changes)
 
 
-def curve(trainer: SlotTrainer, *specs: TrialSpec) -> list[dict[str, float]]:
-    for one in specs:
-        trainer.admit(one)
-    values = []
-    while latest := trainer.advance():
-        values += [dict(event.values) for event in latest if isinstance(event, Measurement) and event.key == "a"]
-    return values
-
-
 @needs_data
 @pytest.mark.parametrize("options", [{}, {"linear_epochs": 1}])
 def test_it_trains_in_a_stack_as_it_does_alone(options: dict[str, int]) -> None:
     """In float32 over 56 updates; an error moves by whole questions."""
     stack = StackTrainer(3)
-    found = curve(stack, spec(options=options), *(spec(key=f"{i}", seed=i, options=options) for i in (5, 6)))
+    found = curve(run(stack, spec(options=options), *(spec(key=f"{i}", seed=i, options=options) for i in (5, 6))))
     assert list(stack.refusals.values()) == [""]
-    expected = curve(SingleTrainer(1), spec(options=options))
+    expected = curve(run(SingleTrainer(1), spec(options=options)))
     assert len(found) == len(expected) == 2
     for one, other in zip(found, expected, strict=True):
         assert one == pytest.approx(other, rel=1e-3, abs=0.011)

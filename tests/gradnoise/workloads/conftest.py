@@ -1,0 +1,34 @@
+"""What tests of downloads share: a web server with one file."""
+
+import functools
+import http.server
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+Serve = Callable[[str, bytes], str]
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Serve files over HTTP; each call puts one there, under a name, and returns the address of their folder."""
+    folder = tmp_path / "www"
+    folder.mkdir()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+
+        def put(name: str, content: bytes) -> str:
+            (folder / name).write_bytes(content)
+            return f"http://127.0.0.1:{server.server_port}/"
+
+        yield put
+        server.shutdown()
+        thread.join()
