@@ -1,6 +1,7 @@
 """The report of a study: the stored comparison of one that is complete, or an interim one of what there is."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -58,11 +59,7 @@ def report(
 ) -> Response:
     """Return the comparison of the arms; of a study that has not ended, what can be said so far, marked interim."""
     wanted = format or preferred(accept)
-    with service.database.session() as session:
-        study = studies.get(session, study_id, caller.sees)
-        known = trials.table(session, study_id) if study.comparison is None or wanted == "csv" else []
-        epochs = [] if study.comparison is not None else measurements.confirm_courses(session, study_id, study.metric.name)
-    return render(study, known, epochs, wanted)
+    return render(_reported(caller, service, study_id, with_trials=wanted == "csv"), wanted)
 
 
 DRAWN: dict[int | str, dict[str, Any]] = {
@@ -90,15 +87,11 @@ def figure(
     format: Annotated[Image, Query(description="Kind of image.")] = "svg",
 ) -> Response:
     """Return one figure alone, in light colours; 404 where the study holds nothing that it could show."""
-    with service.database.session() as session:
-        study = studies.get(session, study_id, caller.sees)
-        known = trials.table(session, study_id) if study.comparison is None else []
-        epochs = [] if study.comparison is not None else measurements.confirm_courses(session, study_id, study.metric.name)
+    comparison = _reported(caller, service, study_id).comparison()
     # matplotlib and scipy are loaded with the first picture, not at the start
     from service.report import figures
 
     draw = figures.svg if format == "svg" else figures.png
-    comparison = _comparison(study, known, epochs)
     try:
         image = draw(name, comparison)
     except ValueError as error:
@@ -106,8 +99,45 @@ def figure(
     return Response(image, media_type=IMAGES[format], headers={"Content-Security-Policy": HTML_POLICY})
 
 
-def render(study: Study, trials: Sequence[Trial], epochs: Sequence[EpochMean], wanted: Format) -> Response:
-    """Return a study's report in a format; trials and epochs are looked at where no comparison is stored, trials for CSV too.
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """A study with what its report needs beside it: trials where no comparison is stored, epochs where none with diagnostics is."""
+
+    study: Study
+    trials: Sequence[Trial]
+    epochs: Sequence[EpochMean]
+
+    def comparison(self) -> Any:
+        """Return the study's Comparison, whose module loads numpy: hence the type is not named here.
+
+        Diagnostics that a stored one lacks, as it is older than they are, are computed anew; its verdict stays as it was given.
+
+        Raises:
+            ReportNotReady: If no trial has ended.
+        """
+        from service.compare import Comparison, compare
+        from service.compare.diagnostics import diagnosed
+
+        study = self.study
+        if study.comparison is not None:
+            stored = Comparison.model_validate(study.comparison)
+            return stored if "diagnostics" in study.comparison else diagnosed(stored, study.spec, study.metric, self.epochs)
+        if any(trial.state != "cancelled" and trial.has_ended for trial in self.trials):
+            return compare(study.spec, study.metric, self.trials, protocol=study.protocol, epochs=self.epochs, looks=study.looks)
+        raise ReportNotReady()
+
+
+def _reported(caller: Reader, service: CurrentService, study_id: StudyId, *, with_trials: bool = False) -> Reported:
+    with service.database.session() as session:
+        study = studies.get(session, study_id, caller.sees)
+        stored = study.comparison
+        known = trials.table(session, study_id) if stored is None or with_trials else []
+        epochs = [] if stored and "diagnostics" in stored else measurements.confirm_courses(session, study_id, study.metric.name)
+    return Reported(study=study, trials=known, epochs=epochs)
+
+
+def render(reported: Reported, wanted: Format) -> Response:
+    """Return a study's report in a format; CSV needs the trials whatever is stored.
 
     Raises:
         ReportNotReady: If no trial has ended.
@@ -115,7 +145,7 @@ def render(study: Study, trials: Sequence[Trial], epochs: Sequence[EpochMean], w
     # scipy and its like are loaded with the first report, not at the start
     from service import report
 
-    comparison = _comparison(study, trials, epochs)
+    study, comparison = reported.study, reported.comparison()
     match wanted:
         case "json":
             text = comparison.model_dump_json()
@@ -124,23 +154,12 @@ def render(study: Study, trials: Sequence[Trial], epochs: Sequence[EpochMean], w
         case "md":
             text = report.markdown(study, comparison)
         case "csv":
-            text = report.csv_text(study, trials)
+            text = report.csv_text(study, reported.trials)
         case "tex":
             text = report.latex(study, comparison)
     media_type = next(name for name, kind in MEDIA_TYPES.items() if kind == wanted)
     policy = {"Content-Security-Policy": HTML_POLICY} if wanted == "html" else {}
     return Response(text, media_type=media_type, headers=VARY | policy)
-
-
-def _comparison(study: Study, trials: Sequence[Trial], epochs: Sequence[EpochMean]) -> Any:
-    """Return the study's Comparison, whose module loads numpy: hence the type is not named here."""
-    from service.compare import Comparison, compare
-
-    if study.comparison is not None:
-        return Comparison.model_validate(study.comparison)
-    if any(trial.state != "cancelled" and trial.has_ended for trial in trials):
-        return compare(study.spec, study.metric, trials, protocol=study.protocol, epochs=epochs, looks=study.looks)
-    raise ReportNotReady()
 
 
 def preferred(accept: str) -> Format:

@@ -13,6 +13,7 @@ from service.compare.comparison import (
     LOST,
     ArmSummary,
     Cell,
+    Comparison,
     Course,
     Diagnostics,
     Divergence,
@@ -54,6 +55,13 @@ def diagnose(
         cells=next((cells for arm in arms if (cells := tuple(noise_cells(own[arm.name])))), ()),
     )
     return diagnostics.model_copy(update={"remarks": remarks(spec, diagnostics)})
+
+
+def diagnosed(comparison: Comparison, spec: StudySpec, metric: Metric, epochs: Sequence[EpochMean]) -> Comparison:
+    """Return a comparison with diagnostics and their warnings, computed from the arms and search trials that it holds; else unchanged."""
+    diagnostics = diagnose(spec, metric, comparison.arms, comparison.search, epochs)
+    warnings = (*comparison.warnings, *cautions(spec, metric, diagnostics))
+    return comparison.model_copy(update={"diagnostics": diagnostics, "warnings": warnings})
 
 
 def course(spec: StudySpec, metric: Metric, arm: str, epochs: Sequence[EpochMean]) -> Course:

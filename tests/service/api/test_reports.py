@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, get_args
 
 import pytest
+from sqlalchemy import update
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
@@ -15,8 +16,9 @@ from service.api.reports import FigureName, preferred
 from service.compare import Comparison, compare
 from service.domain.study import Study
 from service.report.figures import FIGURES
-from service.store import leases, studies, trials
+from service.store import leases, measurements, studies, trials
 from service.store.database import Database
+from service.store.tables import StudyRow
 
 
 @pytest.fixture
@@ -104,6 +106,32 @@ def test_a_complete_study_shows_the_comparison_that_was_stored(client: TestClien
     shown = client.get(f"/v1/studies/{complete.id}/report").json()
     assert shown == complete.comparison
     assert (Comparison.model_validate(shown).is_final, shown["verdict"]) == (True, "helps")
+
+
+def test_of_a_study_compared_before_there_were_diagnostics_they_are_computed_and_the_verdict_stays(
+    client: TestClient, complete: Study, database: Database
+) -> None:
+    """With the courses from what was measured; the stored comparison itself is not touched."""
+    assert complete.comparison is not None
+    with database.session(write=True) as session:
+        confirm = [trial for trial in trials.table(session, complete.id) if trial.phase == "confirm"]
+        rows = [
+            measurements.MeasurementRow(trial_id=trial.id, epoch=epoch, values={"validation_accuracy": epoch / 8}, seconds=1.0)
+            for trial in confirm
+            for epoch in range(1, 7)
+        ]
+        measurements.record(session, rows)
+        older = {name: value for name, value in complete.comparison.items() if name != "diagnostics"}
+        session.execute(update(StudyRow).where(StudyRow.id == complete.id).values(comparison=older))
+    shown = client.get(f"/v1/studies/{complete.id}/report").json()
+    added = ("diagnostics", "warnings")
+    assert {name: value for name, value in shown.items() if name not in added} == {
+        name: value for name, value in older.items() if name not in added
+    }
+    assert [course["values"] for course in shown["diagnostics"]["courses"]] == [[e / 8 for e in range(1, 7)]] * 2
+    assert shown["diagnostics"]["rates"] == complete.comparison["diagnostics"]["rates"]
+    assert len(shown["warnings"]) == len(older["warnings"]) + 2  # both arms still climbed
+    assert client.get(f"/v1/studies/{complete.id}/report/figures/course").status_code == 200
 
 
 def test_the_html_report_stands_alone_under_a_policy_without_scripts(client: TestClient, complete: Study) -> None:
