@@ -32,7 +32,7 @@ MEDIA_TYPES: dict[ReportFormat, str] = {
     "csv": "text/csv",
     "tex": "application/x-tex",
 }
-FIGURES = ("confirm", "difference", "best_so_far", "learning_rate", "noise_map", "course", "noise_course")
+FIGURES = ("confirm", "difference", "best_so_far", "learning_rate", "noise_map", "importance", "course", "noise_course")
 DEFAULT_URL = "http://127.0.0.1:8000"
 BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
 TRY_AGAIN = frozenset({502, 503, 504})

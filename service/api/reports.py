@@ -27,7 +27,7 @@ MEDIA_TYPES: dict[str, Format] = {
 }
 Image = Literal["svg", "png"]
 IMAGES: dict[Image, str] = {"svg": "image/svg+xml", "png": "image/png"}
-FigureName = Literal["confirm", "difference", "best_so_far", "learning_rate", "noise_map", "course", "noise_course"]
+FigureName = Literal["confirm", "difference", "best_so_far", "learning_rate", "noise_map", "importance", "course", "noise_course"]
 VARY = {"Vary": "Accept"}
 HTML_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """The report carries its styles within itself and runs no script."""

@@ -18,11 +18,10 @@ from service.compare.comparison import (
     Diagnostics,
     Divergence,
     Fact,
-    Importance,
     RateRange,
     SearchPoint,
 )
-from service.compare.intervals import ranks
+from service.compare.importance import groups, importances, interactions
 from service.domain.spec import StudySpec, Value
 from service.domain.study import EpochMean, Metric
 
@@ -31,9 +30,7 @@ DROWNED, DROWNING = 0.01, 10.0
 
 LAST_SHARE = 0.2
 FEWEST_EPOCHS = 5
-FEWEST_TRIALS = 20
 FEWEST_RATES = 3
-N_BINS = 4
 
 
 def diagnose(
@@ -52,6 +49,7 @@ def diagnose(
         divergences=tuple(divergences(arms)),
         rates=tuple(found for arm in arms if (found := rate_range(spec, metric, own[arm.name])) is not None),
         importances=tuple(found for arm in arms for found in importances(metric, own[arm.name])),
+        interactions=tuple(found for arm in arms for found in interactions(metric, own[arm.name])),
         cells=next((cells for arm in arms if (cells := tuple(noise_cells(own[arm.name])))), ()),
     )
     return diagnostics.model_copy(update={"remarks": remarks(spec, diagnostics)})
@@ -146,45 +144,11 @@ def rate_range(spec: StudySpec, metric: Metric, points: Sequence[SearchPoint]) -
     )
 
 
-def importances(metric: Metric, points: Sequence[SearchPoint]) -> list[Importance]:
-    """Return how much of the differences between an arm's trials each hyperparameter explains alone, the most first.
-
-    `share` = (H - k + 1) / (n - k), at least 0: eta squared of the Kruskal-Wallis test (Tomczak and Tomczak 2014), H its statistic, ties
-    corrected, over k groups of the hyperparameter's values: each value where they are at most 5, else 4 groups of equal size. Of ranks,
-    so that a lost trial counts as the worst and no more. Pruned trials are left out. Nothing is said of fewer than 20 trials.
-    """
-    rated = [
-        (point.params, metric.worst if point.outcome in LOST else point.value)
-        for point in points
-        if point.outcome in LOST or (point.outcome == "complete" and point.value is not None)
-    ]
-    if len(rated) < FEWEST_TRIALS or len({value for _, value in rated}) < 2:
-        return []
-    found = []
-    for name in dict.fromkeys(name for params, _ in rated for name in params):
-        groups = _groups([params.get(name) for params, _ in rated])
-        k, n = len(set(groups)), len(rated)
-        if 2 <= k < n:
-            h = kruskal_h([value for _, value in rated if value is not None], groups)
-            share = min(1.0, max(0.0, (h - k + 1) / (n - k)))
-            found.append(Importance(arm=points[0].arm, name=name, share=share, n_groups=k, n=n))
-    return sorted(found, key=lambda one: -one.share)
-
-
-def kruskal_h(values: Sequence[float], groups: Sequence[int]) -> float:
-    """Return the statistic of Kruskal and Wallis (1952), ties corrected: n - 1 times the share of the ranks' variance between groups."""
-    ranked = ranks(values)
-    of_group = np.asarray(groups)
-    centre = ranked.mean()
-    between = sum((of_group == g).sum() * (ranked[of_group == g].mean() - centre) ** 2 for g in set(groups))
-    return float((len(ranked) - 1) * between / np.sum((ranked - centre) ** 2))
-
-
 def noise_cells(points: Sequence[SearchPoint]) -> Iterator[Cell]:
     """Yield the cells of the eta x gamma map in which an arm has trials: how many, how many lost, mean and spread of the rest."""
     pairs = ((point, numeric(point.params, "eta"), numeric(point.params, "gamma")) for point in points)
     placed = [(p, eta, gamma) for p, eta, gamma in pairs if eta is not None and gamma is not None and p.outcome in ("complete", *LOST)]
-    rows, columns = (_groups([place[i] for place in placed]) for i in (1, 2))
+    rows, columns = (groups([place[i] for place in placed]) for i in (1, 2))
     for row in sorted(set(rows)):
         for column in sorted(set(columns)):
             here = [place for place, r, c in zip(placed, rows, columns, strict=True) if (r, c) == (row, column)]
@@ -246,18 +210,21 @@ def remarks(spec: StudySpec, diagnostics: Diagnostics) -> tuple[Fact, ...]:
         alone = f"{one.low:.3g} alone: no other trial came {near}"
         value = alone if one.n_within == 1 else f"{reach}: {near} in {one.n_within} of the {one.n_between} trials between them"
         facts.append(Fact(name=f"Usable learning rates of {one.arm}", value=value))
+    adaptive = spec.search.sampler not in ("random", "grid", "qmc")
+    bias = f"; {spec.search.sampler} looked mostly where it was good, which hides weight" if adaptive else ""
     for arm in spec.arms:
         own = [one for one in diagnostics.importances if one.arm == arm.name]
         if own:
             shares = ", ".join(f"{one.name} {100 * one.share:.0f} %" for one in own)
-            adaptive = spec.search.sampler not in ("random", "grid", "qmc")
-            bias = f"; {spec.search.sampler} looked mostly where it was good, which hides weight" if adaptive else ""
-            facts.append(
-                Fact(
-                    name=f"What explains {arm.name}'s values",
-                    value=f"{shares} (share of the variance of ranks, each alone, over {own[0].n} trials{bias})",
-                )
-            )
+            reach = _reach([one.chance for one in own if one.chance is not None])
+            value = f"{shares} (share of the variance of ranks, each alone, over {own[0].n} trials; noise alone reaches {reach}{bias})"
+            facts.append(Fact(name=f"What explains {arm.name}'s values", value=value))
+        pairs = [one for one in diagnostics.interactions if one.arm == arm.name]
+        if pairs:
+            shares = ", ".join(f"{' with '.join(one.names)} {100 * one.share:.0f} %" for one in pairs)
+            reach = _reach([one.chance for one in pairs])
+            value = f"{shares} beyond what each explains alone (over {pairs[0].n} trials; noise alone reaches {reach})"
+            facts.append(Fact(name=f"What explains {arm.name}'s values in pairs", value=value))
     return tuple(facts)
 
 
@@ -267,6 +234,11 @@ def numeric(params: Mapping[str, Value], name: str) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+def _reach(shares: Sequence[float]) -> str:
+    low, high = (f"{100 * end:.0f}" for end in (min(shares), max(shares)))
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
 def _line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
     """Return the least-squares slope of at least 3 points and its standard error."""
     x, y = (np.asarray(column, dtype=float) for column in zip(*points, strict=True))
@@ -274,17 +246,6 @@ def _line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
     slope = float(x @ y / (x @ x))
     rest = y - slope * x
     return slope, math.sqrt(float(rest @ rest) / (len(x) - 2) / float(x @ x))
-
-
-def _groups(values: Sequence[object]) -> list[int]:
-    """Return a group for each value: one for each distinct value where they are at most 5 or no numbers, else quarters by size."""
-    distinct = list(dict.fromkeys(values))
-    if len(distinct) <= N_BINS + 1 or any(isinstance(value, str) or value is None for value in distinct):
-        numbers = all(isinstance(value, int | float) for value in distinct)
-        order = {value: i for i, value in enumerate(sorted(distinct) if numbers else distinct)}  # type: ignore[type-var]  # numbers
-        return [order[value] for value in values]
-    x = np.asarray(values, dtype=float)
-    return [int(group) for group in np.searchsorted(np.quantile(x, [i / N_BINS for i in range(1, N_BINS)]), x)]
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -116,16 +116,16 @@ def value_axis(axes: Axes, which: Literal["x", "y"], comparison: Comparison, fin
     return lost_at
 
 
-def arm_legend(figure: Figure, comparison: Comparison) -> None:
-    """Name the arms by their marks, above the drawing."""
+def arm_legend(figure: Figure, comparison: Comparison, *others: object) -> None:
+    """Name the arms by their marks, above the drawing, then what else is labelled."""
     axes = figure.axes[0]
-    handles = []
+    handles: list[object] = []
     for i, arm in enumerate(comparison.arms):
         colour = arm_colour(i)
         face = LIGHT["card"] if i == 0 else colour
         marker = MARKERS[i % len(MARKERS)]
         handles.append(axes.scatter([], [], s=44, marker=marker, facecolors=face, edgecolors=colour, linewidths=1.6, label=arm.name))
-    legend(figure, handles)
+    legend(figure, [*handles, *others])
 
 
 def legend(figure: Figure, handles: Sequence[object]) -> None:

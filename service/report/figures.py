@@ -15,7 +15,7 @@ from service.report.confirm_figures import confirm, difference
 from service.report.course_figures import course, noise_course
 from service.report.drawing import STYLE, Draw, Picture
 from service.report.palette import LIGHT, as_variables
-from service.report.search_figures import best_so_far, learning_rate, noise_map
+from service.report.search_figures import best_so_far, importance, learning_rate, noise_map
 
 FIGURES: dict[str, Draw] = {
     "confirm": confirm,
@@ -23,6 +23,7 @@ FIGURES: dict[str, Draw] = {
     "best_so_far": best_so_far,
     "learning_rate": learning_rate,
     "noise_map": noise_map,
+    "importance": importance,
     "course": course,
     "noise_course": noise_course,
 }

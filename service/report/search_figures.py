@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter, StrMethodFormatter
 
 from service.compare.comparison import LOST, ArmSummary, Comparison, SearchPoint
 from service.compare.diagnostics import numeric
@@ -12,6 +12,7 @@ from service.report.numbers import number
 from service.report.palette import LIGHT, N_SHADES, arm_colour
 
 N_NAMED = 6
+MOST_SHARES = 12
 
 
 def best_so_far(comparison: Comparison) -> Picture | None:
@@ -78,6 +79,36 @@ def noise_map(comparison: Comparison) -> Picture | None:
         if tried:
             return _noise_map(comparison, i, arm, tried)
     return None
+
+
+def importance(comparison: Comparison) -> Picture | None:
+    """Draw the share that each hyperparameter explains alone, and each pair beyond that, with a bar up to where noise alone reaches."""
+    alone, pairs = comparison.diagnostics.importances, comparison.diagnostics.interactions
+    shares = [(one.arm, one.name, one.share, one.chance) for one in alone]
+    shares += [(one.arm, " with ".join(one.names), one.share, one.chance) for one in pairs]
+    if not shares:
+        return None
+    names = list(dict.fromkeys(name for _, name, _, _ in shares))[:MOST_SHARES]
+    place = {arm.name: i for i, arm in enumerate(comparison.arms)}
+    figure, axes = canvas(70 + 30 * len(names), n_labels=len(comparison.arms))
+    apart = min(0.24, 0.7 / len(comparison.arms))
+    for arm, name, share, chance in shares:
+        if name in names:
+            i = place[arm]
+            y = names.index(name) + apart * (i - (len(place) - 1) / 2)
+            axes.plot([0, chance or 0], [y, y], color=LIGHT["band"], linewidth=6, solid_capstyle="butt", zorder=1)
+            dots(axes, [(share, y)], i, size=34)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(-0.03, 1.03)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.set_xlabel("Share of the variance of ranks")
+    axes.grid(axis="x")
+    arm_legend(figure, comparison, axes.barh([0], [0], color=LIGHT["band"], label="what noise alone reaches"))
+    told = ", ".join(f"{arm} {name} {100 * share:.0f} %" for arm, name, share, _ in shares)
+    n = ", ".join(f"{one.n} of {one.arm}" for one in {one.arm: one for one in alone}.values())
+    alt = f"Share of the variance of ranks that each hyperparameter explains alone, and each pair beyond that: {told}; trials: {n}."
+    return Picture(name="importance", title="What explains the values", alt=alt, figure=figure)
 
 
 def _noise_map(comparison: Comparison, index: int, arm: ArmSummary, tried: Sequence[tuple[SearchPoint, Point]]) -> Picture:

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
+from service.compare.comparison import SearchPoint
 from service.domain.spec import Phase, StudySpec
 from service.domain.study import Trial
 
@@ -29,16 +32,35 @@ def trial(spec: StudySpec, phase: Phase, arm: str, number: int, result: Result, 
     return Trial(**(fields | changes))  # type: ignore[arg-type]  # fields by name
 
 
-def study(make_spec: Callable[..., StudySpec], values: Mapping[str, Sequence[Result]], **changes: object) -> tuple[StudySpec, list[Trial]]:
+def study(
+    make_spec: Callable[..., StudySpec], values: Mapping[str, Sequence[Result]], *, n_search: int = 4, **changes: object
+) -> tuple[StudySpec, list[Trial]]:
     """Return a study with these confirm values, `{"baseline": [0.1, "diverged"], "noisy": [0.2, 0.3]}`, the first arm its baseline.
 
-    Each arm has searched 4 trials, of which the last is the best by a metric to be maximized.
+    Each arm has searched `n_search` trials, of which the last is the best by a metric to be maximized.
     """
     space = {"eta": {"choices": [0.01, 0.3, 1.0]}, "gamma": {"low": -1.0, "high": 1.0}}
     arms = [{"name": name, "technique": "annealed", "space": space} for name in values]
     arms[0] = {"name": next(iter(values)), "technique": "none"}
     n_seeds = max(2, *(len(of_arm) for of_arm in values.values()))
     spec = make_spec(**({"arms": arms, "confirm": {"n_seeds": n_seeds}} | changes))
-    trials = [trial(spec, "search", arm.name, number, 0.1 * (number + 1)) for arm in spec.arms for number in range(4)]
+    trials = [trial(spec, "search", arm.name, number, 0.1 * (number + 1)) for arm in spec.arms for number in range(n_search)]
     trials += [trial(spec, "confirm", name, i, value) for name, of_arm in values.items() for i, value in enumerate(of_arm)]
     return spec, trials
+
+
+def points(values: Sequence[Result], arm: str = "noisy", **params: Sequence[object] | np.ndarray) -> list[SearchPoint]:
+    """Return an arm's search trials from values and hyperparameters, a column each: `points([0.5, "diverged"], lr=[0.1, 1.0])`."""
+    return [
+        SearchPoint(
+            arm=arm,
+            number=i,
+            seed=i,
+            outcome=value if isinstance(value, str) else "complete",  # type: ignore[arg-type]  # an outcome
+            value=None if isinstance(value, str) else value,
+            best=None,
+            params={name: column[i] if isinstance(column[i], str) else float(column[i]) for name, column in params.items()},
+            device_seconds=1.0,
+        )
+        for i, value in enumerate(values)
+    ]

@@ -3,13 +3,13 @@
 import dataclasses
 from collections.abc import Callable
 
-import numpy as np
 import pytest
-from scipy.stats import fisher_exact, kruskal, linregress  # type: ignore[import-untyped]
+from chosen_outcomes import points
+from scipy.stats import fisher_exact, linregress  # type: ignore[import-untyped]
 
 from service.compare import compare
-from service.compare.comparison import Comparison, Course, SearchPoint
-from service.compare.diagnostics import course, fisher_p, importances, kruskal_h, noise_cells, rate_range
+from service.compare.comparison import Comparison, Course
+from service.compare.diagnostics import course, fisher_p, noise_cells, rate_range
 from service.domain.spec import StudySpec
 from service.domain.study import EpochMean, Metric, Trial
 
@@ -19,22 +19,6 @@ Make = Callable[..., tuple[StudySpec, list[Trial]]]
 def means(arm: str, values: list[float | None], ratios: list[float] | None = None) -> list[EpochMean]:
     return [
         EpochMean(arm=arm, epoch=i + 1, n=4, value=value, noise_to_gradient=ratios[i] if ratios else None) for i, value in enumerate(values)
-    ]
-
-
-def points(values: list[float | str], arm: str = "noisy", **params: list[float] | list[int] | list[str] | np.ndarray) -> list[SearchPoint]:
-    return [
-        SearchPoint(
-            arm=arm,
-            number=i,
-            seed=i,
-            outcome=value if isinstance(value, str) else "complete",  # type: ignore[arg-type]  # an outcome
-            value=None if isinstance(value, str) else value,
-            best=None,
-            params={name: column[i] if isinstance(column[i], str) else float(column[i]) for name, column in params.items()},
-            device_seconds=1.0,
-        )
-        for i, value in enumerate(values)
     ]
 
 
@@ -87,44 +71,6 @@ def test_the_range_of_rates_is_that_of_the_trials_near_the_best(spec: StudySpec,
     assert rate_range(spec, accuracy, points(["failed", "diverged"], lr=[0.1, 0.2])) is None
     assert rate_range(spec, accuracy, points([0.5, 0.6], lr=[0.1, 0.1])) is None
     assert rate_range(spec, accuracy, []) is None
-
-
-def test_the_statistic_behind_an_importance_is_kruskal_and_wallis_s() -> None:
-    rng = np.random.default_rng(3)
-    values, groups = rng.integers(0, 12, 60).astype(float), rng.integers(0, 4, 60)
-    expected = kruskal(*(values[groups == g] for g in range(4))).statistic
-    assert kruskal_h(list(values), list(groups)) == pytest.approx(expected)
-
-
-def test_importance_goes_to_what_explains_the_values(accuracy: Metric) -> None:
-    """Of a hyperparameter that explains nothing, H is chi-squared with 3 degrees: its share is (H - 3) / (n - 4), standard deviation
-    sqrt(6) / (n - 4); the bound is five of those."""
-    rng = np.random.default_rng(5)
-    n = 200
-    lr, eta = rng.uniform(0.001, 1, n), rng.uniform(0, 1, n)
-    found = importances(accuracy, points(list(lr), lr=lr, eta=eta, gamma=np.full(n, 0.55)))
-    assert [one.name for one in found] == ["lr", "eta"]
-    assert found[0].share > 0.9
-    assert found[1].share < 5 * 6**0.5 / (n - 4)
-    assert {one.n_groups for one in found} == {4}
-
-
-def test_a_lost_trial_counts_as_the_worst_for_the_importance(accuracy: Metric) -> None:
-    values: list[float | str] = [0.5 + i / 1000 if i % 2 else "diverged" for i in range(40)]
-    found = importances(accuracy, points(values, lr=[0.1 if i % 2 else 1.0 for i in range(40)]))
-    ranks = kruskal(*([0.0] * 20, [0.5 + i / 1000 for i in range(40) if i % 2])).statistic
-    assert found[0].share == pytest.approx((ranks - 1) / 38)
-
-
-@pytest.mark.parametrize("values", [[0.1] * 40, [0.1 * i for i in range(19)], ["pruned"] * 40, []])
-def test_without_enough_that_differs_nothing_has_an_importance(accuracy: Metric, values: list[float | str]) -> None:
-    assert importances(accuracy, points(values, lr=list(range(len(values))))) == []
-
-
-def test_a_hyperparameter_of_words_or_of_some_trials_only_is_grouped_by_value(accuracy: Metric) -> None:
-    words = ["relu" if i % 2 else "tanh" for i in range(40)]
-    found = importances(accuracy, points([float(i % 2) for i in range(40)], act=words))
-    assert [(one.name, one.n_groups, one.share) for one in found] == [("act", 2, pytest.approx(1.0))]
 
 
 def test_every_cell_of_the_map_says_how_many_trials_it_rests_on() -> None:

@@ -5,7 +5,9 @@ import struct
 from collections.abc import Callable
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from scipy.stats import kruskal  # type: ignore[import-untyped]
 
 from service.compare import compare
 from service.domain.spec import StudySpec
@@ -13,6 +15,7 @@ from service.domain.study import EpochMean, Metric, Trial
 from service.report.figures import FIGURES, pictures, png, svg
 
 MakeTrials = Callable[..., tuple[StudySpec, list[Trial]]]
+N_SEARCH = 24
 VALUES = {"baseline": [0.1, 0.2, 0.15], "noisy": [0.8, "failed", 0.9]}
 EPOCHS = [
     EpochMean(arm=arm, epoch=epoch, n=3, value=0.04 * epoch, noise_to_gradient=ratio)
@@ -23,7 +26,7 @@ EPOCHS = [
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_can_be_had_as_png(make_trials: MakeTrials, accuracy: Metric, name: str) -> None:
-    spec, trials = make_trials(VALUES)
+    spec, trials = make_trials(VALUES, n_search=N_SEARCH)
     image = png(name, compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS), dots_per_inch=144)
     assert image.startswith(b"\x89PNG")
     width, height = struct.unpack(">II", image[16:24])
@@ -33,7 +36,7 @@ def test_every_figure_can_be_had_as_png(make_trials: MakeTrials, accuracy: Metri
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_can_be_had_as_svg_with_the_words_that_stand_for_it(make_trials: MakeTrials, accuracy: Metric, name: str) -> None:
-    spec, trials = make_trials(VALUES)
+    spec, trials = make_trials(VALUES, n_search=N_SEARCH)
     image = svg(name, compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS)).decode()
     root = ElementTree.fromstring(image)
     assert root.tag.endswith("svg")
@@ -52,14 +55,14 @@ def test_a_figure_that_is_not_there_is_refused_with_the_names_of_those_that_are(
 
 
 def test_only_figures_that_have_something_to_show_are_drawn(make_trials: MakeTrials, accuracy: Metric) -> None:
-    spec, trials = make_trials(VALUES)
+    spec, trials = make_trials(VALUES, n_search=N_SEARCH)
     search = [t for t in trials if t.phase == "search"]
     whole = list(FIGURES)
     assert list(pictures(compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS))) == whole
     quiet = [dataclasses.replace(one, noise_to_gradient=None) for one in EPOCHS]
     assert list(pictures(compare(spec, accuracy, trials, protocol={}, epochs=quiet))) == whole[:-1]
     assert list(pictures(compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS[:1]))) == whole[:-2]
-    assert list(pictures(compare(spec, accuracy, search, protocol={}))) == ["best_so_far", "learning_rate", "noise_map"]
+    assert list(pictures(compare(spec, accuracy, search, protocol={}))) == ["best_so_far", "learning_rate", "noise_map", "importance"]
     assert pictures(compare(spec, accuracy, [], protocol={})) == {}
 
 
@@ -73,3 +76,11 @@ def test_the_words_of_a_figure_carry_its_numbers(make_trials: MakeTrials, accura
     assert "At the end: baseline 0.4 after 4 trials, noisy 0.4 after 4 trials." in drawn["best_so_far"]
     assert "Chosen, ringed: baseline 0.04, noisy 0.04." in drawn["learning_rate"]
     assert "Chosen, ringed: eta 0.3, gamma 0.3." in drawn["noise_map"]
+
+
+def test_the_words_of_the_importances_carry_their_shares_and_the_numbers_of_trials(make_trials: MakeTrials, accuracy: Metric) -> None:
+    """24 trials whose value rises with the learning rate, as the noisy arm's with gamma: (H - 3) / 20 of the ranks 1 to 24 in quarters."""
+    spec, trials = make_trials(VALUES, n_search=N_SEARCH)
+    drawn = pictures(compare(spec, accuracy, trials, protocol={}))["importance"]
+    share = round(100 * (kruskal(*np.arange(24).reshape(4, 6)).statistic - 3) / 20)
+    assert f"beyond that: baseline lr {share} %, noisy lr {share} %, noisy gamma {share} %; trials: 24 of baseline, 24 of noisy." in drawn
