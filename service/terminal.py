@@ -93,6 +93,7 @@ def study(info: StudyInfo, progress: Progress, comparison: Mapping[str, Any] | N
     spec = info.spec
     sampler, pruner, rerun = spec.search.sampler, spec.search.pruner.name, spec.search.rerun
     unequal = "".join(f", {arm.name} {arm.n_trials}" for arm in spec.arms if arm.n_trials)
+    looks = f", or fewer: looks at {', '.join(map(str, spec.confirm.looks))}" if spec.confirm.looks else ""
     rows = {
         "study": f"{info.name} (id {info.id}, owner {info.owner}, submitted {moment(info.created_at)})",
         "asks": spec.description,
@@ -101,7 +102,7 @@ def study(info: StudyInfo, progress: Progress, comparison: Mapping[str, Any] | N
         "objective": f"{info.metric.name}, {info.metric.direction}; a difference of {spec.smallest_difference:g} matters",
         "search": f"{spec.search.n_trials} trials an arm{unequal} of {spec.search.epochs} epochs, sampler {sampler}, pruner {pruner}",
         "rerun": f"the best {rerun.top} settings of each arm on {rerun.n_seeds} other seeds" if rerun.is_on else None,
-        "confirm": f"{spec.confirm.n_seeds} paired seeds of {spec.confirm_epochs} epochs",
+        "confirm": f"{spec.confirm.n_seeds} paired seeds of {spec.confirm_epochs} epochs{looks}",
     }
     facts(rows)
     if info.state != "complete":

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
-from service.compare import choose, compare, finalists
+from service.compare import at_look, choose, compare, finalists
 from service.domain.spec import Phase, StudySpec, Value
 from service.domain.study import Metric, Study, Trial, TrialState
 from service.report import markdown, plots
@@ -116,9 +116,9 @@ class StudyRun:
             numbers = trials.optuna_numbers(session, self._study.id)
             reached = {trial.phase for trial in known}
             self._phase = CONFIRM if CONFIRM in reached else RERUN if RERUN in reached else "search"
-            if self._phase == CONFIRM:  # an extended study has more seeds than it had
+            if self._phase == CONFIRM:  # an extended study has more seeds than it had, and a look may just have been undecided
                 confirmed = {trial.arm: [trial.params or {}] for trial in known if trial.phase == CONFIRM}
-                trials.declare(session, self._study.id, self._spec, CONFIRM, confirmed)
+                trials.declare(session, self._study.id, self._at_look(known), CONFIRM, confirmed)
             self._waiting.extend(trials.openings(session, self._study.id, self._phase))
         self._orphans = settle(self._searches, known, numbers)
 
@@ -296,7 +296,7 @@ class StudyRun:
                 leases.fail(session, self._lease, self._now(), f"Every trial of the search failed. The first error:\n{error}")
                 log.error("study failed: every trial of its search did")
                 return True
-            trials.declare(session, self._study.id, self._spec, following, params)
+            trials.declare(session, self._study.id, self._at_look(table), following, params)
             self._waiting.extend(trials.openings(session, self._study.id, following))
         self._phase = following
         log.info("the next phase begins", phase=following, settings=params)
@@ -306,6 +306,8 @@ class StudyRun:
         with self._database.session() as session:
             table = trials.table(session, self._study.id)
             epochs = stored.confirm_courses(session, self._study.id, self._metric.name)
+        if self._goes_on(table):
+            return False
         comparison = compare(self._spec, self._metric, table, protocol=self._protocol, epochs=epochs, looks=self._study.looks)
         for search in self._searches.values():
             search.note(markdown(self._study, comparison))
@@ -314,6 +316,23 @@ class StudyRun:
             leases.complete(session, self._lease, self._now(), comparison.model_dump(mode="json"), comparison.verdict)
         log.info("study complete", verdict=comparison.verdict)
         return True
+
+    def _goes_on(self, table: Sequence[Trial]) -> bool:
+        """Declare the seeds up to the next look where this one was undecided, and return whether there are any."""
+        here = self._at_look(table)
+        confirmed = {trial.arm: [trial.params or {}] for trial in table if trial.phase == CONFIRM}
+        if len(here.confirm.plan) == 1:
+            return False
+        with self._database.session(write=True) as session:
+            self._extend(session)
+            trials.declare(session, self._study.id, here, CONFIRM, confirmed)
+            self._waiting.extend(trials.openings(session, self._study.id, CONFIRM))
+        if self._waiting:
+            log.info("undecided at this look", seeds=len({trial.number for trial in table if trial.phase == CONFIRM}))
+        return bool(self._waiting)
+
+    def _at_look(self, table: Sequence[Trial]) -> StudySpec:
+        return at_look(self._spec, self._metric, table, self._study.looks)
 
     def _search(self, trial: Trial) -> ArmSearch:
         return self._searches[_key(trial)]

@@ -56,10 +56,10 @@ REPLAYED: dict[int | str, dict[str, Any]] = {
 def submit(caller: Submitter, content: Content, service: CurrentService, response: Response, key: Key = None) -> StudyOut:
     """Check a study against what the workers can train, store it and queue it. A study with any fault is refused whole."""
     spec = read_spec(content)
-    if spec.confirm.power is not None:
-        from service.compare.design import with_seeds  # numpy is loaded with the first study that asks for it
+    if spec.confirm.power is not None or spec.confirm.looks:
+        from service.compare.design import planned  # numpy is loaded with the first study that asks for it
 
-        spec = with_seeds(spec)
+        spec = planned(spec)
     now = service.clock()
     with service.database.session(write=True) as session:
         metric = catalogue.read(session).check(spec, service.settings.max_trials)

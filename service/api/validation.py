@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from service.domain.errors import FieldError
-from service.domain.spec import StudySpec
+from service.domain.spec import FieldFault, StudySpec
 
 Schema = Mapping[str, Any]
 
@@ -68,6 +68,9 @@ def request_errors(errors: Sequence[Mapping[str, Any]]) -> list[FieldError]:
 
 
 def _fault(details: ErrorDetails, sent: Mapping[str, Any]) -> FieldError | None:
+    across = details.get("ctx", {}).get("error")
+    if isinstance(across, FieldFault):
+        return FieldError(field=across.field, value=across.value, message=across.message, legal=across.legal)
     path: list[str] = []
     node, value, parent = _resolved(_schema()), sent, _schema()
     is_written = True  # False from where a short form stands for a mapping: `pruner: median`

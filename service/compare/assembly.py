@@ -1,14 +1,13 @@
-"""compare: the whole comparison of a study from its trials, finished or not."""
+"""compare: the whole comparison of a study from its trials, finished or not; at_look: the declared look that they have come to."""
 
 from collections.abc import Mapping, Sequence
 
 from service.compare.cautions import held_equal, warnings
 from service.compare.choosing import choose, outcome
-from service.compare.comparison import ArmSummary, Comparison, SeedRow
+from service.compare.comparison import ArmSummary, Comparison, Difference, Plan, SeedRow
 from service.compare.diagnostics import cautions, diagnose
-from service.compare.intervals import holm
 from service.compare.tables import search_points, seed_rows, summary
-from service.compare.verdict import earlier_looks, false_verdict_chance, judge, p_value
+from service.compare.verdict import adjusted, earlier_looks, false_verdict_chance, judge, level_at, p_value
 from service.domain.spec import StudySpec
 from service.domain.study import EpochMean, Metric, Trial
 
@@ -27,6 +26,8 @@ def compare(
     Whatever the trials are - none, unfinished, all failed, all tied, not finite - there is a comparison: it says what is lacking. Equal
     arguments give equal comparisons: the resampling is seeded by the study's seed.
 
+    A study with declared looks is compared at the one that its trials have come to.
+
     Args:
         spec: The study; its first arm is the baseline.
         metric: The objective.
@@ -35,22 +36,14 @@ def compare(
         epochs: Means over each arm's complete confirm runs, epoch by epoch, for the courses.
         looks: The numbers of seeds at which verdicts were given before, where the study was extended; those that count are kept.
     """
-    chosen = choose(spec, metric, trials)
-    rows = seed_rows(spec, metric, trials)
-    arms = tuple(summary(spec, metric, arm, chosen[arm.name], rows, trials) for arm in spec.arms)
+    here = at_look(spec, metric, trials, looks)
+    arms, rows = _sides(here, metric, trials)
     is_final = all(_has_ended(arm) for arm in arms)
-    faults = {arm.name: _fault(arms[0], arm, rows) if is_final else None for arm in arms[1:]}
-    comparable = {name: () if fault else rows for name, fault in faults.items()}
-    p_values = {name: p for name in faults if (p := p_value(spec, comparable[name], name)) is not None}
-    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
     search = search_points(spec, metric, trials)
     diagnostics = diagnose(spec, metric, arms, search, epochs)
-    waiting = None if is_final else _waiting(spec, arms, trials)
-    looks = earlier_looks(spec, looks)
-    differences = tuple(
-        judge(spec, metric, comparable[name], name, p=adjusted.get(name), lacking=waiting or fault, looks=looks)
-        for name, fault in faults.items()
-    )
+    looks = earlier_looks(here, looks)
+    differences = _differences(here, metric, arms, rows, None if is_final else _waiting(here, arms, trials), looks)
+    plan = _plan(here)
     return Comparison(
         verdict=differences[0].verdict,
         sentence=differences[0].sentence,
@@ -64,13 +57,66 @@ def compare(
         arms=arms,
         seeds=rows,
         search=search,
-        held_equal=held_equal(spec, metric),
-        warnings=(*warnings(spec, arms, rows), *cautions(spec, metric, diagnostics)),
+        held_equal=held_equal(spec, metric, plan),
+        warnings=(*warnings(spec, arms, rows, plan if is_final else None), *cautions(spec, metric, diagnostics)),
         protocol=protocol,
+        plan=plan,
         looks=looks,
-        false_verdict_chance=false_verdict_chance(spec, looks),
+        false_verdict_chance=false_verdict_chance(here, looks),
         diagnostics=diagnostics,
     )
+
+
+def at_look(spec: StudySpec, metric: Metric, trials: Sequence[Trial], looks: Sequence[int] = ()) -> StudySpec:
+    """Return the study with the confirm seeds of the declared look that its trials have come to; without such looks as it is.
+
+    That is the first one that decides of every arm, or whose seeds have not all run in every arm. Trials beyond a look show that it did not
+    decide. What an extension adds comes after all declared looks. Arguments as for `compare`.
+    """
+    last = max((trial.number for trial in trials if trial.phase == "confirm"), default=-1)
+    for n_seeds in () if looks else spec.confirm.plan[:-1]:
+        here = spec.at_seeds(n_seeds)
+        if last >= n_seeds:
+            continue
+        arms, rows = _sides(here, metric, trials)
+        if not all(_has_ended(arm) for arm in arms) or all(
+            d.verdict != "undecided" or arms[0].setting is None or arm.setting is None
+            for arm, d in zip(arms[1:], _differences(here, metric, arms, rows), strict=True)
+        ):
+            return here
+    return spec
+
+
+def _sides(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> tuple[tuple[ArmSummary, ...], tuple[SeedRow, ...]]:
+    chosen = choose(spec, metric, trials)
+    rows = seed_rows(spec, metric, trials)
+    return tuple(summary(spec, metric, arm, chosen[arm.name], rows, trials) for arm in spec.arms), rows
+
+
+def _differences(
+    spec: StudySpec,
+    metric: Metric,
+    arms: Sequence[ArmSummary],
+    rows: Sequence[SeedRow],
+    waiting: str | None = None,
+    looks: Sequence[int] = (),
+) -> tuple[Difference, ...]:
+    """Return each further arm against the first; `waiting` says what has not ended yet, None if all has."""
+    faults = {arm.name: None if waiting else _fault(arms[0], arm, rows) for arm in arms[1:]}
+    comparable = {name: () if fault else rows for name, fault in faults.items()}
+    p_values = adjusted(spec, {name: p for name in faults if (p := p_value(spec, comparable[name], name)) is not None})
+    return tuple(
+        judge(spec, metric, comparable[name], name, p=p_values.get(name), lacking=waiting or fault, looks=looks)
+        for name, fault in faults.items()
+    )
+
+
+def _plan(spec: StudySpec) -> Plan | None:
+    plan = spec.confirm.plan
+    if len(plan) == 1:
+        return None
+    levels = tuple(level_at(spec, n_seeds) for n_seeds in plan)
+    return Plan(looks=plan, levels=levels, boundary=spec.confirm.boundary, n_seeds=spec.confirm.n_seeds)
 
 
 def _has_ended(arm: ArmSummary) -> bool:
@@ -86,9 +132,12 @@ def _waiting(spec: StudySpec, arms: Sequence[ArmSummary], trials: Sequence[Trial
     reruns = f", {sum(arm.rerun.n_ended for arm in arms)} of {n_reruns} reruns" if n_reruns else ""
     n_cancelled = sum(outcome(trial) == "cancelled" for trial in trials)
     cancelled = f"; {n_cancelled} {'trial was' if n_cancelled == 1 else 'trials were'} cancelled" if n_cancelled else ""
+    n_seeds, plan = spec.confirm.n_seeds, spec.confirm.plan
+    passed = [n for n in plan if n < n_seeds] if n_seeds in plan else []
+    undecided = f"; it was undecided at the declared looks so far, at {' and '.join(map(str, passed))} seeds" if passed else ""
     return (
         f"it is given once every declared trial has ended, and {searched} of {n_searches} search trials{reruns} "
-        f"and {confirmed} of {len(arms) * spec.confirm.n_seeds} confirm runs have{cancelled}"
+        f"and {confirmed} of {len(arms) * spec.confirm.n_seeds} confirm runs have{cancelled}{undecided}"
     )
 
 

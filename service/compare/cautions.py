@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from service.compare.comparison import ArmSummary, Fact, Run, SeedRow
+from service.compare.comparison import ArmSummary, Fact, Plan, Run, SeedRow
+from service.compare.wording import BOUNDARIES
 from service.domain.spec import Choices, Parameter, Range, StudySpec, Value
 from service.domain.study import Metric
 
@@ -11,8 +12,8 @@ EDGE = 0.05
 """A chosen value within this share of its range from an end lies at the edge."""
 
 
-def held_equal(spec: StudySpec, metric: Metric) -> tuple[Fact, ...]:
-    """Return what every arm had alike, in words."""
+def held_equal(spec: StudySpec, metric: Metric, plan: Plan | None = None) -> tuple[Fact, ...]:
+    """Return what every arm had alike, in words; `plan` holds the declared looks, if there are any."""
     options = ", ".join(f"{name} {value}" for name, value in spec.options.items())
     pruner = "no pruner" if spec.search.pruner.name == "none" else f"pruner {spec.search.pruner.name}"
     judged = "after the last epoch" if spec.judge == "last_epoch" else "at the epoch with the best validation value"
@@ -39,11 +40,23 @@ def held_equal(spec: StudySpec, metric: Metric) -> tuple[Fact, ...]:
             value=f"{spec.confirm.n_seeds} fresh seeds{power}, the same for every arm (initialisation, data order), "
             f"{spec.confirm_epochs} epochs",
         ),
+        *_looks(plan),
         Fact(
             name="Judged by",
             value=f"{metric.name} {judged}: on validation while searching and selecting, on held-out test data when confirming",
         ),
     )
+
+
+def _looks(plan: Plan | None) -> Iterator[Fact]:
+    if plan is not None:
+        levels = ", ".join(f"{100 * level:.2g} %" for level in plan.levels)
+        yield Fact(
+            name="Declared looks",
+            value=f"at {', '.join(map(str, plan.looks))} seeds, until every arm is decided; interval and test of each comparison are held "
+            f"to {levels} ({BOUNDARIES[plan.boundary]}), so that over all looks equal arms are called better or worse in at most 5 % of "
+            "studies",
+        )
 
 
 def described(parameter: Parameter) -> str:
@@ -61,9 +74,17 @@ def described(parameter: Parameter) -> str:
     return f"fixed at {parameter}"
 
 
-def warnings(spec: StudySpec, arms: Sequence[ArmSummary], rows: Sequence[SeedRow]) -> tuple[str, ...]:
-    """Return the warnings, the gravest first."""
-    return (*_unequal(spec), *_losses(arms), *_ties(arms, rows), *_edges(spec, arms))
+def warnings(spec: StudySpec, arms: Sequence[ArmSummary], rows: Sequence[SeedRow], plan: Plan | None = None) -> tuple[str, ...]:
+    """Return the warnings, the gravest first; `plan` holds the declared looks of a study that has come to its verdict at one of them."""
+    return (*_unequal(spec), *_losses(arms), *_early(plan), *_ties(arms, rows), *_edges(spec, arms))
+
+
+def _early(plan: Plan | None) -> Iterator[str]:
+    if plan is not None and plan.n_seeds < plan.looks[-1]:
+        yield (
+            f"The study ended early, at {plan.n_seeds} of {plan.looks[-1]} seeds, because of what it saw there: means after such a stop are"
+            " biased, away from 0 where it was for a difference. The interval keeps its level, the verdict its chance to err."
+        )
 
 
 def _unequal(spec: StudySpec) -> Iterator[str]:

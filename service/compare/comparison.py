@@ -164,6 +164,16 @@ class Fact(Frozen):
     value: str
 
 
+class Plan(Frozen):
+    """The looks that were declared before the first trial: their numbers of seeds, the last included, and the chance to err that each has
+    for each comparison with the baseline. `n_seeds`: how many the verdict was taken at."""
+
+    looks: tuple[int, ...]
+    levels: tuple[float, ...]
+    boundary: str
+    n_seeds: int
+
+
 class Course(Frozen):
     """An arm's complete confirm runs over the epochs: how many, the mean of the objective on validation, the mean of the noise's norm over
     the gradient's (None without noise). `late_gain` is what the line through the points from `late_from` on gains, above 0 better."""
@@ -269,7 +279,8 @@ class Comparison(Frozen):
         held_equal: What was the same for every arm.
         warnings: What a careful reader should know before believing the verdict.
         protocol: Versions, formula and orders of what ran.
-        looks: Numbers of seeds at which verdicts were given before; each was a chance to err.
+        plan: The looks that were declared, None where the verdict was to be taken once.
+        looks: Numbers of seeds at which verdicts were given before the study was extended; each was a chance to err.
         false_verdict_chance: Chance, at most, that at one look or another an arm that is equal to the baseline is called better or worse.
         diagnostics: What describes the study beyond its verdict.
     """
@@ -289,6 +300,7 @@ class Comparison(Frozen):
     held_equal: tuple[Fact, ...]
     warnings: tuple[str, ...]
     protocol: Mapping[str, Any]
+    plan: Plan | None = None
     looks: tuple[int, ...] = ()
     false_verdict_chance: float = 0.05
     diagnostics: Diagnostics = Diagnostics()

@@ -1,16 +1,34 @@
 """What a study's declarations come to before its first trial."""
 
+from service.compare.intervals import fewest_pairs
 from service.compare.power import pairs_for
-from service.compare.verdict import alpha_each
+from service.compare.verdict import alpha_each, level_at
 from service.domain.errors import FieldError, InvalidSpec
 from service.domain.spec import StudySpec
+
+
+def planned(spec: StudySpec) -> StudySpec:
+    """Return the study as it will run: with as many confirm seeds as its power takes, and looks that can each give a verdict.
+
+    Raises:
+        InvalidSpec: If no number of seeds reaches the power, it disagrees with the number that the study gives, or a look comes too early.
+    """
+    spec = with_seeds(spec)
+    for n_seeds in spec.confirm.looks:
+        level = level_at(spec, n_seeds)
+        fewest = fewest_pairs(level)
+        if n_seeds < fewest:
+            message = f"no verdict is possible at {n_seeds} seeds: this look is held to {level:.2g}, which takes {fewest} pairs at least"
+            legal = f"at least {fewest} seeds at this look{'' if spec.confirm.boundary == 'pocock' else ', or the boundary pocock'}"
+            raise InvalidSpec([FieldError(field="confirm.looks", value=spec.confirm.looks, message=message, legal=legal)])
+    return spec
 
 
 def with_seeds(spec: StudySpec) -> StudySpec:
     """Return the study with as many confirm seeds as the power that it declares takes; one that declares none as it is.
 
     They are the fewest with which a technique that gains the smallest difference is found with that chance, at the level of each of the
-    study's comparisons.
+    study's comparisons; where looks are declared, at that of the last one, which has to keep some of the chance to err for the others.
 
     Raises:
         InvalidSpec: If no number of seeds reaches the power, or the study gives another number itself.
@@ -18,13 +36,24 @@ def with_seeds(spec: StudySpec) -> StudySpec:
     declared = spec.confirm.power
     if declared is None:
         return spec
-    level = 1 - alpha_each(spec)
+    level, n_seeds, taken = 1 - alpha_each(spec), 0, spec
     try:
-        n_seeds = pairs_for(spec.smallest_difference, declared.sd, declared.power, level)
+        while (n := pairs_for(spec.smallest_difference, declared.sd, declared.power, level)) > n_seeds:
+            n_seeds, taken = n, _with(spec, n)
+            if any(look >= n for look in spec.confirm.looks):
+                break
+            level = 1 - level_at(taken, n)
     except ValueError as error:
         legal = f"a power below {(1 + level) / 2:.4g}, and an sd that a million seeds can resolve"
         raise InvalidSpec([FieldError(field="confirm.power", value=declared.model_dump(), message=str(error), legal=legal)]) from None
     if spec.confirm.n_seeds not in (0, n_seeds):
         message = f"n_seeds and power are both given and disagree: this power takes {n_seeds} seeds"
         raise InvalidSpec([FieldError(field="confirm.n_seeds", value=spec.confirm.n_seeds, message=message, legal="one of the two")])
+    if any(look >= n_seeds for look in spec.confirm.looks):
+        message = f"the last look must come before the last seed: this power takes {n_seeds} seeds"
+        raise InvalidSpec([FieldError(field="confirm.looks", value=spec.confirm.looks, message=message, legal=f"looks below {n_seeds}")])
+    return taken
+
+
+def _with(spec: StudySpec, n_seeds: int) -> StudySpec:
     return spec.model_copy(update={"confirm": spec.confirm.model_copy(update={"n_seeds": n_seeds})})

@@ -1,7 +1,8 @@
 """The verdict on one arm: paired runs in, a Difference with its sentence out."""
 
+import functools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -9,6 +10,7 @@ from service.compare.choosing import finite
 from service.compare.comparison import Difference, Interval, SeedRow, Verdict
 from service.compare.intervals import (
     fewest_pairs,
+    holm,
     interquartile_interval,
     interquartile_mean,
     mean_interval,
@@ -16,18 +18,40 @@ from service.compare.intervals import (
     share_interval,
     signed_rank_p,
 )
-from service.compare.looks import POCOCK, crossing_chance, nominal_levels
+from service.compare.looks import OBRIEN_FLEMING, POCOCK, crossing_chance, nominal_levels
 from service.compare.power import pairs_to_decide
-from service.compare.wording import facts, looked_before, sentence, too_few
+from service.compare.wording import facts, looked_before, planned_look, sentence, too_few
 from service.domain.spec import StudySpec
 from service.domain.study import Metric
 
 ALPHA = 0.05
+SHAPES = {"pocock": POCOCK, "obrien_fleming": OBRIEN_FLEMING}
 
 
 def alpha_each(spec: StudySpec) -> float:
     """Return the error that each comparison with the baseline may have, so that all together have at most 5 % (Bonferroni)."""
     return ALPHA / (len(spec.arms) - 1)
+
+
+def level_at(spec: StudySpec, n_seeds: int) -> float:
+    """Return the error that each comparison with the baseline may have at so many seeds.
+
+    Where looks were declared it is the look's nominal level, with which they all together err as `alpha_each` says; at seeds beyond the
+    plan, to which a study was extended, that of its last look.
+    """
+    plan = spec.confirm.plan
+    if len(plan) == 1:
+        return alpha_each(spec)
+    levels = _nominal_levels(plan, SHAPES[spec.confirm.boundary], alpha_each(spec))
+    return dict(zip(plan, levels, strict=True)).get(n_seeds, levels[-1])
+
+
+def adjusted(spec: StudySpec, p_values: Mapping[str, float]) -> dict[str, float]:
+    """Return the arms' p-values adjusted for their number: by Holm's steps; by Bonferroni's where looks were declared, over which the steps
+    would not keep the chance to err."""
+    if len(spec.confirm.plan) > 1:
+        return {arm: min(1.0, (len(spec.arms) - 1) * p) for arm, p in p_values.items()}
+    return dict(zip(p_values, holm(list(p_values.values())), strict=True))
 
 
 def p_value(spec: StudySpec, rows: Sequence[SeedRow], arm: str) -> float | None:
@@ -37,15 +61,17 @@ def p_value(spec: StudySpec, rows: Sequence[SeedRow], arm: str) -> float | None:
 
 
 def earlier_looks(spec: StudySpec, looks: Sequence[int]) -> tuple[int, ...]:
-    """Return the earlier numbers of seeds at which there could be a verdict, on fewer than there are now."""
-    return tuple(n for n in sorted(set(looks)) if fewest_pairs(alpha_each(spec)) <= n < spec.confirm.n_seeds)
+    """Return the earlier numbers of seeds at which there could be a verdict, on fewer than there are now; of an extended study with
+    declared looks these too."""
+    taken = {*looks, *(n for n in spec.confirm.plan[:-1] if looks and n <= min(looks))}
+    return tuple(n for n in sorted(taken) if fewest_pairs(level_at(spec, n)) <= n < spec.confirm.n_seeds)
 
 
 def false_verdict_chance(spec: StudySpec, looks: Sequence[int]) -> float:
     """Return the chance, at most, that of equal arms one is called better or worse now or was at one of the earlier looks."""
     pairs = [*looks, spec.confirm.n_seeds]
-    bound = -NormalDist().inv_cdf(alpha_each(spec) / 2)
-    return min(1.0, (len(spec.arms) - 1) * crossing_chance(pairs, [bound] * len(pairs))) if looks else ALPHA
+    bounds = [-NormalDist().inv_cdf(level_at(spec, n) / 2) for n in pairs]
+    return min(1.0, (len(spec.arms) - 1) * crossing_chance(pairs, bounds)) if looks else ALPHA
 
 
 def judge(
@@ -62,6 +88,7 @@ def judge(
 
     Args:
         rows: The confirm seeds; a lost run has the metric's worst value.
+        spec: The study, with the confirm seeds that it is judged by.
         p: The arm's p-value, adjusted over all arms; None without pairs.
         lacking: Why there cannot be a verdict, in words; None if there can.
         looks: Numbers of seeds at which verdicts were given before, as from `earlier_looks`.
@@ -76,25 +103,30 @@ def judge(
     if lacking:
         so_far = f" So far: {facts(metric, difference)}." if pairs else ""
         return difference.model_copy(update={"sentence": f"No verdict: {lacking}.{so_far}"})
+    level = level_at(spec, spec.confirm.n_seeds)
     if difference.gain_interval is None or p is None:
-        enough = fewest_pairs(alpha_each(spec))
+        enough = fewest_pairs(level)
         return difference.model_copy(update={"sentence": too_few(metric, difference, enough), "further_seeds": enough - len(pairs)})
-    verdict = decide(difference.gain_interval, spec.smallest_difference, p)
+    verdict = decide(difference.gain_interval, spec.smallest_difference, p, level * (len(spec.arms) - 1))
     further = _further_seeds(gains, spec.smallest_difference, difference.gain_interval.level) if verdict == "undecided" else None
     judged = difference.model_copy(update={"verdict": verdict, "further_seeds": further})
     words = sentence(spec, metric, rows, judged)
+    plan = spec.confirm.plan
     if looks:
-        declared = nominal_levels([*looks, spec.confirm.n_seeds], shape=POCOCK, alpha=alpha_each(spec))[0] * (len(spec.arms) - 1)
+        together = nominal_levels([*looks, spec.confirm.n_seeds], shape=POCOCK, alpha=alpha_each(spec))[0] * (len(spec.arms) - 1)
+        declared = together if len(plan) == 1 else None
         words += looked_before(judged, looks, chance=false_verdict_chance(spec, looks), nominal=ALPHA, declared=declared)
+    elif len(plan) > 1:
+        words += planned_look(judged, plan, spec.confirm.n_seeds, boundary=spec.confirm.boundary, level=level, overall=ALPHA)
     return judged.model_copy(update={"sentence": words})
 
 
-def decide(interval: Interval, smallest_difference: float, p: float) -> Verdict:
+def decide(interval: Interval, smallest_difference: float, p: float, alpha: float = ALPHA) -> Verdict:
     """Return what an interval of the gain says, held against the smallest difference that matters.
 
     `helps` if it lies above 0 and reaches beyond the smallest difference, `hurts` likewise below, `no_difference` if it lies within the
-    smallest difference on both sides, else `undecided`. Helping and hurting need the exact test too (p at most 5 %), so that of two equal
-    arms one is called better or worse in at most 5 % of studies, whatever the distribution.
+    smallest difference on both sides, else `undecided`. Helping and hurting need the exact test too (p at most alpha), so that of two equal
+    arms one is called better or worse in at most this share of studies, whatever the distribution.
 
     >>> def interval(low, high):
     ...     return Interval(low=low, high=high, level=0.95, method="")
@@ -103,7 +135,7 @@ def decide(interval: Interval, smallest_difference: float, p: float) -> Verdict:
     """
     if -smallest_difference < interval.low and interval.high < smallest_difference:
         return "no_difference"
-    if p > ALPHA or interval.low <= 0 <= interval.high:
+    if p > alpha or interval.low <= 0 <= interval.high:
         return "undecided"
     return "helps" if interval.low > 0 else "hurts"
 
@@ -114,7 +146,7 @@ def _paired(rows: Sequence[SeedRow], arm: str, baseline: str) -> list[tuple[floa
 
 
 def _numbers(spec: StudySpec, metric: Metric, pairs: Sequence[tuple[float, float]], gains: Sequence[float]) -> dict[str, Any]:
-    n, alpha = len(pairs), alpha_each(spec)
+    n, alpha = len(pairs), level_at(spec, spec.confirm.n_seeds)
     gain = statistics.fmean(gains)
     base = statistics.fmean(b for _, b in pairs)
     n_better, n_worse = sum(g > 0 for g in gains), sum(g < 0 for g in gains)
@@ -139,6 +171,11 @@ def _numbers(spec: StudySpec, metric: Metric, pairs: Sequence[tuple[float, float
         "p_better_interval": share_interval(share, n, level=1 - alpha),
         "probability_of_improvement": probability_of_improvement([metric.sign * a for a, _ in pairs], [metric.sign * b for _, b in pairs]),
     }
+
+
+@functools.cache
+def _nominal_levels(plan: tuple[int, ...], shape: float, alpha: float) -> tuple[float, ...]:
+    return tuple(nominal_levels(plan, shape=shape, alpha=alpha))
 
 
 def _oriented(interval: Interval, sign: int) -> Interval:

@@ -6,6 +6,8 @@ from service.compare.comparison import LOST, Difference, SeedRow
 from service.domain.spec import StudySpec
 from service.domain.study import Metric
 
+BOUNDARIES = {"pocock": "Pocock", "obrien_fleming": "O'Brien and Fleming"}
+
 
 def sentence(spec: StudySpec, metric: Metric, rows: Sequence[SeedRow], d: Difference) -> str:
     """Return a judged difference as a sentence: the verdict, the numbers, how they stand to the smallest difference, the lost runs."""
@@ -19,22 +21,46 @@ def too_few(metric: Metric, d: Difference, enough: int) -> str:
     return f"Undecided: {_seeds(d.n)} cannot tell a difference from chance, at least {enough} are needed.{so_far}"
 
 
-def looked_before(d: Difference, looks: Sequence[int], *, chance: float, nominal: float, declared: float) -> str:
+def planned_look(d: Difference, plan: Sequence[int], n_seeds: int, *, boundary: str, level: float, overall: float) -> str:
+    """Return which of the declared looks a verdict was taken at, and to what it was held, as further sentences.
+
+    Args:
+        plan: The numbers of seeds of all looks that were declared, the last included.
+        n_seeds: The number of seeds of this look.
+        boundary: How the chance to err was spread over the looks.
+        level: What this look was given of it, for each comparison.
+        overall: The chance over all looks and comparisons.
+    """
+    words = (
+        f" This is look {plan.index(n_seeds) + 1} of the {len(plan)} that were declared, at {n_seeds} of {plan[-1]} seeds: interval and"
+        f" test are held to {100 * level:.2g} % here ({BOUNDARIES[boundary]}), so that over all looks equal arms are called better or worse in"
+        f" at most {100 * overall:.2g} % of studies."
+    )
+    if n_seeds == plan[-1] or d.verdict == "undecided":
+        return words
+    return (
+        f"{words} The study ended early: the other {_seeds(plan[-1] - n_seeds)} {'was' if plan[-1] - n_seeds == 1 else 'were'} not needed."
+    )
+
+
+def looked_before(d: Difference, looks: Sequence[int], *, chance: float, nominal: float, declared: float | None) -> str:
     """Return what earlier verdicts on fewer seeds do to this one, as a further sentence.
 
     Args:
         looks: The numbers of seeds of the earlier verdicts.
         chance: That of equal arms one is called different at any look.
         nominal: The same chance with one look.
-        declared: The p-value up to which each look would have been significant, had so many been declared.
+        declared: The p-value up to which each look would have been significant, had so many been declared; None where some were.
     """
     at = " and ".join(map(str, looks))
-    kept = "" if d.p_value is None else ", which this one is" if d.p_value <= declared else ", which this one is not"
-    return (
+    words = (
         f" This is verdict {len(looks) + 1} of the study, after {at} seeds: looked at so often, of equal arms one is called better or"
-        f" worse in up to {100 * chance:.2g} % of studies, not in {100 * nominal:.2g} %; had the looks been declared, each would be held to"
-        f" p of at most {declared:.2g} (Pocock){kept}."
+        f" worse in up to {100 * chance:.2g} % of studies, not in {100 * nominal:.2g} %"
     )
+    if declared is None:
+        return f"{words}; the study was extended beyond the looks that it declared."
+    kept = "" if d.p_value is None else ", which this one is" if d.p_value <= declared else ", which this one is not"
+    return f"{words}; had the looks been declared, each would be held to p of at most {declared:.2g} (Pocock){kept}."
 
 
 def facts(metric: Metric, d: Difference) -> str:

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 Number = Annotated[float, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]
@@ -15,6 +15,17 @@ Value = Number | Whole | str
 MAX_STEPS = 2**53
 SamplerName = Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"]
 Phase = Literal["search", "rerun", "confirm"]
+
+
+class FieldFault(ValueError):
+    """A field's value is not legal beside those of other fields; says which, and what would be."""
+
+    def __init__(self, field: str, value: object, message: str, legal: str) -> None:
+        self.field = field
+        self.value = value
+        self.message = message
+        self.legal = legal
+        super().__init__(f"{field}: {message}; legal is {legal}")
 
 
 class Strict(BaseModel):
@@ -174,6 +185,41 @@ class Confirm(Strict):
     thresholds: list[Number] = Field(
         default_factory=list, max_length=10, description="The report counts the runs at least as good as each; in the objective's units."
     )
+    looks: list[Whole] = Field(
+        default_factory=list,
+        max_length=10,
+        description="Numbers of seeds, rising and below n_seeds, at which a verdict is taken already; one that decides ends the study.",
+    )
+    boundary: Literal["pocock", "obrien_fleming"] = Field(
+        default="obrien_fleming", description="How the chance to err is spread over the looks: evenly, or hardly any at the first."
+    )
+    _plan: tuple[int, ...] = PrivateAttr(default=())
+
+    @property
+    def plan(self) -> tuple[int, ...]:
+        """The numbers of seeds at which a verdict was declared to be taken, the last one included; extending does not change them."""
+        return self._plan or (*self.looks, self.n_seeds)
+
+    def at_seeds(self, n_seeds: int) -> Self:
+        """Return the same with another number of seeds, under the plan as it is; they no longer follow from a power then."""
+        if n_seeds == self.n_seeds:
+            return self
+        looks = [n for n in self.looks if n <= n_seeds]
+        confirm = self.model_copy(update={"n_seeds": n_seeds, "power": None, "looks": looks})
+        if self.looks:
+            confirm._plan = self.plan
+        return confirm
+
+    @model_validator(mode="after")
+    def _looks_rise(self) -> Self:
+        legal = f"whole numbers, rising, at least 2{f' and below n_seeds = {self.n_seeds}' if self.n_seeds else ''}"
+        if any(now <= before for before, now in itertools.pairwise([1, *self.looks])):
+            raise FieldFault("confirm.looks", self.looks, "looks must rise from one to the next", legal)
+        if self.looks and self.n_seeds and self.looks[-1] >= self.n_seeds:
+            raise FieldFault(
+                "confirm.looks", self.looks, f"{self.looks[-1]} is no look before the last, at n_seeds = {self.n_seeds}", legal
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_seeds(self) -> Self:
@@ -257,12 +303,9 @@ class StudySpec(Strict):
         rerun = self.search.rerun
         return min(rerun.top, self.n_searched(arm)) * rerun.n_seeds if rerun.is_on else 0
 
-    def extended(self, n_seeds: int) -> Self:
-        """Return the same study with so many more confirm seeds, whose trials are numbered on; they no longer follow from a power then."""
-        if n_seeds == 0:
-            return self
-        confirm = self.confirm.model_copy(update={"n_seeds": self.confirm.n_seeds + n_seeds, "power": None})
-        return self.model_copy(update={"confirm": confirm})
+    def at_seeds(self, n_seeds: int) -> Self:
+        """Return the same study with so many confirm seeds in all, fewer at a look and more after an extension; trials are numbered on."""
+        return self.model_copy(update={"confirm": self.confirm.at_seeds(n_seeds)})
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)

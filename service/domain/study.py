@@ -66,6 +66,12 @@ class Study:
         return tuple(extension.at_n for extension in self.extensions)
 
     @property
+    def n_judged(self) -> int:
+        """The number of confirm seeds of the verdict that is stored: fewer than declared where a look has ended the study."""
+        plan: Mapping[str, int] | None = (self.comparison or {}).get("plan")  # type: ignore[assignment]  # of a Comparison
+        return plan["n_seeds"] if plan else self.spec.confirm.n_seeds
+
+    @property
     def has_ended(self) -> bool:
         return self.state in STUDY_ENDED
 

@@ -20,7 +20,8 @@ def _lines(study: Study, c: Comparison) -> Iterator[str]:
     if study.spec.description:
         yield from ("", escaped(study.spec.description))
     if not c.is_final:
-        early = "A verdict is given at the declared number of seeds alone: stopping when a difference pleases finds too many."
+        numbers = "numbers" if c.plan else "number"
+        early = f"A verdict is given at the declared {numbers} of seeds alone: stopping when a difference pleases finds too many."
         yield from ("", f"**{'Incomplete' if study.has_ended else 'Interim'}.** {progress(c)} {early}")
     if c.looks:
         at = ", ".join(map(str, c.looks))

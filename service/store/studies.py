@@ -117,14 +117,15 @@ def extend(
         return study
     if study.state != "complete":
         raise StudyNotComplete(f"Study {study.spec.name!r} is {study.state}: only a complete one can be extended.")
-    n_trials = study.spec.extended(n_seeds).n_trials_total
+    n_judged = study.n_judged
+    n_trials = study.spec.at_seeds(n_judged + n_seeds).n_trials_total
     if n_trials > max_trials:
-        most = (max_trials - study.spec.n_trials_total) // len(study.spec.arms)
+        most = (max_trials - study.spec.at_seeds(n_judged).n_trials_total) // len(study.spec.arms)
         message = f"the study would have {n_trials} trials in all, more than this service allows"
         raise InvalidSpec([FieldError(field="seeds", value=n_seeds, message=message, legal=f"at most {max(0, most)} more seeds")])
     extension = {
         "n_seeds": n_seeds,
-        "at_n": study.spec.confirm.n_seeds,
+        "at_n": n_judged,
         "verdict": study.verdict,
         "extended_at": now.isoformat(),
         "key": idempotency_key,
@@ -170,8 +171,8 @@ def progress(session: Session, study_id: int, now: datetime) -> Progress:
         for arm in spec.arms:
             row = counts.get((phase, arm.name), {})
             n_planned = {"search": spec.n_searched(arm.name), "rerun": spec.n_rerun(arm.name), "confirm": spec.confirm.n_seeds}[phase]
-            # an arm that has fewer settings than are asked for has fewer reruns
-            n_trials = (row.get("n_trials") or n_planned) if phase == "rerun" else n_planned
+            # an arm that has fewer settings than are asked for has fewer reruns; a look may have ended the study before its last seed
+            n_trials = (row.get("n_trials") or n_planned) if phase == "rerun" or study.state == "complete" else n_planned
             progress = ArmProgress(
                 arm=arm.name,
                 phase=phase,
@@ -262,6 +263,7 @@ def _one(session: Session, query: Select[StudyRow], owner: str | None, message: 
 
 
 def _study(row: StudyRow) -> Study:
+    spec = StudySpec.model_validate(row.spec)
     extensions = tuple(
         Extension(
             n_seeds=one["n_seeds"],
@@ -271,10 +273,12 @@ def _study(row: StudyRow) -> Study:
         )
         for one in row.extensions
     )
+    for one in extensions:
+        spec = spec.at_seeds(one.at_n).at_seeds(one.at_n + one.n_seeds)
     return Study(
         id=row.id,
         owner=row.owner,
-        spec=StudySpec.model_validate(row.spec).extended(sum(extension.n_seeds for extension in extensions)),
+        spec=spec,
         metric=Metric(**row.metric),
         state=row.state,  # type: ignore[arg-type]  # only our own states are ever written
         created_at=row.created_at,

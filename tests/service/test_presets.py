@@ -1,5 +1,9 @@
 """Every preset is a study that the service takes."""
 
+import itertools
+import re
+from pathlib import Path
+
 import pytest
 
 from service import presets
@@ -16,8 +20,23 @@ def test_a_preset_is_a_study_of_its_own_name(name: str) -> None:
 
 
 def test_there_are_the_promised_presets() -> None:
-    """The demo, its honest counterpart and the quick study on MNIST are there."""
-    assert {"demo", "demo-he", "mnist-quick"} <= set(presets.names())
+    """The demo, its honest counterpart, the quick study on MNIST, and the same arm twice on either data are there."""
+    assert {"demo", "demo-he", "mnist-quick", "demo-twice", "mnist-twice"} <= set(presets.names())
+
+
+@pytest.mark.parametrize("name", ["demo-twice", "mnist-twice"])
+def test_the_same_arm_twice_is_the_same_arm_twice(name: str) -> None:
+    """Its two arms differ in nothing but their names."""
+    first, second = presets.load(name)["arms"]
+    assert first | {"name": second["name"]} == second
+
+
+def test_the_reports_that_are_kept_are_of_presets() -> None:
+    """Each of the Makefile's REPORTS is one, on digits and on MNIST, with noise and with the same arm twice."""
+    makefile = Path(__file__).parents[2] / "Makefile"
+    (line,) = re.findall(r"^REPORTS := (.+)$", makefile.read_text(encoding="utf-8"), re.MULTILINE)
+    kept = {(presets.load(name)["options"]["dataset"], name.endswith("-twice")) for name in line.split()}
+    assert kept == set(itertools.product(("digits", "mnist"), (False, True)))
 
 
 def test_the_counterpart_differs_in_nothing_but_the_initial_weights() -> None:

@@ -77,8 +77,11 @@ def outside(storage: Storage, study: Study, name: str) -> list[optuna.trial.Froz
     return optuna.load_study(study_name=f"{study.spec.name} · {name}", storage=storage).trials
 
 
-def assert_exactly_as_declared(database: Database, storage: Storage, study: Study) -> None:
-    """Every declared trial ended once, and Optuna holds each of them, and nothing else, with the same parameters, value and state."""
+def assert_exactly_as_declared(database: Database, storage: Storage, study: Study, n_seeds: int | None = None) -> None:
+    """Every declared trial ended once, and Optuna holds each of them, and nothing else, with the same parameters, value and state.
+
+    `n_seeds` is at how many confirm seeds a look has ended the study.
+    """
     after, table = read(database, study)
     assert after.has_ended
     spec = study.spec
@@ -87,7 +90,7 @@ def assert_exactly_as_declared(database: Database, storage: Storage, study: Stud
     assert counts == {
         **{("search", arm.name): spec.n_searched(arm.name) for arm in spec.arms},
         **{("rerun", arm.name): n_finalists[arm.name] * spec.search.rerun.n_seeds for arm in spec.arms if spec.search.rerun.is_on},
-        **{("confirm", arm.name): spec.confirm.n_seeds for arm in spec.arms},
+        **{("confirm", arm.name): n_seeds or spec.confirm.n_seeds for arm in spec.arms},
     }
     assert all(trial.has_ended for trial in table)
     with database.session() as session:
@@ -211,6 +214,56 @@ def test_an_extended_study_runs_its_new_seeds_alone_and_is_judged_over_all(
     assert whole is not None
     assert after.comparison["seeds"] == whole["seeds"]  # as if it had been declared so, but for the earlier look
     assert (after.looks, after.comparison["looks"], whole["looks"]) == ((5,), [], [])  # at 5 pairs no verdict could have been given
+
+
+LOOKS = {"n_seeds": 20, "looks": [7, 16], "boundary": "pocock"}
+
+
+def loses(spec: StudySpec, *numbers: int) -> Callable[[TrialSpec, int], News | None]:
+    """The noisy runs on these confirm seeds diverge, so that the differences are not all alike."""
+    lost = {spec.trial_seed("confirm", i) for i in numbers}
+
+    def refuse(trial: TrialSpec, epoch: int) -> News | None:
+        is_lost = trial.technique == "annealed" and trial.seed in lost
+        return Finished(key=trial.key, diverged=True, seconds=0.1) if is_lost else None
+
+    return refuse
+
+
+@pytest.mark.parametrize(("lost", "n_seeds", "verdict"), [((), 7, "helps"), ((0,), 16, "helps"), ((0, 1, 2), 20, "undecided")])
+def test_a_study_runs_to_the_first_look_that_decides(
+    database: Database, storage: Storage, make_spec: Make, now: datetime, lost: tuple[int, ...], n_seeds: int, verdict: str
+) -> None:
+    """The formula's gain is the same on every seed; a run that diverges loses about 0.4."""
+    study = submit(database, make_spec(confirm=LOOKS), now)
+    launcher = FormulaLauncher(refuse=loses(study.spec, *lost))
+    finish(begin(database, storage, launcher, now))
+    after, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study, n_seeds)
+    assert len(launcher.admitted) == 2 * (4 + n_seeds)
+    assert (after.verdict, after.n_judged) == (verdict, n_seeds)
+    assert after.comparison is not None
+    assert (after.comparison["is_final"], after.comparison["verdict"]) == (True, verdict)
+    assert {trial.seed for trial in table if trial.phase == "confirm"} == {study.spec.trial_seed("confirm", i) for i in range(n_seeds)}
+
+
+def test_a_study_that_a_look_has_ended_is_extended_from_there(database: Database, storage: Storage, make_spec: Make, now: datetime) -> None:
+    study = submit(database, make_spec(confirm=LOOKS), now)
+    finish(begin(database, storage, FormulaLauncher(), now))
+    later = now + timedelta(hours=1)
+    with database.session(write=True) as session:
+        extended = studies.extend(session, study.id, "ada", 2, max_trials=100, now=later)
+        progress = studies.progress(session, study.id, later)
+    assert [(arm.n_ended, arm.n_trials) for arm in progress.arms if arm.phase == "confirm"] == [(7, 9)] * 2
+    launcher = FormulaLauncher()
+    finish(begin(database, storage, launcher, later))
+    assert_exactly_as_declared(database, storage, extended)
+    after, _ = read(database, study)
+    assert len(launcher.admitted) == 2 * 2
+    assert (after.spec.confirm.n_seeds, after.spec.confirm.looks, after.spec.confirm.plan) == (9, [7], (7, 16, 20))
+    assert after.comparison is not None
+    assert (after.looks, after.comparison["looks"], after.n_judged) == ((7,), [7], 9)
+    assert StudySpec.model_validate_json(after.spec.model_dump_json()).confirm.looks == [7]  # what a client reads
 
 
 def test_arms_of_unequal_budget_search_what_they_declare_and_the_report_leads_with_it(
@@ -566,10 +619,37 @@ class CrashingStorage(RDBStorage):
 def test_a_crash_at_any_write_loses_nothing_and_counts_nothing_twice(
     database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
 ) -> None:
-    """Ends the process again and again, `stride` writes later each time round, and lets the next one take over."""
     pruner = {"name": "median", "startup_trials": 2}
     search = {"n_trials": 6, "epochs": 3, "sampler": "tpe", "pruner": pruner}
     study = submit(database, make_spec(search=search, confirm={"n_seeds": 3}), now)
+    crash_again_and_again(database, study, now, stride)
+    assert_exactly_as_declared(database, storage, study)
+
+
+@pytest.mark.parametrize("stride", [3])
+def test_a_crash_at_any_write_loses_no_look_and_takes_none_twice(
+    database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
+) -> None:
+    search = {"n_trials": 1, "epochs": 1, "sampler": "random", "rerun": {"n_seeds": 0}}
+    study = submit(database, make_spec(search=search, confirm=LOOKS), now)
+    crash_again_and_again(database, study, now, stride, loses(study.spec, 0))
+    assert_exactly_as_declared(database, storage, study, 16)
+    undisturbed = submit(database, make_spec(name="undisturbed", search=search, confirm=LOOKS), now)
+    finish(begin(database, storage, FormulaLauncher(refuse=loses(study.spec, 0)), now))
+    crashed, whole = read(database, study)[0].comparison, read(database, undisturbed)[0].comparison
+    assert crashed is not None
+    assert whole is not None
+    assert [crashed[name] for name in ("differences", "plan", "seeds")] == [whole[name] for name in ("differences", "plan", "seeds")]
+
+
+def crash_again_and_again(
+    database: Database,
+    study: Study,
+    now: datetime,
+    stride: int,
+    refuse: Callable[[TrialSpec, int], News | None] = lambda _spec, _epoch: None,
+) -> None:
+    """End the process again and again, `stride` writes later each time round, and let the next one take over."""
     url = database.url.render_as_string(hide_password=False)
     crashes = 0
     for life in itertools.count(1):
@@ -581,7 +661,7 @@ def test_a_crash_at_any_write_loses_nothing_and_counts_nothing_twice(
         )
         storing.countdown = countdown
         try:
-            finish(begin(crashing, storing, FormulaLauncher(slots=2), now))
+            finish(begin(crashing, storing, FormulaLauncher(slots=2, refuse=refuse), now))
             break
         except Crash:
             crashes += 1
@@ -592,5 +672,4 @@ def test_a_crash_at_any_write_loses_nothing_and_counts_nothing_twice(
         if read(database, study)[0].has_ended:
             break
     assert crashes > 10
-    assert_exactly_as_declared(database, storage, study)
     assert read(database, study)[0].state == "complete"

@@ -110,7 +110,8 @@ def test_seeds_follow_from_power(client: TestClient, plain_spec: dict[str, Any])
     power = {"power": 0.8, "sd": 0.05}
     wanted = plain_spec | {"smallest_difference": 0.05, "confirm": {"power": power, "thresholds": [0.9]}}
     study = client.post("/v1/studies", json=wanted, headers={"Idempotency-Key": "k"}).json()
-    assert study["spec"]["confirm"] == {"n_seeds": 12, "power": power, "epochs": None, "thresholds": [0.9]}
+    left_out = {"epochs": None, "looks": [], "boundary": "obrien_fleming"}
+    assert study["spec"]["confirm"] == {"n_seeds": 12, "power": power, "thresholds": [0.9]} | left_out
     assert client.post("/v1/studies", json=wanted, headers={"Idempotency-Key": "k"}).json()["id"] == study["id"]
     assert client.post("/v1/studies", json=study["spec"] | {"name": "again"}).status_code == 201
     refused = client.post("/v1/studies", json=wanted | {"confirm": {"n_seeds": 9, "power": power}}).json()
@@ -127,9 +128,11 @@ def test_seeds_follow_from_power(client: TestClient, plain_spec: dict[str, Any])
         ({"power": {"sd": -1}}, "confirm.power.sd", "too small"),
         ({"power": {"sd": 5.0}}, "search.n_trials", "more than this service allows"),
         ({"n_seeds": 5, "thresholds": "high"}, "confirm.thresholds", "not a list"),
+        ({"n_seeds": 12, "looks": [6, 9]}, "confirm.looks", "no verdict is possible at 6 seeds"),
+        ({"power": {"sd": 0.02}, "looks": [900]}, "confirm.looks", "the last look must come before the last seed"),
     ],
 )
-def test_a_power_or_threshold_that_is_none_is_refused(
+def test_a_power_threshold_or_look_that_is_none_is_refused(
     client: TestClient, database: Database, plain_spec: dict[str, Any], confirm: dict[str, Any], field: str, words: str
 ) -> None:
     answer = client.post("/v1/studies", json=plain_spec | {"confirm": confirm})

@@ -67,6 +67,8 @@ def test_a_parameter_is_told_in_the_form_that_was_meant(parameter: object, expec
         ({"arms": "two"}, ("arms", "two", '"two" is not a list')),
         ({"arms": [{"name": "a", "technique": "none"}]}, ("arms", [{"name": "a", "technique": "none"}], "has too few entries")),
         ({"objective": 3}, ("objective", 3, "3 is not a text")),
+        ({"confirm": {"n_seeds": 5, "looks": [9]}}, ("confirm.looks", [9], "9 is no look before the last, at n_seeds = 5")),
+        ({"confirm": {"n_seeds": 9, "looks": [4, "x"]}}, ("confirm.looks.1", "x", '"x" is not a whole number')),
     ],
 )
 def test_a_fault_names_path_value_and_what_is_wrong(changes: dict[str, object], expected: tuple[str, object, str]) -> None:

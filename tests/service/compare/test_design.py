@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from service.compare.design import with_seeds
+from service.compare.design import planned, with_seeds
 from service.compare.power import chances
+from service.compare.verdict import level_at
 from service.domain.errors import InvalidSpec
 from service.domain.spec import StudySpec
 
@@ -33,3 +34,41 @@ def test_without_a_power_the_study_stays_as_it_is(make_spec: Make) -> None:
 def test_a_power_out_of_reach_is_refused(make_spec: Make) -> None:
     with pytest.raises(InvalidSpec, match="power"):
         with_seeds(make_spec(confirm={"power": {"power": 0.99, "sd": 0.1}}))
+
+
+def test_looks_take_more_seeds_for_the_same_power(make_spec: Make) -> None:
+    """The last look has less than 5 %: it finds the gain with the declared chance by itself, and one seed fewer would not."""
+    confirm = {"power": {"power": 0.9, "sd": 0.08}}
+    once, spec = (
+        with_seeds(make_spec(smallest_difference=0.05, confirm=confirm | looks))
+        for looks in ({}, {"looks": [12, 24], "boundary": "pocock"})
+    )
+    assert spec.confirm.n_seeds > once.confirm.n_seeds
+    level = 1 - level_at(spec, spec.confirm.n_seeds)
+    assert chances(spec.confirm.n_seeds, 0.05, 0.08, smallest_difference=0.05, level=level)["helps"] >= 0.9
+    assert planned(spec) == spec
+
+
+def test_looks_must_come_before_the_seeds_that_the_power_takes(make_spec: Make) -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        planned(make_spec(smallest_difference=0.05, confirm={"power": {"sd": 0.05}, "looks": [9, 40]}))
+    (error,) = refused.value.errors
+    assert (error.field, error.value, error.legal) == ("confirm.looks", [9, 40], "looks below 12")
+
+
+@pytest.mark.parametrize(
+    ("looks", "boundary", "fewest"),
+    [([6, 18], "obrien_fleming", 16), ([6, 12], "pocock", 7), ([7, 12], "pocock", None), ([13, 18], "obrien_fleming", None)],
+)
+def test_a_look_at_which_no_verdict_is_possible_is_refused(make_spec: Make, looks: list[int], boundary: str, fewest: int | None) -> None:
+    """The exact test of n pairs reaches 2^(1 - n) at best."""
+    spec = make_spec(confirm={"n_seeds": 24, "looks": looks, "boundary": boundary})
+    if fewest is None:
+        assert planned(spec) == spec
+        return
+    assert 2 ** (1 - fewest) <= level_at(spec, 6) < 2 ** (2 - fewest)
+    with pytest.raises(InvalidSpec) as refused:
+        planned(spec)
+    (error,) = refused.value.errors
+    assert (error.field, error.value) == ("confirm.looks", looks)
+    assert error.legal.startswith(f"at least {fewest} seeds at this look")

@@ -56,6 +56,10 @@ def test_a_range_that_is_none_is_refused(values: dict[str, object], message: str
         ({"confirm": {"n_seeds": 1}}, "greater than or equal to 2"),
         ({"confirm": {"n_seeds": 0, "power": {"sd": 0.1}}}, "greater than or equal to 2"),
         ({"confirm": {}}, "n_seeds is missing"),
+        ({"confirm": {"n_seeds": 9, "looks": [6, 6]}}, "confirm.looks: looks must rise from one to the next"),
+        ({"confirm": {"n_seeds": 9, "looks": [6, 9]}}, "confirm.looks: 9 is no look before the last, at n_seeds = 9"),
+        ({"confirm": {"n_seeds": 9, "looks": [1, 6]}}, "confirm.looks: looks must rise"),
+        ({"confirm": {"n_seeds": 9, "looks": [6], "boundary": "haybittle"}}, "obrien_fleming"),
         ({"confirm": {"power": {"power": 1.0, "sd": 0.1}}}, "less than 1"),
         ({"confirm": {"power": {"sd": 0}}}, "greater than 0"),
         ({"confirm": {"n_seeds": 3, "thresholds": [0.5, 0.5]}}, "only once"),
@@ -133,8 +137,8 @@ def test_reruns_count_among_the_trials(make_spec: Make, rerun: dict[str, int], n
 
 def test_an_extended_study_has_more_seeds_that_follow_from_no_power(make_spec: Make) -> None:
     spec = make_spec(confirm={"n_seeds": 12, "power": {"sd": 0.05}, "thresholds": [0.5]})
-    assert spec.extended(0) == spec
-    assert spec.extended(8) == make_spec(confirm={"n_seeds": 20, "thresholds": [0.5]})
+    assert spec.at_seeds(12) == spec
+    assert spec.at_seeds(20) == make_spec(confirm={"n_seeds": 20, "thresholds": [0.5]})
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_declaring_more_adds_only_what_is_missing(database: Database, study_id: 
     with database.session(write=True) as session:
         trials.declare(session, study_id, make_spec(), "confirm", settings)
         before = trials.table(session, study_id, "confirm")
-        trials.declare(session, study_id, make_spec().extended(3), "confirm", settings)
+        trials.declare(session, study_id, make_spec().at_seeds(8), "confirm", settings)
         after = trials.table(session, study_id, "confirm")
     assert after[:5] == before
     assert [(trial.number, trial.seed) for trial in after] == [(i, make_spec().trial_seed("confirm", i)) for i in range(8)]
