@@ -58,7 +58,7 @@ bench: .venv/.installed-bench ## every benchmark, side by side, with ratios
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock --no-build-isolation -e '.[bench]'
 	@touch $@
 
-REPORTS := demo demo-twice
+REPORTS := demo demo-twice mnist-quick mnist-twice
 reports: $(STAMP) ## run the studies in docs/reports anew and write their reports
 	@for preset in $(REPORTS); do \
 		rm -rf .gradnoise/reports-of/$$preset && \
