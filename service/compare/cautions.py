@@ -28,6 +28,11 @@ def held_equal(spec: StudySpec, metric: Metric, plan: Plan | None = None) -> tup
     power = f" (for a power of {declared.power:g} at a standard deviation of {declared.sd:g})" if declared else ""
     return (
         Fact(name="Workload", value=f"{spec.workload}{f' ({options})' if options else ''}, optimizer {spec.optimizer}"),
+        Fact(
+            name="Data",
+            value="split by the workload, for each seed alike in every arm; unless it splits by the seed, it has one fixed split, and "
+            "the verdict is about that one",
+        ),
         Fact(name="Shared space", value="; ".join(f"{name} {described(parameter)}" for name, parameter in spec.space.items())),
         Fact(
             name="Search budget",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gradnoise.streams import normal
+from gradnoise.streams import normal, permutation
 from gradnoise.workloads import Batch, Dropout, Forward, Metric, Parameter, Splits, Trial, Workload, function, option
 from gradnoise.workloads.base import StackedGradient, Tensors
 
@@ -208,6 +208,24 @@ def counting(trial: Trial) -> None:
     for epoch in range(1, trial.budget_epochs + 1):
         drawn = torch.rand(()) + np.random.rand() + random.random()
         trial.report(epoch=epoch, validation_x=drawn, test_x=drawn, train_loss=0.0)
+
+
+@function(name="splitting", description="Fits a line to a part of eight points, drawn by its seed, and tells which.", metrics=[X])
+def splitting(trial: Trial) -> None:
+    order = permutation(trial.seed, "split", 0, 8)
+    points = torch.arange(8.0)
+    train, validation, test = (points[part, None] for part in order.split([4, 2, 2]))
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.named_parameters(), lr=trial.params["lr"])
+    trial.noise(optimizer)
+    for epoch in range(1, trial.budget_epochs + 1):
+        optimizer.zero_grad()
+        (model(train) - train).square().mean().backward()
+        optimizer.step()
+        with torch.no_grad():
+            errors = [(model(part) - part).square().mean() for part in (validation, test)]
+        told = {f"place_{i}": float(place) for i, place in enumerate(order)}
+        trial.report(epoch=epoch, validation_x=errors[0], test_x=errors[1], **told)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,22 @@ def test_functions_side_by_side_draw_as_if_alone() -> None:
     assert len(set(drawn(together, "a"))) == 3
 
 
+def test_a_function_that_splits_by_its_seed_has_one_split_in_both_arms_and_another_for_another_seed() -> None:
+    """Beside each other and trained in another order; the noise of the one arm reaches the weights, not the split."""
+
+    def told(technique: str, seeds: tuple[int, ...], **params: float) -> dict[int, tuple[list[float], float]]:
+        own = {"workload": "splitting", "technique": technique, "params": {"lr": 0.01, **params}}
+        events = run(SingleTrainer(3), *(spec(f"{seed}", seed=seed, **own) for seed in seeds))
+        last = {event.key: event.values for event in events if isinstance(event, Measurement)}
+        return {int(key): ([values[f"place_{i}"] for i in range(8)], values["validation_x"]) for key, values in last.items()}
+
+    baseline, noisy = told("none", (1, 2, 3)), told("annealed", (3, 1, 2), eta=0.3, gamma=0.55)
+    for seed in (1, 2, 3):
+        assert baseline[seed][0] == noisy[seed][0]
+        assert baseline[seed][1] != noisy[seed][1]
+    assert len({tuple(split) for split, _ in baseline.values()}) == 3
+
+
 @pytest.mark.parametrize("with_test", [False, True])
 def test_test_values_pass_only_where_the_trial_is_judged(with_test: bool) -> None:
     events = run(SingleTrainer(1), spec(with_test=with_test))

@@ -68,3 +68,9 @@ def test_a_setting_chosen_among_diverged_trials_is_called_untuned(
     trials = [t for t in trials if (t.phase, t.arm) != ("search", "noisy")]
     trials += [make_trial(spec, "search", "noisy", i, "diverged") for i in range(4)]
     assert any("a tuned one" in warning for warning in compare(spec, accuracy, trials, protocol={}).warnings)
+
+
+def test_what_was_held_equal_tells_of_the_split_that_the_verdict_is_about(make_trials: Make, accuracy: Metric) -> None:
+    spec, trials = make_trials({"baseline": [0.1, 0.2], "noisy": [0.3, 0.2]})
+    held = {fact.name: fact.value for fact in compare(spec, accuracy, trials, protocol={}).held_equal}
+    assert held["Data"].endswith("unless it splits by the seed, it has one fixed split, and the verdict is about that one")
