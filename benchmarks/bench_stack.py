@@ -21,7 +21,7 @@ from benchmarks.crew import Crew
 from benchmarks.harness import Figure, install, ratios, report
 from benchmarks.sides import Case
 from benchmarks.workloads import ENTRY_POINTS
-from gradnoise.training.calibration import Rate, best, candidates, explore, measure
+from gradnoise.training.calibration import Rate, best, candidates, explore
 
 ROUNDS = 7
 TURN_SECONDS = 0.5
@@ -113,10 +113,11 @@ def picked(crew: Crew, case: Case, *, on_gpu: bool) -> int:
     """Return the slots that a study on these processes would choose, by its own calibration."""
 
     def on_all(slots: int, _before: Rate | None) -> Rate:
-        own = crew.call(measure, case.spec("calibration", "annealed", 0), slots)
+        own = crew.call(sides.measure, case, slots)
         return replace(own[0], steps_per_second=sum(rate.steps_per_second for rate in own))
 
     rates = {rate.slots: rate for rate in explore(candidates(on_gpu=on_gpu), on_all)}
+    crew.call(sides.forget)
     return best(rates.values()).slots
 
 

@@ -13,6 +13,7 @@ from torch.profiler import profile as profiler
 from torch.utils.flop_counter import FlopCounterMode
 
 from gradnoise.training import Trainer, open_trainer
+from gradnoise.training.calibration import Measurer, Rate
 from gradnoise.training.single import SingleTrainer, n_steps
 from gradnoise.training.trial import Measurement, TrialSpec
 from gradnoise.workloads import Workload
@@ -56,6 +57,7 @@ class Case:
 
 
 _trainers: dict[tuple[str, int], list[Trainer]] = {}
+_measurers: dict[str, Measurer] = {}
 
 
 def train(case: Case, slots: int, seconds: float) -> float:
@@ -89,6 +91,12 @@ def _open(case: Case, slots: int) -> list[Trainer]:
     return trainers
 
 
+def measure(case: Case, slots: int) -> Rate:
+    """Measure so many slots as a study does that begins."""
+    measurer = _measurers[case.name] = _measurers.get(case.name) or Measurer(case.spec("calibration", "annealed", 0))
+    return measurer.measure(slots)
+
+
 def members(case: Case, n: int) -> list[TrialSpec]:
     """Return n trials of the case, every other one with noise."""
     return [case.spec(f"{i}", technique, seed=i) for i, technique in zip(range(n), itertools.cycle(PARAMS))]
@@ -106,6 +114,7 @@ def _epoch(trainer: Trainer) -> int:
 def forget() -> None:
     """Let go of every member."""
     _trainers.clear()
+    _measurers.clear()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

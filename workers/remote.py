@@ -21,7 +21,7 @@ from workers.launcher import News, NotMeasured, WorkerLost
 
 log = structlog.get_logger()
 
-SLICE_SECONDS = 0.25
+SLICE_SECONDS = 1.0
 POLL_SECONDS = 0.5
 START_SECONDS = 10.0
 GROW_SECONDS = 10.0
@@ -47,6 +47,7 @@ class TrialActor:
             torch.set_num_threads(1)
         self._on_gpu = on_gpu
         self._checkpoints = checkpoints
+        self._measurer: Any = None
         self._trainer: Any = None
         self._rungs: dict[str, tuple[int, ...]] = {}
 
@@ -60,21 +61,23 @@ class TrialActor:
         """Return how fast copies of a trial train in so many slots, None if they do not fit beside the other processes."""
         import torch
 
-        from gradnoise.training.calibration import fits, measure
+        from gradnoise.training.calibration import Measurer, fits
 
         if before is not None and not fits(before, slots, n_processes):
             return None
         try:
-            return measure(probe, slots)
+            self._measurer = self._measurer or Measurer(probe)
+            rate: Rate = self._measurer.measure(slots)
         except (MemoryError, torch.OutOfMemoryError):
             return None
+        return rate
 
     def advance(self, slots: int, admit: Sequence[TrialSpec], release: Sequence[str], go_on: Sequence[str]) -> list[Event]:
         """Carry out the orders, then train until the slice is over or something needs the driver's decision."""
         if self._trainer is None:
             from gradnoise.training import open_trainer
 
-            self._trainer = open_trainer(slots, self._checkpoints)
+            self._trainer, self._measurer = open_trainer(slots, self._checkpoints), None
         for key in release:
             self._trainer.release(key)
             self._rungs.pop(key, None)

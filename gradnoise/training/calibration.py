@@ -23,7 +23,7 @@ ON_CPU = (1, 2, 4, 8, 16, MOST_ON_CPU)
 ON_GPU = (1, 4, 16, 64, 128, 256, 512, 1024)
 TOLERANCE = 0.05  # of the highest rate: fewer slots drain sooner
 GIVE_UP_BELOW = 0.8  # of the highest rate: more slots are not tried
-CONTENDS_FROM = 0.75  # of the highest rate: such numbers are measured again
+CONTENDS_FROM = (0.75, 0.9)  # of the highest rate: such numbers are measured again, and then again
 MARGIN = 0.8  # of the free memory
 WARM_UP_STEPS = 2
 
@@ -50,37 +50,53 @@ def candidates(*, on_gpu: bool) -> tuple[int, ...]:
     return ON_GPU if on_gpu else ON_CPU
 
 
-def measure(spec: TrialSpec, slots: int, seconds: float = 0.3) -> Rate:
-    """Train copies of a trial in this process for about so many seconds, and return their rate.
+class Measurer:
+    """Trains copies of a trial in this process, a moment each time; copies that were made for one number of slots serve the next too.
 
     Args:
         spec: The trial.
-        slots: How many copies, of different seeds; at least 1. One trains alone, more as one model.
-        seconds: How long, beside what it takes to begin; above 0.
 
     Raises:
-        ValueError: If the trial is illegal.
-        MemoryError, torch.OutOfMemoryError: If so many do not fit into memory.
+        ValueError: If it is illegal.
     """
-    setup, where = prepare(spec), device()
-    if not isinstance(setup.workload, Workload):
-        return Rate(slots=1, steps_per_second=0.0, bytes_per_slot=0, refusal="a training function has a loop of its own.")
-    reason = "" if setup.workload.stacks else "its workload says so."
-    if slots == 1 or reason:
-        return _measured(_alone(setup, setup.workload, where), 1, seconds, reason if slots > 1 else "")
-    first = StackedRun(setup, setup.workload, where)
-    reason = refusal(first)
-    if reason:
-        return _measured(_alone(setup, setup.workload, where), 1, seconds, reason)
-    others = [StackedRun(prepare(dataclasses.replace(spec, seed=spec.seed + k)), setup.workload, where) for k in range(1, slots)]
-    return _measured(_together([first, *others], where), slots, seconds, least_bytes=_least_bytes(first))
+
+    def __init__(self, spec: TrialSpec) -> None:
+        self._spec, self._setup, self._device = spec, prepare(spec), device()
+        self._alone: Callable[[], None] | None = None
+        self._refusal: str | None = None
+        self._runs: list[StackedRun] = []
+
+    def measure(self, slots: int, seconds: float = 0.15) -> Rate:
+        """Train so many copies, of different seeds, for about so many seconds, and return their rate.
+
+        Args:
+            slots: How many; at least 1. One trains alone, more as one model.
+            seconds: How long, beside what it takes to begin; above 0.
+
+        Raises:
+            MemoryError, torch.OutOfMemoryError: If so many do not fit into memory.
+        """
+        workload = self._setup.workload
+        if not isinstance(workload, Workload):
+            return Rate(slots=1, steps_per_second=0.0, bytes_per_slot=0, refusal="a training function has a loop of its own.")
+        if slots > 1 and self._refusal is None:
+            self._refusal = refusal(self._run(workload, 0)) if workload.stacks else "its workload says so."
+        if slots == 1 or self._refusal:
+            self._alone = self._alone or _alone(self._setup, workload, self._device)
+            return _measured(self._alone, 1, seconds, (self._refusal or "") if slots > 1 else "")
+        self._runs += [self._run(workload, k) for k in range(len(self._runs), slots)]
+        runs = self._runs[:slots]
+        return _measured(_together(runs, self._device), slots, seconds, least_bytes=_least_bytes(runs[0]))
+
+    def _run(self, workload: Workload, k: int) -> StackedRun:
+        return StackedRun(prepare(dataclasses.replace(self._spec, seed=self._spec.seed + k)), workload, self._device)
 
 
 def explore(numbers: Iterable[int], measure: Callable[[int, Rate | None], Rate]) -> Iterator[Rate]:
     """Find out which numbers of slots are fast, and yield what is known of each whenever it is known better.
 
-    First ever more slots, while that pays and memory holds them; then those that may be best, and one, twice again in turn. Of each the
-    highest rate counts: whatever else the machine does makes a measurement slower, never faster.
+    First ever more slots, while that pays and memory holds them; then those that may be best, and one, again in turn; then those that still
+    may. Of each the highest rate counts: whatever else the machine does makes a measurement slower, never faster.
 
     Args:
         numbers: The numbers of slots, from 1 upwards.
@@ -99,12 +115,13 @@ def explore(numbers: Iterable[int], measure: Callable[[int, Rate | None], Rate])
         highest = max(one.steps_per_second for one in rates)
         if all(one.steps_per_second < GIVE_UP_BELOW * highest for one in rates[-2:]):  # two in a row, as one may be disturbed
             break
-    contenders = [i for i, rate in enumerate(rates) if i == 0 or rate.steps_per_second >= CONTENDS_FROM * highest]
-    for i in 2 * contenders if len(rates) > 1 else []:
-        again = measure(rates[i].slots, rates[i])
-        if again.steps_per_second > rates[i].steps_per_second:
-            rates[i] = again
-            yield again
+    for share in CONTENDS_FROM if len(rates) > 1 else ():
+        highest = max(one.steps_per_second for one in rates)
+        for i in [i for i, rate in enumerate(rates) if i == 0 or rate.steps_per_second >= share * highest]:
+            again = measure(rates[i].slots, rates[i])
+            if again.steps_per_second > rates[i].steps_per_second:
+                rates[i] = again
+                yield again
 
 
 def best(rates: Iterable[Rate]) -> Rate:

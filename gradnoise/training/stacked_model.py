@@ -13,18 +13,17 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.func import functional_call, vmap
 
 from gradnoise.noise import Injection, Noise, StackedNoise
 from gradnoise.techniques import dropout
 from gradnoise.techniques.dropout import quantile
 from gradnoise.techniques.weight_noise import WeightNoise
 from gradnoise.training.single import epoch_order, n_steps, noise_to_gradient, splits_measured
-from gradnoise.training.stacked_run import StackedRun, gradient_of
-from gradnoise.workloads.base import Batch, Tensors
+from gradnoise.training.stacked_run import StackedRun, gradient_of, measure_of, rows
+from gradnoise.workloads.base import Batch
 
 WARM_UP_STEPS = 3
-MEASURED_AT_ONCE = 64
+MEASURED_AT_ONCE, MEASURED_AT_ONCE_ON_CPU = 64, 4
 
 Update = int | torch.Tensor
 """An update of the epoch, from 0: a number, or under a CUDA graph what holds it on the device, [1]."""
@@ -148,7 +147,7 @@ class StackedModel:
         self._moments = [torch.empty_like(self._weights) for _ in first.moments]
         self._buffers = {name: buffer.new_empty(n, *buffer.shape) for name, buffer in first.buffers.items()}
         self._by_name, self._gradients_by_name = by_name(self._weights, first.shapes), by_name(self._gradients, first.shapes)
-        self._gradient, self._update = gradient_of(first), first.setup.optimizer.stacked
+        self._gradient, self._metrics, self._update = gradient_of(first), measure_of(first), first.setup.optimizer.stacked
         self._hyper = {name: torch.empty(n, 1, dtype=torch.float64, device=self._device) for name in epoch.hyper}
         self._clips = {name: like.new_empty(n, 1) for name in epoch.clips}
         self._steps_before = torch.empty(n, 1, dtype=torch.float64, device=self._device)
@@ -301,25 +300,16 @@ class StackedModel:
     def _measure(self) -> list[dict[str, float]]:
         """Return the metrics of every member by split and name."""
         first, n = self._first, len(self._weights)
-        at_once = MEASURED_AT_ONCE if self._weights.is_cuda else 1  # on a CPU one model's activations stay in its caches
-        tensors = {**self._by_name, **self._buffers}
-
-        def measure(own: Tensors, batch: Batch) -> dict[str, torch.Tensor]:
-            return dict(first.workload.measure(lambda *inputs: functional_call(first.model, dict(own), inputs), batch))
-
+        at_once = MEASURED_AT_ONCE if self._weights.is_cuda else MEASURED_AT_ONCE_ON_CPU  # whose activations stay in its caches
         values: list[dict[str, float]] = [{} for _ in range(n)]
         first.model.eval()
         for split in splits_measured(first.spec):
             batch: Batch = getattr(first.data, split)
             for k in range(0, n, at_once):
-                if at_once == 1:
-                    found = {name: value[None] for name, value in measure({name: own[k] for name, own in tensors.items()}, batch).items()}
-                else:
-                    some = {name: own[k : k + at_once] for name, own in tensors.items()}
-                    found = vmap(lambda own, batch=batch: measure(own, batch))(some)
-                for name, column in found.items():
-                    for j, value in enumerate(column.tolist()):
-                        values[k + j][f"{split}_{name}"] = value
+                some = slice(k, k + at_once)
+                for name, column in self._metrics(rows(self._by_name, some), rows(self._buffers, some), batch).items():
+                    for own, value in zip(values[some], column.tolist(), strict=True):
+                        own[f"{split}_{name}"] = value
         first.model.train()
         return values
 

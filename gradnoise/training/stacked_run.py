@@ -16,7 +16,7 @@ from gradnoise.techniques.weight_noise import WeightNoise
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup
 from gradnoise.training.single import first_batch, open_model
-from gradnoise.workloads.base import Batch, StackedGradient, Tensors, Workload
+from gradnoise.workloads.base import Batch, StackedGradient, StackedMeasure, Tensors, Workload
 
 TOLERANCE = 1e-3  # of the largest number: float32 loses 1e-7 an operation, a gradient of something else is off by its own size
 
@@ -93,6 +93,28 @@ def gradient_of(run: StackedRun) -> StackedGradient:
     return gradient
 
 
+def measure_of(run: StackedRun) -> StackedMeasure:
+    """Return the metrics of many models like the run's: the workload's own way, or else `vmap` on a GPU, and one by one on a CPU."""
+    own = run.workload.stacked_measure()
+    if own is not None:
+        return own
+
+    def of_one(weights: Tensors, buffers: Tensors, batch: Batch) -> dict[str, torch.Tensor]:
+        return dict(run.workload.measure(lambda *inputs: functional_call(run.model, {**weights, **buffers}, inputs), batch))
+
+    def one_by_one(weights: Tensors, buffers: Tensors, batch: Batch) -> dict[str, torch.Tensor]:
+        n = len(next(iter(weights.values())))
+        of_each = [of_one(rows(weights, k), rows(buffers, k), batch) for k in range(n)]
+        return {name: torch.stack([found[name] for found in of_each]) for name in of_each[0]}
+
+    return vmap(of_one, in_dims=(0, 0, None)) if run.weights.is_cuda else one_by_one
+
+
+def rows(tensors: Tensors, which: int | slice) -> dict[str, torch.Tensor]:
+    """Return one member's part of [members, ...] by name, or some members'."""
+    return {name: tensor[which] for name, tensor in tensors.items()}
+
+
 def _where(error: Exception) -> str:
     """Return the last line outside torch and this package that an error passed."""
     folders = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
@@ -103,7 +125,8 @@ def _where(error: Exception) -> str:
 def refusal(run: StackedRun) -> str:
     """Return why trials like this one cannot train as one model, in a sentence; empty if they can.
 
-    A gradient of two models is taken, and held to what autograd gives for one. Raises what the workload itself raises.
+    The gradient and the metrics of two models are taken, and held to what autograd and the model itself give for one. Raises what the
+    workload itself raises.
     """
     names, batch = list(run.shapes), first_batch(run.workload, run.data)
     masks = {f"{name}.mask": run.weights.new_ones(shape) for name, (_, shape) in run.dropped.items()}
@@ -117,9 +140,12 @@ def refusal(run: StackedRun) -> str:
     with torch.enable_grad():
         loss = run.workload.loss(lambda *inputs: functional_call(run.model, weights | own_buffers, inputs), batch)
         expected = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+    run.model.eval()
+    with torch.no_grad():
+        metrics = run.workload.measure(lambda *inputs: functional_call(run.model, weights | run.buffers, inputs), run.data.validation)
     if not torch.equal(generators, torch.get_rng_state()):
         torch.set_rng_state(generators)
-        return "its loss draws random numbers, which are to be each trial's own."
+        return "its loss or its metrics draw random numbers, which are to be each trial's own."
     unused = [name for name, gradient in zip(names, expected, strict=True) if gradient is None]
     if unused:
         return f"{unused[0]} takes no part in its loss, and such a parameter must stay as it is."
@@ -131,14 +157,18 @@ def refusal(run: StackedRun) -> str:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.filterwarnings("error", message=".*batching rule.*")  # vmap would go through the members one by one
+            found_metrics = measure_of(run)(two(weights), two(run.buffers), run.data.validation)
+            run.model.train()
             losses = gradient_of(run)(two(weights), stacked_buffers, tuple(part.expand(2, *part.shape).clone() for part in batch), found)
     except Exception as error:
         return f"torch.func.vmap cannot train it: {_where(error)}{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    alone = {"the loss": loss.detach()}, dict(zip(names, expected, strict=True)), own_buffers
-    for some, together in zip(alone, ({"the loss": losses}, found, stacked_buffers), strict=True):
+    alone = {"the loss": loss.detach()}, dict(zip(names, expected, strict=True)), own_buffers, metrics
+    for some, together in zip(alone, ({"the loss": losses}, found, stacked_buffers, found_metrics), strict=True):
         sizes = [float(own.abs().max()) for own in some.values() if own.numel()]
         room = TOLERANCE * max((size for size in sizes if size < math.inf), default=0.0)
         for name, own in some.items():
-            if not torch.allclose(together[name][1].double(), own.double(), rtol=TOLERANCE, atol=room, equal_nan=True):
+            if name not in together or not torch.allclose(
+                together[name][1].double(), own.double(), rtol=TOLERANCE, atol=room, equal_nan=True
+            ):
                 return f"as one model it would give another value for {name} than alone."
     return ""

@@ -28,6 +28,12 @@ Takes the parameters by name, [members, *shape]; the buffers likewise, with drop
 [members, examples, ...]. Writes the gradients, by name, into its last argument, and returns the losses, [members].
 """
 
+StackedMeasure = Callable[[Tensors, Tensors, Batch], Mapping[str, torch.Tensor]]
+"""The metrics of many models at once, in evaluation mode.
+
+Takes the parameters by name, [members, *shape]; the buffers likewise; and a batch that they share. Returns each metric, [members].
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -139,6 +145,10 @@ class Workload(ABC):
     @abstractmethod
     def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
         """Return every metric over the batch, here a whole split, as scalars by name."""
+
+    def stacked_measure(self) -> StackedMeasure | None:
+        """Return a faster way to the metrics of many models at once; None: `measure` of one after the other, on a GPU under vmap."""
+        return None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

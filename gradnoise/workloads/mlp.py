@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from torch.func import vmap
 from torch.nn import functional
 
 from gradnoise.streams import normal
 from gradnoise.techniques.dropout import Dropout
-from gradnoise.workloads.base import CROSS_ENTROPY, Batch, Forward, Metric, Splits, StackedGradient, Workload
+from gradnoise.workloads.base import CROSS_ENTROPY, Batch, Forward, Metric, Splits, StackedGradient, StackedMeasure, Tensors, Workload
 from gradnoise.workloads.data import N_TRAIN, images
-from gradnoise.workloads.dense import DenseGradient, DenseLayer
+from gradnoise.workloads.dense import DenseLayer, DenseNetworks
 from gradnoise.workloads.options import option
 
 N_CLASSES = 10
@@ -108,13 +109,24 @@ class Mlp(Workload):
         return functional.cross_entropy(forward(inputs), labels)
 
     def stacked_gradient(self) -> StackedGradient:
-        hidden = [DenseLayer(weight=f"{i}.weight", bias=f"{i}.bias", mask=f"{i + 1}.mask") for i in range(0, 2 * self.options.depth, 2)]
-        return DenseGradient([*hidden, DenseLayer(weight=f"{2 * self.options.depth}.weight", bias=f"{2 * self.options.depth}.bias")])
+        return self._networks().gradient
 
     def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
         inputs, labels = batch
         outputs = forward(inputs)
         return {"accuracy": (outputs.argmax(1) == labels).float().mean(), "loss": functional.cross_entropy(outputs, labels)}
+
+    def stacked_measure(self) -> StackedMeasure:
+        networks = self._networks()
+
+        def measure(weights: Tensors, _buffers: Tensors, batch: Batch) -> Mapping[str, torch.Tensor]:
+            return vmap(lambda outputs: self.measure(lambda _: outputs, batch))(networks.outputs(weights, batch[0]))
+
+        return measure
+
+    def _networks(self) -> DenseNetworks:
+        hidden = [DenseLayer(weight=f"{i}.weight", bias=f"{i}.bias", mask=f"{i + 1}.mask") for i in range(0, 2 * self.options.depth, 2)]
+        return DenseNetworks([*hidden, DenseLayer(weight=f"{2 * self.options.depth}.weight", bias=f"{2 * self.options.depth}.bias")])
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import torch
 
 from gradnoise.streams import normal, permutation
 from gradnoise.workloads import Batch, Dropout, Forward, Metric, Parameter, Splits, Trial, Workload, function, option
-from gradnoise.workloads.base import StackedGradient, Tensors
+from gradnoise.workloads.base import StackedGradient, StackedMeasure, Tensors
 
 
 @functools.cache
@@ -125,7 +125,7 @@ class drawn(exact):  # noqa: N801  # the entry point's name
 class LoneOptions:
     """What keeps it from stacking."""
 
-    why: str = option("branch", "`branch`, `lstm`, `draws`, `unused` or `wrong`; `overflows` does not.")
+    why: str = option("branch", "`branch`, `lstm`, `draws`, `unused`, `wrong` or `mismeasures`; `overflows` does not.")
 
 
 class Lone(torch.nn.Module):
@@ -171,6 +171,11 @@ class lone(exact):  # noqa: N801  # the entry point's name
             return next(iter(weights.values())).new_zeros(2)
 
         return gradient
+
+    def stacked_measure(self) -> StackedMeasure | None:
+        if self.options.why != "mismeasures":
+            return None
+        return lambda weights, _buffers, _batch: {"error": next(iter(weights.values())).new_full((2,), 0.5)}
 
 
 @dataclass(frozen=True, kw_only=True)

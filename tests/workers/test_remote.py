@@ -75,9 +75,10 @@ def alone(spec: TrialSpec) -> list[Mapping[str, float]]:
 
 
 def assert_equal_curves(found: Sequence[Mapping[str, float]], expected: Sequence[Mapping[str, float]]) -> None:
+    """In float32: the rounding of 6e-8 of a sum over a hundred examples, in whatever order, and what the updates make of it."""
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
-        assert one == pytest.approx(other, rel=1e-6, abs=0.0)
+        assert one == pytest.approx(other, rel=1e-5, abs=0.0)
 
 
 def until(launcher: RayLauncher, condition: Callable[[list[News]], bool]) -> list[News]:

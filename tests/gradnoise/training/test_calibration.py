@@ -7,7 +7,7 @@ import torch
 from trial_runs import spec
 
 from gradnoise.training import calibration
-from gradnoise.training.calibration import Rate, best, candidates, explore, fits, measure
+from gradnoise.training.calibration import Measurer, Rate, best, candidates, explore, fits
 from gradnoise.training.stacked_model import StackedModel
 
 
@@ -36,14 +36,14 @@ def test_updates_are_counted_over_all_slots(slots: int, technique: str, monkeypa
     monkeypatch.setattr(calibration.SingleRun, "step", lambda *arguments: tick(*arguments, of=step))
     monkeypatch.setattr(calibration.time, "perf_counter", lambda: now)
     params = {"lr": 0.05} | ({"eta": 0.3, "gamma": 0.55} if technique == "annealed" else {})
-    found = measure(spec(technique=technique, params=params), slots, seconds=20.0)
+    found = Measurer(spec(technique=technique, params=params)).measure(slots, seconds=20.0)
     assert found == Rate(slots=slots, steps_per_second=slots, bytes_per_slot=found.bytes_per_slot)
     assert now == 22  # two to warm up
 
 
 def test_each_slot_needs_at_least_its_own_numbers() -> None:
     """Adam in float64 keeps 50 weights and 100 moments twice, in the run and in its row, and the row of the gradient."""
-    assert measure(spec(optimizer="adam"), 4).bytes_per_slot >= 8 * (2 * 50 + 2 * 100 + 50)
+    assert Measurer(spec(optimizer="adam")).measure(4).bytes_per_slot >= 8 * (2 * 50 + 2 * 100 + 50)
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_each_slot_needs_at_least_its_own_numbers() -> None:
     ],
 )
 def test_what_does_not_stack_is_told_with_the_rate_of_one(changes: dict[str, Any], reason: str) -> None:
-    found = measure(spec(**changes), 8)
+    found = Measurer(spec(**changes)).measure(8)
     assert (found.slots, found.refusal) == (1, reason)
     assert (found.steps_per_second > 0) == (changes["workload"] == "lone")
 
 
 def test_an_illegal_trial_is_refused() -> None:
     with pytest.raises(ValueError, match=r"lr must be a finite number in \(0, inf\), but got lr=-1"):
-        measure(spec(params={"lr": -1.0}), 2)
+        Measurer(spec(params={"lr": -1.0}))
 
 
 def test_the_best_is_the_fewest_slots_within_five_percent_of_the_highest() -> None:

@@ -82,9 +82,10 @@ def test_buffers_and_dropout_of_the_models_own_stack(technique: str) -> None:
     [
         ("branch", r"torch\.func\.vmap cannot train it: at probe_workloads\.py:\d+, `if .* hidden\.sum\(\) > 0:`: RuntimeError: vmap: .*"),
         ("lstm", r"torch\.func\.vmap cannot train it: at probe_workloads\.py:.*lstm.*the batching rule for aten::mkldnn_rnn_layer.*"),
-        ("draws", r"its loss draws random numbers, which are to be each trial's own\."),
+        ("draws", r"its loss or its metrics draw random numbers, which are to be each trial's own\."),
         ("unused", r"extra takes no part in its loss, and such a parameter must stay as it is\."),
         ("wrong", r"as one model it would give another value for the loss than alone\."),
+        ("mismeasures", r"as one model it would give another value for error than alone\."),
     ],
 )
 def test_what_does_not_stack_trains_alone_and_the_log_says_why(why: str, reason: str, caplog: pytest.LogCaptureFixture) -> None:

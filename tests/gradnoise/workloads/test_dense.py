@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from gradnoise.streams import normal
-from gradnoise.workloads.dense import DenseGradient, DenseLayer
+from gradnoise.workloads.dense import ROWS_AT_ONCE, DenseLayer, DenseNetworks
 
 
 @settings(max_examples=30, deadline=None)
@@ -37,9 +37,31 @@ def test_it_is_autograds_gradient_for_each_model(widths: list[int], n_models: in
     gradients = dict(zip(weights, torch.autograd.grad(expected.sum(), list(weights.values())), strict=True))
 
     layers = [DenseLayer(weight=f"{i}.weight", bias=f"{i}.bias", mask=f"{i}.mask" if i < n_layers - 1 else "") for i in range(n_layers)]
-    gradient, found = DenseGradient(layers), {name: torch.full(shape, 9.0, dtype=torch.float64) for name, shape in shapes.items()}
+    networks, found = DenseNetworks(layers), {name: torch.full(shape, 9.0, dtype=torch.float64) for name, shape in shapes.items()}
     for _ in range(2):
         with torch.no_grad():
-            losses = gradient({name: one.detach() for name, one in weights.items()}, masks, (inputs, labels), found)
+            losses = networks.gradient({name: one.detach() for name, one in weights.items()}, masks, (inputs, labels), found)
         torch.testing.assert_close(losses, expected.detach(), rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(found, gradients, rtol=1e-12, atol=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(widths=st.lists(st.integers(1, 6), min_size=2, max_size=5), n_models=st.integers(1, 4), seed=st.integers(0, 99))
+def test_outputs_are_those_of_each_model(widths: list[int], n_models: int, seed: int) -> None:
+    """On more examples than are taken at once; a gradient in between does not disturb them."""
+    n_layers, n_examples = len(widths) - 1, ROWS_AT_ONCE + 3
+    shapes = {f"{i}.weight": (n_models, widths[i + 1], widths[i]) for i in range(n_layers)}
+    shapes |= {f"{i}.bias": (n_models, widths[i + 1]) for i in range(n_layers)}
+    weights = {name: normal(seed, "init", 0, name, shape).double() for name, shape in shapes.items()}
+    inputs = normal(seed, "data", 0, "inputs", (n_examples, widths[0])).double()
+    expected = inputs.expand(n_models, *inputs.shape)
+    for i in range(n_layers):
+        expected = torch.einsum("kbi,koi->kbo", expected, weights[f"{i}.weight"]) + weights[f"{i}.bias"][:, None]
+        expected = expected.relu() if i < n_layers - 1 else expected
+    networks = DenseNetworks([DenseLayer(weight=f"{i}.weight", bias=f"{i}.bias") for i in range(n_layers)])
+    found = networks.outputs(weights, inputs)
+    labels = torch.zeros(n_models, ROWS_AT_ONCE, dtype=torch.int64)
+    networks.gradient(
+        weights, {}, (inputs[:ROWS_AT_ONCE].expand(n_models, -1, -1), labels), {name: one.clone() for name, one in weights.items()}
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
