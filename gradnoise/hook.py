@@ -1,5 +1,6 @@
 """Gradient noise for any torch optimizer: `attach` it, train as before."""
 
+import functools
 import itertools
 import math
 import operator
@@ -151,6 +152,7 @@ class GradientNoise:
         if any(isinstance(getattr(hook, "__self__", None), GradientNoise) for hook in optimizer._optimizer_step_pre_hooks.values()):
             raise ValueError("the optimizer has noise already: remove() that first.")
         self.remove()
+        _exclude_hooks_from_compilation()
         self._optimizer = optimizer
         self._parameters, self._noise = (), None
         self._hooks = [
@@ -208,7 +210,6 @@ class GradientNoise:
     def _take_t(self, _optimizer: torch.optim.Optimizer) -> None:
         self._set_t(self.t)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # of torch
     def _before(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
         is_update = not self._passes(optimizer)
         if is_update:
@@ -225,7 +226,6 @@ class GradientNoise:
         noisy = self._after_closure(closure)
         return (args, kwargs | {"closure": noisy}) if "closure" in kwargs else ((args[0], noisy, *args[2:]), kwargs)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _after(self, optimizer: torch.optim.Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
         if self._updates and self._updates.pop():  # there is none of a step within which it was attached
             if self._held is None:
@@ -346,6 +346,13 @@ class GradientNoise:
         if not self._has_warned:
             self._has_warned = True
             warnings.warn(message, stacklevel=stacklevel)
+
+
+@functools.cache
+def _exclude_hooks_from_compilation() -> None:
+    """Let torch.compile leave the hooks alone; not before there is an optimizer, for which torch has loaded its compiler already."""
+    for name in ("_before", "_after"):
+        setattr(GradientNoise, name, torch.compiler.disable(getattr(GradientNoise, name)))  # type: ignore[no-untyped-call]  # of torch
 
 
 def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
