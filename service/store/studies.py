@@ -111,8 +111,9 @@ def extend(
         InvalidSpec: If it would have more than `max_trials` trials.
         IdempotencyMismatch: If the key came before with another number.
     """
-    study = get(session, study_id, owner)
+    get(session, study_id, owner)
     row = session.get_one(StudyRow, study_id)
+    study = _study(row)  # of the very row that is asked: another request may have extended it since
     if _is_replayed(row, n_seeds, idempotency_key):
         return study
     if study.state != "complete":
