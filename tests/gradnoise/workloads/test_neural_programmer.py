@@ -296,3 +296,21 @@ def test_it_trains_in_a_stack_as_it_does_alone(options: dict[str, int]) -> None:
     for one, other in zip(found, expected, strict=True):
         assert one == pytest.approx(other, rel=1e-3, abs=0.0041)
         assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_it_learns_sums_and_counts_of_one_column() -> None:
+    """200 updates without noise, at most one condition: at least four of eight seeds answer at least 95 % of the test questions exactly.
+
+    Of 32 seeds 30 answered all of them when this was written. At a rate of 0.80, the lower end of Wilson's 95 % interval, fewer than four
+    of eight have a chance of 1.1 %.
+    """
+    options = {"answers": "aggregates", "conditions": 1, "train_examples": 5_000}
+    stack = StackTrainer(8)
+    for seed in range(8):
+        stack.admit(spec(key=f"{seed}", seed=seed, options=options))
+    last: dict[str, float] = {}
+    while latest := stack.advance():
+        last |= {event.key: event.values["test_accuracy"] for event in latest if isinstance(event, Measurement)}
+    assert len(last) == 8
+    assert sum(accuracy >= 0.95 for accuracy in last.values()) >= 4
