@@ -91,8 +91,12 @@ def links(info: StudyInfo, base_url: str) -> dict[str, str]:
 def study(info: StudyInfo, progress: Progress, comparison: Mapping[str, Any] | None, base_url: str) -> None:
     """Print a study: what is asked, how far it is, what came out, where more is to be found."""
     spec = info.spec
-    sampler, pruner, rerun = spec.search.sampler, spec.search.pruner.name, spec.search.rerun
+    search, rerun = spec.search, spec.rerun
     unequal = "".join(f", {arm.name} {arm.n_trials}" for arm in spec.arms if arm.n_trials)
+    tuning = f"none: every arm runs {spec.n_points} {'setting' if spec.n_points == 1 else 'settings'} on every seed"
+    if search is not None:
+        pruner = search.pruner.name
+        tuning = f"{search.n_trials} trials an arm{unequal} of {search.epochs} epochs, sampler {search.sampler}, pruner {pruner}"
     looks = f", or fewer: looks at {', '.join(map(str, spec.confirm.looks))}" if spec.confirm.looks else ""
     rows = {
         "study": f"{info.name} (id {info.id}, owner {info.owner}, submitted {moment(info.created_at)})",
@@ -100,7 +104,7 @@ def study(info: StudyInfo, progress: Progress, comparison: Mapping[str, Any] | N
         "state": info.state,
         "workload": f"{info.workload} {_settings(spec.options)}".strip(),
         "objective": f"{info.metric.name}, {info.metric.direction}; a difference of {spec.smallest_difference:g} matters",
-        "search": f"{spec.search.n_trials} trials an arm{unequal} of {spec.search.epochs} epochs, sampler {sampler}, pruner {pruner}",
+        "search": tuning,
         "rerun": f"the best {rerun.top} settings of each arm on {rerun.n_seeds} other seeds" if rerun.is_on else None,
         "confirm": f"{spec.confirm.n_seeds} paired seeds of {spec.confirm_epochs} epochs{looks}",
     }

@@ -81,7 +81,7 @@ def probe(spec: StudySpec) -> TrialSpec:
         optimizer=spec.optimizer,
         params={name: _middle(parameter) for name, parameter in spec.arm_space(arm.name).items()},
         seed=0,
-        budget_epochs=spec.search.epochs,
+        budget_epochs=spec.epochs,
     )
 
 

@@ -1,4 +1,5 @@
-"""Drives one study from its first trial to its comparison: ask, admit, measure, prune, tell, rerun, confirm, compare.
+"""Drives one study from its first trial to its comparison: ask, admit, measure, prune, tell, rerun, confirm, compare; without a search
+from the confirm phase on.
 
 Each step writes what the slots have told in one transaction that first checks the lease; only then does Optuna hear of it. After a crash at
 any point the next holder finds the truth in our tables and brings Optuna up to it.
@@ -111,14 +112,14 @@ class StudyRun:
         with self._database.session(write=True) as session:
             self._extend(session)
             leases.describe(session, self._lease, self._protocol)
-            trials.declare(session, self._study.id, self._spec, "search")
+            if self._spec.search is not None:
+                trials.declare(session, self._study.id, self._spec, "search")
             known = trials.table(session, self._study.id)
             numbers = trials.optuna_numbers(session, self._study.id)
             reached = {trial.phase for trial in known}
-            self._phase = CONFIRM if CONFIRM in reached else RERUN if RERUN in reached else "search"
+            self._phase = CONFIRM if CONFIRM in reached or self._spec.search is None else RERUN if RERUN in reached else "search"
             if self._phase == CONFIRM:  # an extended study has more seeds than it had, and a look may just have been undecided
-                confirmed = {trial.arm: [trial.params or {}] for trial in known if trial.phase == CONFIRM}
-                trials.declare(session, self._study.id, self._at_look(known), CONFIRM, confirmed)
+                trials.declare(session, self._study.id, self._at_look(known), CONFIRM, self._confirmed(known))
             self._waiting.extend(trials.openings(session, self._study.id, self._phase))
         self._orphans = settle(self._searches, known, numbers)
 
@@ -152,7 +153,8 @@ class StudyRun:
             for opening, (number, params) in zip(openings, settings, strict=True):
                 trial = opening.trial
                 token = trials.start(session, trial.id, params, number, self._now())
-                rungs = self._spec.search.pruner.rungs(trial.budget_epochs) if trial.phase == "search" else ()
+                search = self._spec.search if trial.phase == "search" else None
+                rungs = search.pruner.rungs(trial.budget_epochs) if search else ()
                 self._attempts[token] = Attempt(opening=opening, token=token, optuna_number=number, rungs=rungs)
                 specs.append(self._order(trial, token, params, rungs))
         for spec in specs:
@@ -284,7 +286,7 @@ class StudyRun:
                 self._searches[key].tell(numbers.popleft(), "cancelled", None)
         with self._database.session() as session:
             table = trials.table(session, self._study.id)
-        if self._phase == "search" and self._spec.search.rerun.is_on:
+        if self._phase == "search" and self._spec.rerun.is_on:
             following, best = RERUN, finalists(self._spec, self._metric, table)
         else:
             following, best = CONFIRM, {arm: [one] for arm, one in choose(self._spec, self._metric, table).items() if one is not None}
@@ -292,10 +294,7 @@ class StudyRun:
         with self._database.session(write=True) as session:
             self._extend(session)
             if not params:
-                error = next((trial.error for trial in sorted(table, key=lambda trial: trial.id) if trial.error), "")
-                leases.fail(session, self._lease, self._now(), f"Every trial of the search failed. The first error:\n{error}")
-                log.error("study failed: every trial of its search did")
-                return True
+                return self._fail(session, table, "Every trial of the search failed.")
             trials.declare(session, self._study.id, self._at_look(table), following, params)
             self._waiting.extend(trials.openings(session, self._study.id, following))
         self._phase = following
@@ -306,6 +305,10 @@ class StudyRun:
         with self._database.session() as session:
             table = trials.table(session, self._study.id)
             epochs = stored.confirm_courses(session, self._study.id, self._metric.name)
+        if self._spec.search is None and all(trial.state == "failed" for trial in table):
+            with self._database.session(write=True) as session:
+                self._extend(session)
+                return self._fail(session, table, "Every trial failed.")
         if self._goes_on(table):
             return False
         comparison = compare(self._spec, self._metric, table, protocol=self._protocol, epochs=epochs, looks=self._study.looks)
@@ -320,16 +323,27 @@ class StudyRun:
     def _goes_on(self, table: Sequence[Trial]) -> bool:
         """Declare the seeds up to the next look where this one was undecided, and return whether there are any."""
         here = self._at_look(table)
-        confirmed = {trial.arm: [trial.params or {}] for trial in table if trial.phase == CONFIRM}
         if len(here.confirm.plan) == 1:
             return False
         with self._database.session(write=True) as session:
             self._extend(session)
-            trials.declare(session, self._study.id, here, CONFIRM, confirmed)
+            trials.declare(session, self._study.id, here, CONFIRM, self._confirmed(table))
             self._waiting.extend(trials.openings(session, self._study.id, CONFIRM))
         if self._waiting:
-            log.info("undecided at this look", seeds=len({trial.number for trial in table if trial.phase == CONFIRM}))
+            log.info("undecided at this look", next_look=here.confirm.n_seeds)
         return bool(self._waiting)
+
+    def _confirmed(self, table: Sequence[Trial]) -> dict[str, list[Mapping[str, Value]]]:
+        """Return the settings that each arm runs on the confirm seeds: the one it chose, or every one of a study without a search."""
+        if self._spec.search is None:
+            return {arm.name: list(self._spec.points(arm.name)) for arm in self._spec.arms}
+        return {trial.arm: [trial.params or {}] for trial in table if trial.phase == CONFIRM}
+
+    def _fail(self, session: Session, table: Sequence[Trial], reason: str) -> bool:
+        error = next((trial.error for trial in sorted(table, key=lambda trial: trial.id) if trial.error), "")
+        leases.fail(session, self._lease, self._now(), f"{reason} The first error:\n{error}")
+        log.error("study failed", reason=reason)
+        return True
 
     def _at_look(self, table: Sequence[Trial]) -> StudySpec:
         return at_look(self._spec, self._metric, table, self._study.looks)
@@ -356,8 +370,9 @@ def open_searches(study: Study, storage: Storage) -> dict[str, ArmSearch]:
             seed=spec.trial_seed("search", index) % 2**32,
         )
         for index, arm in enumerate(spec.arms)
+        if spec.search is not None
     }
-    later: tuple[Phase, ...] = (RERUN, CONFIRM) if spec.search.rerun.is_on else (CONFIRM,)
+    later: tuple[Phase, ...] = (RERUN, CONFIRM) if spec.rerun.is_on else (CONFIRM,)
     for phase in later:
         searches[phase] = ArmSearch(storage, f"{spec.name} · {phase}", direction=direction, space={}, seed=spec.seed)
     return searches

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from service.compare.cautions import held_equal, warnings
-from service.compare.choosing import choose, outcome
+from service.compare.choosing import choices, outcome
 from service.compare.comparison import ArmSummary, Comparison, Difference, Plan, SeedRow
 from service.compare.diagnostics import cautions, diagnose
-from service.compare.tables import search_points, seed_rows, summary
+from service.compare.tables import grid_points, search_points, seed_rows, summary
 from service.compare.verdict import adjusted, earlier_looks, false_verdict_chance, judge, level_at, p_value
 from service.domain.spec import StudySpec
 from service.domain.study import EpochMean, Metric, Trial
@@ -56,6 +56,7 @@ def compare(
         differences=differences,
         arms=arms,
         seeds=rows,
+        points=grid_points(here, metric, rows),
         search=search,
         held_equal=held_equal(spec, metric, plan),
         warnings=(*warnings(spec, arms, rows, plan if is_final else None), *cautions(spec, metric, diagnostics)),
@@ -76,7 +77,7 @@ def at_look(spec: StudySpec, metric: Metric, trials: Sequence[Trial], looks: Seq
     last = max((trial.number for trial in trials if trial.phase == "confirm"), default=-1)
     for n_seeds in () if looks else spec.confirm.plan[:-1]:
         here = spec.at_seeds(n_seeds)
-        if last >= n_seeds:
+        if last >= here.n_pairs:
             continue
         arms, rows = _sides(here, metric, trials)
         if not all(_has_ended(arm) for arm in arms) or all(
@@ -88,7 +89,7 @@ def at_look(spec: StudySpec, metric: Metric, trials: Sequence[Trial], looks: Seq
 
 
 def _sides(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> tuple[tuple[ArmSummary, ...], tuple[SeedRow, ...]]:
-    chosen = choose(spec, metric, trials)
+    chosen = choices(spec, metric, trials)
     rows = seed_rows(spec, metric, trials)
     return tuple(summary(spec, metric, arm, chosen[arm.name], rows, trials) for arm in spec.arms), rows
 
@@ -135,9 +136,10 @@ def _waiting(spec: StudySpec, arms: Sequence[ArmSummary], trials: Sequence[Trial
     n_seeds, plan = spec.confirm.n_seeds, spec.confirm.plan
     passed = [n for n in plan if n < n_seeds] if n_seeds in plan else []
     undecided = f"; it was undecided at the declared looks so far, at {' and '.join(map(str, passed))} seeds" if passed else ""
+    before = f"{searched} of {n_searches} search trials{reruns} and " if spec.search else ""
     return (
-        f"it is given once every declared trial has ended, and {searched} of {n_searches} search trials{reruns} "
-        f"and {confirmed} of {len(arms) * spec.confirm.n_seeds} confirm runs have{cancelled}{undecided}"
+        f"it is given once every declared trial has ended, and {before}"
+        f"{confirmed} of {len(arms) * spec.n_pairs} confirm runs have{cancelled}{undecided}"
     )
 
 

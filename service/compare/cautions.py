@@ -15,14 +15,9 @@ EDGE = 0.05
 def held_equal(spec: StudySpec, metric: Metric, plan: Plan | None = None) -> tuple[Fact, ...]:
     """Return what every arm had alike, in words; `plan` holds the declared looks, if there are any."""
     options = ", ".join(f"{name} {value}" for name, value in spec.options.items())
-    pruner = "no pruner" if spec.search.pruner.name == "none" else f"pruner {spec.search.pruner.name}"
     judged = "after the last epoch" if spec.judge == "last_epoch" else "at the epoch with the best validation value"
-    rerun = spec.search.rerun
-    selection = (
-        f"each arm's best {rerun.top} settings on validation ran again on {rerun.n_seeds} other seeds, the same for every arm; "
-        "the best mean was chosen"
-        if rerun.is_on
-        else "each arm's best single value on validation, without reruns: it was lucky as well as good"
+    splits = (
+        "on validation while searching and selecting, on held-out test data when confirming" if spec.search else "on held-out test data"
     )
     declared = spec.confirm.power
     power = f" (for a power of {declared.power:g} at a standard deviation of {declared.sd:g})" if declared else ""
@@ -34,23 +29,39 @@ def held_equal(spec: StudySpec, metric: Metric, plan: Plan | None = None) -> tup
             "the verdict is about that one",
         ),
         Fact(name="Shared space", value="; ".join(f"{name} {described(parameter)}" for name, parameter in spec.space.items())),
-        Fact(
-            name="Search budget",
-            value=f"{_budgets(spec)} of {spec.search.epochs} epochs, sampler {spec.search.sampler}, {pruner}; "
-            "trial i of every arm has the same seed",
-        ),
-        Fact(name="Selection", value=selection),
+        *_tuning(spec),
         Fact(
             name="Confirmation",
-            value=f"{spec.confirm.n_seeds} fresh seeds{power}, the same for every arm (initialisation, data order), "
-            f"{spec.confirm_epochs} epochs",
+            value=f"{spec.confirm.n_seeds} fresh seeds{power}{'' if spec.search else ' for each setting'}, the same for every arm "
+            f"(initialisation, data order), {spec.confirm_epochs} epochs",
         ),
         *_looks(plan),
         Fact(
             name="Judged by",
-            value=f"{metric.name} {judged}: on validation while searching and selecting, on held-out test data when confirming",
+            value=f"{metric.name} {judged}: {splits}",
         ),
     )
+
+
+def _tuning(spec: StudySpec) -> Iterator[Fact]:
+    if spec.search is None:
+        settings = "the one setting" if spec.n_points == 1 else f"the same {spec.n_points} settings"
+        yield Fact(name="Tuning", value=f"nothing was tuned: each arm ran {settings}, every combination of the shared space's values")
+        return
+    pruner = "no pruner" if spec.search.pruner.name == "none" else f"pruner {spec.search.pruner.name}"
+    yield Fact(
+        name="Search budget",
+        value=f"{_budgets(spec)} of {spec.search.epochs} epochs, sampler {spec.search.sampler}, {pruner}; "
+        "trial i of every arm has the same seed",
+    )
+    rerun = spec.rerun
+    selection = (
+        f"each arm's best {rerun.top} settings on validation ran again on {rerun.n_seeds} other seeds, the same for every arm; "
+        "the best mean was chosen"
+        if rerun.is_on
+        else "each arm's best single value on validation, without reruns: it was lucky as well as good"
+    )
+    yield Fact(name="Selection", value=selection)
 
 
 def _looks(plan: Plan | None) -> Iterator[Fact]:
@@ -114,7 +125,7 @@ def _losses(arms: Sequence[ArmSummary]) -> Iterator[str]:
             if tally.n_diverged:
                 yield f"{tally.n_diverged} {counts} diverged{loss}."
     for arm in arms:
-        if arm.setting is not None and arm.search_value is None:
+        if arm.chosen_number is not None and arm.search_value is None:
             yield f"Every search trial of {arm.name} that ended had diverged: its setting is the first one tried, not a tuned one."
 
 

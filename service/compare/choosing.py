@@ -4,23 +4,37 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from service.compare.comparison import LOST, Outcome
 from service.domain.spec import StudySpec, Value
 from service.domain.study import Metric, Trial
 
 
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The search trial whose setting an arm goes into the confirm phase with, and its mean over the reruns, None while there is none."""
+
+    trial: Trial
+    rerun_mean: float | None
+
+
 def choose(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> dict[str, Trial | None]:
-    """Return the search trial of each arm whose setting goes into the confirm phase; None for an arm that has none.
+    """Return the search trial of each arm whose setting goes into the confirm phase; None for an arm that has none."""
+    return {arm: choice.trial if choice else None for arm, choice in choices(spec, metric, trials).items()}
+
+
+def choices(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> dict[str, Choice | None]:
+    """Return what each arm has chosen, None for an arm that has no setting.
 
     Once all reruns have ended it is the finalist with the best mean over them; before that, and without reruns, the best on validation.
     """
-    chosen: dict[str, Trial | None] = {}
+    chosen: dict[str, Choice | None] = {}
     for arm, best in finalists(spec, metric, trials).items():
-        means = rerun_means(spec, metric, trials, arm)
+        means = rerun_means(spec, metric, trials, best)
         complete = [(-metric.sign * mean, rank) for rank, mean in enumerate(means) if mean is not None]
-        has_all = len(best) > 0 and len(complete) == len(best)
-        chosen[arm] = best[min(complete)[1]] if has_all else best[0] if best else None
+        rank = min(complete)[1] if complete and len(complete) == len(best) else 0
+        chosen[arm] = Choice(trial=best[rank], rerun_mean=means[rank]) if best else None
     return chosen
 
 
@@ -30,25 +44,24 @@ def finalists(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> dict[
 
     A diverged trial is taken only where no other is complete; an arm of which none is has no finalists.
     """
-    n = spec.search.rerun.top if spec.search.rerun.is_on else 1
+    n = spec.rerun.top if spec.rerun.is_on else 1
     return {arm.name: _best(metric, [t for t in trials if t.phase == "search" and t.arm == arm.name], n) for arm in spec.arms}
 
 
-def rerun_means(spec: StudySpec, metric: Metric, trials: Sequence[Trial], arm: str) -> list[float | None]:
-    """Return the mean on validation of each finalist of an arm over its reruns, in the finalists' order, lost ones as the metric's worst.
+def rerun_means(spec: StudySpec, metric: Metric, trials: Sequence[Trial], best: Sequence[Trial]) -> list[float | None]:
+    """Return the mean on validation of each of an arm's finalists over its reruns, in their order, lost ones as the metric's worst.
 
     A finalist whose reruns have not all ended has None. The search's own value is left out: it was selected for being high, so that its
     expectation lies above the setting's (the winner's curse); those of the reruns do not.
     """
-    n_seeds = spec.search.rerun.n_seeds if spec.search.rerun.is_on else 0
+    n_seeds = spec.rerun.n_seeds if spec.rerun.is_on else 0
     values: dict[int, list[float]] = {}
     for trial in trials:
         counted = outcome(trial)
-        if n_seeds and trial.phase == "rerun" and trial.arm == arm and counted in ("complete", *LOST):
+        if n_seeds and best and trial.phase == "rerun" and trial.arm == best[0].arm and counted in ("complete", *LOST):
             value = finite(trial.value) if counted == "complete" else None
             values.setdefault(trial.number // n_seeds, []).append(metric.worst if value is None else value)
-    n_finalists = len(finalists(spec, metric, trials)[arm])
-    runs = [sorted(values.get(rank, [])) for rank in range(n_finalists)]  # sorted: the order of the trials must not reach the last digit
+    runs = [sorted(values.get(rank, [])) for rank in range(len(best))]  # sorted: the order of the trials must not reach the last digit
     return [statistics.fmean(of_one) if n_seeds and len(of_one) == n_seeds else None for of_one in runs]
 
 

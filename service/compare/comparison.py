@@ -108,7 +108,8 @@ class Reached(Frozen):
 
 
 class ArmSummary(Frozen):
-    """One side: the setting that its search chose, and how that did on the confirm seeds, lost runs included as the metric's worst.
+    """One side: the setting that its search chose, and how that did on the confirm seeds, lost runs included as the metric's worst. In a
+    study without a search the setting is what the arm has of its own, beside the ones that all arms ran.
 
     `search_value` is the chosen setting's value on validation in the search, which was selected for being high; `chosen_value` is the mean
     over its reruns on other seeds, the search's value where there were none. Mean, median, lowest and highest are over the confirm runs on
@@ -152,11 +153,31 @@ class Run(Frozen):
 
 
 class SeedRow(Frozen):
-    """One confirm seed and the run of every arm on it."""
+    """One confirm seed and the run of every arm on it; `point` is the index of the setting that all ran, None where each has its own."""
 
     number: int
     seed: int
+    point: int | None = None
     runs: dict[str, Run]
+
+
+class PointRuns(Frozen):
+    """An arm's `n` runs of one setting on test data, lost ones included as the metric's worst: mean, standard deviation, best, and how many
+    came to each threshold."""
+
+    n: int
+    n_lost: int
+    mean: float | None
+    spread: float | None
+    best: float | None
+    reached: tuple[Reached, ...] = ()
+
+
+class GridPoint(Frozen):
+    """One setting of a study without a search, and the runs of every arm with it."""
+
+    params: dict[str, Value]
+    runs: dict[str, PointRuns]
 
 
 class Fact(Frozen):
@@ -275,6 +296,7 @@ class Comparison(Frozen):
         differences: Each further arm against the first.
         arms: The sides, the baseline first.
         seeds: The confirm runs, seed by seed.
+        points: Of a study without a search, in which nothing was tuned: every setting, with the runs of all arms.
         search: Every search trial that has started, by arm and number: curves, learning-rate response and maps are read from it.
         held_equal: What was the same for every arm.
         warnings: What a careful reader should know before believing the verdict.
@@ -296,6 +318,7 @@ class Comparison(Frozen):
     differences: tuple[Difference, ...]
     arms: tuple[ArmSummary, ...]
     seeds: tuple[SeedRow, ...]
+    points: tuple[GridPoint, ...] = ()
     search: tuple[SearchPoint, ...]
     held_equal: tuple[Fact, ...]
     warnings: tuple[str, ...]

@@ -4,7 +4,7 @@ from service.compare.intervals import fewest_pairs
 from service.compare.power import pairs_for
 from service.compare.verdict import alpha_each, level_at
 from service.domain.errors import FieldError, InvalidSpec
-from service.domain.spec import StudySpec
+from service.domain.spec import Power, StudySpec
 
 
 def planned(spec: StudySpec) -> StudySpec:
@@ -17,9 +17,10 @@ def planned(spec: StudySpec) -> StudySpec:
     for n_seeds in spec.confirm.looks:
         level = level_at(spec, n_seeds)
         fewest = fewest_pairs(level)
-        if n_seeds < fewest:
+        if n_seeds * spec.n_points < fewest:
             message = f"no verdict is possible at {n_seeds} seeds: this look is held to {level:.2g}, which takes {fewest} pairs at least"
-            legal = f"at least {fewest} seeds at this look{'' if spec.confirm.boundary == 'pocock' else ', or the boundary pocock'}"
+            other = "" if spec.confirm.boundary == "pocock" else ", or the boundary pocock"
+            legal = f"at least {-(-fewest // spec.n_points)} seeds at this look{other}"
             raise InvalidSpec([FieldError(field="confirm.looks", value=spec.confirm.looks, message=message, legal=legal)])
     return spec
 
@@ -38,7 +39,7 @@ def with_seeds(spec: StudySpec) -> StudySpec:
         return spec
     level, n_seeds, taken = 1 - alpha_each(spec), 0, spec
     try:
-        while (n := pairs_for(spec.smallest_difference, declared.sd, declared.power, level)) > n_seeds:
+        while (n := _seeds_for(spec, declared, level)) > n_seeds:
             n_seeds, taken = n, _with(spec, n)
             if any(look >= n for look in spec.confirm.looks):
                 break
@@ -53,6 +54,11 @@ def with_seeds(spec: StudySpec) -> StudySpec:
         message = f"the last look must come before the last seed: this power takes {n_seeds} seeds"
         raise InvalidSpec([FieldError(field="confirm.looks", value=spec.confirm.looks, message=message, legal=f"looks below {n_seeds}")])
     return taken
+
+
+def _seeds_for(spec: StudySpec, declared: Power, level: float) -> int:
+    """Return the seeds that the pairs of a power take: each gives one, without a search as many as there are settings."""
+    return max(2, -(-pairs_for(spec.smallest_difference, declared.sd, declared.power, level) // spec.n_points))
 
 
 def _with(spec: StudySpec, n_seeds: int) -> StudySpec:

@@ -210,8 +210,9 @@ def remarks(spec: StudySpec, diagnostics: Diagnostics) -> tuple[Fact, ...]:
         alone = f"{one.low:.3g} alone: no other trial came {near}"
         value = alone if one.n_within == 1 else f"{reach}: {near} in {one.n_within} of the {one.n_between} trials between them"
         facts.append(Fact(name=f"Usable learning rates of {one.arm}", value=value))
-    adaptive = spec.search.sampler not in ("random", "grid", "qmc")
-    bias = f"; {spec.search.sampler} looked mostly where it was good, which hides weight" if adaptive else ""
+    sampler = spec.search.sampler if spec.search else "grid"
+    adaptive = sampler not in ("random", "grid", "qmc")
+    bias = f"; {sampler} looked mostly where it was good, which hides weight" if adaptive else ""
     for arm in spec.arms:
         own = [one for one in diagnostics.importances if one.arm == arm.name]
         if own:

@@ -1,10 +1,10 @@
-"""From trials to tables: the search trials with the best so far, the confirm runs seed by seed, a summary of each arm."""
+"""From trials to tables: the search trials with the best so far, the confirm runs seed by seed, a summary of each arm and each point."""
 
 import statistics
 from collections.abc import Sequence
 
-from service.compare.choosing import finalists, finite, outcome, rerun_means
-from service.compare.comparison import LOST, ArmSummary, Reached, Run, SearchPoint, SeedRow, Tally
+from service.compare.choosing import Choice, finite, outcome
+from service.compare.comparison import LOST, ArmSummary, GridPoint, PointRuns, Reached, Run, SearchPoint, SeedRow, Tally
 from service.compare.intervals import share_interval
 from service.compare.verdict import ALPHA
 from service.domain.spec import Arm, Phase, StudySpec
@@ -39,7 +39,7 @@ def search_points(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> t
 
 
 def seed_rows(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> tuple[SeedRow, ...]:
-    """Return the declared confirm seeds with every arm's run; a run that does not exist yet is `open`."""
+    """Return the declared confirm seeds with every arm's run, without a search for each setting; a run that is not there is `open`."""
     found = {(t.arm, t.number): t for t in trials if t.phase == "confirm"}
 
     def run(arm: str, number: int) -> Run:
@@ -49,32 +49,57 @@ def seed_rows(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> tuple
         return Run(outcome=counted, value=metric.worst if counted in LOST else value)
 
     return tuple(
-        SeedRow(number=i, seed=spec.trial_seed("confirm", i), runs={arm.name: run(arm.name, i) for arm in spec.arms})
-        for i in range(spec.confirm.n_seeds)
+        SeedRow(
+            number=i,
+            seed=spec.trial_seed("confirm", i),
+            point=None if spec.search else i % spec.n_points,
+            runs={arm.name: run(arm.name, i) for arm in spec.arms},
+        )
+        for i in range(spec.n_pairs)
+    )
+
+
+def grid_points(spec: StudySpec, metric: Metric, rows: Sequence[SeedRow]) -> tuple[GridPoint, ...]:
+    """Return each setting of a study without a search with every arm's runs of it; none where each arm has chosen its own."""
+    return tuple(
+        GridPoint(params=params, runs={arm.name: _point_runs(spec, metric, arm, rows[k :: spec.n_points]) for arm in spec.arms})
+        for k, params in enumerate(() if spec.search else spec.points())
+    )
+
+
+def _point_runs(spec: StudySpec, metric: Metric, arm: Arm, rows: Sequence[SeedRow]) -> PointRuns:
+    runs = [row.runs[arm.name] for row in rows]
+    values = [run.value for run in runs if run.value is not None]
+    return PointRuns(
+        n=len(values),
+        n_lost=sum(run.outcome in LOST for run in runs),
+        mean=statistics.fmean(values) if values else None,
+        spread=statistics.stdev(values) if len(values) > 1 else None,
+        best=max(values, key=lambda value: metric.sign * value, default=None),
+        reached=tuple(reached(metric, arm, threshold, rows) for threshold in spec.confirm.thresholds) if values else (),
     )
 
 
 def summary(
-    spec: StudySpec, metric: Metric, arm: Arm, chosen: Trial | None, rows: Sequence[SeedRow], trials: Sequence[Trial]
+    spec: StudySpec, metric: Metric, arm: Arm, choice: Choice | None, rows: Sequence[SeedRow], trials: Sequence[Trial]
 ) -> ArmSummary:
     """Return one side of the comparison in numbers."""
     reruns = _of(trials, "rerun", arm.name)
+    chosen = choice.trial if choice else None
     search_value = finite(chosen.value) if chosen and outcome(chosen) == "complete" else None
-    numbers = [one.number for one in finalists(spec, metric, trials)[arm.name]]
-    means = dict(zip(numbers, rerun_means(spec, metric, trials, arm.name), strict=True))
-    rerun_mean = means.get(chosen.number) if chosen else None
-    chosen_value = search_value if rerun_mean is None else rerun_mean
+    rerun_mean = choice.rerun_mean if choice else None
+    setting = chosen.params if chosen else None if spec.search else spec.own_values(arm.name)
     values = [value for row in rows if (value := row.runs[arm.name].value) is not None]
     return ArmSummary(
         name=arm.name,
         technique=arm.technique,
-        setting=dict(chosen.params) if chosen and chosen.params is not None else None,
+        setting=None if setting is None else dict(setting),
         chosen_number=chosen.number if chosen else None,
-        chosen_value=chosen_value,
+        chosen_value=search_value if rerun_mean is None else rerun_mean,
         search_value=search_value,
         search=_tally(spec.n_searched(arm.name), _of(trials, "search", arm.name)),
         rerun=_tally(len(reruns) or spec.n_rerun(arm.name), reruns),
-        confirm=_tally(spec.confirm.n_seeds, _of(trials, "confirm", arm.name)),
+        confirm=_tally(spec.n_pairs, _of(trials, "confirm", arm.name)),
         mean=statistics.fmean(values) if values else None,
         median=statistics.median(values) if values else None,
         lowest=min(values, default=None),

@@ -64,7 +64,7 @@ def earlier_looks(spec: StudySpec, looks: Sequence[int]) -> tuple[int, ...]:
     """Return the earlier numbers of seeds at which there could be a verdict, on fewer than there are now; of an extended study with
     declared looks these too."""
     taken = {*looks, *(n for n in spec.confirm.plan[:-1] if looks and n <= min(looks))}
-    return tuple(n for n in sorted(taken) if fewest_pairs(level_at(spec, n)) <= n < spec.confirm.n_seeds)
+    return tuple(n for n in sorted(taken) if fewest_pairs(level_at(spec, n)) <= n * spec.n_points and n < spec.confirm.n_seeds)
 
 
 def false_verdict_chance(spec: StudySpec, looks: Sequence[int]) -> float:
@@ -98,17 +98,18 @@ def judge(
     gains = [metric.sign * (a - b) for a, b in pairs]
     numbers = _numbers(spec, metric, pairs, gains) if pairs else {}
     difference = Difference(
-        arm=arm, baseline=baseline, verdict="undecided", sentence="", n=len(pairs), n_declared=spec.confirm.n_seeds, p_value=p, **numbers
+        arm=arm, baseline=baseline, verdict="undecided", sentence="", n=len(pairs), n_declared=spec.n_pairs, p_value=p, **numbers
     )
     if lacking:
-        so_far = f" So far: {facts(metric, difference)}." if pairs else ""
+        so_far = f" So far: {facts(spec, metric, difference)}." if pairs else ""
         return difference.model_copy(update={"sentence": f"No verdict: {lacking}.{so_far}"})
     level = level_at(spec, spec.confirm.n_seeds)
     if difference.gain_interval is None or p is None:
         enough = fewest_pairs(level)
-        return difference.model_copy(update={"sentence": too_few(metric, difference, enough), "further_seeds": enough - len(pairs)})
+        lacking_seeds = -(-(enough - len(pairs)) // spec.n_points)
+        return difference.model_copy(update={"sentence": too_few(spec, metric, difference, enough), "further_seeds": lacking_seeds})
     verdict = decide(difference.gain_interval, spec.smallest_difference, p, level * (len(spec.arms) - 1))
-    further = _further_seeds(gains, spec.smallest_difference, difference.gain_interval.level) if verdict == "undecided" else None
+    further = _further_seeds(spec, gains, difference.gain_interval.level) if verdict == "undecided" else None
     judged = difference.model_copy(update={"verdict": verdict, "further_seeds": further})
     words = sentence(spec, metric, rows, judged)
     plan = spec.confirm.plan
@@ -183,7 +184,8 @@ def _oriented(interval: Interval, sign: int) -> Interval:
     return interval.model_copy(update={"low": low, "high": high})
 
 
-def _further_seeds(gains: Sequence[float], smallest_difference: float, level: float) -> int | None:
-    """Return how many more pairs lead to a verdict four times in five, if these pairs' mean and standard deviation are the true ones."""
-    n = pairs_to_decide(len(gains), statistics.fmean(gains), statistics.stdev(gains), smallest_difference=smallest_difference, level=level)
-    return None if n is None else n - len(gains)
+def _further_seeds(spec: StudySpec, gains: Sequence[float], level: float) -> int | None:
+    """Return how many more seeds lead to a verdict four times in five, if these pairs' mean and standard deviation are the true ones."""
+    mean, sd = statistics.fmean(gains), statistics.stdev(gains)
+    n = pairs_to_decide(len(gains), mean, sd, smallest_difference=spec.smallest_difference, level=level)
+    return None if n is None else -(-(n - len(gains)) // spec.n_points)

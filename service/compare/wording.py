@@ -12,13 +12,13 @@ BOUNDARIES = {"pocock": "Pocock", "obrien_fleming": "O'Brien and Fleming"}
 def sentence(spec: StudySpec, metric: Metric, rows: Sequence[SeedRow], d: Difference) -> str:
     """Return a judged difference as a sentence: the verdict, the numbers, how they stand to the smallest difference, the lost runs."""
     losses = "".join(_losses(metric, rows, name) for name in (d.baseline, d.arm))
-    return f"{_claim(d)}: {facts(metric, d)}; {_standing(spec, d)}.{losses}"
+    return f"{_claim(d)}: {facts(spec, metric, d)}; {_standing(spec, d)}.{losses}"
 
 
-def too_few(metric: Metric, d: Difference, enough: int) -> str:
+def too_few(spec: StudySpec, metric: Metric, d: Difference, enough: int) -> str:
     """Return why so few pairs decide nothing, and what they say so far."""
-    so_far = f" Here {facts(metric, d)}." if d.n else ""
-    return f"Undecided: {_seeds(d.n)} cannot tell a difference from chance, at least {enough} are needed.{so_far}"
+    so_far = f" Here {facts(spec, metric, d)}." if d.n else ""
+    return f"Undecided: {_pairs(spec, d.n)} cannot tell a difference from chance, at least {enough} are needed.{so_far}"
 
 
 def planned_look(d: Difference, plan: Sequence[int], n_seeds: int, *, boundary: str, level: float, overall: float) -> str:
@@ -33,8 +33,8 @@ def planned_look(d: Difference, plan: Sequence[int], n_seeds: int, *, boundary: 
     """
     words = (
         f" This is look {plan.index(n_seeds) + 1} of the {len(plan)} that were declared, at {n_seeds} of {plan[-1]} seeds: interval and"
-        f" test are held to {100 * level:.2g} % here ({BOUNDARIES[boundary]}), so that over all looks equal arms are called better or worse in"
-        f" at most {100 * overall:.2g} % of studies."
+        f" test are held to {100 * level:.2g} % here ({BOUNDARIES[boundary]}), so that over all looks equal arms are called better or"
+        f" worse in at most {100 * overall:.2g} % of studies."
     )
     if n_seeds == plan[-1] or d.verdict == "undecided":
         return words
@@ -63,7 +63,7 @@ def looked_before(d: Difference, looks: Sequence[int], *, chance: float, nominal
     return f"{words}; had the looks been declared, each would be held to p of at most {declared:.2g} (Pocock){kept}."
 
 
-def facts(metric: Metric, d: Difference) -> str:
+def facts(spec: StudySpec, metric: Metric, d: Difference) -> str:
     """Return the numbers of a difference that has at least one pair."""
     better = "" if metric.direction == "maximize" else " (smaller is better)"
     text = f"mean {metric.name}{better} {d.mean:.3g} against {d.baseline}'s {d.baseline_mean:.3g}, a difference of {signed(d.difference)}"
@@ -72,7 +72,7 @@ def facts(metric: Metric, d: Difference) -> str:
         ends = f"{100 * i.level:.4g} % interval {signed(i.low)} to {signed(i.high)}"
         text += f" ({ends if i.low < i.high else 'the same in every pair'})"
     ties = f", tied in {d.n_tied}" if d.n_tied else ""
-    return f"{text} over {_seeds(d.n)}, better in {d.n_better}{ties}"
+    return f"{text} over {_pairs(spec, d.n)}, better in {d.n_better}{ties}"
 
 
 def signed(value: float | None) -> str:
@@ -107,10 +107,19 @@ def _standing(spec: StudySpec, d: Difference) -> str:
             why = f"the interval leaves out 0, but the exact signed-rank test does not bear it out (p = {d.p_value:.2g})"
         if d.further_seeds is None:
             return f"{why}; a million paired seeds would hardly decide, if the differences go on like this"
-        return f"{why}; about {d.further_seeds} more paired seeds would decide, if the differences go on like this"
+        each = "" if spec.search else ", each with every setting,"
+        return f"{why}; about {d.further_seeds} more paired seeds{each} would decide, if the differences go on like this"
     if min(abs(interval.low), abs(interval.high)) >= spec.smallest_difference:
         return f"all of the interval lies beyond {declared}"
     return f"whether by as much as {declared}, is not settled"
+
+
+def _pairs(spec: StudySpec, n: int) -> str:
+    """Say how many pairs there are: one for each seed, without a search for each setting and seed."""
+    if spec.search:
+        return _seeds(n)
+    settings = "setting" if spec.n_points == 1 else "settings"
+    return f"{n} {'pair' if n == 1 else 'pairs'} of runs ({spec.n_points} {settings}, {spec.confirm.n_seeds} seeds)"
 
 
 def _seeds(n: int) -> str:

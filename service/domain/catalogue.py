@@ -107,12 +107,11 @@ class Catalogue:
 
     def _faults(self, spec: StudySpec, max_trials: int) -> Iterator[FieldError]:
         if spec.n_trials_total > max_trials:
-            yield FieldError(
-                field="search.n_trials",
-                value=spec.search.n_trials,
-                message=f"the study has {spec.n_trials_total} trials in all, more than this service allows",
-                legal=f"arms x (n_trials + reruns + n_seeds) at most {max_trials}",
-            )
+            field, value, product = "confirm.n_seeds", spec.confirm.n_seeds, "arms x combinations x n_seeds"
+            if spec.search is not None:
+                field, value, product = "search.n_trials", spec.search.n_trials, "arms x (n_trials + reruns + n_seeds)"
+            message = f"the study has {spec.n_trials_total} trials in all, more than this service allows"
+            yield FieldError(field=field, value=value, message=message, legal=f"{product} at most {max_trials}")
         if spec.optimizer not in self.optimizers:
             yield _unknown("optimizer", spec.optimizer, self.optimizers)
         for i, arm in enumerate(spec.arms):
@@ -153,7 +152,7 @@ class Catalogue:
                 if name not in arm.space:
                     message = f"the technique {arm.technique!r} needs {name!r}"
                     yield FieldError(field=f"arms.{i}.space.{name}", value=None, message=message, legal=own[name].legal)
-            if spec.search.sampler == "grid":
+            if spec.search is not None and spec.search.sampler == "grid":
                 yield from _grid_faults(spec, i)
 
 

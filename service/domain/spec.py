@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
@@ -257,7 +258,10 @@ class StudySpec(Strict):
     budget: Literal["equal", "unequal"] = Field(
         default="equal", description="Whether every arm has the search's n_trials; if unequal, the report leads with it."
     )
-    search: Search
+    search: Search | None = Field(
+        default=None,
+        description="How each arm is tuned; left out, nothing is: every arm runs every combination of the shared space's values.",
+    )
     confirm: Confirm
     seed: Whole = Field(ge=0, lt=2**48, description="Every seed of the study derives from it.")
     max_attempts: Whole = Field(
@@ -270,7 +274,7 @@ class StudySpec(Strict):
         names = [arm.name for arm in self.arms]
         if len(set(names)) != len(names):
             raise ValueError(f"arms must have different names, but got {names}")
-        for phase in ("rerun", "confirm") if self.search.rerun.is_on else ("confirm",):
+        for phase in ("rerun", "confirm") if self.rerun.is_on else ("confirm",):
             if phase in names:
                 raise ValueError(f"an arm must not be named {phase!r}: a phase is")
         for arm in self.arms:
@@ -286,21 +290,76 @@ class StudySpec(Strict):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _what_is_not_searched_can_be_counted(self) -> Self:
+        if self.search is not None:
+            return self
+        if self.confirm.epochs is None:
+            message = "is missing: a study without a search takes it from nowhere else"
+            raise FieldFault("confirm.epochs", None, message, "a whole number, at least 1; or give a search")
+        for name, parameter in self.space.items():
+            if isinstance(parameter, Range) and parameter.n_points is None:
+                message = f"without a search every value of {name} is run, and those of a continuous range cannot be counted"
+                legal = "choices, a range with a step, or one value; or give a search"
+                raise FieldFault(f"space.{name}", parameter.model_dump(exclude_defaults=True), message, legal)
+        for i, arm in enumerate(self.arms):
+            for name, parameter in arm.space.items():
+                if isinstance(parameter, Range | Choices):
+                    message = f"without a search an arm has one value of each parameter of its own, but {name} has several"
+                    legal = "one value, and an arm for each of several; or give a search"
+                    raise FieldFault(f"arms.{i}.space.{name}", parameter.model_dump(exclude_defaults=True), message, legal)
+            if arm.n_trials is not None:
+                message = "there is no search that this could be the budget of"
+                raise FieldFault(f"arms.{i}.n_trials", arm.n_trials, message, "left out; or give a search")
+        return self
+
     @property
     def confirm_epochs(self) -> int:
-        return self.confirm.epochs or self.search.epochs
+        return self.confirm.epochs or self.epochs
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of the trials that come first: those of the search, or without one those of the confirm phase."""
+        epochs = self.search.epochs if self.search else self.confirm.epochs
+        assert epochs is not None
+        return epochs
+
+    @property
+    def rerun(self) -> Rerun:
+        return self.search.rerun if self.search else Rerun(n_seeds=0)
+
+    @property
+    def n_points(self) -> int:
+        """How many settings each arm runs on every confirm seed: the one that it chose, or without a search all of the shared space's."""
+        counts = (parameter.n_points or 1 for parameter in self.space.values() if isinstance(parameter, Range | Choices))
+        return 1 if self.search else math.prod(counts)
+
+    @property
+    def n_pairs(self) -> int:
+        """How many confirm runs each arm has, at most: one for each setting and seed; run i * n_points + k is setting k on seed i."""
+        return self.confirm.n_seeds * self.n_points
 
     @property
     def n_trials_total(self) -> int:
-        return sum(self.n_searched(arm.name) + self.n_rerun(arm.name) + self.confirm.n_seeds for arm in self.arms)
+        return sum(self.n_searched(arm.name) + self.n_rerun(arm.name) + self.n_pairs for arm in self.arms)
+
+    def points(self, arm: str | None = None) -> list[dict[str, Value]]:
+        """Return every combination of the shared space's values, of a study without a search; with an arm, its own values are in each."""
+        values = [list(p.points()) if isinstance(p, Range | Choices) else [p] for p in self.space.values()]
+        own = {} if arm is None else self.own_values(arm)
+        return [{**dict(zip(self.space, point, strict=True)), **own} for point in itertools.product(*values)]
+
+    def own_values(self, arm: str) -> dict[str, Value]:
+        """Return the values that an arm alone has, of those that are fixed."""
+        return {name: value for name, value in self.arm(arm).space.items() if not isinstance(value, Range | Choices)}
 
     def n_searched(self, arm: str) -> int:
         """Return how many search trials an arm has."""
-        return self.arm(arm).n_trials or self.search.n_trials
+        return (self.arm(arm).n_trials or self.search.n_trials) if self.search else 0
 
     def n_rerun(self, arm: str) -> int:
         """Return how many trials of an arm run again, where it has as many settings."""
-        rerun = self.search.rerun
+        rerun = self.rerun
         return min(rerun.top, self.n_searched(arm)) * rerun.n_seeds if rerun.is_on else 0
 
     def at_seeds(self, n_seeds: int) -> Self:
@@ -320,6 +379,6 @@ class StudySpec(Strict):
         In the rerun phase the seeds come round: trial k * n_seeds + i is the k-th best setting on the i-th seed.
         """
         if phase == "rerun":
-            number %= max(1, self.search.rerun.n_seeds)
+            number %= max(1, self.rerun.n_seeds)
         digest = hashlib.blake2b(f"{self.seed}/{phase}/{number}".encode(), digest_size=6).digest()
         return int.from_bytes(digest, "big")

@@ -7,7 +7,7 @@ from service.compare.comparison import Comparison, Run
 from service.compare.wording import signed
 from service.domain.study import Study
 from service.report.numbers import duration, ends, number, percent, span, words
-from service.report.page import noise_map_note, progress, protocol, spec_text
+from service.report.page import noise_map_note, point_table, progress, protocol, setting_text, spec_text
 
 
 def markdown(study: Study, comparison: Comparison) -> str:
@@ -33,14 +33,20 @@ def _lines(study: Study, c: Comparison) -> Iterator[str]:
     if c.warnings:
         yield from ("", "## Before you believe it", "", *(f"- {escaped(warning)}" for warning in c.warnings))
     yield from ("", "## The arms", "")
+    if c.points:
+        yield from (f"Nothing was tuned: every arm ran the same {len(c.points)} settings on the same seeds.", "")
     yield from table(
-        ("arm", "technique", "setting chosen", f"validation {c.metric}", "mean on test", "median", "range", "lost", "device time"),
+        (
+            *("arm", "technique"),
+            *(("setting of its own",) if c.points else ("setting chosen", f"validation {c.metric}")),
+            *("mean on test", "median", "range", "lost", "device time"),
+        ),
         (
             (
                 arm.name,
                 words(arm.technique),
-                ", ".join(f"{name} {number(value)}" for name, value in (arm.setting or {}).items()) or "–",
-                number(arm.chosen_value),
+                setting_text(arm.setting or {}),
+                *(() if c.points else (number(arm.chosen_value),)),
                 number(arm.mean),
                 number(arm.median),
                 "–" if arm.lowest is None else f"{number(arm.lowest)} – {number(arm.highest)}",
@@ -91,19 +97,31 @@ def _lines(study: Study, c: Comparison) -> Iterator[str]:
             for d in c.differences
         ),
     )
+    if c.points:
+        yield from ("", "## The settings", "", "Mean, standard deviation and best of each arm's runs on test data, lost ones included.", "")
+        yield from table(*point_table(c))
     if any(run.outcome != "open" for row in c.seeds for run in row.runs.values()):
         yield from ("", "## The confirm runs", "")
-        rows = ((str(row.number + 1), str(row.seed), *(_run(row.runs[arm.name]) for arm in c.arms)) for row in c.seeds)
-        yield from table(("seed", "its number", *(arm.name for arm in c.arms)), rows)
-    yield from ("", "## The search", "")
-    yield from table(
-        ("arm", "complete", "pruned", "diverged", "failed", "declared"),
-        (
-            (arm.name, *map(str, (s.n_complete, s.n_pruned, s.n_diverged, s.n_failed, s.n_declared)))
-            for arm in c.arms
-            for s in (arm.search,)
-        ),
-    )
+        rows = (
+            (
+                str(row.number + 1),
+                str(row.seed),
+                *(() if row.point is None else (setting_text(c.points[row.point].params),)),
+                *(_run(row.runs[arm.name]) for arm in c.arms),
+            )
+            for row in c.seeds
+        )
+        yield from table(("seed", "its number", *(("setting",) if c.points else ()), *(arm.name for arm in c.arms)), rows)
+    if not c.points:
+        yield from ("", "## The search", "")
+        yield from table(
+            ("arm", "complete", "pruned", "diverged", "failed", "declared"),
+            (
+                (arm.name, *map(str, (s.n_complete, s.n_pruned, s.n_diverged, s.n_failed, s.n_declared)))
+                for arm in c.arms
+                for s in (arm.search,)
+            ),
+        )
     if c.diagnostics.remarks:
         yield from ("", *(f"- {escaped(fact.name)}: {escaped(fact.value)}" for fact in c.diagnostics.remarks))
     if c.diagnostics.cells:

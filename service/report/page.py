@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from service.compare.comparison import Comparison, Verdict
 from service.compare.wording import signed
+from service.domain.spec import Value
 from service.domain.study import Study
 from service.report.numbers import duration, ends, number, percent, span, words
 from service.report.palette import DARK, LIGHT
@@ -38,6 +39,7 @@ def html(study: Study, comparison: Comparison) -> str:
         progress=progress(comparison),
         search_csv=search_csv(comparison) if len(comparison.search) > MOST_ROWS else None,
         cell_note=noise_map_note(comparison),
+        points=point_table(comparison),
         signs=SIGNS,
         light=Markup(_variables(LIGHT)),
         dark=Markup(_variables(DARK)),
@@ -70,7 +72,34 @@ def progress(comparison: Comparison) -> str:
     }
     counts = [(name, sum(t.n_ended for t in tallies), sum(t.n_declared for t in tallies)) for name, tallies in phases.items()]
     *first, last = (f"{n} of {declared} {name}" for name, n, declared in counts if declared)
-    return f"{', '.join(first)} and {last} have ended."
+    return f"{', '.join(first)} and {last} have ended." if first else f"{last} have ended."
+
+
+def point_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table of a study without a search: a row for each setting, with what each arm came to."""
+    c = comparison
+    thresholds = [one.threshold for one in next((arm.reached for arm in c.arms if arm.reached), ())]
+    side = "at least" if c.direction == "maximize" else "at most"
+    columns = ("runs", "lost", "mean", "sd", "best", *(f"{side} {number(threshold)}" for threshold in thresholds))
+    names = list(c.points[0].params) if c.points else []
+    rows = []
+    for point in c.points:
+        row = [number(point.params[name]) for name in names]
+        for arm in c.arms:
+            own = point.runs[arm.name]
+            row += [str(own.n), str(own.n_lost), number(own.mean), number(own.spread), number(own.best)]
+            row += [str(one.n_reached) for one in own.reached] or ["–"] * len(thresholds)
+        rows.append(row)
+    return [*names, *(f"{arm.name}: {column}" for arm in c.arms for column in columns)], rows
+
+
+def setting_text(params: Mapping[str, Value]) -> str:
+    """Return a setting as words: `lr 0.1, clip_norm 10`.
+
+    >>> setting_text({"lr": 0.1, "clip_norm": 10})
+    'lr 0.1, clip_norm 10'
+    """
+    return ", ".join(f"{name} {number(value)}" for name, value in params.items()) or "–"
 
 
 def noise_map_note(comparison: Comparison) -> str:
@@ -119,4 +148,5 @@ ENVIRONMENT.filters |= {
     "duration": duration,
     "words": words,
     "ends": ends,
+    "setting": setting_text,
 }

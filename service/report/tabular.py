@@ -9,6 +9,7 @@ from service.compare.choosing import finite, outcome
 from service.compare.comparison import LOST, ArmSummary, Comparison
 from service.compare.intervals import mean_interval
 from service.domain.study import Study, Trial
+from service.report.page import point_table
 
 COLUMNS = ("phase", "arm", "number", "seed", "outcome", "value", "counts_as", "epochs", "device_seconds")
 LEVEL = 0.95
@@ -18,20 +19,22 @@ def csv_text(study: Study, trials: Sequence[Trial]) -> str:
     """Return every trial as a row of CSV (RFC 4180): what it measured, as what it counts, its seed and its setting.
 
     `value` is the objective, on validation before the confirm phase and on test in it, empty where there is none that is finite;
-    `counts_as` is the same with the metric's worst value for a lost trial. Confirm trials of equal number are pairs. Numbers have all their
-    digits.
+    `counts_as` is the same with the metric's worst value for a lost trial. Confirm trials of equal number are pairs. Of a study without a
+    search `point` numbers the settings that every arm ran. Numbers have all their digits.
     """
     names = list(dict.fromkeys(name for trial in trials for name in trial.params or {}))
+    without_search = study.spec.search is None
     file = io.StringIO()
     writer = csv.writer(file)
-    writer.writerow((*COLUMNS, *names))
+    writer.writerow((*COLUMNS, *(("point",) if without_search else ()), *names))
     for trial in trials:
         counted = outcome(trial)
         value = finite(trial.value) if counted in ("complete", "pruned") else None
         counts_as = study.metric.worst if counted in LOST else value
         params = trial.params or {}
         row = (trial.phase, trial.arm, trial.number, trial.seed, counted, value, counts_as, trial.epochs, trial.device_seconds)
-        writer.writerow(["" if cell is None else cell for cell in (*row, *(params.get(name) for name in names))])
+        point = (trial.number % study.spec.n_points + 1,) if without_search else ()
+        writer.writerow(["" if cell is None else cell for cell in (*row, *point, *(params.get(name) for name in names))])
     return file.getvalue()
 
 
@@ -39,7 +42,8 @@ def latex(study: Study, comparison: Comparison) -> str:
     """Return the arms' confirm runs as a LaTeX table for the package booktabs.
 
     Best, mean with its BCa bootstrap interval (of at least 6 runs), median, n, lost runs, and the share above each threshold that the study
-    declares (at it or beyond), with Wilson's interval. Lost runs are in, as the metric's worst value.
+    declares (at it or beyond), with Wilson's interval. Lost runs are in, as the metric's worst value. Of a study without a search a second
+    table has a row for each setting.
     """
     thresholds = [reached.threshold for reached in next((arm.reached for arm in comparison.arms if arm.reached), ())]
     beyond = r"\geq" if comparison.direction == "maximize" else r"\leq"
@@ -59,6 +63,7 @@ def latex(study: Study, comparison: Comparison) -> str:
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
+        *(_points(study, comparison) if comparison.points else ()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -75,6 +80,18 @@ def escaped(text: str) -> str:
 
 def _plain(mark: str) -> str:
     return f"${mark}$" if mark in "<>|" else "\\" + mark
+
+
+def _points(study: Study, comparison: Comparison) -> Iterator[str]:
+    header, rows = point_table(comparison)
+    yield r"\begin{table}"
+    yield rf"\caption{{{escaped(study.spec.name)}: every setting, with the runs of each arm on test data. Nothing was tuned.}}"
+    yield rf"\begin{{tabular}}{{{'r' * len(header)}}}"
+    yield r"\toprule"
+    yield " & ".join(map(escaped, header)) + r" \\"
+    yield r"\midrule"
+    yield from (" & ".join("--" if cell == "–" else escaped(cell) for cell in row) + r" \\" for row in rows)
+    yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}")
 
 
 def _row(comparison: Comparison, arm: ArmSummary, n_thresholds: int) -> Iterator[str]:

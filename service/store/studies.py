@@ -121,7 +121,7 @@ def extend(
     n_judged = study.n_judged
     n_trials = study.spec.at_seeds(n_judged + n_seeds).n_trials_total
     if n_trials > max_trials:
-        most = (max_trials - study.spec.at_seeds(n_judged).n_trials_total) // len(study.spec.arms)
+        most = (max_trials - study.spec.at_seeds(n_judged).n_trials_total) // (len(study.spec.arms) * study.spec.n_points)
         message = f"the study would have {n_trials} trials in all, more than this service allows"
         raise InvalidSpec([FieldError(field="seeds", value=n_seeds, message=message, legal=f"at most {max(0, most)} more seeds")])
     extension = {
@@ -163,15 +163,15 @@ def progress(session: Session, study_id: int, now: datetime) -> Progress:
     counts: dict[tuple[str, str], Mapping[str, Any]] = {(row["phase"], row["arm"]): dict(row) for row in _counts(session, study)}
     spec = study.spec
     epochs_of: dict[Phase, int] = {
-        "search": spec.search.epochs,
-        **({"rerun": spec.search.epochs} if spec.search.rerun.is_on else {}),
+        **({"search": spec.epochs} if spec.search else {}),
+        **({"rerun": spec.epochs} if spec.rerun.is_on else {}),
         "confirm": spec.confirm_epochs,
     }
     arms, epochs_left, epochs_done = [], 0, 0
     for phase, n_epochs in epochs_of.items():
         for arm in spec.arms:
             row = counts.get((phase, arm.name), {})
-            n_planned = {"search": spec.n_searched(arm.name), "rerun": spec.n_rerun(arm.name), "confirm": spec.confirm.n_seeds}[phase]
+            n_planned = {"search": spec.n_searched(arm.name), "rerun": spec.n_rerun(arm.name), "confirm": spec.n_pairs}[phase]
             # an arm that has fewer settings than are asked for has fewer reruns; a look may have ended the study before its last seed
             n_trials = (row.get("n_trials") or n_planned) if phase == "rerun" or study.state == "complete" else n_planned
             progress = ArmProgress(

@@ -37,19 +37,23 @@ def declare(
     """Insert those of the phase's trials that are not there yet, as waiting; all at once, so that none can be lost or counted twice.
 
     Args:
-        params: Fixed settings by arm: several for the rerun phase, one for the confirm phase; arms without an entry get no trials.
+        params: Fixed settings by arm: several for the rerun phase, one for the confirm phase, or all of a study without a search; arms
+            without an entry get no trials. Reruns are numbered setting by setting, confirm trials seed by seed, so that more seeds are
+            numbered on.
     """
     there = select(TrialRow.arm, TrialRow.number).where(TrialRow.study_id == study_id, TrialRow.phase == phase)
     known = {(arm, number) for arm, number in session.execute(there)}
-    n_seeds = {"rerun": spec.search.rerun.n_seeds, "confirm": spec.confirm.n_seeds}
+    n_seeds = {"rerun": spec.rerun.n_seeds, "confirm": spec.confirm.n_seeds}
     settings: Mapping[str, Sequence[Mapping[str, Value] | None]] = params if params is not None else {arm.name: [None] for arm in spec.arms}
     declared = [
-        (k * n + i, arm.name, setting)
+        (number, arm.name, setting)
         for arm in spec.arms
         for n in (n_seeds.get(phase, spec.n_searched(arm.name)),)
-        for k, setting in enumerate(settings.get(arm.name, ()))
+        for own in (settings.get(arm.name, ()),)
+        for k, setting in enumerate(own)
         for i in range(n)
-        if (arm.name, k * n + i) not in known
+        for number in (k * n + i if phase == "rerun" else i * len(own) + k,)
+        if (arm.name, number) not in known
     ]
     rows = [
         {
@@ -58,7 +62,7 @@ def declare(
             "arm": arm,
             "number": number,
             "seed": spec.trial_seed(phase, number),
-            "budget_epochs": spec.confirm_epochs if phase == "confirm" else spec.search.epochs,
+            "budget_epochs": spec.confirm_epochs if phase == "confirm" else spec.epochs,
             "state": "waiting",
             "params": None if setting is None else dict(setting),
             "diverged": False,

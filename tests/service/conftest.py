@@ -82,10 +82,12 @@ class WorkerPart:
             study, self.held[study_id] = acquired
             assert study.id == study_id
             for phase in ("search", "confirm"):
-                settings = None if phase == "search" else {arm.name: [{"lr": 0.1}] for arm in study.spec.arms}
+                whole = study.spec.search is None
+                confirmed = {arm.name: study.spec.points(arm.name) if whole else [{"lr": 0.1}] for arm in study.spec.arms}
+                settings = None if phase == "search" else confirmed
                 trials.declare(session, study_id, study.spec, phase, settings)
                 for opening in trials.openings(session, study_id, phase):
-                    token = trials.start(session, opening.trial.id, {"lr": 0.1}, opening.trial.number, now)
+                    token = trials.start(session, opening.trial.id, opening.trial.params or {"lr": 0.1}, opening.trial.number, now)
                     trials.end(session, token, "complete", now, value=0.5 + opening.trial.number / 100)
         self.complete(study_id)
 
@@ -169,6 +171,12 @@ def loss() -> Metric:
 def make_trials(make_spec: Callable[..., StudySpec]) -> Callable[..., tuple[StudySpec, list[Trial]]]:
     """A function that returns a spec and trials with the given confirm values: `make_trials({"baseline": [0.1], "noisy": [0.2]})`."""
     return functools.partial(chosen_outcomes.study, make_spec)
+
+
+@pytest.fixture
+def make_grid(make_spec: Callable[..., StudySpec]) -> Callable[..., tuple[StudySpec, list[Trial]]]:
+    """A function that does what `make_trials` does, of a study without a search: each arm runs two learning rates on every seed."""
+    return functools.partial(chosen_outcomes.without_search, make_spec)
 
 
 @pytest.fixture

@@ -67,6 +67,29 @@ def test_a_complete_study_is_extended(gradnoise: Run, study_file: Path, worker: 
     assert gradnoise("extend", 1, "--seeds", 0).exit_code == 2
 
 
+def test_a_study_without_a_search_is_submitted_run_reported_and_extended(
+    gradnoise: Run, make_spec: MakeSpec, worker: Any, tmp_path: Path
+) -> None:
+    """From the file to the report, which has a row for each setting; refused with the field where it cannot be."""
+    values = make_spec().model_dump(mode="json", exclude={"search"})
+    noisy = {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.5}}
+    values |= {"space": {"lr": {"choices": [0.1, 0.01]}}, "arms": [{"name": "baseline", "technique": "none"}, noisy]}
+    file = tmp_path / "restarts.yaml"
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    refused = gradnoise("submit", file)
+    assert (refused.exit_code, "confirm.epochs" in refused.stderr) == (1, True)
+    file.write_text(yaml.safe_dump(values | {"confirm": {"n_seeds": 5, "epochs": 3}}), encoding="utf-8")
+    assert gradnoise("submit", file).exit_code == 0
+    assert ["search", "none: every arm runs 2 settings on every seed"] in rows(gradnoise("show", 1))
+    worker.run_all(1)
+    report = gradnoise("report", 1).stdout
+    assert "10 pairs of runs (2 settings, 5 seeds), better in 0, tied in 10" in report
+    assert "| 0.1 | 5 | 0 | 0.54 |" in report
+    assert "point,lr" in gradnoise("report", 1, "--format", "csv").stdout.splitlines()[0]
+    assert gradnoise("extend", 1, "--seeds", 2).exit_code == 0
+    assert [row for row in rows(gradnoise("show", 1)) if row[0] == "confirm"][1][2] == "10/14"
+
+
 def test_everything_is_json_on_request(gradnoise: Run, study_file: Path) -> None:
     """One document on stdout and nothing else."""
     submitted = json.loads(gradnoise("submit", study_file, "--json").stdout)

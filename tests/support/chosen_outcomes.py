@@ -64,3 +64,21 @@ def points(values: Sequence[Result], arm: str = "noisy", **params: Sequence[obje
         )
         for i, value in enumerate(values)
     ]
+
+
+def without_search(
+    make_spec: Callable[..., StudySpec], values: Mapping[str, Sequence[Result]], *, rates: Sequence[float] = (0.01, 0.1), **changes: object
+) -> tuple[StudySpec, list[Trial]]:
+    """Return a study without a search over these learning rates, with confirm values seed by seed and in each by rate, as `study` does."""
+    arms: list[dict[str, object]] = [{"name": name, "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.55}} for name in values]
+    arms[0] = {"name": next(iter(values)), "technique": "none"}
+    n_seeds = max(2, *(-(-len(of_arm) // len(rates)) for of_arm in values.values()))
+    fields = {"arms": arms, "search": None, "space": {"lr": {"choices": list(rates)}, "momentum": 0.9}}
+    confirm = {"n_seeds": n_seeds, "epochs": 3} | changes.pop("confirm", {})  # type: ignore[operator]  # a mapping
+    spec = make_spec(**(fields | {"confirm": confirm} | changes))
+    points = {arm.name: spec.points(arm.name) for arm in spec.arms}
+    return spec, [
+        trial(spec, "confirm", name, i, value, params=points[name][i % len(rates)])
+        for name, of_arm in values.items()
+        for i, value in enumerate(of_arm)
+    ]

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, event
 
 from gradnoise.training.trial import Finished, Measurement, TrialSpec
 from service.compare import choose, finalists
-from service.domain.errors import LeaseLost
+from service.domain.errors import InvalidSpec, LeaseLost
 from service.domain.spec import StudySpec
 from service.domain.study import Metric, Study
 from service.search import Storage, open_storage
@@ -264,6 +264,84 @@ def test_a_study_that_a_look_has_ended_is_extended_from_there(database: Database
     assert after.comparison is not None
     assert (after.looks, after.comparison["looks"], after.n_judged) == ((7,), [7], 9)
     assert StudySpec.model_validate_json(after.spec.model_dump_json()).confirm.looks == [7]  # what a client reads
+
+
+def grid(n_seeds: int = 3, **changes: object) -> dict[str, object]:
+    """The fields of a study without a search: two learning rates on every seed, so 2 x n_seeds pairs."""
+    arms = [{"name": "baseline", "technique": "none"}, {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.55}}]
+    space = {"lr": {"choices": [0.01, 0.1]}, "momentum": 0.9}
+    return {"search": None, "arms": arms, "space": space, "confirm": {"n_seeds": n_seeds, "epochs": 2} | changes}
+
+
+def assert_whole_grid(database: Database, storage: Storage, study: Study, n_seeds: int) -> None:
+    """Every arm ran every setting on every seed once; pairs share their seed, no two settings do; Optuna holds the same."""
+    after, table = read(database, study)
+    assert after.has_ended
+    points = study.spec.n_points
+    assert [(t.phase, t.arm, t.number) for t in table] == [
+        ("confirm", arm, i) for arm in ("baseline", "noisy") for i in range(points * n_seeds)
+    ]
+    for trial in table:
+        assert trial.params == study.spec.points(trial.arm)[trial.number % points]
+        assert (trial.seed, trial.budget_epochs) == (study.spec.trial_seed("confirm", trial.number), 2)
+    assert len({trial.seed for trial in table}) == points * n_seeds
+    with database.session() as session:
+        numbers = trials.optuna_numbers(session, study.id)
+    theirs = outside(storage, study, "confirm")
+    assert sorted(numbers.values()) == [one.number for one in theirs] == list(range(len(table)))
+    for trial in table:
+        told = theirs[numbers[trial.id]]
+        assert (told.user_attrs["arm"], told.user_attrs["seed"], told.value) == (trial.arm, trial.seed, trial.value)
+
+
+def test_a_study_without_a_search_runs_every_setting_in_every_arm_and_is_extended_by_seeds(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(**grid()), now)
+    launcher = FormulaLauncher()
+    finish(begin(database, storage, launcher, now))
+    assert_whole_grid(database, storage, study, 3)
+    first, before = read(database, study)
+    assert len(launcher.admitted) == study.spec.n_trials_total == 12
+    assert all(spec.with_test for spec in launcher.admitted)
+    assert first.verdict == "helps"
+    assert first.comparison is not None
+    assert [point["params"] for point in first.comparison["points"]] == study.spec.points()  # type: ignore[attr-defined]  # plain values
+    later = now + timedelta(hours=1)
+    with database.session(write=True) as session:
+        extended = studies.extend(session, study.id, "ada", 2, max_trials=20, now=later)
+        progress = studies.progress(session, study.id, later)
+    assert [(arm.phase, arm.n_ended, arm.n_trials) for arm in progress.arms] == [("confirm", 6, 10)] * 2
+    finish(begin(database, storage, FormulaLauncher(), later))
+    assert_whole_grid(database, storage, extended, 5)
+    after, table = read(database, study)
+    assert [trial for trial in table if trial.number < 6] == before
+    assert after.comparison is not None
+    assert (len(after.comparison["seeds"]), after.comparison["looks"]) == (10, [3])  # type: ignore[arg-type]  # plain values
+    with database.session(write=True) as session, pytest.raises(InvalidSpec) as refused:
+        studies.extend(session, study.id, "ada", 2, max_trials=27, now=later)
+    assert [(one.field, one.value, one.legal) for one in refused.value.errors] == [("seeds", 2, "at most 1 more seeds")]
+
+
+def test_a_study_without_a_search_ends_at_the_first_look_that_decides(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    """A look at 4 seeds is one at 8 pairs."""
+    study = submit(database, make_spec(**grid(10, looks=[4, 8], boundary="pocock")), now)
+    finish(begin(database, storage, FormulaLauncher(), now))
+    assert_whole_grid(database, storage, study, 4)
+    assert (read(database, study)[0].verdict, read(database, study)[0].n_judged) == ("helps", 4)
+
+
+def test_a_study_without_a_search_whose_every_trial_fails_ends_failed(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(**grid(), max_attempts=1), now)
+    finish(begin(database, storage, FormulaLauncher(refuse=lambda spec, _epoch: fails(spec)), now))
+    after, _ = read(database, study)
+    assert after.state == "failed"
+    assert str(after.error).startswith("Every trial failed. The first error:")
+    assert str(after.error).endswith("ValueError: boom")
 
 
 def test_arms_of_unequal_budget_search_what_they_declare_and_the_report_leads_with_it(
@@ -624,6 +702,15 @@ def test_a_crash_at_any_write_loses_nothing_and_counts_nothing_twice(
     study = submit(database, make_spec(search=search, confirm={"n_seeds": 3}), now)
     crash_again_and_again(database, study, now, stride)
     assert_exactly_as_declared(database, storage, study)
+
+
+@pytest.mark.parametrize("stride", [3])
+def test_a_crash_at_any_write_loses_no_setting_and_runs_none_twice(
+    database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
+) -> None:
+    study = submit(database, make_spec(**grid(6)), now)
+    crash_again_and_again(database, study, now, stride)
+    assert_whole_grid(database, storage, study, 6)
 
 
 @pytest.mark.parametrize("stride", [3])

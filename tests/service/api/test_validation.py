@@ -75,6 +75,16 @@ def test_a_fault_names_path_value_and_what_is_wrong(changes: dict[str, object], 
     assert told(**changes) == [expected]
 
 
+def test_without_a_search_faults_name_the_field_the_value_and_what_is_legal() -> None:
+    sent = {name: value for name, value in BASE.items() if name != "search"} | {"confirm": {"n_seeds": 5, "epochs": 3}}
+    sent |= {"space": {"lr": {"low": 0.1, "high": 0.3}}}
+    with pytest.raises(ValidationError) as caught:
+        StudySpec.model_validate(sent)
+    assert [(one.field, one.value, one.legal) for one in spec_errors(caught.value, sent)] == [
+        ("space.lr", {"low": 0.1, "high": 0.3}, "choices, a range with a step, or one value; or give a search")
+    ]
+
+
 def test_the_rule_that_spans_the_study_is_told_at_the_arms() -> None:
     arms = [{"name": "a", "technique": "none"}, {"name": "b", "technique": "none", "space": {"lr": 1}}]
     [(field, value, message)] = told(arms=arms)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from service.compare.choosing import choose, finalists, outcome, rerun_means
+from service.compare.choosing import choices, choose, finalists, outcome, rerun_means
 from service.compare.tables import seed_rows, summary
 from service.domain.spec import Phase, StudySpec
 from service.domain.study import Metric, Trial
@@ -66,7 +66,10 @@ def test_the_best_mean_over_the_reruns_wins_once_all_have_ended(
 
     assert [t.number for t in finalists(spec, accuracy, searched)["noisy"]] == [1, 3]
     assert (chosen([]), chosen(running), chosen(again), chosen(better)) == (1, 1, 1, 3)
-    assert rerun_means(spec, accuracy, [*searched, *again], "noisy") == [pytest.approx(0.55), 0.35]  # the lost one counts as 0
+    assert rerun_means(spec, accuracy, [*searched, *again], finalists(spec, accuracy, searched)["noisy"]) == [
+        pytest.approx(0.55),
+        0.35,
+    ]  # the lost one counts as 0
 
 
 def test_finalists_have_different_settings(make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric) -> None:
@@ -91,7 +94,9 @@ def test_selecting_and_judging_on_the_same_seeds_is_biased_and_confirming_is_not
 
     for _ in range(n):
         trials = [*runs("search", 20), *runs("rerun", 9), *runs("confirm", 4)]
-        arm = summary(spec, accuracy, spec.arm("noisy"), choose(spec, accuracy, trials)["noisy"], seed_rows(spec, accuracy, trials), trials)
+        arm = summary(
+            spec, accuracy, spec.arm("noisy"), choices(spec, accuracy, trials)["noisy"], seed_rows(spec, accuracy, trials), trials
+        )
         for phase, value in (("rerun", arm.chosen_value), ("confirm", arm.mean)):
             assert value is not None
             found[phase].append((value - true) / sd)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from scipy import stats
 
+from service.compare.choosing import Choice
 from service.compare.comparison import Run
 from service.compare.tables import reached, search_points, seed_rows, summary
 from service.domain.spec import StudySpec
@@ -56,7 +57,7 @@ def test_a_summary_counts_every_trial_once_and_its_seconds(make_spec: Callable[.
     search = [make_trial(spec, "search", "noisy", i, value) for i, value in enumerate([0.2, 0.7, "diverged", "failed"])]
     confirm = [make_trial(spec, "confirm", "noisy", i, value) for i, value in enumerate([0.6, 0.8, "diverged", "running"])]
     rows = seed_rows(spec, accuracy, confirm)
-    arm = summary(spec, accuracy, spec.arm("noisy"), search[1], rows, search + confirm)
+    arm = summary(spec, accuracy, spec.arm("noisy"), Choice(trial=search[1], rerun_mean=None), rows, search + confirm)
     assert (arm.setting, arm.chosen_number, arm.chosen_value) == ({"lr": 0.02, "eta": 0.3, "gamma": 0.1}, 1, 0.7)
     assert arm.search.model_dump() == {
         "n_declared": 4,

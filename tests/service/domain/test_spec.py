@@ -141,6 +141,44 @@ def test_an_extended_study_has_more_seeds_that_follow_from_no_power(make_spec: M
     assert spec.at_seeds(20) == make_spec(confirm={"n_seeds": 20, "thresholds": [0.5]})
 
 
+GRID = {
+    "search": None,
+    "space": {"lr": {"choices": [0.1, 0.01]}, "momentum": {"low": 0.0, "high": 0.9, "step": 0.45}, "lr_every_epochs": 2},
+    "confirm": {"n_seeds": 5, "epochs": 7},
+    "arms": [{"name": "a", "technique": "none"}, {"name": "b", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.5}}],
+}
+
+
+def test_without_a_search_every_combination_of_the_shared_space_is_run(make_spec: Make) -> None:
+    spec = make_spec(**GRID)
+    assert (spec.n_points, spec.n_pairs, spec.n_trials_total, spec.epochs, spec.confirm_epochs) == (6, 30, 60, 7, 7)
+    assert (spec.n_searched("a"), spec.n_rerun("a"), spec.rerun.is_on) == (0, 0, False)
+    points = [(point["lr"], point["momentum"]) for point in spec.points()]
+    assert points == [(0.1, 0.0), (0.1, 0.45), (0.1, 0.9), (0.01, 0.0), (0.01, 0.45), (0.01, 0.9)]
+    assert spec.points("b")[1] == {"lr": 0.1, "momentum": 0.45, "lr_every_epochs": 2, "eta": 0.3, "gamma": 0.5}
+    assert spec.at_seeds(8).n_pairs == 48
+    assert StudySpec.model_validate_json(spec.model_dump_json()) == spec
+    assert (make_spec().n_points, make_spec().n_pairs) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"confirm": {"n_seeds": 5}}, "confirm.epochs: is missing"),
+        ({"space": {"lr": {"low": 0.1, "high": 0.3}}}, "space.lr: without a search every value of lr is run"),
+        ({"space": {"lr": {"low": 1, "high": 8, "log": True, "integer": True}}}, "space.lr: without"),
+        (
+            {"arms": [GRID["arms"][0], {"name": "b", "technique": "annealed", "space": {"eta": {"choices": [0.3]}}}]},  # type: ignore[index]
+            "arms.1.space.eta: without a search an arm has one value",
+        ),
+        ({"budget": "unequal", "arms": [GRID["arms"][0], {"name": "b", "technique": "none", "n_trials": 3}]}, "arms.1.n_trials"),  # type: ignore[index]
+    ],
+)
+def test_what_cannot_be_run_without_a_search_is_refused(make_spec: Make, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        make_spec(**(GRID | changes))
+
+
 @pytest.mark.parametrize(
     ("pruner", "epochs", "rungs"),
     [

@@ -160,3 +160,16 @@ def test_whoever_may_not_cancel_sees_no_form(make_client: Callable[..., TestClie
 def test_the_script_and_the_sheet_are_served(client: TestClient) -> None:
     assert client.get("/static/live.js").headers["content-type"].startswith("text/javascript")
     assert client.get("/static/style.css").headers["content-type"].startswith("text/css")
+
+
+def test_a_study_without_a_search_says_so(client: TestClient, workshop: Any) -> None:
+    arms = [{"name": "baseline", "technique": "none"}, {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.5}}]
+    fields = {"search": None, "space": {"lr": {"choices": [0.1, 0.01]}}, "arms": arms}
+    study = workshop.queued(**fields, confirm={"n_seeds": 12, "epochs": 3, "looks": [9]})
+    text = " ".join(read(client, f"/studies/{study.id}").text.split())
+    for words in (
+        "none: every arm runs 2 settings",
+        "12 fresh seeds for each setting, the same for every arm, 3 epochs each; or fewer, where a verdict at 9 seeds decides",
+        "Every arm runs",
+    ):
+        assert words in text
