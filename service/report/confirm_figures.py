@@ -91,7 +91,8 @@ def _mean(axes: Axes, d: Difference, y: float) -> None:
     if d.gain is not None:
         axes.plot([d.gain], [y - 0.2], marker="o", color=LIGHT["ink"], markersize=9, markeredgecolor=LIGHT["card"], zorder=5)
     across = axes.get_yaxis_transform()
-    axes.text(0.5, y - 0.34, text, transform=across, ha="center", va="bottom", fontsize=12.5, fontweight="bold", zorder=6)
+    room = {"facecolor": LIGHT["card"], "edgecolor": "none", "pad": 1.5}  # or the line at 0 would run through it
+    axes.text(0.5, y - 0.34, text, transform=across, ha="center", va="bottom", fontsize=12.5, fontweight="bold", zorder=6, bbox=room)
 
 
 def _extent(comparison: Comparison, differences: Sequence[Difference]) -> tuple[float, float]:
