@@ -169,7 +169,7 @@ class Machine(torch.nn.Module):
             chosen = (lengths(draws, difficulty, longest) - 1)[:, None, None]
             memory, wanted = (torch.take_along_dim(part, chosen, 1)[:, 0] for part in (memory, wanted))
             _, cost, entropy = self.run(memory, wanted)
-            weight = self.entropy * 0.5 ** (self.updates / self.entropy_updates)
+            weight = self.entropy * torch.exp2(-self.updates / self.entropy_updates)
             self.updates.add_(1)
             return cost - weight * entropy
         memory, wanted = memory.flatten(0, 1), wanted.flatten(0, 1)
@@ -302,7 +302,7 @@ def module(name: str, cells: torch.Tensor, arguments: Sequence[torch.Tensor]) ->
     if name == "write":
         cells = write(cells, *arguments)
     n, size = cells.shape[:2]
-    constant = is_number(torch.tensor(CONSTANTS.get(name, 0), device=cells.device), size)
+    constant = torch.arange(size, device=cells.device) == CONSTANTS.get(name, 0)
     return constant.to(cells.dtype).expand(n, size), cells
 
 
