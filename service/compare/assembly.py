@@ -59,7 +59,7 @@ def compare(
         points=grid_points(here, metric, rows),
         search=search,
         held_equal=held_equal(spec, metric, plan),
-        warnings=(*warnings(spec, arms, rows, plan if is_final else None), *cautions(spec, metric, diagnostics)),
+        warnings=(*warnings(spec, arms, rows, plan if is_final and not looks else None), *cautions(spec, metric, diagnostics)),
         protocol=protocol,
         plan=plan,
         looks=looks,

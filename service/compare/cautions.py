@@ -91,7 +91,8 @@ def described(parameter: Parameter) -> str:
 
 
 def warnings(spec: StudySpec, arms: Sequence[ArmSummary], rows: Sequence[SeedRow], plan: Plan | None = None) -> tuple[str, ...]:
-    """Return the warnings, the gravest first; `plan` holds the declared looks of a study that has come to its verdict at one of them."""
+    """Return the warnings, the gravest first; `plan` holds the declared looks of a study that has come to its verdict at one of them, and
+    was not extended since."""
     return (*_unequal(spec), *_losses(arms), *_early(plan), *_ties(arms, rows), *_edges(spec, arms))
 
 

@@ -68,10 +68,14 @@ def earlier_looks(spec: StudySpec, looks: Sequence[int]) -> tuple[int, ...]:
 
 
 def false_verdict_chance(spec: StudySpec, looks: Sequence[int]) -> float:
-    """Return the chance, at most, that of equal arms one is called better or worse now or was at one of the earlier looks."""
-    pairs = [*looks, spec.confirm.n_seeds]
+    """Return the chance, at most, that of equal arms one is called better or worse now or was at one of the earlier looks, or would have
+    been at one that was declared."""
+    if not looks:
+        return ALPHA
+    declared = spec.confirm.plan if len(spec.confirm.plan) > 1 else ()
+    pairs = sorted({*declared, *looks, spec.confirm.n_seeds})
     bounds = [-NormalDist().inv_cdf(level_at(spec, n) / 2) for n in pairs]
-    return min(1.0, (len(spec.arms) - 1) * crossing_chance(pairs, bounds)) if looks else ALPHA
+    return min(1.0, (len(spec.arms) - 1) * crossing_chance(pairs, bounds))
 
 
 def judge(

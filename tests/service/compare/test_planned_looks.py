@@ -98,9 +98,11 @@ def test_an_extension_beyond_the_plan_counts_every_look_at_its_own_level(make_tr
     assert spec.confirm.plan == PLAN
     longer = declared.at_seeds(12).at_seeds(20)
     comparison = compare(longer, accuracy, [t for t in trials if t.number < 20], protocol={}, looks=(12,))
-    bounds = [-_quantile(level / 2) for level in (levels[0], levels[-1])]
+    bounds = [-_quantile(level / 2) for level in (levels[0], levels[1], levels[-1], levels[-1])]
     assert comparison.looks == (12,)
-    assert comparison.false_verdict_chance == pytest.approx(crossing_chance([12, 20], bounds))
+    assert comparison.false_verdict_chance == pytest.approx(crossing_chance([12, 18, 20, 24], bounds))
+    assert comparison.false_verdict_chance > ALPHA
+    assert not [warning for warning in comparison.warnings if "ended early" in warning]
     assert level_at(longer, 20) == levels[-1]
     assert comparison.sentence.endswith("; the study was extended beyond the looks that it declared.")
     whole = compare(declared.at_seeds(30), accuracy, trials, protocol={}, looks=(24,))
