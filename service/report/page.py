@@ -80,14 +80,15 @@ def point_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     c = comparison
     thresholds = [one.threshold for one in next((arm.reached for arm in c.arms if arm.reached), ())]
     side = "at least" if c.direction == "maximize" else "at most"
-    columns = ("runs", "lost", "mean", "sd", "best", *(f"{side} {number(threshold)}" for threshold in thresholds))
+    columns = ("runs", "mean ± sd", "best", *(f"{side} {number(threshold)}" for threshold in thresholds))
     names = list(c.points[0].params) if c.points else []
     rows = []
     for point in c.points:
         row = [number(point.params[name]) for name in names]
         for arm in c.arms:
             own = point.runs[arm.name]
-            row += [str(own.n), str(own.n_lost), number(own.mean), number(own.spread), number(own.best)]
+            spread = "" if own.spread is None else f" ± {number(own.spread)}"
+            row += [f"{own.n}, {own.n_lost} lost" if own.n_lost else str(own.n), f"{number(own.mean)}{spread}", number(own.best)]
             row += [str(one.n_reached) for one in own.reached] or ["–"] * len(thresholds)
         rows.append(row)
     return [*names, *(f"{arm.name}: {column}" for arm in c.arms for column in columns)], rows

@@ -1,6 +1,6 @@
 """Figures of the search phase: how each arm was tuned, and what its settings did."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter, StrMethodFormatter
@@ -41,8 +41,9 @@ def best_so_far(comparison: Comparison) -> Picture | None:
 
 
 def learning_rate(comparison: Comparison) -> Picture | None:
-    """Draw each search trial's value against its learning rate."""
-    tried = [(point, rate) for point in comparison.search if (rate := numeric(point.params, "lr")) is not None]
+    """Draw each search trial's value against its learning rate; without a search, that of each confirm run."""
+    runs = comparison.search or tuple(_confirm_runs(comparison))
+    tried = [(point, rate) for point in runs if (rate := numeric(point.params, "lr")) is not None]
     if len({rate for _, rate in tried}) < 2:
         return None
     figure, axes = canvas(270, n_labels=len(comparison.arms))
@@ -58,11 +59,16 @@ def learning_rate(comparison: Comparison) -> Picture | None:
             if n == arm.chosen_number:
                 ring(axes, (rate, value), size=150)
     axes.set_xlabel("Learning rate")
-    axes.set_ylabel(metric_label(comparison, "validation"))
+    split = "validation" if comparison.search else "test"
+    axes.set_ylabel(metric_label(comparison, split))
     axes.grid()
     arm_legend(figure, comparison)
-    chosen = ", ".join(f"{arm.name} {number((arm.setting or {}).get('lr'))}" for arm in comparison.arms)
-    alt = f"Validation {comparison.metric} against learning rate, a mark for each of {len(tried)} search trials. Chosen, ringed: {chosen}."
+    alt = f"{split.capitalize()} {comparison.metric} against learning rate, a mark for each of {len(tried)} "
+    if comparison.search:
+        chosen = ", ".join(f"{arm.name} {number((arm.setting or {}).get('lr'))}" for arm in comparison.arms)
+        alt += f"search trials. Chosen, ringed: {chosen}."
+    else:
+        alt += "confirm runs."
     return Picture(name="learning_rate", title="Learning-rate response", alt=alt, figure=figure)
 
 
@@ -148,6 +154,23 @@ def _noise_map(comparison: Comparison, index: int, arm: ArmSummary, tried: Seque
     if arm.setting:
         alt += f" Chosen, ringed: eta {number(arm.setting.get('eta'))}, gamma {number(arm.setting.get('gamma'))}."
     return Picture(name="noise_map", title=f"Where {arm.name} did well: eta and gamma", alt=alt, figure=figure)
+
+
+def _confirm_runs(comparison: Comparison) -> Iterator[SearchPoint]:
+    """Yield the confirm runs of a study without a search as its search trials would be."""
+    for row in comparison.seeds:
+        for name, run in row.runs.items():
+            if row.point is not None and run.value is not None:
+                yield SearchPoint(
+                    arm=name,
+                    number=row.number,
+                    seed=row.seed,
+                    outcome=run.outcome,
+                    value=run.value if run.outcome == "complete" else None,
+                    best=None,
+                    params=comparison.points[row.point].params,
+                    device_seconds=0.0,
+                )
 
 
 def _best_points(comparison: Comparison, arm: ArmSummary) -> list[Point]:

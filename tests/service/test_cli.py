@@ -84,7 +84,7 @@ def test_a_study_without_a_search_is_submitted_run_reported_and_extended(
     worker.run_all(1)
     report = gradnoise("report", 1).stdout
     assert "10 pairs of runs (2 settings, 5 seeds), better in 0, tied in 10" in report
-    assert "| 0.1 | 5 | 0 | 0.54 |" in report
+    assert "| 0.1 | 5 | 0.54 ± " in report
     assert "point,lr" in gradnoise("report", 1, "--format", "csv").stdout.splitlines()[0]
     assert gradnoise("extend", 1, "--seeds", 2).exit_code == 0
     assert [row for row in rows(gradnoise("show", 1)) if row[0] == "confirm"][1][2] == "10/14"

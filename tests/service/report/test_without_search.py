@@ -12,14 +12,15 @@ from service.compare import Comparison, compare
 from service.domain.spec import StudySpec
 from service.domain.study import Metric, Study, Trial
 from service.report import csv_text, html, latex, markdown
+from service.report.figures import pictures
 from service.report.page import point_table
 
 Made = tuple[Study, Comparison, list[Trial]]
 BASE = [0.10, 0.50, 0.20, 0.55, 0.15, 0.60, 0.12, 0.58]
 NOISY = [*(value + 0.2 for value in BASE[:7]), "diverged"]
 ROWS = [
-    ["0.01", "0.9", "4", "0", "0.1425", "0.04349", "0.2", "0", "4", "0", "0.3425", "0.04349", "0.4", "0"],
-    ["0.1", "0.9", "4", "0", "0.5575", "0.04349", "0.6", "4", "4", "1", "0.5625", "0.3772", "0.8", "3"],
+    ["0.01", "0.9", "4", "0.1425 ± 0.04349", "0.2", "0", "4", "0.3425 ± 0.04349", "0.4", "0"],
+    ["0.1", "0.9", "4", "0.5575 ± 0.04349", "0.6", "4", "4, 1 lost", "0.5625 ± 0.3772", "0.8", "3"],
 ]
 TUNING = ("tuned alone", "chosen", "best so far", "search trials", "Selection", "The search", "Search budget", "winner", "on validation")
 
@@ -32,7 +33,7 @@ def made(make_grid: Callable[..., tuple[StudySpec, list[Trial]]], make_study: Ca
 
 def test_the_table_has_a_row_for_each_setting(made: Made) -> None:
     header, rows = point_table(made[1])
-    own = ["runs", "lost", "mean", "sd", "best", "at least 0.5"]
+    own = ["runs", "mean ± sd", "best", "at least 0.5"]
     assert header == ["lr", "momentum", *(f"baseline: {name}" for name in own), *(f"noisy: {name}" for name in own)]
     assert rows == ROWS
 
@@ -60,8 +61,15 @@ def test_latex_has_a_second_table(made: Made) -> None:
     text = latex(*made[:2])
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
     for row in ROWS:
-        assert " & ".join(row) + r" \\" in text
+        assert " & ".join(row).replace("±", r"$\pm$") + r" \\" in text
     assert text.count("{") == text.count("}")
+
+
+def test_the_learning_rate_response_is_drawn_from_the_confirm_runs(made: Made) -> None:
+    drawn = pictures(made[1])
+    assert list(drawn) == ["confirm", "difference", "learning_rate"]
+    assert "Test accuracy against learning rate, a mark for each of 16 confirm runs." in drawn["learning_rate"]
+    assert drawn["learning_rate"] in html(*made[:2])
 
 
 def test_csv_numbers_the_settings_of_the_trials(made: Made) -> None:
