@@ -156,7 +156,8 @@ def verdict(comparison: Entry) -> None:
     arms = (
         (arm["name"], _settings(arm["setting"] or {}), number(arm["mean"]), _runs(arm["confirm"]), _cost(arm)) for arm in comparison["arms"]
     )
-    table(("arm", "chosen setting", f"mean {metric}", "confirm runs", "device time"), arms)
+    setting = "setting of its own" if comparison.get("points") else "chosen setting"
+    table(("arm", setting, f"mean {metric}", "confirm runs", "device time"), arms)
     if out.is_terminal:
         out.print()
     levels = {one["difference_interval"]["level"] for one in comparison["differences"] if one["difference_interval"]}

@@ -122,7 +122,15 @@ def judge(
         declared = together if len(plan) == 1 else None
         words += looked_before(judged, looks, chance=false_verdict_chance(spec, looks), nominal=ALPHA, declared=declared)
     elif len(plan) > 1:
-        words += planned_look(judged, plan, spec.confirm.n_seeds, boundary=spec.confirm.boundary, level=level, overall=ALPHA)
+        words += planned_look(
+            judged,
+            plan,
+            spec.confirm.n_seeds,
+            boundary=spec.confirm.boundary,
+            level=level,
+            n_comparisons=len(spec.arms) - 1,
+            overall=ALPHA,
+        )
     return judged.model_copy(update={"sentence": words})
 
 

@@ -21,19 +21,23 @@ def too_few(spec: StudySpec, metric: Metric, d: Difference, enough: int) -> str:
     return f"Undecided: {_pairs(spec, d.n)} cannot tell a difference from chance, at least {enough} are needed.{so_far}"
 
 
-def planned_look(d: Difference, plan: Sequence[int], n_seeds: int, *, boundary: str, level: float, overall: float) -> str:
+def planned_look(
+    d: Difference, plan: Sequence[int], n_seeds: int, *, boundary: str, level: float, n_comparisons: int, overall: float
+) -> str:
     """Return which of the declared looks a verdict was taken at, and to what it was held, as further sentences.
 
     Args:
         plan: The numbers of seeds of all looks that were declared, the last included.
         n_seeds: The number of seeds of this look.
         boundary: How the chance to err was spread over the looks.
-        level: What this look was given of it, for each comparison.
+        level: What this look was given of it, for each of the comparisons.
         overall: The chance over all looks and comparisons.
     """
+    each = f" for each of {n_comparisons} comparisons (p, times their number, must be at most {n_comparisons * level:.2g})"
+    each = each if n_comparisons > 1 else ""
     words = (
         f" This is look {plan.index(n_seeds) + 1} of the {len(plan)} that were declared, at {n_seeds} of {plan[-1]} seeds: interval and"
-        f" test are held to {100 * level:.2g} % here ({BOUNDARIES[boundary]}), so that over all looks equal arms are called better or"
+        f" test are held to {100 * level:.2g} % here{each} ({BOUNDARIES[boundary]}), so that over all looks equal arms are called better or"
         f" worse in at most {100 * overall:.2g} % of studies."
     )
     if n_seeds == plan[-1] or d.verdict == "undecided":
@@ -107,8 +111,9 @@ def _standing(spec: StudySpec, d: Difference) -> str:
             why = f"the interval leaves out 0, but the exact signed-rank test does not bear it out (p = {d.p_value:.2g})"
         if d.further_seeds is None:
             return f"{why}; a million paired seeds would hardly decide, if the differences go on like this"
-        each = "" if spec.search else ", each with every setting,"
-        return f"{why}; about {d.further_seeds} more paired seeds{each} would decide, if the differences go on like this"
+        every = "" if spec.search else " of every setting"
+        more = f"{d.further_seeds} more paired {'seed' if d.further_seeds == 1 else 'seeds'}{every}"
+        return f"{why}; about {more} would decide, if the differences go on like this"
     if min(abs(interval.low), abs(interval.high)) >= spec.smallest_difference:
         return f"all of the interval lies beyond {declared}"
     return f"whether by as much as {declared}, is not settled"

@@ -79,6 +79,7 @@ def test_several_arms_go_on_until_each_is_decided(make_trials: Make, accuracy: M
     assert at_look(decided, accuracy, trials).confirm.n_seeds == 12
     comparison = compare(decided, accuracy, trials, protocol={})
     assert [d.verdict for d in comparison.differences] == ["helps", "no_difference"]
+    assert "are held to 0.12 % here for each of 2 comparisons (p, times their number, must be at most" in comparison.sentence
     assert comparison.plan is not None
     assert comparison.plan.levels[0] == nominal_levels(PLAN, shape=OBRIEN_FLEMING, alpha=0.025)[0]
     assert adjusted(spec, {"noisy": 0.01, "constant": 0.03}) == {"noisy": 0.02, "constant": 0.06}  # Holm would leave the second at 0.03

@@ -1,13 +1,18 @@
 """A study without a search: every arm runs the same settings, the verdict is over all pairs, and nothing is said of a tuning."""
 
+import math
 import statistics
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from scipy import stats
 
 from service.compare import compare
 from service.compare.design import planned
+from service.compare.intervals import signed_rank_p
+from service.compare.tables import seed_rows
+from service.compare.verdict import ALPHA, judge
 from service.domain.errors import InvalidSpec
 from service.domain.spec import StudySpec
 from service.domain.study import Metric, Trial
@@ -91,7 +96,7 @@ def test_further_seeds_are_seeds_of_every_setting(make_grid: Make, accuracy: Met
     mixed = [value + (0.3 if i % 4 < 2 else -0.2) for i, value in enumerate(BASE)]
     undecided = compare(*_with(make_grid, accuracy, mixed), protocol={}).differences[0]
     assert undecided.further_seeds is not None
-    assert f"about {undecided.further_seeds} more paired seeds, each with every setting, would decide" in undecided.sentence
+    assert f"about {undecided.further_seeds} more paired seeds of every setting would decide" in undecided.sentence
 
 
 def test_a_look_at_a_few_seeds_is_one_at_as_many_pairs_as_they_have_settings(make_grid: Make, accuracy: Metric) -> None:
@@ -117,3 +122,21 @@ def test_the_seeds_of_a_power_are_its_pairs_over_the_settings(make_grid: Make) -
 def _with(make_grid: Make, metric: Metric, noisy: list[float] | None = None) -> tuple[StudySpec, Metric, list[Trial]]:
     spec, trials = make_grid({"baseline": BASE, "noisy": noisy or BETTER})
     return spec, metric, trials
+
+
+@pytest.mark.parametrize("n_studies", [400, pytest.param(4_000, marks=pytest.mark.slow)])
+def test_arms_that_are_equal_at_every_setting_are_called_different_in_at_most_5_percent(
+    make_grid: Make, accuracy: Metric, n_studies: int
+) -> None:
+    """However much means and spreads differ between the settings: 3 seeds of 4 each. Bound: three standard errors of the simulation."""
+    rng = np.random.default_rng(11)
+    means, spreads = np.tile([0.1, 0.9, 0.5, 0.5], 3), np.tile([0.001, 0.01, 0.1, 0.3], 3)
+    wrong = 0
+    for _ in range(n_studies):
+        baseline, noisy = (means + spreads * rng.normal(size=12) for _ in range(2))
+        p = signed_rank_p((noisy - baseline).tolist())
+        if p <= ALPHA:  # beyond, the verdict is neither
+            values = {"baseline": baseline.tolist(), "noisy": noisy.tolist()}
+            spec, trials = make_grid(values, rates=(0.01, 0.03, 0.1, 0.3), smallest_difference=1e-9)
+            wrong += judge(spec, accuracy, seed_rows(spec, accuracy, trials), "noisy", p=p, lacking=None).verdict in ("helps", "hurts")
+    assert wrong / n_studies <= ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / n_studies)
