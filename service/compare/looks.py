@@ -57,13 +57,18 @@ def nominal_levels(pairs: Sequence[int], *, shape: float, alpha: float) -> list[
     >>> [round(level, 4) for level in nominal_levels([12, 24], shape=POCOCK, alpha=0.05)]
     [0.0294, 0.0294]
     """
+    # scipy is loaded when something is computed: a process that only shows stored comparisons stays small
+    from scipy.optimize import brentq  # type: ignore[import-untyped]  # scipy ships no types
+
     _check(pairs)
+    if len(pairs) == 1:
+        return [alpha]
     shapes = [(n / pairs[-1]) ** (shape - 0.5) for n in pairs]
-    low, high = 0.0, 10.0
-    while high - low > 1e-9:
-        c = (low + high) / 2
-        low, high = (c, high) if crossing_chance(pairs, [c * x for x in shapes]) > alpha else (low, c)
-    return [2 * NORMAL.cdf(-high * x) for x in shapes]
+    one, bonferroni = (
+        -NORMAL.inv_cdf(alpha / (2 * n_looks)) for n_looks in (1, len(pairs))
+    )  # as if there were one look; as if each were alone
+    c = brentq(lambda c: crossing_chance(pairs, [c * x for x in shapes]) - alpha, one, bonferroni, xtol=1e-9)
+    return [2 * NORMAL.cdf(-c * x) for x in shapes]
 
 
 @functools.cache
