@@ -34,7 +34,7 @@ class NramOptions:
     longest: int = option(4, "Numbers in the longest array or list.", minimum=1, maximum=30)
     size: int = option(8, "Cells of the memory, and how many numbers there are.", minimum=4, maximum=64)
     registers: int = option(3, "Registers.", minimum=1, maximum=32)
-    steps: int = option(4, "Time steps after which the machine stops at the latest; one a number is least.", minimum=1, maximum=100)
+    steps: int = option(4, "Time steps after which the machine stops at the latest; each reads one cell.", minimum=1, maximum=100)
     hidden: int = option(32, "Units of the controller's hidden layer.", minimum=1, maximum=1_000)
     entropy: float = option(1.0, "Weight of the entropy bonus in the first update, in nats a nat.", minimum=0, maximum=100)
     entropy_updates: int = option(200, "Updates in which that weight falls to a half.", minimum=1)
