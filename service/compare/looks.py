@@ -64,10 +64,8 @@ def nominal_levels(pairs: Sequence[int], *, shape: float, alpha: float) -> list[
     if len(pairs) == 1:
         return [alpha]
     shapes = [(n / pairs[-1]) ** (shape - 0.5) for n in pairs]
-    one, bonferroni = (
-        -NORMAL.inv_cdf(alpha / (2 * n_looks)) for n_looks in (1, len(pairs))
-    )  # as if there were one look; as if each were alone
-    c = brentq(lambda c: crossing_chance(pairs, [c * x for x in shapes]) - alpha, one, bonferroni, xtol=1e-9)
+    low, high = (-NORMAL.inv_cdf(alpha / (2 * n_looks)) for n_looks in (1, len(pairs)))  # one look alone errs as much; Bonferroni's bound
+    c = brentq(lambda c: crossing_chance(pairs, [c * x for x in shapes]) - alpha, low, high, xtol=1e-9)
     return [2 * NORMAL.cdf(-c * x) for x in shapes]
 
 
