@@ -74,7 +74,8 @@ def share_interval(share: float, n: int, *, level: float) -> Interval:
     z = NORMAL.inv_cdf((1 + level) / 2)
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(low=max(0.0, centre - half), high=min(1.0, centre + half), level=level, method="Wilson")
+    low, high = 0.0 if share == 0 else centre - half, 1.0 if share == 1 else centre + half  # exactly there, which rounding misses
+    return Interval(low=low, high=high, level=level, method="Wilson")
 
 
 def signed_rank_p(differences: Sequence[float]) -> float:

@@ -76,6 +76,12 @@ def test_the_share_s_interval_is_scipy_s_wilson(successes: int, n: int, level: f
     assert (interval.low, interval.high) == pytest.approx((reference.low, reference.high), abs=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 3, 7, 12, 29])
+def test_the_share_of_none_and_of_all_is_bounded_exactly(n: int) -> None:
+    assert share_interval(0.0, n, level=0.95).low == 0.0
+    assert share_interval(1.0, n, level=0.95).high == 1.0
+
+
 def test_the_signed_rank_test_is_scipy_s_exact_one_where_there_are_no_ties() -> None:
     assert signed_rank_p(DIFFERENCES) == pytest.approx(stats.wilcoxon(DIFFERENCES, method="exact").pvalue)
 
