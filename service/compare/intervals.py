@@ -30,6 +30,7 @@ def mean_interval(differences: Sequence[float], *, level: float, seed: int) -> I
     The ends are the quantiles Phi(z0 + (z0 + z) / (1 - a (z0 + z))) of the resampled means: z0 from the share of them below the mean, a the
     sum of cubed deviations over 6 times the sum of squared ones to 1.5. Instead of the normal quantile, z = ± sqrt(n / (n - 1)) t with
     Student's quantile t: for normal data the interval is then about Student's, where that of a plain bootstrap of 6 pairs covers 86 %.
+    An end beyond all resamples, as an early look's strict level asks for, is the mean ± t s / sqrt(n) where that lies further out.
 
     Args:
         differences: At least 2 finite numbers.
@@ -177,10 +178,18 @@ def _bca(x: np.ndarray, statistic: Statistic, influence: np.ndarray, *, level: f
     u = influence / (np.max(np.abs(influence)) or 1.0)
     a = np.sum(u**3) / (6 * np.sum(u**2) ** 1.5) if u.any() else 0.0
     z = z0 + math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2) * np.array([-1, 1])
-    low, high = (float(end) for end in np.quantile(resampled, [NORMAL.cdf(z0 + end / (1 - a * end)) for end in z]))
+    # where 1 - a z falls to 0 the end lies at infinity: beyond it the formula would come back from the other side
+    shares = [NORMAL.cdf(z0 + end / (1 - a * end)) if a * end < 1 else float(end > 0) for end in z]
+    low, high = (float(end) for end in np.quantile(resampled, shares))
     if low == high:
         return Interval(low=low, high=high, level=level, method="no width: too many pairs are tied for the resamples to differ")
-    return Interval(low=low, high=high, level=level, method=f"BCa bootstrap, {N_RESAMPLES} resamples, widened for {n} pairs")
+    method = f"BCa bootstrap, {N_RESAMPLES} resamples, widened for {n} pairs"
+    if min(shares[0], 1 - shares[1]) < 1 / N_RESAMPLES:
+        student = value + (z - z0) * np.std(resampled)
+        low = min(low, float(student[0])) if shares[0] < 1 / N_RESAMPLES else low
+        high = max(high, float(student[1])) if 1 - shares[1] < 1 / N_RESAMPLES else high
+        method += "; an end beyond the resamples no nearer than Student's"
+    return Interval(low=low, high=high, level=level, method=method)
 
 
 def _means(rows: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from service.compare.comparison import Interval
 from service.compare.intervals import (
     N_RESAMPLES,
     attained_level,
@@ -50,6 +52,29 @@ def test_for_many_normal_differences_the_interval_is_student_s() -> None:
     bound = 5 * 0.03 * stats.sem(x) + 0.1 * stats.sem(x)  # five of those, and a skewness that 200 draws may have by chance
     assert interval.low == pytest.approx(student[0], abs=bound)
     assert interval.high == pytest.approx(student[1], abs=bound)
+
+
+@pytest.mark.parametrize("level", [0.9999, 1 - 1e-6, 1 - 1e-10])
+def test_at_a_level_beyond_the_resamples_the_interval_is_no_narrower_than_student_s(level: float) -> None:
+    """An early look's level asks for quantiles that 9,999 resamples do not have."""
+    x = np.random.default_rng(4).normal(0.1, 0.1, size=40)
+    interval = mean_interval(x.tolist(), level=level, seed=1)
+    student = stats.t.interval(level, 39, loc=x.mean(), scale=stats.sem(x))
+    bound = 4 / math.sqrt(2 * N_RESAMPLES) * (x.mean() - student[0])  # four standard errors of the resamples' standard deviation
+    assert interval.low <= student[0] + bound
+    assert interval.high >= student[1] - bound
+    assert "Student" in interval.method
+
+
+@pytest.mark.parametrize("level", [0.95, 0.9999, 1 - 1e-10, 1 - 1e-15])
+@pytest.mark.parametrize("lost", [-100.0, 100.0])
+@pytest.mark.parametrize("make", [mean_interval, interquartile_interval])
+def test_one_lost_run_among_many_turns_no_interval_inside_out(make: Callable[..., Interval], lost: float, level: float) -> None:
+    """The acceleration times the quantile passes 1 at strict levels, where BCa's formula changes sides."""
+    x = [lost, *np.random.default_rng(5).normal(0.1, 0.01, size=59)]
+    interval = make(x, level=level, seed=1)
+    centre = np.mean(x) if make is mean_interval else interquartile_mean(x)
+    assert interval.low < centre < interval.high
 
 
 @settings(max_examples=15, deadline=None)
