@@ -108,7 +108,7 @@ def _message(details: ErrorDetails, value: object, node: Schema, parent: Schema)
         return details["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
         name = str(details["loc"][-1])
-        near = difflib.get_close_matches(name, _resolved(parent).get("properties", ()), n=1)
+        near = difflib.get_close_matches(name, _forms(parent)[0].get("properties", ()), n=1)
         return f"there is no field named {name!r} here" + (f"; did you mean {near[0]!r}?" if near else "")
     if kind in ("greater_than", "greater_than_equal"):
         return f"{shown} is too small"
@@ -171,7 +171,7 @@ def _bounds(form: Schema) -> Iterator[str]:
 
 
 def _field_names(parent: Schema) -> str:
-    return "one of the fields " + ", ".join(_resolved(parent).get("properties", ()))
+    return "one of the fields " + ", ".join(_forms(parent)[0].get("properties", ()))
 
 
 @cache

@@ -1,5 +1,7 @@
 """What a study's declarations come to before its first trial."""
 
+import bisect
+
 from service.compare.intervals import fewest_pairs
 from service.compare.power import pairs_for
 from service.compare.verdict import alpha_each, level_at
@@ -14,14 +16,12 @@ def planned(spec: StudySpec) -> StudySpec:
         InvalidSpec: If no number of seeds reaches the power, it disagrees with the number that the study gives, or a look comes too early.
     """
     spec = with_seeds(spec)
-    for n_seeds in spec.confirm.looks:
+    for look, n_seeds in enumerate(spec.confirm.looks):
         level = level_at(spec, n_seeds)
         fewest = fewest_pairs(level)
         if n_seeds * spec.n_points < fewest:
             message = f"no verdict is possible at {n_seeds} seeds: this look is held to {level:.2g}, which takes {fewest} pairs at least"
-            other = "" if spec.confirm.boundary == "pocock" else ", or the boundary pocock"
-            legal = f"at least {-(-fewest // spec.n_points)} seeds at this look{other}"
-            raise InvalidSpec([FieldError(field="confirm.looks", value=spec.confirm.looks, message=message, legal=legal)])
+            raise InvalidSpec([FieldError(field="confirm.looks", value=spec.confirm.looks, message=message, legal=_legal(spec, look))])
     return spec
 
 
@@ -63,3 +63,18 @@ def _seeds_for(spec: StudySpec, declared: Power, level: float) -> int:
 
 def _with(spec: StudySpec, n_seeds: int) -> StudySpec:
     return spec.model_copy(update={"confirm": spec.confirm.model_copy(update={"n_seeds": n_seeds})})
+
+
+def _legal(spec: StudySpec, look: int) -> str:
+    """Return what may stand in a look's place, in words: the fewest seeds that can give a verdict there, the other looks as they are."""
+    confirm = spec.confirm
+    later = range(confirm.looks[look] + 1, confirm.plan[look + 1])
+
+    def is_sound(n_seeds: int, **changes: object) -> bool:
+        looks = [*confirm.looks[:look], n_seeds, *confirm.looks[look + 1 :]]
+        other = spec.model_copy(update={"confirm": confirm.model_copy(update={"looks": looks} | changes)})
+        return fewest_pairs(level_at(other, n_seeds)) <= n_seeds * spec.n_points
+
+    i = bisect.bisect_left(later, True, key=is_sound)
+    found = f"at least {later[i]} seeds at this look" if i < len(later) else f"no look so early before {confirm.plan[look + 1]} seeds"
+    return f"{found}, or the boundary pocock" if is_sound(confirm.looks[look], boundary="pocock") else found

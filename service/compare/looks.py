@@ -17,7 +17,9 @@ POCOCK = 0.5
 OBRIEN_FLEMING = 0.0
 """Hardly any at the first looks, almost all at the last (O'Brien and Fleming 1979)."""
 NORMAL = NormalDist()
-N_NODES, MOST_NODES = 200, 2_000
+N_NODES = 200
+NEVER = 10.0
+"""A bound of |z| that is crossed by chance in fewer than 1 of 10^22 studies."""
 
 
 def crossing_chance(pairs: Sequence[int], bounds: Sequence[float]) -> float:
@@ -36,8 +38,11 @@ def crossing_chance(pairs: Sequence[int], bounds: Sequence[float]) -> float:
     _check(pairs)
     nodes, density = np.zeros(1), np.ones(1)
     for before, now, bound in zip([0, *pairs], pairs, bounds, strict=False):
-        step, edge = math.sqrt(now - before), bound * math.sqrt(now)
-        at, weights = _gauss_legendre(min(MOST_NODES, N_NODES * math.ceil(1 + edge / (25 * step))))
+        edge = min(bound, NEVER) * math.sqrt(now)
+        step = max(
+            math.sqrt(now - before), edge / 225
+        )  # looks too close for the nodes are moved apart, by some 1 in 10,000
+        at, weights = _gauss_legendre(N_NODES * math.ceil(1 + edge / (25 * step)))
         at, weights = edge * at, edge * weights
         kernel = np.exp(-(((at[:, None] - nodes) / step) ** 2) / 2) / (step * math.sqrt(2 * math.pi))
         nodes, density = at, weights * (kernel @ density)
@@ -64,7 +69,7 @@ def nominal_levels(pairs: Sequence[int], *, shape: float, alpha: float) -> list[
     if len(pairs) == 1:
         return [alpha]
     shapes = [(n / pairs[-1]) ** (shape - 0.5) for n in pairs]
-    low, high = (-NORMAL.inv_cdf(alpha / (2 * n_looks)) for n_looks in (1, len(pairs)))  # one look alone errs as much; Bonferroni's bound
+    low, high = (-NORMAL.inv_cdf(alpha / (2 * n_looks)) for n_looks in (0.9, len(pairs)))  # less than one look takes; Bonferroni's bound
     c = brentq(lambda c: crossing_chance(pairs, [c * x for x in shapes]) - alpha, low, high, xtol=1e-9)
     return [2 * NORMAL.cdf(-c * x) for x in shapes]
 

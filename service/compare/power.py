@@ -16,6 +16,8 @@ from service.compare.intervals import attained_level, fewest_pairs
 MOST_PAIRS = 1_000_000
 EFFICIENCY = 3 / math.pi
 N_NODES = 1_000
+FINEST = 1e-9
+"""A standard deviation below this share of what it is held against is taken for it: the chances are the same, and remain numbers."""
 SMALL = 50
 """Up to here the attained level jumps from one n to the next, so power need not rise with it."""
 
@@ -43,7 +45,8 @@ def chances(n: int, difference: float, sd: float, *, smallest_difference: float,
     middles = (np.arange(N_NODES) + 0.5) / N_NODES
     spread = np.sqrt(2 * gammaincinv((m - 1) / 2, middles) / (m - 1))
     w = stdtrit(m - 1, 1 - attained_level(n, 1 - level) / 2) * spread
-    effect, delta = math.sqrt(m) * difference / sd, math.sqrt(m) * smallest_difference / sd
+    in_errors = math.sqrt(m) * np.array([difference, smallest_difference]) / max(sd, FINEST * max(abs(difference), smallest_difference))
+    effect, delta = float(in_errors[0]), float(in_errors[1])
     beyond, within = np.maximum(w, delta - w), np.maximum(delta - w, 0.0)
     helps, hurts = float(np.mean(ndtr(effect - beyond))), float(np.mean(ndtr(-effect - beyond)))
     same = float(np.mean(ndtr(within - effect) - ndtr(-within - effect)))

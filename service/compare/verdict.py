@@ -25,6 +25,8 @@ from service.domain.spec import StudySpec
 from service.domain.study import Metric
 
 ALPHA = 0.05
+LEAST_LEVEL = 1e-12
+"""No look is held to less: so little adds nothing to the chance to err, and 1 minus it is still a confidence that can be told from 1."""
 SHAPES = {"pocock": POCOCK, "obrien_fleming": OBRIEN_FLEMING}
 
 
@@ -188,7 +190,7 @@ def _numbers(spec: StudySpec, metric: Metric, pairs: Sequence[tuple[float, float
 
 @functools.cache
 def _nominal_levels(plan: tuple[int, ...], shape: float, alpha: float) -> tuple[float, ...]:
-    return tuple(nominal_levels(plan, shape=shape, alpha=alpha))
+    return tuple(max(LEAST_LEVEL, level) for level in nominal_levels(plan, shape=shape, alpha=alpha))
 
 
 def _oriented(interval: Interval, sign: int) -> Interval:

@@ -180,7 +180,7 @@ class Power(Strict):
 class Confirm(Strict):
     """The last phase: each arm's chosen setting rerun on fresh seeds, the same for every arm."""
 
-    n_seeds: Whole = Field(default=0, ge=2, description="Paired seeds; each arm runs once on each. Give this, or power.")
+    n_seeds: Whole = Field(default=0, ge=2, le=1_000_000, description="Paired seeds; each arm runs once on each. Give this, or power.")
     power: Power | None = Field(default=None, description="From which n_seeds is computed, where it is not given.")
     epochs: Whole | None = Field(default=None, ge=1, le=1_000_000, description="Epochs of each rerun; the search's by default.")
     thresholds: list[Number] = Field(
@@ -225,9 +225,10 @@ class Confirm(Strict):
     @model_validator(mode="after")
     def _has_seeds(self) -> Self:
         if self.n_seeds == 0 and self.power is None:
-            raise ValueError("n_seeds is missing: give it, or a power from which it is computed")
+            message = "n_seeds is missing, and so is a power from which it is computed"
+            raise FieldFault("confirm.n_seeds", None, message, "a whole number, at least 2; or give a power")
         if len(set(self.thresholds)) != len(self.thresholds):
-            raise ValueError(f"each threshold may stand only once, but got thresholds={self.thresholds}")
+            raise FieldFault("confirm.thresholds", self.thresholds, "each threshold may stand only once", "at most 10 different numbers")
         return self
 
 

@@ -122,7 +122,8 @@ def test_seeds_follow_from_power(client: TestClient, plain_spec: dict[str, Any])
 @pytest.mark.parametrize(
     ("confirm", "field", "words"),
     [
-        ({}, "confirm", "n_seeds is missing"),
+        ({}, "confirm.n_seeds", "n_seeds is missing"),
+        ({"n_seeds": 1_000_000, "looks": [12]}, "confirm.looks", "no verdict is possible at 12 seeds"),
         ({"power": {"power": 0.98, "sd": 0.1}}, "confirm.power", "0.98"),
         ({"power": {"sd": 1e9}}, "confirm.power", "sd"),
         ({"power": {"sd": -1}}, "confirm.power.sd", "too small"),

@@ -68,6 +68,9 @@ def test_a_parameter_is_told_in_the_form_that_was_meant(parameter: object, expec
         ({"arms": [{"name": "a", "technique": "none"}]}, ("arms", [{"name": "a", "technique": "none"}], "has too few entries")),
         ({"objective": 3}, ("objective", 3, "3 is not a text")),
         ({"confirm": {"n_seeds": 5, "looks": [9]}}, ("confirm.looks", [9], "9 is no look before the last, at n_seeds = 5")),
+        ({"confirm": {"n_seeds": 5, "thresholds": [1, 1.0]}}, ("confirm.thresholds", [1, 1], "each threshold may stand only once")),
+        ({"confirm": {}}, ("confirm.n_seeds", None, "n_seeds is missing, and so is a power from which it is computed")),
+        ({"confirm": {"n_seeds": 10**400}}, ("confirm.n_seeds", 10**400, f"{'1' + 79 * '0'}… is too large")),
         ({"confirm": {"n_seeds": 9, "looks": [4, "x"]}}, ("confirm.looks.1", "x", '"x" is not a whole number')),
     ],
 )
@@ -83,6 +86,20 @@ def test_without_a_search_faults_name_the_field_the_value_and_what_is_legal() ->
     assert [(one.field, one.value, one.legal) for one in spec_errors(caught.value, sent)] == [
         ("space.lr", {"low": 0.1, "high": 0.3}, "choices, a range with a step, or one value; or give a search")
     ]
+
+
+def test_a_misspelt_field_within_what_may_be_left_out_is_told_with_the_fields_there_are() -> None:
+    sent = BASE | {"search": {"n_trial": 4, "epochs": 3}, "confirm": {"power": {"sd": 0.1, "pwer": 0.9}}}
+    with pytest.raises(ValidationError) as caught:
+        StudySpec.model_validate(sent)
+    told = {one.field: (one.message, one.legal) for one in spec_errors(caught.value, sent)}
+    message, legal = told["search.n_trial"]
+    assert message.endswith("did you mean 'n_trials'?")
+    assert legal == "one of the fields n_trials, epochs, sampler, pruner, rerun"
+    assert told["confirm.power.pwer"] == (
+        "there is no field named 'pwer' here; did you mean 'power'?",
+        "one of the fields power, sd",
+    )
 
 
 def test_the_rule_that_spans_the_study_is_told_at_the_arms() -> None:

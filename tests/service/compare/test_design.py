@@ -57,18 +57,45 @@ def test_looks_must_come_before_the_seeds_that_the_power_takes(make_spec: Make) 
 
 
 @pytest.mark.parametrize(
-    ("looks", "boundary", "fewest"),
-    [([6, 18], "obrien_fleming", 16), ([6, 12], "pocock", 7), ([7, 12], "pocock", None), ([13, 18], "obrien_fleming", None)],
+    ("looks", "boundary", "legal"),
+    [
+        ([6, 18], "obrien_fleming", "at least 11 seeds at this look"),
+        ([7, 18], "obrien_fleming", "at least 11 seeds at this look, or the boundary pocock"),
+        ([6, 7], "obrien_fleming", "no look so early before 7 seeds"),
+        ([13, 18], "obrien_fleming", None),
+        ([6, 12], "pocock", "at least 7 seeds at this look"),
+        ([7, 12], "pocock", None),
+    ],
 )
-def test_a_look_at_which_no_verdict_is_possible_is_refused(make_spec: Make, looks: list[int], boundary: str, fewest: int | None) -> None:
-    """The exact test of n pairs reaches 2^(1 - n) at best."""
-    spec = make_spec(confirm={"n_seeds": 24, "looks": looks, "boundary": boundary})
-    if fewest is None:
-        assert planned(spec) == spec
+def test_a_look_at_which_no_verdict_is_possible_is_refused(make_spec: Make, looks: list[int], boundary: str, legal: str | None) -> None:
+    """The exact test of n pairs reaches 2^(1 - n) at best. What is said to be legal is, and one seed fewer is not."""
+
+    def spec(looks: list[int], boundary: str) -> StudySpec:
+        return make_spec(confirm={"n_seeds": 24, "looks": looks, "boundary": boundary})
+
+    if legal is None:
+        assert planned(spec(looks, boundary)) == spec(looks, boundary)
         return
-    assert 2 ** (1 - fewest) <= level_at(spec, 6) < 2 ** (2 - fewest)
     with pytest.raises(InvalidSpec) as refused:
-        planned(spec)
+        planned(spec(looks, boundary))
     (error,) = refused.value.errors
-    assert (error.field, error.value) == ("confirm.looks", looks)
-    assert error.legal.startswith(f"at least {fewest} seeds at this look")
+    assert (error.field, error.value, error.legal) == ("confirm.looks", looks, legal)
+    if legal.startswith("at least"):
+        fewest = int(legal.split()[2])
+        assert planned(spec([fewest, looks[1]], boundary))
+        with pytest.raises(InvalidSpec):
+            planned(spec([fewest - 1, looks[1]], boundary))
+    if "pocock" in legal:
+        assert planned(spec(looks, "pocock"))
+
+
+@pytest.mark.parametrize("n_seeds", [5_000, 1_000_000])
+def test_a_look_that_would_be_held_to_nothing_is_refused(make_spec: Make, n_seeds: int) -> None:
+    """Its level is below every number there is: not even that many pairs of one sign are enough."""
+    with pytest.raises(InvalidSpec, match="no verdict is possible at 12 seeds"):
+        planned(make_spec(confirm={"n_seeds": n_seeds, "looks": [12]}))
+
+
+@pytest.mark.parametrize("sd", [5e-324, 1e-300, 1e-12])
+def test_differences_that_hardly_vary_take_the_fewest_pairs_that_decide(make_spec: Make, sd: float) -> None:
+    assert with_seeds(make_spec(confirm={"power": {"sd": sd}})).confirm.n_seeds == 6

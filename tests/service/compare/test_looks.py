@@ -101,3 +101,17 @@ def test_looks_that_could_give_no_verdict_on_fewer_seeds_do_not_count(
     comparison = compare(spec, accuracy, trials, protocol={}, looks=looks)
     assert comparison.looks == kept
     assert ("This is verdict" in comparison.sentence) == bool(kept)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 9])
+@pytest.mark.parametrize("shape", [OBRIEN_FLEMING, POCOCK])
+@pytest.mark.parametrize("pairs", [[1_000_000, 1_000_001], [999_990, 999_995, 1_000_000], [2, 3, 1_000_000]])
+def test_looks_that_hardly_differ_or_lie_worlds_apart_have_levels_too(pairs: list[int], shape: float, alpha: float) -> None:
+    """Two looks at almost the same data err as one, and together no more than alpha; one at almost none takes almost none of it."""
+    levels = nominal_levels(pairs, shape=shape, alpha=alpha)
+    assert 0 <= max(levels) <= alpha * (1 + 1e-6)
+    assert sum(levels) >= alpha * (1 - 1e-6)
+    if pairs[0] > pairs[-1] / 2:
+        assert min(levels) > 0.95 * alpha
+    elif shape == OBRIEN_FLEMING:
+        assert levels == pytest.approx([0, 0, alpha], rel=1e-4)
