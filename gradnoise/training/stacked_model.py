@@ -303,14 +303,16 @@ class StackedModel:
         at_once = MEASURED_AT_ONCE if self._weights.is_cuda else MEASURED_AT_ONCE_ON_CPU  # whose activations stay in its caches
         values: list[dict[str, float]] = [{} for _ in range(n)]
         first.model.eval()
-        for split in splits_measured(first.spec):
-            batch: Batch = getattr(first.data, split)
-            for k in range(0, n, at_once):
-                some = slice(k, k + at_once)
-                for name, column in self._metrics(rows(self._by_name, some), rows(self._buffers, some), batch).items():
-                    for own, value in zip(values[some], column.tolist(), strict=True):
-                        own[f"{split}_{name}"] = value
-        first.model.train()
+        try:
+            for split in splits_measured(first.spec):
+                batch: Batch = getattr(first.data, split)
+                for k in range(0, n, at_once):
+                    some = slice(k, k + at_once)
+                    for name, column in self._metrics(rows(self._by_name, some), rows(self._buffers, some), batch).items():
+                        for own, value in zip(values[some], column.tolist(), strict=True):
+                            own[f"{split}_{name}"] = float(value)
+        finally:
+            first.model.train()  # whoever trains the epoch anew, after memory ran out here, may train this very model
         return values
 
 

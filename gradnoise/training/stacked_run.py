@@ -100,7 +100,8 @@ def measure_of(run: StackedRun) -> StackedMeasure:
         return own
 
     def of_one(weights: Tensors, buffers: Tensors, batch: Batch) -> dict[str, torch.Tensor]:
-        return dict(run.workload.measure(lambda *inputs: functional_call(run.model, {**weights, **buffers}, inputs), batch))
+        found = run.workload.measure(lambda *inputs: functional_call(run.model, {**weights, **buffers}, inputs), batch)
+        return {name: torch.as_tensor(value).reshape(()) for name, value in found.items()}
 
     def one_by_one(weights: Tensors, buffers: Tensors, batch: Batch) -> dict[str, torch.Tensor]:
         n = len(next(iter(weights.values())))
@@ -129,7 +130,7 @@ def refusal(run: StackedRun) -> str:
     workload itself raises.
     """
     names, batch = list(run.shapes), first_batch(run.workload, run.data)
-    masks = {f"{name}.mask": run.weights.new_ones(shape) for name, (_, shape) in run.dropped.items()}
+    masks = {f"{name}.mask": run.weights.new_full(shape, 0.5) for name, (_, shape) in run.dropped.items()}
     parts = torch.split(run.weights, [shape.numel() for shape in run.shapes.values()])
     weights = {name: part.view(shape).clone().requires_grad_() for (name, shape), part in zip(run.shapes.items(), parts, strict=True)}
 
@@ -142,33 +143,39 @@ def refusal(run: StackedRun) -> str:
         expected = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
     run.model.eval()
     with torch.no_grad():
-        metrics = run.workload.measure(lambda *inputs: functional_call(run.model, weights | run.buffers, inputs), run.data.validation)
+        found = run.workload.measure(lambda *inputs: functional_call(run.model, weights | buffers(), inputs), run.data.validation)
+        metrics = {name: torch.tensor(float(value)) for name, value in found.items()}
     if not torch.equal(generators, torch.get_rng_state()):
         torch.set_rng_state(generators)
         return "its loss or its metrics draw random numbers, which are to be each trial's own."
+    frozen = [name for name, parameter in run.model.named_parameters() if not parameter.requires_grad]
+    if frozen:
+        return f"{frozen[0]} takes no gradient, and such a parameter must stay as it is."
     unused = [name for name, gradient in zip(names, expected, strict=True) if gradient is None]
     if unused:
         return f"{unused[0]} takes no part in its loss, and such a parameter must stay as it is."
 
     def two(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: tensor.detach().expand(2, *tensor.shape).clone() for name, tensor in tensors.items()}
+        """The second is the one that is looked at; the first, with other numbers, must not show in it."""
+        own = {name: tensor.detach() for name, tensor in tensors.items()}
+        return {name: torch.stack([one / 2 if one.is_floating_point() else one, one]) for name, one in own.items()}
 
-    found, stacked_buffers = two(weights), two(buffers())
+    gradients, stacked_buffers = two(weights), two(buffers())
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.filterwarnings("error", message=".*batching rule.*")  # vmap would go through the members one by one
             found_metrics = measure_of(run)(two(weights), two(run.buffers), run.data.validation)
             run.model.train()
-            losses = gradient_of(run)(two(weights), stacked_buffers, tuple(part.expand(2, *part.shape).clone() for part in batch), found)
+            losses = gradient_of(run)(two(weights), stacked_buffers, tuple(torch.stack([part.flip(0), part]) for part in batch), gradients)
     except Exception as error:
         return f"torch.func.vmap cannot train it: {_where(error)}{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     alone = {"the loss": loss.detach()}, dict(zip(names, expected, strict=True)), own_buffers, metrics
-    for some, together in zip(alone, ({"the loss": losses}, found, stacked_buffers, found_metrics), strict=True):
+    if found_metrics.keys() != metrics.keys():
+        return f"as one model it would give other metrics than alone: {', '.join(found_metrics)}."
+    for some, together in zip(alone, ({"the loss": losses}, gradients, stacked_buffers, found_metrics), strict=True):
         sizes = [float(own.abs().max()) for own in some.values() if own.numel()]
         room = TOLERANCE * max((size for size in sizes if size < math.inf), default=0.0)
         for name, own in some.items():
-            if name not in together or not torch.allclose(
-                together[name][1].double(), own.double(), rtol=TOLERANCE, atol=room, equal_nan=True
-            ):
+            if not torch.allclose(together[name][1].double(), own.double(), rtol=TOLERANCE, atol=room, equal_nan=True):
                 return f"as one model it would give another value for {name} than alone."
     return ""

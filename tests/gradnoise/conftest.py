@@ -37,5 +37,5 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 @pytest.fixture
 def probes(install: Install) -> None:
     """Install the workloads of tests/support/probe_workloads.py."""
-    names = ("exact", "narrow", "normed", "drawn", "lone", "blind", "fragile", "counting", "splitting", "misbehaving")
+    names = ("exact", "narrow", "normed", "drawn", "lone", "odd", "blind", "fragile", "counting", "splitting", "misbehaving")
     install({name: f"probe_workloads:{name}" for name in names})

@@ -5,6 +5,7 @@ import random
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,7 +126,9 @@ class drawn(exact):  # noqa: N801  # the entry point's name
 class LoneOptions:
     """What keeps it from stacking."""
 
-    why: str = option("branch", "`branch`, `lstm`, `draws`, `unused`, `wrong` or `mismeasures`; `overflows` does not.")
+    why: str = option(
+        "branch", "`branch`, `lstm`, `draws`, `unused`, `frozen`, `wrong`, `mismeasures`, `measures more` or `mixes`; `overflows` does not."
+    )
 
 
 class Lone(torch.nn.Module):
@@ -138,6 +141,8 @@ class Lone(torch.nn.Module):
         self.last = torch.nn.Linear(7, 1)
         if why == "unused":
             self.extra = torch.nn.Parameter(torch.zeros(3))
+        if why == "frozen":
+            self.lstm.requires_grad_(False)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         inputs = inputs.to(self.last.weight.dtype)
@@ -173,9 +178,53 @@ class lone(exact):  # noqa: N801  # the entry point's name
         return gradient
 
     def stacked_measure(self) -> StackedMeasure | None:
-        if self.options.why != "mismeasures":
-            return None
-        return lambda weights, _buffers, _batch: {"error": next(iter(weights.values())).new_full((2,), 0.5)}
+        model = self.model()
+
+        def found(weights: Tensors, _buffers: Tensors, batch: Batch) -> dict[str, torch.Tensor]:
+            outputs = torch.func.vmap(lambda own: torch.func.functional_call(model, own, batch[0]))(weights)
+            return {"error": (outputs - batch[1]).square().mean((1, 2))}
+
+        if self.options.why == "mismeasures":
+            return lambda weights, _buffers, _batch: {"error": next(iter(weights.values())).new_full((2,), 0.5)}
+        if self.options.why == "mixes":
+            return lambda *given: {"error": found(*given)["error"][:1].expand(2)}
+        return (lambda *given: found(*given) | {"more": torch.zeros(2)}) if self.options.why == "measures more" else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OddOptions:
+    """What is odd about it."""
+
+    metric: str = option("scalar", "`scalar`, `one`, `float`, `bool` or `int`: what kind of number its second metric is.")
+
+
+class Counter(torch.nn.Module):
+    """Counts whatever passes, in training or not, and passes on something else each time."""
+
+    passed: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("passed", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.passed.add_(1)
+        return inputs * (1 + 0.1 * self.passed)
+
+
+class odd(exact):  # noqa: N801  # the entry point's name
+    """A network that counts its calls, with a metric of whatever kind."""
+
+    name = "odd"
+    Options = OddOptions
+
+    def model(self) -> torch.nn.Module:
+        return torch.nn.Sequential(Counter(), torch.nn.Linear(5, 1)).double()
+
+    def measure(self, forward: Forward, batch: Batch) -> Mapping[str, Any]:
+        error = (forward(batch[0]) - batch[1]).square().mean()
+        kinds = {"scalar": error, "one": error[None], "float": 0.5, "bool": error > 0.1, "int": (error * 100).long()}
+        return {"error": error, "second": kinds[self.options.metric]}
 
 
 @dataclass(frozen=True, kw_only=True)

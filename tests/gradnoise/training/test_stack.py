@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trial_runs import curve, run, spec
 
+from gradnoise.training import stacked_model
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer, rows_for
 from gradnoise.training.stacked_model import StackedModel
+from gradnoise.training.stacked_run import rows
 from gradnoise.training.trial import Finished
 
 NOISY = {"technique": "annealed", "params": {"lr": 0.01, "eta": 0.003, "gamma": 0.55}}
@@ -84,8 +86,11 @@ def test_buffers_and_dropout_of_the_models_own_stack(technique: str) -> None:
         ("lstm", r"torch\.func\.vmap cannot train it: at probe_workloads\.py:.*lstm.*the batching rule for aten::mkldnn_rnn_layer.*"),
         ("draws", r"its loss or its metrics draw random numbers, which are to be each trial's own\."),
         ("unused", r"extra takes no part in its loss, and such a parameter must stay as it is\."),
+        ("frozen", r"lstm\.weight takes no gradient, and such a parameter must stay as it is\."),
         ("wrong", r"as one model it would give another value for the loss than alone\."),
         ("mismeasures", r"as one model it would give another value for error than alone\."),
+        ("mixes", r"as one model it would give another value for error than alone\."),
+        ("measures more", r"as one model it would give other metrics than alone: error, more\."),
     ],
 )
 def test_what_does_not_stack_trains_alone_and_the_log_says_why(why: str, reason: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -98,6 +103,17 @@ def test_what_does_not_stack_trains_alone_and_the_log_says_why(why: str, reason:
     assert [record.getMessage() for record in caplog.records] == [f"Trials of lone train one at a time: {found}"]
     for trial in trials:
         assert curve(events, trial.key) == curve(run(SingleTrainer(1), trial), trial.key)
+
+
+@pytest.mark.parametrize("metric", ["scalar", "one", "float", "bool", "int"])
+def test_a_metric_of_any_kind_that_counts_alone_counts_in_a_stack(metric: str) -> None:
+    """In a model that counts its calls, too: what finds out whether it stacks leaves no trace in it."""
+    trial = spec(workload="odd", options={"metric": metric}, params={"lr": 0.01})
+    stack = StackTrainer(3)
+    found = curve(run(stack, trial, *(spec(f"n{i}", workload="odd", options={"metric": metric}, seed=2 + i) for i in range(2))))
+    assert list(stack.refusals.values()) == [""]
+    assert_near(found, curve(run(SingleTrainer(), trial)), 1e-10)
+    assert {type(value) for values in found for value in values.values()} == {float}
 
 
 def test_a_trial_whose_first_loss_is_not_finite_diverges_like_any_other() -> None:
@@ -137,6 +153,27 @@ def test_an_epoch_that_memory_does_not_hold_is_trained_anew_in_halves(
     assert "Memory does not hold 6 trials as one model; 3 at once from now on." in caplog.text
     for trial in trials:
         assert curve(events, trial.key) == curve(expected, trial.key)
+
+
+@pytest.mark.parametrize("workload", ["normed", "odd"])
+def test_memory_that_runs_out_in_the_metrics_leaves_the_model_as_it_was(workload: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained anew, it trains: with BatchNorm by the batch, and with dropout."""
+    trials = [spec(f"{i}", workload=workload, params={"lr": 0.01}, seed=i) for i in range(3)]
+    expected = run(StackTrainer(3), *trials)
+    n_calls = 0
+
+    def tight(tensors: Mapping[str, torch.Tensor], which: slice) -> Mapping[str, torch.Tensor]:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return rows(tensors, which)
+
+    monkeypatch.setattr(stacked_model, "rows", tight)
+    events = run(StackTrainer(3), *trials)
+    assert n_calls > 2
+    for trial in trials:
+        assert_near(curve(events, trial.key), curve(expected, trial.key), 1e-10)
 
 
 def test_a_trial_that_memory_does_not_hold_alone_fails() -> None:
