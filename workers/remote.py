@@ -59,17 +59,20 @@ class TrialActor:
 
     def measure(self, probe: TrialSpec, slots: int, before: Rate | None, n_processes: int) -> Rate | None:
         """Return how fast copies of a trial train in so many slots, None if they do not fit beside the other processes."""
-        import torch
-
         from gradnoise.training.calibration import Measurer, fits
+        from gradnoise.training.stack import is_out_of_memory
 
-        if before is not None and not fits(before, slots, n_processes):
+        if before is not None and before.slots < slots and not fits(before, slots, n_processes):
             return None
         try:
-            self._measurer = self._measurer or Measurer(probe)
+            if self._measurer is None or self._measurer.spec != probe:
+                self._measurer = Measurer(probe)
             rate: Rate = self._measurer.measure(slots)
-        except (MemoryError, torch.OutOfMemoryError):
-            return None
+        except Exception as error:
+            self._measurer = None  # the copies that it holds are what takes the memory
+            if is_out_of_memory(error):
+                return None
+            raise
         return rate
 
     def advance(self, slots: int, admit: Sequence[TrialSpec], release: Sequence[str], go_on: Sequence[str]) -> list[Event]:

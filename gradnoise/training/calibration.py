@@ -58,10 +58,13 @@ class Measurer:
 
     Raises:
         ValueError: If it is illegal.
+
+    Attributes:
+        spec: The trial.
     """
 
     def __init__(self, spec: TrialSpec) -> None:
-        self._spec, self._setup, self._device = spec, prepare(spec), device()
+        self.spec, self._setup, self._device = spec, prepare(spec), device()
         self._alone: Callable[[], None] | None = None
         self._refusal: str | None = None
         self._runs: list[StackedRun] = []
@@ -89,7 +92,7 @@ class Measurer:
         return _measured(_together(runs, self._device), slots, seconds, least_bytes=_least_bytes(runs[0]))
 
     def _run(self, workload: Workload, k: int) -> StackedRun:
-        return StackedRun(prepare(dataclasses.replace(self._spec, seed=self._spec.seed + k)), workload, self._device)
+        return StackedRun(prepare(dataclasses.replace(self.spec, seed=self.spec.seed + k)), workload, self._device)
 
 
 def explore(numbers: Iterable[int], measure: Callable[[int, Rate | None], Rate]) -> Iterator[Rate]:
@@ -118,7 +121,10 @@ def explore(numbers: Iterable[int], measure: Callable[[int, Rate | None], Rate])
     for share in CONTENDS_FROM if len(rates) > 1 else ():
         highest = max(one.steps_per_second for one in rates)
         for i in [i for i, rate in enumerate(rates) if i == 0 or rate.steps_per_second >= share * highest]:
-            again = measure(rates[i].slots, rates[i])
+            try:
+                again = measure(rates[i].slots, rates[i])
+            except MemoryError:  # it has fitted before: what is known of it stands
+                continue
             if again.steps_per_second > rates[i].steps_per_second:
                 rates[i] = again
                 yield again

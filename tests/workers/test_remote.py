@@ -5,6 +5,7 @@ import signal
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import pytest
 import ray
 from processes import has_ended
 
+from gradnoise.training import calibration
 from gradnoise.training.calibration import candidates
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.single import SingleTrainer
+from gradnoise.training.stacked_model import StackedModel
 from gradnoise.training.trial import Finished, Measurement, TrialSpec
 from service.domain.spec import StudySpec
 from service.domain.study import Metric
@@ -23,7 +26,7 @@ from service.search import Storage
 from service.store import leases, measurements, studies, trials
 from service.store.database import Database
 from workers.launcher import News, NotMeasured, WorkerLost
-from workers.remote import Place, RayLauncher
+from workers.remote import Place, RayLauncher, TrialActor
 from workers.study_run import StudyRun
 
 pytestmark = pytest.mark.ray
@@ -186,6 +189,27 @@ def test_all_actors_measure_at_once_and_their_rates_add_up(cluster: None) -> Non
             launcher.measure(trial(1, workload="nothing"), 1, None, nothing)
         launcher.open(2)
         assert launcher.n_free() == 4  # a trial that raises costs no worker
+
+
+def test_memory_that_does_not_hold_the_copies_is_told_of_and_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number that has fitted is measured again whatever is free meanwhile; on a CPU torch tells of a full memory in words alone."""
+    update, actor = StackedModel.update, TrialActor(on_gpu=False, checkpoints=None)
+    monkeypatch.setattr(calibration, "free_bytes", lambda: 0)
+    one = actor.measure(trial(1), 1, None, 1)
+    assert one is not None
+    assert actor.measure(trial(1), 2, one, 1) is None
+    two = actor.measure(trial(1), 2, replace(one, slots=2), 1)
+    assert two is not None
+    assert two.steps_per_second > 0
+
+    def tight(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(StackedModel, "update", tight)
+    assert actor.measure(trial(1), 4, replace(one, slots=4), 1) is None
+    assert actor._measurer is None
+    monkeypatch.setattr(StackedModel, "update", update)
+    assert actor.measure(trial(1), 2, two, 1) is not None
 
 
 def test_a_worker_that_dies_while_it_measures_does_not_end_the_study(cluster: None) -> None:

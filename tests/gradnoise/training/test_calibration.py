@@ -104,6 +104,21 @@ def test_what_does_not_fit_ends_the_trying() -> None:
     assert 8 not in calls
 
 
+@pytest.mark.parametrize("n_calls", [4, 5, 6])
+def test_memory_that_is_short_as_contenders_are_measured_again_leaves_what_is_known(n_calls: int) -> None:
+    """Another process may have taken it, or the measuring itself may hold it."""
+    calls: list[int] = []
+
+    def measured(slots: int, _before: Rate | None) -> Rate:
+        calls.append(slots)
+        if len(calls) >= n_calls:
+            raise MemoryError
+        return rate(slots, 100.0 * slots)
+
+    assert {one.slots: one.steps_per_second for one in explore((1, 2, 4), measured)} == {1: 100.0, 2: 200.0, 4: 400.0}
+    assert max(calls) == 4
+
+
 def test_a_refusal_ends_the_trying() -> None:
     found = list(explore((1, 2, 4), lambda slots, _: dataclasses.replace(rate(slots, 100), refusal="no." if slots > 1 else "")))
     assert [(one.slots, one.refusal) for one in found] == [(1, ""), (2, "no.")]
