@@ -19,6 +19,7 @@ def held_equal(spec: StudySpec, metric: Metric, plan: Plan | None = None) -> tup
     splits = (
         "on validation while searching and selecting, on held-out test data when confirming" if spec.search else "on held-out test data"
     )
+    n_seeds = f"{'up to ' if plan else ''}{spec.confirm.n_seeds} fresh seeds"
     declared = spec.confirm.power
     power = f" (for a power of {declared.power:g} at a standard deviation of {declared.sd:g})" if declared else ""
     return (
@@ -32,8 +33,8 @@ def held_equal(spec: StudySpec, metric: Metric, plan: Plan | None = None) -> tup
         *_tuning(spec),
         Fact(
             name="Confirmation",
-            value=f"{spec.confirm.n_seeds} fresh seeds{power}{'' if spec.search else ' for each setting'}, the same for every arm "
-            f"(initialisation, data order), {spec.confirm_epochs} epochs",
+            value=f"{n_seeds}{power}{'' if spec.search else ' for each setting'}, the same for every arm (initialisation, data order), "
+            f"{_counted(spec.confirm_epochs, 'epoch')}",
         ),
         *_looks(plan),
         Fact(
@@ -51,13 +52,14 @@ def _tuning(spec: StudySpec) -> Iterator[Fact]:
     pruner = "no pruner" if spec.search.pruner.name == "none" else f"pruner {spec.search.pruner.name}"
     yield Fact(
         name="Search budget",
-        value=f"{_budgets(spec)} of {spec.search.epochs} epochs, sampler {spec.search.sampler}, {pruner}; "
+        value=f"{_budgets(spec)} of {_counted(spec.search.epochs, 'epoch')}, sampler {spec.search.sampler}, {pruner}; "
         "trial i of every arm has the same seed",
     )
     rerun = spec.rerun
+    top = min(rerun.top, max(spec.n_searched(arm.name) for arm in spec.arms))
     selection = (
-        f"each arm's best {rerun.top} settings on validation ran again on {rerun.n_seeds} other seeds, the same for every arm; "
-        "the best mean was chosen"
+        f"each arm's best {_counted(top, 'setting')} on validation ran again on {_counted(rerun.n_seeds, 'other seed')}, the same for "
+        "every arm; the best mean was chosen"
         if rerun.is_on
         else "each arm's best single value on validation, without reruns: it was lucky as well as good"
     )
@@ -73,6 +75,10 @@ def _looks(plan: Plan | None) -> Iterator[Fact]:
             f"to {levels} ({BOUNDARIES[plan.boundary]}), so that over all looks equal arms are called better or worse in at most 5 % of "
             "studies",
         )
+
+
+def _counted(n: int, name: str) -> str:
+    return f"{n} {name}" if n == 1 else f"{n} {name}s"
 
 
 def described(parameter: Parameter) -> str:
@@ -112,8 +118,8 @@ def _unequal(spec: StudySpec) -> Iterator[str]:
 def _budgets(spec: StudySpec) -> str:
     counts = [spec.n_searched(arm.name) for arm in spec.arms]
     if len(set(counts)) == 1:
-        return f"{counts[0]} trials"
-    return "unequal, " + ", ".join(f"{arm.name} {n} trials" for arm, n in zip(spec.arms, counts, strict=True))
+        return _counted(counts[0], "trial")
+    return "unequal, " + ", ".join(f"{arm.name} {_counted(n, 'trial')}" for arm, n in zip(spec.arms, counts, strict=True))
 
 
 def _losses(arms: Sequence[ArmSummary]) -> Iterator[str]:
@@ -134,7 +140,8 @@ def _ties(arms: Sequence[ArmSummary], rows: Sequence[SeedRow]) -> Iterator[str]:
     for arm in arms[1:]:
         pairs = [(row.runs[arm.name], row.runs[arms[0].name]) for row in rows]
         values = [(a.value, b.value) for a, b in pairs if _counts(a) and _counts(b)]
-        if len(values) > 1 and all(a == b for a, b in values):
+        was_measured = any(run.outcome == "complete" for pair in pairs for run in pair)
+        if was_measured and len(values) > 1 and all(a == b for a, b in values):
             yield f"{arm.name} and {arms[0].name} tied on every seed: is the metric too coarse, or did neither learn anything?"
 
 

@@ -39,9 +39,7 @@ def crossing_chance(pairs: Sequence[int], bounds: Sequence[float]) -> float:
     nodes, density = np.zeros(1), np.ones(1)
     for before, now, bound in zip([0, *pairs], pairs, bounds, strict=False):
         edge = min(bound, NEVER) * math.sqrt(now)
-        step = max(
-            math.sqrt(now - before), edge / 225
-        )  # looks too close for the nodes are moved apart, by some 1 in 10,000
+        step = max(math.sqrt(now - before), edge / 225)  # looks too close for the nodes are moved apart, by some 1 in 10,000
         at, weights = _gauss_legendre(N_NODES * math.ceil(1 + edge / (25 * step)))
         at, weights = edge * at, edge * weights
         kernel = np.exp(-(((at[:, None] - nodes) / step) ** 2) / 2) / (step * math.sqrt(2 * math.pi))

@@ -1,5 +1,6 @@
 """The verdict in words that a manager understands and a statistician signs."""
 
+import math
 from collections.abc import Sequence
 
 from service.compare.comparison import LOST, Difference, SeedRow
@@ -70,10 +71,11 @@ def looked_before(d: Difference, looks: Sequence[int], *, chance: float, nominal
 def facts(spec: StudySpec, metric: Metric, d: Difference) -> str:
     """Return the numbers of a difference that has at least one pair."""
     better = "" if metric.direction == "maximize" else " (smaller is better)"
-    text = f"mean {metric.name}{better} {d.mean:.3g} against {d.baseline}'s {d.baseline_mean:.3g}, a difference of {signed(d.difference)}"
+    text = f"mean {metric.name}{better} {short(d.mean)} against {d.baseline}'s {short(d.baseline_mean)}"
+    text += f", a difference of {signed(d.difference)}"
     if d.difference_interval is not None:
         i = d.difference_interval
-        ends = f"{100 * i.level:.4g} % interval {signed(i.low)} to {signed(i.high)}"
+        ends = f"{confidence(i.level)} interval {signed(i.low)} to {signed(i.high)}"
         text += f" ({ends if i.low < i.high else 'the same in every pair'})"
     ties = f", tied in {d.n_tied}" if d.n_tied else ""
     return f"{text} over {_pairs(spec, d.n)}, better in {d.n_better}{ties}"
@@ -85,10 +87,30 @@ def signed(value: float | None) -> str:
     >>> signed(0.70786), signed(-0.02), signed(0.0), signed(None), signed(-1029.6)
     ('+0.708', '−0.02', '0', '–', '−1,030')
     """
+    return "–" if value is None else f"{'+' if value > 0 else ''}{short(value)}"
+
+
+def short(value: float | None) -> str:
+    """Return a value with the three digits that matter.
+
+    >>> short(0.70786), short(-1029.6), short(-0.0), short(5e7), short(None)
+    ('0.708', '−1,030', '0', '5e+07', '–')
+    """
     if value is None:
         return "–"
-    text = f"{value:+,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:+.3g}"
-    return text.replace("-", "−", 1) if value else "0"
+    text = f"{value:,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
+    return text.replace("-", "−", 1) if value < 0 else text if value else "0"
+
+
+def confidence(level: float) -> str:
+    """Return a confidence level in percent, with two digits of what is missing to 100: the levels of early looks come close to it.
+
+    >>> confidence(0.95), confidence(0.975), confidence(1 - 0.05 / 9), confidence(1 - 5.7e-10)
+    ('95 %', '97.5 %', '99.44 %', '99.999999943 %')
+    """
+    missing = 100 * (1 - level)
+    text = f"{100 * level:.{max(1, 1 - math.floor(math.log10(missing)))}f}"
+    return f"{text.rstrip('0').rstrip('.')} %"
 
 
 def _claim(d: Difference) -> str:

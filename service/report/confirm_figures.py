@@ -6,19 +6,23 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from service.compare.comparison import LOST, Comparison, Difference, Run
-from service.compare.wording import signed
+from service.compare.wording import confidence, signed
 from service.report.drawing import MARKERS, Picture, arm_legend, canvas, columns, crosses, dots, legend, metric_label, value_axis
-from service.report.numbers import number, percent, span
+from service.report.numbers import number, span
 from service.report.palette import LIGHT, arm_colour
 
 MANY_SEEDS = 24
+MOST_DRAWN = 250
+"""Of more pairs of runs an even choice is drawn, or the picture would be metres long; the table beside it has all."""
 
 
 def confirm(comparison: Comparison) -> Picture | None:
     """Draw the confirm runs: a line a seed, which joins the arms' values."""
-    rows = [row for row in comparison.seeds if any(_shown(run) for run in row.runs.values())]
-    if not rows:
+    whole = [row for row in comparison.seeds if any(_shown(run) for run in row.runs.values())]
+    if not whole:
         return None
+    n = min(len(whole), MOST_DRAWN)
+    rows = [whole[i * len(whole) // n] for i in range(n)]
     few = len(rows) <= MANY_SEEDS
     figure, axes = canvas(60 + (22 if few else max(3, 528 / len(rows))) * len(rows), n_labels=len(comparison.arms))
     runs = [run for row in rows for run in row.runs.values()]
@@ -45,8 +49,12 @@ def confirm(comparison: Comparison) -> Picture | None:
     axes.set_xlabel(metric_label(comparison, "test"))
     arm_legend(figure, comparison)
     means = ", ".join(f"{arm.name} {number(arm.mean)}" for arm in comparison.arms)
-    alt = f"Test {comparison.metric} of every arm on {len(rows)} confirm seeds. Means, a lost run as {number(comparison.worst)}: {means}."
-    return Picture(name="confirm", title="Every confirm run, seed by seed", alt=alt, figure=figure)
+    kind = "pairs of setting and seed" if comparison.points else "confirm seeds"
+    thinned = "" if n == len(whole) else f", of which {n}, evenly apart, are drawn"
+    alt = f"Test {comparison.metric} of every arm on {len(whole)} {kind}{thinned}. "
+    alt += f"Means of all, a lost run as {number(comparison.worst)}: {means}."
+    title = "Every confirm run, seed by seed" if n == len(whole) else f"Confirm runs, {n} of {len(whole):,} pairs, evenly chosen"
+    return Picture(name="confirm", title=title, alt=alt, figure=figure)
 
 
 def difference(comparison: Comparison) -> Picture | None:
@@ -127,4 +135,4 @@ def _gains(comparison: Comparison, d: Difference) -> list[tuple[float, bool]]:
 
 
 def _interval_label(d: Difference) -> str:
-    return f"mean, {percent(d.gain_interval.level)} interval" if d.gain_interval else "mean"
+    return f"mean, {confidence(d.gain_interval.level)} interval" if d.gain_interval else "mean"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from service.compare.comparison import Comparison, Run
-from service.compare.wording import signed
+from service.compare.wording import confidence, signed
 from service.domain.study import Study
 from service.report.numbers import duration, ends, number, percent, span, words
 from service.report.page import noise_map_note, point_table, progress, protocol, setting_text, spec_text
@@ -88,7 +88,7 @@ def _lines(study: Study, c: Comparison) -> Iterator[str]:
                 d.arm,
                 f"{d.n} of {d.n_declared}",
                 signed(d.difference),
-                f"{span(d.difference_interval)} ({percent(d.difference_interval.level)})" if d.difference_interval else "–",
+                f"{span(d.difference_interval)} ({confidence(d.difference_interval.level)})" if d.difference_interval else "–",
                 f"{signed(d.interquartile_mean)} ({span(d.interquartile_interval)})" if d.interquartile_mean is not None else "–",
                 percent(d.p_better) if d.p_better is not None else "–",
                 f"{percent(d.p_better_interval.low)} to {percent(d.p_better_interval.high)}" if d.p_better_interval else "–",

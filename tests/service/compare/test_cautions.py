@@ -74,3 +74,23 @@ def test_what_was_held_equal_tells_of_the_split_that_the_verdict_is_about(make_t
     spec, trials = make_trials({"baseline": [0.1, 0.2], "noisy": [0.3, 0.2]})
     held = {fact.name: fact.value for fact in compare(spec, accuracy, trials, protocol={}).held_equal}
     assert held["Data"].endswith("unless it splits by the seed, it has one fixed split, and the verdict is about that one")
+
+
+def test_arms_of_which_every_run_was_lost_are_not_called_tied(make_trials: Make, accuracy: Metric) -> None:
+    spec, trials = make_trials({"baseline": ["diverged"] * 6, "noisy": ["diverged"] * 6})
+    assert not any("tied" in warning for warning in compare(spec, accuracy, trials, protocol={}).warnings)
+
+
+def test_one_is_told_in_the_singular(make_trials: Make, accuracy: Metric) -> None:
+    search = {"n_trials": 1, "epochs": 1, "rerun": {"top": 3, "n_seeds": 1}}
+    spec, trials = make_trials({"baseline": [0.1] * 6, "noisy": [0.2] * 6}, n_search=1, search=search)
+    facts = {fact.name: fact.value for fact in compare(spec, accuracy, trials, protocol={}).held_equal}
+    assert facts["Search budget"].startswith("1 trial of 1 epoch, sampler")
+    assert facts["Selection"].startswith("each arm's best 1 setting on validation ran again on 1 other seed, ")
+    assert facts["Confirmation"].endswith("(initialisation, data order), 1 epoch")
+
+
+def test_declared_looks_make_the_number_of_seeds_an_upper_bound(make_trials: Make, accuracy: Metric) -> None:
+    spec, trials = make_trials({"baseline": [0.1] * 12, "noisy": [0.2] * 12}, confirm={"n_seeds": 24, "looks": [12]})
+    facts = {fact.name: fact.value for fact in compare(spec, accuracy, trials, protocol={}).held_equal}
+    assert facts["Confirmation"].startswith("up to 24 fresh seeds")

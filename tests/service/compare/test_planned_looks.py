@@ -167,3 +167,13 @@ def _quantile(level: float) -> float:
     from scipy import stats
 
     return float(stats.norm.ppf(level))
+
+
+def test_the_level_of_a_strict_look_is_not_rounded_to_all(make_trials: Make, accuracy: Metric) -> None:
+    """No interval is one of 100 %, and it holds its mean on both sides of a run that was lost."""
+    values = {"baseline": [0.5 + 0.001 * (i % 7) for i in range(40)], "noisy": [0.6 + 0.001 * (i % 5) for i in range(40)]}
+    spec, trials = make_trials(values, confirm={"n_seeds": 400, "looks": [40]})
+    comparison = compare(spec, accuracy, trials, protocol={})
+    assert comparison.verdict == "helps"
+    assert "(99.999999943 % interval" in comparison.sentence
+    assert "100 %" not in comparison.sentence

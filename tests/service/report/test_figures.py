@@ -72,7 +72,7 @@ def test_the_words_of_a_figure_carry_its_numbers(make_trials: MakeTrials, accura
     assert "At the end: baseline 0.8 after epoch 20, noisy 0.8 after epoch 20." in drawn["course"]
     assert "above 0 better: baseline +0.16, noisy +0.16." in drawn["course"]
     assert "at the last update of each epoch: noisy from 0.5 to 0.5. Shaded: below 0.01 and above 10." in drawn["noise_course"]
-    assert "Test accuracy of every arm on 3 confirm seeds. Means, a lost run as 0: baseline 0.15, noisy 0.5667." in drawn["confirm"]
+    assert "Test accuracy of every arm on 3 confirm seeds. Means of all, a lost run as 0: baseline 0.15, noisy 0.5667." in drawn["confirm"]
     assert "At the end: baseline 0.4 after 4 trials, noisy 0.4 after 4 trials." in drawn["best_so_far"]
     assert "Chosen, ringed: baseline 0.04, noisy 0.04." in drawn["learning_rate"]
     assert "Chosen, ringed: eta 0.3, gamma 0.3." in drawn["noise_map"]
@@ -84,3 +84,17 @@ def test_the_words_of_the_importances_carry_their_shares_and_the_numbers_of_tria
     drawn = pictures(compare(spec, accuracy, trials, protocol={}))["importance"]
     share = round(100 * (kruskal(*np.arange(24).reshape(4, 6)).statistic - 3) / 20)
     assert f"beyond that: baseline lr {share} %, noisy lr {share} %, noisy gamma {share} %; trials: 24 of baseline, 24 of noisy." in drawn
+
+
+def test_of_thousands_of_pairs_an_even_choice_is_drawn_and_its_title_says_so(make_trials: MakeTrials, accuracy: Metric) -> None:
+    """The picture stays of a size that can be looked at, and the page of one that opens."""
+    n = 3_001
+    values = {"baseline": [0.4 + 0.01 * (i % 9) for i in range(n)], "noisy": [0.6 + 0.01 * (i % 7) for i in range(n)]}
+    spec, trials = make_trials(values)
+    comparison = compare(spec, accuracy, trials, protocol={})
+    drawn = pictures(comparison)["confirm"]
+    assert "Confirm runs, 250 of 3,001 pairs, evenly chosen" in drawn
+    assert "on 3001 confirm seeds, of which 250, evenly apart, are drawn. Means of all" in drawn
+    assert len(drawn) < 200_000
+    _, height = struct.unpack(">II", png("confirm", comparison, dots_per_inch=72)[16:24])
+    assert height < 900
