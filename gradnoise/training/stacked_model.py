@@ -271,7 +271,7 @@ class StackedModel:
         if isinstance(i, int):
             self._losses[:, i] = losses
         else:
-            self._losses.index_copy_(1, i, losses[:, None])
+            self._losses.index_copy_(1, i, losses[:, None].to(self._losses.dtype))
             i += 1
 
     def _clip(self) -> None:
@@ -279,8 +279,9 @@ class StackedModel:
             limit = self._clips["clip_value"]
             torch.clamp(self._gradients, min=-limit, max=limit, out=self._gradients)
         if "clip_norm" in self._clips:
-            norms = torch.linalg.vector_norm(self._gradients, dim=1, keepdim=True)
-            self._gradients.mul_((self._clips["clip_norm"] / (norms + 1e-6)).clamp_(max=1))
+            norms, limit = torch.linalg.vector_norm(self._gradients, dim=1, keepdim=True), self._clips["clip_norm"]
+            factor = (limit / (norms + 1e-6)).clamp_(max=1)
+            self._gradients.mul_(factor.masked_fill_(limit == math.inf, 1.0))  # a norm may overflow where no coordinate does
 
     def _capture(self, epoch: StackedEpoch) -> None:
         """Capture one update, which reads its number from the device and counts it up; the buffers are not yet anybody's."""

@@ -54,6 +54,15 @@ def test_place_neighbours_and_time_of_entry_change_no_bit(workload: str, toleran
     assert_near(curve(run(late, trial)), expected, tolerance)
 
 
+def test_a_neighbours_clipping_leaves_a_gradient_alone_whose_norm_overflows() -> None:
+    """In float32 a norm beyond 1.8e19 is infinite, its coordinates are not; so much smaller a rate makes good for so much larger a loss."""
+    params = {"lr": 1e-21, "scale": 1e19}
+    trial, clipped = spec(workload="narrow", params=params), spec("clipped", workload="narrow", params=params | {"clip_norm": 1.0})
+    expected = curve(run(SingleTrainer(), trial))
+    assert len(expected) == 3
+    assert_near(curve(run(StackTrainer(2), trial, clipped)), expected, 1e-5)
+
+
 def test_what_a_model_draws_as_it_is_made_is_the_trials_own() -> None:
     """Alone, in a stack, and after whatever else drew from the global generators in the process."""
     trial = spec(workload="drawn")

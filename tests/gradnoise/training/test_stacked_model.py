@@ -43,6 +43,20 @@ def test_an_update_that_finds_its_number_on_the_device_is_the_same() -> None:
 
 
 @pytest.mark.usefixtures("probes")
+def test_a_loss_of_a_wider_type_than_the_weights_is_kept_in_theirs() -> None:
+    epoch = StackedEpoch(runs("none", workload="narrow"), 3)
+    model = StackedModel(epoch)
+    model._load(epoch)
+    gradient = model._gradient
+    model._gradient = lambda *given: gradient(*given).double()
+    for _ in range(epoch.n_steps):
+        model._step(model._i)
+    assert torch.equal(
+        torch.cat([model._weights, model._losses], dim=1), trained(StackedEpoch(runs("none", workload="narrow"), 3), by_counter=True)
+    )
+
+
+@pytest.mark.usefixtures("probes")
 @pytest.mark.skipif(not HAS_KERNEL, reason="neither a GPU nor TRITON_INTERPRET=1")
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_its_noise_is_the_same_to_rounding(technique: str, monkeypatch: pytest.MonkeyPatch) -> None:
