@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from service.compare.choosing import finite
 from service.compare.comparison import (
     LOST,
     ArmSummary,
@@ -69,7 +70,7 @@ def course(spec: StudySpec, metric: Metric, arm: str, epochs: Sequence[EpochMean
     standard error. Of fewer than 5 points nothing is said.
     """
     by_epoch = sorted(epochs, key=lambda e: e.epoch)
-    known = [(e.epoch, e.value) for e in by_epoch if e.value is not None]
+    known = [(e.epoch, value) for e in by_epoch if (value := finite(e.value)) is not None]
     late_gain: float | None = None
     is_climbing = False
     late_from: int | None = None
@@ -85,8 +86,8 @@ def course(spec: StudySpec, metric: Metric, arm: str, epochs: Sequence[EpochMean
         arm=arm,
         epochs=tuple(e.epoch for e in by_epoch),
         n=tuple(e.n for e in by_epoch),
-        values=tuple(e.value for e in by_epoch),
-        noise_to_gradient=tuple(e.noise_to_gradient or None for e in by_epoch),
+        values=tuple(finite(e.value) for e in by_epoch),
+        noise_to_gradient=tuple(finite(e.noise_to_gradient) or None for e in by_epoch),
         late_from=late_from,
         late_gain=late_gain,
         is_climbing=is_climbing,

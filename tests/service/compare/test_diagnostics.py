@@ -146,3 +146,16 @@ def test_the_remarks_hold_the_ranges_of_both_arms_against_each_other(make_trials
     spec = make_trials({"baseline": [0.1], "noisy": [0.3]}, smallest_difference=0.15)[0]
     remarks = {fact.name: fact.value for fact in compare(spec, accuracy, trials, protocol={}).diagnostics.remarks}
     assert "; too few trials came so near to be held against baseline's: within 0.15" in remarks["Usable learning rates of noisy"]
+
+
+@pytest.mark.parametrize("value", [1e308, float("inf"), float("nan")])
+def test_a_mean_that_cannot_be_reckoned_with_leaves_a_gap_in_the_course(
+    make_spec: Callable[..., StudySpec], loss: Metric, value: float
+) -> None:
+    """One run's loss before it came down can be as large as numbers go."""
+    means = [
+        EpochMean(arm="noisy", epoch=k, n=3, value=value if k < 3 else 1.0, noise_to_gradient=value if k < 3 else 0.5) for k in range(1, 9)
+    ]
+    found = course(make_spec(), loss, "noisy", means)
+    assert found.values == (None, None, *[1.0] * 6)
+    assert found.noise_to_gradient == (None, None, *[0.5] * 6)
