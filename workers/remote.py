@@ -60,7 +60,7 @@ class TrialActor:
     def measure(self, probe: TrialSpec, slots: int, before: Rate | None, n_processes: int) -> Rate | None:
         """Return how fast copies of a trial train in so many slots, None if they do not fit beside the other processes."""
         from gradnoise.training.calibration import Measurer, fits
-        from gradnoise.training.stack import is_out_of_memory
+        from gradnoise.training.stacked_run import is_out_of_memory
 
         if before is not None and before.slots < slots and not fits(before, slots, n_processes):
             return None

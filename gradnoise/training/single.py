@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,14 +163,12 @@ class SingleRun:
 
     @torch.no_grad()
     def _evaluate(self) -> dict[str, float]:
-        self._model.eval()
-        values = {
-            f"{split}_{name}": float(value)
-            for split in splits_measured(self._spec)
-            for name, value in self._workload.measure(self._model, getattr(self._splits, split)).items()
-        }
-        self._model.train()
-        return values
+        with evaluating(self._model):
+            return {
+                f"{split}_{name}": float(value)
+                for split in splits_measured(self._spec)
+                for name, value in self._workload.measure(self._model, getattr(self._splits, split)).items()
+            }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,11 +189,21 @@ def open_model(setup: Setup, workload: Workload, device: torch.device, randomnes
     splits = workload.data().to(device)
     n_steps(workload)  # raises where there is none
     with randomness.lent():
-        model = adopt(workload.model())
+        model = adopt(workload.model()).train()
         workload.initialise(model, setup.spec.seed)
         model.to(device)
         found = dropped(model, setup.effect, lambda: workload.loss(model, first_batch(workload, splits)))
     return Opened(model=model, splits=splits, dropped=found)
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Keep the model in evaluation mode meanwhile, and in training mode from then on, whatever happens."""
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
 
 
 def first_batch(workload: Workload, splits: Splits) -> Batch:

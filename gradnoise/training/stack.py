@@ -11,7 +11,7 @@ from gradnoise.training.setup import prepare
 from gradnoise.training.single import open_alone
 from gradnoise.training.slots import Broken, Diverged, Epoch, Member, Outcome, Run, SlotTrainer, timed
 from gradnoise.training.stacked_model import StackedEpoch, StackedModel
-from gradnoise.training.stacked_run import StackedRun, refusal
+from gradnoise.training.stacked_run import StackedRun, is_out_of_memory, refusal
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload
 
@@ -48,10 +48,25 @@ class StackTrainer(SlotTrainer):
             return open_alone(setup, self._device)
         run = StackedRun(setup, setup.workload, self._device)
         if run.form not in self.refusals:
-            reason = self.refusals[run.form] = refusal(run)
+            reason = self.refusals[run.form] = self._refusal(run)
             if reason:
                 log.warning("Trials of %s train one at a time: %s", spec.workload, reason)
         return open_alone(setup, self._device) if self.refusals[run.form] else run
+
+    def _refusal(self, run: StackedRun) -> str:
+        for _ in range(2):
+            try:
+                return refusal(run)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._free()
+        return "memory does not hold two of them."
+
+    def _free(self) -> None:
+        self._models.clear()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _train_epoch(self, members: Sequence[tuple[Member, Run]]) -> Iterator[tuple[Member, Outcome]]:
         stacks: dict[Hashable, list[tuple[Member, StackedRun]]] = {}
@@ -71,15 +86,13 @@ class StackTrainer(SlotTrainer):
         try:
             results = self._train_together(runs)
         except Exception as error:
-            self._models.clear()
+            self._free()
             if len(runs) == 1:
                 return [Broken(error=error, seconds=time.perf_counter() - start)]
             n = len(runs) // 2
             if is_out_of_memory(error):
                 self._largest = len(runs) - n
                 log.warning("Memory does not hold %d trials as one model; %d at once from now on.", len(runs), self._largest)
-                if self._device.type == "cuda":
-                    torch.cuda.empty_cache()
             return [*self._train(runs[:n]), *self._train(runs[n:])]  # the epoch had changed nothing; a run that raises ends up alone
         seconds = (time.perf_counter() - start) / len(runs)
         return [
@@ -104,8 +117,3 @@ def rows_for(n: int, device: torch.device) -> int:
         return min(n, MOST_ON_CPU)
     power: int = 2 ** (n.bit_length() - 1)
     return 2 * power if n > 1.5 * power else power
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether a device or the machine had no memory left; on a CPU torch says so in words alone."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))

@@ -18,7 +18,7 @@ from gradnoise.noise import Injection, Noise, StackedNoise
 from gradnoise.techniques import dropout
 from gradnoise.techniques.dropout import quantile
 from gradnoise.techniques.weight_noise import WeightNoise
-from gradnoise.training.single import epoch_order, n_steps, noise_to_gradient, splits_measured
+from gradnoise.training.single import epoch_order, evaluating, n_steps, noise_to_gradient, splits_measured
 from gradnoise.training.stacked_run import StackedRun, gradient_of, measure_of, rows
 from gradnoise.workloads.base import Batch
 
@@ -303,8 +303,7 @@ class StackedModel:
         first, n = self._first, len(self._weights)
         at_once = MEASURED_AT_ONCE if self._weights.is_cuda else MEASURED_AT_ONCE_ON_CPU  # whose activations stay in its caches
         values: list[dict[str, float]] = [{} for _ in range(n)]
-        first.model.eval()
-        try:
+        with evaluating(first.model):
             for split in splits_measured(first.spec):
                 batch: Batch = getattr(first.data, split)
                 for k in range(0, n, at_once):
@@ -312,8 +311,6 @@ class StackedModel:
                     for name, column in self._metrics(rows(self._by_name, some), rows(self._buffers, some), batch).items():
                         for own, value in zip(values[some], column.tolist(), strict=True):
                             own[f"{split}_{name}"] = float(value)
-        finally:
-            first.model.train()  # whoever trains the epoch anew, after memory ran out here, may train this very model
         return values
 
 

@@ -15,7 +15,7 @@ from gradnoise.techniques import weight_noise
 from gradnoise.techniques.weight_noise import WeightNoise
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup
-from gradnoise.training.single import first_batch, open_model
+from gradnoise.training.single import evaluating, first_batch, open_model
 from gradnoise.workloads.base import Batch, StackedGradient, StackedMeasure, Tensors, Workload
 
 TOLERANCE = 1e-3  # of the largest number: float32 loses 1e-7 an operation, a gradient of something else is off by its own size
@@ -123,11 +123,16 @@ def _where(error: Exception) -> str:
     return f"at {Path(frames[-1].filename).name}:{frames[-1].lineno}, `{frames[-1].line}`: " if frames else ""
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether a device or the machine had no memory left; on a CPU torch says so in words alone."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+
+
 def refusal(run: StackedRun) -> str:
     """Return why trials like this one cannot train as one model, in a sentence; empty if they can.
 
     The gradient and the metrics of two models are taken, and held to what autograd and the model itself give for one. Raises what the
-    workload itself raises.
+    workload itself raises, and where memory runs out.
     """
     names, batch = list(run.shapes), first_batch(run.workload, run.data)
     masks = {f"{name}.mask": run.weights.new_full(shape, 0.5) for name, (_, shape) in run.dropped.items()}
@@ -141,8 +146,7 @@ def refusal(run: StackedRun) -> str:
     with torch.enable_grad():
         loss = run.workload.loss(lambda *inputs: functional_call(run.model, weights | own_buffers, inputs), batch)
         expected = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
-    run.model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), evaluating(run.model):
         found = run.workload.measure(lambda *inputs: functional_call(run.model, weights | buffers(), inputs), run.data.validation)
         metrics = {name: torch.tensor(float(value)) for name, value in found.items()}
     if not torch.equal(generators, torch.get_rng_state()):
@@ -164,10 +168,12 @@ def refusal(run: StackedRun) -> str:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.filterwarnings("error", message=".*batching rule.*")  # vmap would go through the members one by one
-            found_metrics = measure_of(run)(two(weights), two(run.buffers), run.data.validation)
-            run.model.train()
+            with evaluating(run.model):
+                found_metrics = measure_of(run)(two(weights), two(run.buffers), run.data.validation)
             losses = gradient_of(run)(two(weights), stacked_buffers, tuple(torch.stack([part.flip(0), part]) for part in batch), gradients)
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         return f"torch.func.vmap cannot train it: {_where(error)}{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     alone = {"the loss": loss.detach()}, dict(zip(names, expected, strict=True)), own_buffers, metrics
     if found_metrics.keys() != metrics.keys():

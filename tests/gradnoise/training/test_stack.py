@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trial_runs import curve, run, spec
 
-from gradnoise.training import stacked_model
+from gradnoise.training import stacked_model, stacked_run
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer, rows_for
 from gradnoise.training.stacked_model import StackedModel
-from gradnoise.training.stacked_run import rows
+from gradnoise.training.stacked_run import StackedRun, rows
 from gradnoise.training.trial import Finished
+from gradnoise.workloads.base import StackedMeasure
 
 NOISY = {"technique": "annealed", "params": {"lr": 0.01, "eta": 0.003, "gamma": 0.55}}
 
@@ -183,6 +184,24 @@ def test_memory_that_runs_out_in_the_metrics_leaves_the_model_as_it_was(workload
     assert n_calls > 2
     for trial in trials:
         assert_near(curve(events, trial.key), curve(expected, trial.key), 1e-10)
+
+
+@pytest.mark.parametrize(("n_failures", "reason"), [(1, ""), (2, "memory does not hold two of them.")])
+def test_memory_that_runs_out_as_a_form_is_tried_says_nothing_of_the_form(
+    n_failures: int, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again once the stacks of other forms are gone; the trial trains either way."""
+    measure_of, failures = stacked_run.measure_of, [torch.OutOfMemoryError("CUDA out of memory") for _ in range(n_failures)]
+
+    def tight(opened: StackedRun) -> StackedMeasure:
+        if failures:
+            raise failures.pop()
+        return measure_of(opened)
+
+    trial, stack = spec(workload="normed"), StackTrainer(2)
+    monkeypatch.setattr(stacked_run, "measure_of", tight)
+    assert_near(curve(run(stack, trial)), curve(run(SingleTrainer(), trial)), 1e-10)
+    assert list(stack.refusals.values()) == [reason]
 
 
 def test_a_trial_that_memory_does_not_hold_alone_fails() -> None:
