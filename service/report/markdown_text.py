@@ -157,8 +157,11 @@ def escaped(text: str) -> str:
 
     >>> escaped("a|b <i> *c*")
     'a\\|b \\<i\\> \\*c\\*'
+    >>> escaped("1. a &lt; b"), escaped("- a"), escaped("-0.5")
+    ('1\\. a \\&lt; b', '\\- a', '-0.5')
     """
-    return re.sub(r"([\\`*_\[\]<>|#$~])", r"\\\1", " ".join(text.split()))
+    text = re.sub(r"([\\`*_\[\]<>|#$~&])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"^(\d*)([-+=.)])(?=[\s=-]|$)", r"\1\\\2", text)  # at the start of a line these would make a list or a heading
 
 
 def _run(run: Run) -> str:
