@@ -148,7 +148,7 @@ def refusal(run: StackedRun) -> str:
         expected = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
     with torch.no_grad(), evaluating(run.model):
         found = run.workload.measure(lambda *inputs: functional_call(run.model, weights | buffers(), inputs), run.data.validation)
-        metrics = {name: run.weights.new_tensor(float(value)) for name, value in found.items()}
+        metrics = {name: run.weights.new_tensor(float(value), dtype=torch.float64) for name, value in found.items()}
     if not torch.equal(generators, torch.get_rng_state()):
         torch.set_rng_state(generators)
         return "its loss or its metrics draw random numbers, which are to be each trial's own."
