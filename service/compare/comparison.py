@@ -44,7 +44,7 @@ class Difference(Frozen):
         gain_interval: Its interval; the level is Bonferroni's where several arms are compared.
         difference: The same mean in the metric's own sign, arm minus baseline.
         difference_interval: Its interval.
-        relative: The difference as a share of the baseline's mean; None where that is 0, or next to it.
+        relative: The difference as a share of the baseline's mean; None where that is 0, or less than a billionth of the difference.
         interquartile_mean: Interquartile mean of the paired differences, arm minus baseline: the lowest and highest quarter are cut.
         interquartile_interval: Its interval.
         p_better: Chance that the arm beats the baseline on the same seed: the share of pairs, ties counted half.

@@ -30,7 +30,7 @@ def mean_interval(differences: Sequence[float], *, level: float, seed: int) -> I
     The ends are the quantiles Phi(z0 + (z0 + z) / (1 - a (z0 + z))) of the resampled means: z0 from the share of them below the mean, a the
     sum of cubed deviations over 6 times the sum of squared ones to 1.5. Instead of the normal quantile, z = ± sqrt(n / (n - 1)) t with
     Student's quantile t: for normal data the interval is then about Student's, where that of a plain bootstrap of 6 pairs covers 86 %.
-    An end beyond all resamples, as an early look's strict level asks for, is the mean ± t s / sqrt(n) where that lies further out.
+    At a level that the resamples cannot resolve, as an early look's, an end is the mean ± t s / sqrt(n) where that lies further out.
 
     Args:
         differences: At least 2 finite numbers.
@@ -184,12 +184,12 @@ def _bca(x: np.ndarray, statistic: Statistic, influence: np.ndarray, *, level: f
     if low == high:
         return Interval(low=low, high=high, level=level, method="no width: too many pairs are tied for the resamples to differ")
     method = f"BCa bootstrap, {N_RESAMPLES} resamples, widened for {n} pairs"
-    if min(shares[0], 1 - shares[1]) < 1 / N_RESAMPLES:
+    ends = (low, high)
+    if NORMAL.cdf(z[0] - z0) < 1 / N_RESAMPLES:
         student = value + (z - z0) * np.std(resampled)
-        low = min(low, float(student[0])) if shares[0] < 1 / N_RESAMPLES else low
-        high = max(high, float(student[1])) if 1 - shares[1] < 1 / N_RESAMPLES else high
-        method += "; an end beyond the resamples no nearer than Student's"
-    return Interval(low=low, high=high, level=level, method=method)
+        ends = (min(low, student[0]), max(high, student[1]))
+        method += "; Student's where that is wider"
+    return Interval(low=float(ends[0]), high=float(ends[1]), level=level, method=method)
 
 
 def _means(rows: np.ndarray) -> np.ndarray:

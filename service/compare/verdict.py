@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
-from service.compare.choosing import finite
 from service.compare.comparison import Difference, Interval, SeedRow, Verdict
 from service.compare.intervals import (
     fewest_pairs,
@@ -25,6 +24,8 @@ from service.domain.spec import StudySpec
 from service.domain.study import Metric
 
 ALPHA = 0.05
+NEXT_TO_ZERO = 1e-9
+"""A baseline's mean below this share of a difference is 0 but for rounding: the difference is no multiple of it."""
 LEAST_LEVEL = 1e-12
 """No look is held to less: so little adds nothing to the chance to err, and 1 minus it is still a confidence that can be told from 1."""
 SHAPES = {"pocock": POCOCK, "obrien_fleming": OBRIEN_FLEMING}
@@ -179,7 +180,7 @@ def _numbers(spec: StudySpec, metric: Metric, pairs: Sequence[tuple[float, float
         "gain_interval": interval,
         "difference": metric.sign * gain,
         "difference_interval": interval and _oriented(interval, metric.sign),
-        "relative": finite(metric.sign * gain / abs(base)) if base else None,
+        "relative": metric.sign * gain / abs(base) if abs(base) > NEXT_TO_ZERO * abs(gain) else None,
         "interquartile_mean": metric.sign * interquartile_mean(gains),
         "interquartile_interval": middle and _oriented(middle, metric.sign),
         "p_better": share,

@@ -145,8 +145,9 @@ def test_interquartile_mean_and_probability_of_improvement_stand_beside_the_mean
     assert difference.probability_of_improvement == difference.p_better == (5 + 1 / 2) / 8
 
 
-def test_a_baseline_next_to_0_has_no_relative_difference(make_trials: Make, accuracy: Metric) -> None:
-    spec, trials = make_trials({"baseline": [1e-300] * 8, "noisy": [1e99] * 8})
+@pytest.mark.parametrize(("base", "value"), [(1e-300, 1e99), (1e-17, 0.9), (0.0, 0.9)])
+def test_a_baseline_next_to_0_has_no_relative_difference(make_trials: Make, accuracy: Metric, base: float, value: float) -> None:
+    spec, trials = make_trials({"baseline": [base] * 8, "noisy": [value] * 8})
     (difference,) = compare(spec, accuracy, trials, protocol={}).differences
     assert (difference.verdict, difference.relative) == ("helps", None)
 
