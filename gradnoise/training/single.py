@@ -73,7 +73,7 @@ class SingleRun:
         self._hyper = setup.optimizer.hyperparameters(setup.spec.params)
         self._optimizer = setup.optimizer.single(self._model.named_parameters(), self._hyper)
         self._effect = setup.effect
-        self._n_weights = sum(weights.numel() for weights in self._model.parameters())
+        self._n_weights = sum(weights.numel() for weights in self._model.parameters() if weights.requires_grad)
         self._noise_to_gradient: dict[str, float] = {}
         self._noise: GradientNoise | None = None
         self._noisy_weights: NoisyWeights | None = None

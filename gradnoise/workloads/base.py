@@ -84,8 +84,8 @@ class Workload(ABC):
     The technique `dropout` drops activations where the model has a `gradnoise.workloads.Dropout()`.
 
     Many trials of a workload train as one model under `torch.func.vmap`, unless `stacks` is False or it is found that they cannot: where
-    the model or the loss draws at random (but for `torch.nn.Dropout`), branches on values, leaves a parameter out, or has an operation
-    that vmap refuses. Such trials train one at a time, and the log says why. Buffers, such as BatchNorm's, are each trial's own.
+    the model or the loss draws at random (but for `torch.nn.Dropout`), branches on values, leaves a parameter out or frozen, or has an
+    operation that vmap refuses. Such trials train one at a time, and the log says why. Buffers, such as BatchNorm's, are each trial's own.
 
     Class attributes:
         name: The name of the entry point too.

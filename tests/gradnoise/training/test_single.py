@@ -62,6 +62,17 @@ def test_a_trial_trains_as_by_hand(schedule: str, clips: dict[str, float]) -> No
     assert found == pytest.approx(losses_by_hand(spec), rel=1e-12)
 
 
+def test_the_size_of_the_noise_is_that_on_what_is_trained() -> None:
+    """Of a network whose first layer is frozen: 8 weights, a gradient clipped to 0.001, noise of variance 0.09."""
+    params = {"lr": 1e-6, "clip_norm": 0.001, "eta": 0.09, "gamma": 0.0}
+    trainer = SingleTrainer(1)
+    trainer.admit(
+        TrialSpec(key="a", workload="lone", options={"why": "frozen"}, technique="annealed", params=params, seed=1, budget_epochs=1)
+    )
+    values = next(event.values for event in trainer.advance() if isinstance(event, Measurement))
+    assert values["noise_to_gradient"] == pytest.approx(0.3 * 8**0.5 / 0.001, rel=1e-3)
+
+
 def test_every_schedule_and_every_clipping_gives_another_result() -> None:
     """So each of the trials above tells whether its own part is there."""
     specs = [
