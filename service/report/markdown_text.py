@@ -7,7 +7,7 @@ from service.compare.comparison import Comparison, Run
 from service.compare.wording import confidence, signed
 from service.domain.study import Study
 from service.report.numbers import duration, ends, number, percent, span, words
-from service.report.page import noise_map_note, point_table, progress, protocol, setting_text, spec_text
+from service.report.page import lead, noise_map_note, point_table, progress, protocol, setting_text, spec_text
 
 
 def markdown(study: Study, comparison: Comparison) -> str:
@@ -26,6 +26,8 @@ def _lines(study: Study, c: Comparison) -> Iterator[str]:
     if c.looks:
         at = ", ".join(map(str, c.looks))
         yield from ("", f"Verdicts were given before, at {at} seeds: up to {percent(c.false_verdict_chance)} of such studies err, not 5 %.")
+    if first := lead(c):
+        yield from ("", f"**{escaped(first)}**")
     for d in c.differences:
         yield from ("", f"**{words(d.verdict)}** ({escaped(d.arm)} against {escaped(d.baseline)}): {escaped(d.sentence)}")
     if study.error:

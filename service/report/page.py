@@ -37,6 +37,7 @@ def html(study: Study, comparison: Comparison) -> str:
         protocol=list(protocol(comparison)),
         spec=spec_text(study),
         progress=progress(comparison),
+        lead=lead(comparison),
         search_csv=search_csv(comparison) if len(comparison.search) > MOST_ROWS else None,
         cell_note=noise_map_note(comparison),
         points=point_table(comparison),
@@ -61,6 +62,12 @@ def search_csv(comparison: Comparison) -> str:
         cells = (p.arm, p.number + 1, p.outcome, number(p.value), number(p.best), *(number(p.params.get(name)) for name in names), p.seed)
         writer.writerow(cells)
     return file.getvalue()
+
+
+def lead(comparison: Comparison) -> str | None:
+    """Return what a report must begin with, None if nothing: that the arms were not tuned alike, the gravest warning there is."""
+    was_unequal = len({arm.search.n_declared for arm in comparison.arms}) > 1
+    return comparison.warnings[0] if was_unequal and comparison.warnings else None
 
 
 def progress(comparison: Comparison) -> str:

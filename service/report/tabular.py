@@ -9,7 +9,7 @@ from service.compare.choosing import finite, outcome
 from service.compare.comparison import LOST, ArmSummary, Comparison
 from service.compare.intervals import mean_interval
 from service.domain.study import Study, Trial
-from service.report.page import point_table
+from service.report.page import lead, point_table
 
 COLUMNS = ("phase", "arm", "number", "seed", "outcome", "value", "counts_as", "epochs", "device_seconds")
 LEVEL = 0.95
@@ -47,7 +47,7 @@ def latex(study: Study, comparison: Comparison) -> str:
     """
     thresholds = [reached.threshold for reached in next((arm.reached for arm in comparison.arms if arm.reached), ())]
     beyond = r"\geq" if comparison.direction == "maximize" else r"\leq"
-    verdicts = " ".join(difference.sentence for difference in comparison.differences)
+    verdicts = " ".join(filter(None, (lead(comparison), *(difference.sentence for difference in comparison.differences))))
     lines = [
         "% needs \\usepackage{booktabs}",
         r"\begin{table}",

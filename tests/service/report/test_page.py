@@ -16,7 +16,7 @@ import pytest
 from service.compare import compare
 from service.domain.spec import StudySpec
 from service.domain.study import EpochMean, Metric, Study, Trial
-from service.report import html, markdown
+from service.report import html, latex, markdown
 
 MakeTrials = Callable[..., tuple[StudySpec, list[Trial]]]
 MakeStudy = Callable[..., Study]
@@ -173,6 +173,17 @@ def test_an_interim_report_says_so_before_anything_else_and_why_it_must_not_deci
         assert "at the declared number of seeds alone" in text
     whole = html(make_study(spec, accuracy), compare(spec, accuracy, make_trials({"baseline": BAD, "noisy": GOOD})[1], protocol={}))
     assert "Interim" not in whole
+
+
+def test_a_report_on_unequal_tuning_leads_with_it(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> None:
+    """In every format that has words it stands before the verdict."""
+    noisy = {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.5}, "n_trials": 9}
+    arms = [{"name": "baseline", "technique": "none"}, noisy]
+    spec, trials = make_trials({"baseline": [0.1] * 6, "noisy": [0.5] * 6}, arms=arms, budget="unequal")
+    study, comparison = make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={})
+    for text in (html(study, comparison), markdown(study, comparison), latex(study, comparison)):
+        assert 0 < text.index("The arms were not tuned alike: unequal, baseline 4 trials, noisy 9 trials.") < text.index("against baseline")
+        assert "with the same budget" not in text
 
 
 def test_many_search_trials_stand_in_the_page_as_csv(
