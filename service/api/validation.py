@@ -147,7 +147,8 @@ def _phrase(node: Schema) -> str:
         return PATTERNS[form["pattern"]]
     if "properties" in form:
         return FORMS.get(form["title"], "a mapping with the fields " + ", ".join(form["properties"]))
-    return ", ".join([_kind(form), *_bounds(form)])
+    entries = [f"each {_kind(form['items'])}"] if form.get("items", {}).get("type") in KINDS else []
+    return ", ".join([_kind(form), *entries, *_bounds(form)])
 
 
 def _kind(node: Schema) -> str:

@@ -102,6 +102,14 @@ def test_a_misspelt_field_within_what_may_be_left_out_is_told_with_the_fields_th
     )
 
 
+@pytest.mark.parametrize(("name", "entry"), [("looks", "a whole number"), ("thresholds", "a number")])
+def test_a_list_is_told_with_what_its_entries_are(name: str, entry: str) -> None:
+    sent = BASE | {"confirm": {"n_seeds": 9, name: 5}}
+    with pytest.raises(ValidationError) as caught:
+        StudySpec.model_validate(sent)
+    assert [one.legal for one in spec_errors(caught.value, sent)] == [f"a list, each {entry}, at most 10 entries"]
+
+
 def test_the_rule_that_spans_the_study_is_told_at_the_arms() -> None:
     arms = [{"name": "a", "technique": "none"}, {"name": "b", "technique": "none", "space": {"lr": 1}}]
     [(field, value, message)] = told(arms=arms)
