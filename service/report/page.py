@@ -117,7 +117,9 @@ def noise_map_note(comparison: Comparison) -> str:
         return ""
     least, most = min(cell.n for cell in cells), max(cell.n for cell in cells)
     values = [run.value for row in comparison.seeds if (run := row.runs[cells[0].arm]).outcome == "complete" and run.value is not None]
-    note = f"Each mark of the map is one training with one seed; its {len(cells)} cells rest on {least} to {most} trials each."
+    trials = f"{least} to {most} trials" if least < most else "1 trial" if most == 1 else f"{most} trials"
+    count = "cell rests" if len(cells) == 1 else "cells rest"
+    note = f"Each mark of the map is one training with one seed; its {len(cells)} {count} on {trials}{'' if len(cells) == 1 else ' each'}."
     if len(values) > 1:
         spread = number(statistics.stdev(values))
         note += (

@@ -154,7 +154,7 @@ def test_every_plot_has_its_numbers_as_a_table(page: str) -> None:
     assert f"|{max(GOOD):g}|" in confirm
     assert search.count("|complete|") == 8
     assert re.search(r"\|0\.3\|.*\|4\||\|1\|", cells)
-    assert "Each mark of the map is one training with one seed; its 4 cells rest on 1 to 1 trials each." in cells
+    assert "Each mark of the map is one training with one seed; its 4 cells rest on 1 trial each." in cells
     assert courses.count("|noisy|") == 7
     assert "differs from seed to seed by a standard deviation of 0.05701" in cells
 
