@@ -183,5 +183,7 @@ def _end(key: str, broken: Broken) -> Event:
     if isinstance(broken.error, Diverged):
         return Finished(key=key, diverged=True, seconds=broken.seconds)
     lines = traceback.format_exception(broken.error)
-    summary = "".join(traceback.format_exception_only(broken.error)).strip().splitlines()[-1]
+    told = "".join(traceback.format_exception_only(broken.error)).splitlines()
+    # before that line a SyntaxError shows its place, and after it torch gives advice
+    summary = next(line for line in told if line and not line[0].isspace())
     return Failed(key=key, error="".join(lines), summary=summary, seconds=broken.seconds)

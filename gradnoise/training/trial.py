@@ -81,7 +81,7 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """The trial raised; `error` is the traceback, `summary` its last line, `seconds` the device time of the epoch in which it did."""
+    """The trial raised; `error` is the traceback, `summary` its first line on the error, `seconds` the device time of that epoch."""
 
     key: str
     error: str

@@ -210,7 +210,9 @@ def test_a_trial_that_memory_does_not_hold_alone_fails() -> None:
     stack.admit(trial)
     stack.advance()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StackedModel, "update", lambda *_: (_ for _ in ()).throw(RuntimeError("DefaultCPUAllocator: can't allocate memory")))
+        patch.setattr(
+            StackedModel, "update", lambda *_: (_ for _ in ()).throw(RuntimeError("DefaultCPUAllocator: can't allocate memory\nBuy some"))
+        )
         (event,) = stack.advance()
     assert event.summary == "RuntimeError: DefaultCPUAllocator: can't allocate memory"  # type: ignore[union-attr]  # a Failed
 
