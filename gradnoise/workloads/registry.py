@@ -1,7 +1,6 @@
 """The workloads that are installed here: every entry point of the group `gradnoise.workloads`."""
 
 import functools
-import math
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from gradnoise.workloads.function import FunctionWorkload
 from gradnoise.workloads.options import schema
 
 GROUP = "gradnoise.workloads"
+WORST = 1e100
+"""No larger than this is a metric's worst value, so that sums over trials stay finite."""
 
 Declared = type[Workload] | FunctionWorkload
 
@@ -58,7 +59,7 @@ def _load(point: EntryPoint) -> Declared:
         raise TypeError(f"it must be a subclass of Workload or a declared function, but it is {loaded!r}")
     if loaded.name != point.name:
         raise ValueError(f"the workload calls itself {loaded.name!r}, which must be the name of its entry point, {point.name!r}")
-    if not loaded.metrics or not all(math.isfinite(metric.worst) for metric in loaded.metrics):
-        raise ValueError(f"metrics must name at least one metric, each with a finite worst value, but they are {loaded.metrics}")
+    if not loaded.metrics or not all(abs(metric.worst) <= WORST for metric in loaded.metrics):
+        raise ValueError(f"metrics must name at least one metric, each with a worst value from -1e100 to 1e100, but they are {loaded.metrics}")
     schema(loaded.Options)
     return loaded

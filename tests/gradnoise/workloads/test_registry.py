@@ -13,6 +13,7 @@ from gradnoise.workloads import Metric, function
 def train(trial):
     pass
 
+enormous = function(name="enormous", description="", metrics=[Metric(name="x", direction="minimize", worst=1e300)])(train)
 unbounded = function(name="unbounded", description="", metrics=[Metric(name="x", direction="maximize", worst=float("-inf"))])(train)
 shapeless = function(name="shapeless", description="", metrics=train.metrics, options=dict)(train)
 """
@@ -35,7 +36,8 @@ BROKEN = {
     "missing": ("mine:nothing", "AttributeError: module 'mine' has no attribute 'nothing'"),
     "number": ("mine:__name__", "TypeError: it must be a subclass of Workload or a declared function, but it is 'mine'"),
     "other": ("mine:train", "ValueError: the workload calls itself 'mine', which must be the name of its entry point, 'other'"),
-    "unbounded": ("mine:unbounded", "ValueError: metrics must name at least one metric, each with a finite worst value"),
+    "unbounded": ("mine:unbounded", "ValueError: metrics must name at least one metric, each with a worst value from -1e100 to 1e100"),
+    "enormous": ("mine:enormous", "ValueError: metrics must name at least one metric, each with a worst value from -1e100 to 1e100"),
     "shapeless": ("mine:shapeless", "TypeError: "),
 }
 
