@@ -42,7 +42,7 @@ class Metric:
     Args:
         name: Without the split: `accuracy` is measured as `validation_accuracy` and `test_accuracy`.
         direction: Which way is better.
-        worst: What a diverged or failed trial counts as; from -1e100 to 1e100, so that sums stay finite. No trained model should be worse.
+        worst: What a diverged or failed trial counts as; from -1e100 to 1e100, and no trained model should be worse.
         description: One sentence, with the unit.
     """
 

@@ -60,6 +60,6 @@ def _load(point: EntryPoint) -> Declared:
     if loaded.name != point.name:
         raise ValueError(f"the workload calls itself {loaded.name!r}, which must be the name of its entry point, {point.name!r}")
     if not loaded.metrics or not all(abs(metric.worst) <= WORST for metric in loaded.metrics):
-        raise ValueError(f"metrics must name at least one metric, each with a worst value from -1e100 to 1e100, but they are {loaded.metrics}")
+        raise ValueError(f"metrics must be at least one, each with a worst value from -1e100 to 1e100, but they are {loaded.metrics}")
     schema(loaded.Options)
     return loaded

@@ -36,8 +36,8 @@ BROKEN = {
     "missing": ("mine:nothing", "AttributeError: module 'mine' has no attribute 'nothing'"),
     "number": ("mine:__name__", "TypeError: it must be a subclass of Workload or a declared function, but it is 'mine'"),
     "other": ("mine:train", "ValueError: the workload calls itself 'mine', which must be the name of its entry point, 'other'"),
-    "unbounded": ("mine:unbounded", "ValueError: metrics must name at least one metric, each with a worst value from -1e100 to 1e100"),
-    "enormous": ("mine:enormous", "ValueError: metrics must name at least one metric, each with a worst value from -1e100 to 1e100"),
+    "unbounded": ("mine:unbounded", "ValueError: metrics must be at least one, each with a worst value from -1e100 to 1e100"),
+    "enormous": ("mine:enormous", "ValueError: metrics must be at least one, each with a worst value from -1e100 to 1e100"),
     "shapeless": ("mine:shapeless", "TypeError: "),
 }
 
