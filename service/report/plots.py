@@ -21,6 +21,7 @@ def plots(comparison: Comparison) -> dict[str, str]:
         "confirm": _plot("Every confirm run, seed by seed", f"Test {comparison.metric}", "Confirm seed", _confirm(comparison)),
         "best_so_far": _plot("Best so far", "Trials of the arm", f"Best validation {comparison.metric}", _best(comparison)),
         "learning_rate": _plot("Learning-rate response", "Learning rate", f"Validation {comparison.metric}", _rates(comparison), log="x"),
+        "importance": _plot("What explains the values", "Share of the variance of ranks", "", _shares(comparison)),
         "course": _plot("How the confirm runs learned", "Epoch", f"Mean validation {comparison.metric}", _courses(comparison, "values")),
         "noise_course": _plot(
             "How large the noise was beside the gradient",
@@ -34,7 +35,7 @@ def plots(comparison: Comparison) -> dict[str, str]:
 
 
 def _plot(title: str, x: str, y: str, traces: Iterator[Plot], *, log: str = "") -> Plot:
-    axes = {f"{axis}axis": {"title": {"text": text}, "type": "log" if axis == log else "linear"} for axis, text in (("x", x), ("y", y))}
+    axes = {f"{axis}axis": {"title": {"text": text}, **({"type": "log"} if axis == log else {})} for axis, text in (("x", x), ("y", y))}
     return {"data": list(traces), "layout": {"title": {"text": title}, **axes}}
 
 
@@ -62,6 +63,17 @@ def _rates(comparison: Comparison) -> Iterator[Plot]:
             yield _trace(arm.name, points, "markers", symbol=SYMBOLS[i % len(SYMBOLS)])
 
 
+def _shares(comparison: Comparison) -> Iterator[Plot]:
+    alone, pairs = comparison.diagnostics.importances, comparison.diagnostics.interactions
+    for i, arm in enumerate(comparison.arms):
+        own = [(one.share, one.chance, one.name) for one in alone if one.arm == arm.name]
+        own += [(one.share, one.chance, " with ".join(one.names)) for one in pairs if one.arm == arm.name]
+        if own:
+            yield _trace(arm.name, [(share, name) for share, _, name in own], "markers", symbol=SYMBOLS[i % len(SYMBOLS)])
+            reach = [(chance, name) for _, chance, name in own if chance is not None]
+            yield _trace(f"{arm.name}: what noise alone reaches", reach, "markers", symbol="line-ns-open")
+
+
 def _courses(comparison: Comparison, column: str) -> Iterator[Plot]:
     for i, course in enumerate(comparison.diagnostics.courses):
         points = [(epoch, value) for epoch, value in zip(course.epochs, getattr(course, column), strict=True) if value is not None]
@@ -69,7 +81,7 @@ def _courses(comparison: Comparison, column: str) -> Iterator[Plot]:
             yield {**_trace(course.arm, points, "lines"), "line": {"dash": "dash" if i == 0 else "solid"}}
 
 
-def _trace(name: str, points: Sequence[tuple[float | None, float | None]], mode: str, *, symbol: str = "circle") -> Plot:
+def _trace(name: str, points: Sequence[tuple[float | None, float | str | None]], mode: str, *, symbol: str = "circle") -> Plot:
     shown = points[:: -(-len(points) // MOST_POINTS)]
     return {
         "type": "scatter",

@@ -40,3 +40,20 @@ def test_of_many_trials_at_most_a_thousand_are_drawn(make_trials: MakeTrials, ma
     trials += [make_trial(spec, "search", "baseline", number, 0.2) for number in range(4, 2500)]
     drawn = json.loads(plots(compare(spec, accuracy, trials, protocol={}))["learning_rate"])
     assert [len(trace["x"]) for trace in drawn["data"]] == [834, 4]
+
+
+def test_what_explains_the_values_is_drawn_by_name_beside_what_noise_alone_reaches(
+    make_trials: MakeTrials, make_trial: Callable[..., Trial], accuracy: Metric
+) -> None:
+    spec, trials = make_trials({"baseline": [0.1], "noisy": [0.2]}, search={"n_trials": 40, "epochs": 3})
+    trials += [make_trial(spec, "search", "noisy", number, number / 100) for number in range(4, 40)]
+    comparison = compare(spec, accuracy, trials, protocol={})
+    alone = [one for one in comparison.diagnostics.importances if one.arm == "noisy"]
+    pairs = [one for one in comparison.diagnostics.interactions if one.arm == "noisy"]
+    assert alone
+    names = [*(one.name for one in alone), *(" with ".join(one.names) for one in pairs)]
+    drawn = json.loads(plots(comparison)["importance"])
+    share, reach = (trace for trace in drawn["data"] if trace["name"].startswith("noisy"))
+    assert (share["y"], share["x"]) == (names, [one.share for one in (*alone, *pairs)])
+    assert (reach["y"], reach["x"]) == (names, [one.chance for one in (*alone, *pairs)])
+    assert "type" not in drawn["layout"]["yaxis"]
