@@ -21,7 +21,7 @@ from workers.launcher import News, NotMeasured, WorkerLost
 
 log = structlog.get_logger()
 
-SLICE_SECONDS = 1.0
+SLICE_SECONDS = 0.25
 POLL_SECONDS = 0.5
 START_SECONDS = 10.0
 GROW_SECONDS = 10.0
