@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import trial_runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trial_runs import curve, run
 
 from gradnoise.streams import normal
 from gradnoise.training.single import SingleTrainer
-from gradnoise.training.slots import SlotTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.training.trial import Measurement, TrialSpec
 from gradnoise.workloads.nram import ANY, MODULES, N_ARGUMENTS, Machine, Nram, cells_needed, example, is_number, lengths, module
@@ -305,34 +306,18 @@ def test_options_that_cannot_be_are_named(options: dict[str, object], message: s
 
 
 def spec(**changes: Any) -> TrialSpec:
-    own = {
-        "key": "a",
-        "workload": "nram",
-        "optimizer": "adam",
-        "params": {"lr": 0.01, "clip_norm": 1.0},
-        "seed": 1,
-        "budget_epochs": 2,
-        "with_test": True,
-    }
-    return TrialSpec(**own | changes)
-
-
-def curve(trainer: SlotTrainer, *specs: TrialSpec) -> list[dict[str, float]]:
-    for one in specs:
-        trainer.admit(one)
-    values = []
-    while latest := trainer.advance():
-        values += [dict(event.values) for event in latest if isinstance(event, Measurement) and event.key == "a"]
-    return values
+    params = {"lr": 0.01, "clip_norm": 1.0}
+    own = {"workload": "nram", "optimizer": "adam", "params": params, "budget_epochs": 2, "with_test": True}
+    return trial_runs.spec(**own | changes)
 
 
 def test_it_trains_in_a_stack_as_it_does_alone() -> None:
     """In float32 over ten updates, through the curriculum's lengths and the decay of the bonus."""
     options = {"batch_size": 1_000, "longest": 3, "length_updates": 2, "entropy_updates": 4}
     stack = StackTrainer(3)
-    found = curve(stack, spec(options=options), *(spec(key=f"{i}", seed=i, options=options) for i in (5, 6)))
+    found = curve(run(stack, spec(options=options), *(spec(key=f"{i}", seed=i, options=options) for i in (5, 6))))
     assert list(stack.refusals.values()) == [""]
-    expected = curve(SingleTrainer(1), spec(options=options))
+    expected = curve(run(SingleTrainer(1), spec(options=options)))
     assert len(found) == len(expected) == 2
     for one, other in zip(found, expected, strict=True):
         assert one == pytest.approx(other, rel=1e-3, abs=1e-2)
