@@ -124,7 +124,7 @@ def test_a_study_survives_kill_9(up: Up, database_url: str, kind: str) -> None:
     assert up.get("/v1/studies/1")["state"] == "complete", up.tail()
     assert_exactly_as_declared(database_url)
     assert_nothing_was_trained_twice(database_url, is_resumed=kind != "api")
-    assert list((up.home / "checkpoints").glob("*")) == []
+    up.until(lambda: list((up.home / "checkpoints").glob("*")) == [], "the removal of its checkpoints")
 
 
 def assert_exactly_as_declared(database_url: str) -> None:
