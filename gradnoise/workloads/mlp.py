@@ -43,6 +43,7 @@ class MlpOptions:
         "simple",
         "Initial weights: N(0, 0.1^2), the paper's; N(0, 2 / n_inputs) of He et al.; all 0; or Sussillo and Abbott's, for ReLU.",
     )
+    norm: Literal["none", "layer"] = option("none", "What normalises a hidden layer's sums before its ReLU: nothing, or LayerNorm.")
     batch_size: int = option(100, "Examples in one update.", minimum=1, maximum=50_000)
     train_examples: int = option(0, "Train on so many examples, the first of the training data; 0 for all.", minimum=0, maximum=50_000)
 
@@ -69,7 +70,8 @@ class Mlp(Workload):
     """Fully connected ReLU layers of equal width, trained on the mean cross-entropy of a batch.
 
     The paper leaves open, and we chose: batches of 100, inputs in [0, 1], biases that start at 0, one rule of initial weights for all
-    layers, noise on weights and biases alike, dropout after every hidden layer.
+    layers, noise on weights and biases alike, dropout after every hidden layer. The paper normalises nothing; `norm: layer` puts a
+    LayerNorm (Ba et al. 2016, arXiv:1607.06450) between each hidden layer and its ReLU, its gains 1 and its biases 0 at the start.
     """
 
     name = "mlp"
@@ -93,7 +95,8 @@ class Mlp(Workload):
         widths = [n_inputs, *[self.options.width] * self.options.depth]
         layers: list[torch.nn.Module] = []
         for n_in, n_out in itertools.pairwise(widths):
-            layers += [torch.nn.Linear(n_in, n_out), ReLU()]
+            norm = [torch.nn.LayerNorm(n_out)] if self.options.norm == "layer" else []
+            layers += [torch.nn.Linear(n_in, n_out), *norm, ReLU()]
         return torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], N_CLASSES))
 
     @torch.no_grad()
@@ -101,6 +104,8 @@ class Mlp(Workload):
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
                 parameter.zero_()
+            elif parameter.dim() == 1:
+                parameter.fill_(1.0)
             else:
                 parameter.copy_(normal(seed, "init", 0, name, parameter.shape) * INITS[self.options.init](parameter.shape[1]))
 
@@ -108,15 +113,17 @@ class Mlp(Workload):
         inputs, labels = batch
         return functional.cross_entropy(forward(inputs), labels)
 
-    def stacked_gradient(self) -> StackedGradient:
-        return self._networks().gradient
+    def stacked_gradient(self) -> StackedGradient | None:
+        return self._networks().gradient if self.options.norm == "none" else None
 
     def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
         inputs, labels = batch
         outputs = forward(inputs)
         return {"accuracy": (outputs.argmax(1) == labels).float().mean(), "loss": functional.cross_entropy(outputs, labels)}
 
-    def stacked_measure(self) -> StackedMeasure:
+    def stacked_measure(self) -> StackedMeasure | None:
+        if self.options.norm != "none":
+            return None
         networks = self._networks()
 
         def measure(weights: Tensors, _buffers: Tensors, batch: Batch) -> Mapping[str, torch.Tensor]:
