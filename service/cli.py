@@ -115,6 +115,7 @@ Json = Annotated[bool, typer.Option("--json", callback=_remember_json, is_eager=
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="Id or name of the study.", show_default=False)]
 Home = Annotated[Path | None, typer.Option(help="Folder of database, logs and reports.  [default: .gradnoise]", show_default=False)]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the API and the pages.  [default: 8000]", show_default=False)]
+Scale = Annotated[str, typer.Option(help="Scale of a preset that is a table; `gradnoise presets` lists them.")]
 DashboardPort = Annotated[
     int | None, typer.Option(min=1, max=65535, help="Port of the Optuna Dashboard.  [default: 8001]", show_default=False)
 ]
@@ -146,7 +147,12 @@ def demo(
 ) -> None:
     """See the service do its job: start it, run a preset study, show the verdict, stop it."""
     from service import local
+    from service import presets as ready
 
+    _check_preset(preset)
+    if ready.table(preset):
+        hint = f"run `gradnoise up`, then `gradnoise submit --preset {preset} --scale {ready.scales(preset)[0]} --watch`"
+        raise typer.BadParameter(f"{preset!r} is a table of {len(ready.load(preset))} studies: {hint}", param_hint="--preset")
     study = local.demo(local.read_settings(home=home, port=port), preset, keep=keep, as_json=json)
     raise typer.Exit(0 if study.state == "complete" else FAILED)
 
@@ -157,7 +163,8 @@ def submit(
         Path | None,
         typer.Argument(metavar="[FILE]", exists=True, dir_okay=False, readable=True, help="The study, YAML or JSON.", show_default=False),
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="Submit this preset instead of a file.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Submit this preset instead of a file; of a table every study.")] = None,
+    scale: Scale = "full",
     name: Annotated[str | None, typer.Option(help="Name of the study, instead of the one it has.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the study to its end.")] = False,
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same study with the same key is submitted once.")] = None,
@@ -165,24 +172,33 @@ def submit(
     token: Token = None,
     json: Json = False,
 ) -> None:
-    """Submit a study."""
+    """Submit a study, or every study of a table or a file; those of a table that are there already are not submitted again."""
     if (file is None) == (preset is None):
         raise typer.BadParameter("give a FILE or --preset NAME, one of the two", param_hint="FILE")
     from service import local, terminal
-    from service.client import read_study
+    from service.client import read_studies
 
     with local.connect(url, token) as client:
-        if preset is not None:
-            study = client.submit_preset(preset, name)
-        else:
-            assert file is not None
-            study = client.submit(read_study(file) | ({"name": name} if name else {}), idempotency_key=key)
+        specs = read_studies(file) if file else client.preset(str(preset), scale)
+        if len(specs) > 1 and (name or key):
+            raise typer.BadParameter(
+                f"these are {len(specs)} studies, each with a name of its own", param_hint="--name" if name else "--key"
+            )
+        studies = []
+        for spec in specs:
+            if file:
+                study, is_new = client.submit(spec | ({"name": name} if name else {}), idempotency_key=key), True
+            elif spec["name"] == preset:
+                study, is_new = client.submit_preset(spec["name"], name), True
+            else:
+                study, is_new = client.submit_once(spec | ({"name": name} if name else {}))
+            studies.append(study)
+            if not json:
+                terminal.submitted(study, client.base_url, is_new=is_new)
         if json:
-            terminal.show_json(study)
-        else:
-            terminal.submitted(study, client.base_url)
+            terminal.show_json(studies if len(studies) > 1 else studies[0])
         if watch:
-            raise typer.Exit(terminal.watch(client, study.id, as_json=json))
+            raise typer.Exit(max(terminal.watch(client, study.id, as_json=json) for study in studies))
 
 
 @app.command("list")
@@ -321,22 +337,40 @@ def workloads(url: Url = None, token: Token = None, json: Json = False) -> None:
 @app.command()
 def presets(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this preset as a study file.", show_default=False)] = None,
+    scale: Scale = "full",
     json: Json = False,
 ) -> None:
-    """List the ready studies, or print one as a file to start from."""
+    """List the ready studies, or print one as a file to start from; of a table all of its studies, with --- between them."""
     from service import presets as ready
     from service import terminal
 
-    if name is not None and name not in ready.names():
-        raise typer.BadParameter(f"there is no preset named {name!r}; there are {', '.join(ready.names())}", param_hint="NAME")
+    if name is not None:
+        _check_preset(name, scale)
     if name is None and json:
-        terminal.show_json([{"name": one, "description": ready.describe(one)} for one in ready.names()])
+        listed = [
+            {"name": one, "description": ready.describe(one), "n_studies": len(ready.load(one)), "scales": ready.scales(one)}
+            for one in ready.names()
+        ]
+        terminal.show_json(listed)
     elif name is None:
-        terminal.table(("preset", "asks"), ((one, ready.describe(one)) for one in ready.names()))
+        rows = ((one, len(ready.load(one)), " ".join(ready.scales(one)), ready.describe(one)) for one in ready.names())
+        terminal.table(("preset", "studies", "scales", "asks"), rows)
     elif json:
-        terminal.show_json(ready.load(name))
+        terminal.show_json(ready.load(name, scale))
     else:
-        terminal.out.out(ready.text(name), highlight=False, end="")
+        shown = terminal.studies_as_yaml(ready.load(name, scale)) if ready.table(name) else ready.text(name)
+        terminal.out.out(shown, highlight=False, end="")
+
+
+def _check_preset(name: str, scale: str = "full") -> None:
+    """Refuse a preset that is not there, and a scale that it does not have."""
+    from service import presets as ready
+
+    if name not in ready.names():
+        raise typer.BadParameter(f"there is no preset named {name!r}; there are {', '.join(ready.names())}", param_hint="NAME")
+    legal = ready.scales(name) or ["full"]
+    if scale not in legal:
+        raise typer.BadParameter(f"the preset {name!r} has no scale {scale!r}; legal: {', '.join(legal)}", param_hint="--scale")
 
 
 @app.command()

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from service.domain.spec import Phase, StudySpec
 from service.domain.study import Extension, Metric, Progress, StudyState, Trial, TrialState
-from service.study_file import MalformedStudy, parse_json, parse_yaml
+from service.study_file import MalformedStudy, parse_json, parse_yaml_documents
 
 ReportFormat = Literal["json", "html", "markdown", "csv", "tex"]
 MEDIA_TYPES: dict[ReportFormat, str] = {
@@ -142,9 +142,29 @@ class Client:
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         return _study(self._request("POST", "/v1/studies", json=_plain(study), headers=headers, may_repeat=True))
 
+    def submit_once(self, study: StudySpec | Mapping[str, Any] | Path) -> tuple[StudyInfo, bool]:
+        """Submit a study unless it is there already under its name; return it, and whether it is new. Its description may differ.
+
+        Raises:
+            ApiError: With status 409 if another study has the name, or as `submit`.
+        """
+        try:
+            return self.submit(study), True
+        except ApiError as error:
+            there = next(self._named(_plain(study)["name"]), None) if error.free_name else None
+            if there is None or _asked(there.spec, there.extensions) != _asked(StudySpec.model_validate(_plain(study))):
+                raise
+            return there, False
+
     def submit_preset(self, preset: str, name: str | None = None) -> StudyInfo:
-        """Submit a preset under its own name or another; without a name of your own, the next free one is taken when it is gone."""
-        spec = self.preset(preset)
+        """Submit a preset of one study under its own name, or the next free one, or a name of your own.
+
+        Raises:
+            ClientError: If the preset is a table: submit each study that `preset` returns, by `submit_once`.
+        """
+        spec, *others = self.preset(preset)
+        if others:
+            raise ClientError(f"The preset {preset} is a table of {len(others) + 1} studies: submit each that Client.preset returns.")
         if name is not None:
             return self.submit({**spec, "name": name})
         while True:
@@ -164,8 +184,8 @@ class Client:
         if isinstance(study, int) or study.isdecimal():
             return _study(self._request("GET", f"/v1/studies/{study}"))
         try:
-            for one in self._pages("/v1/studies", {"name": study}):
-                return StudyInfo.model_validate(one)
+            for one in self._named(study):
+                return one
         except ApiError as error:
             if error.status != 422:  # a text that is no name: then no study has it
                 raise
@@ -274,13 +294,14 @@ class Client:
         return named
 
     def presets(self) -> list[dict[str, Any]]:
-        """Return the ready studies' names and descriptions."""
+        """Return the presets' names, descriptions, scales and numbers of studies."""
         return list(self._pages("/v1/presets", {}))
 
-    def preset(self, name: str) -> dict[str, Any]:
-        """Return a ready study as plain values."""
-        plain: dict[str, Any] = self._request("GET", "/v1/presets/" + quote(name, safe="")).json()["spec"]
-        return plain
+    def preset(self, name: str, scale: str = "full") -> list[dict[str, Any]]:
+        """Return the studies of a preset at a scale as plain values; most presets are a single study, and have no other scale."""
+        shown = self._request("GET", "/v1/presets/" + quote(name, safe=""), params={"scale": scale}).json()
+        studies: list[dict[str, Any]] = shown["studies"]
+        return studies
 
     def tokens(self) -> list[dict[str, Any]]:
         """Return what is known of every token, for administrators."""
@@ -303,6 +324,9 @@ class Client:
         except httpx2.TransportError as error:
             raise Unreachable(self.base_url, _reason(error)) from None
         return plain
+
+    def _named(self, name: str) -> Iterator[StudyInfo]:
+        return map(StudyInfo.model_validate, self._pages("/v1/studies", {"name": name}))
 
     def _pages(self, path: str, params: Mapping[str, str | None]) -> Iterator[dict[str, Any]]:
         page = self._request("GET", path, params={k: v for k, v in params.items() if v is not None}).json()
@@ -348,18 +372,32 @@ def _plain(study: StudySpec | Mapping[str, Any] | Path) -> dict[str, Any]:
     return dict(study)
 
 
+def _asked(spec: StudySpec, extensions: Sequence[Extension] = ()) -> dict[str, Any]:
+    """Return what a study asked when it was submitted, in whatever words."""
+    n_seeds = spec.confirm.n_seeds - sum(extension.n_seeds for extension in extensions)
+    return spec.model_copy(update={"confirm": spec.confirm.model_copy(update={"n_seeds": n_seeds})}).model_dump(exclude={"description"})
+
+
 def read_study(path: Path) -> dict[str, Any]:
     """Return the plain values of a study file: JSON where the name ends in .json, else YAML.
 
     Raises:
         OSError: If the file cannot be read.
-        MalformedStudy: If it is not what its name says.
+        MalformedStudy: If it is not what its name says, or holds several studies.
     """
+    study, *others = read_studies(path)
+    if others:
+        raise MalformedStudy(f"{path.name} holds {len(others) + 1} studies: submit them one by one")
+    return study
+
+
+def read_studies(path: Path) -> list[dict[str, Any]]:
+    """Return the plain values of every study of a file, of which YAML may hold several, with `---` between them; raises as `read_study`."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise MalformedStudy(f"not UTF-8 at byte {error.start}") from None
-    return parse_json(text) if path.suffix.lower() == ".json" else parse_yaml(text)
+    return [parse_json(text)] if path.suffix.lower() == ".json" else parse_yaml_documents(text)
 
 
 def _study(response: httpx2.Response) -> StudyInfo:

@@ -1,9 +1,10 @@
 """Reads the text of a study, YAML or JSON, into plain JSON values, and says where it is malformed."""
 
+import contextlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -80,8 +81,21 @@ def parse_yaml(text: str) -> dict[str, Any]:
     >>> parse_yaml("space: {lr: {low: 1e-3, high: 1}}")
     {'space': {'lr': {'low': 0.001, 'high': 1}}}
     """
-    try:
+    with _faults_of(text):
         return _mapping(yaml.load(text, StudyLoader))
+
+
+def parse_yaml_documents(text: str) -> list[dict[str, Any]]:
+    """Return the mappings that a YAML text holds, at least one, with `---` between them; raises as `parse_yaml` does."""
+    with _faults_of(text):
+        return [_mapping(document) for document in list(yaml.load_all(text, StudyLoader)) or [None]]
+
+
+@contextlib.contextmanager
+def _faults_of(text: str) -> Iterator[None]:
+    """Say where a text is malformed that is read in the block."""
+    try:
+        yield
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = ", ".join(part for part in (error.context, error.problem) if part)

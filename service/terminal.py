@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -78,9 +79,15 @@ def complaint(message: str, *details: str) -> RenderableType:
     return Group(Text.assemble(("✗ ", "bold red"), message), *(Text(f"  {line}", style="dim") for line in details if line))
 
 
-def submitted(info: StudyInfo, base_url: str) -> None:
-    """Say that a study was submitted, and where to look at it."""
-    out.print(Text.assemble("Submitted ", (info.name, "bold"), f" (id {info.id}): {base_url}{info.links['page']}"))
+def submitted(info: StudyInfo, base_url: str, *, is_new: bool = True) -> None:
+    """Say that a study was submitted, or was there already, and where to look at it."""
+    done, state = ("Submitted ", "") if is_new else ("Already there: ", f", {info.state}")
+    out.print(Text.assemble(done, (info.name, "bold"), f" (id {info.id}{state}): {base_url}{info.links['page']}"))
+
+
+def studies_as_yaml(studies: Sequence[Entry]) -> str:
+    """Return studies as one YAML file, with `---` between them."""
+    return yaml.safe_dump_all(map(dict, studies), sort_keys=False, allow_unicode=True, width=120)
 
 
 def links(info: StudyInfo, base_url: str) -> dict[str, str]:

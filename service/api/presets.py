@@ -2,14 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 
 from service import presets
 from service.api.auth import Reader
 from service.api.problem import documented
-from service.api.schemas import Items, PresetOut, PresetWithSpec
+from service.api.schemas import Items, PresetOut, PresetWithStudies
 from service.domain.errors import NotFound
 from service.domain.spec import StudySpec
+from service.presets.table import FULL
 
 router = APIRouter(tags=["presets"])
 
@@ -17,12 +18,22 @@ router = APIRouter(tags=["presets"])
 @router.get("/presets", summary="List the presets", responses=documented())
 def list_presets(_caller: Reader) -> Items[PresetOut]:
     """Return the ready studies that come with the service."""
-    return Items(items=[PresetOut(name=name, description=presets.describe(name)) for name in presets.names()])
+    return Items(items=[_described(name) for name in presets.names()])
 
 
 @router.get("/presets/{name}", summary="Show a preset", responses=documented(404, 422))
-def show(_caller: Reader, name: Annotated[str, Path(description="The preset's name.")]) -> PresetWithSpec:
-    """Return a ready study with its spec."""
+def show(
+    _caller: Reader,
+    name: Annotated[str, Path(description="The preset's name.")],
+    scale: Annotated[str, Query(description="The scale, of a preset that has several.")] = FULL,
+) -> PresetWithStudies:
+    """Return a preset with its studies."""
     if name not in presets.names():
         raise NotFound(f"There is no preset named {name!r}; there are {', '.join(presets.names())}.")
-    return PresetWithSpec(name=name, description=presets.describe(name), spec=StudySpec.model_validate(presets.load(name)))
+    studies = [StudySpec.model_validate(plain) for plain in presets.load(name, scale)]
+    return PresetWithStudies(**dict(_described(name)), studies=studies)
+
+
+def _described(name: str) -> PresetOut:
+    n_studies = len(presets.load(name))
+    return PresetOut(name=name, description=presets.describe(name), n_studies=n_studies, scales=presets.scales(name))

@@ -169,16 +169,18 @@ class Techniques(Items[TechniqueOut]):
 
 
 class PresetOut(BaseModel):
-    """A ready study."""
+    """A ready study, or a table of the paper with a study for each row."""
 
     name: str
     description: str
+    n_studies: int
+    scales: list[str] = Field(description="The scales at which a table can be run, the smallest first; none for a single study.")
 
 
-class PresetWithSpec(PresetOut):
-    """A ready study with its spec, to be submitted as it stands or changed first."""
+class PresetWithStudies(PresetOut):
+    """A preset with its studies at a scale, to be submitted one by one as they stand or changed first."""
 
-    spec: StudySpec
+    studies: list[StudySpec]
 
 
 class TokenIn(BaseModel, extra="forbid"):

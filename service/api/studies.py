@@ -35,7 +35,7 @@ SPEC_BODY: dict[str, Any] = {
         "content": {
             "application/json": {
                 "schema": SPEC_SCHEMA,
-                "examples": {"demo": {"summary": "The preset demo", "value": presets.load("demo")}},
+                "examples": {"demo": {"summary": "The preset demo", "value": presets.load("demo")[0]}},
             },
             "application/yaml": {"schema": SPEC_SCHEMA},
         },

@@ -1,8 +1,13 @@
-"""Ready studies, one YAML file each: what `gradnoise submit --preset NAME` sends."""
+"""Ready studies, one YAML file each: a single study, or a table of them at several scales.
+
+`gradnoise submit --preset NAME --scale SCALE` sends them.
+"""
 
 from importlib import resources
 from typing import Any
 
+from service.domain.errors import FieldError, InvalidSpec
+from service.presets.table import FULL, Table
 from service.study_file import parse_yaml
 
 FILES = resources.files(__name__)
@@ -24,11 +29,33 @@ def text(name: str) -> str:
     return (FILES / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def load(name: str) -> dict[str, Any]:
-    """Return a preset as the plain values of a StudySpec; raises as `text` does."""
-    return parse_yaml(text(name))
+def table(name: str) -> Table | None:
+    """Return a preset that is a table of studies, None for one that is a single study; raises as `text` does."""
+    plain = parse_yaml(text(name))
+    return Table.model_validate(plain) if "rows" in plain else None
+
+
+def load(name: str, scale: str = FULL) -> list[dict[str, Any]]:
+    """Return the plain values of a StudySpec for each study of a preset, at a scale.
+
+    Raises:
+        KeyError: If there is no preset of this name.
+        InvalidSpec: If the preset does not have this scale.
+    """
+    whole = table(name)
+    legal = scales(name) or [FULL]
+    if scale not in legal:
+        fault = FieldError(field="scale", value=scale, message=f"the preset {name!r} has no such scale", legal=" | ".join(legal))
+        raise InvalidSpec([fault])
+    return whole.studies(scale) if whole else [parse_yaml(text(name))]
+
+
+def scales(name: str) -> list[str]:
+    """Return the scales of a preset, the smallest first; none for a single study. Raises as `text` does."""
+    whole = table(name)
+    return list(whole.scales) if whole else []
 
 
 def describe(name: str) -> str:
     """Return what a preset asks, and what it costs; raises as `text` does."""
-    return str(load(name)["description"])
+    return str(parse_yaml(text(name))["description"])

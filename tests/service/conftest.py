@@ -152,6 +152,15 @@ def worker(live_database: Database, catalogue_document: Mapping[str, Any]) -> Wo
 
 
 @pytest.fixture
+def whole_catalogue(live_database: Database, worker: WorkerPart) -> None:
+    """What the real workers announce, for the presets."""
+    from gradnoise.workloads.catalogue import document
+
+    with live_database.session(write=True) as session:
+        catalogue.publish(session, document(), datetime.now(UTC))
+
+
+@pytest.fixture
 def api(serve: Callable[..., LiveApi], worker: WorkerPart) -> LiveApi:
     """An API on a loopback address, with a worker behind it."""
     return serve()

@@ -77,7 +77,7 @@ def test_it_prepares_its_database_and_stops_at_once_while_someone_watches(
     api, client = process
     checks = client.get("/readyz").json()["checks"]
     assert [(check["name"], check["ok"]) for check in checks] == [("database", True), ("schema", True), ("catalogue", False)]
-    spec = client.get("/v1/presets/demo").json()["spec"]
+    spec = client.get("/v1/presets/demo").json()["studies"][0]
     assert client.post("/v1/studies", json=spec).status_code == 503
     submit_beside(tmp_path, spec)
     with client.stream("GET", "/v1/studies/1/events") as stream:

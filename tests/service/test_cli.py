@@ -16,7 +16,7 @@ import yaml
 from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
-from service import ports
+from service import ports, presets
 from service.cli import app
 from service.domain.spec import StudySpec
 
@@ -99,7 +99,7 @@ def test_everything_is_json_on_request(gradnoise: Run, study_file: Path) -> None
     assert (shown["study"]["name"], shown["progress"]["state"], shown["comparison"]) == ("a study", "queued", None)
     assert json.loads(gradnoise("workloads", "--json").stdout)["workloads"][0]["name"] == "mlp"
     assert json.loads(gradnoise("presets", "--json").stdout)[0]["name"] == "demo"
-    assert json.loads(gradnoise("presets", "demo", "--json").stdout)["workload"] == "mlp"
+    assert json.loads(gradnoise("presets", "demo", "--json").stdout)[0]["workload"] == "mlp"
     assert {one["name"] for one in json.loads(gradnoise("doctor", "--json").stdout)} >= {"Python", "database", "service"}
     assert json.loads(gradnoise("cancel", "1", "--json").stdout)["state"] == "cancelled"
     assert [json.loads(line)["state"] for line in gradnoise("watch", "1", "--json").stdout.splitlines()] == ["cancelled"]
@@ -110,6 +110,27 @@ def test_a_preset_is_submitted_under_a_free_name(gradnoise: Run) -> None:
     assert [gradnoise("submit", "--preset", "demo").exit_code for _ in range(2)] == [0, 0]
     assert gradnoise("submit", "--preset", "demo", "--name", "mine").exit_code == 0
     assert [row[1] for row in rows(gradnoise("list"))[1:]] == ["mine", "demo-2", "demo"]
+
+
+@pytest.mark.usefixtures("whole_catalogue")
+def test_a_table_is_submitted_once_and_followed(gradnoise: Run, worker: Any) -> None:
+    """Each of its studies has a line, those that are there are told of, and all are followed; a scale that is none is refused."""
+    refused = gradnoise("submit", "--preset", "paper-table-1", "--scale", "huge")
+    assert (refused.exit_code, "legal: quick | half | full" in refused.stderr) == (1, True)
+    names = [spec["name"] for spec in presets.load("paper-table-1", "quick")]
+    submitted = gradnoise("submit", "--preset", "paper-table-1", "--scale", "quick").stdout.splitlines()
+    assert [line.split(" (id ")[0] for line in submitted] == [f"Submitted {name}" for name in names]
+    for i in range(1, len(names)):
+        gradnoise("cancel", i)
+    worker.run_all(len(names))
+    again = gradnoise("submit", "--preset", "paper-table-1", "--scale", "quick", "--watch")
+    assert again.exit_code == 1
+    states = ["cancelled"] * (len(names) - 1) + ["complete"]
+    lines = again.stdout.splitlines()
+    assert [line.split("): ")[0] for line in lines[: len(names)]] == [
+        f"Already there: {name} (id {i}, {state}" for i, (name, state) in enumerate(zip(names, states, strict=True), start=1)
+    ]
+    assert sum(line.startswith(tuple(names)) for line in lines) == len(names)
 
 
 def test_a_refusal_is_one_readable_block(gradnoise: Run, study_file: Path) -> None:
@@ -145,6 +166,10 @@ def test_a_malformed_file_is_named_by_line_and_column(gradnoise: Run, study_file
         ["list", "--state", "sleeping"],
         ["list", "--limit", "0"],
         ["presets", "nope"],
+        ["presets", "demo", "--scale", "quick"],
+        ["submit", "--preset", "paper-table-1", "--name", "mine"],
+        ["demo", "--preset", "paper-table-1"],
+        ["demo", "--preset", "nope"],
         ["report", "1", "--format", "pdf"],
         ["report", "1", "--format", "svg"],
         ["token", "create", "laptop", "--owner", "ada", "--scope", "everything"],
@@ -243,10 +268,15 @@ def test_workloads_are_listed_with_what_they_take(gradnoise: Run) -> None:
     assert ["parameter", "lr_every_epochs", "whole in [1, inf)", "Epochs from one rate to the next."] in listed
 
 
+@pytest.mark.usefixtures("whole_catalogue")
 def test_a_preset_is_printed_as_a_file_to_start_from(gradnoise: Run, study_file: Path) -> None:
     """What is printed can be submitted."""
     study_file.write_text(gradnoise("presets", "demo").stdout, encoding="utf-8")
     assert gradnoise("submit", study_file).exit_code == 0
+    study_file.write_text(gradnoise("presets", "paper-table-1", "--scale", "half").stdout, encoding="utf-8")
+    assert gradnoise("submit", study_file, "--key", "k").exit_code == 2
+    assert gradnoise("submit", study_file).exit_code == 0
+    assert rows(gradnoise("list"))[1][1] == presets.load("paper-table-1", "half")[-1]["name"]
 
 
 def test_the_doctor_says_what_to_do(gradnoise: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

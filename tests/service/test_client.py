@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from service import ports
-from service.client import ApiError, Client, Unreachable
+from service.client import ApiError, Client, ClientError, Unreachable
 from service.domain.spec import StudySpec
 from service.study_file import MalformedStudy
 
@@ -80,6 +80,29 @@ def test_a_preset_takes_the_next_free_name(client: Client) -> None:
     with pytest.raises(ApiError) as caught:
         client.submit_preset("demo", "mine")
     assert (caught.value.status, caught.value.free_name) == (409, "mine-2")
+
+
+@pytest.mark.usefixtures("whole_catalogue")
+def test_the_studies_of_a_table_are_submitted_once(client: Client) -> None:
+    """Under their own names; in other words or extended they are still there, but what asks something else is refused."""
+    specs = client.preset("paper-table-1", "quick")
+    first = [client.submit_once(spec) for spec in specs]
+    assert [(study.name, is_new) for study, is_new in first] == [(spec["name"], True) for spec in specs]
+    again = [client.submit_once(spec | {"description": "In other words."}) for spec in specs]
+    assert [(study.id, is_new) for study, is_new in again] == [(study.id, False) for study, _ in first]
+    with pytest.raises(ApiError) as caught:
+        client.submit_once(specs[0] | {"seed": 1})
+    assert caught.value.status == 409
+    with pytest.raises(ClientError, match="a table of 6 studies"):
+        client.submit_preset("paper-table-1")
+
+
+def test_a_study_that_was_extended_is_there_already(client: Client, worker: Any, make_spec: MakeSpec) -> None:
+    """Its further seeds are no other question."""
+    study = client.submit(make_spec())
+    worker.run_all(study.id)
+    client.extend(study.id, 3)
+    assert client.submit_once(make_spec()) == (client.study(study.id), False)
 
 
 def test_lists_are_read_to_their_end(client: Client, worker: Any, make_spec: MakeSpec) -> None:
@@ -220,7 +243,7 @@ def test_what_there_is_to_study_is_listed(client: Client) -> None:
     assert {one["name"] for one in client.techniques()} == {"none", "annealed"}
     assert {one["name"] for one in client.optimizers()} == {"sgd", "adam"}
     assert "demo" in {one["name"] for one in client.presets()}
-    assert client.preset("demo")["name"] == "demo"
+    assert [study["name"] for study in client.preset("demo")] == ["demo"]
     assert client.readiness()["ready"] is True
 
 

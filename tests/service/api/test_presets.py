@@ -15,9 +15,20 @@ def test_presets_are_listed(client: TestClient) -> None:
     assert all(preset["description"] for preset in shown)
 
 
-def test_a_preset_is_a_whole_study(client: TestClient) -> None:
-    shown = client.get("/v1/presets/demo").json()
-    assert StudySpec.model_validate(shown["spec"]) == StudySpec.model_validate(presets.load("demo"))
+@pytest.mark.parametrize(("name", "scale"), [("demo", "full"), ("paper-table-1", "full"), ("paper-table-1", "quick")])
+def test_a_preset_has_whole_studies(client: TestClient, name: str, scale: str) -> None:
+    shown = client.get(f"/v1/presets/{name}", params={"scale": scale}).json()
+    assert [StudySpec.model_validate(one) for one in shown["studies"]] == [
+        StudySpec.model_validate(plain) for plain in presets.load(name, scale)
+    ]
+    assert (shown["n_studies"], shown["scales"]) == (len(shown["studies"]), presets.scales(name))
+
+
+@pytest.mark.parametrize(("name", "legal"), [("demo", "full"), ("paper-table-1", "quick | half | full")])
+def test_a_scale_that_a_preset_does_not_have_is_refused(client: TestClient, name: str, legal: str) -> None:
+    refused = client.get(f"/v1/presets/{name}", params={"scale": "huge"})
+    assert refused.status_code == 422
+    assert [(e["field"], e["value"], e["legal"]) for e in refused.json()["errors"]] == [("scale", "huge", legal)]
 
 
 @pytest.mark.parametrize("name", ["nothing", "..%2F..%2Fspec", "demo.yaml"])
