@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from gradnoise.keys import key
 from gradnoise.streams import normal
+from gradnoise.techniques.dropout import Dropout
 from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.options import option
 
@@ -53,6 +54,12 @@ class NeuralProgrammerOptions:
     conditions: int = option(2, "Most conditions on the rows in one question.", minimum=0, maximum=2)
     dim: int = option(32, "Length of an embedding and of both recurrent networks' states.", minimum=1, maximum=1_000)
     steps: int = option(4, "Operations that are applied, one after the other.", minimum=1, maximum=10)
+    dropout: float = option(
+        0.0,
+        "Share dropped, in every arm, of the two states that choose operations and columns; 0: under the technique `dropout` alone.",
+        minimum=0,
+        maximum=0.9999,
+    )
     delta: float = option(10.0, "Error of a scalar answer above which its loss is linear.", minimum=0.01, maximum=1_000_000)
     lookup_weight: float = option(50.0, "Weight of the loss of entries beside that of scalars.", minimum=0, maximum=1_000_000)
     train_examples: int = option(10_000, "Questions to train on, each on a table of its own.", minimum=100, maximum=50_000)
@@ -73,7 +80,8 @@ class NeuralProgrammer(Workload):
     answer counts if it is exact; the questions in `ask`, of each kind as many; 10,000 of them to train on, where they had 50,000; a
     condition is a mixture of comparisons, one with each number of the question, where they compared with a mixture of the numbers, which
     has no gradient; a text matches if it is the same word, where they learned a similarity; a column's name has the embedding of the
-    word; weights of N(0, 1 / n_inputs), biases of 0; the losses' delta of 10 and weight of 50.
+    word; weights of N(0, 1 / n_inputs), biases of 0; the losses' delta of 10 and weight of 50; dropout on [q; h_t] where operations and
+    columns are chosen by it, one mask for all steps of an example.
     """
 
     name = "neural-programmer"
@@ -98,7 +106,8 @@ class NeuralProgrammer(Workload):
 
     def model(self) -> torch.nn.Module:
         own = self.options
-        return Programmer(n_texts=own.text_columns, n_columns=own.text_columns + own.number_columns, dim=own.dim, n_steps=own.steps)
+        n_columns = own.text_columns + own.number_columns
+        return Programmer(n_texts=own.text_columns, n_columns=n_columns, dim=own.dim, n_steps=own.steps, dropout=own.dropout)
 
     @torch.no_grad()
     def initialise(self, model: torch.nn.Module, seed: int) -> None:
@@ -144,9 +153,10 @@ class Programmer(torch.nn.Module):
         n_columns: All columns, at most 20.
         dim: Length of embeddings and states.
         n_steps: Operations.
+        dropout: Share of [q; h_t] that is dropped in training; 0: a place for the technique `dropout`.
     """
 
-    def __init__(self, *, n_texts: int, n_columns: int, dim: int, n_steps: int) -> None:
+    def __init__(self, *, n_texts: int, n_columns: int, dim: int, n_steps: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.n_texts, self.n_columns, self.n_steps = n_texts, n_columns, n_steps
         self.operations = OPERATIONS if n_texts else OPERATIONS[:-1]
@@ -156,6 +166,7 @@ class Programmer(torch.nn.Module):
         self.history = torch.nn.Linear(3 * dim, dim)
         self.operation = torch.nn.Linear(2 * dim, dim, bias=False)
         self.column = torch.nn.Linear(2 * dim, dim, bias=False)
+        self.drop = Dropout(dropout)
 
     def forward(
         self,
@@ -204,7 +215,7 @@ class Programmer(torch.nn.Module):
         asked, history = states[:, -1], torch.zeros_like(states[:, -1])
         rows, scalars = [is_row, is_row], [torch.zeros_like(is_row[:, 0])] * 3
         for _ in range(self.n_steps):
-            now = torch.cat([asked, history], 1)
+            now = self.drop(torch.cat([asked, history], 1))
             operations = chosen(self.operation(now).tanh() @ self.names.T)
             column = chosen(self.column(now).tanh() @ columns.T)
             a = dict(zip(self.operations, operations.unbind(1), strict=True))

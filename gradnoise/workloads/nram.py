@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from gradnoise.keys import key
 from gradnoise.streams import normal
+from gradnoise.techniques import TECHNIQUES
 from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.options import option
 
@@ -35,7 +36,10 @@ class NramOptions:
     size: int = option(8, "Cells of the memory, and how many numbers there are.", minimum=4, maximum=64)
     registers: int = option(3, "Registers.", minimum=1, maximum=32)
     steps: int = option(4, "Time steps after which the machine stops at the latest; each reads one cell.", minimum=1, maximum=100)
-    hidden: int = option(32, "Units of the controller's hidden layer.", minimum=1, maximum=1_000)
+    controller: Literal["mlp", "lstm"] = option(
+        "mlp", "What chooses: one hidden layer of ReLUs, or an LSTM, which remembers earlier steps."
+    )
+    hidden: int = option(32, "Units of the controller's hidden layer, or of its LSTM.", minimum=1, maximum=1_000)
     entropy: float = option(1.0, "Weight of the entropy bonus in the first update, in nats a nat.", minimum=0, maximum=100)
     entropy_updates: int = option(200, "Updates in which that weight falls to a half.", minimum=1)
     length_updates: int = option(0, "Updates after which the curriculum goes on to the next length; 0: at the longest at once.", minimum=0)
@@ -48,15 +52,16 @@ class NramOptions:
 
 
 class Nram(Workload):
-    """Registers, a memory and 14 modules, wired anew in each time step by a feed-forward controller, trained on the expected cost.
+    """Registers, a memory and 14 modules, wired anew in each time step by a controller, trained on the expected cost.
 
     From Kurach et al.: the machine, its cost, log(max(x, epsilon)), the decaying entropy bonus, the tasks, and the mix of lengths in a
     batch at difficulty D: 10 % uniform from 1 to the longest, 25 % uniform from 1 to D + e, the others D + e, with e geometric of rate 1/2,
-    counted from 0, and no length above the longest. We chose: one hidden layer of ReLUs; weights of N(0, 2 / n_inputs), biases and all
-    registers that start at 0; epsilon = 1e-6; the bonus is the mean entropy of the controller's choices over choices and steps, halved
-    every `entropy_updates`; D goes up by one every `length_updates`, where they waited for a low error; all examples have as many steps.
-    They clipped the gradients of activations by coordinate: here `clip_value` and `clip_norm` clip those of the weights. Splits are fixed:
-    5,000 examples to train on, each in every length, an update using one; 100 of every length to validate and as many to test.
+    counted from 0, and no length above the longest; a feed-forward or an LSTM controller. We chose: one hidden layer of ReLUs; weights of
+    N(0, 2 / n_inputs), biases and all registers that start at 0; epsilon = 1e-6; the bonus is the mean entropy of the controller's choices
+    over choices and steps, halved every `entropy_updates`; D goes up by one every `length_updates`, where they waited for a low error; all
+    examples have as many steps. They clipped the gradients of activations by coordinate: here `clip_value` and `clip_norm` clip those of
+    the weights. Splits are fixed: 5,000 examples to train on, each in every length, an update using one; 100 of every length to validate
+    and as many to test.
     """
 
     name = "nram"
@@ -78,6 +83,7 @@ class Nram(Workload):
         Metric(name="loss", direction="minimize", worst=1000.0, description="Expected cost, in nats; a diverged run counts as 1000."),
     )
     Options: ClassVar[type] = NramOptions
+    techniques: ClassVar[tuple[str, ...]] = tuple(name for name in TECHNIQUES if name != "dropout")
     options: NramOptions
 
     @property
@@ -94,6 +100,7 @@ class Nram(Workload):
             n_registers=own.registers,
             n_steps=own.steps,
             n_hidden=own.hidden,
+            is_recurrent=own.controller == "lstm",
             entropy=own.entropy,
             entropy_updates=own.entropy_updates,
             length_updates=own.length_updates,
@@ -122,11 +129,15 @@ class Machine(torch.nn.Module):
     willingness f_t = sigmoid(b^T h + c), and f = 1 in the last step, p_t = f_t prod_{i<t} (1 - f_i) is the chance to stop after step t, and
     cost = - sum_t p_t sum_i log max(P(cell i after step t is as wanted), epsilon).
 
+    Of an LSTM, [i; f; g; o] = A [z; h'] + a, s = sigmoid(f) s' + sigmoid(i) tanh(g) and h = sigmoid(o) tanh(s), after h' and s' of the
+    step before, 0 at the beginning.
+
     The discretised circuit takes the likeliest choice for each mixture and stops where f_t > 1/2: it computes with whole numbers.
 
     Args:
         size: Cells, at least 4.
         n_registers, n_steps, n_hidden: Registers, time steps, units of the controller's hidden layer.
+        is_recurrent: Whether that layer is an LSTM.
         entropy: Weight of the entropy bonus in the first update in training.
         entropy_updates: Updates in which that weight falls to a half.
         length_updates: Updates for each difficulty D = 1, 2, ... of the curriculum in training; 0: D is the longest.
@@ -141,16 +152,17 @@ class Machine(torch.nn.Module):
         n_registers: int,
         n_steps: int,
         n_hidden: int,
+        is_recurrent: bool = False,
         entropy: float = 0.0,
         entropy_updates: int = 1,
         length_updates: int = 0,
     ) -> None:
         super().__init__()
-        self.size, self.n_registers, self.n_steps = size, n_registers, n_steps
+        self.size, self.n_registers, self.n_steps, self.is_recurrent = size, n_registers, n_steps, is_recurrent
         self.entropy, self.entropy_updates, self.length_updates = entropy, entropy_updates, length_updates
         self.n_options = [n_registers + i for i, name in enumerate(MODULES) for _ in range(N_ARGUMENTS[name])]
         self.n_options += [n_registers + len(MODULES)] * n_registers
-        self.hidden = torch.nn.Linear(n_registers, n_hidden)
+        self.hidden = torch.nn.Linear(n_registers + n_hidden, 4 * n_hidden) if is_recurrent else torch.nn.Linear(n_registers, n_hidden)
         self.choices = torch.nn.Linear(n_hidden, sum(self.n_options))
         self.finish = torch.nn.Linear(n_hidden, 1)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
@@ -193,8 +205,9 @@ class Machine(torch.nn.Module):
         registers = is_number(torch.zeros_like(memory[:, :1]), self.size).to(weight.dtype).expand(n, self.n_registers, self.size)
         going = torch.ones_like(cells[:, 0, 0])
         stopped, cost, entropy = torch.zeros_like(cells), torch.zeros_like(going), torch.zeros_like(going)
+        hidden = carried = torch.zeros_like(weight[:1, :]).expand(n, -1)
         for step in range(1, self.n_steps + 1):
-            hidden = torch.relu(self.hidden(registers[:, :, 0]))
+            hidden, carried = self.control(registers[:, :, 0], hidden, carried)
             choices = functional.linear(hidden, weight, bias).view(n, -1, n_most).softmax(2)
             finish = self.finish(hidden)[:, 0].sigmoid()
             if is_discrete:
@@ -208,6 +221,14 @@ class Machine(torch.nn.Module):
             cost = cost - now * (right * counts).sum(1)
             entropy = entropy - (choices * choices.clamp(min=EPSILON).log()).sum(2).mean(1) / self.n_steps
         return stopped, cost, entropy
+
+    def control(self, zeros: torch.Tensor, hidden: torch.Tensor, carried: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return h and s of a step, [examples, hidden] each, after P(register i is 0), [examples, registers], and h and s before it."""
+        if not self.is_recurrent:
+            return torch.relu(self.hidden(zeros)), carried
+        let_in, keep, new, let_out = self.hidden(torch.cat([zeros, hidden], 1)).chunk(4, 1)
+        carried = keep.sigmoid() * carried + let_in.sigmoid() * new.tanh()
+        return let_out.sigmoid() * carried.tanh(), carried
 
     def compute(self, registers: torch.Tensor, cells: torch.Tensor, choices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return registers, [examples, registers, M], and memory, [examples, M, M], after one step with these choices.

@@ -121,8 +121,15 @@ def by_hand(model: Machine, memory: list[int], wanted: list[int]) -> tuple[float
     eye = torch.eye(size, dtype=torch.float64)
     cells, registers = eye[memory], [eye[0] for _ in range(n)]
     cost, going, stopped = 0.0, 1.0, torch.zeros(size, size, dtype=torch.float64)
+    h = carried = torch.zeros(model.choices.in_features, dtype=torch.float64)
     for step in range(model.n_steps):
-        h = torch.relu(model.hidden.weight @ torch.stack([register[0] for register in registers]) + model.hidden.bias)
+        zeros = torch.stack([register[0] for register in registers])
+        if model.is_recurrent:
+            i, f, g, o = (model.hidden.weight @ torch.cat([zeros, h]) + model.hidden.bias).view(4, -1)
+            carried = torch.sigmoid(f) * carried + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(carried)
+        else:
+            h = torch.relu(model.hidden.weight @ zeros + model.hidden.bias)
         logits, at, values = model.choices.weight @ h + model.choices.bias, 0, list(registers)
 
         def mixture(values: list[torch.Tensor], at: int, logits: torch.Tensor = logits) -> torch.Tensor:
@@ -149,9 +156,10 @@ def by_hand(model: Machine, memory: list[int], wanted: list[int]) -> tuple[float
 
 
 @torch.no_grad()
-def test_it_computes_the_papers_formulas() -> None:
+@pytest.mark.parametrize("is_recurrent", [False, True])
+def test_it_computes_the_papers_formulas(is_recurrent: bool) -> None:
     """One example beside another, in training's form and in evaluation's."""
-    model = machine()
+    model = machine(is_recurrent=is_recurrent)
     memory, wanted = torch.tensor([[1, 3, 2, 0, 4], [4, 0, 0, 1, 2]]), torch.tensor([[2, ANY, ANY, 4, 1], [ANY, 3, ANY, ANY, ANY]])
     stopped, cost, _ = model.run(memory, wanted)
     for i in range(2):
@@ -311,9 +319,10 @@ def spec(**changes: Any) -> TrialSpec:
     return trial_runs.spec(**own | changes)
 
 
-def test_it_trains_in_a_stack_as_it_does_alone() -> None:
+@pytest.mark.parametrize("controller", ["mlp", "lstm"])
+def test_it_trains_in_a_stack_as_it_does_alone(controller: str) -> None:
     """In float32 over ten updates, through the curriculum's lengths and the decay of the bonus."""
-    options = {"batch_size": 1_000, "longest": 3, "length_updates": 2, "entropy_updates": 4}
+    options = {"controller": controller, "batch_size": 1_000, "longest": 3, "length_updates": 2, "entropy_updates": 4}
     stack = StackTrainer(3)
     found = curve(run(stack, spec(options=options), *(spec(key=f"{i}", seed=i, options=options) for i in (5, 6))))
     assert list(stack.refusals.values()) == [""]
