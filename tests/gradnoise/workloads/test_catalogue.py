@@ -25,7 +25,7 @@ def test_the_document_is_json_without_infinities(announced: dict[str, Any]) -> N
 
 def test_the_service_reads_the_document_whole(announced: dict[str, Any]) -> None:
     catalogue = Catalogue.of(announced)
-    assert list(catalogue.workloads) == ["memn2n", "mlp", "neural-programmer", "nram"]
+    assert list(catalogue.workloads) == ["memn2n", "mlp", "neural-gpu", "neural-programmer", "nram"]
     assert list(catalogue.techniques) == list(TECHNIQUES)
     assert catalogue.techniques["preconditioned"].required == ("eta", "gamma")
     assert [parameter.name for parameter in catalogue.techniques["preconditioned"].parameters] == ["eta", "gamma", "decay", "damping"]

@@ -47,7 +47,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_both_workloads_show_up_beside_ours(output: Any) -> None:
     workloads = {workload["name"]: workload for workload in output["catalogue"]["workloads"]}
-    assert set(workloads) == {"line", "memn2n", "mlp", "neural-programmer", "nram", "spirals"}
+    assert set(workloads) == {"line", "memn2n", "mlp", "neural-gpu", "neural-programmer", "nram", "spirals"}
     assert output["catalogue"]["broken"] == []
     assert workloads["spirals"]["stacks"] is True
     assert workloads["line"]["stacks"] is False

@@ -44,11 +44,11 @@ BROKEN = {
 
 def test_a_broken_package_is_listed_with_its_error_and_takes_no_other_down(install: Callable[..., None]) -> None:
     install({name: value for name, (value, _) in BROKEN.items()}, {"mine": GOOD, "raising": "1 / 0"})
-    assert set(installed().workloads) == {"memn2n", "mlp", "neural-programmer", "nram"}
+    assert set(installed().workloads) == {"memn2n", "mlp", "neural-gpu", "neural-programmer", "nram"}
     for name, (value, error) in BROKEN.items():
         assert installed().broken[f"{name} = {value}"].startswith(error)
     assert {one["name"] for one in document()["broken"]} == set(installed().broken)
-    assert [one["name"] for one in document()["workloads"]] == ["memn2n", "mlp", "neural-programmer", "nram"]
+    assert [one["name"] for one in document()["workloads"]] == ["memn2n", "mlp", "neural-gpu", "neural-programmer", "nram"]
 
 
 def test_a_trial_of_a_broken_workload_is_told_why(install: Callable[..., None]) -> None:
