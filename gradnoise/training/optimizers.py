@@ -37,6 +37,9 @@ NESTEROV = Parameter(
 )
 BETA1 = Parameter(name="beta1", description="Decay of the mean gradient; 0.9 by default.", low=0, high=0.9999)
 BETA2 = Parameter(name="beta2", description="Decay of the mean squared gradient; 0.999 by default.", low=0, high=0.9999)
+EPS = Parameter(
+    name="eps", description="What is added to the root of the mean squared gradient; 1e-8 by default.", low=0, low_open=True, high=1
+)
 ALPHA = Parameter(name="alpha", description="Decay of the mean squared gradient; 0.99 by default.", low=0, high=0.9999)
 CLIP_VALUE = Parameter(
     name="clip_value", description="Largest size of a coordinate of the gradient; none by default.", low=0, low_open=True
@@ -109,7 +112,7 @@ def _adamw(parameters: NamedParameters, hyper: Mapping[str, float]) -> torch.opt
 
 def _of_adam(hyper: Mapping[str, float]) -> dict[str, Any]:
     betas = (hyper["beta1"], hyper["beta2"])
-    return {"lr": hyper["lr"], "betas": betas, "eps": EPSILON, "weight_decay": hyper["weight_decay"], "foreach": True}
+    return {"lr": hyper["lr"], "betas": betas, "eps": hyper["eps"], "weight_decay": hyper["weight_decay"], "foreach": True}
 
 
 def _adagrad(parameters: NamedParameters, hyper: Mapping[str, float]) -> torch.optim.Optimizer:
@@ -165,7 +168,7 @@ def _step_of_adam(weights: torch.Tensor, gradients: torch.Tensor, moments: Momen
     root = (1 - beta2 ** (steps + 1)).sqrt()
     mean.lerp_(gradients, _like(weights, 1 - beta1))
     _average(square, gradients.square_(), beta2)
-    torch.sqrt(square, out=gradients).add_(_like(weights, root * EPSILON))
+    torch.sqrt(square, out=gradients).add_(_like(weights, root * hyper["eps"]))
     torch.div(mean, gradients, out=gradients)
     weights.addcmul_(gradients, _like(weights, hyper["lr"] * root / (1 - beta1 ** (steps + 1))), value=-1)
 
@@ -203,18 +206,18 @@ OPTIMIZERS = {
         ),
         Optimizer(
             name="adam",
-            description="Adam, with epsilon = 1e-8.",
-            own=(LR, BETA1, BETA2, WEIGHT_DECAY),
-            defaults={"beta1": 0.9, "beta2": 0.999},
+            description="Adam (Kingma and Ba 2015).",
+            own=(LR, BETA1, BETA2, EPS, WEIGHT_DECAY),
+            defaults={"beta1": 0.9, "beta2": 0.999, "eps": EPSILON},
             moments=("exp_avg", "exp_avg_sq"),
             single=_adam,
             stacked=_stacked_adam,
         ),
         Optimizer(
             name="adamw",
-            description="Adam with decoupled weight decay, with epsilon = 1e-8.",
-            own=(LR, BETA1, BETA2, DECOUPLED_DECAY),
-            defaults={"beta1": 0.9, "beta2": 0.999, "weight_decay": 0.01},
+            description="Adam with decoupled weight decay (Loshchilov and Hutter 2019).",
+            own=(LR, BETA1, BETA2, EPS, DECOUPLED_DECAY),
+            defaults={"beta1": 0.9, "beta2": 0.999, "eps": EPSILON, "weight_decay": 0.01},
             moments=("exp_avg", "exp_avg_sq"),
             single=_adamw,
             stacked=_stacked_adamw,

@@ -24,6 +24,7 @@ MEMBERS: Mapping[str, list[dict[str, float]]] = {
         {"lr": 0.03, "beta1": 0.5, "beta2": 0.9},
         {"lr": 0.3, "weight_decay": 0.1},
         {"lr": 0.01, "beta1": 0.0, "beta2": 0.0},
+        {"lr": 0.1, "eps": 0.1},
     ],
     "adamw": [
         {"lr": 0.1},
@@ -136,7 +137,8 @@ def legal_members(draw: st.DrawFn) -> tuple[str, list[dict[str, float]]]:
     for _ in range(draw(st.integers(1, 4))):
         params: dict[str, Any] = {"lr": draw(st.floats(1e-6, high["lr"]))}
         for one in rule.own[1:]:
-            values = st.integers(0, 1) if one.integer else st.just(0.0) | st.floats(1e-6, high.get(one.name, one.high))
+            smallest = st.nothing() if one.low_open else st.just(0.0)
+            values = st.integers(0, 1) if one.integer else smallest | st.floats(1e-6, high.get(one.name, one.high))
             params |= draw(st.sampled_from([{}, {one.name: draw(values)}]))
         if not params.get("momentum"):
             params.pop("nesterov", None)
@@ -163,9 +165,9 @@ def test_so_it_is_for_any_legal_hyperparameters(drawn: tuple[str, list[dict[str,
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", MEMBERS)
 def test_a_hyperparameter_that_is_0_for_all_may_be_left_out_without_changing_a_bit(name: str, dtype: torch.dtype) -> None:
-    """Only the learning rate is not 0: the columns that are left out and the columns of zeros give the same weights."""
+    """Only what may not be 0 is not: the columns that are left out and the columns of zeros give the same weights."""
     rule = OPTIMIZERS[name]
-    members = [dict.fromkeys((one.name for one in rule.own), 0.0) | {"lr": lr} for lr in (0.1, 0.03)]
+    members = [{one.name: rule.defaults.get(one.name, lr) if one.low_open else 0.0 for one in rule.own} for lr in (0.1, 0.03)]
     without, zeros = Stack(rule, members, dtype), Stack(rule, members, dtype)
     for t in range(20):
         without.step(t, [(0, t), (1, t)])
