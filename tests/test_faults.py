@@ -37,6 +37,7 @@ SPEC = {
     "confirm": {"n_seeds": 6},
     "seed": 3,
 }
+N_TRIALS = {"search": 16, "confirm": 12}
 
 
 class Up:
@@ -83,9 +84,9 @@ class Up:
         return (self.home / "up.log").read_text(errors="replace")[-4000:]
 
     def is_in_the_middle(self, phase: str) -> bool:
-        """Whether trials of the phase train, and all of them are far from their end: one that ended unheard has left no checkpoint."""
-        running = self.get(f"/v1/studies/1/trials?state=running&phase={phase}")["items"]
-        return bool(running) and all(5 <= trial["epochs"] <= 150 for trial in running)  # type: ignore[attr-defined]
+        """Whether all trials of the phase train, so that whichever worker is killed holds some."""
+        running: list[dict[str, int]] = self.get(f"/v1/studies/1/trials?state=running&phase={phase}")["items"]  # type: ignore[assignment]
+        return len(running) == N_TRIALS[phase] and all(trial["epochs"] >= 5 for trial in running)
 
     def victim(self, kind: str) -> int:
         words = {"dispatcher": "service.tether workers", "api": "service.tether service.app", "actor": "ray::TrialActor"}[kind]

@@ -21,7 +21,7 @@ from workers.launcher import News, NotMeasured, WorkerLost
 
 log = structlog.get_logger()
 
-SLICE_SECONDS = 0.25
+SLICE_SECONDS = 1.0
 POLL_SECONDS = 0.5
 START_SECONDS = 10.0
 GROW_SECONDS = 10.0
@@ -237,7 +237,9 @@ class RayLauncher:
         if isinstance(told, Home):
             self._settle(place, told)
             return []
-        self._forget(place, [one.key for one in told if isinstance(one, Finished | Failed)])
+        ended = [one.key for one in told if isinstance(one, Finished | Failed)]
+        self._forget(place, ended)
+        place.release += ended  # their checkpoints go with the next order, which is given when this has been written
         return list(told)
 
     def _settle(self, place: Place, home: Home) -> None:

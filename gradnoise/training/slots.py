@@ -84,6 +84,7 @@ class SlotTrainer(ABC):
         self.slots = slots
         self._checkpoints = checkpoints
         self._members: dict[str, Member] = {}
+        self._finished: dict[str, TrialSpec] = {}
 
     def admit(self, spec: TrialSpec) -> None:
         if len(self._members) >= self.slots:
@@ -93,13 +94,11 @@ class SlotTrainer(ABC):
         self._members[spec.key] = Member(spec=spec)
 
     def release(self, key: str) -> None:
-        member = self._members.pop(key, None)
-        if member is None:
-            return
-        if member.run is not None:
-            member.run.close()
-        if checkpoints := self._checkpoints_of(member.spec):
-            checkpoints.delete(member.spec)
+        spec = self._finished.pop(key, None)
+        if spec is None and key in self._members:
+            spec = self._leave(key)
+        if spec is not None:
+            self._delete_checkpoint(spec)
 
     def advance(self, go_on: Sequence[str] = ()) -> list[Event]:
         for key in go_on:
@@ -126,6 +125,24 @@ class SlotTrainer(ABC):
     @abstractmethod
     def _train_epoch(self, members: Sequence[tuple[Member, Run]]) -> Iterable[tuple[Member, Outcome]]:
         """Train each member by an epoch, in any order."""
+
+    def _leave(self, key: str) -> TrialSpec:
+        member = self._members.pop(key)
+        if member.run is not None:
+            member.run.close()
+        return member.spec
+
+    def _ended(self, end: Finished | Failed) -> Event:
+        spec = self._leave(end.key)
+        if isinstance(end, Failed):
+            self._delete_checkpoint(spec)  # it may be what fails
+        else:
+            self._finished[end.key] = spec
+        return end
+
+    def _delete_checkpoint(self, spec: TrialSpec) -> None:
+        if checkpoints := self._checkpoints_of(spec):
+            checkpoints.delete(spec)
 
     def _checkpoints_of(self, spec: TrialSpec) -> Checkpoints | None:
         return self._checkpoints if spec.checkpoint else None
@@ -154,16 +171,14 @@ class SlotTrainer(ABC):
         if isinstance(outcome, Epoch) and not all(map(math.isfinite, outcome.values.values())):
             outcome = Broken(error=Diverged(), seconds=outcome.seconds)
         if isinstance(outcome, Broken):
-            self.release(key)
-            yield _end(key, outcome)
+            yield self._ended(_end(key, outcome))
             return
         if member.epoch == len(member.curve):
             member.curve.append(outcome.values)
         member.epoch += 1
         yield Measurement(key=key, epoch=member.epoch, values=outcome.values, seconds=outcome.seconds)
         if member.epoch == member.spec.budget_epochs:
-            self.release(key)
-            yield Finished(key=key)
+            yield self._ended(Finished(key=key))
             return
         member.waits = member.epoch in member.spec.rungs
         self._keep(member)
@@ -179,7 +194,7 @@ def timed(run: Run) -> Outcome:
     return Epoch(values=values, seconds=time.perf_counter() - start)
 
 
-def _end(key: str, broken: Broken) -> Event:
+def _end(key: str, broken: Broken) -> Finished | Failed:
     if isinstance(broken.error, Diverged):
         return Finished(key=key, diverged=True, seconds=broken.seconds)
     lines = traceback.format_exception(broken.error)

@@ -76,7 +76,6 @@ def test_a_trial_ends_as_if_it_had_never_been_interrupted(
     assert seconds[:4] == [0.0] * 4  # told again, not trained again
     assert min(seconds[4:]) > 0
     assert Finished(key="a") in events
-    assert not list(checkpoints.folder.glob("7/a*"))
 
 
 @pytest.mark.parametrize("name", TRAINERS)
@@ -105,7 +104,7 @@ def test_what_is_told_again_waits_at_the_rungs_as_it_did(name: str, checkpoints:
 
 
 @pytest.mark.parametrize("name", TRAINERS)
-def test_a_trial_that_has_ended_leaves_no_checkpoint(name: str, checkpoints: Checkpoints) -> None:
+def test_a_trial_that_has_ended_and_is_released_leaves_no_checkpoint(name: str, checkpoints: Checkpoints) -> None:
     trainer = TRAINERS[name](checkpoints)
     trainer.admit(spec("pruned"))
     trainer.admit(spec("finished", budget_epochs=2))
@@ -117,7 +116,23 @@ def test_a_trial_that_has_ended_leaves_no_checkpoint(name: str, checkpoints: Che
     trainer.advance()
     trainer.admit(spec("failed", workload="misbehaving", options={"how": "raises"}))
     assert [type(event) for event in advance(trainer, 2)] == [Measurement, Failed]
+    assert [path.name for path in checkpoints.folder.rglob("*.*")] == ["finished.pt"]
+    trainer.release("finished")
     assert not list(checkpoints.folder.rglob("*.*"))
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_a_trial_whose_end_nobody_heard_of_tells_it_again(name: str, checkpoints: Checkpoints) -> None:
+    """Its worker was killed with the news; only what came after the last checkpoint is trained anew."""
+    trial = spec(budget_epochs=3)
+    killed, heir = TRAINERS[name](checkpoints), TRAINERS[name](checkpoints)
+    killed.admit(trial)
+    told = advance(killed, 3)
+    heir.admit(trial)
+    again = advance(heir, 3)
+    assert curve(again) == curve(told)
+    assert again[-1] == told[-1] == Finished(key="a")
+    assert [event.seconds == 0.0 for event in again if isinstance(event, Measurement)] == [True, True, False]
 
 
 def test_a_state_is_written_when_it_is_old_enough_and_only_where_it_is_asked_for(tmp_path: Path) -> None:
