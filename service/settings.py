@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     )
     admin_token: SecretStr | None = Field(default=None, description="A token with every scope, for the first login of a cluster.")
     admin_token_file: Path | None = Field(default=None, description="File that holds the admin token; instead of admin_token.")
-    max_trials: int = Field(default=10_000, ge=2, description="Most trials that one study may have, all arms and phases together.")
+    max_trials: int = Field(default=20_000, ge=2, description="Most trials that one study may have, all arms and phases together.")
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest request body, in bytes.")
     requests_per_minute: int = Field(default=600, ge=1, description="Most requests that one client may send in a minute.")
     lease_seconds: int = Field(default=30, ge=2, description="How long a dispatcher holds a study without a sign of life.")
