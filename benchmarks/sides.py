@@ -3,8 +3,9 @@
 import gc
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch.autograd import DeviceType
@@ -16,7 +17,7 @@ from gradnoise.training import Trainer, open_trainer
 from gradnoise.training.calibration import Measurer, Rate
 from gradnoise.training.single import SingleTrainer, n_steps
 from gradnoise.training.trial import Measurement, TrialSpec
-from gradnoise.workloads import Workload
+from gradnoise.workloads import Dropout, Workload
 from gradnoise.workloads.registry import find
 
 EPOCHS = 1_000_000  # more than any side trains
@@ -31,12 +32,16 @@ class Case:
         name: As the figures name it.
         workload: One of benchmarks/workloads.py.
         options: Its options.
+        optimizer: By which it is trained, `sgd` or `adam`.
+        params: Hyperparameters beside those in PARAMS, or in their place.
         at_least: How many times as fast as an eager process the way that is picked must be.
     """
 
     name: str
     workload: str
     options: Mapping[str, object] = field(default_factory=dict)
+    optimizer: str = "sgd"
+    params: Mapping[str, Any] = field(default_factory=dict)
     at_least: float | None = None
 
     def spec(self, key: str, technique: str, seed: int) -> TrialSpec:
@@ -45,7 +50,8 @@ class Case:
             workload=self.workload,
             options=self.options,
             technique=technique,
-            params=PARAMS[technique],
+            optimizer=self.optimizer,
+            params={**PARAMS[technique], **self.params},
             seed=seed,
             budget_epochs=EPOCHS,
         )
@@ -53,11 +59,12 @@ class Case:
     def open(self) -> Workload:
         declared = find(self.workload)
         assert isinstance(declared, type)
-        return declared(self.options)
+        return declared(self.options, {one.name: self.params[one.name] for one in declared.parameters if one.name in self.params})
 
 
 _trainers: dict[tuple[str, int], list[Trainer]] = {}
 _measurers: dict[str, Measurer] = {}
+_loops: dict[str, list[Iterator[Mapping[str, float]]]] = {}
 
 
 def train(case: Case, slots: int, seconds: float) -> float:
@@ -91,6 +98,61 @@ def _open(case: Case, slots: int) -> list[Trainer]:
     return trainers
 
 
+def train_plainly(case: Case, seconds: float) -> float:
+    """Train two members as `train` does, but in a loop that knows nothing of us, and return the member-steps a second."""
+    if case.name not in _loops:
+        _loops[case.name] = [plain_loop(case, is_noisy=is_noisy) for is_noisy in (False, True)]
+        for loop in _loops[case.name]:
+            next(loop)
+    start, n_epochs = time.perf_counter(), 0
+    while n_epochs == 0 or time.perf_counter() - start < seconds:
+        for loop in _loops[case.name]:
+            next(loop)
+            n_epochs += 1
+    return n_epochs * n_steps(case.open()) / (time.perf_counter() - start)
+
+
+def plain_loop(case: Case, *, is_noisy: bool) -> Iterator[Mapping[str, float]]:
+    """Train the case's model as one writes it in PyTorch alone, and yield what an epoch gave.
+
+    Model, initial weights, loss, optimizer, clipping, noise and metrics are those of `train`; what is random is torch's own.
+    """
+    workload, params = case.open(), {**PARAMS["annealed"], **case.params}
+    data, model = workload.data(), with_torch_dropout(workload.model())
+    workload.initialise(model, 0)
+    make = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[case.optimizer]
+    optimizer, t = make(model.parameters(), lr=params["lr"]), 0
+    while True:
+        model.train()
+        losses = []
+        for rows in torch.randperm(len(data.train[0])).split(workload.batch_size)[: n_steps(workload)]:
+            optimizer.zero_grad()
+            loss = workload.loss(model, tuple(part[rows] for part in data.train))
+            loss.backward()  # type: ignore[no-untyped-call]  # of torch
+            if "clip_norm" in params:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), params["clip_norm"])
+            if is_noisy:
+                std = (params["eta"] / (1 + t) ** params["gamma"]) ** 0.5
+                for parameter in model.parameters():
+                    assert parameter.grad is not None
+                    parameter.grad.add_(torch.randn_like(parameter), alpha=std)
+            optimizer.step()
+            losses.append(loss.detach())
+            t += 1
+        model.eval()
+        with torch.no_grad():
+            values = workload.measure(model, data.validation)
+        yield {"train_loss": float(torch.stack(losses).mean())} | {f"validation_{name}": float(value) for name, value in values.items()}
+
+
+def with_torch_dropout(model: torch.nn.Module) -> torch.nn.Module:
+    """Return the model with torch's own module at each place that drops activations in every arm."""
+    for name, module in model.named_children():
+        is_place = isinstance(module, Dropout) and module.rate > 0
+        setattr(model, name, torch.nn.Dropout(module.rate) if is_place else with_torch_dropout(module))
+    return model
+
+
 def measure(case: Case, slots: int) -> Rate:
     """Measure so many slots as a study does that begins."""
     measurer = _measurers[case.name] = _measurers.get(case.name) or Measurer(case.spec("calibration", "annealed", 0))
@@ -115,6 +177,7 @@ def forget() -> None:
     """Let go of every member."""
     _trainers.clear()
     _measurers.clear()
+    _loops.clear()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import torch
@@ -11,9 +12,12 @@ from torch.nn import functional
 from gradnoise.streams import normal
 from gradnoise.workloads import Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.data import DataUnavailable, images
+from gradnoise.workloads.memn2n import MemN2N
 from gradnoise.workloads.mlp import INITS, N_CLASSES, Mlp
+from gradnoise.workloads.neural_programmer import NeuralProgrammer
+from gradnoise.workloads.nram import Nram
 
-ENTRY_POINTS = {name: f"benchmarks.workloads:{name.capitalize()}" for name in ("dense", "convolutions", "line")}
+N_UPDATES = 20
 
 
 class Dense(Mlp):
@@ -78,6 +82,35 @@ class Line(Workload):
 
     def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
         return {"loss": self.loss(forward, batch)}
+
+
+def shortened(declared: type[Workload]) -> type[Workload]:
+    """Return a workload whose epoch is its first 20 updates, and what is measured cut alike: short, and still like a whole one."""
+
+    def data(self: Workload) -> Splits:
+        return _first(declared.data(self), N_UPDATES * self.batch_size)
+
+    return type(f"Short{declared.__name__}", (declared,), {"name": f"short-{declared.name}", "data": data})
+
+
+SHORT = SimpleNamespace(**{declared.__name__: shortened(declared) for declared in (Mlp, MemN2N, NeuralProgrammer, Nram)})
+
+ENTRY_POINTS = {name: f"benchmarks.workloads:{name.capitalize()}" for name in ("dense", "convolutions", "line")} | {
+    own.name: f"benchmarks.workloads:SHORT.{name}" for name, own in vars(SHORT).items()
+}
+
+
+@functools.cache
+def _first(splits: Splits, n: int) -> Splits:
+    share = n / len(splits.train[0])
+    if share >= 1:
+        return splits
+    n_measured = max(1, round(share * len(splits.validation[0])))
+    return Splits(
+        train=tuple(part[:n] for part in splits.train),
+        validation=tuple(part[:n_measured] for part in splits.validation),
+        test=tuple(part[:n_measured] for part in splits.test),
+    )
 
 
 @functools.cache

@@ -1,0 +1,81 @@
+"""What our trainers cost on the paper's systems: member-steps a second, alone and stacked, beside a plain PyTorch loop of the same model.
+
+`python -m benchmarks.bench_workloads` takes the first row of each of the paper's tables at full scale; `... NAME ...` only those presets.
+An epoch is cut to 20 updates. All cores are at one side at once, one thread a process; half of the members are noisy. From the stacks'
+rates follow the hours that a preset takes on this machine's cores at full scale: its other rows are taken to be as fast as the first.
+On a GPU nothing is measured, and no hours are given.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+
+from benchmarks import sides
+from benchmarks.bench_stack import EAGER, picked, workloads
+from benchmarks.crew import Crew
+from benchmarks.harness import Figure, ratios, report
+from benchmarks.sides import Case
+from gradnoise.training.single import n_steps
+from gradnoise.workloads.registry import find
+from service import presets
+from service.domain.spec import Choices, Range, StudySpec
+
+ROUNDS = 5
+TURN_SECONDS = 1.0
+ALONE_AT_LEAST, STACKED_AT_LEAST = 0.9, 0.95
+
+
+def main() -> bool:
+    names = sys.argv[1:] or [name for name in presets.names() if presets.table(name)]
+    n_cores = os.cpu_count() or 1
+    with workloads(), Crew(n_cores, {"CUDA_VISIBLE_DEVICES": ""}) as crew:
+        return report("bench_workloads", [figure for name in names for figure in of_preset(name, crew, n_cores)])
+
+
+def of_preset(name: str, crew: Crew, n_cores: int) -> Iterator[Figure]:
+    """The three ways to train a preset's first row, and what all of its rows take by the fastest of ours."""
+    studies = [StudySpec.model_validate(plain) for plain in presets.load(name)]
+    case = first_row(studies[0])
+    chosen = picked(crew, case, on_gpu=False)
+    plain: list[float] = []
+    alone: list[float] = []
+    stacked: list[float] = []
+    for _ in range(ROUNDS):
+        plain.append(sum(crew.call(sides.train_plainly, case, TURN_SECONDS)))
+        alone.append(sum(crew.call(sides.train, case, EAGER, TURN_SECONDS)))
+        stacked.append(sum(crew.call(sides.train, case, chosen, TURN_SECONDS)))
+    crew.call(sides.forget)
+    own = f"{studies[0].name} ({studies[0].workload})"
+    yield Figure(name=f"{own}: alone, against a plain loop", unit="x", values=ratios(alone, plain), at_least=ALONE_AT_LEAST)
+    yield Figure(
+        name=f"{own}: as studies train it, against a plain loop", unit="x", values=ratios(stacked, plain), at_least=STACKED_AT_LEAST
+    )
+    yield Figure(name="  slots picked", unit="", values=[chosen])
+    for way, rates in (("a plain loop", plain), ("alone", alone), (f"slots: {chosen}", stacked)):
+        yield Figure(name=f"  {way}", unit="steps/s", values=rates)
+    total = sum(map(n_updates, studies))
+    hours = [total / rate / 3600 for rate in stacked]
+    yield Figure(name=f"  {name}, {total:,} updates at full scale, extrapolated to {n_cores} cores", unit="h", values=hours)
+
+
+def first_row(spec: StudySpec) -> Case:
+    """Return the case of a study: its workload, cut short, its options and a setting of its space."""
+    setting = {
+        name: one.low if isinstance(one, Range) else one.choices[0] if isinstance(one, Choices) else one for name, one in spec.space.items()
+    }
+    params = {name: value for name, value in setting.items() if not name.startswith("lr_")}  # a schedule costs nothing
+    return Case(name=spec.name, workload=f"short-{spec.workload}", options=spec.options, optimizer=spec.optimizer, params=params)
+
+
+def n_updates(spec: StudySpec) -> int:
+    """Return the updates that a study makes, of all its trials."""
+    declared = find(spec.workload)
+    assert isinstance(declared, type)
+    epochs = sum(
+        (spec.n_searched(arm.name) + spec.n_rerun(arm.name)) * spec.epochs + spec.n_pairs * spec.confirm_epochs for arm in spec.arms
+    )
+    return epochs * n_steps(declared(spec.options))
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main() else 1)

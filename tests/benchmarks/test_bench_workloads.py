@@ -1,0 +1,52 @@
+"""The benchmark of the paper's systems: what it trains, and what it makes of the rates."""
+
+import math
+
+import pytest
+
+from benchmarks import bench_workloads
+from benchmarks.crew import Crew
+from benchmarks.workloads import N_UPDATES
+from gradnoise.training.setup import prepare
+from gradnoise.training.single import n_steps
+from gradnoise.workloads.registry import find
+from service import presets
+from service.domain.spec import StudySpec
+
+TABLES = [name for name in presets.names() if presets.table(name)]
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if presets.load(name)[0]["workload"] in ("nram", "neural-programmer")])
+def test_a_preset_is_measured_on_short_epochs_of_its_first_row(name: str, workloads: None) -> None:
+    """The same model, trained at one of the row's settings, in 20 updates; the part that is measured is cut by the same factor."""
+    spec = StudySpec.model_validate(presets.load(name)[0])
+    case = bench_workloads.first_row(spec)
+    short, declared = case.open(), find(spec.workload)
+    assert isinstance(declared, type)
+    whole = declared(spec.options)
+    assert short.options == whole.options
+    assert case.params.keys() == spec.space.keys()
+    assert prepare(case.spec("a", "annealed", seed=1)).spec.params.items() >= case.params.items()
+    assert n_steps(short) == N_UPDATES
+    validation, whole_validation = (len(one.data().validation[0]) for one in (short, whole))
+    assert abs(validation - whole_validation * N_UPDATES / n_steps(whole)) <= 0.5
+    assert short.data() is case.open().data()
+
+
+def test_the_updates_of_a_preset_are_counted() -> None:
+    """72 settings of 3 seeds in 5 arms, 20 epochs of 50,000 questions in batches of 50."""
+    (plain,) = presets.load("paper-table-3")
+    assert bench_workloads.n_updates(StudySpec.model_validate(plain)) == 72 * 3 * 5 * 20 * 1_000
+
+
+def test_a_preset_gives_ratios_and_hours(workloads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the rates that stand below them, on one core."""
+    monkeypatch.setattr(bench_workloads, "ROUNDS", 1)
+    monkeypatch.setattr(bench_workloads, "TURN_SECONDS", 0.0)
+    with Crew(1) as crew:
+        alone, stacked, slots, *rates, hours = bench_workloads.of_preset("paper-table-3", crew, 1)
+    plain, single, stack = (figure.median for figure in rates)
+    assert alone.median == single / plain
+    assert stacked.median == stack / plain
+    assert rates[-1].name == f"  slots: {slots.median:g}"
+    assert math.isclose(hours.median, 21_600_000 / stack / 3600)
