@@ -14,6 +14,7 @@ from gradnoise.workloads import Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.data import DataUnavailable, images
 from gradnoise.workloads.memn2n import MemN2N
 from gradnoise.workloads.mlp import INITS, N_CLASSES, Mlp
+from gradnoise.workloads.neural_gpu import NeuralGpu
 from gradnoise.workloads.neural_programmer import NeuralProgrammer
 from gradnoise.workloads.nram import Nram
 
@@ -93,7 +94,7 @@ def shortened(declared: type[Workload]) -> type[Workload]:
     return type(f"Short{declared.__name__}", (declared,), {"name": f"short-{declared.name}", "data": data})
 
 
-SHORT = SimpleNamespace(**{declared.__name__: shortened(declared) for declared in (Mlp, MemN2N, NeuralProgrammer, Nram)})
+SHORT = SimpleNamespace(**{declared.__name__: shortened(declared) for declared in (Mlp, MemN2N, NeuralProgrammer, Nram, NeuralGpu)})
 
 ENTRY_POINTS = {name: f"benchmarks.workloads:{name.capitalize()}" for name in ("dense", "convolutions", "line")} | {
     own.name: f"benchmarks.workloads:SHORT.{name}" for name, own in vars(SHORT).items()

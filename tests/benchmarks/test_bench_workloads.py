@@ -16,7 +16,7 @@ from service.domain.spec import StudySpec
 TABLES = [name for name in presets.names() if presets.table(name)]
 
 
-@pytest.mark.parametrize("name", [name for name in TABLES if presets.load(name)[0]["workload"] in ("nram", "neural-programmer")])
+@pytest.mark.parametrize("name", [name for name in TABLES if presets.load(name)[0]["workload"] in ("nram", "neural-programmer", "neural-gpu")])
 def test_a_preset_is_measured_on_short_epochs_of_its_first_row(name: str, workloads: None) -> None:
     """The same model, trained at one of the row's settings, in 20 updates; the part that is measured is cut by the same factor."""
     spec = StudySpec.model_validate(presets.load(name)[0])
