@@ -322,6 +322,25 @@ def report(
 
 
 @app.command()
+def reproduction(
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; its pictures go into the folder pictures beside it.")],
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Write the page that holds the paper's tables against the complete studies of the presets `paper-...`."""
+    from service import local, terminal
+    from service.reproduction import write
+
+    with local.connect(url, token) as client:
+        n_rows, n_ran = write(client, output)
+    if json:
+        terminal.show_json({"file": str(output), "rows": n_rows, "ran": n_ran})
+    else:
+        terminal.err.print(f"Wrote {output}: {n_ran} of {n_rows} rows have run.")
+
+
+@app.command()
 def workloads(url: Url = None, token: Token = None, json: Json = False) -> None:
     """List what can be trained, and what an arm can do to training."""
     from service import local, terminal

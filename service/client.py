@@ -94,6 +94,12 @@ class StudyInfo(BaseModel):
     extensions: tuple[Extension, ...] = ()
     links: dict[str, str]
 
+    def asks(self, spec: StudySpec) -> bool:
+        """Whether this was submitted as `spec`, in whatever words; seeds that an extension added are no other question."""
+        n_seeds = self.spec.confirm.n_seeds - sum(extension.n_seeds for extension in self.extensions)
+        submitted = self.spec.model_copy(update={"confirm": self.spec.confirm.model_copy(update={"n_seeds": n_seeds})})
+        return submitted.model_dump(exclude={"description"}) == spec.model_dump(exclude={"description"})
+
 
 PROGRESS = TypeAdapter(Progress)
 TRIAL = TypeAdapter(Trial)
@@ -152,7 +158,7 @@ class Client:
             return self.submit(study), True
         except ApiError as error:
             there = next(self._named(_plain(study)["name"]), None) if error.free_name else None
-            if there is None or _asked(there.spec, there.extensions) != _asked(StudySpec.model_validate(_plain(study))):
+            if there is None or not there.asks(StudySpec.model_validate(_plain(study))):
                 raise
             return there, False
 
@@ -370,12 +376,6 @@ def _plain(study: StudySpec | Mapping[str, Any] | Path) -> dict[str, Any]:
     if isinstance(study, Path):
         return read_study(study)
     return dict(study)
-
-
-def _asked(spec: StudySpec, extensions: Sequence[Extension] = ()) -> dict[str, Any]:
-    """Return what a study asked when it was submitted, in whatever words."""
-    n_seeds = spec.confirm.n_seeds - sum(extension.n_seeds for extension in extensions)
-    return spec.model_copy(update={"confirm": spec.confirm.model_copy(update={"n_seeds": n_seeds})}).model_dump(exclude={"description"})
 
 
 def read_study(path: Path) -> dict[str, Any]:

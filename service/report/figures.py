@@ -4,6 +4,7 @@ import html
 import io
 import re
 import threading
+from collections.abc import Callable
 from typing import Any, Literal
 
 import matplotlib
@@ -60,10 +61,20 @@ def _file(name: str, comparison: Comparison, format: Literal["png", "svg"], **op
         picture = FIGURES[name](comparison)
         if picture is None:
             raise ValueError(f"The figure {name!r} has nothing to show: the comparison holds no such runs.")
-        file = io.BytesIO()
-        (FigureCanvasAgg if format == "png" else FigureCanvasSVG)(picture.figure)
-        said = {"Title": picture.title, "Description": picture.alt} | ({"Date": None} if format == "svg" else {})
-        picture.figure.savefig(file, format=format, facecolor=LIGHT["card"], metadata=said, **options)
+        return _image(picture, format, **options)
+
+
+def as_svg(draw: Callable[[], Picture]) -> bytes:
+    """Draw another picture in the figures' style, and return it as an SVG image."""
+    with _LOCK, matplotlib.rc_context(STYLE):
+        return _image(draw(), "svg")
+
+
+def _image(picture: Picture, format: Literal["png", "svg"], **options: Any) -> bytes:
+    file = io.BytesIO()
+    (FigureCanvasAgg if format == "png" else FigureCanvasSVG)(picture.figure)
+    said = {"Title": picture.title, "Description": picture.alt} | ({"Date": None} if format == "svg" else {})
+    picture.figure.savefig(file, format=format, facecolor=LIGHT["card"], metadata=said, **options)
     return file.getvalue()
 
 

@@ -142,10 +142,15 @@ def _lines(study: Study, c: Comparison) -> Iterator[str]:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(map(escaped, header))} |"
+    yield from raw_table([*map(escaped, header)], ([*map(escaped, row)] for row in rows))
+
+
+def raw_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield a table of cells that are Markdown already."""
+    yield f"| {' | '.join(header)} |"
     yield "|" + " --- |" * len(header)
     for row in rows:
-        yield f"| {' | '.join(map(escaped, row))} |"
+        yield f"| {' | '.join(row)} |"
 
 
 def fenced(text: str, language: str = "") -> list[str]:

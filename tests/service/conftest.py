@@ -64,17 +64,20 @@ class WorkerPart:
     held: dict[int, leases.Lease] = field(default_factory=dict)
 
     def begin(self, study_id: int) -> None:
-        """Acquire the study and declare its search."""
+        """Acquire the study and declare its search, or without one its confirm runs."""
         with self.database.session(write=True) as session:
             acquired = leases.acquire(session, "a dispatcher", datetime.now(UTC), timedelta(hours=1))
             assert acquired is not None
             study, lease = acquired
             assert study.id == study_id
             self.held[study_id] = lease
-            trials.declare(session, study_id, study.spec, "search")
+            if study.spec.search:
+                trials.declare(session, study_id, study.spec, "search")
+            else:
+                trials.declare(session, study_id, study.spec, "confirm", {arm.name: study.spec.points(arm.name) for arm in study.spec.arms})
 
-    def run_all(self, study_id: int) -> None:
-        """Acquire the study, and bring it to its end with values of its own for every trial."""
+    def run_all(self, study_id: int, value: Callable[[Trial], float] = lambda trial: 0.5 + trial.number / 100) -> None:
+        """Acquire the study, and bring it to its end with this value of every trial, each of which took 2 seconds an epoch."""
         now = datetime.now(UTC)
         with self.database.session(write=True) as session:
             acquired = leases.acquire(session, "a dispatcher", now, timedelta(hours=1))
@@ -87,16 +90,18 @@ class WorkerPart:
                 settings = None if phase == "search" else confirmed
                 trials.declare(session, study_id, study.spec, phase, settings)
                 for opening in trials.openings(session, study_id, phase):
-                    token = trials.start(session, opening.trial.id, opening.trial.params or {"lr": 0.1}, opening.trial.number, now)
-                    trials.end(session, token, "complete", now, value=0.5 + opening.trial.number / 100)
+                    trial = opening.trial
+                    token = trials.start(session, trial.id, trial.params or {"lr": 0.1}, trial.number, now)
+                    trials.spend(session, {token: (trial.budget_epochs, 2.0 * trial.budget_epochs)})
+                    trials.end(session, token, "complete", now, value=value(trial))
         self.complete(study_id)
 
     def end_trial(self, study_id: int, value: float) -> None:
         """Run the next trial that waits, to its end."""
         now = datetime.now(UTC)
         with self.database.session(write=True) as session:
-            opening = trials.openings(session, study_id, "search")[0]
-            token = trials.start(session, opening.trial.id, {"lr": 0.1}, opening.trial.number, now)
+            opening = (trials.openings(session, study_id, "search") or trials.openings(session, study_id, "confirm"))[0]
+            token = trials.start(session, opening.trial.id, opening.trial.params or {"lr": 0.1}, opening.trial.number, now)
             trials.spend(session, {token: (opening.trial.budget_epochs, 1.5)})
             trials.end(session, token, "complete", now, value=value)
 
