@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 TRITON := 3.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-library test-slow check format bench reports secrets lock clean
+.PHONY: help demo test test-library test-slow check format bench reports reproduction secrets lock clean
 
 # Real data sets, where they lie ready; tests that need them are skipped elsewhere.
 ifneq ($(wildcard ../shared/data),)
@@ -65,6 +65,9 @@ reports: $(STAMP) ## run the studies in docs/reports anew and write their report
 		$(BIN)/gradnoise demo --preset $$preset --home .gradnoise/reports-of/$$preset && \
 		mkdir -p docs/reports && cp .gradnoise/reports-of/$$preset/reports/$$preset.html docs/reports/ || exit 1; \
 	done
+
+reproduction: $(STAMP) ## write docs/reproduction.md from the studies of the running service
+	@$(BIN)/gradnoise reproduction --output docs/reproduction.md
 
 secrets: ## write .env with a random value for every secret of docker-compose.yml
 	@test ! -e .env || { echo ".env exists already: it is left as it is"; exit 1; }

@@ -1,6 +1,6 @@
 """Reads from a service what has come of the paper's tables, and writes the page about it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from service import presets
@@ -9,7 +9,7 @@ from service.compare.comparison import Comparison
 from service.domain.spec import StudySpec
 from service.presets.table import FULL, Table
 from service.report.claims import Ran
-from service.report.reproduction import Outcome, Section, reproduction, trial_epochs
+from service.report.reproduction import Outcome, Section, device_seconds, reproduction, trial_epochs
 
 PICTURES = "pictures"
 
@@ -52,19 +52,18 @@ def _outcomes(client: Client, table: Table, studies: Mapping[str, StudyInfo]) ->
         elif there:
             scale, info = next(iter(there.items()))
             state = f"not complete, {info.state} at scale {scale}"
-        yield Outcome(row=row, full=full, ran=ran, state=state, full_seconds=_full_seconds(client, full, list(there.values())))
+        if ran is not None and ran.scale == FULL:
+            seconds: float | None = sum(map(device_seconds, ran.comparison.arms))
+        else:
+            seconds = _extrapolated(client, full, there.values())
+        yield Outcome(row=row, full=full, ran=ran, state=state, full_seconds=seconds)
 
 
-def _full_seconds(client: Client, full: StudySpec, studies: list[StudyInfo]) -> float | None:
-    """Return the device seconds of a study at full scale: what it took if it is complete, else its epochs times what one took, in the
-    largest of these studies that has trained any with the same options; None if none has."""
+def _extrapolated(client: Client, full: StudySpec, studies: Iterable[StudyInfo]) -> float | None:
+    """Return the epochs of a study times the device seconds of one, in the first of these studies that has trained any with the same
+    options; None if none has."""
     for info in studies:
-        if info.spec.options != full.options:
-            continue
-        trials = list(client.trials(info.id))
-        seconds, n_epochs = sum(trial.device_seconds for trial in trials), sum(trial.epochs for trial in trials)
-        if info.state == "complete" and info.name == full.name:
-            return seconds
-        if n_epochs:
-            return seconds / n_epochs * trial_epochs(full)
+        trials = list(client.trials(info.id)) if info.spec.options == full.options else []
+        if n_epochs := sum(trial.epochs for trial in trials):
+            return sum(trial.device_seconds for trial in trials) / n_epochs * trial_epochs(full)
     return None

@@ -61,9 +61,9 @@ class Claim:
 def claims(figures: Sequence[Figures], ran: Ran) -> list[Claim]:
     """Return what the paper claims of each arm against the baseline, held against a study.
 
-    A claim rests on the mean where the paper has it, else on the share of runs that came to a threshold, else on the best run. Of a mean or
-    a best run the study's verdict decides, which is of the mean; of a share the paired difference in this share: it helps or hurts if its
-    interval (Bonferroni) leaves out 0 and the exact signed-rank test (Holm) bears it out.
+    A claim rests on the mean where the paper has it, else on the share of runs that came to its first threshold, else on the best run. Of
+    a mean or a best run the study's verdict decides, which is of the mean; of a share the paired difference in this share: it helps or
+    hurts if its interval (Bonferroni) leaves out 0 and the exact signed-rank test (Holm) bears it out.
     """
     return [_claim(figures, ran.comparison, difference) for difference in ran.comparison.differences]
 

@@ -101,10 +101,11 @@ def _summary(sections: Sequence[Section]) -> Iterator[str]:
 
 def _rules() -> Iterator[str]:
     yield (
-        "A claim is one arm of one row against the baseline. It rests on the mean where the paper has it, else on the share of runs that "
-        "came to a threshold, else on the best run. The verdict on a mean is the study's own, over all pairs of runs with the same setting "
-        "and seed ([how](statistics.md#the-verdict)); a claim about the best run is held against it too, as one set of runs has only one "
-        "best. A share helps or hurts if the interval of its paired difference leaves out 0 and the exact signed-rank test bears it out."
+        "A claim is one arm of one row against the baseline. It rests on the mean where the paper has it, else on the share of runs "
+        "that came to its first threshold, else on the best run. The verdict on a mean is the study's own, over all pairs of runs "
+        "with the same setting and seed ([how](statistics.md#the-verdict)); a claim about the best run is held against it too, as one "
+        "set of runs has only one best. A share helps or hurts if the interval of its paired difference leaves out 0 and the exact "
+        "signed-rank test bears it out."
     )
     yield ""
     yield from table(

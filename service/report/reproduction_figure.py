@@ -17,12 +17,14 @@ COLOURS: dict[Standing, str] = {
     "undecided": LIGHT["unsure"],
     "not in the paper": LIGHT["arm1"],
 }
+LABELS: dict[Standing, str] = {"not in the paper": "no claim"}
+"""Shorter words, where the legend has no room."""
 
 
 def draw(name: str, rows: Sequence[tuple[Row, Comparison, Sequence[Claim]]]) -> Picture:
     """Draw the gain of each arm of each row: the paper's as a hollow diamond, ours with its interval in the colour of its standing."""
     lines = [(row, c, claim) for row, c, of_row in rows for claim in of_row]
-    shown = list(dict.fromkeys(claim.standing for _, _, claim in lines))
+    shown = [standing for standing in COLOURS if any(claim.standing == standing for _, _, claim in lines)]
     has_paper = any(claim.paper_gain is not None for _, _, claim in lines)
     figure, axes = canvas(60 + 44 * len(lines), n_labels=len(shown) + has_paper)
     axes.axvline(0, color=LIGHT["muted"], linewidth=1, zorder=1)
@@ -46,7 +48,7 @@ def draw(name: str, rows: Sequence[tuple[Row, Comparison, Sequence[Claim]]]) -> 
     axes.grid(axis="x")
     axes.set_xlabel("Gain over the baseline (right is better)")
     paper = axes.plot([], [], marker="D", markersize=7, linestyle="", color=LIGHT["card"], markeredgecolor=LIGHT["ink"], label="paper")
-    ours = [axes.plot([], [], marker="o", markersize=8, linewidth=3, color=COLOURS[one], label=one)[0] for one in shown]
+    ours = [axes.plot([], [], marker="o", markersize=8, linewidth=3, color=COLOURS[one], label=LABELS.get(one, one))[0] for one in shown]
     legend(figure, [*(paper if has_paper else ()), *ours])
     alt = ". ".join(
         f"{row.title}, {claim.arm}: the paper {signed(claim.paper_gain)}, "
