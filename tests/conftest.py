@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from service_up import Up, service_up
 
 from service.domain.spec import StudySpec
 from service.store.database import Database, open_database
@@ -240,3 +241,10 @@ def catalogue_document() -> Mapping[str, object]:
             {"name": "adam", "description": "Adam.", "parameters": [lr], "required": ["lr"]},
         ],
     }
+
+
+@pytest.fixture
+def up(tmp_path: Path, database_url: str) -> Iterator[Up]:
+    """A service of the test's own with both kinds of database, as `gradnoise up` starts it."""
+    with service_up(tmp_path, database_url) as service:
+        yield service

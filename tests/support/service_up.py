@@ -1,0 +1,84 @@
+"""`gradnoise up` as a process, with a folder of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from processes import has_ended, with_environment
+
+from service import ports
+
+
+class Up:
+    """`gradnoise up` in a folder of its own, and what a test does to it."""
+
+    def __init__(self, home: Path, database_url: str) -> None:
+        self.port = ports.free("127.0.0.1")
+        dashboard_port = ports.free("127.0.0.1", besides=frozenset({self.port}))
+        self.home = home
+        environment = {
+            **os.environ,
+            "GRADNOISE_HOME": str(home),
+            "GRADNOISE_DATABASE_URL": database_url,
+            "GRADNOISE_LEASE_SECONDS": "4",
+            "GRADNOISE_CHECKPOINT_SECONDS": "0",
+            "GRADNOISE_SLOTS": "16",
+            "GRADNOISE_PORT": str(self.port),
+            "GRADNOISE_DASHBOARD_PORT": str(dashboard_port),
+        }
+        self.log = (home / "up.log").open("wb")
+        command = [str(Path(sys.executable).parent / "gradnoise"), "up"]
+        self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=subprocess.STDOUT, cwd=home)
+
+    def get(self, path: str, body: object = None) -> dict[str, object]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)  # type: ignore[no-any-return]
+
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
+        """Poll the service from outside, as a user would; a service that does not answer has not met the condition."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.tail()
+            try:
+                if condition():
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        pytest.fail(f"{what} did not happen within {seconds:.0f} s:\n{self.tail()}")
+
+    def tail(self) -> str:
+        return (self.home / "up.log").read_text(errors="replace")[-4000:]
+
+    def processes(self) -> dict[int, str]:
+        return with_environment(f"GRADNOISE_HOME={self.home}")
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(60)
+
+
+@contextmanager
+def service_up(home: Path, database_url: str) -> Iterator[Up]:
+    """Start a service and stop it again; no process of it may remain."""
+    service = Up(home, database_url)
+    try:
+        service.until(lambda: bool(service.get("/readyz")["ready"]), "getting ready")
+        yield service
+        running = service.processes()
+        service.stop()
+        assert [command for pid, command in running.items() if not has_ended(pid)] == []
+    finally:
+        service.process.kill()
+        service.process.wait()
+        service.log.close()
