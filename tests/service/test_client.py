@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from service import ports
-from service.client import ApiError, Client, ClientError, Unreachable
+from service.client import ApiError, Client, ClientError, Unreachable, read_studies
 from service.domain.spec import StudySpec
 from service.study_file import MalformedStudy
 
@@ -80,6 +80,15 @@ def test_a_preset_takes_the_next_free_name(client: Client) -> None:
     with pytest.raises(ApiError) as caught:
         client.submit_preset("demo", "mine")
     assert (caught.value.status, caught.value.free_name) == (409, "mine-2")
+
+
+def test_a_file_of_several_studies_is_not_one(client: Client, tmp_path: Path) -> None:
+    """They are read apart, and submitted one by one."""
+    file = tmp_path / "studies.yaml"
+    file.write_text("name: a\n---\nname: b\n", encoding="utf-8")
+    assert read_studies(file) == [{"name": "a"}, {"name": "b"}]
+    with pytest.raises(MalformedStudy, match="holds 2 studies"):
+        client.submit(file)
 
 
 @pytest.mark.usefixtures("whole_catalogue")

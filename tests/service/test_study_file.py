@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.study_file import MalformedStudy, parse_json, parse_yaml
+from service.study_file import MalformedStudy, parse_json, parse_yaml, parse_yaml_documents
 
 
 def test_numbers_are_read_as_people_write_them() -> None:
@@ -40,6 +40,23 @@ def test_a_text_that_is_no_mapping_is_refused(text: str) -> None:
     """A study is a mapping."""
     with pytest.raises(MalformedStudy):
         parse_yaml(text)
+
+
+def test_a_text_may_hold_several_mappings() -> None:
+    """With --- between them, at the beginning or not at all."""
+    assert parse_yaml_documents("a: 1") == parse_yaml_documents("---\na: 1") == [{"a": 1}]
+    assert parse_yaml_documents("a: 1\n---\na: 2") == [{"a": 1}, {"a": 2}]
+
+
+SEVERAL = [("", None), ("a: 1\n---\n- b", None), ("a: 1\n---\nb: [1\nc: 2", 4), ("a: 1\n---\nb: 1\nb: 2", 4)]
+
+
+@pytest.mark.parametrize(("text", "line"), SEVERAL)
+def test_one_malformed_mapping_among_several_is_enough(text: str, line: int | None) -> None:
+    """Its line counts from the beginning of the text; a text that holds none is refused."""
+    with pytest.raises(MalformedStudy) as caught:
+        parse_yaml_documents(text)
+    assert caught.value.line == line
 
 
 @pytest.mark.parametrize(
