@@ -65,7 +65,18 @@ def claims(figures: Sequence[Figures], ran: Ran) -> list[Claim]:
     a mean or a best run the study's verdict decides, which is of the mean; of a share the paired difference in this share: it helps or
     hurts if its interval (Bonferroni) leaves out 0 and the exact signed-rank test (Holm) bears it out.
     """
-    return [_claim(figures, ran.comparison, difference) for difference in ran.comparison.differences]
+    told = _joined(figures)
+    return [_claim(told, ran.comparison, difference) for difference in ran.comparison.differences]
+
+
+def _joined(figures: Sequence[Figures]) -> list[Figures]:
+    """Return figures of the same kind as one: the paper's versions have some arms here and some there."""
+    kinds: dict[tuple[object, ...], Figures] = {}
+    for one in figures:
+        kind = (one.statistic, one.threshold, one.split)
+        values = kinds[kind].values if kind in kinds else {}
+        kinds[kind] = one.model_copy(update={"values": {**one.values, **values}})
+    return list(kinds.values())
 
 
 def _claim(figures: Sequence[Figures], c: Comparison, d: Difference) -> Claim:

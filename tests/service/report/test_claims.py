@@ -70,6 +70,16 @@ def test_an_arm_that_the_paper_does_not_have_has_no_claim(claimed: Callable[...,
     assert dropout.found.verdict == "no_difference"
 
 
+def test_an_arm_is_held_against_the_baseline_wherever_the_paper_has_it(claimed: Callable[..., list[Claim]]) -> None:
+    """In figures of the same kind alone: of another split, or the best in place of the mean, there is no baseline."""
+    values = {**shifted(0.2), "dropout": [*BASE]}
+    apart = {"statistic": "mean", "values": {"dropout": 0.2}}
+    _, dropout = claimed(values, [told(0.1), Figures.model_validate(apart)])
+    assert (dropout.place, dropout.paper_gain, dropout.standing) == ("behind", pytest.approx(-0.3), "did not stand")
+    for other in ({"split": "validation"}, {"statistic": "best"}):
+        assert claimed(values, [told(0.1), Figures.model_validate(apart | other)])[1].standing == "not in the paper"
+
+
 def test_a_claim_rests_on_the_mean_then_on_a_share_then_on_the_best_run(claimed: Callable[..., list[Claim]]) -> None:
     """Whatever the order in which the preset has them."""
     best, share, mean = told(-0.3, "best"), told(0.2, "reached", threshold=0.5), told(0.1)
