@@ -3,6 +3,8 @@
 `gradnoise submit --preset NAME --scale SCALE` sends them.
 """
 
+import copy
+import functools
 from importlib import resources
 from typing import Any
 
@@ -31,8 +33,8 @@ def text(name: str) -> str:
 
 def table(name: str) -> Table | None:
     """Return a preset that is a table of studies, None for one that is a single study; raises as `text` does."""
-    plain = parse_yaml(text(name))
-    return Table.model_validate(plain) if "rows" in plain else None
+    found = _read(text(name))
+    return found if isinstance(found, Table) else None
 
 
 def load(name: str, scale: str = FULL) -> list[dict[str, Any]]:
@@ -42,12 +44,12 @@ def load(name: str, scale: str = FULL) -> list[dict[str, Any]]:
         KeyError: If there is no preset of this name.
         InvalidSpec: If the preset does not have this scale.
     """
-    whole = table(name)
     legal = scales(name) or [FULL]
     if scale not in legal:
         fault = FieldError(field="scale", value=scale, message=f"the preset {name!r} has no such scale", legal=" | ".join(legal))
         raise InvalidSpec([fault])
-    return whole.studies(scale) if whole else [parse_yaml(text(name))]
+    found = _read(text(name))
+    return [copy.deepcopy(study) for study in (found.studies(scale) if isinstance(found, Table) else [found])]
 
 
 def scales(name: str) -> list[str]:
@@ -58,4 +60,11 @@ def scales(name: str) -> list[str]:
 
 def describe(name: str) -> str:
     """Return what a preset asks, and what it costs; raises as `text` does."""
-    return str(parse_yaml(text(name))["description"])
+    found = _read(text(name))
+    return found.description if isinstance(found, Table) else str(found["description"])
+
+
+@functools.cache
+def _read(yaml_text: str) -> Table | dict[str, Any]:
+    plain = parse_yaml(yaml_text)
+    return Table.model_validate(plain) if "rows" in plain else plain

@@ -52,6 +52,19 @@ def test_a_table_of_the_paper_is_whole(name: str) -> None:
             assert figures.threshold is None or figures.threshold in plain["confirm"]["thresholds"]
 
 
+@pytest.mark.parametrize("name", ["demo", "paper-table-1"])
+def test_what_is_loaded_is_the_caller_s_own(name: str) -> None:
+    """It may be changed at any depth; the next caller, and the other rows, do not see it."""
+    before = presets.load(name)
+    for study in presets.load(name):
+        study["arms"].clear()
+        study["space"]["lr"].clear()
+    assert presets.load(name) == before
+    first, *others = presets.load(name)
+    first["space"]["lr"].clear()
+    assert all(study["space"]["lr"] for study in others)
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_a_scale_only_shortens(name: str) -> None:
     """No study at a smaller scale trains for more epochs in all than at a larger one, and the smallest is smaller than the full one."""
