@@ -233,7 +233,7 @@ class GatedConvolutions(torch.nn.Module):
                 gates = torch.sigmoid(convolved(state, *of_gates))
                 update, reset = (functional.hardtanh(1.2 * gates - 0.1, 0.0, 1.0) if self.is_cut else gates).chunk(2, 2)
                 candidate = dropout(torch.tanh(convolved(reset * state, *of_candidate)))
-                state = torch.where(moves, torch.lerp(candidate, state, update), state)
+                state = torch.lerp(candidate, state, torch.where(moves, update, 1.0))
         return functional.linear(state[:, :, : self.maps], self.output.weight, self.output.bias)
 
     def matrices(self) -> list[list[tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]]]:
