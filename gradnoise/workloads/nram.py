@@ -62,6 +62,9 @@ class Nram(Workload):
     examples have as many steps. They clipped the gradients of activations by coordinate: here `clip_value` and `clip_norm` clip those of
     the weights. Splits are fixed: 5,000 examples to train on, each in every length, an update using one; 100 of every length to validate
     and as many to test.
+
+    The LSTM learned no better here: over 8 seeds each, of Adam at 0.01, the median error after 600 updates on copy up to length 3 was 0.53,
+    and 0.31 with ReLUs; on listk up to length 3 it was 0.73 with either after 800, and no seed solved it.
     """
 
     name = "nram"
