@@ -13,7 +13,7 @@ from trial_runs import curve, run
 from gradnoise.streams import normal
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
-from gradnoise.training.trial import TrialSpec
+from gradnoise.training.trial import Measurement, TrialSpec
 from gradnoise.workloads.neural_gpu import OPERATOR, PAD, PULL, GatedConvolutions, NeuralGpu, example, lengths, n_symbols
 
 TASKS = ("addition", "multiplication", "copy", "reverse")
@@ -266,3 +266,25 @@ def test_the_technique_dropout_finds_its_places() -> None:
         for technique, params in (("none", {}), ("dropout", {"rate": 0.5}))
     )
     assert plain[0]["train_loss"] != dropped[0]["train_loss"]
+
+
+@pytest.mark.slow
+def test_it_learns_to_add_numbers_of_four_bits() -> None:
+    """624 updates without noise: at least three of eight seeds err on at most 5 % of the sums held out.
+
+    Of eight seeds all did when this was written, without an error. At a rate of 0.68, the lower end of Wilson's 95 % interval, fewer than
+    three of eight have a chance of 1.7 %.
+
+    Numbers of eight bits take longer than a test may: of four seeds, one erred on 5 % of their sums after 500 updates at a curriculum
+    threshold of 0.6, the others on 30 to 98 %; at 0.9 after 700 updates one on 6 %, the others on 20 to 91 %. A state of two columns and
+    12 maps was slower still, and so was a rate of 0.02 there.
+    """
+    stack = StackTrainer(8)
+    for seed in range(8):
+        params = {"lr": 0.01, "clip_norm": 1.0, "eps": 1e-4}
+        stack.admit(spec(key=f"{seed}", seed=seed, options={"longest": 4, "width": 1}, params=params))
+    last: dict[str, float] = {}
+    while latest := stack.advance():
+        last |= {event.key: event.values["test_error"] for event in latest if isinstance(event, Measurement)}
+    assert len(last) == 8
+    assert sum(error <= 0.05 for error in last.values()) >= 3
