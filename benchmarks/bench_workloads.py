@@ -24,7 +24,7 @@ from service.domain.spec import Choices, Range, StudySpec
 ROUNDS = 5
 TURN_SECONDS = 1.0
 ALONE_AT_LEAST, STACKED_AT_LEAST = 0.9, 0.95
-SMALLER = {"paper-table-6": "quick"}  # an update of a member takes a second and more at full scale
+SMALLER = {"paper-table-5": "half", "paper-table-6": "quick"}  # a stack of full ones takes half a minute and more for an epoch
 
 
 def main() -> bool:
