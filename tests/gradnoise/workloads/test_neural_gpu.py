@@ -276,8 +276,8 @@ def test_it_learns_to_add_numbers_of_four_bits() -> None:
     three of eight have a chance of 1.7 %.
 
     Numbers of eight bits take longer than a test may: at a curriculum threshold of 0.6, six seeds erred after 936 updates on 2, 5, 10, 23,
-    88 and 99 % of the sums, and one of them on none after 624, at 45 s a seed on one core. At 0.9, four erred after 700 on 6, 20, 29 and 91 %.
-    A state of two columns and 12 maps was slower still, and so was a rate of 0.02 there.
+    88 and 99 % of the sums, one of them on none after 624; 45 s a seed on one core. At 0.9, four erred after 700 on 6, 20, 29 and 91 %. A
+    state of two columns and 12 maps was slower still, and so was a rate of 0.02 there.
     """
     stack = StackTrainer(8)
     for seed in range(8):
