@@ -194,7 +194,9 @@ def _sentences(outcome: Outcome) -> Iterator[str]:
     c, scale = outcome.ran.comparison, scale_words(outcome)
     for claim in outcome.claims:
         found, told = claim.found, claim.figures
-        head = f"- {MARKS[claim.standing]} **{title}, {escaped(claim.arm)}: {claim.standing}.**"
+        is_less = outcome.ran.scale != FULL and claim.figures is not None
+        held = f"{claim.standing} at {outcome.ran.scale} scale" if is_less else claim.standing
+        head = f"- {MARKS[claim.standing]} **{title}, {escaped(claim.arm)}: {held}.**"
         paper = "The paper has no figures of it"
         if told is not None:
             values = " against ".join(_paper_value(told, arm) for arm in (claim.arm, claim.baseline))
