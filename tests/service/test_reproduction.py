@@ -103,7 +103,8 @@ def test_every_claim_has_a_sentence_with_the_stored_numbers(ran: Client, tmp_pat
         f"- 🔵 **Row \\| A, noisy-1.0: not in the paper.** The paper has no figures of it; "
         f"{here(other)}: no difference. Run at full scale.",
         "- 🟢 **Row B, noisy: stood at quick scale.** The paper has it ahead of baseline in the share of runs at accuracy 0.6 or above "
-        f"(5 % against 1 %); here the share of runs at accuracy 0.6 or above differs by +1, 97.5 % interval +1 to +1, 8 pairs: helps. {less}",
+        "(5 % against 1 %); here the share of runs at accuracy 0.6 or above differs by +1, 97.5 % interval +1 to +1, 8 pairs: "
+        f"helps. {less}",
         f"- 🔵 **Row B, noisy-1.0: not in the paper.** The paper has no figures of it; here the mean accuracy differs by 0, "
         f"97.5 % interval 0 to 0, 8 pairs: no difference. {less}",
         "- ⚪ **Row C: not complete, queued at scale quick.**",
