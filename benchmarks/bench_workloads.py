@@ -75,10 +75,7 @@ def n_updates(spec: StudySpec) -> int:
     """Return the updates that a study makes, of all its trials."""
     declared = find(spec.workload)
     assert isinstance(declared, type)
-    epochs = sum(
-        (spec.n_searched(arm.name) + spec.n_rerun(arm.name)) * spec.epochs + spec.n_pairs * spec.confirm_epochs for arm in spec.arms
-    )
-    return epochs * n_steps(declared(spec.options))
+    return spec.n_epochs_total * n_steps(declared(spec.options))
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ def demo(
     from service import local
     from service import presets as ready
 
-    _check_preset(preset)
+    _check_preset(preset, hint="--preset")
     if ready.table(preset):
         hint = f"run `gradnoise up`, then `gradnoise submit --preset {preset} --scale {ready.scales(preset)[0]} --watch`"
         raise typer.BadParameter(f"{preset!r} is a table of {len(ready.load(preset))} studies: {hint}", param_hint="--preset")
@@ -381,15 +381,18 @@ def presets(
         terminal.out.out(shown, highlight=False, end="")
 
 
-def _check_preset(name: str, scale: str = "full") -> None:
+def _check_preset(name: str, scale: str = "full", hint: str = "NAME") -> None:
     """Refuse a preset that is not there, and a scale that it does not have."""
     from service import presets as ready
+    from service.domain.errors import InvalidSpec
 
-    if name not in ready.names():
-        raise typer.BadParameter(f"there is no preset named {name!r}; there are {', '.join(ready.names())}", param_hint="NAME")
-    legal = ready.scales(name) or ["full"]
-    if scale not in legal:
-        raise typer.BadParameter(f"the preset {name!r} has no scale {scale!r}; legal: {', '.join(legal)}", param_hint="--scale")
+    try:
+        ready.load(name, scale)
+    except KeyError as error:
+        raise typer.BadParameter(error.args[0], param_hint=hint) from None
+    except InvalidSpec as error:
+        [fault] = error.errors
+        raise typer.BadParameter(f"{fault.message} as {fault.value!r}; legal is {fault.legal}", param_hint="--scale") from None
 
 
 @app.command()

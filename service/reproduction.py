@@ -9,7 +9,7 @@ from service.compare.comparison import Comparison
 from service.domain.spec import StudySpec
 from service.presets.table import FULL, Table
 from service.report.claims import Ran
-from service.report.reproduction import Outcome, Section, device_seconds, reproduction, trial_epochs
+from service.report.reproduction import Outcome, Section, device_seconds, reproduction
 
 PICTURES = "pictures"
 
@@ -65,5 +65,5 @@ def _extrapolated(client: Client, full: StudySpec, studies: Iterable[StudyInfo])
     for info in studies:
         trials = list(client.trials(info.id)) if info.spec.options == full.options else []
         if n_epochs := sum(trial.epochs for trial in trials):
-            return sum(trial.device_seconds for trial in trials) / n_epochs * trial_epochs(full)
+            return sum(trial.device_seconds for trial in trials) / n_epochs * full.n_epochs_total
     return None

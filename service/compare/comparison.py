@@ -151,6 +151,10 @@ class Run(Frozen):
     outcome: Outcome
     value: float | None
 
+    def reaches(self, threshold: float, sign: int) -> bool:
+        """Whether it came to a threshold or beyond, with sign -1 of a metric that is better smaller; a lost run never did."""
+        return self.outcome not in LOST and self.value is not None and sign * self.value >= sign * threshold
+
 
 class SeedRow(Frozen):
     """One confirm seed and the run of every arm on it; `point` is the index of the setting that all ran, None where each has its own."""

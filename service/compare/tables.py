@@ -111,9 +111,7 @@ def summary(
 def reached(metric: Metric, arm: Arm, threshold: float, rows: Sequence[SeedRow]) -> Reached:
     """Return how many of an arm's confirm runs are at least as good as the threshold, of at least one that has a value."""
     runs = [run for row in rows if (run := row.runs[arm.name]).value is not None]
-    n_reached = sum(
-        run.outcome not in LOST and run.value is not None and metric.sign * run.value >= metric.sign * threshold for run in runs
-    )
+    n_reached = sum(run.reaches(threshold, metric.sign) for run in runs)
     interval = share_interval(n_reached / len(runs), len(runs), level=1 - ALPHA)
     return Reached(threshold=threshold, n_reached=n_reached, n=len(runs), interval=interval)
 

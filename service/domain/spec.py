@@ -344,6 +344,12 @@ class StudySpec(Strict):
     def n_trials_total(self) -> int:
         return sum(self.n_searched(arm.name) + self.n_rerun(arm.name) + self.n_pairs for arm in self.arms)
 
+    @property
+    def n_epochs_total(self) -> int:
+        """How many epochs the trials of all arms and phases train, at most."""
+        first = sum(self.n_searched(arm.name) + self.n_rerun(arm.name) for arm in self.arms)
+        return first * self.epochs + len(self.arms) * self.n_pairs * self.confirm_epochs
+
     def points(self, arm: str | None = None) -> list[dict[str, Value]]:
         """Return every combination of the shared space's values, of a study without a search; with an arm, its own values are in each."""
         values = [list(p.points()) if isinstance(p, Range | Choices) else [p] for p in self.space.values()]

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from service.compare.comparison import LOST, Comparison, Difference, Interval, Run, Verdict
+from service.compare.comparison import Comparison, Difference, Interval, Verdict
 from service.compare.intervals import holm, mean_interval, signed_rank_p
 from service.compare.verdict import ALPHA
 from service.domain.spec import StudySpec
@@ -122,15 +122,10 @@ def _share(c: Comparison, d: Difference, threshold: float) -> Found:
 
 def _share_gains(c: Comparison, d: Difference, threshold: float) -> list[float]:
     """Return for each pair 1 where the arm alone came to the threshold, -1 where the baseline alone did, else 0."""
+    sign = 1 if c.direction == "maximize" else -1
     pairs = ((row.runs[d.arm], row.runs[d.baseline]) for row in c.seeds)
     return [
-        float(_came_to(arm, threshold, c) - _came_to(baseline, threshold, c))
+        float(arm.reaches(threshold, sign) - baseline.reaches(threshold, sign))
         for arm, baseline in pairs
         if arm.value is not None and baseline.value is not None
     ]
-
-
-def _came_to(run: Run, threshold: float, c: Comparison) -> bool:
-    if run.outcome in LOST or run.value is None:
-        return False
-    return run.value >= threshold if c.direction == "maximize" else run.value <= threshold

@@ -146,12 +146,6 @@ def _costs(sections: Sequence[Section]) -> Iterator[str]:
     yield from table(("table", "trials", "device time", "of its rows", "device"), rows)
 
 
-def trial_epochs(spec: StudySpec) -> int:
-    """Return how many epochs the trials of a study train in all."""
-    searched = sum((spec.n_searched(arm.name) + spec.n_rerun(arm.name)) * spec.epochs for arm in spec.arms)
-    return searched + len(spec.arms) * spec.n_pairs * spec.confirm_epochs
-
-
 def device_seconds(arm: ArmSummary) -> float:
     """Return the device seconds of all trials of an arm."""
     return arm.search.device_seconds + arm.rerun.device_seconds + arm.confirm.device_seconds

@@ -17,7 +17,6 @@ from service.compare.intervals import mean_interval
 from service.compare.wording import signed
 from service.domain.spec import StudySpec
 from service.domain.study import Trial
-from service.report.reproduction import trial_epochs
 from service.reproduction import sections, write
 
 STUDY = {
@@ -137,7 +136,7 @@ def test_the_cost_is_measured_or_extrapolated_from_an_epoch_with_the_same_option
     whole = 3 * 12 * 8 * 2.0
     assert [outcome.full_seconds for outcome in section.outcomes] == [whole, None, None, None, None]
     spec = StudySpec.model_validate(ran.preset("paper-table-9")[0])
-    assert whole == 2.0 * trial_epochs(spec)
+    assert whole == 2.0 * spec.n_epochs_total
     write(ran, tmp_path / "page.md")
     assert "| paper-table-9 | 180 | 0.16 h | 1 measured, 4 unknown |" in (tmp_path / "page.md").read_text(encoding="utf-8")
 
@@ -151,7 +150,7 @@ def test_a_study_that_goes_on_lets_the_cost_be_extrapolated(client: Client, work
     worker.end_trial(study.id, 0.75)
     (trial,) = client.trials(study.id, state="complete")
     assert trial.epochs == 8
-    assert sections(client)[0].outcomes[0].full_seconds == trial.device_seconds / 8 * trial_epochs(StudySpec.model_validate(spec))
+    assert sections(client)[0].outcomes[0].full_seconds == trial.device_seconds / 8 * StudySpec.model_validate(spec).n_epochs_total
 
 
 def test_the_picture_names_its_rows(ran: Client, tmp_path: Path) -> None:
