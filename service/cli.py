@@ -116,6 +116,7 @@ Study = Annotated[str, typer.Argument(metavar="STUDY", help="Id or name of the s
 Home = Annotated[Path | None, typer.Option(help="Folder of database, logs and reports.  [default: .gradnoise]", show_default=False)]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the API and the pages.  [default: 8000]", show_default=False)]
 Scale = Annotated[str, typer.Option(help="Scale of a preset that is a table; `gradnoise presets` lists them.")]
+Row = Annotated[str | None, typer.Option(help="Only this row of a preset that is a table.", show_default=False)]
 DashboardPort = Annotated[
     int | None, typer.Option(min=1, max=65535, help="Port of the Optuna Dashboard.  [default: 8001]", show_default=False)
 ]
@@ -165,6 +166,7 @@ def submit(
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Submit this preset instead of a file; of a table every study.")] = None,
     scale: Scale = "full",
+    row: Row = None,
     name: Annotated[str | None, typer.Option(help="Name of the study, instead of the one it has.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the study to its end.")] = False,
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same study with the same key is submitted once.")] = None,
@@ -175,23 +177,26 @@ def submit(
     """Submit a study, or every study of a table or a file; those of a table that are there already are not submitted again."""
     if (file is None) == (preset is None):
         raise typer.BadParameter("give a FILE or --preset NAME, one of the two", param_hint="FILE")
+    if file and (row is not None or scale != "full"):
+        raise typer.BadParameter("a study file has neither scales nor rows, a preset has", param_hint="--row" if row else "--scale")
     from service import local, terminal
     from service.client import read_studies
 
     with local.connect(url, token) as client:
-        specs = read_studies(file) if file else client.preset(str(preset), scale)
+        specs = read_studies(file) if file else client.preset(str(preset), scale, row)
         if len(specs) > 1 and (name or key):
             raise typer.BadParameter(
                 f"these are {len(specs)} studies, each with a name of its own", param_hint="--name" if name else "--key"
             )
         studies = []
         for spec in specs:
-            if file:
-                study, is_new = client.submit(spec | ({"name": name} if name else {}), idempotency_key=key), True
+            named = spec | ({"name": name} if name else {})
+            if file or key:
+                study, is_new = client.submit(named, idempotency_key=key), True
             elif spec["name"] == preset:
                 study, is_new = client.submit_preset(spec["name"], name), True
             else:
-                study, is_new = client.submit_once(spec | ({"name": name} if name else {}))
+                study, is_new = client.submit_once(named)
             studies.append(study)
             if not json:
                 terminal.submitted(study, client.base_url, is_new=is_new)
@@ -357,6 +362,7 @@ def workloads(url: Url = None, token: Token = None, json: Json = False) -> None:
 def presets(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this preset as a study file.", show_default=False)] = None,
     scale: Scale = "full",
+    row: Row = None,
     json: Json = False,
 ) -> None:
     """List the ready studies, or print one as a file to start from; of a table all of its studies, with --- between them."""
@@ -364,7 +370,7 @@ def presets(
     from service import terminal
 
     if name is not None:
-        _check_preset(name, scale)
+        _check_preset(name, scale, row)
     if name is None and json:
         listed = [
             {"name": one, "description": ready.describe(one), "n_studies": len(ready.load(one)), "scales": ready.scales(one)}
@@ -375,24 +381,24 @@ def presets(
         rows = ((one, len(ready.load(one)), " ".join(ready.scales(one)), ready.describe(one)) for one in ready.names())
         terminal.table(("preset", "studies", "scales", "asks"), rows)
     elif json:
-        terminal.show_json(ready.load(name, scale))
+        terminal.show_json(ready.load(name, scale, row))
     else:
-        shown = terminal.studies_as_yaml(ready.load(name, scale)) if ready.table(name) else ready.text(name)
+        shown = terminal.studies_as_yaml(ready.load(name, scale, row)) if ready.table(name) else ready.text(name)
         terminal.out.out(shown, highlight=False, end="")
 
 
-def _check_preset(name: str, scale: str = "full", hint: str = "NAME") -> None:
-    """Refuse a preset that is not there, and a scale that it does not have."""
+def _check_preset(name: str, scale: str = "full", row: str | None = None, hint: str = "NAME") -> None:
+    """Refuse a preset that is not there, and a scale or row that it does not have."""
     from service import presets as ready
     from service.domain.errors import InvalidSpec
 
     try:
-        ready.load(name, scale)
+        ready.load(name, scale, row)
     except KeyError as error:
         raise typer.BadParameter(error.args[0], param_hint=hint) from None
     except InvalidSpec as error:
         [fault] = error.errors
-        raise typer.BadParameter(f"{fault.message} as {fault.value!r}; legal is {fault.legal}", param_hint="--scale") from None
+        raise typer.BadParameter(f"{fault.message} as {fault.value!r}; legal is {fault.legal}", param_hint=f"--{fault.field}") from None
 
 
 @app.command()

@@ -303,9 +303,11 @@ class Client:
         """Return the presets' names, descriptions, scales and numbers of studies."""
         return list(self._pages("/v1/presets", {}))
 
-    def preset(self, name: str, scale: str = "full") -> list[dict[str, Any]]:
-        """Return the studies of a preset at a scale as plain values; most presets are a single study, and have no other scale."""
-        shown = self._request("GET", "/v1/presets/" + quote(name, safe=""), params={"scale": scale}).json()
+    def preset(self, name: str, scale: str = "full", row: str | None = None) -> list[dict[str, Any]]:
+        """Return the studies of a preset at a scale as plain values, or of one row of a table alone; most presets are a single study, and
+        have neither rows nor another scale."""
+        params = {"scale": scale} | ({"row": row} if row is not None else {})
+        shown = self._request("GET", "/v1/presets/" + quote(name, safe=""), params=params).json()
         studies: list[dict[str, Any]] = shown["studies"]
         return studies
 

@@ -26,11 +26,12 @@ def show(
     _caller: Reader,
     name: Annotated[str, Path(description="The preset's name.")],
     scale: Annotated[str, Query(description="The scale, of a preset that has several.")] = FULL,
+    row: Annotated[str | None, Query(description="A row of a table, to have its study alone.")] = None,
 ) -> PresetWithStudies:
     """Return a preset with its studies."""
     if name not in presets.names():
         raise NotFound(f"There is no preset named {name!r}; there are {', '.join(presets.names())}.")
-    studies = [StudySpec.model_validate(plain) for plain in presets.load(name, scale)]
+    studies = [StudySpec.model_validate(plain) for plain in presets.load(name, scale, row)]
     return PresetWithStudies(**dict(_described(name)), studies=studies)
 
 

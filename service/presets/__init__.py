@@ -1,6 +1,6 @@
 """Ready studies, one YAML file each: a single study, or a table of them at several scales.
 
-`gradnoise submit --preset NAME --scale SCALE` sends them.
+`gradnoise submit --preset NAME --scale SCALE` sends them, with `--row ROW` one of a table.
 """
 
 import copy
@@ -37,19 +37,23 @@ def table(name: str) -> Table | None:
     return found if isinstance(found, Table) else None
 
 
-def load(name: str, scale: str = FULL) -> list[dict[str, Any]]:
-    """Return the plain values of a StudySpec for each study of a preset, at a scale.
+def load(name: str, scale: str = FULL, row: str | None = None) -> list[dict[str, Any]]:
+    """Return the plain values of a StudySpec for each study of a preset, at a scale; or of one row of a table alone.
 
     Raises:
         KeyError: If there is no preset of this name.
-        InvalidSpec: If the preset does not have this scale.
+        InvalidSpec: If the preset does not have this scale or this row.
     """
-    legal = scales(name) or [FULL]
-    if scale not in legal:
-        fault = FieldError(field="scale", value=scale, message=f"the preset {name!r} has no such scale", legal=" | ".join(legal))
-        raise InvalidSpec([fault])
-    found = _read(text(name))
-    return [copy.deepcopy(study) for study in (found.studies(scale) if isinstance(found, Table) else [found])]
+    found = table(name)
+    rows = [one.name for one in found.rows] if found else []
+    legal = {"scale": scales(name) or [FULL], "row": rows}
+    for field, value in (("scale", scale), ("row", row)):
+        if value is not None and value not in legal[field]:
+            values = " | ".join(legal[field]) or "none, as it is a single study"
+            raise InvalidSpec([FieldError(field=field, value=value, message=f"the preset {name!r} has no such {field}", legal=values)])
+    if found is None:
+        return [parse_yaml(text(name))]
+    return [copy.deepcopy(study) for study, one in zip(found.studies(scale), rows, strict=True) if row in (None, one)]
 
 
 def scales(name: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The page on the reproduction of the paper, as Markdown: each row of each table, its figures and ours, and whether the claim stood."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -154,8 +155,7 @@ def device_seconds(arm: ArmSummary) -> float:
 def _section(section: Section, pictures: str) -> Iterator[str]:
     whole = section.table
     yield from (f"## {whole.name}", "", escaped(whole.description), "")
-    scales = dict.fromkeys(outcome.ran.scale if outcome.ran else FULL for outcome in section.outcomes)
-    yield from fenced("\n".join(f"gradnoise submit --preset {whole.name} --scale {scale} --watch" for scale in scales), "sh")
+    yield from fenced("\n".join(_command(whole, outcome) for outcome in section.outcomes), "sh")
     yield ""
     for outcome in section.outcomes:
         yield from _sentences(outcome)
@@ -177,6 +177,12 @@ def _section(section: Section, pictures: str) -> Iterator[str]:
             yield from ("", f"**{escaped(row.title)}**", "")
             yield from table(*point_table(study.comparison))
         yield from ("", "</details>")
+
+
+def _command(whole: Table, outcome: Outcome) -> str:
+    """Return the command that runs a row as it was run, or at full scale if it was not."""
+    scale = outcome.ran.scale if outcome.ran else FULL
+    return f"gradnoise submit --preset {whole.name} --scale {scale} --row {shlex.quote(outcome.row.name)} --watch"
 
 
 def _sentences(outcome: Outcome) -> Iterator[str]:

@@ -167,6 +167,10 @@ def test_a_malformed_file_is_named_by_line_and_column(gradnoise: Run, study_file
         ["list", "--limit", "0"],
         ["presets", "nope"],
         ["presets", "demo", "--scale", "quick"],
+        ["presets", "demo", "--row", "simple"],
+        ["presets", "paper-table-1", "--row", "complex"],
+        ["submit", "study.yaml", "--row", "simple"],
+        ["submit", "study.yaml", "--scale", "quick"],
         ["submit", "--preset", "paper-table-1", "--name", "mine"],
         ["demo", "--preset", "paper-table-1"],
         ["demo", "--preset", "nope"],
@@ -266,6 +270,19 @@ def test_workloads_are_listed_with_what_they_take(gradnoise: Run) -> None:
     assert ["parameter", "lr", "(0, inf)", "Learning rate."] in listed
     assert ["parameter", "lr_schedule", "constant | step", "How the rate changes."] in listed
     assert ["parameter", "lr_every_epochs", "whole in [1, inf)", "Epochs from one rate to the next."] in listed
+
+
+@pytest.mark.usefixtures("whole_catalogue")
+def test_a_row_of_a_table_is_a_study_of_its_own(gradnoise: Run) -> None:
+    """Printed, and submitted once by its name and once by its key; a row that is none is refused with those that are legal."""
+    of_row = ("--preset", "paper-table-1", "--scale", "quick", "--row", "simple clip 10")
+    printed = json.loads(gradnoise("presets", *of_row[1:], "--json").stdout)
+    assert [spec["name"] for spec in printed] == ["paper-table-1 simple clip 10 quick"]
+    assert [gradnoise("submit", *of_row).exit_code for _ in range(2)] == [0, 0]
+    assert [gradnoise("submit", *of_row, "--name", "mine", "--key", "k").exit_code for _ in range(2)] == [0, 0]
+    assert [row[1] for row in rows(gradnoise("list"))[1:]] == ["mine", "paper-table-1 simple clip 10 quick"]
+    refused = gradnoise("submit", *of_row[:-1], "complex")
+    assert (refused.exit_code, "legal: simple | simple clip 100 | simple clip 10" in refused.stderr) == (1, True)
 
 
 @pytest.mark.usefixtures("whole_catalogue")

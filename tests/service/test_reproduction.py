@@ -112,6 +112,14 @@ def test_every_claim_has_a_sentence_with_the_stored_numbers(ran: Client, tmp_pat
     ]
 
 
+def test_every_row_has_the_command_that_runs_it(ran: Client, tmp_path: Path) -> None:
+    """At the scale that it has run at, else at full scale."""
+    write(ran, tmp_path / "page.md")
+    commands = [line for line in (tmp_path / "page.md").read_text(encoding="utf-8").splitlines() if line.startswith("gradnoise submit")]
+    scales = {"a": "full", "b": "quick", "c": "full", "d": "full", "e": "full"}
+    assert commands == [f"gradnoise submit --preset paper-table-9 --scale {scale} --row {row} --watch" for row, scale in scales.items()]
+
+
 def test_the_tables_have_the_paper_s_figures_beside_ours(ran: Client, tmp_path: Path) -> None:
     """Best, mean with its interval, share reached with Wilson's; runs, device time; every line has as many cells as its heading."""
     write(ran, tmp_path / "page.md")

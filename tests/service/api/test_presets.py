@@ -31,6 +31,16 @@ def test_a_scale_that_a_preset_does_not_have_is_refused(client: TestClient, name
     assert [(e["field"], e["value"], e["legal"]) for e in refused.json()["errors"]] == [("scale", "huge", legal)]
 
 
+def test_a_row_of_a_table_is_shown_alone(client: TestClient) -> None:
+    """And a row that is none is refused, as one of a single study is."""
+    shown = client.get("/v1/presets/paper-table-2", params={"row": "two-stage"}).json()
+    assert [study["name"] for study in shown["studies"]] == ["paper-table-2 two-stage"]
+    for name, legal in (("paper-table-2", "one-stage | two-stage"), ("demo", "none, as it is a single study")):
+        refused = client.get(f"/v1/presets/{name}", params={"row": "three-stage"})
+        assert refused.status_code == 422
+        assert [(e["field"], e["value"], e["legal"]) for e in refused.json()["errors"]] == [("row", "three-stage", legal)]
+
+
 @pytest.mark.parametrize("name", ["nothing", "..%2F..%2Fspec", "demo.yaml"])
 def test_no_other_file_is_a_preset(client: TestClient, name: str) -> None:
     assert client.get(f"/v1/presets/{name}").status_code == 404
