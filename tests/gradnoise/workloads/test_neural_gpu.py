@@ -269,22 +269,18 @@ def test_the_technique_dropout_finds_its_places() -> None:
 
 
 @pytest.mark.slow
-def test_it_learns_to_add_numbers_of_four_bits() -> None:
-    """624 updates without noise: at least three of eight seeds err on at most 5 % of the sums held out.
+def test_it_learns_to_add_numbers_of_eight_bits() -> None:
+    """1,560 updates without noise: at least one of three seeds errs on at most 5 % of the sums held out.
 
-    Of eight seeds all did when this was written, without an error. At a rate of 0.68, the lower end of Wilson's 95 % interval, fewer than
-    three of eight have a chance of 1.7 %.
-
-    Numbers of eight bits take longer than a test may: at a curriculum threshold of 0.6, six seeds erred after 936 updates on 2, 5, 10, 23,
-    88 and 99 % of the sums, one of them on none after 624; 45 s a seed on one core. At 0.9, four erred after 700 on 6, 20, 29 and 91 %. A
-    state of two columns and 12 maps was slower still, and so was a rate of 0.02 there.
+    Of eight seeds all did when this was written, four without an error. At a rate of 0.68, the lower end of Wilson's 95 % interval, none of
+    three has a chance of 3.4 %.
     """
-    stack = StackTrainer(8)
-    for seed in range(8):
-        params = {"lr": 0.01, "clip_norm": 1.0, "eps": 1e-4}
-        stack.admit(spec(key=f"{seed}", seed=seed, options={"longest": 4, "width": 1}, params=params))
+    stack = StackTrainer(3)
+    params = {"lr": 0.01, "lr_schedule": "cosine", "clip_norm": 1.0, "eps": 1e-4, "curriculum_threshold": 0.6}
+    for seed in range(3):
+        stack.admit(spec(key=f"{seed}", seed=seed, options={"longest": 8, "width": 1}, params=params, budget_epochs=5))
     last: dict[str, float] = {}
     while latest := stack.advance():
         last |= {event.key: event.values["test_error"] for event in latest if isinstance(event, Measurement)}
-    assert len(last) == 8
-    assert sum(error <= 0.05 for error in last.values()) >= 3
+    assert len(last) == 3
+    assert min(last.values()) <= 0.05
