@@ -181,15 +181,21 @@ def _together(runs: Sequence[StackedRun], where: torch.device) -> Callable[[], N
 
 
 def _measured(update: Callable[[], None], slots: int, seconds: float, refusal: str = "", least_bytes: int = 0) -> Rate:
-    """Time updates of so many trials; what the process had freed before does not show in its peak, so the least that they need is given."""
+    """Time updates of so many trials; what the process had freed before does not show in its peak, so the least that they need is given.
+
+    On a CPU by the time that this thread had of it: what other processes have of it in between would be taken for the trials' own.
+    """
+    clock = time.perf_counter if torch.cuda.is_available() else time.thread_time
     before = _reset_peak()
     for _ in range(WARM_UP_STEPS):
         update()
-    start, n = _now(), 0
-    while n == 0 or time.perf_counter() < start + seconds:
+    _await_device()
+    start, n = clock(), 0
+    while n == 0 or clock() < start + seconds:
         update()
         n += 1
-    per_second = n * slots / (_now() - start)
+    _await_device()
+    per_second = n * slots / (clock() - start)
     n_bytes = max((_peak() - before) // slots, least_bytes)
     return Rate(slots=slots, steps_per_second=per_second, bytes_per_slot=n_bytes, refusal=refusal)
 
@@ -200,10 +206,9 @@ def _least_bytes(run: StackedRun) -> int:
     return int(state + sum(part.nbytes for part in first_batch(run.workload, run.data)))
 
 
-def _now() -> float:
+def _await_device() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def _reset_peak() -> int:

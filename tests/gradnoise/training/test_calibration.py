@@ -1,4 +1,5 @@
 import dataclasses
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -34,11 +35,23 @@ def test_updates_are_counted_over_all_slots(slots: int, technique: str, monkeypa
     update, step = StackedModel.update, calibration.SingleRun.step
     monkeypatch.setattr(StackedModel, "update", lambda *arguments: tick(*arguments, of=update))
     monkeypatch.setattr(calibration.SingleRun, "step", lambda *arguments: tick(*arguments, of=step))
-    monkeypatch.setattr(calibration.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(calibration.time, "thread_time", lambda: now)
     params = {"lr": 0.05} | ({"eta": 0.3, "gamma": 0.55} if technique == "annealed" else {})
     found = Measurer(spec(technique=technique, params=params)).measure(slots, seconds=20.0)
     assert found == Rate(slots=slots, steps_per_second=slots, bytes_per_slot=found.bytes_per_slot)
     assert now == 22  # two to warm up
+
+
+def test_a_machine_that_does_something_else_is_no_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Updates that each wait 50 ms, as for a core that another process has: by the wall clock there would be at most 20 a second."""
+    step = calibration.SingleRun.step
+
+    def waiting(*arguments: Any) -> Any:
+        time.sleep(0.05)
+        return step(*arguments)
+
+    monkeypatch.setattr(calibration.SingleRun, "step", waiting)
+    assert Measurer(spec()).measure(1, seconds=0.01).steps_per_second > 40
 
 
 def test_each_slot_needs_at_least_its_own_numbers() -> None:
