@@ -4,7 +4,7 @@
 `... NAME ...` only those presets. An epoch is cut to 20 updates. All cores are at one side at once, one thread a process; half of the
 members are noisy. From the stacks' rates follow the hours that a preset takes on this machine's cores at full scale: each row's updates are
 taken to last as long as they have floating-point operations, beside those of the row that was measured; what its trials are measured on
-test data for is left out. On a GPU nothing is measured, and no hours are given.
+test data for is left out. On a GPU nothing is measured: the hours of an H200 are those operations at its published peak, so no fewer.
 """
 
 import os
@@ -24,6 +24,8 @@ from service.domain.spec import Choices, Range, StudySpec
 ROUNDS = 5
 TURN_SECONDS = 1.0
 ALONE_AT_LEAST, STACKED_AT_LEAST = 0.9, 0.95
+H200_FLOPS = 67e12
+"""Operations a second in float32 without tensor cores, as NVIDIA publishes for the H200 SXM."""
 SMALLER = {"paper-table-5": "half", "paper-table-6": "quick"}  # a stack of full ones takes half a minute and more for an epoch
 
 
@@ -55,11 +57,11 @@ def of_preset(name: str, crew: Crew, n_cores: int) -> Iterator[Figure]:
     yield Figure(name="  slots picked", unit="", values=[chosen])
     for way, rates in (("a plain loop", plain), ("alone", alone), (f"slots: {chosen}", stacked)):
         yield Figure(name=f"  {way}", unit="steps/s", values=rates)
-    operations = sides.flops(case)
-    as_measured = sum(n_updates(spec) * sides.flops(case_of(spec)) / operations for spec in studies)
-    hours = [as_measured / rate / 3600 for rate in stacked]
-    total = sum(map(n_updates, studies))
-    yield Figure(name=f"  {name}, {total:,} updates at full scale, extrapolated to {n_cores} cores", unit="h", values=hours)
+    operations = sum(n_updates(spec) * sides.flops(case_of(spec)) for spec in studies)
+    hours = [operations / sides.flops(case) / rate / 3600 for rate in stacked]
+    whole = f"  {name}, {sum(map(n_updates, studies)):,} updates at full scale, extrapolated"
+    yield Figure(name=f"{whole} to {n_cores} cores", unit="h", values=hours)
+    yield Figure(name=f"{whole} to an H200 at {H200_FLOPS / 1e12:.0f} TFLOP/s", unit="h", values=[operations / H200_FLOPS / 3600])
 
 
 def case_of(spec: StudySpec) -> Case:

@@ -32,6 +32,7 @@ import yaml
 from service.domain.catalogue import Catalogue
 from service.domain.spec import StudySpec
 from service.migrate import prepare_database
+from service.report.numbers import duration
 from service.settings import Settings
 from service.store import catalogue
 from service.store.database import open_database
@@ -183,6 +184,17 @@ def test_speeds_are_those_of_the_results() -> None:
             low, median, high = (f"{value:.3g}" for value in (min(figure["values"]), figure["median"], max(figure["values"])))
             rows.append(f"| {figure['name']} | {bar} | {median} {figure['unit']} [{low}, {high}] |")
     assert re.findall(r"^\|.*\[.*\] \|$", (ROOT / "docs/gradient-noise.md").read_text(encoding="utf-8"), re.MULTILINE) == rows
+
+
+def test_the_paper_s_tables_cost_what_the_results_say() -> None:
+    """README.md shows of each what its system's trainers are worth, and how long its full scale takes."""
+    rows = []
+    figures = json.loads((ROOT / "benchmarks/results/bench_workloads.json").read_text(encoding="utf-8"))["figures"]
+    for alone, stacked, *_, on_cores, on_gpu in zip(*[iter(figures)] * 8, strict=True):
+        preset, n_updates = on_cores["name"].split(" updates")[0].strip().split(", ")
+        ratios = (f"{one['median']:.2f} x [{min(one['values']):.2f}, {max(one['values']):.2f}]" for one in (alone, stacked))
+        rows.append(f"| {preset} | {' | '.join(ratios)} | {n_updates} | {on_cores['median']:.2g} h | {duration(on_gpu['median'] * 3600)} |")
+    assert re.findall(r"^\| paper-.*\|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE) == rows
 
 
 def test_pictures_can_be_drawn_anew(tmp_path: Path) -> None:

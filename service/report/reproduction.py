@@ -127,7 +127,8 @@ def _rules() -> Iterator[str]:
 def _costs(sections: Sequence[Section]) -> Iterator[str]:
     yield (
         "Device time of each table at full scale: measured where its studies are complete, else extrapolated from the device seconds of an "
-        "epoch in what there is of them, or of a smaller scale with the same options; unknown where there is neither."
+        "epoch in what there is of them, or of a smaller scale with the same options; unknown where there is neither. "
+        "`python -m benchmarks.bench_workloads` extrapolates each by its floating-point operations."
     )
     yield ""
     rows = []

@@ -44,7 +44,7 @@ def test_a_preset_gives_ratios_and_hours(workloads: None, monkeypatch: pytest.Mo
     monkeypatch.setattr(bench_workloads, "ROUNDS", 1)
     monkeypatch.setattr(bench_workloads, "TURN_SECONDS", 0.0)
     with Crew(1) as crew:
-        alone, stacked, slots, *rates, hours = bench_workloads.of_preset("paper-table-6", crew, 1)
+        alone, stacked, slots, *rates, hours, on_gpu = bench_workloads.of_preset("paper-table-6", crew, 1)
     plain, single, stack = (figure.median for figure in rates)
     assert alone.name == "paper-table-6 multiplication quick (neural-gpu): alone, against a plain loop"
     assert alone.median == single / plain
@@ -54,3 +54,4 @@ def test_a_preset_gives_ratios_and_hours(workloads: None, monkeypatch: pytest.Mo
     longer = sides.flops(bench_workloads.case_of(full)) / sides.flops(bench_workloads.case_of(quick))
     assert longer > 100
     assert hours.median == pytest.approx(bench_workloads.n_updates(full) * longer / stack / 3600)
+    assert on_gpu.median == bench_workloads.n_updates(full) * sides.flops(bench_workloads.case_of(full)) / 67e12 / 3600
