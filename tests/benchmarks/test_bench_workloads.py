@@ -5,6 +5,7 @@ import pytest
 from benchmarks import bench_workloads, sides
 from benchmarks.crew import Crew
 from benchmarks.workloads import N_UPDATES
+from gradnoise.training import calibration
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import n_steps
 from gradnoise.workloads.registry import find
@@ -43,6 +44,7 @@ def test_a_preset_gives_ratios_and_hours(workloads: None, monkeypatch: pytest.Mo
     """Of the rates that stand below them, on one core; the hours of a row that was not measured go by its operations."""
     monkeypatch.setattr(bench_workloads, "ROUNDS", 1)
     monkeypatch.setattr(bench_workloads, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(calibration, "ON_CPU", (1, 2))
     with Crew(1) as crew:
         alone, stacked, slots, *rates, hours, on_gpu = bench_workloads.of_preset("paper-table-6", crew, 1)
     plain, single, stack = (figure.median for figure in rates)
