@@ -150,10 +150,10 @@ def demo(
     from service import local
     from service import presets as ready
 
-    _check_preset(preset, hint="--preset")
+    studies = _preset(preset, hint="--preset")
     if ready.table(preset):
         hint = f"run `gradnoise up`, then `gradnoise submit --preset {preset} --scale {ready.scales(preset)[0]} --watch`"
-        raise typer.BadParameter(f"{preset!r} is a table of {len(ready.load(preset))} studies: {hint}", param_hint="--preset")
+        raise typer.BadParameter(f"{preset!r} is a table of {len(studies)} studies: {hint}", param_hint="--preset")
     study = local.demo(local.read_settings(home=home, port=port), preset, keep=keep, as_json=json)
     raise typer.Exit(0 if study.state == "complete" else FAILED)
 
@@ -178,7 +178,7 @@ def submit(
     if (file is None) == (preset is None):
         raise typer.BadParameter("give a FILE or --preset NAME, one of the two", param_hint="FILE")
     if file and (row is not None or scale != "full"):
-        raise typer.BadParameter("a study file has neither scales nor rows, a preset has", param_hint="--row" if row else "--scale")
+        raise typer.BadParameter("a study file has neither scales nor rows, a preset has", param_hint="--scale" if row is None else "--row")
     from service import local, terminal
     from service.client import read_studies
 
@@ -369,8 +369,7 @@ def presets(
     from service import presets as ready
     from service import terminal
 
-    if name is not None:
-        _check_preset(name, scale, row)
+    studies = [] if name is None else _preset(name, scale, row)
     if name is None and json:
         listed = [
             {"name": one, "description": ready.describe(one), "n_studies": len(ready.load(one)), "scales": ready.scales(one)}
@@ -381,19 +380,19 @@ def presets(
         rows = ((one, len(ready.load(one)), " ".join(ready.scales(one)), ready.describe(one)) for one in ready.names())
         terminal.table(("preset", "studies", "scales", "asks"), rows)
     elif json:
-        terminal.show_json(ready.load(name, scale, row))
+        terminal.show_json(studies)
     else:
-        shown = terminal.studies_as_yaml(ready.load(name, scale, row)) if ready.table(name) else ready.text(name)
+        shown = terminal.studies_as_yaml(studies) if ready.table(name) else ready.text(name)
         terminal.out.out(shown, highlight=False, end="")
 
 
-def _check_preset(name: str, scale: str = "full", row: str | None = None, hint: str = "NAME") -> None:
-    """Refuse a preset that is not there, and a scale or row that it does not have."""
+def _preset(name: str, scale: str = "full", row: str | None = None, hint: str = "NAME") -> list[dict[str, Any]]:
+    """Return the studies of a preset; refuse one that is not there, and a scale or row that it does not have."""
     from service import presets as ready
     from service.domain.errors import InvalidSpec
 
     try:
-        ready.load(name, scale, row)
+        return ready.load(name, scale, row)
     except KeyError as error:
         raise typer.BadParameter(error.args[0], param_hint=hint) from None
     except InvalidSpec as error:

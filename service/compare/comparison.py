@@ -333,5 +333,10 @@ class Comparison(Frozen):
     diagnostics: Diagnostics = Diagnostics()
 
     @property
+    def sign(self) -> int:
+        """+1 where larger is better, -1 where smaller is."""
+        return 1 if self.direction == "maximize" else -1
+
+    @property
     def baseline(self) -> ArmSummary:
         return self.arms[0]

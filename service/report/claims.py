@@ -86,7 +86,7 @@ def _claim(figures: Sequence[Figures], c: Comparison, d: Difference) -> Claim:
         return Claim(arm=d.arm, baseline=d.baseline, figures=None, place=None, paper_gain=None, found=_mean(d), standing="not in the paper")
     basis = told[0]
     is_share = basis.threshold is not None
-    sign = 1 if is_share or c.direction == "maximize" else -1
+    sign = 1 if is_share else c.sign
     gain = sign * (basis.values[d.arm] - basis.values[d.baseline])
     matters = 0.0 if is_share else c.smallest_difference
     place: Place = "ahead of" if gain > matters else "behind" if gain < -matters else "level with"
@@ -122,10 +122,9 @@ def _share(c: Comparison, d: Difference, threshold: float) -> Found:
 
 def _share_gains(c: Comparison, d: Difference, threshold: float) -> list[float]:
     """Return for each pair 1 where the arm alone came to the threshold, -1 where the baseline alone did, else 0."""
-    sign = 1 if c.direction == "maximize" else -1
     pairs = ((row.runs[d.arm], row.runs[d.baseline]) for row in c.seeds)
     return [
-        float(arm.reaches(threshold, sign) - baseline.reaches(threshold, sign))
+        float(arm.reaches(threshold, c.sign) - baseline.reaches(threshold, c.sign))
         for arm, baseline in pairs
         if arm.value is not None and baseline.value is not None
     ]

@@ -125,10 +125,9 @@ def _shown(run: Run) -> bool:
 
 def _gains(comparison: Comparison, d: Difference) -> list[tuple[float, bool]]:
     """Return each pair's gain and whether a run of it was lost."""
-    sign = 1 if comparison.direction == "maximize" else -1
     pairs = ((row.runs[d.arm], row.runs[d.baseline]) for row in comparison.seeds)
     return [
-        (sign * (a.value - b.value), a.outcome in LOST or b.outcome in LOST)
+        (comparison.sign * (a.value - b.value), a.outcome in LOST or b.outcome in LOST)
         for a, b in pairs
         if a.value is not None and b.value is not None
     ]

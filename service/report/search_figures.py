@@ -118,9 +118,8 @@ def importance(comparison: Comparison) -> Picture | None:
 
 
 def _noise_map(comparison: Comparison, index: int, arm: ArmSummary, tried: Sequence[tuple[SearchPoint, Point]]) -> Picture:
-    sign = 1 if comparison.direction == "maximize" else -1
     complete = [(p.value, at, p.number) for p, at in tried if p.outcome == "complete" and p.value is not None]
-    complete.sort(key=lambda item: sign * item[0])
+    complete.sort(key=lambda item: comparison.sign * item[0])
     worst, best = (complete[0][0], complete[-1][0]) if complete else (0.0, 0.0)
     figure, axes = canvas(290, n_labels=1)
     _scale(axes, [eta for _, (eta, _) in tried])
