@@ -98,14 +98,32 @@ class Measurer:
 def explore(numbers: Iterable[int], measure: Callable[[int, Rate | None], Rate]) -> Iterator[Rate]:
     """Find out which numbers of slots are fast, and yield what is known of each whenever it is known better.
 
-    First ever more slots, while that pays and memory holds them; then those that may be best, and one, again in turn; then those that still
-    may. Of each the highest rate counts: whatever else the machine does makes a measurement slower, never faster.
+    First ever more slots, while memory holds them, until two in a row are slower, and are so again; then those that may be best, and one,
+    again in turn; then those that still may. Of each the highest rate counts: whatever else the machine does makes a measurement slower,
+    never faster.
 
     Args:
         numbers: The numbers of slots, from 1 upwards.
         measure: From a number, and the rate of the number before, to its rate; raises MemoryError if so many do not fit.
     """
     rates: list[Rate] = []
+
+    def highest() -> float:
+        return max(one.steps_per_second for one in rates)
+
+    def again(which: Iterable[int]) -> Iterator[Rate]:
+        for i in which:
+            try:
+                rate = measure(rates[i].slots, rates[i])
+            except MemoryError:  # it has fitted before: what is known of it stands
+                continue
+            if rate.steps_per_second > rates[i].steps_per_second:
+                rates[i] = rate
+                yield rate
+
+    def lags() -> bool:
+        return all(one.steps_per_second < GIVE_UP_BELOW * highest() for one in rates[-2:])
+
     for slots in numbers:
         try:
             rate = measure(slots, rates[-1] if rates else None)
@@ -115,19 +133,13 @@ def explore(numbers: Iterable[int], measure: Callable[[int, Rate | None], Rate])
         if rate.refusal:
             return
         rates.append(rate)
-        highest = max(one.steps_per_second for one in rates)
-        if all(one.steps_per_second < GIVE_UP_BELOW * highest for one in rates[-2:]):  # two in a row, as one may be disturbed
-            break
+        if lags():
+            yield from again((len(rates) - 2, len(rates) - 1))
+            if lags():
+                break
     for share in CONTENDS_FROM if len(rates) > 1 else ():
-        highest = max(one.steps_per_second for one in rates)
-        for i in [i for i, rate in enumerate(rates) if i == 0 or rate.steps_per_second >= share * highest]:
-            try:
-                again = measure(rates[i].slots, rates[i])
-            except MemoryError:  # it has fitted before: what is known of it stands
-                continue
-            if again.steps_per_second > rates[i].steps_per_second:
-                rates[i] = again
-                yield again
+        least = share * highest()
+        yield from again([i for i, rate in enumerate(rates) if i == 0 or rate.steps_per_second >= least])
 
 
 def best(rates: Iterable[Rate]) -> Rate:
