@@ -43,7 +43,8 @@ def compare(
     diagnostics = diagnose(spec, metric, arms, search, epochs)
     looks = earlier_looks(here, looks)
     differences = _differences(here, metric, arms, rows, None if is_final else _waiting(here, arms, trials), looks)
-    plan = _plan(here)
+    points, plan = grid_points(here, metric, rows), _plan(here)
+    told = warnings(spec, metric, arms, rows, points, plan if is_final and not looks else None)
     return Comparison(
         verdict=differences[0].verdict,
         sentence=differences[0].sentence,
@@ -56,10 +57,10 @@ def compare(
         differences=differences,
         arms=arms,
         seeds=rows,
-        points=grid_points(here, metric, rows),
+        points=points,
         search=search,
         held_equal=held_equal(spec, metric, plan),
-        warnings=(*warnings(spec, arms, rows, plan if is_final and not looks else None), *cautions(spec, metric, diagnostics)),
+        warnings=(*told, *cautions(spec, metric, diagnostics)),
         protocol=protocol,
         plan=plan,
         looks=looks,

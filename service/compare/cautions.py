@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from service.compare.comparison import ArmSummary, Fact, Plan, Run, SeedRow
-from service.compare.wording import BOUNDARIES
+from service.compare.comparison import ArmSummary, Fact, GridPoint, Plan, Run, SeedRow
+from service.compare.wording import BOUNDARIES, at_best
 from service.domain.spec import Choices, Parameter, Range, StudySpec, Value
 from service.domain.study import Metric
 
@@ -96,10 +96,17 @@ def described(parameter: Parameter) -> str:
     return f"fixed at {parameter}"
 
 
-def warnings(spec: StudySpec, arms: Sequence[ArmSummary], rows: Sequence[SeedRow], plan: Plan | None = None) -> tuple[str, ...]:
-    """Return the warnings, the gravest first; `plan` holds the declared looks of a study that has come to its verdict at one of them, and
-    was not extended since."""
-    return (*_unequal(spec), *_losses(arms), *_early(plan), *_ties(arms, rows), *_edges(spec, arms))
+def warnings(
+    spec: StudySpec,
+    metric: Metric,
+    arms: Sequence[ArmSummary],
+    rows: Sequence[SeedRow],
+    points: Sequence[GridPoint] = (),
+    plan: Plan | None = None,
+) -> tuple[str, ...]:
+    """Return the warnings, the gravest first; `points` are the settings of a study without a search, `plan` holds the declared looks of one
+    that has come to its verdict at one of them, and was not extended since."""
+    return (*_unequal(spec), *_losses(arms), *_early(plan), *_ties(arms, rows), *_edges(spec, arms), *_untuned(metric, arms, points))
 
 
 def _early(plan: Plan | None) -> Iterator[str]:
@@ -159,6 +166,15 @@ def _edges(spec: StudySpec, arms: Sequence[ArmSummary]) -> Iterator[str]:
                     f"{arm.name}'s chosen {name} = {value:.4g} lies at the {end} end of its space ({described(space[name])}): "
                     "a better value may lie beyond."
                 )
+
+
+def _untuned(metric: Metric, arms: Sequence[ArmSummary], points: Sequence[GridPoint]) -> Iterator[str]:
+    if len(points) > 1 and all(any(point.runs[arm.name].n for point in points) for arm in arms):
+        best = ", ".join(f"{arm.name} {at_best(points, arm.name, metric.sign)}" for arm in arms)
+        yield (
+            f"Nothing was tuned: the verdict is of the mean over {len(points)} settings, good and bad. At the setting with its best mean,"
+            f" on the same test data, each arm has: {best}."
+        )
 
 
 def edge(parameter: Parameter, value: Value) -> str | None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from service.compare.comparison import LOST, Difference, SeedRow
+from service.compare.comparison import LOST, Difference, GridPoint, SeedRow
 from service.domain.spec import StudySpec
 from service.domain.study import Metric
 
@@ -79,6 +79,15 @@ def facts(spec: StudySpec, metric: Metric, d: Difference) -> str:
         text += f" ({ends if i.low < i.high else 'the same in every pair'})"
     ties = f", tied in {d.n_tied}" if d.n_tied else ""
     return f"{text} over {_pairs(spec, d.n)}, better in {d.n_better}{ties}"
+
+
+def at_best(points: Sequence[GridPoint], arm: str, sign: int) -> str:
+    """Return an arm's best mean over the seeds of a setting, and what tells this setting from the others: `0.958 at lr 0.1`."""
+    means = [(mean, point.params) for point in points if (mean := point.runs[arm].mean) is not None]
+    mean, best = max(means, key=lambda found: sign * found[0])
+    told = {name: value for name, value in best.items() if any(point.params[name] != value for point in points)}
+    setting = (f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in told.items())
+    return f"{short(mean)} at {', '.join(setting)}"
 
 
 def signed(value: float | None) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from service.compare.comparison import ArmSummary, Comparison
 from service.compare.intervals import mean_interval
-from service.compare.wording import confidence, signed
+from service.compare.wording import at_best, confidence, signed
 from service.domain.spec import StudySpec
 from service.presets.table import FULL, Figures, Row, Table
 from service.report.claims import Claim, Ran, Standing, claims
@@ -106,7 +106,8 @@ def _rules() -> Iterator[str]:
         "that came to its first threshold, else on the best run. The verdict on a mean is the study's own, over all pairs of runs "
         "with the same setting and seed ([how](statistics.md#the-verdict)); a claim about the best run is held against it too, as one "
         "set of runs has only one best. A share helps or hurts if the interval of its paired difference leaves out 0 and the exact "
-        "signed-rank test bears it out."
+        "signed-rank test bears it out. Where all arms ran several settings the mean is over good and bad ones, as in the paper: the best "
+        "means of a setting stand beside it, without a verdict, as each is of few runs and chosen on the data that judge it."
     )
     yield ""
     yield from table(
@@ -209,7 +210,9 @@ def _sentences(outcome: Outcome) -> Iterator[str]:
                 f", {confidence(found.interval.level)} interval {_ends(found.interval.low, found.interval.high)}" if found.interval else ""
             )
             ours = f"the {subject} differs by {signed(found.difference)}{level}, {found.n} pairs"
-        yield f"{head} {paper}; here {ours}: {words(found.verdict)}. {scale}"
+        best = ", ".join(f"{arm} {at_best(c.points, arm, c.sign)}" for arm in (claim.arm, claim.baseline) if len(c.points) > 1)
+        tuned = f" Each at its best setting: {escaped(best)}." if best else ""
+        yield f"{head} {paper}; here {ours}: {words(found.verdict)}. {scale}{tuned}"
 
 
 def scale_words(outcome: Outcome) -> str:

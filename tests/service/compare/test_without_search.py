@@ -71,7 +71,20 @@ def test_nothing_is_said_of_a_search(make_grid: Make, accuracy: Metric) -> None:
     assert facts["Shared space"] == "lr one of 0.01, 0.1; momentum fixed at 0.9"
     assert not {"Search budget", "Selection"} & set(facts)
     assert "validation" not in facts["Judged by"]
-    assert (done.search, done.warnings, done.diagnostics.rates, done.diagnostics.importances) == ((), (), (), ())
+    assert (done.search, done.diagnostics.rates, done.diagnostics.importances) == ((), (), ())
+    assert not any("winner" in one or "lies at the" in one or "validation" in one for one in done.warnings)
+
+
+def test_each_arm_at_its_best_setting_is_told(make_grid: Make, accuracy: Metric, loss: Metric) -> None:
+    """A verdict over good and bad settings is not one of tuned arms; with a metric that is better smaller, the best mean is the lowest."""
+    spec, trials = make_grid({"baseline": BASE, "noisy": [*BETTER[:6], "diverged", "running"]})
+    of_mean = "Nothing was tuned: the verdict is of the mean over 2 settings, good and bad."
+    best = f"{of_mean} At the setting with its best mean, on the same test data, each arm has"
+    accurate, lossy = (compare(spec, metric, trials, protocol={}).warnings[-1] for metric in (accuracy, loss))
+    assert accurate == f"{best}: baseline 0.557 at lr 0.1, noisy 0.78 at lr 0.1."
+    assert lossy == f"{best}: baseline 0.143 at lr 0.01, noisy 0.78 at lr 0.1."
+    one, trials = make_grid({"baseline": BASE[:4], "noisy": BETTER[:4]}, rates=[0.1])
+    assert compare(one, accuracy, trials, protocol={}).warnings == ()
 
 
 def test_without_any_run_there_is_a_comparison_that_says_so(make_grid: Make, accuracy: Metric) -> None:
