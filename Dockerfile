@@ -11,7 +11,7 @@ WORKDIR /opt/gradnoise
 COPY requirements.lock ./
 RUN pip install -c requirements.lock torch hatchling editables
 COPY pyproject.toml ./
-RUN mkdir gradnoise service workers alembic && touch README.md LICENSE \
+RUN mkdir -p gradnoise service/gradnoise_service workers/gradnoise_workers alembic && touch README.md LICENSE \
  && pip install -c requirements.lock --no-build-isolation '.[service]' && pip uninstall --yes gradnoise
 
 COPY . .
@@ -26,4 +26,4 @@ ENV GRADNOISE_HOME=/var/lib/gradnoise GRADNOISE_HOST=0.0.0.0 GRADNOISE_LOG_FORMA
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
-CMD ["python", "-m", "service.app"]
+CMD ["python", "-m", "gradnoise_service.app"]

@@ -1,10 +1,12 @@
-"""Runs migrations on the connection that service.store.migrate hands over; Optuna's tables are left alone."""
+"""Runs migrations on the connection that gradnoise_service.store.migrate hands over; Optuna's
+tables are left alone.
+"""
 
 from typing import Any
 
 from alembic import context
 
-from service.store.tables import PREFIX, Base
+from gradnoise_service.store.tables import PREFIX, Base
 
 
 def is_ours(_object: Any, name: str | None, kind: str, _reflected: bool, _compared: Any) -> bool:

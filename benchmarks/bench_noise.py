@@ -1,7 +1,10 @@
-"""What the noise costs: drawing and adding it, against torch's own way; and on a step that it is attached to, against the bare step.
+"""What the noise costs: drawing and adding it, against torch's own way; and on a step that it is
+attached to, against the bare step.
 
-Runs with torch alone (and numba, or Triton on a GPU): `python -m benchmarks.bench_noise`. Both sides take turns within each round, and what
-is reported is their ratio; beside it the limit that memory sets, one pass that reads and writes the gradient.
+Runs with torch alone (and numba, or Triton on a GPU): `python -m benchmarks.bench_noise`. Both
+    sides take turns within each round, and what
+is reported is their ratio; beside it the limit that memory sets, one pass that reads and writes the
+gradient.
 """
 
 import itertools
@@ -23,7 +26,11 @@ def main() -> bool:
     before = torch.get_num_threads()
     try:
         held = report("bench_noise", [*drawing(), *second_core(), *attached()])
-        return (report("bench_noise", on_gpu(), "bench_noise_cuda") and held) if torch.cuda.is_available() else held
+        return (
+            (report("bench_noise", on_gpu(), "bench_noise_cuda") and held)
+            if torch.cuda.is_available()
+            else held
+        )
     finally:
         torch.set_num_threads(before)
 
@@ -40,9 +47,16 @@ def drawing() -> Iterator[Figure]:
         }
         times = dict(zip(sides, side_by_side(*sides.values()), strict=True))
         speedups = ratios(times["normal_() + add"], times["ours"])
-        yield Figure(name=f"{n:,} numbers, 1 core: times as fast as normal_() + add", unit="x", values=speedups, at_least=bar)
+        yield Figure(
+            name=f"{n:,} numbers, 1 core: times as fast as normal_() + add",
+            unit="x",
+            values=speedups,
+            at_least=bar,
+        )
         for name, own in times.items():
-            yield Figure(name=f"  {name}", unit="ns/number", values=[seconds / n * 1e9 for seconds in own])
+            yield Figure(
+                name=f"  {name}", unit="ns/number", values=[seconds / n * 1e9 for seconds in own]
+            )
 
 
 def second_core() -> Iterator[Figure]:
@@ -50,7 +64,12 @@ def second_core() -> Iterator[Figure]:
     for n in (1_000_000, 10_000_000):
         add = adding(torch.zeros(n))
         one, two = side_by_side(partial(on_cores, 1, add), partial(on_cores, 2, add))
-        yield Figure(name=f"{n:,} numbers, 2 cores: times as fast as 1", unit="x", values=ratios(one, two), at_least=1.2)
+        yield Figure(
+            name=f"{n:,} numbers, 2 cores: times as fast as 1",
+            unit="x",
+            values=ratios(one, two),
+            at_least=1.2,
+        )
 
 
 def attached() -> Iterator[Figure]:
@@ -61,9 +80,13 @@ def attached() -> Iterator[Figure]:
         ("10M-parameter MLP, batch 512, 2 cores", [784, 2_048, 2_048, 2_048, 10], 512, 2, 5.0),
     ):
         torch.set_num_threads(n_threads)
-        bare, noisy = side_by_side(step(widths, batch, is_noisy=False), step(widths, batch, is_noisy=True), seconds=1.5)
+        bare, noisy = side_by_side(
+            step(widths, batch, is_noisy=False), step(widths, batch, is_noisy=True), seconds=1.5
+        )
         overhead = [100 * (ratio - 1) for ratio in ratios(noisy, bare)]
-        yield Figure(name=f"{name}: the noise's share of a step", unit="%", values=overhead, at_most=bar)
+        yield Figure(
+            name=f"{name}: the noise's share of a step", unit="%", values=overhead, at_most=bar
+        )
         yield Figure(name="  bare step", unit="ms", values=[seconds * 1e3 for seconds in bare])
 
 
@@ -72,15 +95,26 @@ def on_gpu() -> Iterator[Figure]:
     for n in (10_000_000, 100_000_000):
         gradient = torch.zeros(n, device="cuda")
         own, limit = side_by_side(adding(gradient), partial(one_pass, gradient))
-        yield Figure(name=f"{n:,} numbers on a GPU: time against g.mul_()", unit="x", values=ratios(own, limit), at_most=1.5)
+        yield Figure(
+            name=f"{n:,} numbers on a GPU: time against g.mul_()",
+            unit="x",
+            values=ratios(own, limit),
+            at_most=1.5,
+        )
     shapes = {f"{i}": (256, 256) for i in range(200)}
     tensors = [torch.zeros(shape, device="cuda") for shape in shapes.values()]
     many = Noise(1, shapes)
     many.add_(tensors, 0, STD)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         many.add_(tensors, 1, STD)
-    n_launches = sum(event.count for event in profile.key_averages() if "_add" in event.key and "elementwise" not in event.key)
-    yield Figure(name="launches of the kernel for 200 parameters", unit="", values=[n_launches], at_most=1)
+    n_launches = sum(
+        event.count
+        for event in profile.key_averages()
+        if "_add" in event.key and "elementwise" not in event.key
+    )
+    yield Figure(
+        name="launches of the kernel for 200 parameters", unit="", values=[n_launches], at_most=1
+    )
 
 
 def adding(gradient: torch.Tensor) -> Callable[[], None]:
@@ -104,7 +138,11 @@ def on_cores(n: int, add: Callable[[], None]) -> None:
 
 def step(widths: list[int], batch: int, *, is_noisy: bool) -> Callable[[], None]:
     torch.manual_seed(0)
-    layers = [layer for pair in itertools.pairwise(widths) for layer in (torch.nn.Linear(*pair), torch.nn.ReLU())][:-1]
+    layers = [
+        layer
+        for pair in itertools.pairwise(widths)
+        for layer in (torch.nn.Linear(*pair), torch.nn.ReLU())
+    ][:-1]
     model = torch.nn.Sequential(*layers)
     optimizer = torch.optim.SGD(model.named_parameters(), lr=1e-3)
     inputs, labels = torch.rand(batch, widths[0]), torch.randint(widths[-1], (batch,))

@@ -1,6 +1,8 @@
-"""What a report costs: reading the study, comparing, drawing and writing the page, with the memory of the whole process, and how it grows.
+"""What a report costs: reading the study, comparing, drawing and writing the page, with the memory
+of the whole process, and how it grows.
 
-Each report is made by a process of its own, as the first one of an API is: its memory counts the imports. Of each trial 50 epochs are
+Each report is made by a process of its own, as the first one of an API is: its memory counts the
+    imports. Of each trial 50 epochs are
 measured, 20 seeds confirm; half of the interim study's trials have not ended.
 """
 
@@ -33,17 +35,42 @@ def main() -> bool:
             name = f"{'interim, ' if n == 100 else ''}2 arms x {n} trials"
             largest = n == 5_000
             figures += [
-                Figure(name=f"first report, {name}", unit="s", values=[r["first"] for r in runs], at_most=10 if largest else None),
-                Figure(name=f"next report, {name}", unit="s", values=[r["next"] for r in runs], at_most=1 if n == 100 else None),
-                Figure(name=f"peak memory, {name}", unit="MB", values=[r["memory"] for r in runs], at_most=500 if largest else None),
-                Figure(name=f"HTML, {name}", unit="MB", values=[r["html"] for r in runs], at_most=5 if largest else None),
+                Figure(
+                    name=f"first report, {name}",
+                    unit="s",
+                    values=[r["first"] for r in runs],
+                    at_most=10 if largest else None,
+                ),
+                Figure(
+                    name=f"next report, {name}",
+                    unit="s",
+                    values=[r["next"] for r in runs],
+                    at_most=1 if n == 100 else None,
+                ),
+                Figure(
+                    name=f"peak memory, {name}",
+                    unit="MB",
+                    values=[r["memory"] for r in runs],
+                    at_most=500 if largest else None,
+                ),
+                Figure(
+                    name=f"HTML, {name}",
+                    unit="MB",
+                    values=[r["html"] for r in runs],
+                    at_most=5 if largest else None,
+                ),
             ]
     return report("bench_report", figures)
 
 
 def measured(path: Path) -> dict[str, float]:
     """Make the report twice in a process of its own."""
-    child = subprocess.run([sys.executable, "-m", "benchmarks.bench_report", str(path)], capture_output=True, text=True, check=True)
+    child = subprocess.run(
+        [sys.executable, "-m", "benchmarks.bench_report", str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     found: dict[str, float] = json.loads(child.stdout)
     return found
 
@@ -51,9 +78,9 @@ def measured(path: Path) -> dict[str, float]:
 def child(path: str) -> None:
     """Print what two reports in a row cost."""
     started = time.perf_counter()
-    from service.api.reports import render
-    from service.store import measurements, studies, trials
-    from service.store.database import open_database
+    from gradnoise_service.api.reports import render
+    from gradnoise_service.store import measurements, studies, trials
+    from gradnoise_service.store.database import open_database
 
     database = open_database(f"sqlite:///{path}")
 
@@ -77,11 +104,11 @@ def build(path: Path, n_trials: int, *, is_interim: bool) -> None:
     """Store a study whose trials have values drawn with a seed."""
     from sqlalchemy import insert, select, update
 
-    from service.domain.spec import StudySpec
-    from service.domain.study import Metric
-    from service.migrate import prepare_database
-    from service.store import studies, tables, trials
-    from service.store.database import open_database
+    from gradnoise_service.domain.spec import StudySpec
+    from gradnoise_service.domain.study import Metric
+    from gradnoise_service.migrate import prepare_database
+    from gradnoise_service.store import studies, tables, trials
+    from gradnoise_service.store.database import open_database
 
     prepare_database(f"sqlite:///{path}")
     database = open_database(f"sqlite:///{path}")
@@ -100,10 +127,23 @@ def build(path: Path, n_trials: int, *, is_interim: bool) -> None:
     )
     noise = {"eta": 0.3, "gamma": 0.55}
     with database.session(write=True) as session:
-        studies.submit(session, spec, Metric(name="accuracy", direction="maximize", worst=0.0), owner="ada", now=now)
+        studies.submit(
+            session,
+            spec,
+            Metric(name="accuracy", direction="maximize", worst=0.0),
+            owner="ada",
+            now=now,
+        )
         trials.declare(session, 1, spec, "search")
         declared = trials.table(session, 1)
-        row = {k: v for k, v in session.execute(select(tables.TrialRow.__table__)).mappings().first().items() if k != "id"}
+        row = {
+            k: v
+            for k, v in session.execute(select(tables.TrialRow.__table__))
+            .mappings()
+            .first()
+            .items()
+            if k != "id"
+        }
         confirm = [
             row
             | {
@@ -114,12 +154,20 @@ def build(path: Path, n_trials: int, *, is_interim: bool) -> None:
                 "seed": i,
                 "state": "complete",
             }
-            | {"value": float(rng.normal(0.8 + 0.05 * k, 0.03)), "epochs": EPOCHS, "device_seconds": 5.0}
+            | {
+                "value": float(rng.normal(0.8 + 0.05 * k, 0.03)),
+                "epochs": EPOCHS,
+                "device_seconds": 5.0,
+            }
             for k, arm in enumerate(spec.arms)
             for i in range(N_SEEDS)
         ]
         for trial in declared[: len(declared) // 2] if is_interim else declared:
-            drawn = {"eta": float(rng.choice([0.01, 0.3, 1.0])), "gamma": float(rng.uniform(0.3, 0.9))} if trial.arm == "noisy" else {}
+            drawn = (
+                {"eta": float(rng.choice([0.01, 0.3, 1.0])), "gamma": float(rng.uniform(0.3, 0.9))}
+                if trial.arm == "noisy"
+                else {}
+            )
             lr = float(10 ** rng.uniform(-3, 0))
             diverged = bool(lr > 0.5 and rng.random() < 0.5)
             ended = {
@@ -128,15 +176,24 @@ def build(path: Path, n_trials: int, *, is_interim: bool) -> None:
                 "value": 0.0 if diverged else float(rng.normal(0.8 - (lr - 0.1) ** 2, 0.05)),
             }
             statement = update(tables.TrialRow).where(tables.TrialRow.id == trial.id)
-            session.execute(statement.values(**ended, diverged=diverged, epochs=EPOCHS, device_seconds=5.0))
+            session.execute(
+                statement.values(**ended, diverged=diverged, epochs=EPOCHS, device_seconds=5.0)
+            )
         if not is_interim:
             session.execute(insert(tables.TrialRow), confirm)
         known = trials.table(session, 1)
         for trial in known:
             if trial.has_ended:
-                ratio = {"noise_to_gradient": float(rng.lognormal())} if trial.arm == "noisy" else {}
+                ratio = (
+                    {"noise_to_gradient": float(rng.lognormal())} if trial.arm == "noisy" else {}
+                )
                 rows = [
-                    {"trial_id": trial.id, "epoch": e, "values": {"validation_accuracy": 0.8 - 0.7 / e} | ratio, "seconds": 0.1}
+                    {
+                        "trial_id": trial.id,
+                        "epoch": e,
+                        "values": {"validation_accuracy": 0.8 - 0.7 / e} | ratio,
+                        "seconds": 0.1,
+                    }
                     for e in range(1, EPOCHS + 1)
                 ]
                 session.execute(insert(tables.MeasurementRow), rows)

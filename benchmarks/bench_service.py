@@ -1,7 +1,9 @@
-"""What the service costs beside the training: wall time a trial, its growth with the study, start and memory of the API.
+"""What the service costs beside the training: wall time a trial, its growth with the study, start
+and memory of the API.
 
-The trials make one step on one number, so what is measured is asking, storing, scheduling and telling, through the real processes (API,
-dispatcher, Ray actors) on SQLite. Beside it, in the same round, a plain Optuna loop does the same trials in one process, on SQLite too.
+The trials make one step on one number, so what is measured is asking, storing, scheduling and
+telling, through the real processes (API, dispatcher, Ray actors) on SQLite. Beside it, in the same
+round, a plain Optuna loop does the same trials in one process, on SQLite too.
 """
 
 import os
@@ -52,17 +54,29 @@ def spec(name: str, n_trials: int, sampler: str) -> dict[str, Any]:
         "workload": "nothing",
         "smallest_difference": 0.01,
         "space": {"lr": {"low": 0.001, "high": 1.0, "log": True}},
-        "search": {"n_trials": n_trials // 2 - N_SEEDS, "epochs": 1, "sampler": sampler, "rerun": {"n_seeds": 0}},
+        "search": {
+            "n_trials": n_trials // 2 - N_SEEDS,
+            "epochs": 1,
+            "sampler": sampler,
+            "rerun": {"n_seeds": 0},
+        },
         "confirm": {"n_seeds": N_SEEDS},
         "seed": 1,
     }
 
 
 @contextmanager
-def process(module: str, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    module: str, environment: dict[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run `python -m module`; on leaving ask it to stop."""
     with log.open("wb") as output:
-        child = subprocess.Popen([sys.executable, "-m", module], env=os.environ | environment, stdout=output, stderr=output)
+        child = subprocess.Popen(
+            [sys.executable, "-m", module],
+            env=os.environ | environment,
+            stdout=output,
+            stderr=output,
+        )
         try:
             yield child
         finally:
@@ -79,7 +93,9 @@ def wait_for(client: httpx2.Client, path: str, child: subprocess.Popen[bytes], l
         except httpx2.TransportError:
             answered = False
         if child.poll() is not None:
-            raise RuntimeError(f"a process ended with {child.returncode}:\n{log.read_text()[-2000:]}")
+            raise RuntimeError(
+                f"a process ended with {child.returncode}:\n{log.read_text()[-2000:]}"
+            )
         if answered:
             return
         time.sleep(0.01)
@@ -89,18 +105,25 @@ def wait_for(client: httpx2.Client, path: str, child: subprocess.Popen[bytes], l
 def nothing(folder: Path) -> dict[str, str]:
     """Install the workload, and return the setting by which the service finds it."""
     return {
-        "PYTHONPATH": install(folder / "site", "gradnoise_nothing", {"nothing": "gradnoise_nothing:train"}, {"gradnoise_nothing": WORKLOAD})
+        "PYTHONPATH": install(
+            folder / "site",
+            "gradnoise_nothing",
+            {"nothing": "gradnoise_nothing:train"},
+            {"gradnoise_nothing": WORKLOAD},
+        )
     }
 
 
 @contextmanager
 def service(folder: Path, settings: Mapping[str, str] = {}) -> Iterator[tuple[httpx2.Client, int]]:
-    """Run API and dispatcher on a database of their own, ready for studies; yields a client and the dispatcher's process id."""
+    """Run API and dispatcher on a database of their own, ready for studies; yields a client and the
+    dispatcher's process id.
+    """
     environment = api_environment(folder) | {"GRADNOISE_REQUESTS_PER_MINUTE": "100000"} | settings
     log = folder / "workers.log"
     with (
-        process("service.app", environment, folder / "api.log") as api,
-        process("workers", environment, log) as workers,
+        process("gradnoise_service.app", environment, folder / "api.log") as api,
+        process("gradnoise_workers", environment, log) as workers,
         client_of(environment) as client,
     ):
         wait_for(client, "/healthz", api, folder / "api.log")
@@ -112,11 +135,18 @@ def api_environment(folder: Path) -> dict[str, str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    return {"GRADNOISE_HOME": str(folder), "GRADNOISE_PORT": str(port), "GRADNOISE_DATABASE_URL": "", "GRADNOISE_LOG_LEVEL": "warning"}
+    return {
+        "GRADNOISE_HOME": str(folder),
+        "GRADNOISE_PORT": str(port),
+        "GRADNOISE_DATABASE_URL": "",
+        "GRADNOISE_LOG_LEVEL": "warning",
+    }
 
 
 def client_of(environment: dict[str, str]) -> httpx2.Client:
-    return httpx2.Client(base_url=f"http://127.0.0.1:{environment['GRADNOISE_PORT']}", timeout=30, trust_env=False)
+    return httpx2.Client(
+        base_url=f"http://127.0.0.1:{environment['GRADNOISE_PORT']}", timeout=30, trust_env=False
+    )
 
 
 def milliseconds_a_trial(client: httpx2.Client, study: dict[str, Any], n_trials: int) -> float:
@@ -142,11 +172,18 @@ def complete(client: httpx2.Client, study: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain_optuna(folder: Path, n_trials: int, sampler: str) -> float:
-    """Return the wall milliseconds a trial of the same search in a loop around Optuna alone, on SQLite."""
+    """Return the wall milliseconds a trial of the same search in a loop around Optuna alone, on
+    SQLite.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = f"sqlite:///{folder / 'plain.db'}"
     create = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[sampler]
-    arms = [optuna.create_study(storage=url, study_name=arm, direction="maximize", sampler=create(seed=1)) for arm in ("baseline", "noisy")]
+    arms = [
+        optuna.create_study(
+            storage=url, study_name=arm, direction="maximize", sampler=create(seed=1)
+        )
+        for arm in ("baseline", "noisy")
+    ]
     started = time.perf_counter()
     for _ in range(n_trials // 2):
         for arm in arms:
@@ -160,17 +197,24 @@ def plain_optuna(folder: Path, n_trials: int, sampler: str) -> float:
 
 
 def api_start(folder: Path) -> tuple[float, float]:
-    """Return the seconds from the start of the API's process to its first answer, and its resident megabytes after a few requests."""
+    """Return the seconds from the start of the API's process to its first answer, and its resident
+    megabytes after a few requests.
+    """
     environment = api_environment(folder)
     log = folder / "api.log"
     started = time.perf_counter()
-    with process("service.app", environment, log) as child, client_of(environment) as client:
+    with (
+        process("gradnoise_service.app", environment, log) as child,
+        client_of(environment) as client,
+    ):
         wait_for(client, "/healthz", child, log)
         seconds = time.perf_counter() - started
         for path in ("/", "/v1/studies", "/v1/presets", "/openapi.json"):
             client.get(path)
         status = Path(f"/proc/{child.pid}/status").read_text(encoding="utf-8")
-    kilobytes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+    kilobytes = next(
+        int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")
+    )
     return seconds, kilobytes * 1_024 / 1e6
 
 
@@ -183,9 +227,16 @@ def main() -> bool:
         for sampler in small:
             with tempfile.TemporaryDirectory(prefix="bench-") as folder:
                 plain[sampler].append(plain_optuna(Path(folder), few, sampler))
-            with tempfile.TemporaryDirectory(prefix="bench-") as folder, service(Path(folder), nothing(Path(folder))) as (client, _):
-                small[sampler].append(milliseconds_a_trial(client, spec(f"few {round_number}", few, sampler), few))
-                large[sampler].append(milliseconds_a_trial(client, spec(f"many {round_number}", many, sampler), many))
+            with (
+                tempfile.TemporaryDirectory(prefix="bench-") as folder,
+                service(Path(folder), nothing(Path(folder))) as (client, _),
+            ):
+                small[sampler].append(
+                    milliseconds_a_trial(client, spec(f"few {round_number}", few, sampler), few)
+                )
+                large[sampler].append(
+                    milliseconds_a_trial(client, spec(f"many {round_number}", many, sampler), many)
+                )
     first_starts, starts = [], []
     for _ in range(5):
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -196,15 +247,43 @@ def main() -> bool:
         ratio = ratios(small[sampler], plain[sampler])
         growth = ratios(large[sampler], small[sampler])
         figures += [
-            Figure(name=f"{sampler}: a trial of {few}", unit="ms", values=small[sampler], at_most=60),
-            Figure(name=f"{sampler}: a trial of {few}, plain Optuna loop", unit="ms", values=plain[sampler]),
+            Figure(
+                name=f"{sampler}: a trial of {few}", unit="ms", values=small[sampler], at_most=60
+            ),
+            Figure(
+                name=f"{sampler}: a trial of {few}, plain Optuna loop",
+                unit="ms",
+                values=plain[sampler],
+            ),
             Figure(name=f"{sampler}: service / plain loop", unit="x", values=ratio),
             Figure(name=f"{sampler}: a trial of {many}", unit="ms", values=large[sampler]),
-            Figure(name=f"{sampler}: growth from {few} to {many}", unit="x", values=growth, at_most=1.5),
+            Figure(
+                name=f"{sampler}: growth from {few} to {many}", unit="x", values=growth, at_most=1.5
+            ),
         ]
-    figures.append(Figure(name="API: very first start, which makes the schema", unit="s", values=[seconds for seconds, _ in first_starts]))
-    figures.append(Figure(name="API: start to first answer", unit="s", values=[seconds for seconds, _ in starts], at_most=3))
-    figures.append(Figure(name="API: resident memory", unit="MB", values=[megabytes for _, megabytes in starts], at_most=200))
+    figures.append(
+        Figure(
+            name="API: very first start, which makes the schema",
+            unit="s",
+            values=[seconds for seconds, _ in first_starts],
+        )
+    )
+    figures.append(
+        Figure(
+            name="API: start to first answer",
+            unit="s",
+            values=[seconds for seconds, _ in starts],
+            at_most=3,
+        )
+    )
+    figures.append(
+        Figure(
+            name="API: resident memory",
+            unit="MB",
+            values=[megabytes for _, megabytes in starts],
+            at_most=200,
+        )
+    )
     return report("bench_service", figures)
 
 

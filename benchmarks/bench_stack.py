@@ -1,8 +1,10 @@
-"""What training many trials as one model is worth: member-steps a second against eager processes, and a whole study against Ray Tune.
+"""What training many trials as one model is worth: member-steps a second against eager processes,
+and a whole study against Ray Tune.
 
-`python -m benchmarks.bench_stack` measures the CPU, with torch alone where Ray is not installed; `--gpu` measures the first GPU, with torch
-alone, and `python -m benchmarks.draw_stack` draws what it found. The sides take turns within each round, all cores at one side at once;
-what is held against a bar is the ratio in a round.
+`python -m benchmarks.bench_stack` measures the CPU, with torch alone where Ray is not installed;
+`--gpu` measures the first GPU, with torch alone, and `python -m benchmarks.draw_stack` draws what
+it found. The sides take turns within each round, all cores at one side at once; what is held
+against a bar is the ratio in a round.
 """
 
 import importlib.util
@@ -30,7 +32,12 @@ EAGER = 0  # slots of the reference trainer
 CPU_SLOTS = (1, 2, 4, 8, 16, 32)
 CPU_CASES = (
     Case(name="20x50 on digits", workload="dense", options={"dataset": "digits"}, at_least=1.5),
-    Case(name="20x50 on MNIST", workload="dense", options={"dataset": "mnist", "train_examples": 2_000}, at_least=1.5),
+    Case(
+        name="20x50 on MNIST",
+        workload="dense",
+        options={"dataset": "mnist", "train_examples": 2_000},
+        at_least=1.5,
+    ),
     Case(
         name="20x256 on MNIST",
         workload="dense",
@@ -40,10 +47,16 @@ CPU_CASES = (
     Case(name="convolutions", workload="convolutions", at_least=0.95),
 )
 FEW, MANY = 64, 1_024
-GROWTH_CASE = Case(name="20x50 on 400 digits", workload="dense", options={"dataset": "digits", "train_examples": 400})
+GROWTH_CASE = Case(
+    name="20x50 on 400 digits",
+    workload="dense",
+    options={"dataset": "digits", "train_examples": 400},
+)
 
 GPU_SLOTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048)
-GPU_CASE = Case(name="20x50 on MNIST", workload="dense", options={"dataset": "mnist", "train_examples": 10_000})
+GPU_CASE = Case(
+    name="20x50 on MNIST", workload="dense", options={"dataset": "mnist", "train_examples": 10_000}
+)
 N_SHARING = (4, 8, 16)
 N_KERNELS = 12
 
@@ -61,7 +74,10 @@ def main() -> bool:
 
         figures += whole_study.figures()
     else:
-        print("Left out, as Ray Tune is not installed (the extra `bench`): the driver's cost, and a whole study against Ray Tune.")
+        print(
+            "Left out, as Ray Tune is not installed (the extra `bench`): the driver's cost, and a "
+            "whole study against Ray Tune."
+        )
     return report("bench_stack", figures)
 
 
@@ -90,16 +106,28 @@ def throughput(crew: Crew) -> Iterator[Figure]:
         crew.call(sides.forget)
         limits += limit
         name = f"{case.name}: the way picked, against one eager process a core"
-        yield Figure(name=name, unit="x", values=ratios(rates[chosen], rates[EAGER]), at_least=case.at_least)
+        yield Figure(
+            name=name, unit="x", values=ratios(rates[chosen], rates[EAGER]), at_least=case.at_least
+        )
         yield from parts(case, rates, chosen, limit)
-    yield Figure(name="limit: products of 1,024 x 1,024 in float32, all cores", unit="GFLOP/s", values=[one / 1e9 for one in limits])
+    yield Figure(
+        name="limit: products of 1,024 x 1,024 in float32, all cores",
+        unit="GFLOP/s",
+        values=[one / 1e9 for one in limits],
+    )
 
 
-def parts(case: Case, rates: dict[int, list[float]], chosen: int, limit: Sequence[float]) -> Iterator[Figure]:
-    """What stands below a comparison: the way picked, the rate of each way, and the share of the limit that the picked one reaches."""
+def parts(
+    case: Case, rates: dict[int, list[float]], chosen: int, limit: Sequence[float]
+) -> Iterator[Figure]:
+    """What stands below a comparison: the way picked, the rate of each way, and the share of the
+    limit that the picked one reaches.
+    """
     yield Figure(name="  slots picked", unit="", values=[chosen])
     yield Figure(
-        name="  the limit's share that it reaches", unit="%", values=[100 * x * sides.flops(case) for x in ratios(rates[chosen], limit)]
+        name="  the limit's share that it reaches",
+        unit="%",
+        values=[100 * x * sides.flops(case) for x in ratios(rates[chosen], limit)],
     )
     for slots, own in rates.items():
         yield Figure(name=rate_name(slots), unit="steps/s", values=own)
@@ -136,7 +164,9 @@ def growth_name() -> str:
 
 
 def on_gpu() -> Iterator[Figure]:
-    """Member-steps a second of stacks of every size on one GPU, against one eager process and against several that share the GPU."""
+    """Member-steps a second of stacks of every size on one GPU, against one eager process and
+    against several that share the GPU.
+    """
     with Crew(max(N_SHARING)) as eager, Crew(1) as stack:
         chosen = picked(stack, GPU_CASE, on_gpu=True)
         taken = {slots: stack.call(sides.memory, GPU_CASE, slots)[0] for slots in GPU_SLOTS}
@@ -151,19 +181,37 @@ def on_gpu() -> Iterator[Figure]:
                 own += stack.call(sides.train, GPU_CASE, slots, 2 * TURN_SECONDS)
         busy, kernels = stack.call(sides.kernels, GPU_CASE, chosen, TURN_SECONDS)[0]
     best_shared = [max(values) for values in zip(*(shared[n] for n in N_SHARING), strict=True)]
-    yield Figure(name="the way picked, against one eager process", unit="x", values=ratios(rates[chosen], shared[1]), at_least=200)
-    name = f"the way picked, against the best of {', '.join(map(str, N_SHARING))} eager processes that share the GPU"
+    yield Figure(
+        name="the way picked, against one eager process",
+        unit="x",
+        values=ratios(rates[chosen], shared[1]),
+        at_least=200,
+    )
+    name = (
+        f"the way picked, against the best of {', '.join(map(str, N_SHARING))} eager processes "
+        "that share the GPU"
+    )
     yield Figure(name=name, unit="x", values=ratios(rates[chosen], best_shared), at_least=15.1)
     yield from parts(GPU_CASE, rates, chosen, limit)
     for n, own in shared.items():
         yield Figure(name=sharing_name(n), unit="steps/s", values=own)
-    yield Figure(name="limit: products of 8,192 x 8,192 in float32", unit="GFLOP/s", values=[one / 1e9 for one in limit])
+    yield Figure(
+        name="limit: products of 8,192 x 8,192 in float32",
+        unit="GFLOP/s",
+        values=[one / 1e9 for one in limit],
+    )
     yield Figure(name=growth_name(), unit="x", values=ratios(rates[FEW], rates[MANY]), at_most=1.5)
     for slots, n_bytes in taken.items():
         yield Figure(name=f"  memory for {slots:,} slots", unit="MB", values=[n_bytes / 1e6])
-    yield Figure(name="share of the time in which the GPU computes, the way picked", unit="%", values=[100 * busy])
+    yield Figure(
+        name="share of the time in which the GPU computes, the way picked",
+        unit="%",
+        values=[100 * busy],
+    )
     for kernel, n_launches, share in kernels[:N_KERNELS]:
-        yield Figure(name=f"  {kernel[:80]} ({n_launches:,} launches)", unit="% of it", values=[100 * share])
+        yield Figure(
+            name=f"  {kernel[:80]} ({n_launches:,} launches)", unit="% of it", values=[100 * share]
+        )
 
 
 def sharing_name(n: int) -> str:

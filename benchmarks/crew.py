@@ -1,4 +1,6 @@
-"""Processes that do the same thing at the same time, one thread each, and keep what they hold between two calls."""
+"""Processes that do the same thing at the same time, one thread each, and keep what they hold
+between two calls.
+"""
 
 import multiprocessing
 import os
@@ -25,7 +27,9 @@ class Crew:
         context = multiprocessing.get_context("spawn")
         pairs = [context.Pipe() for _ in range(n)]
         with variables({"OMP_NUM_THREADS": "1", **environment}):
-            self._processes = [context.Process(target=_serve, args=(theirs,), daemon=True) for _, theirs in pairs]
+            self._processes = [
+                context.Process(target=_serve, args=(theirs,), daemon=True) for _, theirs in pairs
+            ]
             for process in self._processes:
                 process.start()
         for _, theirs in pairs:
@@ -33,7 +37,8 @@ class Crew:
         self._pipes = [ours for ours, _ in pairs]
 
     def call(self, function: Callable[..., T], *args: object, n: int | None = None) -> list[T]:
-        """Call the function in the first n processes at once, in all by default, and return what each returned.
+        """Call the function in the first n processes at once, in all by default, and return what
+        each returned.
 
         Raises:
             RuntimeError: If one of them raised or ended; with its traceback.

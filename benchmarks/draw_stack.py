@@ -1,4 +1,6 @@
-"""Draws throughput against slots, beside the figures of `bench_stack --gpu`: `python -m benchmarks.draw_stack [FIGURES.json]`."""
+"""Draws throughput against slots, beside the figures of `bench_stack --gpu`: `python -m
+benchmarks.draw_stack [FIGURES.json]`.
+"""
 
 import json
 import sys
@@ -10,12 +12,14 @@ from matplotlib.ticker import NullLocator
 
 from benchmarks.bench_stack import GPU_SLOTS, N_SHARING, rate_name, sharing_name
 from benchmarks.harness import RESULTS
-from service.report.drawing import STYLE
-from service.report.palette import LIGHT, arm_colour
+from gradnoise_service.report.drawing import STYLE
+from gradnoise_service.report.palette import LIGHT, arm_colour
 
 
 def draw(path: Path) -> Figure:
-    """Return member-steps a second over the slots of a stack, both axes logarithmic, with the eager processes as lines across."""
+    """Return member-steps a second over the slots of a stack, both axes logarithmic, with the eager
+    processes as lines across.
+    """
     document = json.loads(path.read_text(encoding="utf-8"))
     medians = {figure["name"]: figure["median"] for figure in document["figures"]}
     slots = [n for n in GPU_SLOTS if rate_name(n) in medians]
@@ -24,18 +28,38 @@ def draw(path: Path) -> Figure:
     rates = [medians[rate_name(n)] for n in slots]
     axes.plot(slots, rates, color=arm_colour(1), linewidth=2, marker="o")
     for n, rate in zip(slots, rates, strict=True):
-        axes.annotate(f"{rate:,.0f}", (n, rate), (0, 7), textcoords="offset points", ha="center", fontsize=9, color=LIGHT["ink"])
+        axes.annotate(
+            f"{rate:,.0f}",
+            (n, rate),
+            (0, 7),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+            color=LIGHT["ink"],
+        )
     for n in (1, *N_SHARING):
         axes.axhline(medians[sharing_name(n)], color=LIGHT["muted"], linewidth=1, linestyle="--")
         name = sharing_name(n).strip()
-        axes.annotate(name, (slots[-1], medians[sharing_name(n)]), (0, 3), textcoords="offset points", ha="right", fontsize=9)
+        axes.annotate(
+            name,
+            (slots[-1], medians[sharing_name(n)]),
+            (0, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=9,
+        )
     axes.set(xscale="log", yscale="log")
     axes.set_xticks(slots, [f"{n:,}" for n in slots])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(True)
     axes.set_xlabel("Slots of the stack")
     axes.set_ylabel("Member-steps a second")
-    axes.set_title(f"20x50 network, batch 100, on {document['machine']['gpu']}", loc="left", fontsize=12, color=LIGHT["ink"])
+    axes.set_title(
+        f"20x50 network, batch 100, on {document['machine']['gpu']}",
+        loc="left",
+        fontsize=12,
+        color=LIGHT["ink"],
+    )
     return figure
 
 

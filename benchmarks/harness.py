@@ -1,4 +1,6 @@
-"""What every benchmark shares: figures with their spread, held against a bar, as a table and as JSON."""
+"""What every benchmark shares: figures with their spread, held against a bar, as a table and as
+JSON.
+"""
 
 import contextlib
 import json
@@ -14,16 +16,30 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-LOAD_BEFORE = os.getloadavg()[0]  # of the last minute: above 0.5 something else was running, and the times say little
+# of the last minute: above 0.5 something else was running, and the times say little
+LOAD_BEFORE = os.getloadavg()[0]
 RESULTS = Path(__file__).resolve().parent / "results"
 ROUNDS = 15
 TURN_SECONDS = 0.05
-PACKAGES = ("gradnoise", "torch", "numpy", "numba", "triton", "ray", "optuna", "sqlalchemy", "fastapi", "uvicorn")
+PACKAGES = (
+    "gradnoise",
+    "torch",
+    "numpy",
+    "numba",
+    "triton",
+    "ray",
+    "optuna",
+    "sqlalchemy",
+    "fastapi",
+    "uvicorn",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One measured quantity: the values of all rounds, and the bar that their median must hold, if there is one."""
+    """One measured quantity: the values of all rounds, and the bar that their median must hold, if
+    there is one.
+    """
 
     name: str
     unit: str
@@ -42,11 +58,18 @@ class Figure:
 
     @property
     def bar(self) -> str:
-        return f"<= {self.at_most:g}" if self.at_most is not None else f">= {self.at_least:g}" if self.at_least is not None else ""
+        return (
+            f"<= {self.at_most:g}"
+            if self.at_most is not None
+            else f">= {self.at_least:g}"
+            if self.at_least is not None
+            else ""
+        )
 
 
 def report(name: str, figures: Sequence[Figure], result: str | None = None) -> bool:
-    """Print the figures, write them to `results/<result or name>.json`, and return whether every bar holds.
+    """Print the figures, write them to `results/<result or name>.json`, and return whether every
+    bar holds.
 
     It needs the standard library alone, so that it runs on a machine that has just torch.
     """
@@ -54,12 +77,20 @@ def report(name: str, figures: Sequence[Figure], result: str | None = None) -> b
     for figure in figures:
         spread = f"{min(figure.values):.3g} - {max(figure.values):.3g} ({len(figure.values)})"
         holds = ("holds" if figure.holds else "MISSED") if figure.bar else ""
-        rows.append((f"{figure.name} [{figure.unit}]", f"{figure.median:.3g}", spread, figure.bar, holds))
+        rows.append(
+            (f"{figure.name} [{figure.unit}]", f"{figure.median:.3g}", spread, figure.bar, holds)
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     is_coloured = sys.stdout.isatty()
     print(f"\n{result or name}")
     for i, (first, *others, last) in enumerate(rows):
-        line = "  ".join([first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=False)), last])
+        line = "  ".join(
+            [
+                first.ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=False)),
+                last,
+            ]
+        )
         style = 31 if last == "MISSED" else 32 if last else 1 if i == 0 else 0
         print(f"\x1b[{style}m{line}\x1b[0m" if is_coloured else line)
     document = {
@@ -74,20 +105,28 @@ def report(name: str, figures: Sequence[Figure], result: str | None = None) -> b
             "python": sys.version.split()[0],
         },
         "versions": _versions(),
-        "figures": [asdict(figure) | {"median": figure.median, "holds": figure.holds} for figure in figures],
+        "figures": [
+            asdict(figure) | {"median": figure.median, "holds": figure.holds} for figure in figures
+        ],
     }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{result or name}.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    (RESULTS / f"{result or name}.json").write_text(
+        json.dumps(document, indent=2) + "\n", encoding="utf-8"
+    )
     return all(figure.holds for figure in figures)
 
 
 def side_by_side(*sides: Callable[[], object], seconds: float = 0.15) -> list[list[float]]:
-    """Return the seconds that one call of each side takes, in each round; in a round each side runs for about `seconds`, in many turns."""
+    """Return the seconds that one call of each side takes, in each round; in a round each side runs
+    for about `seconds`, in many turns.
+    """
     counts = [max(1, round(TURN_SECONDS / timed(side, 3))) for side in sides]
     n_turns = max(1, round(seconds / max(TURN_SECONDS, *(timed(side, 3) for side in sides))))
     rounds: list[list[float]] = [[] for _ in sides]
     for _ in range(ROUNDS):
-        turns = [[timed(side, n) for side, n in zip(sides, counts, strict=True)] for _ in range(n_turns)]
+        turns = [
+            [timed(side, n) for side, n in zip(sides, counts, strict=True)] for _ in range(n_turns)
+        ]
         for own, in_turns in zip(rounds, zip(*turns, strict=True), strict=True):
             own.append(sum(in_turns) / n_turns)
     return rounds
@@ -114,12 +153,22 @@ def ratios(ones: Sequence[float], others: Sequence[float]) -> list[float]:
     return [one / other for one, other in zip(ones, others, strict=True)]
 
 
-def install(folder: Path, package: str, entry_points: Mapping[str, str], modules: Mapping[str, str] = {}) -> str:
-    """Put a package with workloads into the folder as pip would have done, and return the folder, for `sys.path` or `PYTHONPATH`."""
+def install(
+    folder: Path, package: str, entry_points: Mapping[str, str], modules: Mapping[str, str] = {}
+) -> str:
+    """Put a package with workloads into the folder as pip would have done, and return the folder,
+    for `sys.path` or `PYTHONPATH`.
+    """
     metadata = folder / f"{package}-0.dist-info"
     metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0\n", encoding="utf-8")
-    lines = ["[gradnoise.workloads]", *(f"{name} = {value}" for name, value in entry_points.items()), ""]
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {package}\nVersion: 0\n", encoding="utf-8"
+    )
+    lines = [
+        "[gradnoise.workloads]",
+        *(f"{name} = {value}" for name, value in entry_points.items()),
+        "",
+    ]
     (metadata / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
     for name, source in modules.items():
         (folder / f"{name}.py").write_text(source, encoding="utf-8")
@@ -140,5 +189,12 @@ def _versions() -> dict[str, str]:
 
 
 def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    lines = (
+        Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if Path("/proc/cpuinfo").exists()
+        else []
+    )
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )

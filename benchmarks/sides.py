@@ -1,4 +1,6 @@
-"""What a side of a comparison does in its process: train members, multiply matrices, tell of memory and kernels."""
+"""What a side of a comparison does in its process: train members, multiply matrices, tell of memory
+and kernels.
+"""
 
 import gc
 import itertools
@@ -59,7 +61,14 @@ class Case:
     def open(self) -> Workload:
         declared = find(self.workload)
         assert isinstance(declared, type)
-        return declared(self.options, {one.name: self.params[one.name] for one in declared.parameters if one.name in self.params})
+        return declared(
+            self.options,
+            {
+                one.name: self.params[one.name]
+                for one in declared.parameters
+                if one.name in self.params
+            },
+        )
 
 
 _trainers: dict[tuple[str, int], list[Trainer]] = {}
@@ -68,11 +77,13 @@ _loops: dict[str, list[Iterator[Mapping[str, float]]]] = {}
 
 
 def train(case: Case, slots: int, seconds: float) -> float:
-    """Train the members for about so long, in whole epochs, and return the member-steps a second; first one epoch unmeasured.
+    """Train the members for about so long, in whole epochs, and return the member-steps a second;
+    first one epoch unmeasured.
 
     Args:
         case: What is trained.
-        slots: Members that train as one model; 0 for the reference trainer, which trains each alone.
+        slots: Members that train as one model; 0 for the reference trainer, which trains each
+            alone.
         seconds: How long; at least one epoch.
     """
     trainers = _trainers.get((case.name, slots)) or _open(case, slots)
@@ -83,7 +94,9 @@ def train(case: Case, slots: int, seconds: float) -> float:
 
 
 def _open(case: Case, slots: int) -> list[Trainer]:
-    """Open the side, and train it by an epoch; what trains one by one is two trainers, with noise and without."""
+    """Open the side, and train it by an epoch; what trains one by one is two trainers, with noise
+    and without.
+    """
     specs = members(case, max(2, slots))
     if slots > 1:
         trainers = [open_trainer(slots)]
@@ -99,7 +112,9 @@ def _open(case: Case, slots: int) -> list[Trainer]:
 
 
 def train_plainly(case: Case, seconds: float) -> float:
-    """Train two members as `train` does, but in a loop that knows nothing of us, and return the member-steps a second."""
+    """Train two members as `train` does, but in a loop that knows nothing of us, and return the
+    member-steps a second.
+    """
     if case.name not in _loops:
         _loops[case.name] = [plain_loop(case, is_noisy=is_noisy) for is_noisy in (False, True)]
         for loop in _loops[case.name]:
@@ -115,7 +130,8 @@ def train_plainly(case: Case, seconds: float) -> float:
 def plain_loop(case: Case, *, is_noisy: bool) -> Iterator[Mapping[str, float]]:
     """Train the case's model as one writes it in PyTorch alone, and yield what an epoch gave.
 
-    Model, initial weights, loss, optimizer, clipping, noise and metrics are those of `train`; what is random is torch's own.
+    Model, initial weights, loss, optimizer, clipping, noise and metrics are those of `train`; what
+    is random is torch's own.
     """
     workload, params = case.open(), {**PARAMS["annealed"], **case.params}
     data, model = workload.data(), with_torch_dropout(workload.model())
@@ -125,7 +141,9 @@ def plain_loop(case: Case, *, is_noisy: bool) -> Iterator[Mapping[str, float]]:
     while True:
         model.train()
         losses = []
-        for rows in torch.randperm(len(data.train[0])).split(workload.batch_size)[: n_steps(workload)]:
+        for rows in torch.randperm(len(data.train[0])).split(workload.batch_size)[
+            : n_steps(workload)
+        ]:
             optimizer.zero_grad()
             loss = workload.loss(model, tuple(part[rows] for part in data.train))
             loss.backward()  # type: ignore[no-untyped-call]  # of torch
@@ -142,26 +160,35 @@ def plain_loop(case: Case, *, is_noisy: bool) -> Iterator[Mapping[str, float]]:
         model.eval()
         with torch.no_grad():
             values = workload.measure(model, data.validation)
-        yield {"train_loss": float(torch.stack(losses).mean())} | {f"validation_{name}": float(value) for name, value in values.items()}
+        yield {"train_loss": float(torch.stack(losses).mean())} | {
+            f"validation_{name}": float(value) for name, value in values.items()
+        }
 
 
 def with_torch_dropout(model: torch.nn.Module) -> torch.nn.Module:
     """Return the model with torch's own module at each place that drops activations in every arm."""
     for name, module in model.named_children():
         is_place = isinstance(module, Dropout) and module.rate > 0
-        setattr(model, name, torch.nn.Dropout(module.rate) if is_place else with_torch_dropout(module))
+        setattr(
+            model, name, torch.nn.Dropout(module.rate) if is_place else with_torch_dropout(module)
+        )
     return model
 
 
 def measure(case: Case, slots: int) -> Rate:
     """Measure so many slots as a study does that begins."""
-    measurer = _measurers[case.name] = _measurers.get(case.name) or Measurer(case.spec("calibration", "annealed", 0))
+    measurer = _measurers[case.name] = _measurers.get(case.name) or Measurer(
+        case.spec("calibration", "annealed", 0)
+    )
     return measurer.measure(slots)
 
 
 def members(case: Case, n: int) -> list[TrialSpec]:
     """Return n trials of the case, every other one with noise."""
-    return [case.spec(f"{i}", technique, seed=i) for i, technique in zip(range(n), itertools.cycle(PARAMS))]
+    return [
+        case.spec(f"{i}", technique, seed=i)
+        for i, technique in zip(range(n), itertools.cycle(PARAMS))
+    ]
 
 
 def _epoch(trainer: Trainer) -> int:
@@ -184,7 +211,9 @@ def forget() -> None:
 
 
 def memory(case: Case, slots: int) -> int:
-    """Open the side, and return the most bytes of the GPU that it took for that and for its first epoch."""
+    """Open the side, and return the most bytes of the GPU that it took for that and for its first
+    epoch.
+    """
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     _open(case, slots)
@@ -192,7 +221,9 @@ def memory(case: Case, slots: int) -> int:
 
 
 def multiply(n: int, seconds: float) -> float:
-    """Return the floating-point operations a second that multiplying two matrices of n x n reaches, in float32."""
+    """Return the floating-point operations a second that multiplying two matrices of n x n reaches,
+    in float32.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     one, other, out = (torch.ones(n, n, device=device) for _ in range(3))
     torch.mm(one, other, out=out)
@@ -211,21 +242,31 @@ def _wait() -> None:
 
 
 def kernels(case: Case, slots: int, seconds: float) -> tuple[float, list[tuple[str, int, float]]]:
-    """Return the share of the time in which the GPU computes, and its kernels: name, launches, share of what it computes; largest first."""
+    """Return the share of the time in which the GPU computes, and its kernels: name, launches,
+    share of what it computes; largest first.
+    """
     train(case, slots, 0.0)
     with profiler(activities=[ProfilerActivity.CUDA]) as profile:
         start = time.perf_counter()
         train(case, slots, seconds)
         _wait()
         wall = time.perf_counter() - start
-    found = [event for event in profile.key_averages() if event.self_device_time_total and event.device_type == DeviceType.CUDA]
+    found = [
+        event
+        for event in profile.key_averages()
+        if event.self_device_time_total and event.device_type == DeviceType.CUDA
+    ]
     found.sort(key=lambda event: event.self_device_time_total, reverse=True)
     total = sum(event.self_device_time_total for event in found)
-    return total / 1e6 / wall, [(event.key, event.count, event.self_device_time_total / total) for event in found]
+    return total / 1e6 / wall, [
+        (event.key, event.count, event.self_device_time_total / total) for event in found
+    ]
 
 
 def flops(case: Case) -> int:
-    """Return the floating-point operations of one member's update: the products of its forward and backward pass."""
+    """Return the floating-point operations of one member's update: the products of its forward and
+    backward pass.
+    """
     workload = case.open()
     model = workload.model()
     workload.initialise(model, 0)

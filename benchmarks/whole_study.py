@@ -1,8 +1,11 @@
-"""A whole study end to end, against the same trials under Ray Tune; and what the driver costs where many trials report.
+"""A whole study end to end, against the same trials under Ray Tune; and what the driver costs where
+many trials report.
 
-Ray Tune is used as its guides show: a function that reports each epoch, or a class whose actors are reused; one CPU a trial, one thread a
-process, and all else by default but for the table it prints. Each side has its Ray running when the clock starts, and keeps its results on
-disk. The service asks more of itself: a tenth of its trials are the confirming ones, measured on test data too, and it ends with a verdict.
+Ray Tune is used as its guides show: a function that reports each epoch, or a class whose actors are
+    reused; one CPU a trial, one thread a
+process, and all else by default but for the table it prints. Each side has its Ray running when the
+clock starts, and keeps its results on disk. The service asks more of itself: a tenth of its trials
+are the confirming ones, measured on test data too, and it ends with a verdict.
 """
 
 import logging
@@ -33,7 +36,9 @@ N_TRIALS = 64
 N_SEEDS = 3
 LR, ETA, GAMMA = (0.003, 0.1), [0.01, 0.3, 1.0], (0.3, 0.9)
 HAS_MNIST = Path(os.environ.get("GRADNOISE_DATA", "/nowhere"), "mnist").exists()
-OPTIONS: dict[str, object] = {"dataset": "mnist", "train_examples": 10_000} if HAS_MNIST else {"dataset": "digits"}
+OPTIONS: dict[str, object] = (
+    {"dataset": "mnist", "train_examples": 10_000} if HAS_MNIST else {"dataset": "digits"}
+)
 EPOCHS = 10 if HAS_MNIST else 84  # about 1,000 updates
 
 FEW, MANY = 64, 1_024
@@ -47,14 +52,30 @@ def figures() -> Iterator[Figure]:
 
 def against_ray_tune() -> Iterator[Figure]:
     """Wall time of 64 trials, half of them noisy, by random search."""
-    seconds: dict[str, list[float]] = {"Ray Tune by default": [], "Ray Tune with reuse_actors": [], "gradnoise": []}
+    seconds: dict[str, list[float]] = {
+        "Ray Tune by default": [],
+        "Ray Tune with reuse_actors": [],
+        "gradnoise": [],
+    }
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory(prefix="bench-") as folder, ray_running():
-            seconds["Ray Tune by default"].append(by_ray_tune(train, Path(folder), reuse_actors=False))
-            seconds["Ray Tune with reuse_actors"].append(by_ray_tune(Reused, Path(folder), reuse_actors=True))
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder, service(Path(folder), {"OMP_NUM_THREADS": "1"}) as (client, _):
-            done = complete(client, study("against Ray Tune", "mlp", OPTIONS, N_TRIALS // 2 - N_SEEDS, N_SEEDS, EPOCHS))
-            took = datetime.fromisoformat(done["finished_at"]) - datetime.fromisoformat(done["created_at"])
+            seconds["Ray Tune by default"].append(
+                by_ray_tune(train, Path(folder), reuse_actors=False)
+            )
+            seconds["Ray Tune with reuse_actors"].append(
+                by_ray_tune(Reused, Path(folder), reuse_actors=True)
+            )
+        with (
+            tempfile.TemporaryDirectory(prefix="bench-") as folder,
+            service(Path(folder), {"OMP_NUM_THREADS": "1"}) as (client, _),
+        ):
+            done = complete(
+                client,
+                study("against Ray Tune", "mlp", OPTIONS, N_TRIALS // 2 - N_SEEDS, N_SEEDS, EPOCHS),
+            )
+            took = datetime.fromisoformat(done["finished_at"]) - datetime.fromisoformat(
+                done["created_at"]
+            )
             seconds["gradnoise"].append(took.total_seconds())
     own = seconds["gradnoise"]
     for name, bar in (("Ray Tune by default", 3.0), ("Ray Tune with reuse_actors", 1.7)):
@@ -64,7 +85,14 @@ def against_ray_tune() -> Iterator[Figure]:
         yield Figure(name=f"  {name}", unit="s", values=values)
 
 
-def study(name: str, workload: str, options: Mapping[str, object], n_search: int, n_seeds: int, epochs: int) -> dict[str, Any]:
+def study(
+    name: str,
+    workload: str,
+    options: Mapping[str, object],
+    n_search: int,
+    n_seeds: int,
+    epochs: int,
+) -> dict[str, Any]:
     """Return a study of two arms, with noise and without, with n_search and n_seeds trials each."""
     low, high = LR
     return {
@@ -75,9 +103,18 @@ def study(name: str, workload: str, options: Mapping[str, object], n_search: int
         "space": {"lr": {"low": low, "high": high, "log": True}},
         "arms": [
             {"name": "baseline", "technique": "none"},
-            {"name": "noisy", "technique": "annealed", "space": {"eta": {"choices": ETA}, "gamma": {"low": GAMMA[0], "high": GAMMA[1]}}},
+            {
+                "name": "noisy",
+                "technique": "annealed",
+                "space": {"eta": {"choices": ETA}, "gamma": {"low": GAMMA[0], "high": GAMMA[1]}},
+            },
         ],
-        "search": {"n_trials": n_search, "epochs": epochs, "sampler": "random", "rerun": {"n_seeds": 0}},
+        "search": {
+            "n_trials": n_search,
+            "epochs": epochs,
+            "sampler": "random",
+            "rerun": {"n_seeds": 0},
+        },
         "confirm": {"n_seeds": n_seeds},
         "seed": 1,
     }
@@ -86,7 +123,12 @@ def study(name: str, workload: str, options: Mapping[str, object], n_search: int
 @contextmanager
 def ray_running() -> Iterator[None]:
     with variables({"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}):
-        ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            num_cpus=os.cpu_count(),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
         try:
             yield
         finally:
@@ -106,14 +148,21 @@ def by_ray_tune(trainable: Any, folder: Path, *, reuse_actors: bool) -> float:
         trainable,
         param_space=space,
         tune_config=tune.TuneConfig(num_samples=N_TRIALS // 2, reuse_actors=reuse_actors),
-        run_config=tune.RunConfig(storage_path=str(folder), stop={"training_iteration": EPOCHS}, verbose=0),
+        run_config=tune.RunConfig(
+            storage_path=str(folder), stop={"training_iteration": EPOCHS}, verbose=0
+        ),
     )
     start = perf_counter()
     results = tuner.fit()
     seconds = perf_counter() - start
-    n_trained = sum(result.metrics["training_iteration"] == EPOCHS for result in results if result.metrics)
+    n_trained = sum(
+        result.metrics["training_iteration"] == EPOCHS for result in results if result.metrics
+    )
     if results.num_errors or n_trained != N_TRIALS:
-        raise RuntimeError(f"Ray Tune trained {n_trained} of {N_TRIALS} trials to their end, with errors: {results.errors[:1]}")
+        raise RuntimeError(
+            f"Ray Tune trained {n_trained} of {N_TRIALS} trials to their end, with errors: "
+            f"{results.errors[:1]}"
+        )
     return seconds
 
 
@@ -165,7 +214,9 @@ def epoch(trainer: SingleTrainer) -> dict[str, float]:
 
 
 def driver() -> Iterator[Figure]:
-    """What one more epoch of one more trial costs the dispatcher, while few slots are full and while many are."""
+    """What one more epoch of one more trial costs the dispatcher, while few slots are full and
+    while many are.
+    """
     cost = {n: [microseconds_a_report(n)] for n in (FEW, MANY)}
     yield Figure(
         name=f"the driver's cost of a trial's epoch, {MANY:,} slots against {FEW}",
@@ -178,14 +229,22 @@ def driver() -> Iterator[Figure]:
 
 
 def microseconds_a_report(n: int) -> float:
-    """Run n trials that do next to nothing, and return the dispatcher's processor time for each epoch that it stores once all are in."""
+    """Run n trials that do next to nothing, and return the dispatcher's processor time for each
+    epoch that it stores once all are in.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         site = install(Path(folder) / "site", "gradnoise_benchmarks", ENTRY_POINTS)
         slots = -(-n // (os.cpu_count() or 1))
-        settings = {"PYTHONPATH": os.pathsep.join([site, str(ROOT)]), "GRADNOISE_SLOTS": str(slots), "OMP_NUM_THREADS": "1"}
+        settings = {
+            "PYTHONPATH": os.pathsep.join([site, str(ROOT)]),
+            "GRADNOISE_SLOTS": str(slots),
+            "OMP_NUM_THREADS": "1",
+        }
         database = Path(folder) / "gradnoise.db"
         with service(Path(folder), settings) as (client, process):
-            answer = client.post("/v1/studies", json=study("endless", "line", {}, n // 2, 2, 1_000_000))
+            answer = client.post(
+                "/v1/studies", json=study("endless", "line", {}, n // 2, 2, 1_000_000)
+            )
             answer.raise_for_status()
             until = monotonic() + PATIENCE_SECONDS
             while count(database, "gradnoise_trial WHERE state = 'running'") < n:

@@ -1,4 +1,6 @@
-"""What the benchmarks train. It needs torch alone: where a data set is not at hand, random images of its shape take its place."""
+"""What the benchmarks train. It needs torch alone: where a data set is not at hand, random images
+of its shape take its place.
+"""
 
 import functools
 import os
@@ -22,7 +24,9 @@ N_UPDATES = 20
 
 
 class Dense(Mlp):
-    """The network `mlp`, measured on a fifth as many images as it trains on, so that an epoch can be short and still be like one."""
+    """The network `mlp`, measured on a fifth as many images as it trains on, so that an epoch can
+    be short and still be like one.
+    """
 
     name = "dense"
 
@@ -43,8 +47,17 @@ class Convolutions(Workload):
 
     def model(self) -> torch.nn.Module:
         relu, conv = torch.nn.ReLU, torch.nn.Conv2d
-        convolutions = conv(1, 16, 3, padding=1), relu(), conv(16, 32, 3, 2, 1), relu(), conv(32, 32, 3, 2, 1), relu()
-        return torch.nn.Sequential(*convolutions, torch.nn.Flatten(), torch.nn.Linear(512, N_CLASSES))
+        convolutions = (
+            conv(1, 16, 3, padding=1),
+            relu(),
+            conv(16, 32, 3, 2, 1),
+            relu(),
+            conv(32, 32, 3, 2, 1),
+            relu(),
+        )
+        return torch.nn.Sequential(
+            *convolutions, torch.nn.Flatten(), torch.nn.Linear(512, N_CLASSES)
+        )
 
     @torch.no_grad()
     def initialise(self, model: torch.nn.Module, seed: int) -> None:
@@ -86,19 +99,28 @@ class Line(Workload):
 
 
 def shortened(declared: type[Workload]) -> type[Workload]:
-    """Return a workload whose epoch is its first 20 updates, and what is measured cut alike: short, and still like a whole one."""
+    """Return a workload whose epoch is its first 20 updates, and what is measured cut alike: short,
+    and still like a whole one.
+    """
 
     def data(self: Workload) -> Splits:
         return _first(declared.data(self), N_UPDATES * self.batch_size)
 
-    return type(f"Short{declared.__name__}", (declared,), {"name": f"short-{declared.name}", "data": data})
+    return type(
+        f"Short{declared.__name__}", (declared,), {"name": f"short-{declared.name}", "data": data}
+    )
 
 
-SHORT = SimpleNamespace(**{declared.__name__: shortened(declared) for declared in (Mlp, MemN2N, NeuralProgrammer, Nram, NeuralGpu)})
+SHORT = SimpleNamespace(
+    **{
+        declared.__name__: shortened(declared)
+        for declared in (Mlp, MemN2N, NeuralProgrammer, Nram, NeuralGpu)
+    }
+)
 
-ENTRY_POINTS = {name: f"benchmarks.workloads:{name.capitalize()}" for name in ("dense", "convolutions", "line")} | {
-    own.name: f"benchmarks.workloads:SHORT.{name}" for name, own in vars(SHORT).items()
-}
+ENTRY_POINTS = {
+    name: f"benchmarks.workloads:{name.capitalize()}" for name in ("dense", "convolutions", "line")
+} | {own.name: f"benchmarks.workloads:SHORT.{name}" for name, own in vars(SHORT).items()}
 
 
 @functools.cache
@@ -123,12 +145,19 @@ def _cut(dataset: str, n: int) -> Splits:
     except DataUnavailable:
         return _random_images((64 if dataset == "digits" else 784,), n)
     parts: dict[str, Any] = {"train": n, "validation": n // 5, "test": n // 5}
-    return Splits(**{split: tuple(part[:count] for part in getattr(found, split)) for split, count in parts.items()})
+    return Splits(
+        **{
+            split: tuple(part[:count] for part in getattr(found, split))
+            for split, count in parts.items()
+        }
+    )
 
 
 @functools.cache
 def _random_images(shape: tuple[int, ...], n: int) -> Splits:
-    """Return n images to train on and a fifth as many to measure on; float32 in [0, 1), of ten classes."""
+    """Return n images to train on and a fifth as many to measure on; float32 in [0, 1), of ten
+    classes.
+    """
     generator = torch.Generator().manual_seed(0)
     counts = [n, n // 5, n // 5]
     inputs = torch.rand((sum(counts), *shape), generator=generator)

@@ -6,4 +6,13 @@ from gradnoise.schedules import Schedule, annealed, constant
 from gradnoise.techniques.anticorrelated import anticorrelated
 from gradnoise.techniques.preconditioned import preconditioned
 
-__all__ = ["GradientNoise", "Injection", "Schedule", "annealed", "anticorrelated", "attach", "constant", "preconditioned"]
+__all__ = [
+    "GradientNoise",
+    "Injection",
+    "Schedule",
+    "annealed",
+    "anticorrelated",
+    "attach",
+    "constant",
+    "preconditioned",
+]

@@ -1,4 +1,6 @@
-"""Keys of random streams: hashes, so that streams of different seeds, purposes or names have nothing to do with each other."""
+"""Keys of random streams: hashes, so that streams of different seeds, purposes or names have
+nothing to do with each other.
+"""
 
 import hashlib
 
@@ -13,7 +15,8 @@ def key(seed: int, purpose: str, name: str) -> Words:
 
     Args:
         seed: The trial's seed; at least 0, of any size.
-        purpose: What the draws are for (`init`, `order`, `noise`); without a slash, so that different triples never meet.
+        purpose: What the draws are for (`init`, `order`, `noise`); without a slash, so that
+            different triples never meet.
         name: What they belong to, such as a parameter's name.
 
     Raises:
@@ -23,4 +26,6 @@ def key(seed: int, purpose: str, name: str) -> Words:
         raise ValueError(f"seed must be at least 0, but got {seed=}.")
     if "/" in purpose:
         raise ValueError(f"purpose must have no slash, but got {purpose=}.")
-    return np.frombuffer(hashlib.blake2b(f"{seed}/{purpose}/{name}".encode(), digest_size=16).digest(), dtype="<u8").astype(np.uint64)
+    return np.frombuffer(
+        hashlib.blake2b(f"{seed}/{purpose}/{name}".encode(), digest_size=16).digest(), dtype="<u8"
+    ).astype(np.uint64)

@@ -20,17 +20,23 @@ from gradnoise.schedules import Schedule
 
 PURPOSE = "noise"
 CHUNK = 2**16
-SHARE = 2**17  # numbers that a thread takes at a time; more where that would make over SHARES shares a thread
+# numbers that a thread takes at a time; more where that would make over SHARES shares a thread
+SHARE = 2**17
 SHARES = 16  # each share looks through all runs, so their number is bounded
-THREADED_FROM = 2**18  # below so many numbers, handing a share of them to another thread costs more than it saves
+# below so many numbers, handing a share of them to another thread costs more than it saves
+THREADED_FROM = 2**18
 
 Integers = npt.NDArray[np.int64]
 Terms = Callable[[int], Sequence[tuple[int, float]]]
-"""The noise of update t: pairs (t', std), whose std * N_t' are added up; N_t' is the same standard normals whenever t' is asked for."""
+"""The noise of update t: pairs (t', std), whose std * N_t' are added up; N_t' is the same standard
+normals whenever t' is asked for.
+"""
 
 
 class Preconditioner(Protocol):
-    """Gives the noise of each coordinate its own size, from a state: a float32 tensor a parameter, kept by whoever trains, 0 at first."""
+    """Gives the noise of each coordinate its own size, from a state: a float32 tensor a parameter,
+    kept by whoever trains, 0 at first.
+    """
 
     def update_(self, state: torch.Tensor, gradient: torch.Tensor) -> None:
         """Take a gradient, before its noise, into the state."""
@@ -41,12 +47,15 @@ class Preconditioner(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Injection:
-    """What is added to the gradients of an update: g_t <- g_t + sum of std N_t' over the pairs (t', std) of terms(t), N_t' ~ N(0, I).
+    """What is added to the gradients of an update: g_t <- g_t + sum of std N_t' over the pairs (t',
+    std) of terms(t), N_t' ~ N(0, I).
 
     Args:
-        terms: From the update count t, at least 0, to the pairs: an update t' whose draws to use, at least 0, and their standard deviation,
-            in gradient units. N_t' is the same whenever it is asked for.
-        preconditioner: Gives what the sum is multiplied by, coordinate by coordinate; if None, nothing.
+        terms: From the update count t, at least 0, to the pairs: an update t' whose draws to use,
+            at least 0, and their standard deviation, in gradient units. N_t' is the same whenever
+            it is asked for.
+        preconditioner: Gives what the sum is multiplied by, coordinate by coordinate; if None,
+            nothing.
 
     Noise that comes back once at half its size:
 
@@ -58,7 +67,8 @@ class Injection:
     preconditioner: Preconditioner | None = None
 
     def size(self, t: int) -> float:
-        """Return the standard deviation of what is added at update t, before the preconditioner: that of the sum of independent draws.
+        """Return the standard deviation of what is added at update t, before the preconditioner:
+        that of the sum of independent draws.
 
         >>> Injection(terms=lambda t: [(t, 0.3), (t - 1, -0.4)]).size(7)
         0.5
@@ -67,7 +77,8 @@ class Injection:
 
     @classmethod
     def of(cls, schedule: Schedule) -> "Injection":
-        """Return g_t <- g_t + std_t N_t, independent at every update, where std_t = schedule(t), in gradient units.
+        """Return g_t <- g_t + std_t N_t, independent at every update, where std_t = schedule(t), in
+        gradient units.
 
         >>> Injection.of(lambda t: 0.1 / (1 + t)).terms(4)
         ((4, 0.02),)
@@ -76,17 +87,22 @@ class Injection:
         def terms(t: int) -> tuple[tuple[int, float]]:
             std = float(schedule(t))
             if not 0 <= std < math.inf:
-                raise ValueError(f"the schedule must give a standard deviation of at least 0 and finite, but gave {std} at {t=}.")
+                raise ValueError(
+                    "the schedule must give a standard deviation of at least 0 and finite, but "
+                    f"gave {std} at {t=}."
+                )
             return ((t, std),)
 
         return cls(terms=terms)
 
 
 class Noise:
-    """The noise of one seed on named parameters: std * N_t of an element depends on seed, purpose, t, the parameter's name and the element.
+    """The noise of one seed on named parameters: std * N_t of an element depends on seed, purpose,
+    t, the parameter's name and the element.
 
-    Elements are counted along the rows of the whole parameter, whatever its layout in memory. float32 on the CPU is drawn and added in one
-    pass, by as many threads as torch uses, and on a GPU by one launch for all parameters; other tensors get it in chunks of 65,536 numbers.
+    Elements are counted along the rows of the whole parameter, whatever its layout in memory.
+    float32 on the CPU is drawn and added in one pass, by as many threads as torch uses, and on a
+    GPU by one launch for all parameters; other tensors get it in chunks of 65,536 numbers.
 
     Args:
         seed: At least 0.
@@ -95,24 +111,39 @@ class Noise:
         parts: For a tensor that holds but a part of its parameter: which.
     """
 
-    def __init__(self, seed: int, shapes: Mapping[str, Sequence[int]], purpose: str = PURPOSE, parts: Mapping[str, Part] = {}) -> None:
+    def __init__(
+        self,
+        seed: int,
+        shapes: Mapping[str, Sequence[int]],
+        purpose: str = PURPOSE,
+        parts: Mapping[str, Part] = {},
+    ) -> None:
         self._parts = [parts.get(name) or whole(shape) for name, shape in shapes.items()]
         self._keys = [int(key(seed, purpose, name)[0]) for name in shapes]
         self._runs = Runs.of(self._parts, self._keys)
         self._some_runs: dict[tuple[int, ...], Runs] = {}
         self._sizes = [len(part.starts) * part.size for part in self._parts]
 
-    def add_(self, tensors: Sequence[torch.Tensor], t: int, std: float, scales: Sequence[torch.Tensor] | None = None) -> None:
-        """Add std * N_t to the tensors, given in the order of `shapes`, in place, each sum rounded once to the tensor's type.
+    def add_(
+        self,
+        tensors: Sequence[torch.Tensor],
+        t: int,
+        std: float,
+        scales: Sequence[torch.Tensor] | None = None,
+    ) -> None:
+        """Add std * N_t to the tensors, given in the order of `shapes`, in place, each sum rounded
+        once to the tensor's type.
 
         Args:
-            tensors: Of any floating type, device and strides, but no element may lie twice in memory.
+            tensors: Of any floating type, device and strides, but no element may lie twice in
+                memory.
             t: Update count; in [0, 2^63).
             std: Standard deviation, in the tensors' units.
             scales: What the noise is multiplied by, element by element.
 
         Raises:
-            ValueError: If a tensor has another number of elements than it had when this was made, or t is out of range.
+            ValueError: If a tensor has another number of elements than it had when this was made,
+                or t is out of range.
         """
         if scales is None and self.add_plain_(tensors, t, std):
             return
@@ -123,35 +154,63 @@ class Noise:
             cuda.add_(tensors, self._runs, t, std)
         else:
             compiled = _compiled() if scales is None else None
-            found = {i: address for i, tensor in enumerate(tensors) if (address := _addresses([tensor], [sizes[i]])) is not None}
+            found = {
+                i: address
+                for i, tensor in enumerate(tensors)
+                if (address := _addresses([tensor], [sizes[i]])) is not None
+            }
             plain = tuple(found) if compiled else ()
-            if compiled and plain and not _add_compiled(compiled, self._runs_of(plain), np.concatenate(list(found.values())), t, std):
+            if (
+                compiled
+                and plain
+                and not _add_compiled(
+                    compiled, self._runs_of(plain), np.concatenate(list(found.values())), t, std
+                )
+            ):
                 plain = ()
             for i in sorted(set(range(len(tensors))) - set(plain)):
-                _add_in_chunks(tensors[i], None if scales is None else scales[i], self._parts[i], self._keys[i], t, std)
-        torch.autograd.graph.increment_version(tensors)  # the kernels write where torch does not see it
+                _add_in_chunks(
+                    tensors[i],
+                    None if scales is None else scales[i],
+                    self._parts[i],
+                    self._keys[i],
+                    t,
+                    std,
+                )
+        # the kernels write where torch does not see it
+        torch.autograd.graph.increment_version(tensors)
 
     def add_plain_(self, tensors: Sequence[torch.Tensor | None], t: int, std: float) -> bool:
-        """Add std * N_t in one pass, if each tensor is one run of float32 in the CPU's memory, and none shares it; else return False."""
+        """Add std * N_t in one pass, if each tensor is one run of float32 in the CPU's memory, and
+        none shares it; else return False.
+        """
         if not 0 <= t < 2**63:
             raise ValueError(f"t must be in [0, 2^63), but got {t=}.")
         compiled = _compiled()
         addresses = _addresses(tensors, self._sizes) if compiled else None
-        if compiled is None or addresses is None or not _add_compiled(compiled, self._runs, addresses, t, std):
+        if (
+            compiled is None
+            or addresses is None
+            or not _add_compiled(compiled, self._runs, addresses, t, std)
+        ):
             return False
         torch.autograd.graph.increment_version(tensors)  # type: ignore[arg-type]  # all are there
         return True
 
     def _runs_of(self, chosen: tuple[int, ...]) -> "Runs":
         if chosen not in self._some_runs:
-            self._some_runs = {chosen: Runs.of([self._parts[i] for i in chosen], [self._keys[i] for i in chosen])}
+            self._some_runs = {
+                chosen: Runs.of([self._parts[i] for i in chosen], [self._keys[i] for i in chosen])
+            }
         return self._some_runs[chosen]
 
 
 class StackedNoise:
-    """The noise of many members on the rows of one tensor, [members, numbers], each of which holds a member's parameters in turn.
+    """The noise of many members on the rows of one tensor, [members, numbers], each of which holds
+    a member's parameters in turn.
 
-    Each row gets what the member's own noise would give it; float32 in one pass over all rows, or by one launch on a GPU.
+    Each row gets what the member's own noise would give it; float32 in one pass over all rows, or
+    by one launch on a GPU.
 
     Args:
         members: The noise of each row, on whole parameters of the same shapes.
@@ -172,31 +231,48 @@ class StackedNoise:
             keys=np.empty(len(members) * self._n_runs, dtype=np.uint64),
         )
         self.reassign(members)
-        self._addresses = rows.data_ptr() + rows.element_size() * (self._runs.owners * rows.shape[1] + self._runs.offsets)
+        self._addresses = rows.data_ptr() + rows.element_size() * (
+            self._runs.owners * rows.shape[1] + self._runs.offsets
+        )
 
     def reassign(self, members: Sequence[Noise]) -> None:
         """Give the rows to other members; a CUDA graph that holds `on_gpu` goes on with theirs."""
         self._members = members
-        self._runs.keys[:] = np.array([member._keys for member in members], dtype=np.uint64).reshape(-1)
+        self._runs.keys[:] = np.array(
+            [member._keys for member in members], dtype=np.uint64
+        ).reshape(-1)
         if "on_gpu" in self.__dict__ and self.on_gpu:
             self.on_gpu.set_keys(self._runs.keys)
 
     @functools.cached_property
     def on_gpu(self) -> Any:
-        """What adds the noise by one launch, or None: `add_(ts, stds)` of tensors on the rows' device, which a CUDA graph may capture."""
+        """What adds the noise by one launch, or None: `add_(ts, stds)` of tensors on the rows'
+        device, which a CUDA graph may capture.
+        """
         cuda = _cuda() if _is_on_gpu(self._rows) else None
         return cuda and cuda.Rows(self._rows, self._runs, self._addresses)
 
     def add_(self, ts: Sequence[int], stds: Sequence[float]) -> None:
-        """Add stds[k] * N_ts[k] to row k, in place; a row whose standard deviation is 0 stays as it is."""
+        """Add stds[k] * N_ts[k] to row k, in place; a row whose standard deviation is 0 stays as it
+        is.
+        """
         if self.on_gpu:
             device = self._rows.device
-            self.on_gpu.add_(torch.tensor(ts, device=device), torch.tensor(stds, dtype=torch.float64, device=device))
+            self.on_gpu.add_(
+                torch.tensor(ts, device=device),
+                torch.tensor(stds, dtype=torch.float64, device=device),
+            )
             return
         compiled = _compiled()
         if compiled and self._rows.is_cpu and self._rows.dtype is _F32:
             own_ts = np.repeat(np.array(ts, dtype=np.int64), self._n_runs)
-            _add_runs(compiled, self._runs, self._addresses, own_ts, np.repeat(np.array(stds, dtype=np.float64), self._n_runs))
+            _add_runs(
+                compiled,
+                self._runs,
+                self._addresses,
+                own_ts,
+                np.repeat(np.array(stds, dtype=np.float64), self._n_runs),
+            )
             torch.autograd.graph.increment_version([self._rows])
             return
         for member, parts, t, std in zip(self._members, self._parts, ts, stds, strict=True):
@@ -206,7 +282,9 @@ class StackedNoise:
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """The runs of all tensors in a row: each one's tensor and byte offset in it, first element, size and key."""
+    """The runs of all tensors in a row: each one's tensor and byte offset in it, first element,
+    size and key.
+    """
 
     owners: Integers
     offsets: Integers
@@ -220,7 +298,9 @@ class Runs:
         sizes = np.array([part.size for part in parts], dtype=np.int64)
         return cls(
             owners=np.repeat(np.arange(len(parts)), n_runs),
-            offsets=np.concatenate([np.arange(n) * size for n, size in zip(n_runs, sizes, strict=True)]),
+            offsets=np.concatenate(
+                [np.arange(n) * size for n, size in zip(n_runs, sizes, strict=True)]
+            ),
             starts=np.concatenate([part.starts for part in parts]),
             sizes=np.repeat(sizes, n_runs),
             keys=np.repeat(np.array(keys, dtype=np.uint64), n_runs),
@@ -232,7 +312,8 @@ class Runs:
 
 
 def _addresses(tensors: Sequence[torch.Tensor | None], sizes: Sequence[int]) -> Integers | None:
-    """Return where the tensors begin, if each is one run of so many float32 in the CPU's memory; else None.
+    """Return where the tensors begin, if each is one run of so many float32 in the CPU's memory;
+    else None.
 
     Every step asks, and every attribute of every gradient takes its time: this is one plain loop.
     """
@@ -256,37 +337,61 @@ _Tensor, _F32, _STRIDED = torch.Tensor, torch.float32, torch.strided
 
 
 def _is_on_gpu(tensor: torch.Tensor) -> bool:
-    return tensor.is_cuda and tensor.is_contiguous() and tensor.dtype in (torch.float32, torch.bfloat16, torch.float16)
+    return (
+        tensor.is_cuda
+        and tensor.is_contiguous()
+        and tensor.dtype in (torch.float32, torch.bfloat16, torch.float16)
+    )
 
 
-def _add_compiled(compiled: ModuleType, runs: Runs, addresses: Integers, t: int, std: float) -> bool:
+def _add_compiled(
+    compiled: ModuleType, runs: Runs, addresses: Integers, t: int, std: float
+) -> bool:
     if len(runs.owners) > len(addresses):
         addresses = addresses[runs.owners] + 4 * runs.offsets
     return _add_runs(compiled, runs, addresses, np.array([t], dtype=np.int64), np.array([std]))
 
 
-def _add_runs(compiled: ModuleType, runs: Runs, addresses: Integers, ts: Integers, stds: npt.NDArray[np.float64]) -> bool:
+def _add_runs(
+    compiled: ModuleType,
+    runs: Runs,
+    addresses: Integers,
+    ts: Integers,
+    stds: npt.NDArray[np.float64],
+) -> bool:
     n_threads = torch.get_num_threads() if runs.n_numbers >= THREADED_FROM else 1
     if n_threads == 1:
         return bool(compiled.add_all(addresses, runs.starts, runs.sizes, runs.keys, ts, stds, 1, 0))
     n_shares = min(-(-runs.n_numbers // SHARE), SHARES * n_threads)
     if team := _team():
-        return bool(team.add_all_on(n_threads, addresses, runs.starts, runs.sizes, runs.keys, ts, stds, n_shares))
+        return bool(
+            team.add_all_on(
+                n_threads, addresses, runs.starts, runs.sizes, runs.keys, ts, stds, n_shares
+            )
+        )
     shares = iter(range(n_shares))  # whoever is free takes the next
 
     def work() -> bool:
-        return all(compiled.add_all(addresses, runs.starts, runs.sizes, runs.keys, ts, stds, n_shares, share) for share in shares)
+        return all(
+            compiled.add_all(
+                addresses, runs.starts, runs.sizes, runs.keys, ts, stds, n_shares, share
+            )
+            for share in shares
+        )
 
     others = [_threads(n_threads).submit(work) for _ in range(1, n_threads)]
     return all([work(), *(other.result() for other in others)])
 
 
-def _add_in_chunks(tensor: torch.Tensor, scale: torch.Tensor | None, part: Part, key: int, t: int, std: float) -> None:
+def _add_in_chunks(
+    tensor: torch.Tensor, scale: torch.Tensor | None, part: Part, key: int, t: int, std: float
+) -> None:
     rows = _rows(tensor, part)
     scales = None if scale is None else _rows(scale, part)
     for i, start in enumerate(part.starts.tolist()):
         for offset, block in _blocks(rows[i]):
-            if scales is None and block.dtype is torch.float32 and block.is_cpu:  # to the last bit as if it lay in one run
+            # to the last bit as if it lay in one run
+            if scales is None and block.dtype is torch.float32 and block.is_cpu:
                 near = block.contiguous()
                 _add_run(near, start + offset, key, t, std)
                 if near is not block:
@@ -307,7 +412,9 @@ def _rows(tensor: torch.Tensor, part: Part) -> torch.Tensor:
 
 
 def _blocks(tensor: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-    """Cut a tensor into views of at most CHUNK numbers, each one run of elements, with the first's place."""
+    """Cut a tensor into views of at most CHUNK numbers, each one run of elements, with the first's
+    place.
+    """
     if tensor.numel() <= CHUNK:
         yield 0, tensor
         return
@@ -316,7 +423,11 @@ def _blocks(tensor: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
         n = CHUNK // size
         yield from ((i * size, tensor[i : i + n]) for i in range(0, len(tensor), n))
     else:
-        yield from ((i * size + offset, block) for i, row in enumerate(tensor) for offset, block in _blocks(row))
+        yield from (
+            (i * size + offset, block)
+            for i, row in enumerate(tensor)
+            for offset, block in _blocks(row)
+        )
 
 
 def _add_run(values: torch.Tensor, start: int, key: int, t: int, std: float) -> None:

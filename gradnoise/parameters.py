@@ -1,4 +1,6 @@
-"""Hyperparameters as techniques, optimizers and workloads declare them: a name, a meaning, a legal range."""
+"""Hyperparameters as techniques, optimizers and workloads declare them: a name, a meaning, a legal
+range.
+"""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -35,31 +37,53 @@ class Parameter:
             return f"one of {', '.join(self.choices)}"
         start = "(" if self.low_open or self.low == -math.inf else "["
         kind = "whole" if self.integer else "finite"
-        return f"a {kind} number in {start}{self.low:g}, {self.high:g}{')' if self.high == math.inf else ']'}"
+        return (
+            f"a {kind} number in {start}{self.low:g}, "
+            f"{self.high:g}{')' if self.high == math.inf else ']'}"
+        )
 
     def check(self, value: object) -> None:
-        """Raise ValueError if the value is neither a finite number in the legal range nor one of the words."""
+        """Raise ValueError if the value is neither a finite number in the legal range nor one of
+        the words.
+        """
         if not self._admits(value):
             raise ValueError(f"{self.name} must be {self.legal}, but got {self.name}={value!r}.")
 
     def document(self) -> dict[str, object]:
-        """Return the declaration as JSON values; a missing bound means unbounded, and what else is missing is false or empty."""
-        bounds = {name: value for name, value in (("low", self.low), ("high", self.high)) if math.isfinite(value)}
+        """Return the declaration as JSON values; a missing bound means unbounded, and what else is
+        missing is false or empty.
+        """
+        bounds = {
+            name: value
+            for name, value in (("low", self.low), ("high", self.high))
+            if math.isfinite(value)
+        }
         rest = {"low_open": self.low_open, "integer": self.integer, "choices": [*self.choices]}
         rest["needs"] = {word: [*names] for word, names in self.needs.items()}
-        return {"name": self.name, "description": self.description, **bounds, **{name: value for name, value in rest.items() if value}}
+        return {
+            "name": self.name,
+            "description": self.description,
+            **bounds,
+            **{name: value for name, value in rest.items() if value},
+        }
 
     def _admits(self, value: object) -> bool:
         if self.choices:
             return value in self.choices
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
             return False
         if self.integer and value != int(value):
             return False
         return self.low <= value <= self.high and not (self.low_open and value == self.low)
 
 
-def check(params: Mapping[str, object], known: Iterable[Parameter], required: Iterable[str]) -> None:
+def check(
+    params: Mapping[str, object], known: Iterable[Parameter], required: Iterable[str]
+) -> None:
     """Check hyperparameters against their declarations.
 
     Raises:
@@ -68,11 +92,17 @@ def check(params: Mapping[str, object], known: Iterable[Parameter], required: It
     by_name = {parameter.name: parameter for parameter in known}
     for name, value in params.items():
         if name not in by_name:
-            raise ValueError(f"there is no parameter named {name!r} here, legal are {', '.join(sorted(by_name))}; got {name}={value!r}.")
+            raise ValueError(
+                f"there is no parameter named {name!r} here, legal are "
+                f"{', '.join(sorted(by_name))}; got {name}={value!r}."
+            )
         by_name[name].check(value)
         for needed in by_name[name].needs.get(str(value), ()):
             if needed not in params:
-                raise ValueError(f"{needed} is missing: with {name}={value!r} it must be {by_name[needed].legal}.")
+                raise ValueError(
+                    f"{needed} is missing: with {name}={value!r} it must be "
+                    f"{by_name[needed].legal}."
+                )
     for name in required:
         if name not in params:
             raise ValueError(f"{name} is missing: it must be {by_name[name].legal}.")

@@ -1,4 +1,6 @@
-"""Parts: which elements of a parameter a tensor holds, so that a shard or a sparse gradient gets the noise of those elements."""
+"""Parts: which elements of a parameter a tensor holds, so that a shard or a sparse gradient gets
+the noise of those elements.
+"""
 
 import functools
 import math
@@ -13,7 +15,8 @@ import torch
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Runs of `size` elements from each of `starts`, one after the other in the tensor; elements are counted along the parameter's rows.
+    """Runs of `size` elements from each of `starts`, one after the other in the tensor; elements
+    are counted along the parameter's rows.
 
     There is a run, if of no element, in a tensor without elements too.
     """
@@ -31,15 +34,21 @@ def of_shard(name: str, gradient: Any) -> tuple[torch.Tensor, Part]:
     """Return the local tensor of a DTensor, and which elements of the whole it holds.
 
     Raises:
-        TypeError: If the gradient is not replicated, or sharded along axes, as a whole, or is complex.
+        TypeError: If the gradient is not replicated, or sharded along axes, as a whole, or is
+            complex.
     """
     from torch.distributed.tensor import Replicate, Shard
 
-    if gradient.is_complex() or any(type(placement) not in (Replicate, Shard) for placement in gradient.placements):
+    if gradient.is_complex() or any(
+        type(placement) not in (Replicate, Shard) for placement in gradient.placements
+    ):
         raise TypeError(
-            f"the gradient of {name} is placed as {gradient.placements}, {gradient.dtype}: noise is defined for real Shard and Replicate."
+            f"the gradient of {name} is placed as {gradient.placements}, {gradient.dtype}: noise "
+            "is defined for real Shard and Replicate."
         )
-    return gradient.to_local(), _of_box(tuple(gradient.shape), gradient.device_mesh, tuple(gradient.placements))
+    return gradient.to_local(), _of_box(
+        tuple(gradient.shape), gradient.device_mesh, tuple(gradient.placements)
+    )
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -61,23 +70,31 @@ def of_box(shape: Sequence[int], local: Sequence[int], offsets: Sequence[int]) -
     n_leading = max((axis for axis in range(len(shape)) if local[axis] < shape[axis]), default=0)
     starts = np.zeros(1, dtype=np.int64)
     for axis in range(n_leading):
-        starts = (starts[:, None] * shape[axis] + np.arange(offsets[axis], offsets[axis] + local[axis])).reshape(-1)
+        starts = (
+            starts[:, None] * shape[axis] + np.arange(offsets[axis], offsets[axis] + local[axis])
+        ).reshape(-1)
     if shape:
         starts = starts * shape[n_leading] + offsets[n_leading]
     return Part(starts * math.prod(shape[n_leading + 1 :]), math.prod(local[n_leading:]))
 
 
 def of_sparse(name: str, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Part]:
-    """Return a sparse gradient coalesced, the values that it holds, which share its memory, and which elements they are.
+    """Return a sparse gradient coalesced, the values that it holds, which share its memory, and
+    which elements they are.
 
     Raises:
         TypeError: If it is not of the layout sparse_coo and real.
     """
     if gradient.layout != torch.sparse_coo or gradient.is_complex():
-        raise TypeError(f"the gradient of {name} is {gradient.layout}, {gradient.dtype}: noise is defined for real sparse_coo.")
+        raise TypeError(
+            f"the gradient of {name} is {gradient.layout}, {gradient.dtype}: noise is defined for "
+            "real sparse_coo."
+        )
     gradient = gradient.coalesce()
     values = gradient.values()
     n_sparse = gradient.sparse_dim()
-    rows = np.ravel_multi_index(tuple(gradient.indices().cpu().numpy()), tuple(gradient.shape[:n_sparse]))
+    rows = np.ravel_multi_index(
+        tuple(gradient.indices().cpu().numpy()), tuple(gradient.shape[:n_sparse])
+    )
     size = math.prod(gradient.shape[n_sparse:])
     return gradient, values, Part(rows.astype(np.int64) * size, size) if len(rows) else whole((0,))

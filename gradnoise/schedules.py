@@ -1,24 +1,30 @@
-"""Schedules: functions from the update count t to the standard deviation of the noise, in gradient units.
+"""Schedules: functions from the update count t to the standard deviation of the noise, in gradient
+units.
 
-Notation: eta is a variance, gamma a decay exponent, t the number of optimizer updates done so far, 0 at the first.
+Notation: eta is a variance, gamma a decay exponent, t the number of optimizer updates done so far,
+    0 at the first.
 """
 
 import math
 from collections.abc import Callable
 
 Schedule = Callable[[int], float]
-"""A function from the update count t, 0 at the first update, to the standard deviation of the noise, in gradient units."""
+"""A function from the update count t, 0 at the first update, to the standard deviation of the
+noise, in gradient units.
+"""
 
 
 def annealed(eta: float, gamma: float) -> Schedule:
-    """Return the annealed schedule std_t = sqrt(eta / (1 + t) ** gamma) (Neelakantan et al. 2015, arXiv:1511.06807).
+    """Return the annealed schedule std_t = sqrt(eta / (1 + t) ** gamma) (Neelakantan et al. 2015,
+    arXiv:1511.06807).
 
     Args:
         eta: Variance of the noise at step 0, in squared gradient units; at least 0.
         gamma: Decay exponent, dimensionless; at least 0. The paper uses 0.55.
 
     Returns:
-        A function from the update count t (0 at the first update) to the standard deviation, in gradient units.
+        A function from the update count t (0 at the first update) to the standard deviation, in
+        gradient units.
 
     Raises:
         ValueError: If eta or gamma is negative or not finite.
@@ -35,7 +41,8 @@ def annealed(eta: float, gamma: float) -> Schedule:
 
 
 def constant(std: float) -> Schedule:
-    """Return the schedule std_t = std, the fixed noise that annealing is held against (Neelakantan et al. 2016, openreview rkjZ2Pcxe).
+    """Return the schedule std_t = std, the fixed noise that annealing is held against (Neelakantan
+    et al. 2016, openreview rkjZ2Pcxe).
 
     Args:
         std: Standard deviation at every update, in gradient units; at least 0.

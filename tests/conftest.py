@@ -1,4 +1,6 @@
-"""What many tests share: both kinds of database, migrated and empty; a spec; a catalogue; the folder of real data."""
+"""What many tests share: both kinds of database, migrated and empty; a spec; a catalogue; the
+folder of real data.
+"""
 
 import itertools
 import os
@@ -13,19 +15,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from service_up import Up, service_up
 
-from service.domain.spec import StudySpec
-from service.store.database import Database, open_database
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.store.database import Database, open_database
+from service_up import Up, service_up
 
 DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
 
 @dataclass
 class PostgresServer:
-    """A throw-away PostgreSQL server on a socket in a folder of its own; nothing outlives the folder.
+    """A throw-away PostgreSQL server on a socket in a folder of its own; nothing outlives the
+    folder.
 
-    `binaries` holds initdb, pg_ctl and psql. PostgreSQL refuses to run as root: there the commands run as the user `postgres`.
+    `binaries` holds initdb, pg_ctl and psql. PostgreSQL refuses to run as root: there the commands
+    run as the user `postgres`.
     """
 
     binaries: Path
@@ -36,14 +40,42 @@ class PostgresServer:
     def start(self) -> None:
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
-        self._run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", f"--pgdata={self.folder}/data")
-        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
-        # ends the server when its standard input closes: in stop(), or when these tests die in whatever way
-        script = f"read _; {self.binaries}/pg_ctl stop --mode=immediate --pgdata={self.folder}/data; rm -rf {self.folder}"
+        self._run(
+            "initdb",
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--no-sync",
+            f"--pgdata={self.folder}/data",
+        )
+        options = (
+            f"-k {self.folder} -c listen_addresses='' -c fsync=off -c synchronous_commit=off -c "
+            "full_page_writes=off"
+        )
+        # ends the server when its standard input closes: in stop(), or when these tests die in
+        # whatever way
+        script = (
+            f"read _; {self.binaries}/pg_ctl stop --mode=immediate --pgdata={self.folder}/data; rm "
+            f"-rf {self.folder}"
+        )
         command = [*self._user(), "sh", "-c", script]
         null = subprocess.DEVNULL
-        self.keeper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=null, stderr=null, cwd="/", start_new_session=True)
-        self._run("pg_ctl", "start", "--wait", f"--pgdata={self.folder}/data", f"--log={self.folder}/log", f"--options={options}")
+        self.keeper = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=null,
+            stderr=null,
+            cwd="/",
+            start_new_session=True,
+        )
+        self._run(
+            "pg_ctl",
+            "start",
+            "--wait",
+            f"--pgdata={self.folder}/data",
+            f"--log={self.folder}/log",
+            f"--options={options}",
+        )
 
     def stop(self) -> None:
         self.keeper.communicate()
@@ -62,13 +94,29 @@ class PostgresServer:
 
     def execute(self, statement: str, database: str = "postgres") -> str:
         """Run one statement as the superuser and return what psql prints."""
-        return self._run("psql", f"--host={self.folder}", "--username=postgres", "--no-psqlrc", "-qtA", f"--command={statement}", database)
+        return self._run(
+            "psql",
+            f"--host={self.folder}",
+            "--username=postgres",
+            "--no-psqlrc",
+            "-qtA",
+            f"--command={statement}",
+            database,
+        )
 
     def _run(self, program: str, *arguments: str) -> str:
-        # the server must not inherit pytest's pipes, or whoever waits for their end waits for the server
+        # the server must not inherit pytest's pipes, or whoever waits for their end waits for the
+        # server
         with tempfile.TemporaryFile("w+") as output:
             command = [*self._user(), str(self.binaries / program), *arguments]
-            code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.folder, check=False).returncode
+            code = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
+                check=False,
+            ).returncode
             output.seek(0)
             text = output.read()
         assert code == 0, f"{program} ended with {code}: {text}"
@@ -89,10 +137,15 @@ def postgres_binaries() -> Path | None:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A real PostgreSQL server for the session; without its programs: skip, or fail where GRADNOISE_REQUIRE_POSTGRES is set."""
+    """A real PostgreSQL server for the session; without its programs: skip, or fail where
+    GRADNOISE_REQUIRE_POSTGRES is set.
+    """
     binaries = postgres_binaries()
     if binaries is None:
-        message = "PostgreSQL is not installed: no initdb in /usr/lib/postgresql/*/bin nor on PATH (Debian: apt-get install postgresql)"
+        message = (
+            "PostgreSQL is not installed: no initdb in /usr/lib/postgresql/*/bin nor on PATH "
+            "(Debian: apt-get install postgresql)"
+        )
         (pytest.fail if os.environ.get("GRADNOISE_REQUIRE_POSTGRES") else pytest.skip)(message)
     with tempfile.TemporaryDirectory(prefix="gradnoise-pg-", ignore_cleanup_errors=True) as folder:
         server = PostgresServer(binaries=binaries, folder=Path(folder))
@@ -103,7 +156,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: PostgresServer) -> str:
-    from service.migrate import prepare_database
+    from gradnoise_service.migrate import prepare_database
 
     name = postgres_server.create()
     prepare_database(postgres_server.url(name))
@@ -112,7 +165,7 @@ def postgres_template(postgres_server: PostgresServer) -> str:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from service.migrate import prepare_database
+    from gradnoise_service.migrate import prepare_database
 
     path = tmp_path_factory.mktemp("template") / "gradnoise.db"
     prepare_database(f"sqlite:///{path}")
@@ -136,7 +189,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     """The URL of a migrated database of the test's own, once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
         path = tmp_path / "gradnoise.db"
-        with closing(sqlite3.connect(request.getfixturevalue("sqlite_template"))) as template, closing(sqlite3.connect(path)) as copy:
+        with (
+            closing(sqlite3.connect(request.getfixturevalue("sqlite_template"))) as template,
+            closing(sqlite3.connect(path)) as copy,
+        ):
             template.backup(copy)
         yield f"sqlite:///{path}"
         return
@@ -163,7 +219,9 @@ def now() -> datetime:
 
 @pytest.fixture
 def make_spec() -> Callable[..., StudySpec]:
-    """A function that returns a small legal spec with the given fields changed: `make_spec(confirm={"n_seeds": 9})`."""
+    """A function that returns a small legal spec with the given fields changed:
+    `make_spec(confirm={"n_seeds": 9})`.
+    """
 
     def make(**changes: object) -> StudySpec:
         plain: dict[str, object] = {
@@ -190,7 +248,12 @@ def catalogue_document() -> Mapping[str, object]:
     momentum = {"name": "momentum", "description": "Momentum.", "low": 0.0, "high": 0.999}
     words = {"choices": ["constant", "step"], "needs": {"step": ["lr_every_epochs"]}}
     rate = {"name": "lr_schedule", "description": "How the rate changes.", **words}
-    every = {"name": "lr_every_epochs", "description": "Epochs from one rate to the next.", "low": 1, "integer": True}
+    every = {
+        "name": "lr_every_epochs",
+        "description": "Epochs from one rate to the next.",
+        "low": 1,
+        "integer": True,
+    }
     return {
         "versions": {"gradnoise": "0.1.0", "torch": "2.13.0", "python": "3.11.7"},
         "protocol": {
@@ -206,14 +269,35 @@ def catalogue_document() -> Mapping[str, object]:
                     "$schema": "https://json-schema.org/draft/2020-12/schema",
                     "type": "object",
                     "properties": {
-                        "dataset": {"type": "string", "enum": ["digits", "mnist"], "default": "digits", "description": "The images."},
-                        "depth": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20, "description": "Hidden layers."},
+                        "dataset": {
+                            "type": "string",
+                            "enum": ["digits", "mnist"],
+                            "default": "digits",
+                            "description": "The images.",
+                        },
+                        "depth": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "maximum": 100,
+                            "default": 20,
+                            "description": "Hidden layers.",
+                        },
                     },
                     "additionalProperties": False,
                 },
                 "metrics": [
-                    {"name": "accuracy", "direction": "maximize", "worst": 0.0, "description": "Share of images named rightly."},
-                    {"name": "loss", "direction": "minimize", "worst": 100.0, "description": "Cross-entropy."},
+                    {
+                        "name": "accuracy",
+                        "direction": "maximize",
+                        "worst": 0.0,
+                        "description": "Share of images named rightly.",
+                    },
+                    {
+                        "name": "loss",
+                        "direction": "minimize",
+                        "worst": 100.0,
+                        "description": "Cross-entropy.",
+                    },
                 ],
                 "parameters": [],
                 "stacks": True,
@@ -221,7 +305,14 @@ def catalogue_document() -> Mapping[str, object]:
             }
         ],
         "techniques": [
-            {"name": "none", "description": "Plain training.", "formula": "g_t", "source": "", "parameters": [], "required": []},
+            {
+                "name": "none",
+                "description": "Plain training.",
+                "formula": "g_t",
+                "source": "",
+                "parameters": [],
+                "required": [],
+            },
             {
                 "name": "annealed",
                 "description": "Annealed gradient noise.",

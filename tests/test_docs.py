@@ -1,11 +1,14 @@
-"""The documents say what is true: their code runs, their commands exist, their links lead somewhere, no setting and no endpoint is missing.
+"""The documents say what is true: their code runs, their commands exist, their links lead
+somewhere, no setting and no endpoint is missing.
 
 What a fenced block's language promises:
 
-`python`   runs, all blocks of a document one after the other, against a real API, and prints the `text` block right below it;
-`console`  runs: each `$ gradnoise ...` must end with 0 and print what stands below it, where `...` stands for anything;
+`python`   runs, all blocks of a document one after the other, against a real API, and prints the
+`text` block right below it; `console`  runs: each `$ gradnoise ...` must end with 0 and print what
+stands below it, where `...` stands for anything;
            it finds the document's yaml blocks that begin with `# NAME.yaml` as files of that name;
-`sh`       is for the reader to type: its programs, make targets, `gradnoise` commands and options exist;
+`sh`       is for the reader to type: its programs, make targets, `gradnoise` commands and options
+    exist;
 `yaml`     with a `workload` in it is a study that the service would take;
 `toml`     stands verbatim in the example package; so does a python block of docs/own-workload.md;
 `json`     parses; `text` is what a program printed.
@@ -29,19 +32,22 @@ import httpx2
 import pytest
 import yaml
 
-from service.domain.catalogue import Catalogue
-from service.domain.spec import StudySpec
-from service.migrate import prepare_database
-from service.report.numbers import duration
-from service.settings import Settings
-from service.store import catalogue
-from service.store.database import open_database
+from gradnoise_service.domain.catalogue import Catalogue
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.migrate import prepare_database
+from gradnoise_service.report.numbers import duration
+from gradnoise_service.settings import Settings
+from gradnoise_service.store import catalogue
+from gradnoise_service.store.database import open_database
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-EXAMPLE = ROOT / "docs/own-workload.md"  # its code is the example package's, which has tests of its own
+# its code is the example package's, which has tests of its own
+EXAMPLE = ROOT / "docs/own-workload.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PYTHON = re.compile(r"^```python\n((?:(?!```).*\n)*)```$(?:\n\n```text\n((?:(?!```).*\n)*)```$)?", re.MULTILINE)
+PYTHON = re.compile(
+    r"^```python\n((?:(?!```).*\n)*)```$(?:\n\n```text\n((?:(?!```).*\n)*)```$)?", re.MULTILINE
+)
 END = "-- end of a block --"
 LANGUAGES = {"python", "console", "sh", "yaml", "toml", "json", "text"}
 PROGRAMS = {"cd", "curl", "docker", "export", "git", "gradnoise", "make", "pip"}
@@ -50,7 +56,11 @@ ENDPOINT = re.compile(r"^\| `(GET|POST|DELETE|PUT|PATCH) (/\S*)` \|", re.MULTILI
 
 
 def blocks(document: Path, language: str) -> list[str]:
-    return [text for found, text in FENCE.findall(document.read_text(encoding="utf-8")) if found == language]
+    return [
+        text
+        for found, text in FENCE.findall(document.read_text(encoding="utf-8"))
+        if found == language
+    ]
 
 
 def prose(document: Path) -> str:
@@ -69,7 +79,9 @@ def name_of(document: Path) -> str:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_every_block_says_what_it_is(document: Path) -> None:
     """A fenced block has a language whose promise is tested."""
-    assert {language for language, _ in FENCE.findall(document.read_text(encoding="utf-8"))} <= LANGUAGES
+    assert {
+        language for language, _ in FENCE.findall(document.read_text(encoding="utf-8"))
+    } <= LANGUAGES
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
@@ -83,11 +95,15 @@ def test_links_lead_to_files_and_headings(document: Path) -> None:
         assert file.exists(), f"{name_of(document)} links to {target}, which does not exist"
         if fragment:
             headings = re.findall(r"^#+ (.*)$", prose(file), re.MULTILINE)
-            assert fragment in [anchor(heading) for heading in headings], f"{name_of(document)} links to {target}, which is no heading"
+            assert fragment in [anchor(heading) for heading in headings], (
+                f"{name_of(document)} links to {target}, which is no heading"
+            )
 
 
 def test_every_setting_is_documented() -> None:
-    """docs/configuration.md has exactly one row for each setting: its variable, its default, its meaning."""
+    """docs/configuration.md has exactly one row for each setting: its variable, its default, its
+    meaning.
+    """
     rows = []
     for name, field in Settings.model_fields.items():
         default = field.get_default(call_default_factory=True)
@@ -100,13 +116,19 @@ def test_every_setting_is_documented() -> None:
 
 def test_every_endpoint_is_documented(openapi: Mapping[str, Any]) -> None:
     """docs/rest.md has exactly one row for each method and path of the OpenAPI description."""
-    served = {(method.upper(), path) for path, methods in openapi["paths"].items() for method in methods}
+    served = {
+        (method.upper(), path) for path, methods in openapi["paths"].items() for method in methods
+    }
     assert set(ENDPOINT.findall((ROOT / "docs/rest.md").read_text(encoding="utf-8"))) == served
 
 
-@pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "sh")], ids=name_of)
+@pytest.mark.parametrize(
+    "document", [path for path in DOCUMENTS if blocks(path, "sh")], ids=name_of
+)
 def test_commands_for_the_reader_exist(document: Path, openapi: Mapping[str, Any]) -> None:
-    """A shell block uses known programs, targets of the Makefile, commands and options of `gradnoise`, served paths, compose files."""
+    """A shell block uses known programs, targets of the Makefile, commands and options of
+    `gradnoise`, served paths, compose files.
+    """
     for block in blocks(document, "sh"):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
@@ -120,36 +142,60 @@ def test_commands_for_the_reader_exist(document: Path, openapi: Mapping[str, Any
 def check_command(program: str, words: list[str], openapi: Mapping[str, Any]) -> None:
     match program:
         case "make":
-            targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+            targets = re.findall(
+                r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+            )
             assert set(words) <= set(targets), f"make {' '.join(words)}"
         case "gradnoise":
             check_gradnoise(words)
         case "docker":
             assert words[0] == "compose", words
-            assert all((ROOT / file).exists() for option, file in itertools.pairwise(words) if option == "-f"), words
+            assert all(
+                (ROOT / file).exists()
+                for option, file in itertools.pairwise(words)
+                if option == "-f"
+            ), words
         case "curl":
-            paths = [word.removeprefix(DOCUMENTED_URL).split("?")[0] for word in words if word.startswith(DOCUMENTED_URL)]
+            paths = [
+                word.removeprefix(DOCUMENTED_URL).split("?")[0]
+                for word in words
+                if word.startswith(DOCUMENTED_URL)
+            ]
             patterns = [re.sub(r"\{\w+\}", "[^/]+", path) for path in openapi["paths"]]
             assert paths, words
-            assert all(any(re.fullmatch(pattern, path) for pattern in patterns) for path in paths), paths
+            assert all(
+                any(re.fullmatch(pattern, path) for pattern in patterns) for path in paths
+            ), paths
 
 
 def check_gradnoise(words: list[str]) -> None:
     import typer.main
 
-    from service.cli import app
+    from gradnoise_service.cli import app
 
     command: Any = typer.main.get_command(app)
     for word in words:
         if word.startswith("-"):
-            known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
-            assert word.split("=")[0] in known, f"gradnoise {' '.join(words)}: {command.name} has no {word}"
+            known = {
+                option
+                for parameter in command.params
+                for option in (*parameter.opts, *parameter.secondary_opts)
+            } | {"--help"}
+            assert word.split("=")[0] in known, (
+                f"gradnoise {' '.join(words)}: {command.name} has no {word}"
+            )
         elif hasattr(command, "commands"):
-            assert word in command.commands, f"gradnoise {' '.join(words)}: there is no command {word!r}"
+            assert word in command.commands, (
+                f"gradnoise {' '.join(words)}: there is no command {word!r}"
+            )
             command = command.commands[word]
 
 
-@pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "yaml") or blocks(path, "json")], ids=name_of)
+@pytest.mark.parametrize(
+    "document",
+    [path for path in DOCUMENTS if blocks(path, "yaml") or blocks(path, "json")],
+    ids=name_of,
+)
 def test_data_in_documents_is_what_it_says(document: Path) -> None:
     """YAML and JSON blocks parse; a study among them is one that the announced workloads can run."""
     from gradnoise.workloads.catalogue import document as announced
@@ -164,37 +210,87 @@ def test_data_in_documents_is_what_it_says(document: Path) -> None:
                 Catalogue.of(announced()).check(spec, max_trials=10_000)
 
 
-@pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "python") and path != EXAMPLE], ids=name_of)
+@pytest.mark.parametrize(
+    "document",
+    [path for path in DOCUMENTS if blocks(path, "python") and path != EXAMPLE],
+    ids=name_of,
+)
 def test_python_blocks_run(document: Path, api: str, tmp_path: Path) -> None:
-    """A document's Python blocks run one after the other, as a reader would paste them, and print what is shown below them."""
+    """A document's Python blocks run one after the other, as a reader would paste them, and print
+    what is shown below them.
+    """
     pairs = PYTHON.findall(document.read_text(encoding="utf-8"))
-    program = "".join(f"{block}\nprint({END!r})\n" for block, _ in pairs).replace(DOCUMENTED_URL, api)
-    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    program = "".join(f"{block}\nprint({END!r})\n" for block, _ in pairs).replace(
+        DOCUMENTED_URL, api
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr
     for (block, shown), printed in zip(pairs, run.stdout.split(f"{END}\n"), strict=False):
-        assert not shown or shown == printed, f"{name_of(document)}: this block\n{block}printed\n{printed}"
+        assert not shown or shown == printed, (
+            f"{name_of(document)}: this block\n{block}printed\n{printed}"
+        )
 
 
 def test_speeds_are_those_of_the_results() -> None:
-    """docs/gradient-noise.md shows each figure of the benchmark's committed results that stands for itself."""
+    """docs/gradient-noise.md shows each figure of the benchmark's committed results that stands for
+    itself.
+    """
     rows = []
-    for figure in json.loads((ROOT / "benchmarks/results/bench_noise.json").read_text(encoding="utf-8"))["figures"]:
+    for figure in json.loads(
+        (ROOT / "benchmarks/results/bench_noise.json").read_text(encoding="utf-8")
+    )["figures"]:
         if not figure["name"].startswith(" "):  # else it is a part of the one before
-            bar = "".join(f"{word.replace('_', ' ')} {figure[word]:g}" for word in ("at_least", "at_most") if figure[word] is not None)
-            low, median, high = (f"{value:.3g}" for value in (min(figure["values"]), figure["median"], max(figure["values"])))
+            bar = "".join(
+                f"{word.replace('_', ' ')} {figure[word]:g}"
+                for word in ("at_least", "at_most")
+                if figure[word] is not None
+            )
+            low, median, high = (
+                f"{value:.3g}"
+                for value in (min(figure["values"]), figure["median"], max(figure["values"]))
+            )
             rows.append(f"| {figure['name']} | {bar} | {median} {figure['unit']} [{low}, {high}] |")
-    assert re.findall(r"^\|.*\[.*\] \|$", (ROOT / "docs/gradient-noise.md").read_text(encoding="utf-8"), re.MULTILINE) == rows
+    assert (
+        re.findall(
+            r"^\|.*\[.*\] \|$",
+            (ROOT / "docs/gradient-noise.md").read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+        == rows
+    )
 
 
 def test_the_paper_s_tables_cost_what_the_results_say() -> None:
-    """README.md shows of each what its system's trainers are worth, and how long its full scale takes."""
+    """README.md shows of each what its system's trainers are worth, and how long its full scale
+    takes.
+    """
     rows = []
-    figures = json.loads((ROOT / "benchmarks/results/bench_workloads.json").read_text(encoding="utf-8"))["figures"]
+    figures = json.loads(
+        (ROOT / "benchmarks/results/bench_workloads.json").read_text(encoding="utf-8")
+    )["figures"]
     for alone, stacked, *_, on_cores, on_gpu in zip(*[iter(figures)] * 8, strict=True):
         preset, n_updates = on_cores["name"].split(" updates")[0].strip().split(", ")
-        ratios = (f"{one['median']:.2f} x [{min(one['values']):.2f}, {max(one['values']):.2f}]" for one in (alone, stacked))
-        rows.append(f"| {preset} | {' | '.join(ratios)} | {n_updates} | {on_cores['median']:.2g} h | {duration(on_gpu['median'] * 3600)} |")
-    assert re.findall(r"^\| paper-.*\|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE) == rows
+        ratios = (
+            f"{one['median']:.2f} x [{min(one['values']):.2f}, {max(one['values']):.2f}]"
+            for one in (alone, stacked)
+        )
+        rows.append(
+            f"| {preset} | {' | '.join(ratios)} | {n_updates} | {on_cores['median']:.2g} h | "
+            f"{duration(on_gpu['median'] * 3600)} |"
+        )
+    assert (
+        re.findall(
+            r"^\| paper-.*\|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+        )
+        == rows
+    )
 
 
 def test_pictures_can_be_drawn_anew(tmp_path: Path) -> None:
@@ -202,11 +298,14 @@ def test_pictures_can_be_drawn_anew(tmp_path: Path) -> None:
     for script in (ROOT / "docs/pictures").glob("*.py"):
         subprocess.run([sys.executable, script, tmp_path], cwd=ROOT, check=True, timeout=120)
         name = script.with_suffix(".png").name
-        old, new = ((folder / name).read_bytes()[16:24] for folder in (script.parent, tmp_path))  # width and height
+        # width and height
+        old, new = ((folder / name).read_bytes()[16:24] for folder in (script.parent, tmp_path))
         assert old == new
 
 
-@pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "console")], ids=name_of)
+@pytest.mark.parametrize(
+    "document", [path for path in DOCUMENTS if blocks(path, "console")], ids=name_of
+)
 def test_console_blocks_print_what_they_show(document: Path, api: str, tmp_path: Path) -> None:
     """Each command of a console block ends well and prints what the document shows."""
     for block in blocks(document, "yaml"):
@@ -220,17 +319,35 @@ def test_console_blocks_print_what_they_show(document: Path, api: str, tmp_path:
     }
     for block in blocks(document, "console"):
         for line, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
-            assert line.startswith("gradnoise "), f"{name_of(document)}: a console block runs gradnoise, but this one runs {line!r}"
-            run = subprocess.run(shlex.split(line), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
+            assert line.startswith("gradnoise "), (
+                f"{name_of(document)}: a console block runs gradnoise, but this one runs {line!r}"
+            )
+            run = subprocess.run(
+                shlex.split(line),
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
             assert run.returncode == 0, f"{line}: {run.stderr}"
             printed = run.stdout.replace(api, DOCUMENTED_URL)
             flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-            assert not shown or doctest.OutputChecker().check_output(shown, printed, flags), f"{line} printed\n{printed}\nnot\n{shown}"
+            assert not shown or doctest.OutputChecker().check_output(shown, printed, flags), (
+                f"{line} printed\n{printed}\nnot\n{shown}"
+            )
 
 
 def test_the_example_package_is_what_its_document_shows() -> None:
-    """Every Python and TOML block of docs/own-workload.md stands in a file of docs/example-workload."""
-    files = [path.read_text(encoding="utf-8") for path in (ROOT / "docs/example-workload").rglob("*") if path.suffix in (".py", ".toml")]
+    """Every Python and TOML block of docs/own-workload.md stands in a file of
+    docs/example-workload.
+    """
+    files = [
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "docs/example-workload").rglob("*")
+        if path.suffix in (".py", ".toml")
+    ]
     for block in blocks(EXAMPLE, "python") + blocks(EXAMPLE, "toml"):
         assert any(block in file for file in files), f"stands in no file of the example:\n{block}"
 
@@ -252,9 +369,13 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = probe.getsockname()[1]
     environment = os.environ | {"GRADNOISE_HOME": str(home), "GRADNOISE_PORT": str(port)}
     with (home / "log").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-m", "service.app"], env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gradnoise_service.app"], env=environment, stdout=log, stderr=log
+        )
         url = f"http://127.0.0.1:{port}"
-        with httpx2.Client(base_url=url, transport=httpx2.HTTPTransport(retries=7), trust_env=False) as client:
+        with httpx2.Client(
+            base_url=url, transport=httpx2.HTTPTransport(retries=7), trust_env=False
+        ) as client:
             answer = client.get("/healthz")
         log_text = (home / "log").read_text(encoding="utf-8")
         assert answer.status_code == 200, log_text

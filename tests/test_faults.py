@@ -1,4 +1,6 @@
-"""The whole service, with real processes: whatever is killed in the middle of a study, the study ends with exactly its declared trials."""
+"""The whole service, with real processes: whatever is killed in the middle of a study, the study
+ends with exactly its declared trials.
+"""
 
 import os
 import signal
@@ -6,11 +8,11 @@ from collections import Counter
 
 import optuna
 import pytest
-from service_up import Up
 
-from service.search import open_storage
-from service.store import measurements, trials
-from service.store.database import open_database
+from gradnoise_service.search import open_storage
+from gradnoise_service.store import measurements, trials
+from gradnoise_service.store.database import open_database
+from service_up import Up
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -34,12 +36,18 @@ N_TRIALS = {"search": 16, "confirm": 12}
 
 def is_in_the_middle(up: Up, phase: str) -> bool:
     """Whether all trials of the phase train, so that whichever worker is killed holds some."""
-    running: list[dict[str, int]] = up.get(f"/v1/studies/1/trials?state=running&phase={phase}")["items"]  # type: ignore[assignment]
+    running: list[dict[str, int]] = up.get(f"/v1/studies/1/trials?state=running&phase={phase}")[
+        "items"
+    ]  # type: ignore[assignment]
     return len(running) == N_TRIALS[phase] and all(trial["epochs"] >= 5 for trial in running)
 
 
 def victim(up: Up, kind: str) -> int:
-    words = {"dispatcher": "service.tether workers", "api": "service.tether service.app", "actor": "ray::TrialActor"}[kind]
+    words = {
+        "dispatcher": "gradnoise_service.tether gradnoise_workers",
+        "api": "gradnoise_service.tether gradnoise_service.app",
+        "actor": "ray::TrialActor",
+    }[kind]
     return next(pid for pid, command in up.processes().items() if words in command)
 
 
@@ -49,11 +57,16 @@ def test_a_study_survives_kill_9(up: Up, database_url: str, kind: str) -> None:
     for phase in ("search", "confirm"):
         up.until(lambda phase=phase: is_in_the_middle(up, phase), f"the middle of the {phase}")  # type: ignore[misc]
         os.kill(victim(up, kind), signal.SIGKILL)
-    up.until(lambda: up.get("/v1/studies/1")["state"] not in ("queued", "running"), "the end of the study")
+    up.until(
+        lambda: up.get("/v1/studies/1")["state"] not in ("queued", "running"),
+        "the end of the study",
+    )
     assert up.get("/v1/studies/1")["state"] == "complete", up.tail()
     assert_exactly_as_declared(database_url)
     assert_nothing_was_trained_twice(database_url, is_resumed=kind != "api")
-    up.until(lambda: list((up.home / "checkpoints").glob("*")) == [], "the removal of its checkpoints")
+    up.until(
+        lambda: list((up.home / "checkpoints").glob("*")) == [], "the removal of its checkpoints"
+    )
 
 
 def assert_exactly_as_declared(database_url: str) -> None:
@@ -62,27 +75,45 @@ def assert_exactly_as_declared(database_url: str) -> None:
         table = trials.table(session, 1)
     database.dispose()
     counts = Counter((trial.phase, trial.arm) for trial in table)
-    assert counts == {("search", "baseline"): 8, ("search", "noisy"): 8, ("confirm", "baseline"): 6, ("confirm", "noisy"): 6}
+    assert counts == {
+        ("search", "baseline"): 8,
+        ("search", "noisy"): 8,
+        ("confirm", "baseline"): 6,
+        ("confirm", "noisy"): 6,
+    }
     assert {trial.state for trial in table} <= {"complete", "pruned"}
     storage = open_storage(database_url)
     for name, n in (("baseline", 8), ("noisy", 8), ("confirm", 12)):
         told = optuna.load_study(study_name=f"survivor · {name}", storage=storage).trials
-        ours = [trial for trial in table if name == ("confirm" if trial.phase == "confirm" else trial.arm)]
+        ours = [
+            trial
+            for trial in table
+            if name == ("confirm" if trial.phase == "confirm" else trial.arm)
+        ]
         assert len(told) == n
         assert all(trial.state.is_finished() for trial in told)
-        values = [sorted(trial.value for trial in trials_of if trial.value is not None) for trials_of in (told, ours)]
+        values = [
+            sorted(trial.value for trial in trials_of if trial.value is not None)
+            for trials_of in (told, ours)
+        ]
         assert values[0] == values[1]
     storage.remove_session()
     storage.engine.dispose()
 
 
 def assert_nothing_was_trained_twice(database_url: str, is_resumed: bool) -> None:
-    """Every epoch that was told of cost its time once, however many attempts the trial took: each went on where the last one stood."""
+    """Every epoch that was told of cost its time once, however many attempts the trial took: each
+    went on where the last one stood.
+    """
     database = open_database(database_url)
     with database.session() as session:
         table = trials.table(session, 1)
-        assert {trial.phase for trial in table if trial.n_attempts > 1} == ({"search", "confirm"} if is_resumed else set())
+        assert {trial.phase for trial in table if trial.n_attempts > 1} == (
+            {"search", "confirm"} if is_resumed else set()
+        )
         for trial in table:
             told = sum(row.seconds for row in measurements.of_trial(session, trial.id))
-            assert trial.device_seconds == pytest.approx(told, rel=1e-6), f"trial {trial.id} of {trial.n_attempts} attempts"
+            assert trial.device_seconds == pytest.approx(told, rel=1e-6), (
+                f"trial {trial.id} of {trial.n_attempts} attempts"
+            )
     database.dispose()

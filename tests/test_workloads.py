@@ -1,4 +1,6 @@
-"""The paper's five systems, trained by the whole service: submitted through REST, the command line and Python, on both databases."""
+"""The paper's five systems, trained by the whole service: submitted through REST, the command line
+and Python, on both databases.
+"""
 
 import itertools
 import json
@@ -8,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_up import Up
 
-from service.client import Client
+from gradnoise_service.client import Client
+from service_up import Up
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -18,7 +20,14 @@ TINY: dict[str, dict[str, Any]] = {
     "mlp": {"dataset": "digits", "depth": 2, "width": 8},
     "memn2n": {"task": 1, "dim": 4, "hops": 1, "sentences": 5},
     "neural-programmer": {"train_examples": 100, "dim": 4},
-    "nram": {"task": "increment", "longest": 1, "size": 4, "steps": 2, "hidden": 4, "batch_size": 1000},
+    "nram": {
+        "task": "increment",
+        "longest": 1,
+        "size": 4,
+        "steps": 2,
+        "hidden": 4,
+        "batch_size": 1000,
+    },
     "neural-gpu": {"longest": 2, "maps": 4, "batch_size": 1000},
 }
 """Options with which an epoch takes a moment."""
@@ -31,7 +40,14 @@ def submit_by_rest(up: Up, spec: dict[str, Any]) -> int:
 def submit_by_command(up: Up, spec: dict[str, Any]) -> int:
     file = up.home / "study.json"
     file.write_text(json.dumps(spec))
-    command = [Path(sys.executable).parent / "gradnoise", "submit", file, "--url", f"http://127.0.0.1:{up.port}", "--json"]
+    command = [
+        Path(sys.executable).parent / "gradnoise",
+        "submit",
+        file,
+        "--url",
+        f"http://127.0.0.1:{up.port}",
+        "--json",
+    ]
     told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
     return int(json.loads(told)["id"])
 
@@ -63,7 +79,14 @@ def test_every_workload_trains_however_it_is_submitted(up: Up, database_url: str
         }
         studies[workload] = submit(up, spec)
     for workload, study in studies.items():
-        up.until(lambda study=study: up.get(f"/v1/studies/{study}")["state"] not in ("queued", "running"), f"the end of {workload}")  # type: ignore[misc]
+        up.until(
+            lambda study=study: (
+                up.get(f"/v1/studies/{study}")["state"] not in ("queued", "running")
+            ),
+            f"the end of {workload}",
+        )  # type: ignore[misc]
         assert up.get(f"/v1/studies/{study}")["state"] == "complete", up.tail()
         page: Any = up.get(f"/v1/studies/{study}/trials")
-        assert [(trial["state"], trial["epochs"], trial["diverged"]) for trial in page["items"]] == [("complete", 1, False)] * 4
+        assert [
+            (trial["state"], trial["epochs"], trial["diverged"]) for trial in page["items"]
+        ] == [("complete", 1, False)] * 4

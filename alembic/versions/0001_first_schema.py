@@ -47,12 +47,16 @@ def upgrade() -> None:
         sa.Column("acquired_until", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_gradnoise_study")),
         sa.UniqueConstraint("name", name=op.f("uq_gradnoise_study_name")),
-        sa.UniqueConstraint("owner", "idempotency_key", name=op.f("uq_gradnoise_study_owner_idempotency_key")),
+        sa.UniqueConstraint(
+            "owner", "idempotency_key", name=op.f("uq_gradnoise_study_owner_idempotency_key")
+        ),
         sqlite_autoincrement=True,
     )
     with op.batch_alter_table("gradnoise_study", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_gradnoise_study_owner"), ["owner"], unique=False)
-        batch_op.create_index(batch_op.f("ix_gradnoise_study_state_priority"), ["state", "priority"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_gradnoise_study_state_priority"), ["state", "priority"], unique=False
+        )
 
     op.create_table(
         "gradnoise_token",
@@ -88,13 +92,28 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lease_token", sa.String(length=32), nullable=True),
-        sa.ForeignKeyConstraint(["study_id"], ["gradnoise_study.id"], name=op.f("fk_gradnoise_trial_study_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["study_id"],
+            ["gradnoise_study.id"],
+            name=op.f("fk_gradnoise_trial_study_id"),
+            ondelete="CASCADE",
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_gradnoise_trial")),
-        sa.UniqueConstraint("study_id", "phase", "arm", "number", name=op.f("uq_gradnoise_trial_study_id_phase_arm_number")),
+        sa.UniqueConstraint(
+            "study_id",
+            "phase",
+            "arm",
+            "number",
+            name=op.f("uq_gradnoise_trial_study_id_phase_arm_number"),
+        ),
     )
     with op.batch_alter_table("gradnoise_trial", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_gradnoise_trial_lease_token"), ["lease_token"], unique=False)
-        batch_op.create_index(batch_op.f("ix_gradnoise_trial_study_id_state"), ["study_id", "state"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_gradnoise_trial_lease_token"), ["lease_token"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_gradnoise_trial_study_id_state"), ["study_id", "state"], unique=False
+        )
 
     op.create_table(
         "gradnoise_attempt",
@@ -106,9 +125,16 @@ def upgrade() -> None:
         sa.Column("device_seconds", sa.Double(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["trial_id"], ["gradnoise_trial.id"], name=op.f("fk_gradnoise_attempt_trial_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["trial_id"],
+            ["gradnoise_trial.id"],
+            name=op.f("fk_gradnoise_attempt_trial_id"),
+            ondelete="CASCADE",
+        ),
         sa.PrimaryKeyConstraint("lease_token", name=op.f("pk_gradnoise_attempt")),
-        sa.UniqueConstraint("trial_id", "number", name=op.f("uq_gradnoise_attempt_trial_id_number")),
+        sa.UniqueConstraint(
+            "trial_id", "number", name=op.f("uq_gradnoise_attempt_trial_id_number")
+        ),
     )
     op.create_table(
         "gradnoise_measurement",
@@ -116,7 +142,12 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("values", sa.JSON(), nullable=False),
         sa.Column("seconds", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(["trial_id"], ["gradnoise_trial.id"], name=op.f("fk_gradnoise_measurement_trial_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["trial_id"],
+            ["gradnoise_trial.id"],
+            name=op.f("fk_gradnoise_measurement_trial_id"),
+            ondelete="CASCADE",
+        ),
         sa.PrimaryKeyConstraint("trial_id", "epoch", name=op.f("pk_gradnoise_measurement")),
     )
 

@@ -1,4 +1,6 @@
-"""Complete studies may be extended by further confirm seeds; what was asked for, and what the verdict was before, is kept."""
+"""Complete studies may be extended by further confirm seeds; what was asked for, and what the
+verdict was before, is kept.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,7 +15,9 @@ def upgrade() -> None:
     with op.batch_alter_table("gradnoise_study", schema=None) as batch_op:
         batch_op.add_column(sa.Column("extensions", sa.JSON(), nullable=False, server_default="[]"))
     with op.batch_alter_table("gradnoise_study", schema=None) as batch_op:
-        batch_op.alter_column("extensions", server_default=None, existing_type=sa.JSON(), existing_nullable=False)
+        batch_op.alter_column(
+            "extensions", server_default=None, existing_type=sa.JSON(), existing_nullable=False
+        )
 
 
 def downgrade() -> None:

@@ -1,4 +1,6 @@
-"""Gradient noise in Lightning: `Trainer(callbacks=[GradientNoiseCallback(eta=0.3, seed=0)])`; needs `gradnoise[lightning]`."""
+"""Gradient noise in Lightning: `Trainer(callbacks=[GradientNoiseCallback(eta=0.3, seed=0)])`; needs
+`gradnoise[lightning]`.
+"""
 
 from typing import Any
 
@@ -10,18 +12,22 @@ from gradnoise.keys import key
 
 
 class GradientNoiseCallback(Callback):
-    """Adds noise to the gradients of a fit's optimizers at every update, after Lightning's clipping, as `gradnoise.attach` does.
+    """Adds noise to the gradients of a fit's optimizers at every update, after Lightning's
+    clipping, as `gradnoise.attach` does.
 
-    Lightning's checkpoints hold what the noise must remember: a resumed fit goes on with the noise of one that never stopped. The standard
-    deviation of each update's noise is logged as `gradnoise/std`, and std / ||g|| as `gradnoise/ratio` where it is measured.
+    Lightning's checkpoints hold what the noise must remember: a resumed fit goes on with the noise
+    of one that never stopped. The standard deviation of each update's noise is logged as
+    `gradnoise/std`, and std / ||g|| as `gradnoise/ratio` where it is measured.
 
-    Parameters go by the names that their optimizer was given (`SGD(self.named_parameters(), ...)`), else by `<group>.<index>`. Of several
-    optimizers the first has the noise of the seed, and each further one that of a seed made from it and the optimizer's place, so that no
-    two share noise whatever the names; their logs end in `-1`, `-2` and so on.
+    Parameters go by the names that their optimizer was given (`SGD(self.named_parameters(), ...)`),
+    else by `<group>.<index>`. Of several optimizers the first has the noise of the seed, and each
+    further one that of a seed made from it and the optimizer's place, so that no two share noise
+    whatever the names; their logs end in `-1`, `-2` and so on.
 
     Args:
         seed: Seeds the noise; at least 0.
-        arguments: What else `gradnoise.attach` takes: eta, gamma, schedule, injection, allow, measure_ratio.
+        arguments: What else `gradnoise.attach` takes: eta, gamma, schedule, injection, allow,
+            measure_ratio.
 
     Raises:
         ValueError: If `gradnoise.attach` would refuse the arguments.
@@ -31,7 +37,8 @@ class GradientNoiseCallback(Callback):
     """
 
     def __init__(self, *, seed: int, **arguments: Any) -> None:
-        attach(torch.optim.SGD([torch.zeros(1)]), seed=seed, **arguments).remove()  # refuses now what it would refuse when fitting starts
+        # refuses now what it would refuse when fitting starts
+        attach(torch.optim.SGD([torch.zeros(1)]), seed=seed, **arguments).remove()
         self.noises: list[GradientNoise] = []
         self._seed = seed
         self._arguments = arguments
@@ -42,10 +49,15 @@ class GradientNoiseCallback(Callback):
             self.noises, self._restored = [], []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.noises = [attach(optimizer, seed=self._seed_of(i), **self._arguments) for i, optimizer in enumerate(trainer.optimizers)]
+        self.noises = [
+            attach(optimizer, seed=self._seed_of(i), **self._arguments)
+            for i, optimizer in enumerate(trainer.optimizers)
+        ]
         self._restore()
 
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer) -> None:
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
         i = trainer.optimizers.index(optimizer)
         pl_module.log(_log_name("std", i), self.noises[i].std)
 
@@ -57,7 +69,9 @@ class GradientNoiseCallback(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._remove()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
         self._remove()
 
     def state_dict(self) -> dict[str, Any]:
@@ -68,10 +82,15 @@ class GradientNoiseCallback(Callback):
         self._restore()
 
     def _seed_of(self, i: int) -> int:
-        return self._seed if i == 0 else int.from_bytes(key(self._seed, "optimizer", str(i)).tobytes(), "little")
+        return (
+            self._seed
+            if i == 0
+            else int.from_bytes(key(self._seed, "optimizer", str(i)).tobytes(), "little")
+        )
 
     def _restore(self) -> None:
-        # Lightning loads the callbacks' state before optimizers are there, but after that with strategies that shard the model
+        # Lightning loads the callbacks' state before optimizers are there, but after that with
+        # strategies that shard the model
         if self._restored and self.noises:
             for noise, state in zip(self.noises, self._restored, strict=True):
                 noise.load_state_dict(state)

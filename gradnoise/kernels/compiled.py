@@ -1,7 +1,8 @@
 """The noise kernel for the CPU's vector units, compiled by numba: `portable`, to rounding.
 
-Each phase is a plain loop over scratch that stays in the first-level cache and writes one array, which is what the vectoriser takes. The
-polynomials were fitted to float32 (minimax, errors below 5e-8); products and sums may be contracted, nothing else is relaxed.
+Each phase is a plain loop over scratch that stays in the first-level cache and writes one array,
+which is what the vectoriser takes. The polynomials were fitted to float32 (minimax, errors below
+5e-8); products and sums may be contracted, nothing else is relaxed.
 """
 
 import math
@@ -27,12 +28,23 @@ HALF = np.uint64(32)
 M0, M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
 W0, W1 = np.uint64(WEYL[0]), np.uint64(WEYL[1])
 
-ROOT_HALF = np.int32(0x3F3504F3)  # the bits of sqrt(1/2): mantissas are taken from [sqrt(1/2), sqrt(2))
+# the bits of sqrt(1/2): mantissas are taken from [sqrt(1/2), sqrt(2))
+ROOT_HALF = np.int32(0x3F3504F3)
 EXPONENT_31 = np.int32(31 << 23)
 LN2 = np.float32(-2 * math.log(2))
 # -2 ln(1 + x) / x on [sqrt(1/2) - 1, sqrt(2) - 1]
-L0, L1, L2, L3 = np.float32(-1.9999996), np.float32(1.0000118), np.float32(-0.66672063), np.float32(0.4992376)
-L4, L5, L6, L7 = np.float32(-0.39752153), np.float32(0.3462201), np.float32(-0.32796055), np.float32(0.20282203)
+L0, L1, L2, L3 = (
+    np.float32(-1.9999996),
+    np.float32(1.0000118),
+    np.float32(-0.66672063),
+    np.float32(0.4992376),
+)
+L4, L5, L6, L7 = (
+    np.float32(-0.39752153),
+    np.float32(0.3462201),
+    np.float32(-0.32796055),
+    np.float32(0.20282203),
+)
 # cos(pi/2 x) and sin(pi/2 x) / x in x^2, on [-1, 1]
 C0, C1, C2, C3, C4 = (
     np.float32(0.99999995),
@@ -41,14 +53,22 @@ C0, C1, C2, C3, C4 = (
     np.float32(-0.020810628),
     np.float32(0.00085819),
 )
-S0, S1, S2, S3, S4 = np.float32(1.5707963), np.float32(-0.6459634), np.float32(0.07968848), np.float32(-0.004672228), np.float32(0.00015082)
+S0, S1, S2, S3, S4 = (
+    np.float32(1.5707963),
+    np.float32(-0.6459634),
+    np.float32(0.07968848),
+    np.float32(-0.004672228),
+    np.float32(0.00015082),
+)
 
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def _compile(**options: Any) -> Callable[[Function], Function]:
-    """Return numba's decorator; machine code is kept on disk between processes where a place for it can be written."""
+    """Return numba's decorator; machine code is kept on disk between processes where a place for it
+    can be written.
+    """
 
     def decorate(function: Function) -> Function:
         compiled: Function
@@ -63,7 +83,9 @@ def _compile(**options: Any) -> Callable[[Function], Function]:
 
 @intrinsic  # type: ignore[untyped-decorator]  # of numba
 def _widest(_typing: Any) -> Any:
-    """Let the vectoriser use 512-bit registers in this function; on some processors LLVM keeps to half of them unless told."""
+    """Let the vectoriser use 512-bit registers in this function; on some processors LLVM keeps to
+    half of them unless told.
+    """
 
     def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
@@ -88,7 +110,9 @@ def _fetch(_typing: Any, _address: Any) -> Any:
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32]))
+        prefetch = builder.module.declare_intrinsic(
+            "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+        )
         builder.call(prefetch, [builder.inttoptr(arguments[0], byte), i32(1), i32(3), i32(1)])
         return context.get_dummy_value()
 
@@ -96,8 +120,18 @@ def _fetch(_typing: Any, _address: Any) -> Any:
 
 
 @_compile()
-def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, ts: Any, stds: Any, n_shares: int, share: int) -> bool:
-    """Add std * z to one share of many runs of float32 numbers in memory, in place; or return False if two begin at the same address.
+def add_all(
+    addresses: Any,
+    starts: Any,
+    sizes: Any,
+    keys: Any,
+    ts: Any,
+    stds: Any,
+    n_shares: int,
+    share: int,
+) -> bool:
+    """Add std * z to one share of many runs of float32 numbers in memory, in place; or return False
+    if two begin at the same address.
 
     Args:
         addresses: Where each run begins, int64.
@@ -105,7 +139,8 @@ def add_all(addresses: Any, starts: Any, sizes: Any, keys: Any, ts: Any, stds: A
         sizes: Numbers in each run, int64.
         keys: Each run's key, uint64.
         ts: The update count of each run, or one for all, int64; in [0, 2^63).
-        stds: The standard deviation of each run, or one for all, float64, in the numbers' units; where it is 0 nothing is added.
+        stds: The standard deviation of each run, or one for all, float64, in the numbers' units;
+            where it is 0 nothing is added.
         n_shares: Shares that the chunks of all runs are dealt into; at least 1.
         share: Which of them; from 0.
     """
@@ -153,7 +188,8 @@ def _are_apart(addresses: Any, sizes: Any) -> bool:
     room = 16
     while room < 2 * len(addresses):
         room *= 2
-    seen = np.zeros(room, np.int64)  # addresses by their hash, each in the first free place from there on
+    # addresses by their hash, each in the first free place from there on
+    seen = np.zeros(room, np.int64)
     for run in range(len(addresses)):
         if sizes[run]:
             place = (addresses[run] // 16 * 0x9E3779B1) % room
@@ -191,7 +227,8 @@ def _philox(group: int, n_groups: int, t: int, key: int, words: Any, address: in
                 c3 = p0 & LOW
                 k0 = (k0 + W0) & LOW
                 k1 = (k1 + W1) & LOW
-            words[at + lane] = np.uint32(c0)  # the words that make radii first, then those that make angles
+            # the words that make radii first, then those that make angles
+            words[at + lane] = np.uint32(c0)
             words[at + LANES + lane] = np.uint32(c2)
             words[at + 2 * LANES + lane] = np.uint32(c1)
             words[at + 3 * LANES + lane] = np.uint32(c3)
@@ -207,7 +244,9 @@ def _radii(words: Any, radii: Any, n_groups: int) -> None:
             bits = np.int32(np.float32(u).view(np.int32) - EXPONENT_31)
             exponent = np.int32(np.int32(bits - ROOT_HALF) >> np.int32(23))
             x = np.int32(bits - np.int32(exponent << np.int32(23))).view(np.float32) - np.float32(1)
-            log = x * (L0 + x * (L1 + x * (L2 + x * (L3 + x * (L4 + x * (L5 + x * (L6 + x * L7)))))))
+            log = x * (
+                L0 + x * (L1 + x * (L2 + x * (L3 + x * (L4 + x * (L5 + x * (L6 + x * L7))))))
+            )
             radii[i] = np.sqrt(np.float32(exponent) * LN2 + log)
 
 

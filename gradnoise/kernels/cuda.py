@@ -1,4 +1,6 @@
-"""The noise kernel for CUDA, in Triton, which comes with torch there: `portable`, to rounding; one pass, one launch for all parameters."""
+"""The noise kernel for CUDA, in Triton, which comes with torch there: `portable`, to rounding; one
+pass, one launch for all parameters.
+"""
 
 import contextlib
 import functools
@@ -17,7 +19,8 @@ CHUNK = GROUP * GROUPS
 
 
 def add_(tensors: Sequence[torch.Tensor], runs: Any, t: int, std: float) -> None:
-    """Add std * z to contiguous tensors on one GPU or more, in place, each sum rounded once to the tensor's type.
+    """Add std * z to contiguous tensors on one GPU or more, in place, each sum rounded once to the
+    tensor's type.
 
     Args:
         tensors: float32, bfloat16 or float16.
@@ -26,18 +29,28 @@ def add_(tensors: Sequence[torch.Tensor], runs: Any, t: int, std: float) -> None
         std: Standard deviation, in the tensors' units.
 
     Raises:
-        RuntimeError: While a CUDA graph is being captured, whose every replay would add the numbers of this one t.
+        RuntimeError: While a CUDA graph is being captured, whose every replay would add the numbers
+            of this one t.
     """
     for device, dtype in {(tensor.device, tensor.dtype) for tensor in tensors}:
         is_cuda = device.type == "cuda"  # else under Triton's interpreter
         if is_cuda and torch.cuda.is_current_stream_capturing():
-            raise RuntimeError("noise must not be captured in a CUDA graph: capture forward and backward, and step outside.")
+            raise RuntimeError(
+                "noise must not be captured in a CUDA graph: capture forward and backward, and "
+                "step outside."
+            )
         own = tuple((tensor.device, tensor.dtype) == (device, dtype) for tensor in tensors)
         plan = _plan(runs, own, device)
         if plan.n_programs:
-            addresses = [tensor.data_ptr() for tensor, is_own in zip(tensors, own, strict=True) if is_own]
+            addresses = [
+                tensor.data_ptr() for tensor, is_own in zip(tensors, own, strict=True) if is_own
+            ]
             with torch.cuda.device(device) if is_cuda else contextlib.nullcontext():
-                packed = torch.tensor([*addresses, t, np.float64(std).view(np.int64)], device="cpu", pin_memory=is_cuda)
+                packed = torch.tensor(
+                    [*addresses, t, np.float64(std).view(np.int64)],
+                    device="cpu",
+                    pin_memory=is_cuda,
+                )
                 packed = packed.to(device, non_blocking=True)
                 begins = packed[:-2][plan.owners] + plan.offsets * dtype.itemsize
                 plan.launch(begins, packed[-2:-1], packed[-1:].view(torch.float64), 0, dtype)
@@ -71,7 +84,9 @@ TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: 
 
 
 class _Plan:
-    """The runs of the tensors of one device and type, on that device: which run and which of its groups each program takes."""
+    """The runs of the tensors of one device and type, on that device: which run and which of its
+    groups each program takes.
+    """
 
     def __init__(self, runs: Any, own: Sequence[bool], device: torch.device) -> None:
         chosen = np.flatnonzero(np.array(own)[runs.owners] & (runs.sizes > 0))
@@ -86,10 +101,26 @@ class _Plan:
         self.owners = put(renumbered[runs.owners[chosen]])
         self.offsets = put(runs.offsets[chosen])
         keys = runs.keys[chosen]
-        self.columns = (put(starts), put(sizes), put(keys.view(np.int64)), self.owners, put(run), put(chunk))
+        self.columns = (
+            put(starts),
+            put(sizes),
+            put(keys.view(np.int64)),
+            self.owners,
+            put(run),
+            put(chunk),
+        )
 
-    def launch(self, begins: torch.Tensor, ts: torch.Tensor, stds: torch.Tensor, stride: int, dtype: torch.dtype) -> None:
-        """Add the noise of (ts[stride * owner], stds[stride * owner]) to each run, which begins at its address in `begins`."""
+    def launch(
+        self,
+        begins: torch.Tensor,
+        ts: torch.Tensor,
+        stds: torch.Tensor,
+        stride: int,
+        dtype: torch.dtype,
+    ) -> None:
+        """Add the noise of (ts[stride * owner], stds[stride * owner]) to each run, which begins at
+        its address in `begins`.
+        """
         _add[(self.n_programs,)](begins, *self.columns, ts, stds, stride, TYPES[dtype], GROUPS)
 
 
@@ -99,7 +130,20 @@ def _plan(runs: Any, own: tuple[bool, ...], device: torch.device) -> _Plan:
 
 
 @triton.jit(do_not_specialize=["stride"])  # type: ignore[untyped-decorator]  # of Triton
-def _add(begins, starts, sizes, keys, owners, runs, chunks, ts, stds, stride, dtype: tl.constexpr, GROUPS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+def _add(  # type: ignore[no-untyped-def]
+    begins,
+    starts,
+    sizes,
+    keys,
+    owners,
+    runs,
+    chunks,
+    ts,
+    stds,
+    stride,
+    dtype: tl.constexpr,
+    GROUPS: tl.constexpr,  # noqa: N803
+):
     """Add the noise to one program's groups: [GROUPS, LANES] blocks of four words each."""
     program = tl.program_id(0)
     run = tl.load(runs + program)
@@ -137,7 +181,8 @@ def _pair(one, other, std):  # type: ignore[no-untyped-def]
     u = ((one >> 1).to(tl.int32).to(tl.float32) + 0.5) * 4.656612873077393e-10  # 2^-31
     radius = std * tl.sqrt(-2.0 * tl.log(u))
     radius = tl.where((other >> 31) != 0, -radius, radius)
-    angle = (other << 1).to(tl.int32, bitcast=True).to(tl.float32) * 7.314590396335798e-10  # pi/2 * 2^-31
+    # pi/2 * 2^-31
+    angle = (other << 1).to(tl.int32, bitcast=True).to(tl.float32) * 7.314590396335798e-10
     return radius * tl.cos(angle), radius * tl.sin(angle)
 
 

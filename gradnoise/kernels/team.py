@@ -1,4 +1,6 @@
-"""The compiled kernel on torch's own OpenMP threads: after torch's work these spin for a while, and would keep others from their cores."""
+"""The compiled kernel on torch's own OpenMP threads: after torch's work these spin for a while, and
+would keep others from their cores.
+"""
 
 import ctypes
 from pathlib import Path
@@ -20,11 +22,25 @@ _gomp.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint,
 _gomp.GOMP_parallel.restype = None
 
 ARRAYS = ("addresses", "starts", "sizes", "keys", "ts", "stds")
-ORDER = np.dtype([(name, np.int64) for name in (*ARRAYS, "n_runs", "n_ts", "n_stds", "n_shares", "next_share", "clash")])
+ORDER = np.dtype(
+    [
+        (name, np.int64)
+        for name in (*ARRAYS, "n_runs", "n_ts", "n_stds", "n_shares", "next_share", "clash")
+    ]
+)
 NEXT_SHARE: int = ORDER.fields["next_share"][1]  # type: ignore[index]  # it has fields
 
 
-def add_all_on(n_threads: int, addresses: Any, starts: Any, sizes: Any, keys: Any, ts: Any, stds: Any, n_shares: int) -> bool:
+def add_all_on(
+    n_threads: int,
+    addresses: Any,
+    starts: Any,
+    sizes: Any,
+    keys: Any,
+    ts: Any,
+    stds: Any,
+    n_shares: int,
+) -> bool:
     """Do all shares of `compiled.add_all` on so many threads, each share on whichever is free."""
     places = (array.ctypes.data for array in (addresses, starts, sizes, keys, ts, stds))
     order = np.array([(*places, len(addresses), len(ts), len(stds), n_shares, 0, 0)], ORDER)
@@ -38,7 +54,9 @@ def _take_next(_typing: Any, _address: Any) -> Any:
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         i64 = ir.IntType(64)
-        return builder.atomic_rmw("add", builder.inttoptr(arguments[0], i64.as_pointer()), i64(1), "monotonic")
+        return builder.atomic_rmw(
+            "add", builder.inttoptr(arguments[0], i64.as_pointer()), i64(1), "monotonic"
+        )
 
     return types.int64(types.int64), generate
 

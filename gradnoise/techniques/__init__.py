@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 
 from gradnoise.noise import Injection
-from gradnoise.techniques import annealed, anticorrelated, constant, dropout, none, preconditioned, weight_noise
+from gradnoise.techniques import (
+    annealed,
+    anticorrelated,
+    constant,
+    dropout,
+    none,
+    preconditioned,
+    weight_noise,
+)
 from gradnoise.techniques.base import Technique
 from gradnoise.techniques.dropout import DropoutMasks
 from gradnoise.techniques.weight_noise import WeightNoise
@@ -14,7 +22,8 @@ Effect = Injection | WeightNoise | DropoutMasks | None
 """What a trainer applies: noise on gradients, noise on weights, masks on activations, or nothing."""
 
 ON_GRADIENTS: Mapping[str, Technique[Injection | None]] = {
-    module.TECHNIQUE.name: module.TECHNIQUE for module in (none, annealed, constant, anticorrelated, preconditioned)
+    module.TECHNIQUE.name: module.TECHNIQUE
+    for module in (none, annealed, constant, anticorrelated, preconditioned)
 }
 """The techniques that need nothing but an optimizer."""
 
@@ -32,7 +41,9 @@ def technique(name: str) -> Technique[Effect]:
         ValueError: If there is none.
     """
     if name not in TECHNIQUES:
-        raise ValueError(f"there is no technique named {name!r}; legal are {', '.join(TECHNIQUES)}.")
+        raise ValueError(
+            f"there is no technique named {name!r}; legal are {', '.join(TECHNIQUES)}."
+        )
     return TECHNIQUES[name]
 
 

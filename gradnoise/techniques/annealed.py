@@ -5,11 +5,16 @@ from gradnoise.noise import Injection
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.base import Technique
 
-GAMMA = Parameter(name="gamma", description="Decay exponent of the variance, dimensionless; the paper uses 0.55.", low=0)
+GAMMA = Parameter(
+    name="gamma",
+    description="Decay exponent of the variance, dimensionless; the paper uses 0.55.",
+    low=0,
+)
 
 
 def annealed(eta: float, gamma: float) -> Injection:
-    """Return annealed gradient noise: g_t <- g_t + N(0, eta / (1 + t)^gamma) (Neelakantan et al. 2015, arXiv:1511.06807).
+    """Return annealed gradient noise: g_t <- g_t + N(0, eta / (1 + t)^gamma) (Neelakantan et al.
+    2015, arXiv:1511.06807).
 
     Args:
         eta: Variance of the noise at step 0, in squared gradient units; at least 0.
@@ -27,9 +32,22 @@ def annealed(eta: float, gamma: float) -> Injection:
 
 TECHNIQUE = Technique(
     name="annealed",
-    description="Gaussian noise on every gradient, whose variance eta / (1 + t)^gamma falls with the update count t.",
-    formula="g_t <- g_t + N(0, sigma_t^2), sigma_t^2 = eta / (1 + t)^gamma, independent for every coordinate of every parameter",
+    description=(
+        "Gaussian noise on every gradient, whose variance eta / (1 + t)^gamma falls with the "
+        "update count t."
+    ),
+    formula=(
+        "g_t <- g_t + N(0, sigma_t^2), sigma_t^2 = eta / (1 + t)^gamma, independent for every "
+        "coordinate of every parameter"
+    ),
     source="Neelakantan et al. 2015, arXiv:1511.06807",
-    parameters=(Parameter(name="eta", description="Variance of the noise at step 0, in squared gradient units.", low=0), GAMMA),
+    parameters=(
+        Parameter(
+            name="eta",
+            description="Variance of the noise at step 0, in squared gradient units.",
+            low=0,
+        ),
+        GAMMA,
+    ),
     effect=annealed,
 )

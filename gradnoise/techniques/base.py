@@ -20,7 +20,8 @@ class Technique(Generic[E_co]):
         formula: What it does to gradient g_t, weights w_t or activations of update t.
         source: Where it was published.
         parameters: Its own hyperparameters.
-        effect: Makes what the trainers apply from them, passed by name; those that have a default there may be missing from a study.
+        effect: Makes what the trainers apply from them, passed by name; those that have a default
+            there may be missing from a study.
     """
 
     name: str
@@ -33,4 +34,8 @@ class Technique(Generic[E_co]):
     @property
     def required(self) -> tuple[str, ...]:
         arguments = inspect.signature(self.effect).parameters
-        return tuple(one.name for one in self.parameters if arguments[one.name].default is inspect.Parameter.empty)
+        return tuple(
+            one.name
+            for one in self.parameters
+            if arguments[one.name].default is inspect.Parameter.empty
+        )

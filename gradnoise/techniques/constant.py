@@ -7,7 +7,8 @@ from gradnoise.techniques.base import Technique
 
 
 def constant(std: float) -> Injection:
-    """Return gradient noise of one size: g_t <- g_t + N(0, std^2) (Neelakantan et al. 2016, openreview rkjZ2Pcxe).
+    """Return gradient noise of one size: g_t <- g_t + N(0, std^2) (Neelakantan et al. 2016,
+    openreview rkjZ2Pcxe).
 
     Args:
         std: Standard deviation at every update, in gradient units; at least 0.
@@ -27,6 +28,10 @@ TECHNIQUE = Technique(
     description="Gaussian noise on every gradient, of the same size at every update.",
     formula="g_t <- g_t + N(0, std^2), independent for every coordinate of every parameter",
     source="the fixed noise of Neelakantan et al. 2016, openreview rkjZ2Pcxe",
-    parameters=(Parameter(name="std", description="Standard deviation of the noise, in gradient units.", low=0),),
+    parameters=(
+        Parameter(
+            name="std", description="Standard deviation of the noise, in gradient units.", low=0
+        ),
+    ),
     effect=constant,
 )

@@ -14,14 +14,16 @@ PURPOSE = "dropout"
 
 
 class Dropout(torch.nn.Module):
-    """A place where activations may be dropped: their product with `mask` in training mode, the activations themselves without a mask.
+    """A place where activations may be dropped: their product with `mask` in training mode, the
+    activations themselves without a mask.
 
-    A model declares it, and whoever trains sets the mask, of the activations' shape, anew for each update: it is never drawn here. A place
-    that one forward passes twice uses one mask.
+    A model declares it, and whoever trains sets the mask, of the activations' shape, anew for each
+    update: it is never drawn here. A place that one forward passes twice uses one mask.
 
     Args:
-        rate: Share of the activations that this place drops under every technique; in [0, 1). At 0 it is a place for the technique
-            `dropout`. The trainers take each `torch.nn.Dropout` of a model for a place with a rate of its own.
+        rate: Share of the activations that this place drops under every technique; in [0, 1). At 0
+            it is a place for the technique `dropout`. The trainers take each `torch.nn.Dropout` of
+            a model for a place with a rate of its own.
 
     Raises:
         ValueError: If the rate is out of range.
@@ -42,13 +44,16 @@ class Dropout(torch.nn.Module):
         self.register_buffer("mask", None, persistent=False)
 
     def forward(self, activations: torch.Tensor) -> torch.Tensor:
-        mask = self._buffers["mask"]  # torch's own way to it, `self.mask`, costs as much as the whole call, at every update of every arm
+        # torch's own way to it, `self.mask`, costs as much as the whole call, at every update of
+        # every arm
+        mask = self._buffers["mask"]
         return activations if mask is None or not self.training else activations * mask
 
 
 @dataclass(frozen=True, kw_only=True)
 class DropoutMasks:
-    """The masks of inverted dropout: 1 / (1 - rate) where a draw of N(0, 1) exceeds the rate's quantile, else 0.
+    """The masks of inverted dropout: 1 / (1 - rate) where a draw of N(0, 1) exceeds the rate's
+    quantile, else 0.
 
     Args:
         rate: Share of the activations that is dropped; in [0, 1).
@@ -64,7 +69,9 @@ class DropoutMasks:
             raise ValueError(f"rate must be in [0, 1), but got rate={self.rate}.")
 
     def draw(self, seed: int, t: int, name: str, activations: torch.Tensor) -> torch.Tensor:
-        """Return the mask of a place at update t: a function of seed, t, the place's name and the element; of the activations' form."""
+        """Return the mask of a place at update t: a function of seed, t, the place's name and the
+        element; of the activations' form.
+        """
         normals = normal(seed, PURPOSE, t, name, activations.shape)
         return self.write_(torch.empty_like(activations), normals.to(activations.device))
 
@@ -79,7 +86,8 @@ def quantile(rate: float) -> float:
 
 
 def dropout(rate: float) -> DropoutMasks:
-    """Return inverted dropout: an activation is dropped with probability rate, else divided by 1 - rate (Srivastava et al. 2014, JMLR 15).
+    """Return inverted dropout: an activation is dropped with probability rate, else divided by 1 -
+    rate (Srivastava et al. 2014, JMLR 15).
 
     Args:
         rate: Share of the activations that is dropped; in [0, 1).
@@ -100,7 +108,9 @@ def places(model: torch.nn.Module) -> dict[str, Dropout]:
 
 
 def adopt(model: torch.nn.Module) -> torch.nn.Module:
-    """Return the model with a place of the same rate for each `torch.nn.Dropout`, whose draws would depend on what else draws."""
+    """Return the model with a place of the same rate for each `torch.nn.Dropout`, whose draws would
+    depend on what else draws.
+    """
     if type(model) is torch.nn.Dropout:
         return Dropout(model.p)
     for name, module in model.named_children():
@@ -108,8 +118,11 @@ def adopt(model: torch.nn.Module) -> torch.nn.Module:
     return model
 
 
-def dropped(model: torch.nn.Module, effect: object, forward: Callable[[], object]) -> dict[str, tuple[float, torch.Size]]:
-    """Return the rate and the activations' shape at each place where a forward of the model drops some under a technique's effect.
+def dropped(
+    model: torch.nn.Module, effect: object, forward: Callable[[], object]
+) -> dict[str, tuple[float, torch.Size]]:
+    """Return the rate and the activations' shape at each place where a forward of the model drops
+    some under a technique's effect.
 
     Raises:
         ValueError: If the effect is dropout and finds no place, or one that sees several shapes.
@@ -119,18 +132,25 @@ def dropped(model: torch.nn.Module, effect: object, forward: Callable[[], object
     if isinstance(effect, DropoutMasks):
         if not free:
             raise ValueError(
-                "dropout needs a place in the model, but it has none: put gradnoise.workloads.Dropout() where activations may be dropped, "
+                "dropout needs a place in the model, but it has none: put "
+                "gradnoise.workloads.Dropout() where activations may be dropped, "
                 "or leave 'dropout' out of the workload's techniques."
             )
         rates |= dict.fromkeys(free, effect.rate)
     shapes = activation_shapes(model, forward) if rates else {}
     if isinstance(effect, DropoutMasks) and not shapes.keys() & set(free):
-        raise ValueError("dropout would reach nothing: the loss passes none of the places that the model declares.")
+        raise ValueError(
+            "dropout would reach nothing: the loss passes none of the places that the model "
+            "declares."
+        )
     return {name: (rates[name], shape) for name, shape in shapes.items() if name in rates}
 
 
-def activation_shapes(model: torch.nn.Module, forward: Callable[[], object]) -> dict[str, torch.Size]:
-    """Return the shape of the activations at each place that a forward of the model passes; it runs in evaluation mode, without gradients.
+def activation_shapes(
+    model: torch.nn.Module, forward: Callable[[], object]
+) -> dict[str, torch.Size]:
+    """Return the shape of the activations at each place that a forward of the model passes; it runs
+    in evaluation mode, without gradients.
 
     Raises:
         ValueError: If one place sees several shapes.
@@ -139,12 +159,19 @@ def activation_shapes(model: torch.nn.Module, forward: Callable[[], object]) -> 
 
     def record(name: str, shape: torch.Size) -> None:
         if shapes.setdefault(name, shape) != shape:
-            raise ValueError(f"each place for dropout must see one shape, but {name} sees {tuple(shapes[name])} and {tuple(shape)}.")
+            raise ValueError(
+                f"each place for dropout must see one shape, but {name} sees {tuple(shapes[name])} "
+                f"and {tuple(shape)}."
+            )
 
     was_training = model.training
     with ExitStack() as hooks, torch.no_grad():
         for name, place in places(model).items():
-            hooks.enter_context(place.register_forward_pre_hook(lambda _place, inputs, name=name: record(name, inputs[0].shape)))
+            hooks.enter_context(
+                place.register_forward_pre_hook(
+                    lambda _place, inputs, name=name: record(name, inputs[0].shape)
+                )
+            )
         model.eval()
         forward()
         model.train(was_training)
@@ -154,8 +181,15 @@ def activation_shapes(model: torch.nn.Module, forward: Callable[[], object]) -> 
 TECHNIQUE = Technique(
     name="dropout",
     description="Drops a share of the activations at each update, at the places that the model declares.",
-    formula="a <- a m / (1 - rate), m ~ Bernoulli(1 - rate), independent for every activation, in training alone",
+    formula=(
+        "a <- a m / (1 - rate), m ~ Bernoulli(1 - rate), independent for every activation, in "
+        "training alone"
+    ),
     source="Srivastava et al. 2014, JMLR 15",
-    parameters=(Parameter(name="rate", description="Share of the activations that is dropped.", low=0, high=0.9999),),
+    parameters=(
+        Parameter(
+            name="rate", description="Share of the activations that is dropped.", low=0, high=0.9999
+        ),
+    ),
     effect=dropout,
 )

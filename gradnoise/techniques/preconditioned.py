@@ -14,7 +14,8 @@ from gradnoise.techniques.base import Technique
 
 @dataclass(frozen=True, kw_only=True)
 class RootMeanSquare:
-    """The preconditioner G = 1 / (damping + sqrt(V)) of RMSProp, V <- decay V + (1 - decay) g^2, for each coordinate.
+    """The preconditioner G = 1 / (damping + sqrt(V)) of RMSProp, V <- decay V + (1 - decay) g^2,
+    for each coordinate.
 
     Args:
         decay: Share of the mean square V that is kept at each update; in [0, 1).
@@ -43,23 +44,31 @@ class RootMeanSquare:
         return state.sqrt().add_(self.damping).rsqrt_()
 
 
-def preconditioned(eta: float, gamma: float, decay: float = 0.99, damping: float = 1e-5) -> Injection:
-    """Return g_t <- g_t + sigma_t sqrt(G_t) N(0, I), the noise of pSGLD (Li et al. 2016, arXiv:1512.07666).
+def preconditioned(
+    eta: float, gamma: float, decay: float = 0.99, damping: float = 1e-5
+) -> Injection:
+    """Return g_t <- g_t + sigma_t sqrt(G_t) N(0, I), the noise of pSGLD (Li et al. 2016,
+    arXiv:1512.07666).
 
-    sigma_t^2 = eta / (1 + t)^gamma, G_t = 1 / (damping + sqrt(V_t)), V_t = decay V_{t-1} + (1 - decay) g_t^2 with the g_t before the noise;
-    V_{-1} = 0.
+    sigma_t^2 = eta / (1 + t)^gamma, G_t = 1 / (damping + sqrt(V_t)), V_t = decay V_{t-1} + (1 -
+    decay) g_t^2 with the g_t before the noise; V_{-1} = 0.
 
-    pSGLD descends a posterior's negative logarithm U by w <- w - lr/2 (G grad U - Gamma) + N(0, lr G), Gamma_i = sum_j dG_ij / dw_j, with V
-    of the mean gradient of the log-likelihood. This is its noise and nothing more. The drift is the optimizer's, neither preconditioned
-    by G nor corrected by Gamma. The noise is part of the gradient, so it passes through learning rate and momentum; its size is annealed by
-    eta and gamma, where pSGLD ties it to the learning rate. V is of the gradient that the optimizer gets, clipped if it is clipped. So the
-    weights are no draws from a posterior.
+    pSGLD descends a posterior's negative logarithm U by w <- w - lr/2 (G grad U - Gamma) + N(0, lr
+    G), Gamma_i = sum_j dG_ij / dw_j, with V of the mean gradient of the log-likelihood. This is its
+    noise and nothing more. The drift is the optimizer's, neither preconditioned by G nor corrected
+    by Gamma. The noise is part of the gradient, so it passes through learning rate and momentum;
+    its size is annealed by eta and gamma, where pSGLD ties it to the learning rate. V is of the
+    gradient that the optimizer gets, clipped if it is clipped. So the weights are no draws from a
+    posterior.
 
     Args:
-        eta: Variance of the noise at step 0 where G is 1, in cubed gradient units, as G has the unit of 1 / gradient; at least 0.
+        eta: Variance of the noise at step 0 where G is 1, in cubed gradient units, as G has the
+            unit of 1 / gradient; at least 0.
         gamma: Decay exponent of the variance, dimensionless; at least 0.
-        decay: Share of the mean squared gradient V that is kept at each update; in [0, 1). pSGLD's is 0.99.
-        damping: Added to sqrt(V), in gradient units; above 0. pSGLD's is 1e-5. A coordinate without gradient gets sigma_t / sqrt(damping).
+        decay: Share of the mean squared gradient V that is kept at each update; in [0, 1). pSGLD's
+            is 0.99.
+        damping: Added to sqrt(V), in gradient units; above 0. pSGLD's is 1e-5. A coordinate without
+            gradient gets sigma_t / sqrt(damping).
 
     Raises:
         ValueError: If a value is out of range.
@@ -79,10 +88,27 @@ TECHNIQUE = Technique(
     "V_t = decay V_{t-1} + (1 - decay) g_t^2 with g_t before the noise",
     source="the noise of pSGLD, Li et al. 2016, arXiv:1512.07666",
     parameters=(
-        Parameter(name="eta", description="Variance of the noise at step 0 where the preconditioner is 1, in cubed gradient units.", low=0),
+        Parameter(
+            name="eta",
+            description=(
+                "Variance of the noise at step 0 where the preconditioner is 1, in cubed gradient "
+                "units."
+            ),
+            low=0,
+        ),
         GAMMA,
-        Parameter(name="decay", description="Share of the mean squared gradient kept at each update; 0.99 by default.", low=0, high=0.9999),
-        Parameter(name="damping", description="Added to the root mean square, in gradient units; 1e-5 by default.", low=0, low_open=True),
+        Parameter(
+            name="decay",
+            description="Share of the mean squared gradient kept at each update; 0.99 by default.",
+            low=0,
+            high=0.9999,
+        ),
+        Parameter(
+            name="damping",
+            description="Added to the root mean square, in gradient units; 1e-5 by default.",
+            low=0,
+            low_open=True,
+        ),
     ),
     effect=preconditioned,
 )

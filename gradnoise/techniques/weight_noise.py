@@ -26,7 +26,8 @@ class WeightNoise:
 def weight_noise(eta: float, gamma: float) -> WeightNoise:
     """Return annealed weight noise: g_t = grad L(w_t + N(0, eta / (1 + t)^gamma)), applied to w_t.
 
-    It is a control of Neelakantan et al. 2016 (openreview rkjZ2Pcxe): only forward and backward of an update see the noise.
+    It is a control of Neelakantan et al. 2016 (openreview rkjZ2Pcxe): only forward and backward of
+    an update see the noise.
 
     Args:
         eta: Variance of the noise at step 0, in squared units of weights; at least 0.
@@ -42,7 +43,8 @@ def weight_noise(eta: float, gamma: float) -> WeightNoise:
 
 
 class NoisyWeights:
-    """The parameters of one model under weight noise; forward and backward of an update both go inside `at`, `optimizer.step()` after it.
+    """The parameters of one model under weight noise; forward and backward of an update both go
+    inside `at`, `optimizer.step()` after it.
 
     Args:
         named_parameters: As `model.named_parameters()` gives them; the noise depends on the names.
@@ -60,16 +62,28 @@ class NoisyWeights:
     True
     """
 
-    def __init__(self, named_parameters: Iterable[tuple[str, torch.Tensor]], effect: WeightNoise, *, seed: int) -> None:
+    def __init__(
+        self,
+        named_parameters: Iterable[tuple[str, torch.Tensor]],
+        effect: WeightNoise,
+        *,
+        seed: int,
+    ) -> None:
         by_name = dict(named_parameters)
         self._parameters = list(by_name.values())
-        self._clean = [torch.empty_like(parameter, requires_grad=False) for parameter in self._parameters]
-        self._noise = Noise(seed, {name: parameter.shape for name, parameter in by_name.items()}, PURPOSE)
+        self._clean = [
+            torch.empty_like(parameter, requires_grad=False) for parameter in self._parameters
+        ]
+        self._noise = Noise(
+            seed, {name: parameter.shape for name, parameter in by_name.items()}, PURPOSE
+        )
         self._schedule = effect.schedule
 
     @contextmanager
     def at(self, t: int) -> Iterator[None]:
-        """Add the noise of update t (from 0) to the weights, and put back the very weights that were there at the end, whatever happens."""
+        """Add the noise of update t (from 0) to the weights, and put back the very weights that
+        were there at the end, whatever happens.
+        """
         with torch.no_grad():
             for clean, parameter in zip(self._clean, self._parameters, strict=True):
                 clean.copy_(parameter)
@@ -85,9 +99,19 @@ class NoisyWeights:
 
 TECHNIQUE = Technique(
     name="weight_noise",
-    description="Gaussian noise on the weights while the gradient is computed, its variance falling with the update count t.",
+    description=(
+        "Gaussian noise on the weights while the gradient is computed, its variance falling with "
+        "the update count t."
+    ),
     formula="g_t = grad L(w_t + N(0, sigma_t^2)), sigma_t^2 = eta / (1 + t)^gamma, applied to w_t",
     source="the annealed weight noise of Neelakantan et al. 2016, openreview rkjZ2Pcxe",
-    parameters=(Parameter(name="eta", description="Variance of the noise at step 0, in squared units of weights.", low=0), GAMMA),
+    parameters=(
+        Parameter(
+            name="eta",
+            description="Variance of the noise at step 0, in squared units of weights.",
+            low=0,
+        ),
+        GAMMA,
+    ),
     effect=weight_noise,
 )

@@ -1,4 +1,6 @@
-"""How many trials train best as one model: measured with a study's own trial before it starts, for no rule knows a model and a machine."""
+"""How many trials train best as one model: measured with a study's own trial before it starts, for
+no rule knows a model and a machine.
+"""
 
 import contextlib
 import dataclasses
@@ -36,7 +38,8 @@ class Rate:
         slots: Trials that trained together.
         steps_per_second: Updates a second, of all together; 0 where it was not measured.
         bytes_per_slot: Memory that each needed.
-        refusal: Why they cannot train as one model, in a sentence; the rate is then that of one. Empty if they can.
+        refusal: Why they cannot train as one model, in a sentence; the rate is then that of one.
+            Empty if they can.
     """
 
     slots: int
@@ -51,7 +54,8 @@ def candidates(*, on_gpu: bool) -> tuple[int, ...]:
 
 
 class Measurer:
-    """Trains copies of a trial in this process, a moment each time; copies that were made for one number of slots serve the next too.
+    """Trains copies of a trial in this process, a moment each time; copies that were made for one
+    number of slots serve the next too.
 
     Args:
         spec: The trial.
@@ -70,7 +74,8 @@ class Measurer:
         self._runs: list[StackedRun] = []
 
     def measure(self, slots: int, seconds: float = 0.15) -> Rate:
-        """Train so many copies, of different seeds, for about so many seconds, and return their rate.
+        """Train so many copies, of different seeds, for about so many seconds, and return their
+        rate.
 
         Args:
             slots: How many; at least 1. One trains alone, more as one model.
@@ -81,30 +86,43 @@ class Measurer:
         """
         workload = self._setup.workload
         if not isinstance(workload, Workload):
-            return Rate(slots=1, steps_per_second=0.0, bytes_per_slot=0, refusal="a training function has a loop of its own.")
+            return Rate(
+                slots=1,
+                steps_per_second=0.0,
+                bytes_per_slot=0,
+                refusal="a training function has a loop of its own.",
+            )
         if slots > 1 and self._refusal is None:
-            self._refusal = refusal(self._run(workload, 0)) if workload.stacks else "its workload says so."
+            self._refusal = (
+                refusal(self._run(workload, 0)) if workload.stacks else "its workload says so."
+            )
         if slots == 1 or self._refusal:
             self._alone = self._alone or _alone(self._setup, workload, self._device)
             return _measured(self._alone, 1, seconds, (self._refusal or "") if slots > 1 else "")
         self._runs += [self._run(workload, k) for k in range(len(self._runs), slots)]
         runs = self._runs[:slots]
-        return _measured(_together(runs, self._device), slots, seconds, least_bytes=_least_bytes(runs[0]))
+        return _measured(
+            _together(runs, self._device), slots, seconds, least_bytes=_least_bytes(runs[0])
+        )
 
     def _run(self, workload: Workload, k: int) -> StackedRun:
-        return StackedRun(prepare(dataclasses.replace(self.spec, seed=self.spec.seed + k)), workload, self._device)
+        return StackedRun(
+            prepare(dataclasses.replace(self.spec, seed=self.spec.seed + k)), workload, self._device
+        )
 
 
 def explore(numbers: Iterable[int], measure: Callable[[int, Rate | None], Rate]) -> Iterator[Rate]:
-    """Find out which numbers of slots are fast, and yield what is known of each whenever it is known better.
+    """Find out which numbers of slots are fast, and yield what is known of each whenever it is
+    known better.
 
-    First ever more slots, while memory holds them, until two in a row are slower, and are so again; then those that may be best, and one,
-    again in turn; then those that still may. Of each the highest rate counts: whatever else the machine does makes a measurement slower,
-    never faster.
+    First ever more slots, while memory holds them, until two in a row are slower, and are so again;
+    then those that may be best, and one, again in turn; then those that still may. Of each the
+    highest rate counts: whatever else the machine does makes a measurement slower, never faster.
 
     Args:
         numbers: The numbers of slots, from 1 upwards.
-        measure: From a number, and the rate of the number before, to its rate; raises MemoryError if so many do not fit.
+        measure: From a number, and the rate of the number before, to its rate; raises MemoryError
+            if so many do not fit.
     """
     rates: list[Rate] = []
 
@@ -139,18 +157,25 @@ def explore(numbers: Iterable[int], measure: Callable[[int, Rate | None], Rate])
                 break
     for share in CONTENDS_FROM if len(rates) > 1 else ():
         least = share * highest()
-        yield from again([i for i, rate in enumerate(rates) if i == 0 or rate.steps_per_second >= least])
+        yield from again(
+            [i for i, rate in enumerate(rates) if i == 0 or rate.steps_per_second >= least]
+        )
 
 
 def best(rates: Iterable[Rate]) -> Rate:
     """Return the fewest slots whose rate is within 5 % of the highest."""
     rates = list(rates)
     highest = max(rate.steps_per_second for rate in rates)
-    return min((rate for rate in rates if rate.steps_per_second >= (1 - TOLERANCE) * highest), key=lambda rate: rate.slots)
+    return min(
+        (rate for rate in rates if rate.steps_per_second >= (1 - TOLERANCE) * highest),
+        key=lambda rate: rate.slots,
+    )
 
 
 def fits(rate: Rate, slots: int, n_processes: int = 1) -> bool:
-    """Return whether so many slots, in each of so many processes on this device, would fit into four fifths of its free memory."""
+    """Return whether so many slots, in each of so many processes on this device, would fit into
+    four fifths of its free memory.
+    """
     return rate.bytes_per_slot * slots * n_processes <= MARGIN * free_bytes()
 
 
@@ -192,10 +217,14 @@ def _together(runs: Sequence[StackedRun], where: torch.device) -> Callable[[], N
     return updates().__next__
 
 
-def _measured(update: Callable[[], None], slots: int, seconds: float, refusal: str = "", least_bytes: int = 0) -> Rate:
-    """Time updates of so many trials; what the process had freed before does not show in its peak, so the least that they need is given.
+def _measured(
+    update: Callable[[], None], slots: int, seconds: float, refusal: str = "", least_bytes: int = 0
+) -> Rate:
+    """Time updates of so many trials; what the process had freed before does not show in its peak,
+    so the least that they need is given.
 
-    On a CPU by the time that this thread had of it: what other processes have of it in between would be taken for the trials' own.
+    On a CPU by the time that this thread had of it: what other processes have of it in between
+        would be taken for the trials' own.
     """
     clock = time.perf_counter if torch.cuda.is_available() else time.thread_time
     before = _reset_peak()
@@ -213,7 +242,9 @@ def _measured(update: Callable[[], None], slots: int, seconds: float, refusal: s
 
 
 def _least_bytes(run: StackedRun) -> int:
-    """Return what one trial's own state, its row of the stack's buffers with the gradient, and its batch take."""
+    """Return what one trial's own state, its row of the stack's buffers with the gradient, and its
+    batch take.
+    """
     state = 2 * (run.weights.nbytes + run.moments.nbytes) + run.weights.nbytes
     return int(state + sum(part.nbytes for part in first_batch(run.workload, run.data)))
 

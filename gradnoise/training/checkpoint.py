@@ -21,11 +21,13 @@ FORMAT = 1
 class Checkpoints:
     """A folder of checkpoints that every worker can reach.
 
-    A checkpoint holds a trial, not the stack that it trained in, so whoever takes it up may hold any number of slots.
+    A checkpoint holds a trial, not the stack that it trained in, so whoever takes it up may hold
+    any number of slots.
 
     Args:
         folder: Where they are kept; made when it is needed.
-        every_seconds: How long a trial trains, in seconds, before its state is written again; at least 0.
+        every_seconds: How long a trial trains, in seconds, before its state is written again; at
+            least 0.
 
     Raises:
         ValueError: If every_seconds is negative.
@@ -36,22 +38,33 @@ class Checkpoints:
 
     def __post_init__(self) -> None:
         if not self.every_seconds >= 0:
-            raise ValueError(f"every_seconds must be at least 0, but got every_seconds={self.every_seconds}.")
+            raise ValueError(
+                f"every_seconds must be at least 0, but got every_seconds={self.every_seconds}."
+            )
 
     def save(self, spec: TrialSpec, state: Mapping[str, Any]) -> None:
-        """Write a trial's state in place of its last one, at once or not at all; where it cannot be written, that is told of."""
+        """Write a trial's state in place of its last one, at once or not at all; where it cannot be
+        written, that is told of.
+        """
         path = self._path(spec)
         unfinished = path.with_suffix(f".{secrets.token_hex(8)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save({"format": FORMAT, "trial": _identity(spec), **state}, unfinished)
             unfinished.replace(path)
-        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter when the disk is full
+        # torch's own writer raises the latter when the disk is full
+        except (OSError, RuntimeError) as error:
             unfinished.unlink(missing_ok=True)
-            log.warning("The checkpoint %s cannot be written, the trial trains on without it: %s", path, error)
+            log.warning(
+                "The checkpoint %s cannot be written, the trial trains on without it: %s",
+                path,
+                error,
+            )
 
     def load(self, spec: TrialSpec) -> dict[str, Any] | None:
-        """Return the trial's last state, or None if there is none that can be read; what cannot be read is told of and left behind."""
+        """Return the trial's last state, or None if there is none that can be read; what cannot be
+        read is told of and left behind.
+        """
         path = self._path(spec)
         try:
             state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
@@ -74,7 +87,16 @@ class Checkpoints:
 
 def _identity(spec: TrialSpec) -> str:
     """Return all that a trial's course depends on."""
-    return repr(dataclasses.replace(spec, key="", checkpoint="", rungs=(), options=_sorted(spec.options), params=_sorted(spec.params)))
+    return repr(
+        dataclasses.replace(
+            spec,
+            key="",
+            checkpoint="",
+            rungs=(),
+            options=_sorted(spec.options),
+            params=_sorted(spec.params),
+        )
+    )
 
 
 def _sorted(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""A training function under way: it runs in a thread of its own, and only while it is told to, one epoch at a time."""
+"""A training function under way: it runs in a thread of its own, and only while it is told to, one
+epoch at a time.
+"""
 
 import queue
 import threading
@@ -15,24 +17,31 @@ CLOSE_SECONDS = 5.0
 
 
 class Released(BaseException):
-    """The trial was taken out of its slot; raised in its function by `report`, and not an Exception, so that no handler there stops it."""
+    """The trial was taken out of its slot; raised in its function by `report`, and not an
+    Exception, so that no handler there stops it.
+    """
 
 
 class FunctionRun:
-    """A training function with its thread. Function and trainer take turns: one of them always waits for the other.
+    """A training function with its thread. Function and trainer take turns: one of them always
+    waits for the other.
 
     Args:
         setup: The trial.
         workload: The function to train with.
 
     Raises:
-        ValueError: If the technique does not act through the optimizer, which is all that a function hands over.
+        ValueError: If the technique does not act through the optimizer, which is all that a
+            function hands over.
     """
 
     def __init__(self, setup: Setup, workload: FunctionWorkload) -> None:
         spec, effect = setup.spec, setup.effect
         if effect is not None and not isinstance(effect, Injection):
-            raise ValueError(f"technique must be one of {', '.join(ON_GRADIENTS)} on {spec.workload}, but got {spec.technique!r}.")
+            raise ValueError(
+                f"technique must be one of {', '.join(ON_GRADIENTS)} on {spec.workload}, but got "
+                f"{spec.technique!r}."
+            )
         self._trial = Trial(
             params=spec.params,
             options=setup.options,
@@ -48,7 +57,9 @@ class FunctionRun:
         self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._news: queue.SimpleQueue[Mapping[str, float] | Exception | None] = queue.SimpleQueue()
         self._released = False
-        self._thread = threading.Thread(target=self._run, args=(workload,), name=f"trial {spec.key}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(workload,), name=f"trial {spec.key}", daemon=True
+        )
         self._thread.start()
 
     def train_epoch(self) -> Mapping[str, float]:
@@ -66,13 +77,17 @@ class FunctionRun:
         """Nothing was kept."""
 
     def close(self) -> None:
-        """Make the function end at its next report; one that goes on all the same is left to itself after some seconds."""
+        """Make the function end at its next report; one that goes on all the same is left to itself
+        after some seconds.
+        """
         self._released = True
         self._orders.put(False)
         self._thread.join(CLOSE_SECONDS)
 
     def _turn(self) -> Mapping[str, float] | None:
-        """Let the function run up to its next report, whose values are returned, or to its end: None."""
+        """Let the function run up to its next report, whose values are returned, or to its end:
+        None.
+        """
         with self._randomness.lent():
             self._orders.put(True)
             news = self._news.get()
@@ -83,7 +98,8 @@ class FunctionRun:
     def _refuse_early_end(self) -> NoReturn:
         trial = self._trial
         raise RuntimeError(
-            f"the function ended after {trial.epoch} of {trial.budget_epochs} epochs: every arm must train its whole budget."
+            f"the function ended after {trial.epoch} of {trial.budget_epochs} epochs: every arm "
+            "must train its whole budget."
         )
 
     def _run(self, workload: FunctionWorkload) -> None:

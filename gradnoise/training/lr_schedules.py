@@ -1,6 +1,8 @@
-"""Learning-rate schedules: the factor of a trial's learning rate in each of its epochs, the same for all updates of an epoch.
+"""Learning-rate schedules: the factor of a trial's learning rate in each of its epochs, the same
+for all updates of an epoch.
 
-Like the rate itself a schedule is a hyperparameter, of every optimizer: a study may fix it or search it.
+Like the rate itself a schedule is a hyperparameter, of every optimizer: a study may fix it or
+    search it.
 """
 
 import math
@@ -19,14 +21,24 @@ SCHEDULE = Parameter(
     needs={"step": ("lr_every_epochs", "lr_factor"), "halving": ("lr_every_epochs",)},
 )
 EVERY_EPOCHS = Parameter(
-    name="lr_every_epochs", description="Epochs from one rate to the next, of the schedules step and halving.", low=1, integer=True
+    name="lr_every_epochs",
+    description="Epochs from one rate to the next, of the schedules step and halving.",
+    low=1,
+    integer=True,
 )
-FACTOR = Parameter(name="lr_factor", description="What the schedule step multiplies the rate by each time.", low=0, low_open=True, high=1)
+FACTOR = Parameter(
+    name="lr_factor",
+    description="What the schedule step multiplies the rate by each time.",
+    low=0,
+    low_open=True,
+    high=1,
+)
 LR_SCHEDULE = (SCHEDULE, EVERY_EPOCHS, FACTOR)
 
 
 def lr_factor(params: Mapping[str, Any], budget_epochs: int) -> Factor:
-    """Return the schedule that a trial's hyperparameters name; e is the epoch, E the budget, n is lr_every_epochs.
+    """Return the schedule that a trial's hyperparameters name; e is the epoch, E the budget, n is
+    lr_every_epochs.
 
     | lr_schedule | factor | source |
     |---|---|---|
@@ -51,12 +63,18 @@ def lr_factor(params: Mapping[str, Any], budget_epochs: int) -> Factor:
     for name in ("lr_every_epochs", "lr_factor"):
         if name in params and "lr_schedule" not in params:
             takers = " or ".join(word for word, needs in SCHEDULE.needs.items() if name in needs)
-            raise ValueError(f"lr_schedule is missing: with {name}={params[name]!r} it must be given, as {takers}.")
+            raise ValueError(
+                f"lr_schedule is missing: with {name}={params[name]!r} it must be given, as "
+                f"{takers}."
+            )
     schedule = params.get("lr_schedule", "constant")
     match schedule:
         case "cosine":
             return lambda epoch: (1 + math.cos(math.pi * epoch / budget_epochs)) / 2
         case "step" | "halving":
-            factor, every_epochs = params["lr_factor"] if schedule == "step" else 0.5, int(params["lr_every_epochs"])
+            factor, every_epochs = (
+                params["lr_factor"] if schedule == "step" else 0.5,
+                int(params["lr_every_epochs"]),
+            )
             return lambda epoch: float(factor ** (epoch // every_epochs))
     return lambda epoch: 1.0

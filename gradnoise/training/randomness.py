@@ -1,4 +1,6 @@
-"""The global generators of torch, numpy and `random`, lent to one trial at a time, so that trials do not share their numbers."""
+"""The global generators of torch, numpy and `random`, lent to one trial at a time, so that trials
+do not share their numbers.
+"""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -48,11 +50,17 @@ class Randomness:
         """Go on from what `state` returned."""
         name, words, *rest = state["numpy"]
         version, numbers, gauss = state["python"]
-        self._states = (version, tuple(numbers), gauss), (name, words.numpy().astype(np.uint32), *rest), state["torch"], state["cuda"]
+        self._states = (
+            (version, tuple(numbers), gauss),
+            (name, words.numpy().astype(np.uint32), *rest),
+            state["torch"],
+            state["cuda"],
+        )
 
 
 def _states() -> tuple[Any, ...]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]  # of torch
+    # of torch
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
 
 

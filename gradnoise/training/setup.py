@@ -17,8 +17,9 @@ from gradnoise.workloads.registry import find
 class Setup:
     """A trial whose names and numbers are legal.
 
-    `workload` is a declared one, opened with its options; or a training function, whose options are then in `options`. `lr_factor` gives
-    the factor of the learning rate in each epoch, counted from 0.
+    `workload` is a declared one, opened with its options; or a training function, whose options are
+    then in `options`. `lr_factor` gives the factor of the learning rate in each epoch, counted from
+    0.
     """
 
     spec: TrialSpec
@@ -45,12 +46,16 @@ def prepare(spec: TrialSpec) -> Setup:
     """Check a trial against its workload, technique and optimizer.
 
     Raises:
-        ValueError: If one of them is unknown, or an option or a hyperparameter is unknown, missing or illegal.
+        ValueError: If one of them is unknown, or an option or a hyperparameter is unknown, missing
+            or illegal.
     """
     declared = find(spec.workload)
     technique = techniques.technique(spec.technique)
     if declared.techniques is not None and spec.technique not in declared.techniques:
-        raise ValueError(f"technique must be one of {', '.join(declared.techniques)} on {spec.workload}, but got {spec.technique!r}.")
+        raise ValueError(
+            f"technique must be one of {', '.join(declared.techniques)} on {spec.workload}, but "
+            f"got {spec.technique!r}."
+        )
     rule = optimizer(spec.optimizer)
     known = (*rule.parameters, *technique.parameters, *declared.parameters)
     parameters.check(spec.params, known, (*rule.required, *technique.required))

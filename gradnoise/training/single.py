@@ -1,4 +1,6 @@
-"""The plain reference trainer: each trial alone, in eager torch, with torch's own optimizer and the noise hook. The stack is held to it."""
+"""The plain reference trainer: each trial alone, in eager torch, with torch's own optimizer and the
+noise hook. The stack is held to it.
+"""
 
 import functools
 import math
@@ -33,14 +35,21 @@ class SingleTrainer(SlotTrainer):
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
     """
 
-    def __init__(self, slots: int = 1, device: torch.device | None = None, checkpoints: Checkpoints | None = None) -> None:
+    def __init__(
+        self,
+        slots: int = 1,
+        device: torch.device | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
         super().__init__(slots, checkpoints)
         self._device = device or torch.device("cpu")
 
     def _open(self, spec: TrialSpec) -> Run:
         return open_alone(prepare(spec), self._device)
 
-    def _train_epoch(self, members: Sequence[tuple[Member, Run]]) -> Iterator[tuple[Member, Outcome]]:
+    def _train_epoch(
+        self, members: Sequence[tuple[Member, Run]]
+    ) -> Iterator[tuple[Member, Outcome]]:
         return ((member, timed(run)) for member, run in members)
 
 
@@ -73,14 +82,18 @@ class SingleRun:
         self._hyper = setup.optimizer.hyperparameters(setup.spec.params)
         self._optimizer = setup.optimizer.single(self._model.named_parameters(), self._hyper)
         self._effect = setup.effect
-        self._n_weights = sum(weights.numel() for weights in self._model.parameters() if weights.requires_grad)
+        self._n_weights = sum(
+            weights.numel() for weights in self._model.parameters() if weights.requires_grad
+        )
         self._noise_to_gradient: dict[str, float] = {}
         self._noise: GradientNoise | None = None
         self._noisy_weights: NoisyWeights | None = None
         if isinstance(setup.effect, Injection):
             self._noise = attach(self._optimizer, seed=setup.spec.seed, injection=setup.effect)
         elif isinstance(setup.effect, WeightNoise):
-            self._noisy_weights = NoisyWeights(self._model.named_parameters(), setup.effect, seed=setup.spec.seed)
+            self._noisy_weights = NoisyWeights(
+                self._model.named_parameters(), setup.effect, seed=setup.spec.seed
+            )
 
     def train_epoch(self) -> Mapping[str, float]:
         for group in self._optimizer.param_groups:
@@ -89,8 +102,14 @@ class SingleRun:
             *orders, last = epoch_order(self._workload, self._spec.seed, self._epoch)
             losses = [*(self.step(rows) for rows in orders), self.step(last, is_last=True)]
             self._epoch += 1
-            values = {"train_loss": float(torch.stack(losses).mean())} | self._noise_to_gradient | self._evaluate()
-        if not all(map(math.isfinite, values.values())) or not all(bool(weights.isfinite().all()) for weights in self._model.parameters()):
+            values = (
+                {"train_loss": float(torch.stack(losses).mean())}
+                | self._noise_to_gradient
+                | self._evaluate()
+            )
+        if not all(map(math.isfinite, values.values())) or not all(
+            bool(weights.isfinite().all()) for weights in self._model.parameters()
+        ):
             raise Diverged
         return values
 
@@ -98,7 +117,10 @@ class SingleRun:
         states = [self._optimizer.state[parameter] for parameter in self._model.parameters()]
         zeros = [torch.zeros_like(parameter) for parameter in self._model.parameters()]
         moments = [
-            _flat(own if (own := state.get(name)) is not None else zero for state, zero in zip(states, zeros, strict=True))
+            _flat(
+                own if (own := state.get(name)) is not None else zero
+                for state, zero in zip(states, zeros, strict=True)
+            )
             for name in self._rule.moments
         ]
         scales = self._noise.state_dict().get("states", {}) if self._noise else {}
@@ -108,7 +130,9 @@ class SingleRun:
             "weights": _flat(self._model.parameters()),
             "buffers": dict(self._model.named_buffers()),
             "moments": torch.stack(moments),
-            "preconditioner": _flat(scales[name] for name, _ in self._model.named_parameters()) if scales else torch.empty(0),
+            "preconditioner": _flat(scales[name] for name, _ in self._model.named_parameters())
+            if scales
+            else torch.empty(0),
             "randomness": self._randomness.state(),
         }
 
@@ -119,7 +143,10 @@ class SingleRun:
 
         def parts(flat: torch.Tensor) -> dict[str, torch.Tensor]:
             split = torch.split(flat, [parameter.numel() for parameter in named.values()])
-            return {name: own.view_as(parameter).to(parameter.device) for (name, parameter), own in zip(named.items(), split, strict=True)}
+            return {
+                name: own.view_as(parameter).to(parameter.device)
+                for (name, parameter), own in zip(named.items(), split, strict=True)
+            }
 
         for name, own in parts(state["weights"]).items():
             named[name].copy_(own)
@@ -127,7 +154,10 @@ class SingleRun:
             buffer.copy_(state["buffers"][name])
         for kept, flat in zip(self._rule.moments, state["moments"], strict=True):
             for name, own in parts(flat).items():
-                self._optimizer.state[named[name]] |= {kept: own.clone(), "step": torch.tensor(float(self._t))}
+                self._optimizer.state[named[name]] |= {
+                    kept: own.clone(),
+                    "step": torch.tensor(float(self._t)),
+                }
         if self._noise:
             states = parts(state["preconditioner"]) if len(state["preconditioner"]) else {}
             self._noise.load_state_dict({"t": self._t, "seed": self._spec.seed, "states": states})
@@ -141,15 +171,21 @@ class SingleRun:
         """Make one update on these examples, maybe the last of an epoch, and return its loss."""
         self._optimizer.zero_grad()
         with self._weights_of_gradient():
-            loss = self._workload.loss(self._model, tuple(part[rows] for part in self._splits.train))
+            loss = self._workload.loss(
+                self._model, tuple(part[rows] for part in self._splits.train)
+            )
             loss.backward()  # type: ignore[no-untyped-call]  # of torch
         if self._clip_value is not None:
             torch.nn.utils.clip_grad_value_(self._model.parameters(), self._clip_value)
         if self._clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
         if is_last:
-            norm = torch.nn.utils.get_total_norm([weights.grad for weights in self._model.parameters() if weights.grad is not None])
-            self._noise_to_gradient = noise_to_gradient(self._effect, self._t, self._n_weights, float(norm))
+            norm = torch.nn.utils.get_total_norm(
+                [weights.grad for weights in self._model.parameters() if weights.grad is not None]
+            )
+            self._noise_to_gradient = noise_to_gradient(
+                self._effect, self._t, self._n_weights, float(norm)
+            )
         self._optimizer.step()
         self._t += 1
         return loss.detach()
@@ -157,7 +193,9 @@ class SingleRun:
     def _weights_of_gradient(self) -> AbstractContextManager[None]:
         return nullcontext() if self._noisy_weights is None else self._noisy_weights.at(self._t)
 
-    def _set_mask(self, masks: DropoutMasks, name: str, place: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+    def _set_mask(
+        self, masks: DropoutMasks, name: str, place: torch.nn.Module, inputs: tuple[torch.Tensor]
+    ) -> None:
         if place.training:
             place.mask = masks.draw(self._spec.seed, self._t, name, inputs[0])
 
@@ -167,24 +205,32 @@ class SingleRun:
             return {
                 f"{split}_{name}": float(value)
                 for split in splits_measured(self._spec)
-                for name, value in self._workload.measure(self._model, getattr(self._splits, split)).items()
+                for name, value in self._workload.measure(
+                    self._model, getattr(self._splits, split)
+                ).items()
             }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A trial's model with its initial weights, its data, and where its activations are dropped, at which rate and of which shape."""
+    """A trial's model with its initial weights, its data, and where its activations are dropped, at
+    which rate and of which shape.
+    """
 
     model: torch.nn.Module
     splits: Splits
     dropped: dict[str, tuple[float, torch.Size]]
 
 
-def open_model(setup: Setup, workload: Workload, device: torch.device, randomness: Randomness) -> Opened:
-    """Open a trial's model on a device. What a model draws as it is made is the trial's own: the global generators are lent to it.
+def open_model(
+    setup: Setup, workload: Workload, device: torch.device, randomness: Randomness
+) -> Opened:
+    """Open a trial's model on a device. What a model draws as it is made is the trial's own: the
+    global generators are lent to it.
 
     Raises:
-        ValueError: If its technique drops activations, and the model has no place for that; or the training data do not fill one batch.
+        ValueError: If its technique drops activations, and the model has no place for that; or the
+            training data do not fill one batch.
     """
     splits = workload.data().to(device)
     n_steps(workload)  # raises where there is none
@@ -192,13 +238,17 @@ def open_model(setup: Setup, workload: Workload, device: torch.device, randomnes
         model = adopt(workload.model()).train()
         workload.initialise(model, setup.spec.seed)
         model.to(device)
-        found = dropped(model, setup.effect, lambda: workload.loss(model, first_batch(workload, splits)))
+        found = dropped(
+            model, setup.effect, lambda: workload.loss(model, first_batch(workload, splits))
+        )
     return Opened(model=model, splits=splits, dropped=found)
 
 
 @contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Keep the model in evaluation mode meanwhile, and in training mode from then on, whatever happens."""
+    """Keep the model in evaluation mode meanwhile, and in training mode from then on, whatever
+    happens.
+    """
     model.eval()
     try:
         yield
@@ -207,7 +257,9 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 
 def first_batch(workload: Workload, splits: Splits) -> Batch:
-    """Return the first examples of the training data, in their own order, as many as an update takes."""
+    """Return the first examples of the training data, in their own order, as many as an update
+    takes.
+    """
     return tuple(part[: workload.batch_size] for part in splits.train)
 
 
@@ -215,12 +267,20 @@ def _flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
 
 
-def noise_to_gradient(effect: Effect, t: int, n_weights: int, gradient_norm: float) -> dict[str, float]:
-    """Return `noise_to_gradient`: the expected norm of the noise of update t, sigma_t sqrt(n_weights), over that of the clipped gradient.
+def noise_to_gradient(
+    effect: Effect, t: int, n_weights: int, gradient_norm: float
+) -> dict[str, float]:
+    """Return `noise_to_gradient`: the expected norm of the noise of update t, sigma_t
+    sqrt(n_weights), over that of the clipped gradient.
 
-    Nothing where there is no noise on gradients, or none of one size for all coordinates, or the gradient is 0 or not finite.
+    Nothing where there is no noise on gradients, or none of one size for all coordinates, or the
+    gradient is 0 or not finite.
     """
-    if not isinstance(effect, Injection) or effect.preconditioner is not None or not 0 < gradient_norm < math.inf:
+    if (
+        not isinstance(effect, Injection)
+        or effect.preconditioner is not None
+        or not 0 < gradient_norm < math.inf
+    ):
         return {}
     return {"noise_to_gradient": effect.size(t) * math.sqrt(n_weights) / gradient_norm}
 
@@ -233,14 +293,21 @@ def n_steps(workload: Workload) -> int:
     """
     n_examples = len(workload.data().train[0])
     if n_examples < workload.batch_size:
-        raise ValueError(f"batch_size must be at most {n_examples}, the training examples, but got batch_size={workload.batch_size}.")
+        raise ValueError(
+            f"batch_size must be at most {n_examples}, the training examples, but got "
+            f"batch_size={workload.batch_size}."
+        )
     return n_examples // workload.batch_size
 
 
 def epoch_order(workload: Workload, seed: int, epoch: int) -> torch.Tensor:
-    """Return the examples of each update of an epoch (from 0): [updates, batch_size]; those that fill no whole batch are left out."""
+    """Return the examples of each update of an epoch (from 0): [updates, batch_size]; those that
+    fill no whole batch are left out.
+    """
     n = n_steps(workload) * workload.batch_size
-    return streams.permutation(seed, "order", epoch, len(workload.data().train[0]))[:n].view(-1, workload.batch_size)
+    return streams.permutation(seed, "order", epoch, len(workload.data().train[0]))[:n].view(
+        -1, workload.batch_size
+    )
 
 
 def splits_measured(spec: TrialSpec) -> tuple[str, ...]:

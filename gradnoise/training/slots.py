@@ -1,4 +1,6 @@
-"""Slots: which trials are in, which wait at a rung, what is told of each epoch. single.py and stack.py say how an epoch is trained."""
+"""Slots: which trials are in, which wait at a rung, what is told of each epoch. single.py and
+stack.py say how an epoch is trained.
+"""
 
 import math
 import time
@@ -20,7 +22,9 @@ class Run(Protocol):
     """A trial under way."""
 
     def state(self) -> dict[str, Any] | None:
-        """Return what a checkpoint holds, tensors and plain values; None where the trial's state is not in the trainer's hands."""
+        """Return what a checkpoint holds, tensors and plain values; None where the trial's state is
+        not in the trainer's hands.
+        """
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned, maybe of another kind of run."""
@@ -59,7 +63,8 @@ Outcome = Epoch | Broken
 class Member:
     """The trial in a slot.
 
-    `epoch` is how many epochs have been told of, `curve` the values of those that were trained: more, after a checkpoint was taken up.
+    `epoch` is how many epochs have been told of, `curve` the values of those that were trained:
+        more, after a checkpoint was taken up.
     """
 
     spec: TrialSpec
@@ -116,14 +121,20 @@ class SlotTrainer(ABC):
                 outcomes.append((member, Epoch(values=member.curve[member.epoch], seconds=0.0)))
             else:
                 due.append((member, run))
-        return [event for member, outcome in (*outcomes, *self._train_epoch(due)) for event in self._settle(member, outcome)]
+        return [
+            event
+            for member, outcome in (*outcomes, *self._train_epoch(due))
+            for event in self._settle(member, outcome)
+        ]
 
     @abstractmethod
     def _open(self, spec: TrialSpec) -> Run:
         """Open a trial at its beginning."""
 
     @abstractmethod
-    def _train_epoch(self, members: Sequence[tuple[Member, Run]]) -> Iterable[tuple[Member, Outcome]]:
+    def _train_epoch(
+        self, members: Sequence[tuple[Member, Run]]
+    ) -> Iterable[tuple[Member, Outcome]]:
         """Train each member by an epoch, in any order."""
 
     def _leave(self, key: str) -> TrialSpec:
@@ -159,11 +170,17 @@ class SlotTrainer(ABC):
     def _keep(self, member: Member) -> None:
         """Write the member's state, if it is time to."""
         checkpoints = self._checkpoints_of(member.spec)
-        if checkpoints is None or member.run is None or time.monotonic() < member.saved_at + checkpoints.every_seconds:
+        if (
+            checkpoints is None
+            or member.run is None
+            or time.monotonic() < member.saved_at + checkpoints.every_seconds
+        ):
             return
         state = member.run.state()
         if state is not None:
-            checkpoints.save(member.spec, state | {"curve": [dict(values) for values in member.curve]})
+            checkpoints.save(
+                member.spec, state | {"curve": [dict(values) for values in member.curve]}
+            )
         member.saved_at = time.monotonic()
 
     def _settle(self, member: Member, outcome: Outcome) -> Iterator[Event]:
@@ -176,7 +193,9 @@ class SlotTrainer(ABC):
         if member.epoch == len(member.curve):
             member.curve.append(outcome.values)
         member.epoch += 1
-        yield Measurement(key=key, epoch=member.epoch, values=outcome.values, seconds=outcome.seconds)
+        yield Measurement(
+            key=key, epoch=member.epoch, values=outcome.values, seconds=outcome.seconds
+        )
         if member.epoch == member.spec.budget_epochs:
             yield self._ended(Finished(key=key))
             return

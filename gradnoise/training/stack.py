@@ -1,4 +1,6 @@
-"""The stacked trainer: trials of equal form train as one model, each as if it were alone; those that cannot, one at a time."""
+"""The stacked trainer: trials of equal form train as one model, each as if it were alone; those
+that cannot, one at a time.
+"""
 
 import logging
 import time
@@ -9,7 +11,16 @@ import torch
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import open_alone
-from gradnoise.training.slots import Broken, Diverged, Epoch, Member, Outcome, Run, SlotTrainer, timed
+from gradnoise.training.slots import (
+    Broken,
+    Diverged,
+    Epoch,
+    Member,
+    Outcome,
+    Run,
+    SlotTrainer,
+    timed,
+)
 from gradnoise.training.stacked_model import StackedEpoch, StackedModel
 from gradnoise.training.stacked_run import StackedRun, is_out_of_memory, refusal
 from gradnoise.training.trial import TrialSpec
@@ -22,9 +33,11 @@ MOST_ON_CPU = 32
 
 
 class StackTrainer(SlotTrainer):
-    """Trains members of equal workload, options and optimizer as one model; those that do not stack, each alone.
+    """Trains members of equal workload, options and optimizer as one model; those that do not
+    stack, each alone.
 
-    Where memory runs out in an epoch, that epoch is trained anew in two halves, and no stack is as large again.
+    Where memory runs out in an epoch, that epoch is trained anew in two halves, and no stack is as
+    large again.
 
     Args:
         slots: Trials that it holds at most; at least 1.
@@ -35,7 +48,9 @@ class StackTrainer(SlotTrainer):
         refusals: Why trials of a form do not stack, in a sentence; empty where they do.
     """
 
-    def __init__(self, slots: int, device: torch.device | None = None, checkpoints: Checkpoints | None = None) -> None:
+    def __init__(
+        self, slots: int, device: torch.device | None = None, checkpoints: Checkpoints | None = None
+    ) -> None:
         super().__init__(slots, checkpoints)
         self.refusals: dict[Hashable, str] = {}
         self._device = device or torch.device("cpu")
@@ -68,7 +83,9 @@ class StackTrainer(SlotTrainer):
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _train_epoch(self, members: Sequence[tuple[Member, Run]]) -> Iterator[tuple[Member, Outcome]]:
+    def _train_epoch(
+        self, members: Sequence[tuple[Member, Run]]
+    ) -> Iterator[tuple[Member, Outcome]]:
         stacks: dict[Hashable, list[tuple[Member, StackedRun]]] = {}
         for member, run in members:
             if isinstance(run, StackedRun):
@@ -79,7 +96,11 @@ class StackTrainer(SlotTrainer):
             while stack:
                 n = rows_for(min(len(stack), self._largest), self._device)
                 piece, stack = stack[:n], stack[n:]
-                yield from zip((member for member, _ in piece), self._train([run for _, run in piece]), strict=True)
+                yield from zip(
+                    (member for member, _ in piece),
+                    self._train([run for _, run in piece]),
+                    strict=True,
+                )
 
     def _train(self, runs: Sequence[StackedRun]) -> list[Outcome]:
         start = time.perf_counter()
@@ -92,11 +113,19 @@ class StackTrainer(SlotTrainer):
             n = len(runs) // 2
             if is_out_of_memory(error):
                 self._largest = len(runs) - n
-                log.warning("Memory does not hold %d trials as one model; %d at once from now on.", len(runs), self._largest)
-            return [*self._train(runs[:n]), *self._train(runs[n:])]  # the epoch had changed nothing; a run that raises ends up alone
+                log.warning(
+                    "Memory does not hold %d trials as one model; %d at once from now on.",
+                    len(runs),
+                    self._largest,
+                )
+            # the epoch had changed nothing; a run that raises ends up alone
+            return [*self._train(runs[:n]), *self._train(runs[n:])]
         seconds = (time.perf_counter() - start) / len(runs)
         return [
-            Broken(error=Diverged(), seconds=seconds) if values is None else Epoch(values=values, seconds=seconds) for values in results
+            Broken(error=Diverged(), seconds=seconds)
+            if values is None
+            else Epoch(values=values, seconds=seconds)
+            for values in results
         ]
 
     def _train_together(self, runs: Sequence[StackedRun]) -> list[Mapping[str, float] | None]:
@@ -111,7 +140,8 @@ class StackTrainer(SlotTrainer):
 def rows_for(n: int, device: torch.device) -> int:
     """Return how many rows the next piece of n members gets.
 
-    On a CPU only so many that their buffers stay near its caches; on a GPU a power of two, at most a quarter empty, to capture few graphs.
+    On a CPU only so many that their buffers stay near its caches; on a GPU a power of two, at most
+    a quarter empty, to capture few graphs.
     """
     if device.type != "cuda":
         return min(n, MOST_ON_CPU)

@@ -19,12 +19,16 @@ class Trainer(Protocol):
         """
 
     def release(self, key: str) -> None:
-        """Drop a trial from its slot, and its checkpoint, also when it has finished; unknown keys are ignored."""
+        """Drop a trial from its slot, and its checkpoint, also when it has finished; unknown keys
+        are ignored.
+        """
 
     def advance(self, go_on: Sequence[str] = ()) -> list[Event]:
         """Train every member by one epoch and return what happened, in order.
 
-        A member that stands at one of its rungs waits until its key is in `go_on`. A member that finished, diverged or failed has left its
-        slot when this returns. A trial's own exception becomes `Failed`, never an exception of `advance`. The checkpoint of one that has
-        finished stays until it is released, so that a caller who has not heard of the end need not have it trained anew.
+        A member that stands at one of its rungs waits until its key is in `go_on`. A member that
+        finished, diverged or failed has left its slot when this returns. A trial's own exception
+        becomes `Failed`, never an exception of `advance`. The checkpoint of one that has finished
+        stays until it is released, so that a caller who has not heard of the end need not have it
+        trained anew.
         """

@@ -17,12 +17,16 @@ class TrialSpec:
         options: The workload's options, JSON values; missing ones take the workload's defaults.
         technique: Registered name of the technique (`none`, `annealed`, `constant`, ...).
         optimizer: Registered name of the optimizer (`sgd`, `adam`, ...).
-        params: Hyperparameters by name: the training's (`lr`, `momentum`, `clip_norm`, `lr_schedule`, ...) and the technique's.
+        params: Hyperparameters by name: the training's (`lr`, `momentum`, `clip_norm`,
+            `lr_schedule`, ...) and the technique's.
         seed: Seeds initialisation, data order and noise, each through its own stream; at least 0.
         budget_epochs: How many epochs to train; at least 1.
-        rungs: Epochs (counted from 1) after which the trial waits for the caller's decision to go on; each below budget_epochs.
-        with_test: Whether to measure the held-out test split too (only where the trial is judged, never while searching).
-        checkpoint: Name under which its state is kept while it trains, a relative path; empty: it is not kept.
+        rungs: Epochs (counted from 1) after which the trial waits for the caller's decision to go
+            on; each below budget_epochs.
+        with_test: Whether to measure the held-out test split too (only where the trial is judged,
+            never while searching).
+        checkpoint: Name under which its state is kept while it trains, a relative path; empty: it
+            is not kept.
     """
 
     key: str
@@ -43,7 +47,10 @@ class TrialSpec:
         if self.budget_epochs < 1:
             raise ValueError(f"budget_epochs must be at least 1, but got {self.budget_epochs=}.")
         if any(not 1 <= rung < self.budget_epochs for rung in self.rungs):
-            raise ValueError(f"rungs must lie in [1, budget_epochs), but got {self.rungs=} with {self.budget_epochs=}.")
+            raise ValueError(
+                f"rungs must lie in [1, budget_epochs), but got {self.rungs=} with "
+                f"{self.budget_epochs=}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +60,10 @@ class Measurement:
     Args:
         key: The trial's key.
         epoch: Epochs trained so far, counted from 1.
-        values: Metric values by `<split>_<metric>`, such as `train_loss`, `validation_accuracy`, `test_accuracy`.
-        seconds: Device seconds spent on this epoch, evaluation included; in a stack, the epoch's time divided by its members.
+        values: Metric values by `<split>_<metric>`, such as `train_loss`, `validation_accuracy`,
+            `test_accuracy`.
+        seconds: Device seconds spent on this epoch, evaluation included; in a stack, the epoch's
+            time divided by its members.
     """
 
     key: str
@@ -69,9 +78,11 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """The trial has trained its budget (`diverged=False`), or a loss, a weight or a metric became non-finite (`diverged=True`).
+    """The trial has trained its budget (`diverged=False`), or a loss, a weight or a metric became
+    non-finite (`diverged=True`).
 
-    `seconds` is the device time that no measurement tells of: that of the epoch in which it diverged.
+    `seconds` is the device time that no measurement tells of: that of the epoch in which it
+        diverged.
     """
 
     key: str
@@ -81,7 +92,9 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """The trial raised; `error` is the traceback, `summary` its first line on the error, `seconds` the device time of that epoch."""
+    """The trial raised; `error` is the traceback, `summary` its first line on the error, `seconds`
+    the device time of that epoch.
+    """
 
     key: str
     error: str

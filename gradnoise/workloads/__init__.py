@@ -1,4 +1,6 @@
-"""What can be trained. A package of yours adds to it by the entry-point group `gradnoise.workloads`."""
+"""What can be trained. A package of yours adds to it by the entry-point group
+`gradnoise.workloads`.
+"""
 
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.dropout import Dropout
@@ -6,4 +8,16 @@ from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.function import FunctionWorkload, Trial, function
 from gradnoise.workloads.options import option
 
-__all__ = ["Batch", "Dropout", "Forward", "FunctionWorkload", "Metric", "Parameter", "Splits", "Trial", "Workload", "function", "option"]
+__all__ = [
+    "Batch",
+    "Dropout",
+    "Forward",
+    "FunctionWorkload",
+    "Metric",
+    "Parameter",
+    "Splits",
+    "Trial",
+    "Workload",
+    "function",
+    "option",
+]

@@ -1,7 +1,10 @@
-"""The bAbI tasks of Weston et al. 2015 (arXiv:1502.05698): version 1.2, in English, 1,000 questions for training, CC BY 3.0.
+"""The bAbI tasks of Weston et al. 2015 (arXiv:1502.05698): version 1.2, in English, 1,000 questions
+for training, CC BY 3.0.
 
-The parts are the official ones: 900 questions to train on and 100 to validate (`en-valid`), 1,000 to test. They are looked for in
-`$GRADNOISE_DATA/babi/en-valid`, then in the user's cache, and downloaded into it at last; each task must have the SHA-256 that stands here.
+The parts are the official ones: 900 questions to train on and 100 to validate (`en-valid`), 1,000
+    to test. They are looked for in
+`$GRADNOISE_DATA/babi/en-valid`, then in the user's cache, and downloaded into it at last; each task
+must have the SHA-256 that stands here.
 """
 
 import functools
@@ -49,7 +52,9 @@ SHA256 = (  # of each task's files for training, validation and test, one after 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A question with the sentences before it, the oldest first, and its answer, one word of the vocabulary even where it lists several."""
+    """A question with the sentences before it, the oldest first, and its answer, one word of the
+    vocabulary even where it lists several.
+    """
 
     story: tuple[tuple[str, ...], ...]
     words: tuple[str, ...]
@@ -58,9 +63,11 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Coded:
-    """Questions as numbers, and what the numbers mean: word i of `vocabulary` is i, and len(vocabulary) stands where there is no word.
+    """Questions as numbers, and what the numbers mean: word i of `vocabulary` is i, and
+    len(vocabulary) stands where there is no word.
 
-    Each example is (story, question, answer): story int64 [n_sentences, n_words], the latest sentence first; question int64 [n_words];
+    Each example is (story, question, answer): story int64 [n_sentences, n_words], the latest
+        sentence first; question int64 [n_words];
     answer int64.
     """
 
@@ -78,10 +85,22 @@ def coded(task: int, n_sentences: int) -> Coded:
         DataUnavailable: If the data cannot be had, or their checksum is wrong.
     """
     tasks = range(1, N_TASKS + 1) if task == 0 else (task,)
-    parts = {part: [question for one in tasks for question in questions(texts(one)[part])] for part in PARTS}
+    parts = {
+        part: [question for one in tasks for question in questions(texts(one)[part])]
+        for part in PARTS
+    }
     everything = [question for part in parts.values() for question in part]
-    sentences = [sentence for question in everything for sentence in (*question.story[-n_sentences:], question.words)]
-    vocabulary = tuple(sorted({word for sentence in sentences for word in sentence} | {question.answer for question in everything}))
+    sentences = [
+        sentence
+        for question in everything
+        for sentence in (*question.story[-n_sentences:], question.words)
+    ]
+    vocabulary = tuple(
+        sorted(
+            {word for sentence in sentences for word in sentence}
+            | {question.answer for question in everything}
+        )
+    )
     number = {word: i for i, word in enumerate(vocabulary)}
     longest = max(len(question.story) for question in everything)
     n_words, n_sentences = max(map(len, sentences)), min(n_sentences, longest)
@@ -91,8 +110,14 @@ def coded(task: int, n_sentences: int) -> Coded:
 
     def batch(part: Sequence[Question]) -> Batch:
         latest_first = [question.story[::-1][:n_sentences] for question in part]
-        stories = [[row(story[i] if i < len(story) else ()) for i in range(n_sentences)] for story in latest_first]
-        asked, answers = [row(question.words) for question in part], [number[question.answer] for question in part]
+        stories = [
+            [row(story[i] if i < len(story) else ()) for i in range(n_sentences)]
+            for story in latest_first
+        ]
+        asked, answers = (
+            [row(question.words) for question in part],
+            [number[question.answer] for question in part],
+        )
         return torch.tensor(stories), torch.tensor(asked), torch.tensor(answers)
 
     train, validation, test = (batch(parts[part]) for part in PARTS)
@@ -101,7 +126,8 @@ def coded(task: int, n_sentences: int) -> Coded:
 
 
 def questions(text: str) -> Iterator[Question]:
-    """Yield the questions of a file: numbered lines, a story begins at 1; a question's line has its answer after a tab.
+    """Yield the questions of a file: numbered lines, a story begins at 1; a question's line has its
+    answer after a tab.
 
     >>> [question] = questions("1 Mary moved to the bathroom.\\n2 Where is Mary? \\tbathroom\\t1\\n")
     >>> question.story, question.words, question.answer
@@ -124,14 +150,27 @@ def texts(task: int) -> dict[str, str]:
     """Return a task's files by part, checked.
 
     Raises:
-        DataUnavailable: If they cannot be had, or the ones in `GRADNOISE_DATA` have another checksum.
+        DataUnavailable: If they cannot be had, or the ones in `GRADNOISE_DATA` have another
+            checksum.
     """
     own = own_folder("babi", "en-valid")
     if own and all((own / name).exists() for name in _names(task)):
         return _checked(task, own)
     members = [f"{FOLDER}/{name}" for one in range(1, N_TASKS + 1) for name in _names(one)]
     remedy = "put the folder en-valid of its archive into a folder babi/"
-    return _checked(task, fetch("bAbI", MIRRORS, looked_in=own, into="babi", file="tasks.tar.gz", members=members, remedy=remedy) / FOLDER)
+    return _checked(
+        task,
+        fetch(
+            "bAbI",
+            MIRRORS,
+            looked_in=own,
+            into="babi",
+            file="tasks.tar.gz",
+            members=members,
+            remedy=remedy,
+        )
+        / FOLDER,
+    )
 
 
 def _names(task: int) -> list[str]:

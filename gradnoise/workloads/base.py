@@ -1,4 +1,6 @@
-"""What a workload declares: options, data, model, initial weights, loss and metrics. It writes no training loop and never sees noise."""
+"""What a workload declares: options, data, model, initial weights, loss and metrics. It writes no
+training loop and never sees noise.
+"""
 
 import dataclasses
 import functools
@@ -24,14 +26,16 @@ Tensors = Mapping[str, torch.Tensor]
 StackedGradient = Callable[[Tensors, Tensors, Batch, Tensors], torch.Tensor]
 """The gradient of the loss of many models at once.
 
-Takes the parameters by name, [members, *shape]; the buffers likewise, with dropout's masks where something is dropped; and a batch,
-[members, examples, ...]. Writes the gradients, by name, into its last argument, and returns the losses, [members].
+Takes the parameters by name, [members, *shape]; the buffers likewise, with dropout's masks where
+something is dropped; and a batch, [members, examples, ...]. Writes the gradients, by name, into its
+last argument, and returns the losses, [members].
 """
 
 StackedMeasure = Callable[[Tensors, Tensors, Batch], Mapping[str, torch.Tensor]]
 """The metrics of many models at once, in evaluation mode.
 
-Takes the parameters by name, [members, *shape]; the buffers likewise; and a batch that they share. Returns each metric, [members].
+Takes the parameters by name, [members, *shape]; the buffers likewise; and a batch that they share.
+Returns each metric, [members].
 """
 
 
@@ -40,9 +44,11 @@ class Metric:
     """A number that judges a trial.
 
     Args:
-        name: Without the split: `accuracy` is measured as `validation_accuracy` and `test_accuracy`.
+        name: Without the split: `accuracy` is measured as `validation_accuracy` and
+            `test_accuracy`.
         direction: Which way is better.
-        worst: What a diverged or failed trial counts as; from -1e100 to 1e100, and no trained model should be worse.
+        worst: What a diverged or failed trial counts as; from -1e100 to 1e100, and no trained model
+            should be worse.
         description: One sentence, with the unit.
     """
 
@@ -53,9 +59,14 @@ class Metric:
 
 
 CROSS_ENTROPY = Metric(
-    name="loss", direction="minimize", worst=100.0, description="Mean cross-entropy, in nats; a diverged run counts as 100."
+    name="loss",
+    direction="minimize",
+    worst=100.0,
+    description="Mean cross-entropy, in nats; a diverged run counts as 100.",
 )
-"""100 nats: the right class had probability e^-100, on average, beyond any training that has not diverged."""
+"""100 nats: the right class had probability e^-100, on average, beyond any training that has not
+diverged.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +80,10 @@ class Splits:
     @functools.lru_cache(maxsize=4)  # noqa: B019  # a few data sets, each copied to a device once
     def to(self, device: torch.device) -> "Splits":
         """Return the data on a device."""
-        train, validation, test = (tuple(part.to(device) for part in split) for split in (self.train, self.validation, self.test))
+        train, validation, test = (
+            tuple(part.to(device) for part in split)
+            for split in (self.train, self.validation, self.test)
+        )
         return Splits(train=train, validation=validation, test=test)
 
 
@@ -79,22 +93,27 @@ class NoOptions:
 
 
 class Workload(ABC):
-    """A data set, a model, a loss and metrics, fixed by options; a subclass is named in the entry-point group `gradnoise.workloads`.
+    """A data set, a model, a loss and metrics, fixed by options; a subclass is named in the
+    entry-point group `gradnoise.workloads`.
 
     The technique `dropout` drops activations where the model has a `gradnoise.workloads.Dropout()`.
 
-    Many trials of a workload train as one model under `torch.func.vmap`, unless `stacks` is False or it is found that they cannot: where
-    the model or the loss draws at random (but for `torch.nn.Dropout`), branches on values, leaves a parameter out or frozen, or has an
-    operation that vmap refuses. Such trials train one at a time, and the log says why. Buffers, such as BatchNorm's, are each trial's own.
+    Many trials of a workload train as one model under `torch.func.vmap`, unless `stacks` is False
+    or it is found that they cannot: where the model or the loss draws at random (but for
+    `torch.nn.Dropout`), branches on values, leaves a parameter out or frozen, or has an operation
+    that vmap refuses. Such trials train one at a time, and the log says why. Buffers, such as
+    BatchNorm's, are each trial's own.
 
     Class attributes:
         name: The name of the entry point too.
         description: One sentence for whoever chooses.
         metrics: What is measured; the first is the objective unless a study says otherwise.
-        parameters: Hyperparameters of its own, beside the optimizer's and the technique's; each may be missing from a study.
+        parameters: Hyperparameters of its own, beside the optimizer's and the technique's; each may
+            be missing from a study.
         Options: A frozen dataclass of `option(...)` fields.
         stacks: Whether trials may train as one model.
-        techniques: The techniques it takes; None for all, with `dropout` only if its model has a place for it.
+        techniques: The techniques it takes; None for all, with `dropout` only if its model has a
+            place for it.
 
     Args:
         options: The options, JSON values; checked.
@@ -112,7 +131,9 @@ class Workload(ABC):
     stacks: ClassVar[bool] = True
     techniques: ClassVar[tuple[str, ...] | None] = None
 
-    def __init__(self, options: Mapping[str, object] = {}, params: Mapping[str, object] = {}) -> None:
+    def __init__(
+        self, options: Mapping[str, object] = {}, params: Mapping[str, object] = {}
+    ) -> None:
         check(params, self.parameters, required=())
         self.options: Any = parse(self.Options, options)
         self.params = dict(params)
@@ -120,11 +141,15 @@ class Workload(ABC):
     @property
     @abstractmethod
     def batch_size(self) -> int:
-        """Examples in one update; an epoch is as many whole batches as the training data hold, in an order drawn anew each epoch."""
+        """Examples in one update; an epoch is as many whole batches as the training data hold, in
+        an order drawn anew each epoch.
+        """
 
     @abstractmethod
     def data(self) -> Splits:
-        """Return the data, on the CPU; the same object at every call is best, for then it is copied to a device only once."""
+        """Return the data, on the CPU; the same object at every call is best, for then it is copied
+        to a device only once.
+        """
 
     @abstractmethod
     def model(self) -> torch.nn.Module:
@@ -132,14 +157,18 @@ class Workload(ABC):
 
     @abstractmethod
     def initialise(self, model: torch.nn.Module, seed: int) -> None:
-        """Set every weight, as a function of the seed alone: draw with `gradnoise.streams.normal(seed, "init", 0, name, shape)`."""
+        """Set every weight, as a function of the seed alone: draw with
+        `gradnoise.streams.normal(seed, "init", 0, name, shape)`.
+        """
 
     @abstractmethod
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         """Return what training minimises, the mean over the batch, as a scalar."""
 
     def stacked_gradient(self) -> StackedGradient | None:
-        """Return a faster way to the gradient of `loss` for many models at once; None: `torch.func.vmap` makes one from `loss`."""
+        """Return a faster way to the gradient of `loss` for many models at once; None:
+        `torch.func.vmap` makes one from `loss`.
+        """
         return None
 
     @abstractmethod
@@ -147,10 +176,14 @@ class Workload(ABC):
         """Return every metric over the batch, here a whole split, as scalars by name."""
 
     def stacked_measure(self) -> StackedMeasure | None:
-        """Return a faster way to the metrics of many models at once; None: `measure` of one after the other, on a GPU under vmap."""
+        """Return a faster way to the metrics of many models at once; None: `measure` of one after
+        the other, on a GPU under vmap.
+        """
         return None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if not dataclasses.is_dataclass(cls.Options):
-            raise TypeError(f"{cls.__name__}.Options must be a dataclass, but it is {cls.Options!r}.")
+            raise TypeError(
+                f"{cls.__name__}.Options must be a dataclass, but it is {cls.Options!r}."
+            )

@@ -1,4 +1,6 @@
-"""The catalogue: all that can be trained here, as the JSON values that workers announce to the service."""
+"""The catalogue: all that can be trained here, as the JSON values that workers announce to the
+service.
+"""
 
 import dataclasses
 import platform
@@ -24,9 +26,11 @@ PROTOCOL = {
 
 
 def document() -> dict[str, Any]:
-    """Return what is installed: versions, the protocol of training, workloads, techniques, optimizers.
+    """Return what is installed: versions, the protocol of training, workloads, techniques,
+    optimizers.
 
-    `broken` lists the entry points that could not be imported, each with its error; they do not keep the others from being announced.
+    `broken` lists the entry points that could not be imported, each with its error; they do not
+    keep the others from being announced.
     """
     found = installed()
     return {
@@ -38,7 +42,10 @@ def document() -> dict[str, Any]:
         },
         "protocol": dict(PROTOCOL),
         "workloads": [_workload(workload) for _, workload in sorted(found.workloads.items())],
-        "techniques": [_named(one) | {"formula": one.formula, "source": one.source} for one in TECHNIQUES.values()],
+        "techniques": [
+            _named(one) | {"formula": one.formula, "source": one.source}
+            for one in TECHNIQUES.values()
+        ],
         "optimizers": [_named(one) for one in OPTIMIZERS.values()],
         "broken": [{"name": name, "error": error} for name, error in found.broken.items()],
     }
@@ -57,7 +64,12 @@ def _workload(workload: Declared) -> dict[str, Any]:
 
 
 def _named(one: Technique[Any] | Optimizer) -> dict[str, Any]:
-    return {"name": one.name, "description": one.description, "parameters": _parameters(one.parameters), "required": list(one.required)}
+    return {
+        "name": one.name,
+        "description": one.description,
+        "parameters": _parameters(one.parameters),
+        "required": list(one.required),
+    }
 
 
 def _parameters(parameters: Sequence[Parameter]) -> list[dict[str, object]]:

@@ -1,7 +1,9 @@
-"""The data sets: handwritten digits, MNIST and Fashion-MNIST, each in three fixed parts and with inputs in [0, 1].
+"""The data sets: handwritten digits, MNIST and Fashion-MNIST, each in three fixed parts and with
+inputs in [0, 1].
 
-MNIST and Fashion-MNIST are the four original IDX files each. They are looked for in `$GRADNOISE_DATA/mnist` and
-`$GRADNOISE_DATA/fashion-mnist`, then in the user's cache, and downloaded into it at last; each must have the SHA-256 that stands here.
+MNIST and Fashion-MNIST are the four original IDX files each. They are looked for in
+`$GRADNOISE_DATA/mnist` and `$GRADNOISE_DATA/fashion-mnist`, then in the user's cache, and
+downloaded into it at last; each must have the SHA-256 that stands here.
 """
 
 import functools
@@ -25,7 +27,10 @@ N_TRAIN = {"digits": 1_200, "mnist": 50_000, "fashion-mnist": 50_000}
 DIGITS_SPLIT_SEED = 1797
 
 MIRRORS = {
-    "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+    "mnist": (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
     "fashion-mnist": (
         "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -48,27 +53,39 @@ SHA256 = {
 
 
 class DataUnavailable(RuntimeError):
-    """A data file is neither here nor can it be downloaded, or it is not the file that it should be."""
+    """A data file is neither here nor can it be downloaded, or it is not the file that it should
+    be.
+    """
 
 
 @functools.cache
 def images(name: str) -> Splits:
-    """Return a data set as (inputs, labels): inputs float32 in [0, 1], one flat row an image; labels int64 from 0 to 9.
+    """Return a data set as (inputs, labels): inputs float32 in [0, 1], one flat row an image;
+    labels int64 from 0 to 9.
 
     Args:
-        name: `digits` (8x8, 1,200 / 297 / 300 images, scikit-learn's 1,797 in a fixed random order), or `mnist` or `fashion-mnist` (28x28,
-            50,000 / 10,000 / 10,000: the last 10,000 training images are for validation, the test images are the official ones).
+        name: `digits` (8x8, 1,200 / 297 / 300 images, scikit-learn's 1,797 in a fixed random
+            order), or `mnist` or `fashion-mnist` (28x28, 50,000 / 10,000 / 10,000: the last 10,000
+            training images are for validation, the test images are the official ones).
 
     Raises:
         DataUnavailable: If a file cannot be had, or its checksum is wrong.
     """
     if name == "digits":
         return _digits()
-    inputs, labels = _idx(name, "train-images-idx3-ubyte.gz").reshape(60_000, -1), _idx(name, "train-labels-idx1-ubyte.gz")
-    test = _idx(name, "t10k-images-idx3-ubyte.gz").reshape(10_000, -1), _idx(name, "t10k-labels-idx1-ubyte.gz")
+    inputs, labels = (
+        _idx(name, "train-images-idx3-ubyte.gz").reshape(60_000, -1),
+        _idx(name, "train-labels-idx1-ubyte.gz"),
+    )
+    test = (
+        _idx(name, "t10k-images-idx3-ubyte.gz").reshape(10_000, -1),
+        _idx(name, "t10k-labels-idx1-ubyte.gz"),
+    )
     n = N_TRAIN[name]
     return Splits(
-        train=_batch(inputs[:n], labels[:n], 255), validation=_batch(inputs[n:], labels[n:], 255), test=_batch(test[0], test[1], 255)
+        train=_batch(inputs[:n], labels[:n], 255),
+        validation=_batch(inputs[n:], labels[n:], 255),
+        test=_batch(test[0], test[1], 255),
     )
 
 
@@ -76,18 +93,33 @@ def file(dataset: str, name: str) -> Path:
     """Return the path of a data file whose checksum is right.
 
     Raises:
-        DataUnavailable: If the file cannot be had, or the one in `GRADNOISE_DATA` has another checksum.
+        DataUnavailable: If the file cannot be had, or the one in `GRADNOISE_DATA` has another
+            checksum.
     """
     expected = SHA256[dataset][name]
     folder = own_folder(dataset)
     if folder and (path := folder / name).exists():
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         if found != expected:
-            raise DataUnavailable(f"{path} is not the file it should be: its SHA-256 is {found}, not {expected}. Replace or remove it.")
+            raise DataUnavailable(
+                f"{path} is not the file it should be: its SHA-256 is {found}, not {expected}. "
+                "Replace or remove it."
+            )
         return path
     remedy = f"put {', '.join(SHA256[dataset])} into a folder {dataset}/"
     urls = [mirror + name for mirror in MIRRORS[dataset]]
-    return fetch(f"{name} of {dataset}", urls, looked_in=folder, into=dataset, file=name, sha256=expected, remedy=remedy) / name
+    return (
+        fetch(
+            f"{name} of {dataset}",
+            urls,
+            looked_in=folder,
+            into=dataset,
+            file=name,
+            sha256=expected,
+            remedy=remedy,
+        )
+        / name
+    )
 
 
 def own_folder(*parts: str) -> Path | None:
@@ -107,7 +139,8 @@ def fetch(
     sha256: str | None = None,
     members: Sequence[str] = (),
 ) -> Path:
-    """Return the folder of the user's cache that holds a file, downloaded where it is not there yet.
+    """Return the folder of the user's cache that holds a file, downloaded where it is not there
+    yet.
 
     Args:
         what: What is wanted, for the errors.
@@ -126,7 +159,10 @@ def fetch(
     try:
         import pooch  # type: ignore[import-untyped]
     except ModuleNotFoundError:
-        raise DataUnavailable(f"{what} is not in {sought}, and pooch to download it is not installed: gradnoise[data].") from None
+        raise DataUnavailable(
+            f"{what} is not in {sought}, and pooch to download it is not installed: "
+            "gradnoise[data]."
+        ) from None
     pooch.get_logger().setLevel("ERROR")  # it warns where it is given no checksum
     cache = Path(pooch.os_cache("gradnoise"), into)
     unpack = pooch.Untar(members=list(members), extract_dir=".") if members else None
@@ -135,12 +171,14 @@ def fetch(
         try:
             pooch.retrieve(url, known_hash=sha256, fname=file, path=cache, processor=unpack)
             return cache
-        except (OSError, ValueError, KeyError, tarfile.TarError) as error:  # requests' are OSErrors; ValueError: a wrong checksum
+        # requests' are OSErrors; ValueError: a wrong checksum
+        except (OSError, ValueError, KeyError, tarfile.TarError) as error:
             if members:
                 (cache / file).unlink(missing_ok=True)
             faults.append(f"{url}: {error}")
     raise DataUnavailable(
-        f"{what} cannot be had. It was looked for in {sought}, then in {cache}, then at {'; '.join(faults)}. "
+        f"{what} cannot be had. It was looked for in {sought}, then in {cache}, then at "
+        f"{'; '.join(faults)}. "
         f"To provide it, {remedy} and name that folder's parent in GRADNOISE_DATA."
     )
 
@@ -156,12 +194,19 @@ def _digits() -> Splits:
     try:
         from sklearn.datasets import load_digits  # type: ignore[import-untyped]
     except ModuleNotFoundError:
-        raise DataUnavailable("digits come with scikit-learn, which is not installed: gradnoise[data].") from None
+        raise DataUnavailable(
+            "digits come with scikit-learn, which is not installed: gradnoise[data]."
+        ) from None
     inputs, labels = load_digits(return_X_y=True)
     order = streams.permutation(DIGITS_SPLIT_SEED, "split", 0, len(labels)).numpy()
-    train, validation, test = (_batch(inputs[part], labels[part], 16) for part in np.split(order, [N_TRAIN["digits"], 1_497]))
+    train, validation, test = (
+        _batch(inputs[part], labels[part], 16)
+        for part in np.split(order, [N_TRAIN["digits"], 1_497])
+    )
     return Splits(train=train, validation=validation, test=test)
 
 
 def _batch(inputs: npt.NDArray[Any], labels: npt.NDArray[Any], largest: int) -> Batch:
-    return torch.from_numpy(inputs.astype(np.float32) / np.float32(largest)), torch.from_numpy(labels.astype(np.int64))
+    return torch.from_numpy(inputs.astype(np.float32) / np.float32(largest)), torch.from_numpy(
+        labels.astype(np.int64)
+    )

@@ -1,7 +1,8 @@
-"""Fully connected ReLU layers under cross-entropy, many models at once, with their outputs and their gradient written out.
+"""Fully connected ReLU layers under cross-entropy, many models at once, with their outputs and
+their gradient written out.
 
-`torch.func.vmap` spends most of its time between the products of such narrow layers; here each layer is three batched products, into memory
-that is used again at every update.
+`torch.func.vmap` spends most of its time between the products of such narrow layers; here each
+layer is three batched products, into memory that is used again at every update.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,9 @@ ROWS_AT_ONCE = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class DenseLayer:
-    """Names of a layer's parameters, and of the buffer that multiplies its activations under dropout; empty if there is none."""
+    """Names of a layer's parameters, and of the buffer that multiplies its activations under
+    dropout; empty if there is none.
+    """
 
     weight: str
     bias: str
@@ -37,7 +40,9 @@ class DenseNetworks:
         self._room: dict[tuple[object, ...], torch.Tensor] = {}
 
     def outputs(self, weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
-        """Return what each model makes of the same inputs, [models, examples, classes], without masks."""
+        """Return what each model makes of the same inputs, [models, examples, classes], without
+        masks.
+        """
         n = len(weights[self._layers[0].weight])
         pieces = []
         for piece in torch.split(inputs, len(inputs) if inputs.is_cuda else ROWS_AT_ONCE):
@@ -49,11 +54,14 @@ class DenseNetworks:
             pieces.append(hidden.clone())
         return torch.cat(pieces, 1)
 
-    def gradient(self, weights: Tensors, masks: Tensors, batch: Batch, gradients: Tensors) -> torch.Tensor:
-        """Write the gradient of each model's mean cross-entropy on its own batch, and return the losses, [models].
+    def gradient(
+        self, weights: Tensors, masks: Tensors, batch: Batch, gradients: Tensors
+    ) -> torch.Tensor:
+        """Write the gradient of each model's mean cross-entropy on its own batch, and return the
+        losses, [models].
 
-        dL/dz_last = (softmax(z_last) - onehot(y)) / n; dL/dW_l = dL/dz_l^T h_{l-1}; dL/db_l = sum dL/dz_l;
-        dL/dz_{l-1} = (dL/dz_l W_l) m_{l-1} [h_{l-1} > 0].
+        dL/dz_last = (softmax(z_last) - onehot(y)) / n; dL/dW_l = dL/dz_l^T h_{l-1}; dL/db_l = sum
+        dL/dz_l; dL/dz_{l-1} = (dL/dz_l W_l) m_{l-1} [h_{l-1} > 0].
         """
         inputs, labels = batch
         hidden = [inputs]
@@ -64,10 +72,13 @@ class DenseNetworks:
                 if layer.mask in masks:
                     outputs.mul_(masks[layer.mask])
             hidden.append(outputs)
-        outputs = hidden.pop().transpose(1, 2).contiguous()  # [models, classes, examples]: along a few classes torch is slow
+        # [models, classes, examples]: along a few classes torch is slow
+        outputs = hidden.pop().transpose(1, 2).contiguous()
         logarithms, chosen = functional.log_softmax(outputs, dim=1), labels.unsqueeze(1)
         losses = -logarithms.gather(1, chosen).mean((1, 2))
-        logarithms.exp_().scatter_add_(1, chosen, logarithms.new_full((), -1.0).expand(chosen.shape)).div_(labels.shape[1])
+        logarithms.exp_().scatter_add_(
+            1, chosen, logarithms.new_full((), -1.0).expand(chosen.shape)
+        ).div_(labels.shape[1])
         back = logarithms.transpose(1, 2).contiguous()
         for i in reversed(range(len(self._layers))):
             layer, before = self._layers[i], hidden[i]
@@ -80,15 +91,21 @@ class DenseNetworks:
                 mask = masks.get(self._layers[i - 1].mask)
                 if mask is not None:
                     back.mul_(mask)
-                back = torch.ops.aten.threshold_backward.grad_input(back, before, 0, grad_input=back)
+                back = torch.ops.aten.threshold_backward.grad_input(
+                    back, before, 0, grad_input=back
+                )
         return losses
 
-    def _forward(self, place: tuple[str, int], layer: DenseLayer, weights: Tensors, hidden: torch.Tensor) -> torch.Tensor:
+    def _forward(
+        self, place: tuple[str, int], layer: DenseLayer, weights: Tensors, hidden: torch.Tensor
+    ) -> torch.Tensor:
         own, bias = weights[layer.weight], weights[layer.bias]
         outputs = self._empty(*place, (*hidden.shape[:2], own.shape[1]), hidden)
         return torch.baddbmm(bias.unsqueeze(1), hidden, own.transpose(1, 2), out=outputs)
 
-    def _empty(self, what: str, layer: int, shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+    def _empty(
+        self, what: str, layer: int, shape: Sequence[int], like: torch.Tensor
+    ) -> torch.Tensor:
         """Return memory for an intermediate result, the same at every update."""
         key = (what, layer, *shape, like.dtype, like.device)
         if key not in self._room:

@@ -1,4 +1,6 @@
-"""Workloads that write their own training loop: a plain function `train(trial)`, declared with its metrics."""
+"""Workloads that write their own training loop: a plain function `train(trial)`, declared with its
+metrics.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +18,11 @@ from gradnoise.workloads.base import Metric, NoOptions
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionWorkload:
-    """A declared training function; `function` makes it. The fields are those of a Workload's class.
+    """A declared training function; `function` makes it. The fields are those of a Workload's
+    class.
 
-    It takes the techniques that act through the optimizer: the others would have to reach into its loop.
+    It takes the techniques that act through the optimizer: the others would have to reach into its
+        loop.
     """
 
     name: str
@@ -35,9 +39,15 @@ class FunctionWorkload:
 
 
 def function(
-    *, name: str, description: str, metrics: Sequence[Metric], parameters: Sequence[Parameter] = (), options: type = NoOptions
+    *,
+    name: str,
+    description: str,
+    metrics: Sequence[Metric],
+    parameters: Sequence[Parameter] = (),
+    options: type = NoOptions,
 ) -> Callable[[Callable[["Trial"], None]], FunctionWorkload]:
-    """Declare a training function as a workload, to be named in the entry-point group `gradnoise.workloads`.
+    """Declare a training function as a workload, to be named in the entry-point group
+    `gradnoise.workloads`.
 
     Args:
         name: The name of the entry point too.
@@ -51,7 +61,12 @@ def function(
 
     def declare(train: Callable[["Trial"], None]) -> FunctionWorkload:
         return FunctionWorkload(
-            name=name, description=description, metrics=tuple(metrics), parameters=tuple(parameters), Options=options, train=train
+            name=name,
+            description=description,
+            metrics=tuple(metrics),
+            parameters=tuple(parameters),
+            Options=options,
+            train=train,
         )
 
     return declare
@@ -60,17 +75,19 @@ def function(
 class Trial:
     """One training, as the function sees it.
 
-    The global generators of torch, numpy and `random` are the trial's own while it runs, seeded with its seed: a function that draws from
-    them gives the same result every time.
+    The global generators of torch, numpy and `random` are the trial's own while it runs, seeded
+    with its seed: a function that draws from them gives the same result every time.
 
     Attributes:
-        params: Hyperparameters by name: the optimizer's (`lr`, ...), the technique's and the workload's own. Clipping (`clip_value`,
-            `clip_norm`) and the learning-rate schedule (`lr_schedule`, ...) are among them if a study gives them, and left to the function.
+        params: Hyperparameters by name: the optimizer's (`lr`, ...), the technique's and the
+            workload's own. Clipping (`clip_value`, `clip_norm`) and the learning-rate schedule
+            (`lr_schedule`, ...) are among them if a study gives them, and left to the function.
         options: An instance of the declared options class.
         optimizer: Name of the optimizer that the study asks for: `sgd`, `adam`, ...
         seed: At least 0.
         budget_epochs: Epochs to train and to report, each once.
-        with_test: Whether the test split is to be measured; where it is not, test values that are reported all the same are left out.
+        with_test: Whether the test split is to be measured; where it is not, test values that are
+            reported all the same are left out.
     """
 
     def __init__(
@@ -99,7 +116,8 @@ class Trial:
         self._noise: GradientNoise | None = None
 
     def noise(self, optimizer: torch.optim.Optimizer) -> None:
-        """Apply the arm's technique to the optimizer's gradients; call it once, in every arm, before the first update.
+        """Apply the arm's technique to the optimizer's gradients; call it once, in every arm,
+        before the first update.
 
         Raises:
             RuntimeError: If it was called before.
@@ -110,13 +128,16 @@ class Trial:
             self._noise = attach(optimizer, seed=self.seed, injection=self._injection)
 
     def report(self, *, epoch: int, **values: float) -> None:
-        """Hand over the values measured after an epoch, by `<split>_<metric>`, and wait to be told to go on.
+        """Hand over the values measured after an epoch, by `<split>_<metric>`, and wait to be told
+        to go on.
 
-        The call does not return when the trial is pruned or cancelled: it raises, passes every `except Exception`, and runs each `finally`.
+        The call does not return when the trial is pruned or cancelled: it raises, passes every
+            `except Exception`, and runs each `finally`.
 
         Args:
             epoch: 1 at the first report, and one more at each.
-            values: Every declared metric on `validation`, and on `test` if `with_test`; others, such as `train_loss`, as you like.
+            values: Every declared metric on `validation`, and on `test` if `with_test`; others,
+                such as `train_loss`, as you like.
 
         Raises:
             ValueError: If the epoch is not the next one, or a declared metric is missing.
@@ -124,21 +145,36 @@ class Trial:
             RuntimeError: If the arm's technique never reached an update.
         """
         if epoch != self.epoch + 1 or epoch > self.budget_epochs:
-            raise ValueError(f"epoch must be {self.epoch + 1}, of {self.budget_epochs} in all, but got {epoch=}.")
+            raise ValueError(
+                f"epoch must be {self.epoch + 1}, of {self.budget_epochs} in all, but got {epoch=}."
+            )
         splits = ("validation", "test") if self.with_test else ("validation",)
-        missing = sorted({f"{split}_{metric.name}" for split in splits for metric in self._metrics} - values.keys())
+        missing = sorted(
+            {f"{split}_{metric.name}" for split in splits for metric in self._metrics}
+            - values.keys()
+        )
         if missing:
-            raise ValueError(f"report must give every declared metric, but it lacks {', '.join(missing)}.")
+            raise ValueError(
+                f"report must give every declared metric, but it lacks {', '.join(missing)}."
+            )
         if self._injection is not None and (self._noise is None or self._noise.t == 0):
-            raise RuntimeError("the arm's noise reached no update: call trial.noise(optimizer) before the first optimizer.step().")
-        kept = {name: _number(name, value) for name, value in values.items() if self.with_test or not name.startswith("test_")}
+            raise RuntimeError(
+                "the arm's noise reached no update: call trial.noise(optimizer) before the first "
+                "optimizer.step()."
+            )
+        kept = {
+            name: _number(name, value)
+            for name, value in values.items()
+            if self.with_test or not name.startswith("test_")
+        }
         self.epoch = epoch
         self._hand_over(epoch, kept)
 
 
 def _number(name: str, value: object) -> float:
     try:
-        return float(value.detach() if isinstance(value, torch.Tensor) else value)  # type: ignore[arg-type]  # numpy scalars convert too
+        # numpy scalars convert too
+        return float(value.detach() if isinstance(value, torch.Tensor) else value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, but got {value!r}.") from None
     except OverflowError:

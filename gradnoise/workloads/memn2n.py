@@ -1,4 +1,6 @@
-"""The end-to-end memory network of Sukhbaatar et al. 2015 (arXiv:1503.08895) on the bAbI tasks; section 4.2 of Neelakantan et al. 2015."""
+"""The end-to-end memory network of Sukhbaatar et al. 2015 (arXiv:1503.08895) on the bAbI tasks;
+section 4.2 of Neelakantan et al. 2015.
+"""
 
 import itertools
 from collections.abc import Mapping
@@ -22,29 +24,57 @@ BLANK_RATE = 0.1
 class MemN2NOptions:
     """What fixes the network and its data."""
 
-    task: int = option(1, "The bAbI task, from 1 to 20; 0 for all of them together.", minimum=0, maximum=babi.N_TASKS)
-    dim: int = option(20, "Length of an embedding; the paper has 20 for one task, 50 for all.", minimum=1, maximum=1_000)
+    task: int = option(
+        1,
+        "The bAbI task, from 1 to 20; 0 for all of them together.",
+        minimum=0,
+        maximum=babi.N_TASKS,
+    )
+    dim: int = option(
+        20,
+        "Length of an embedding; the paper has 20 for one task, 50 for all.",
+        minimum=1,
+        maximum=1_000,
+    )
     hops: int = option(3, "How often the memory is read.", minimum=1, maximum=10)
-    sentences: int = option(50, "The memory holds so many of a story's sentences, the latest.", minimum=1, maximum=200)
-    linear_epochs: int = option(0, "Epochs without the softmax over the memory at the beginning (linear start); 0: one stage.", minimum=0)
-    blanks: bool = option(True, "Whether empty memories are put between sentences at random in training, one in ten.")
+    sentences: int = option(
+        50, "The memory holds so many of a story's sentences, the latest.", minimum=1, maximum=200
+    )
+    linear_epochs: int = option(
+        0,
+        "Epochs without the softmax over the memory at the beginning (linear start); 0: one stage.",
+        minimum=0,
+    )
+    blanks: bool = option(
+        True, "Whether empty memories are put between sentences at random in training, one in ten."
+    )
     batch_size: int = option(32, "Examples in one update.", minimum=1, maximum=900)
 
 
 class MemN2N(Workload):
-    """A memory network with adjacent weight tying, position and temporal encoding, trained on the cross-entropy summed over a batch.
+    """A memory network with adjacent weight tying, position and temporal encoding, trained on the
+    cross-entropy summed over a batch.
 
-    From Sukhbaatar et al.: sum loss, N(0, 0.1^2) for all weights, batches of 32, the latest 50 sentences, 10 % empty memories, SGD at 0.01
-    (0.005 with linear start) halved every 25 of 100 epochs, gradients clipped at norm 40. We chose: the linear start lasts a given number
-    of epochs, where they watched the validation loss; an empty memory shifts the ages of all older sentences and is not read itself, as
-    in their code; words that make up one answer are one word. There is no null word: a sentence is the sum over the words that it has, so
-    nothing has to be kept at zero when noise is added.
+    From Sukhbaatar et al.: sum loss, N(0, 0.1^2) for all weights, batches of 32, the latest 50
+    sentences, 10 % empty memories, SGD at 0.01 (0.005 with linear start) halved every 25 of 100
+    epochs, gradients clipped at norm 40. We chose: the linear start lasts a given number of epochs,
+    where they watched the validation loss; an empty memory shifts the ages of all older sentences
+    and is not read itself, as in their code; words that make up one answer are one word. There is
+    no null word: a sentence is the sum over the words that it has, so nothing has to be kept at
+    zero when noise is added.
     """
 
     name = "memn2n"
-    description = "An end-to-end memory network that answers questions about short stories, the bAbI tasks."
+    description = (
+        "An end-to-end memory network that answers questions about short stories, the bAbI tasks."
+    )
     metrics = (
-        Metric(name="error", direction="minimize", worst=1.0, description="Share of questions answered wrongly, from 0 to 1."),
+        Metric(
+            name="error",
+            direction="minimize",
+            worst=1.0,
+            description="Share of questions answered wrongly, from 0 to 1.",
+        ),
         CROSS_ENTROPY,
     )
     Options: ClassVar[type] = MemN2NOptions
@@ -80,7 +110,10 @@ class MemN2N(Workload):
     def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
         story, question, answer = batch
         outputs = forward(story, question)
-        return {"error": (outputs.argmax(1) != answer).float().mean(), "loss": functional.cross_entropy(outputs, answer)}
+        return {
+            "error": (outputs.argmax(1) != answer).float().mean(),
+            "loss": functional.cross_entropy(outputs, answer),
+        }
 
     @property
     def _coded(self) -> babi.Coded:
@@ -90,9 +123,10 @@ class MemN2N(Workload):
 class MemoryNetwork(torch.nn.Module):
     """Reads a memory of sentences `hops` times and names a word.
 
-    u_1 = B q; in hop k: p = softmax(u_k^T m_i), o = sum_i p_i c_i, u_{k+1} = u_k + o; answer = softmax(W u_last). With E_0, ... embeddings
-    and T_0, ... vectors of age: m = E_{k-1} + T_{k-1}, c = E_k + T_k, B = E_0, W = E_hops^T. Word j of J in a sentence is weighted in
-    coordinate k of d by l_kj = (1 - j/J) - (k/d) (1 - 2j/J).
+    u_1 = B q; in hop k: p = softmax(u_k^T m_i), o = sum_i p_i c_i, u_{k+1} = u_k + o; answer =
+    softmax(W u_last). With E_0, ... embeddings and T_0, ... vectors of age: m = E_{k-1} + T_{k-1},
+    c = E_k + T_k, B = E_0, W = E_hops^T. Word j of J in a sentence is weighted in coordinate k of d
+    by l_kj = (1 - j/J) - (k/d) (1 - 2j/J).
 
     Args:
         n_vocabulary: Words; the number n_vocabulary stands where a sentence has no word.
@@ -106,7 +140,14 @@ class MemoryNetwork(torch.nn.Module):
     updates: torch.Tensor
 
     def __init__(
-        self, *, n_vocabulary: int, n_sentences: int, dim: int, hops: int, n_linear_updates: int = 0, blank_rate: float = 0.0
+        self,
+        *,
+        n_vocabulary: int,
+        n_sentences: int,
+        dim: int,
+        hops: int,
+        n_linear_updates: int = 0,
+        blank_rate: float = 0.0,
     ) -> None:
         super().__init__()
         self.embeddings = torch.nn.Parameter(torch.empty(hops + 1, n_vocabulary, dim))
@@ -131,7 +172,8 @@ class MemoryNetwork(torch.nn.Module):
         plain, tilted = bags(story, n_vocabulary, self.embeddings.dtype)
         place = torch.arange(1, dim + 1, device=story.device, dtype=self.embeddings.dtype) / dim
         memories = [
-            plain @ words + (tilted @ words) * place + by_age @ vectors for words, vectors in zip(self.embeddings, self.ages, strict=True)
+            plain @ words + (tilted @ words) * place + by_age @ vectors
+            for words, vectors in zip(self.embeddings, self.ages, strict=True)
         ]
         plain, tilted = bags(question, n_vocabulary, self.embeddings.dtype)
         state = plain @ self.embeddings[0] + (tilted @ self.embeddings[0]) * place
@@ -146,8 +188,11 @@ class MemoryNetwork(torch.nn.Module):
         return state @ self.embeddings[-1].T
 
 
-def bags(words: torch.Tensor, n_vocabulary: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return how much each word counts in each sentence, [..., n_vocabulary], in two parts: the first + (k/d) times the second is l_kj.
+def bags(
+    words: torch.Tensor, n_vocabulary: int, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how much each word counts in each sentence, [..., n_vocabulary], in two parts: the
+    first + (k/d) times the second is l_kj.
 
     >>> first, second = bags(torch.tensor([1, 0, 2]), 2, torch.float64)
     >>> first.tolist(), second.tolist()

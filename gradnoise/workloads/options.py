@@ -1,6 +1,7 @@
 """A workload's options: a frozen dataclass, and the JSON Schema and the checks that follow from it.
 
-A field is `str` (best with Literal choices), `int`, `float` or `bool`, and carries its meaning and bounds:
+A field is `str` (best with Literal choices), `int`, `float` or `bool`, and carries its meaning and
+bounds:
 
 >>> @dataclasses.dataclass(frozen=True, kw_only=True)
 ... class Options:
@@ -22,7 +23,9 @@ T = TypeVar("T")
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
-def option(default: Any, description: str, *, minimum: float | None = None, maximum: float | None = None) -> Any:
+def option(
+    default: Any, description: str, *, minimum: float | None = None, maximum: float | None = None
+) -> Any:
     """Return the dataclass field of an option.
 
     Args:
@@ -31,13 +34,22 @@ def option(default: Any, description: str, *, minimum: float | None = None, maxi
         minimum: Smallest legal number.
         maximum: Largest legal number.
     """
-    bounds = {name: bound for name, bound in (("minimum", minimum), ("maximum", maximum)) if bound is not None}
+    bounds = {
+        name: bound
+        for name, bound in (("minimum", minimum), ("maximum", maximum))
+        if bound is not None
+    }
     return dataclasses.field(default=default, metadata={"description": description, **bounds})
 
 
 def schema(options: type) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of an options class."""
-    return {"$schema": DIALECT, "type": "object", "properties": _properties(options), "additionalProperties": False}
+    return {
+        "$schema": DIALECT,
+        "type": "object",
+        "properties": _properties(options),
+        "additionalProperties": False,
+    }
 
 
 def parse(options: type[T], values: Mapping[str, object]) -> T:
@@ -50,11 +62,20 @@ def parse(options: type[T], values: Mapping[str, object]) -> T:
     parsed: dict[str, object] = {}
     for name, value in values.items():
         if name not in properties:
-            raise ValueError(f"there is no option named {name!r}; legal are {', '.join(properties) or 'none'}.")
-        whole = isinstance(value, float) and properties[name]["type"] == "integer" and value.is_integer()
-        parsed[name] = int(value) if whole else value  # type: ignore[call-overload]  # JSON knows no integers: 20.0 is 20
+            raise ValueError(
+                f"there is no option named {name!r}; legal are {', '.join(properties) or 'none'}."
+            )
+        whole = (
+            isinstance(value, float)
+            and properties[name]["type"] == "integer"
+            and value.is_integer()
+        )
+        # JSON knows no integers: 20.0 is 20
+        parsed[name] = int(value) if whole else value  # type: ignore[call-overload]
         if not _is_legal(parsed[name], properties[name]):
-            raise ValueError(f"options.{name} must be {_legal(properties[name])}, but got {name}={value!r}.")
+            raise ValueError(
+                f"options.{name} must be {_legal(properties[name])}, but got {name}={value!r}."
+            )
     return options(**parsed)
 
 
@@ -66,9 +87,17 @@ def _properties(options: type) -> dict[str, dict[str, Any]]:
         choices = list(get_args(hint)) if get_origin(hint) is Literal else None
         kind = type(choices[0]) if choices else hint
         if kind not in TYPES or field.default is dataclasses.MISSING:
-            raise TypeError(f"option {field.name!r} must be a str, int, float, bool or Literal with a default, but it is {hint}.")
+            raise TypeError(
+                f"option {field.name!r} must be a str, int, float, bool or Literal with a default, "
+                f"but it is {hint}."
+            )
         enum = {"enum": choices} if choices else {}
-        properties[field.name] = {"type": TYPES[kind], **enum, "default": field.default, **field.metadata}
+        properties[field.name] = {
+            "type": TYPES[kind],
+            **enum,
+            "default": field.default,
+            **field.metadata,
+        }
     return properties
 
 
@@ -79,15 +108,30 @@ def _is_legal(value: Any, rule: Mapping[str, Any]) -> bool:
         case "integer":
             right_type = isinstance(value, int) and not isinstance(value, bool)
         case _:
-            right_type = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            right_type = (
+                isinstance(value, int | float)
+                and not isinstance(value, bool)
+                and math.isfinite(value)
+            )
     if not right_type or value not in rule.get("enum", [value]):
         return False
-    return not ("minimum" in rule and value < rule["minimum"]) and not ("maximum" in rule and value > rule["maximum"])
+    return not ("minimum" in rule and value < rule["minimum"]) and not (
+        "maximum" in rule and value > rule["maximum"]
+    )
 
 
 def _legal(rule: Mapping[str, Any]) -> str:
     if "enum" in rule:
         return f"one of {', '.join(map(repr, rule['enum']))}"
-    words = {"string": "a string", "boolean": "true or false", "integer": "an integer", "number": "a finite number"}[rule["type"]]
-    bounds = [f"at {word} {rule[name]}" for name, word in (("minimum", "least"), ("maximum", "most")) if name in rule]
+    words = {
+        "string": "a string",
+        "boolean": "true or false",
+        "integer": "an integer",
+        "number": "a finite number",
+    }[rule["type"]]
+    bounds = [
+        f"at {word} {rule[name]}"
+        for name, word in (("minimum", "least"), ("maximum", "most"))
+        if name in rule
+    ]
     return f"{words} of {' and '.join(bounds)}" if bounds else words

@@ -19,7 +19,9 @@ Declared = type[Workload] | FunctionWorkload
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """What was found: workloads by name, and for each entry point that could not be used the error, by its name and value."""
+    """What was found: workloads by name, and for each entry point that could not be used the error,
+    by its name and value.
+    """
 
     workloads: Mapping[str, Declared]
     broken: Mapping[str, str]
@@ -27,7 +29,9 @@ class Installed:
 
 @functools.cache
 def installed() -> Installed:
-    """Import every workload that is installed; one that cannot be imported does not keep the others from working."""
+    """Import every workload that is installed; one that cannot be imported does not keep the others
+    from working.
+    """
     workloads: dict[str, Declared] = {}
     broken: dict[str, str] = {}
     for point in sorted(entry_points(group=GROUP)):
@@ -36,7 +40,9 @@ def installed() -> Installed:
                 raise ValueError(f"another package has the name {point.name!r} already")
             workloads[point.name] = _load(point)
         except Exception as error:
-            broken[f"{point.name} = {point.value}"] = "".join(traceback.format_exception_only(error)).strip()
+            broken[f"{point.name} = {point.value}"] = "".join(
+                traceback.format_exception_only(error)
+            ).strip()
     return Installed(workloads=workloads, broken=broken)
 
 
@@ -48,18 +54,35 @@ def find(name: str) -> Declared:
     """
     found = installed()
     if name not in found.workloads:
-        faults = [f"; {point} is broken: {error}" for point, error in found.broken.items() if point.startswith(f"{name} = ")]
-        raise ValueError(f"there is no workload named {name!r}; installed are {', '.join(found.workloads)}{''.join(faults)}.")
+        faults = [
+            f"; {point} is broken: {error}"
+            for point, error in found.broken.items()
+            if point.startswith(f"{name} = ")
+        ]
+        raise ValueError(
+            f"there is no workload named {name!r}; installed are "
+            f"{', '.join(found.workloads)}{''.join(faults)}."
+        )
     return found.workloads[name]
 
 
 def _load(point: EntryPoint) -> Declared:
     loaded = point.load()
-    if not isinstance(loaded, FunctionWorkload) and not (isinstance(loaded, type) and issubclass(loaded, Workload)):
-        raise TypeError(f"it must be a subclass of Workload or a declared function, but it is {loaded!r}")
+    if not isinstance(loaded, FunctionWorkload) and not (
+        isinstance(loaded, type) and issubclass(loaded, Workload)
+    ):
+        raise TypeError(
+            f"it must be a subclass of Workload or a declared function, but it is {loaded!r}"
+        )
     if loaded.name != point.name:
-        raise ValueError(f"the workload calls itself {loaded.name!r}, which must be the name of its entry point, {point.name!r}")
+        raise ValueError(
+            f"the workload calls itself {loaded.name!r}, which must be the name of its entry "
+            f"point, {point.name!r}"
+        )
     if not loaded.metrics or not all(abs(metric.worst) <= WORST for metric in loaded.metrics):
-        raise ValueError(f"metrics must be at least one, each with a worst value from -1e100 to 1e100, but they are {loaded.metrics}")
+        raise ValueError(
+            "metrics must be at least one, each with a worst value from -1e100 to 1e100, but they "
+            f"are {loaded.metrics}"
+        )
     schema(loaded.Options)
     return loaded

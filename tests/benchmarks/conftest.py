@@ -1,4 +1,6 @@
-"""What tests of the benchmarks share: the benchmarks' own workloads, found by this process and by those that it starts."""
+"""What tests of the benchmarks share: the benchmarks' own workloads, found by this process and by
+those that it starts.
+"""
 
 from collections.abc import Iterator
 

@@ -25,13 +25,15 @@ ELSE = (
     "optuna",
     "httpx2",
     "fastapi",
-    "service",
-    "workers",
+    "gradnoise_service",
+    "gradnoise_workers",
 )
 
 
 def test_it_needs_torch_alone() -> None:
-    """It is imported, and its networks train on random images, where nothing but torch and numpy can be imported."""
+    """It is imported, and its networks train on random images, where nothing but torch and numpy
+    can be imported.
+    """
     program = f"""
 import sys
 sys.modules.update(dict.fromkeys({ELSE!r}))
@@ -40,39 +42,77 @@ with bench_stack.workloads():
     for case in (*bench_stack.CPU_CASES[:1], bench_stack.GROWTH_CASE):
         print(case.open().data().train[0].shape[1], sides.train(case, 2, 0.0) > 0)
 """
-    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert run.stdout == "64 True\n64 True\n", run.stderr
 
 
 def test_without_a_gpu_the_gpu_is_not_measured() -> None:
     """It says what is missing, and writes no figures."""
     command = [sys.executable, "-m", "benchmarks.bench_stack", "--gpu"]
-    run = subprocess.run(command, cwd=ROOT, env={"CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert (run.returncode, run.stderr) == (1, "--gpu needs a GPU that torch sees.\n")
 
 
 def test_slots_are_picked_as_a_study_picks_them(workloads: None) -> None:
     """What comes out is one of the numbers that a study tries."""
-    case = Case(name="few digits", workload="dense", options={"dataset": "digits", "depth": 2, "width": 5, "train_examples": 100})
+    case = Case(
+        name="few digits",
+        workload="dense",
+        options={"dataset": "digits", "depth": 2, "width": 5, "train_examples": 100},
+    )
     with Crew(1) as crew:
         assert bench_stack.picked(crew, case, on_gpu=False) in candidates(on_gpu=False)
 
 
 def test_a_comparison_shows_what_it_rests_on(workloads: None) -> None:
-    """Below a ratio stand the slots picked, each way's rate, and the limit's share: operations a second over those of the limit."""
-    case = Case(name="few digits", workload="dense", options={"dataset": "digits", "depth": 1, "width": 10})
+    """Below a ratio stand the slots picked, each way's rate, and the limit's share: operations a
+    second over those of the limit.
+    """
+    case = Case(
+        name="few digits", workload="dense", options={"dataset": "digits", "depth": 1, "width": 10}
+    )
     operations = 2 * 100 * (2 * 64 * 10 + 3 * 10 * 10)
-    figures = {figure.name: figure for figure in bench_stack.parts(case, {0: [10.0, 12.0], 4: [20.0, 30.0]}, 4, [operations * 100.0] * 2)}
+    figures = {
+        figure.name: figure
+        for figure in bench_stack.parts(
+            case, {0: [10.0, 12.0], 4: [20.0, 30.0]}, 4, [operations * 100.0] * 2
+        )
+    }
     assert figures["  slots picked"].values == [4]
     assert figures["  the limit's share that it reaches"].values == pytest.approx([20.0, 30.0])
     assert figures["  one eager process a core"].values == [10.0, 12.0]
 
 
-def test_the_picture_shows_every_stack_that_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Throughput against slots, from the figures as they are stored, with a line for each number of eager processes."""
+def test_the_picture_shows_every_stack_that_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Throughput against slots, from the figures as they are stored, with a line for each number of
+    eager processes.
+    """
     monkeypatch.setattr("benchmarks.harness.RESULTS", tmp_path)
-    stacks = [Figure(name=bench_stack.rate_name(n), unit="steps/s", values=[1_000.0 * n]) for n in (1, 64, 2_048)]
-    eager = [Figure(name=bench_stack.sharing_name(n), unit="steps/s", values=[900.0 + n]) for n in (1, *bench_stack.N_SHARING)]
+    stacks = [
+        Figure(name=bench_stack.rate_name(n), unit="steps/s", values=[1_000.0 * n])
+        for n in (1, 64, 2_048)
+    ]
+    eager = [
+        Figure(name=bench_stack.sharing_name(n), unit="steps/s", values=[900.0 + n])
+        for n in (1, *bench_stack.N_SHARING)
+    ]
     report("bench_stack", [*stacks, *eager], "bench_stack_cuda")
     (axes,) = draw_stack.draw(tmp_path / "bench_stack_cuda.json").axes
     curve, *across = axes.lines

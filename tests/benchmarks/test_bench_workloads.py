@@ -9,17 +9,24 @@ from gradnoise.training import calibration
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import n_steps
 from gradnoise.workloads.registry import find
-from service import presets
-from service.domain.spec import StudySpec
+from gradnoise_service import presets
+from gradnoise_service.domain.spec import StudySpec
 
 TABLES = [name for name in presets.names() if presets.table(name)]
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in TABLES if presets.load(name)[0]["workload"] in ("nram", "neural-programmer", "neural-gpu")]
+    "name",
+    [
+        name
+        for name in TABLES
+        if presets.load(name)[0]["workload"] in ("nram", "neural-programmer", "neural-gpu")
+    ],
 )
 def test_a_preset_is_measured_on_short_epochs_of_its_first_row(name: str, workloads: None) -> None:
-    """The same model, trained at one of the row's settings, in 20 updates; the part that is measured is cut by the same factor."""
+    """The same model, trained at one of the row's settings, in 20 updates; the part that is
+    measured is cut by the same factor.
+    """
     spec = StudySpec.model_validate(presets.load(name)[0])
     case = bench_workloads.case_of(spec)
     short, declared = case.open(), find(spec.workload)
@@ -30,7 +37,9 @@ def test_a_preset_is_measured_on_short_epochs_of_its_first_row(name: str, worklo
     assert prepare(case.spec("a", "annealed", seed=1)).spec.params.items() >= case.params.items()
     assert n_steps(short) == N_UPDATES
     validation, whole_validation = (len(one.data().validation[0]) for one in (short, whole))
-    assert abs(validation - whole_validation * N_UPDATES / n_steps(whole)) <= max(0.5, 1 - whole_validation / n_steps(whole))
+    assert abs(validation - whole_validation * N_UPDATES / n_steps(whole)) <= max(
+        0.5, 1 - whole_validation / n_steps(whole)
+    )
     assert short.data() is case.open().data()
 
 
@@ -41,19 +50,36 @@ def test_the_updates_of_a_preset_are_counted() -> None:
 
 
 def test_a_preset_gives_ratios_and_hours(workloads: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the rates that stand below them, on one core; the hours of a row that was not measured go by its operations."""
+    """Of the rates that stand below them, on one core; the hours of a row that was not measured go
+    by its operations.
+    """
     monkeypatch.setattr(bench_workloads, "ROUNDS", 1)
     monkeypatch.setattr(bench_workloads, "TURN_SECONDS", 0.0)
     monkeypatch.setattr(calibration, "ON_CPU", (1, 2))
     with Crew(1) as crew:
-        alone, stacked, slots, *rates, hours, on_gpu = bench_workloads.of_preset("paper-table-6", crew, 1)
+        alone, stacked, slots, *rates, hours, on_gpu = bench_workloads.of_preset(
+            "paper-table-6", crew, 1
+        )
     plain, single, stack = (figure.median for figure in rates)
-    assert alone.name == "paper-table-6 multiplication quick (neural-gpu): alone, against a plain loop"
+    assert (
+        alone.name == "paper-table-6 multiplication quick (neural-gpu): alone, against a plain loop"
+    )
     assert alone.median == single / plain
     assert stacked.median == stack / plain
     assert rates[-1].name == f"  slots: {slots.median:g}"
-    quick, full = (StudySpec.model_validate(presets.load("paper-table-6", scale)[0]) for scale in ("quick", "full"))
-    longer = sides.flops(bench_workloads.case_of(full)) / sides.flops(bench_workloads.case_of(quick))
+    quick, full = (
+        StudySpec.model_validate(presets.load("paper-table-6", scale)[0])
+        for scale in ("quick", "full")
+    )
+    longer = sides.flops(bench_workloads.case_of(full)) / sides.flops(
+        bench_workloads.case_of(quick)
+    )
     assert longer > 100
     assert hours.median == pytest.approx(bench_workloads.n_updates(full) * longer / stack / 3600)
-    assert on_gpu.median == bench_workloads.n_updates(full) * sides.flops(bench_workloads.case_of(full)) / 67e12 / 3600
+    assert (
+        on_gpu.median
+        == bench_workloads.n_updates(full)
+        * sides.flops(bench_workloads.case_of(full))
+        / 67e12
+        / 3600
+    )

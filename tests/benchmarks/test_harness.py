@@ -19,13 +19,19 @@ from benchmarks.harness import Figure, ratios, report
         ([0.1], {}, True),
     ],
 )
-def test_the_median_is_held_against_the_bar(values: list[float], bar: dict[str, float], holds: bool) -> None:
+def test_the_median_is_held_against_the_bar(
+    values: list[float], bar: dict[str, float], holds: bool
+) -> None:
     """A bar is met by the median of the rounds, the bar itself included."""
     assert Figure(name="speed", unit="x", values=values, **bar).holds is holds
 
 
-def test_a_missed_bar_is_told_and_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """One missed bar among held ones makes the whole report one of a miss; the JSON holds every figure with its values."""
+def test_a_missed_bar_is_told_and_returned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One missed bar among held ones makes the whole report one of a miss; the JSON holds every
+    figure with its values.
+    """
     monkeypatch.setattr(harness, "RESULTS", tmp_path)
     good = Figure(name="good", unit="x", values=[2.0], at_least=1.5)
     bad = Figure(name="bad", unit="x", values=[1.0, 1.2], at_least=1.5)

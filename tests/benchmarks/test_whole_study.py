@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from service.domain.spec import StudySpec
+from gradnoise_service.domain.spec import StudySpec
 
 pytest.importorskip("pyarrow", reason="Ray Tune is not installed: the extra `bench`")
 from benchmarks import whole_study
@@ -14,7 +14,14 @@ from benchmarks import whole_study
 
 def test_the_study_has_as_many_trials_as_ray_tune_trains() -> None:
     """Search and confirmation together, half of them noisy."""
-    plain = whole_study.study("a study", "mlp", {}, whole_study.N_TRIALS // 2 - whole_study.N_SEEDS, whole_study.N_SEEDS, 2)
+    plain = whole_study.study(
+        "a study",
+        "mlp",
+        {},
+        whole_study.N_TRIALS // 2 - whole_study.N_SEEDS,
+        whole_study.N_SEEDS,
+        2,
+    )
     spec = StudySpec.model_validate(plain)
     assert spec.n_trials_total == whole_study.N_TRIALS == 64
     assert [arm.technique for arm in spec.arms] == ["none", "annealed"]
@@ -31,7 +38,9 @@ def threads() -> Iterator[None]:
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("technique", ["none", "annealed"])
 def test_a_trial_of_ray_tune_trains(technique: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It reports an epoch's values; after a divergence the worst accuracy, as the service counts it."""
+    """It reports an epoch's values; after a divergence the worst accuracy, as the service counts
+    it.
+    """
     monkeypatch.setattr(whole_study, "OPTIONS", {"dataset": "digits", "depth": 2})
     config = {"technique": technique, "lr": 0.1, "eta": 0.01, "gamma": 0.55, "seed": 1}
     first, second = map(whole_study.epoch, [whole_study.opened(config)] * 2)

@@ -13,15 +13,23 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Install packages as pip does, for one test: entry points of `gradnoise.workloads` by name, and modules by name."""
+    """Install packages as pip does, for one test: entry points of `gradnoise.workloads` by name,
+    and modules by name.
+    """
     known = set(sys.modules)
 
-    def put(entry_points: Mapping[str, str], modules: Mapping[str, str] = {}, *, package: str = "pack") -> None:
+    def put(
+        entry_points: Mapping[str, str], modules: Mapping[str, str] = {}, *, package: str = "pack"
+    ) -> None:
         site = tmp_path / package
         (site / f"{package}-1.dist-info").mkdir(parents=True)
-        (site / f"{package}-1.dist-info" / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+        (site / f"{package}-1.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n"
+        )
         lines = [f"{name} = {value}" for name, value in entry_points.items()]
-        (site / f"{package}-1.dist-info" / "entry_points.txt").write_text("\n".join(["[gradnoise.workloads]", *lines, ""]))
+        (site / f"{package}-1.dist-info" / "entry_points.txt").write_text(
+            "\n".join(["[gradnoise.workloads]", *lines, ""])
+        )
         for name, source in modules.items():
             (site / f"{name}.py").write_text(source)
         monkeypatch.syspath_prepend(site)
@@ -37,5 +45,17 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 @pytest.fixture
 def probes(install: Install) -> None:
     """Install the workloads of tests/support/probe_workloads.py."""
-    names = ("exact", "narrow", "normed", "drawn", "lone", "odd", "blind", "fragile", "counting", "splitting", "misbehaving")
+    names = (
+        "exact",
+        "narrow",
+        "normed",
+        "drawn",
+        "lone",
+        "odd",
+        "blind",
+        "fragile",
+        "counting",
+        "splitting",
+        "misbehaving",
+    )
     install({name: f"probe_workloads:{name}" for name in names})

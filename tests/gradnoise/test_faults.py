@@ -1,7 +1,8 @@
-"""Nine faults of public implementations of gradient noise: each has a property that the library keeps and that the fault breaks.
+"""Nine faults of public implementations of gradient noise: each has a property that the library
+keeps and that the fault breaks.
 
-A property is a check of an implementation at work in a small training loop. It holds for `attach` and for the noise written out by hand;
-it fails for each variant of the latter that has the fault.
+A property is a check of an implementation at work in a small training loop. It holds for `attach`
+and for the noise written out by hand; it fails for each variant of the latter that has the fault.
 """
 
 import math
@@ -40,7 +41,9 @@ class Training:
     def after_step(self) -> None:
         """Act on the new weights."""
 
-    def update(self, losses: Losses, *, max_norm: float | None = None, with_closure: bool = False) -> None:
+    def update(
+        self, losses: Losses, *, max_norm: float | None = None, with_closure: bool = False
+    ) -> None:
         """Do one update on the sum of the micro-batches' losses."""
 
         def closure() -> None:
@@ -108,7 +111,9 @@ def flat(parameter: Parameter) -> Losses:
     return [lambda: (0.0 * parameter).sum()]
 
 
-def moves(implementation: Implementation, n_updates: int = 1, lr: float = 1.0) -> list[torch.Tensor]:
+def moves(
+    implementation: Implementation, n_updates: int = 1, lr: float = 1.0
+) -> list[torch.Tensor]:
     """Return what each update subtracts from N weights whose gradient is 0, by the learning rate."""
     weight = Parameter(torch.zeros(N))
     training = implementation({"weight": weight}, seed=1, lr=lr)
@@ -121,7 +126,9 @@ def moves(implementation: Implementation, n_updates: int = 1, lr: float = 1.0) -
 
 
 def assert_variance(drawn: torch.Tensor, expected: float) -> None:
-    """The sample variance of n normal draws has the relative standard error sqrt(2 / (n - 1)); five of them are allowed."""
+    """The sample variance of n normal draws has the relative standard error sqrt(2 / (n - 1)); five
+    of them are allowed.
+    """
     assert abs(float(drawn.var()) / expected - 1) < 5 * math.sqrt(2 / (drawn.numel() - 1))
 
 
@@ -153,11 +160,15 @@ class NoiseBeforeClipping(ByHand):
 
 
 def test_2_noise_comes_after_clipping() -> None:
-    """Of a gradient clipped to the norm 1 and noise of the norm sqrt(0.3 N) = 77, the variance is the noise's; were both clipped, 1 / N."""
+    """Of a gradient clipped to the norm 1 and noise of the norm sqrt(0.3 N) = 77, the variance is
+    the noise's; were both clipped, 1 / N.
+    """
 
     def check(implementation: Implementation) -> None:
         weight = Parameter(torch.zeros(N))
-        implementation({"weight": weight}, seed=1).update([lambda: (100.0 * weight).sum()], max_norm=1.0)
+        implementation({"weight": weight}, seed=1).update(
+            [lambda: (100.0 * weight).sum()], max_norm=1.0
+        )
         assert_variance(weight.detach().double(), ETA)
 
     assert_told_apart(check, NoiseBeforeClipping)
@@ -187,7 +198,9 @@ class NoiseAfterTheLearningRate(ByHand):
 
 
 def test_4_noise_comes_before_the_learning_rate() -> None:
-    """The update is the learning rate, 0.1, times the noise; were the noise left whole, its variance would be 100 times that."""
+    """The update is the learning rate, 0.1, times the noise; were the noise left whole, its
+    variance would be 100 times that.
+    """
 
     def check(implementation: Implementation) -> None:
         assert_variance(moves(implementation, lr=0.1)[0], ETA)
@@ -209,7 +222,9 @@ class CountsMicroBatches(ByHand):
 
 
 def test_5_noise_comes_once_an_update_under_accumulation() -> None:
-    """Of four micro-batches, the variance is that of the update count and not four times that, at the first update and at the second."""
+    """Of four micro-batches, the variance is that of the update count and not four times that, at
+    the first update and at the second.
+    """
 
     def check(implementation: Implementation) -> None:
         weight = Parameter(torch.zeros(N))
@@ -224,7 +239,9 @@ def test_5_noise_comes_once_an_update_under_accumulation() -> None:
 
 class Truncated(ByHand):
     def draw(self, like: torch.Tensor) -> torch.Tensor:
-        return torch.nn.init.trunc_normal_(torch.empty(like.shape), a=-2.0, b=2.0, generator=self.generator)
+        return torch.nn.init.trunc_normal_(
+            torch.empty(like.shape), a=-2.0, b=2.0, generator=self.generator
+        )
 
 
 class TruncatedAndScaledUp(Truncated):
@@ -235,7 +252,9 @@ class TruncatedAndScaledUp(Truncated):
 
 
 def test_6_noise_is_not_truncated() -> None:
-    """Beyond 2.5 standard deviations lies the share p = erfc(2.5 / sqrt(2)) of n draws, to five standard errors sqrt(n p (1 - p))."""
+    """Beyond 2.5 standard deviations lies the share p = erfc(2.5 / sqrt(2)) of n draws, to five
+    standard errors sqrt(n p (1 - p)).
+    """
 
     def check(implementation: Implementation) -> None:
         (drawn,) = moves(implementation)
@@ -274,7 +293,9 @@ def test_7_noise_reaches_the_weights_with_a_closure_too() -> None:
     def check(implementation: Implementation) -> None:
         for with_closure in (False, True):
             weight = Parameter(torch.zeros(N))
-            implementation({"weight": weight}, seed=1).update(flat(weight), with_closure=with_closure)
+            implementation({"weight": weight}, seed=1).update(
+                flat(weight), with_closure=with_closure
+            )
             assert_variance(weight.detach().double(), ETA)
 
     assert_told_apart(check, Rebinding, PlainStepHook)
@@ -294,12 +315,16 @@ class MadeDense(ByHand):
 
 
 def test_8_sparse_gradients_stay_sparse() -> None:
-    """Of a table of 10 rows, the looked-up rows 2 and 5 get noise of the right variance; the padding row, looked up too, stays 0."""
+    """Of a table of 10 rows, the looked-up rows 2 and 5 get noise of the right variance; the
+    padding row, looked up too, stays 0.
+    """
 
     def check(implementation: Implementation) -> None:
         table = torch.nn.Embedding(10, N, padding_idx=0, sparse=True)
         before = table.weight.detach().clone()
-        implementation(dict(table.named_parameters()), seed=1).update([lambda: 0.0 * table(torch.tensor([0, 2, 5, 5])).sum()])
+        implementation(dict(table.named_parameters()), seed=1).update(
+            [lambda: 0.0 * table(torch.tensor([0, 2, 5, 5])).sum()]
+        )
         moved = (before - table.weight.detach()).double()
         assert moved.any(dim=1).nonzero().flatten().tolist() == [2, 5]
         assert not table.weight[0].any()
@@ -322,11 +347,15 @@ class OneSeedForEveryRun(ByHand):
 
 class OneSeedForEveryLayer(ByHand):
     def draw(self, like: torch.Tensor) -> torch.Tensor:
-        return torch.randn(like.shape, generator=torch.Generator().manual_seed(1_000 * self.seed + self.t))
+        return torch.randn(
+            like.shape, generator=torch.Generator().manual_seed(1_000 * self.seed + self.t)
+        )
 
 
 def test_9_runs_layers_and_updates_have_noise_of_their_own() -> None:
-    """Two runs' noise on two layers at two updates: of independent n draws each, no pair's correlation is beyond five times 1 / sqrt(n)."""
+    """Two runs' noise on two layers at two updates: of independent n draws each, no pair's
+    correlation is beyond five times 1 / sqrt(n).
+    """
 
     def check(implementation: Implementation) -> None:
         drawn = []
@@ -335,8 +364,13 @@ def test_9_runs_layers_and_updates_have_noise_of_their_own() -> None:
             training = implementation(layers, seed=seed)
             for _ in range(2):
                 before = [layer.detach().clone() for layer in layers.values()]
-                training.update([lambda layers=layers: sum((0.0 * layer).sum() for layer in layers.values())])  # type: ignore[misc]
-                drawn += [start - layer.detach() for start, layer in zip(before, layers.values(), strict=True)]
+                training.update(
+                    [lambda layers=layers: sum((0.0 * layer).sum() for layer in layers.values())]
+                )  # type: ignore[misc]
+                drawn += [
+                    start - layer.detach()
+                    for start, layer in zip(before, layers.values(), strict=True)
+                ]
         correlations = torch.corrcoef(torch.stack(drawn).double()) - torch.eye(len(drawn))
         assert float(correlations.abs().max()) < 5 / math.sqrt(N)
 

@@ -5,17 +5,20 @@ from typing import Any
 
 import pytest
 import torch
-from noise_by_hand import add_noise
 from torch.nn import Parameter
 
 from gradnoise import annealed, attach, constant
 from gradnoise.streams import normal
+from noise_by_hand import add_noise
 
 NAMES = ("weight", "bias")
 
 
 def net() -> dict[str, Parameter]:
-    return {"weight": Parameter(torch.linspace(-1, 1, 6).view(2, 3)), "bias": Parameter(torch.zeros(2))}
+    return {
+        "weight": Parameter(torch.linspace(-1, 1, 6).view(2, 3)),
+        "bias": Parameter(torch.zeros(2)),
+    }
 
 
 def set_gradients(parameters: dict[str, Parameter], value: float = 1.0) -> None:
@@ -27,7 +30,9 @@ def noise_of(seed: int, t: int, name: str, like: torch.Tensor) -> torch.Tensor:
     return normal(seed, "noise", t, name, like.shape)
 
 
-def tripling(optimizer: torch.optim.Optimizer, parameters: dict[str, Parameter]) -> Callable[[], torch.Tensor]:
+def tripling(
+    optimizer: torch.optim.Optimizer, parameters: dict[str, Parameter]
+) -> Callable[[], torch.Tensor]:
     """Return a closure that leaves a gradient of 3 everywhere, and returns its loss."""
 
     def closure() -> torch.Tensor:
@@ -54,7 +59,9 @@ OPTIMIZERS: list[Callable[..., torch.optim.Optimizer]] = [
 
 @pytest.mark.parametrize("make", OPTIMIZERS)
 def test_any_optimizer_sees_gradient_plus_noise(make: Callable[..., torch.optim.Optimizer]) -> None:
-    """With the hook it does bit for bit what it does by itself when it is handed g + std_t * N(0, 1), at every update."""
+    """With the hook it does bit for bit what it does by itself when it is handed g + std_t * N(0,
+    1), at every update.
+    """
     hooked, byhand = net(), net()
     with_hook, without = make(hooked.items()), make(byhand.items())
     attach(with_hook, eta=0.3, gamma=0.55, seed=1)
@@ -69,7 +76,9 @@ def test_any_optimizer_sees_gradient_plus_noise(make: Callable[..., torch.optim.
 
 @pytest.mark.parametrize("t", [0, 20])
 def test_noise_has_the_scheduled_variance_at_each_update(t: int) -> None:
-    """The sample variance of n draws lies within five of its own standard errors of eta / (1 + t)^gamma, after an update at rate 1."""
+    """The sample variance of n draws lies within five of its own standard errors of eta / (1 +
+    t)^gamma, after an update at rate 1.
+    """
     n = 100_000
     weight = Parameter(torch.zeros(n))
     optimizer = torch.optim.SGD([weight], lr=1.0)
@@ -83,7 +92,9 @@ def test_noise_has_the_scheduled_variance_at_each_update(t: int) -> None:
 
 
 def test_noise_comes_after_clipping_and_before_the_learning_rate() -> None:
-    """Clipped to almost nothing, the gradient is all noise, at its full size; the update is the learning rate times it."""
+    """Clipped to almost nothing, the gradient is all noise, at its full size; the update is the
+    learning rate times it.
+    """
     parameters = net()
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     optimizer = torch.optim.SGD(parameters.items(), lr=0.01)
@@ -119,7 +130,8 @@ class Twice(torch.optim.SGD):
 @pytest.mark.parametrize("call", ["positional", "keyword"])
 def test_a_closure_gets_noise_after_its_backward(kind: type[torch.optim.SGD], call: str) -> None:
     """Once, on the gradient that the closure computes; what the closure returns comes back."""
-    torch.optim.SGD([Parameter(torch.zeros(1))], lr=1.0)  # a plain parent, whose step is then patched too
+    # a plain parent, whose step is then patched too
+    torch.optim.SGD([Parameter(torch.zeros(1))], lr=1.0)
     parameters = net()
     optimizer = kind(parameters.items(), lr=1.0)
     noise = attach(optimizer, schedule=constant(1.0), seed=1)
@@ -141,11 +153,15 @@ def test_a_step_within_a_step_counts_once() -> None:
         set_gradients(parameters)
         optimizer.step()
         assert noise.t == t + 1
-        torch.testing.assert_close(parameters["bias"].grad, 1.0 + noise_of(1, t, "bias", parameters["bias"]))
+        torch.testing.assert_close(
+            parameters["bias"].grad, 1.0 + noise_of(1, t, "bias", parameters["bias"])
+        )
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, Twice])
-def test_a_step_that_raises_counts_for_nothing_and_stops_nothing(kind: type[torch.optim.SGD]) -> None:
+def test_a_step_that_raises_counts_for_nothing_and_stops_nothing(
+    kind: type[torch.optim.SGD],
+) -> None:
     torch.optim.SGD([Parameter(torch.zeros(1))], lr=1.0)
     parameters = net()
     optimizer = kind(parameters.items(), lr=1.0)
@@ -160,11 +176,15 @@ def test_a_step_that_raises_counts_for_nothing_and_stops_nothing(kind: type[torc
     set_gradients(parameters)
     optimizer.step()
     assert noise.t == 1
-    torch.testing.assert_close(parameters["bias"].grad, 1.0 + noise_of(1, 0, "bias", parameters["bias"]))
+    torch.testing.assert_close(
+        parameters["bias"].grad, 1.0 + noise_of(1, 0, "bias", parameters["bias"])
+    )
 
 
 def test_a_step_within_a_step_counts_once_under_a_wrapper_of_the_class() -> None:
-    """As of a library that times or logs every step: it replaces `step` of the class, and calls what was there."""
+    """As of a library that times or logs every step: it replaces `step` of the class, and calls
+    what was there.
+    """
     torch.optim.SGD([Parameter(torch.zeros(1))], lr=1.0)
 
     class Logged(Twice):
@@ -184,7 +204,9 @@ def test_a_step_within_a_step_counts_once_under_a_wrapper_of_the_class() -> None
         set_gradients(parameters)
         optimizer.step()
         assert noise.t == t + 1
-        torch.testing.assert_close(parameters["bias"].grad, 1.0 + noise_of(1, t, "bias", parameters["bias"]))
+        torch.testing.assert_close(
+            parameters["bias"].grad, 1.0 + noise_of(1, t, "bias", parameters["bias"])
+        )
 
 
 class Counting(torch.optim.SGD):
@@ -203,7 +225,9 @@ def test_an_argument_that_is_no_closure_is_passed_on(count: int) -> None:
     set_gradients(parameters)
     optimizer.step(count)
     assert (noise.t, optimizer.count) == (1, count)
-    torch.testing.assert_close(parameters["bias"].grad, 1.0 + noise_of(1, 0, "bias", parameters["bias"]))
+    torch.testing.assert_close(
+        parameters["bias"].grad, 1.0 + noise_of(1, 0, "bias", parameters["bias"])
+    )
 
 
 class Deaf(torch.optim.SGD):
@@ -224,7 +248,9 @@ def test_a_closure_that_is_never_called_is_warned_of() -> None:
     set_gradients(parameters)
     optimizer.step(lambda: 0.0)
     optimizer.step()
-    torch.testing.assert_close(parameters["bias"].grad, 1.0 + noise_of(1, 2, "bias", parameters["bias"]))
+    torch.testing.assert_close(
+        parameters["bias"].grad, 1.0 + noise_of(1, 2, "bias", parameters["bias"])
+    )
 
 
 def test_a_closure_sees_the_gradients_without_noise() -> None:
@@ -235,7 +261,9 @@ def test_a_closure_sees_the_gradients_without_noise() -> None:
     def closure() -> float:
         set_gradients(parameters, 2.0)
         torch.nn.utils.clip_grad_norm_(parameters.values(), 1e-3)
-        return float(torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters.values()]))  # type: ignore[misc]
+        return float(
+            torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters.values()])
+        )  # type: ignore[misc]
 
     for _ in range(2):
         assert optimizer.step(closure) == pytest.approx(1e-3, rel=1e-3)
@@ -250,7 +278,9 @@ def test_a_learning_rate_schedule_changes_nothing_of_the_noise() -> None:
         set_gradients(parameters)
         optimizer.step()
         decay.step()
-        torch.testing.assert_close(parameters["bias"].grad, 1.0 + noise_of(1, t, "bias", parameters["bias"]))
+        torch.testing.assert_close(
+            parameters["bias"].grad, 1.0 + noise_of(1, t, "bias", parameters["bias"])
+        )
 
 
 def test_the_order_and_the_groups_of_parameters_change_nothing() -> None:
@@ -269,11 +299,15 @@ def test_the_order_and_the_groups_of_parameters_change_nothing() -> None:
 
 def test_parameters_without_names_go_by_group_and_index() -> None:
     parameters = net()
-    optimizer = torch.optim.SGD([{"params": [parameters["weight"]]}, {"params": [parameters["bias"]]}], lr=1.0)
+    optimizer = torch.optim.SGD(
+        [{"params": [parameters["weight"]]}, {"params": [parameters["bias"]]}], lr=1.0
+    )
     attach(optimizer, schedule=constant(1.0), seed=1)
     set_gradients(parameters)
     optimizer.step()
-    torch.testing.assert_close(parameters["bias"].grad, 1.0 + noise_of(1, 0, "1.0", parameters["bias"]))
+    torch.testing.assert_close(
+        parameters["bias"].grad, 1.0 + noise_of(1, 0, "1.0", parameters["bias"])
+    )
 
 
 def test_layers_of_equal_shape_and_other_seeds_get_other_noise() -> None:
@@ -332,10 +366,16 @@ def test_lbfgs_is_refused() -> None:
     ("arguments", "message"),
     [
         ({"seed": 1}, "give exactly one of eta, schedule and injection"),
-        ({"seed": 1, "eta": 0.1, "schedule": constant(1.0)}, "give exactly one of eta, schedule and injection"),
+        (
+            {"seed": 1, "eta": 0.1, "schedule": constant(1.0)},
+            "give exactly one of eta, schedule and injection",
+        ),
         ({"seed": -1, "eta": 0.1}, "seed must be at least 0, but got seed=-1"),
         ({"seed": 1, "eta": -0.1}, "eta must be at least 0 and finite, but got eta=-0.1"),
-        ({"seed": 1, "eta": 0.1, "gamma": -1}, "gamma must be at least 0 and finite, but got gamma=-1"),
+        (
+            {"seed": 1, "eta": 0.1, "gamma": -1},
+            "gamma must be at least 0 and finite, but got gamma=-1",
+        ),
     ],
 )
 def test_illegal_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
@@ -356,7 +396,9 @@ def test_after_removal_the_optimizer_is_as_before() -> None:
 
 
 def test_training_resumed_from_a_checkpoint_is_training_that_never_stopped() -> None:
-    def train(parameters: dict[str, Parameter], n: int, state: dict[str, int] | None = None) -> dict[str, int]:
+    def train(
+        parameters: dict[str, Parameter], n: int, state: dict[str, int] | None = None
+    ) -> dict[str, int]:
         optimizer = torch.optim.SGD(parameters.items(), lr=0.1)
         noise = attach(optimizer, eta=0.3, seed=1 if state is None else 99)
         if state is not None:
@@ -373,7 +415,9 @@ def test_training_resumed_from_a_checkpoint_is_training_that_never_stopped() -> 
 
 
 def test_a_gradient_scaler_scales_the_noise_too_and_a_skipped_update_does_not_count() -> None:
-    """A fused optimizer unscales inside its step, so the hook sees scaled gradients; it skips the update when one is infinite."""
+    """A fused optimizer unscales inside its step, so the hook sees scaled gradients; it skips the
+    update when one is infinite.
+    """
     parameters = {"weight": Parameter(torch.zeros(1_000))}
     optimizer = torch.optim.SGD(parameters.items(), lr=1.0, fused=True)
     noise = attach(optimizer, schedule=constant(1.0), seed=1)
@@ -390,7 +434,9 @@ def test_a_gradient_scaler_scales_the_noise_too_and_a_skipped_update_does_not_co
             assert not moved.any()
         else:
             assert noise.t == t + 1
-            torch.testing.assert_close(moved, target + noise_of(1, t, "weight", moved), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(
+                moved, target + noise_of(1, t, "weight", moved), rtol=1e-5, atol=1e-5
+            )
 
 
 class UnscalesItself(torch.optim.SGD):
@@ -462,7 +508,9 @@ def test_a_compiled_step_gets_the_same_noise() -> None:
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, Twice])
 @pytest.mark.parametrize("with_closure", [False, True])
-def test_a_compiled_step_gets_noise_once_whatever_it_calls(kind: type[torch.optim.SGD], with_closure: bool) -> None:
+def test_a_compiled_step_gets_noise_once_whatever_it_calls(
+    kind: type[torch.optim.SGD], with_closure: bool
+) -> None:
     torch.optim.SGD([Parameter(torch.zeros(1))], lr=1.0)
     parameters = net()
     optimizer = kind(parameters.items(), lr=1.0)
@@ -484,7 +532,9 @@ def test_a_compiled_step_gets_noise_once_whatever_it_calls(kind: type[torch.opti
 
 
 def test_the_update_count_makes_a_compiled_step_no_step_to_compile_anew() -> None:
-    """t lies in the optimizer's groups, which torch.compile guards; a number that changes is a variable after its first change."""
+    """t lies in the optimizer's groups, which torch.compile guards; a number that changes is a
+    variable after its first change.
+    """
     graphs = 0
 
     def backend(graph: Any, _inputs: Any) -> Any:

@@ -1,14 +1,16 @@
-"""The hook on optimizers that Accelerate wraps: once an update, after its clipping, whichever of the two is attached to."""
+"""The hook on optimizers that Accelerate wraps: once an update, after its clipping, whichever of
+the two is attached to.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from noise_by_hand import add_noise
 from torch.utils.data import DataLoader, TensorDataset
 
 from gradnoise import annealed, attach
+from noise_by_hand import add_noise
 
 pytest.importorskip("accelerate")
 
@@ -52,11 +54,15 @@ def by_hand() -> torch.nn.Module:
 
 @pytest.mark.parametrize("attached", ["before prepare", "after prepare"])
 def test_noise_comes_once_an_update_and_not_on_the_steps_that_accumulate(attached: str) -> None:
-    """Accelerate's optimizer skips its step until the gradients of all micro-batches are there; the loop calls it every time."""
+    """Accelerate's optimizer skips its step until the gradients of all micro-batches are there; the
+    loop calls it every time.
+    """
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=ACCUMULATE)
     model = net()
     optimizer = torch.optim.Adam(model.named_parameters(), lr=0.1)
-    noise = attach(optimizer, eta=ETA, gamma=GAMMA, seed=SEED) if attached == "before prepare" else None
+    noise = (
+        attach(optimizer, eta=ETA, gamma=GAMMA, seed=SEED) if attached == "before prepare" else None
+    )
     prepared, wrapped, loader = accelerator.prepare(model, optimizer, batches())
     noise = noise or attach(wrapped, eta=ETA, gamma=GAMMA, seed=SEED)
     assert noise.is_attached(optimizer)
@@ -87,7 +93,9 @@ def test_a_checkpoint_of_accelerate_resumes_the_noise(tmp_path: Path) -> None:
     def start() -> tuple[Any, ...]:
         accelerator = Accelerator(cpu=True)
         model = net()
-        model, optimizer = accelerator.prepare(model, torch.optim.Adam(model.named_parameters(), lr=0.1))
+        model, optimizer = accelerator.prepare(
+            model, torch.optim.Adam(model.named_parameters(), lr=0.1)
+        )
         return accelerator, model, optimizer, attach(optimizer, eta=ETA, gamma=GAMMA, seed=SEED)
 
     accelerator, straight, optimizer, _ = start()

@@ -1,4 +1,6 @@
-"""The hook in training spread over two processes: replicas stay equal, and shards get their slice of the whole parameter's noise."""
+"""The hook in training spread over two processes: replicas stay equal, and shards get their slice
+of the whole parameter's noise.
+"""
 
 import warnings
 from collections.abc import Iterator
@@ -9,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from gloo_ranks import Ranks
 from torch.distributed.checkpoint.state_dict import (
     get_model_state_dict,
     get_optimizer_state_dict,
@@ -22,6 +23,7 @@ from torch.distributed.tensor import Shard
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
 
+from gloo_ranks import Ranks
 from gradnoise import GradientNoise, attach
 
 N_RANKS, N_UPDATES, CLIP = 2, 4, 0.1
@@ -32,15 +34,26 @@ Weights = list[np.ndarray[Any, Any]]
 
 
 def net(width: int = 5) -> torch.nn.Sequential:
-    """Return a net on which two ranks cannot share all evenly: of 5 rows one gets 3 and the other 2, and of 1 row the other gets none."""
-    model = torch.nn.Sequential(torch.nn.Linear(3, width), torch.nn.Tanh(), torch.nn.Linear(width, 1))
+    """Return a net on which two ranks cannot share all evenly: of 5 rows one gets 3 and the other
+    2, and of 1 row the other gets none.
+    """
+    model = torch.nn.Sequential(
+        torch.nn.Linear(3, width), torch.nn.Tanh(), torch.nn.Linear(width, 1)
+    )
     with torch.no_grad():
         for i, parameter in enumerate(model.parameters()):
-            parameter.copy_(torch.linspace(-0.5, 0.5, parameter.numel()).view_as(parameter) + 0.1 * i)
+            parameter.copy_(
+                torch.linspace(-0.5, 0.5, parameter.numel()).view_as(parameter) + 0.1 * i
+            )
     return model
 
 
-def train(model: torch.nn.Module, optimizer: torch.optim.Optimizer, inputs: torch.Tensor, n: int = N_UPDATES) -> None:
+def train(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: torch.Tensor,
+    n: int = N_UPDATES,
+) -> None:
     for _ in range(n):
         optimizer.zero_grad()
         (model(inputs) ** 2).mean().backward()
@@ -58,7 +71,10 @@ def share() -> torch.Tensor:
 
 def weights(model: torch.nn.Module) -> Weights:
     """Return the parameters as arrays, whole."""
-    whole = [parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter for parameter in model.parameters()]
+    whole = [
+        parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter
+        for parameter in model.parameters()
+    ]
     return [parameter.detach().numpy() for parameter in whole]
 
 
@@ -92,7 +108,9 @@ def replicated(is_view: bool) -> Weights:
     return weights(model)
 
 
-@pytest.mark.parametrize("is_view", [False, True], ids=["own gradients", "gradients as views of buckets"])
+@pytest.mark.parametrize(
+    "is_view", [False, True], ids=["own gradients", "gradients as views of buckets"]
+)
 def test_replicas_with_other_global_seeds_stay_equal(ranks: Ranks, is_view: bool) -> None:
     """Bit for bit; and they go the way of one process with both batches, to rounding."""
     first, second = ranks.run(replicated, is_view)
@@ -101,11 +119,15 @@ def test_replicas_with_other_global_seeds_stay_equal(ranks: Ranks, is_view: bool
 
 
 def of_even_columns(parameter: torch.nn.Parameter) -> Shard | None:
-    """Return the second axis for a matrix that splits evenly along it, as FSDP2 asks there, and else its default."""
+    """Return the second axis for a matrix that splits evenly along it, as FSDP2 asks there, and
+    else its default.
+    """
     return Shard(1) if parameter.ndim == 2 and parameter.shape[1] % N_RANKS == 0 else None
 
 
-def sharded(width: int, along_columns: bool, mesh_shape: tuple[int, ...]) -> tuple[Weights, float | None]:
+def sharded(
+    width: int, along_columns: bool, mesh_shape: tuple[int, ...]
+) -> tuple[Weights, float | None]:
     model = net(width)
     names = ("replicas", "shards")[-len(mesh_shape) :]
     mesh = init_device_mesh("cpu", mesh_shape, mesh_dim_names=names)
@@ -122,8 +144,12 @@ def sharded(width: int, along_columns: bool, mesh_shape: tuple[int, ...]) -> tup
     [(5, False, (2,)), (4, False, (2,)), (4, True, (2,)), (5, False, (1, 2)), (5, False, (2, 1))],
     ids=["uneven", "even", "along columns", "hybrid, sharded", "hybrid, replicated"],
 )
-def test_a_sharded_model_trains_as_the_whole_one(ranks: Ranks, width: int, along_columns: bool, mesh: tuple[int, ...]) -> None:
-    """Each shard's noise is its slice of the noise of the whole parameter, so the runs agree to rounding."""
+def test_a_sharded_model_trains_as_the_whole_one(
+    ranks: Ranks, width: int, along_columns: bool, mesh: tuple[int, ...]
+) -> None:
+    """Each shard's noise is its slice of the noise of the whole parameter, so the runs agree to
+    rounding.
+    """
     expected, whole = on_one_process(width, measure_ratio=True)
     for found, ratio in ranks.run(sharded, width, along_columns, mesh):
         assert_close(found, expected)
@@ -131,7 +157,11 @@ def test_a_sharded_model_trains_as_the_whole_one(ranks: Ranks, width: int, along
 
 
 def tensor_parallel() -> Weights:
-    model = parallelize_module(net(4), init_device_mesh("cpu", (N_RANKS,)), {"0": ColwiseParallel(), "2": RowwiseParallel()})
+    model = parallelize_module(
+        net(4),
+        init_device_mesh("cpu", (N_RANKS,)),
+        {"0": ColwiseParallel(), "2": RowwiseParallel()},
+    )
     optimizer = adam(model)
     attach(optimizer, **NOISE)
     train(model, optimizer, BATCH)
@@ -171,12 +201,19 @@ def checkpointed(folder: str) -> tuple[Weights, Weights, dict[str, Any]]:
         return model, optimizer, attach(optimizer, **NOISE)
 
     def state(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        return {"model": get_model_state_dict(model), "optimizer": get_optimizer_state_dict(model, optimizer)}
+        return {
+            "model": get_model_state_dict(model),
+            "optimizer": get_optimizer_state_dict(model, optimizer),
+        }
 
     facts: dict[str, Any] = {}
     model, optimizer, noise = start()
-    phantom = state(model, optimizer)["optimizer"]["state"]  # of an optimizer that has made no step yet: torch makes one on zeros
-    facts["phantom"] = noise.t, [float(entry["exp_avg"].full_tensor().abs().max()) for entry in phantom.values()]
+    # of an optimizer that has made no step yet: torch makes one on zeros
+    phantom = state(model, optimizer)["optimizer"]["state"]
+    facts["phantom"] = (
+        noise.t,
+        [float(entry["exp_avg"].full_tensor().abs().max()) for entry in phantom.values()],
+    )
 
     model, optimizer, noise = start()
     train(model, optimizer, share(), 3)
@@ -201,9 +238,14 @@ def test_a_distributed_checkpoint_resumes_the_noise(ranks: Ranks, tmp_path: Path
         assert all(np.array_equal(one, other) for one, other in zip(straight, resumed, strict=True))
 
 
-@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")  # it is, and one process will do here
-def test_a_distributed_checkpoint_made_without_noise_is_loaded_before_attaching(tmp_path: Path) -> None:
-    """torch refuses a checkpoint that lacks what the optimizer's groups hold, and an attached optimizer's hold t."""
+# it is, and one process will do here
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_a_distributed_checkpoint_made_without_noise_is_loaded_before_attaching(
+    tmp_path: Path,
+) -> None:
+    """torch refuses a checkpoint that lacks what the optimizer's groups hold, and an attached
+    optimizer's hold t.
+    """
 
     def start() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
         model = net()
@@ -211,7 +253,11 @@ def test_a_distributed_checkpoint_made_without_noise_is_loaded_before_attaching(
 
     model, optimizer = start()
     train(model, optimizer, BATCH)
-    dcp.save({"optimizer": get_optimizer_state_dict(model, optimizer)}, checkpoint_id=tmp_path, no_dist=True)
+    dcp.save(
+        {"optimizer": get_optimizer_state_dict(model, optimizer)},
+        checkpoint_id=tmp_path,
+        no_dist=True,
+    )
 
     model, optimizer = start()
     loaded = {"optimizer": get_optimizer_state_dict(model, optimizer)}
@@ -232,8 +278,15 @@ def refusals() -> list[str]:
     found = []
     for optimizer in (
         ZeroRedundancyOptimizer(model.parameters(), torch.optim.SGD, lr=0.1),
-        torch.optim.SGD(FullyShardedDataParallel(net(), device_id=torch.device("cpu")).parameters(), lr=0.1),
-        torch.optim.SGD(FullyShardedDataParallel(net(), device_id=torch.device("cpu"), use_orig_params=True).parameters(), lr=0.1),
+        torch.optim.SGD(
+            FullyShardedDataParallel(net(), device_id=torch.device("cpu")).parameters(), lr=0.1
+        ),
+        torch.optim.SGD(
+            FullyShardedDataParallel(
+                net(), device_id=torch.device("cpu"), use_orig_params=True
+            ).parameters(),
+            lr=0.1,
+        ),
     ):
         try:
             attach(optimizer, **NOISE)
@@ -250,7 +303,11 @@ def test_optimizers_that_hide_gradients_are_refused_with_what_to_use(ranks: Rank
 
 
 def test_an_optimizer_of_deepspeed_is_refused() -> None:
-    kind = type("DeepSpeedZeroOptimizer", (torch.optim.SGD,), {"__module__": "deepspeed.runtime.zero.stage_1_and_2"})
+    kind = type(
+        "DeepSpeedZeroOptimizer",
+        (torch.optim.SGD,),
+        {"__module__": "deepspeed.runtime.zero.stage_1_and_2"},
+    )
     with pytest.raises(TypeError, match="ZeRO"):
         attach(kind(net().parameters(), lr=0.1), **NOISE)
 

@@ -1,4 +1,6 @@
-"""The hook on gradients of every kind: each element gets the noise of its place in the parameter, once."""
+"""The hook on gradients of every kind: each element gets the noise of its place in the parameter,
+once.
+"""
 
 import math
 from collections.abc import Callable
@@ -31,8 +33,12 @@ def table(rows: int = 6, columns: int = 3) -> torch.nn.Embedding:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-def test_every_shape_and_type_gets_the_noise_of_its_elements_rounded_once(dtype: torch.dtype) -> None:
-    parameters = {name: Parameter(torch.zeros(shape, dtype=dtype)) for name, shape in SHAPES.items()}
+def test_every_shape_and_type_gets_the_noise_of_its_elements_rounded_once(
+    dtype: torch.dtype,
+) -> None:
+    parameters = {
+        name: Parameter(torch.zeros(shape, dtype=dtype)) for name, shape in SHAPES.items()
+    }
     optimizer = attached(parameters)
     for parameter in parameters.values():
         parameter.grad = torch.full_like(parameter, 0.25)
@@ -64,8 +70,12 @@ def within_a_buffer(shape: tuple[int, int]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("layout", [expanded, of_one_row, transposed, strided, within_a_buffer])
-def test_the_layout_of_a_gradient_changes_nothing(layout: Callable[[tuple[int, int]], torch.Tensor]) -> None:
-    """An expanded gradient holds one number for many elements; they get independent noise all the same."""
+def test_the_layout_of_a_gradient_changes_nothing(
+    layout: Callable[[tuple[int, int]], torch.Tensor],
+) -> None:
+    """An expanded gradient holds one number for many elements; they get independent noise all the
+    same.
+    """
     weight = Parameter(torch.zeros(30, 20))
     optimizer = attached({"weight": weight})
     weight.grad = layout((30, 20))
@@ -84,25 +94,56 @@ def double(shape: tuple[int, int]) -> torch.Tensor:
 def sparse(shape: tuple[int, int]) -> torch.Tensor:
     """Return a gradient that holds every other row, the last of them twice."""
     rows = torch.tensor([*range(0, shape[0], 2), (shape[0] - 1) // 2 * 2])
-    return torch.sparse_coo_tensor(rows[None], torch.zeros(len(rows), shape[1]), shape, is_coalesced=False, check_invariants=False)
+    return torch.sparse_coo_tensor(
+        rows[None],
+        torch.zeros(len(rows), shape[1]),
+        shape,
+        is_coalesced=False,
+        check_invariants=False,
+    )
 
 
 def rowless(shape: tuple[int, int]) -> torch.Tensor:
-    return torch.sparse_coo_tensor(torch.zeros(1, 0, dtype=torch.int64), torch.zeros(0, shape[1]), shape, check_invariants=False)
+    return torch.sparse_coo_tensor(
+        torch.zeros(1, 0, dtype=torch.int64),
+        torch.zeros(0, shape[1]),
+        shape,
+        check_invariants=False,
+    )
 
 
-KINDS = [torch.zeros, expanded, transposed, strided, within_a_buffer, missing, double, sparse, rowless]
+KINDS = [
+    torch.zeros,
+    expanded,
+    transposed,
+    strided,
+    within_a_buffer,
+    missing,
+    double,
+    sparse,
+    rowless,
+]
 
 
-@pytest.mark.filterwarnings("ignore:Sparse invariant checks")  # torch 2.11 asks every maker of a sparse tensor for a choice
+# torch 2.11 asks every maker of a sparse tensor for a choice
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 @pytest.mark.filterwarnings("ignore:No parameter of the optimizer has a gradient")
 @settings(max_examples=50, deadline=None)
-@given(updates=st.lists(st.lists(st.sampled_from(KINDS), min_size=4, max_size=4), min_size=1, max_size=3))
-def test_gradients_of_any_kinds_together_get_each_their_own_noise(updates: list[list[Callable[..., torch.Tensor | None]]]) -> None:
-    """Four parameters, whose gradients are of whatever kind at each update: what one is changes nothing for the others."""
+@given(
+    updates=st.lists(
+        st.lists(st.sampled_from(KINDS), min_size=4, max_size=4), min_size=1, max_size=3
+    )
+)
+def test_gradients_of_any_kinds_together_get_each_their_own_noise(
+    updates: list[list[Callable[..., torch.Tensor | None]]],
+) -> None:
+    """Four parameters, whose gradients are of whatever kind at each update: what one is changes
+    nothing for the others.
+    """
     shapes = {"a": (5, 3), "b": (5, 3), "c": (1, 7), "d": (300, 400)}
     parameters = {
-        name: Parameter(torch.zeros(shape, dtype=torch.float64 if name == "b" else torch.float32)) for name, shape in shapes.items()
+        name: Parameter(torch.zeros(shape, dtype=torch.float64 if name == "b" else torch.float32))
+        for name, shape in shapes.items()
     }
     optimizer = attached(parameters, allow=["sparse"])
     for t, kinds in enumerate(updates):
@@ -141,7 +182,9 @@ def added_up(weights: dict[str, Parameter]) -> None:
 
 
 def added_up_as_views(weights: dict[str, Parameter]) -> None:
-    """As embeddings of position and kind, broadcast along a batch: a plain backward gives both gradients one memory."""
+    """As embeddings of position and kind, broadcast along a batch: a plain backward gives both
+    gradients one memory.
+    """
     (3 * (weights["a"][None] + weights["b"][None])).sum().backward()
 
 
@@ -192,7 +235,9 @@ def test_tied_weights_get_noise_once() -> None:
 
 
 def test_a_sparse_gradient_gets_the_noise_of_its_rows_alone() -> None:
-    """The rows are those of the dense noise; a row that was looked up twice gets it once; the padding row stays exactly zero."""
+    """The rows are those of the dense noise; a row that was looked up twice gets it once; the
+    padding row stays exactly zero.
+    """
     embedding = table()
     before = embedding.weight.detach().clone()
     optimizer = attached({"weight": embedding.weight}, allow=["sparse"])
@@ -221,9 +266,14 @@ def test_the_rows_of_a_sparse_gradient_change_from_update_to_update() -> None:
 
 
 def test_a_sparse_gradient_without_rows_leaves_the_others_alone() -> None:
-    """A batch of padding alone looks up no row; beside it stand a table with as many rows as there are parameters, and dense ones."""
+    """A batch of padding alone looks up no row; beside it stand a table with as many rows as there
+    are parameters, and dense ones.
+    """
     tables = {name: table() for name in ("empty", "full")}
-    parameters = {**{name: one.weight for name, one in tables.items()}, "dense": Parameter(torch.zeros(4))}
+    parameters = {
+        **{name: one.weight for name, one in tables.items()},
+        "dense": Parameter(torch.zeros(4)),
+    }
     optimizer = attached(parameters, allow=["sparse"])
     for rows in ([1, 2, 3], [1, 2], [0]):
         tables["empty"](torch.tensor([0, 0])).sum().backward()
@@ -248,13 +298,19 @@ def test_only_a_sparse_gradient_without_rows_is_a_gradient_too() -> None:
 
 
 @pytest.mark.parametrize("is_conjugate", [False, True])
-def test_a_complex_gradient_gets_noise_on_its_real_and_its_imaginary_part(is_conjugate: bool) -> None:
+def test_a_complex_gradient_gets_noise_on_its_real_and_its_imaginary_part(
+    is_conjugate: bool,
+) -> None:
     """Each of the full standard deviation; a conjugate's memory holds other numbers than it shows."""
     wave = Parameter(torch.zeros(4, dtype=torch.complex64))
     optimizer = attached({"wave": wave}, allow=["complex"])
-    wave.grad = torch.full((4,), 1.0 + 2.0j).conj() if is_conjugate else torch.full((4,), 1.0 - 2.0j)
+    wave.grad = (
+        torch.full((4,), 1.0 + 2.0j).conj() if is_conjugate else torch.full((4,), 1.0 - 2.0j)
+    )
     optimizer.step()
-    torch.testing.assert_close(wave.grad, 1.0 - 2.0j + torch.view_as_complex(noise_of("wave", (4, 2))))
+    torch.testing.assert_close(
+        wave.grad, 1.0 - 2.0j + torch.view_as_complex(noise_of("wave", (4, 2)))
+    )
     assert torch.equal(wave, -wave.grad)
 
 
@@ -267,7 +323,9 @@ def test_an_expanded_complex_gradient_gets_independent_noise() -> None:
 
 
 def test_a_gradient_that_a_graph_holds_is_not_changed_behind_its_back() -> None:
-    """A penalty on the gradient needs the gradient as it was: torch refuses to go back through numbers that have changed since."""
+    """A penalty on the gradient needs the gradient as it was: torch refuses to go back through
+    numbers that have changed since.
+    """
     weight = Parameter(torch.ones(3))
     optimizer = attached({"weight": weight})
     (weight.grad,) = torch.autograd.grad((weight**2).sum(), weight, create_graph=True)
@@ -331,7 +389,11 @@ def test_parameters_that_are_frozen_for_a_while_change_nothing_for_the_others() 
         sum(0.0 * weight.sum() for weight in weights.values()).backward()
         optimizer.step()
         assert torch.equal(weights["a"].grad, noise_of("a", (3,), t))
-        assert weights["b"].grad is None if not needs else torch.equal(weights["b"].grad, noise_of("b", (3,), t))
+        assert (
+            weights["b"].grad is None
+            if not needs
+            else torch.equal(weights["b"].grad, noise_of("b", (3,), t))
+        )
 
 
 def test_weights_of_no_device_are_stepped_over() -> None:
@@ -366,9 +428,13 @@ def test_noise_of_no_size_changes_nothing() -> None:
     assert (noise.t, noise.std) == (1, 0.0)
 
 
-@pytest.mark.parametrize("kind", ["float32", "float64", "bfloat16", "float16", "complex64", "sparse"])
+@pytest.mark.parametrize(
+    "kind", ["float32", "float64", "bfloat16", "float16", "complex64", "sparse"]
+)
 def test_the_ratio_is_that_of_the_noise_to_all_gradients_together(kind: str) -> None:
-    """std / ||g||, ||g|| the norm before the noise, in float32 to its rounding: a half-precision sum would be off, or infinite."""
+    """std / ||g||, ||g|| the norm before the noise, in float32 to its rounding: a half-precision
+    sum would be off, or infinite.
+    """
     embedding = table(6, 1_000)
     parameters = {"weight": Parameter(torch.zeros(1_000)), "other": Parameter(torch.zeros(10))}
     if kind == "sparse":
@@ -376,7 +442,9 @@ def test_the_ratio_is_that_of_the_noise_to_all_gradients_together(kind: str) -> 
     else:
         parameters["weight"].data = parameters["weight"].data.to(getattr(torch, kind))
     optimizer = torch.optim.SGD(parameters.items(), lr=1.0)
-    noise = attach(optimizer, eta=0.3, gamma=0.55, seed=1, measure_ratio=True, allow=["sparse", "complex"])
+    noise = attach(
+        optimizer, eta=0.3, gamma=0.55, seed=1, measure_ratio=True, allow=["sparse", "complex"]
+    )
     assert noise.ratio is None
     for t in range(3):
         if kind == "sparse":

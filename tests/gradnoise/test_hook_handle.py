@@ -46,7 +46,9 @@ def pickled(optimizer: torch.optim.Optimizer) -> Any:
 
 
 def saved(optimizer: torch.optim.Optimizer) -> Any:
-    """Return the optimizer's state after a way through a file, as it is loaded by default: nothing in it but tensors and plain values."""
+    """Return the optimizer's state after a way through a file, as it is loaded by default: nothing
+    in it but tensors and plain values.
+    """
     file = io.BytesIO()
     torch.save(optimizer.state_dict(), file)
     file.seek(0)
@@ -54,7 +56,9 @@ def saved(optimizer: torch.optim.Optimizer) -> Any:
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, pickled])
-def test_a_copy_of_the_optimizer_gets_noise_once_it_is_attached_again(copied: Callable[[Any], Any]) -> None:
+def test_a_copy_of_the_optimizer_gets_noise_once_it_is_attached_again(
+    copied: Callable[[Any], Any],
+) -> None:
     optimizer = sgd()
     noise = attach(optimizer, schedule=constant(1.0), seed=1)
     for _ in range(3):
@@ -72,7 +76,9 @@ def test_a_copy_of_the_optimizer_gets_noise_once_it_is_attached_again(copied: Ca
 
 
 def test_noise_moved_to_an_earlier_copy_goes_on_from_there() -> None:
-    """As when training rolls back: the copy's t is taken up, and what follows is what followed then."""
+    """As when training rolls back: the copy's t is taken up, and what follows is what followed
+    then.
+    """
     optimizer = sgd()
     noise = attach(optimizer, eta=0.3, seed=1)
     update(optimizer)
@@ -139,7 +145,9 @@ def test_an_optimizer_with_another_within_for_other_parameters_is_refused() -> N
             super().__init__(matrices, lr=1.0)
             self.optimizer = torch.optim.Adam(vectors)
 
-    with pytest.raises(TypeError, match="Hybrid updates parameters that the Adam within it does not"):
+    with pytest.raises(
+        TypeError, match="Hybrid updates parameters that the Adam within it does not"
+    ):
         attach(Hybrid([Parameter(torch.zeros(2, 2))], [Parameter(torch.zeros(2))]), eta=0.1, seed=1)
 
 
@@ -167,12 +175,16 @@ def test_its_std_is_that_of_the_next_update(t: int) -> None:
 
 
 def test_several_terms_add_up() -> None:
-    """The noise of an injection is the sum over its terms; an earlier update's draws are the same whenever they are asked for."""
+    """The noise of an injection is the sum over its terms; an earlier update's draws are the same
+    whenever they are asked for.
+    """
     optimizer = sgd()
     noise = attach(optimizer, injection=Injection(terms=lambda t: [(t, 0.4), (t + 5, 0.3)]), seed=1)
     assert noise.std == pytest.approx(0.5)
     for t in range(3):
-        torch.testing.assert_close(update(optimizer, 2.0), 2.0 + 0.4 * noise_of(t) + 0.3 * noise_of(t + 5))
+        torch.testing.assert_close(
+            update(optimizer, 2.0), 2.0 + 0.4 * noise_of(t) + 0.3 * noise_of(t + 5)
+        )
     noise.remove()
     attach(optimizer, injection=anticorrelated(std=0.5), seed=1)
     torch.testing.assert_close(update(optimizer), 0.5 * noise_of(0))
@@ -189,11 +201,15 @@ def test_an_injection_of_no_term_is_no_noise() -> None:
 def test_preconditioned_noise_follows_its_formula() -> None:
     """std_t N_t / sqrt(damping + sqrt(V)), V of the gradients before their noise."""
     optimizer = sgd()
-    attach(optimizer, injection=preconditioned(eta=0.3, gamma=0.55, decay=0.9, damping=1e-3), seed=1)
+    attach(
+        optimizer, injection=preconditioned(eta=0.3, gamma=0.55, decay=0.9, damping=1e-3), seed=1
+    )
     mean_square = 0.0
     for t in range(4):
         mean_square = 0.9 * mean_square + 0.1 * 2.0**2
-        expected = 2.0 + annealed(0.3, 0.55)(t) * noise_of(t) / math.sqrt(1e-3 + math.sqrt(mean_square))
+        expected = 2.0 + annealed(0.3, 0.55)(t) * noise_of(t) / math.sqrt(
+            1e-3 + math.sqrt(mean_square)
+        )
         torch.testing.assert_close(update(optimizer, 2.0), expected)
 
 
@@ -217,7 +233,9 @@ def train(optimizer: torch.optim.Optimizer, n: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"eta": 0.3}, {"injection": anticorrelated(0.1)}, {"injection": preconditioned(0.01, 0.55)}], ids=str
+    "arguments",
+    [{"eta": 0.3}, {"injection": anticorrelated(0.1)}, {"injection": preconditioned(0.01, 0.55)}],
+    ids=str,
 )
 def test_its_state_resumes_training_bit_for_bit(arguments: dict[str, Any]) -> None:
     straight = sgd()
@@ -295,7 +313,10 @@ def test_after_removal_nothing_is_left_in_the_optimizer() -> None:
 def test_its_state_is_of_plain_values_whatever_it_was_given() -> None:
     noise = attach(sgd(), eta=0.3, seed=np.int64(7))  # type: ignore[arg-type]
     noise.load_state_dict({"t": np.int64(3), "seed": np.int64(7)})
-    assert {key: type(value) for key, value in noise.state_dict().items()} == {"t": int, "seed": int}
+    assert {key: type(value) for key, value in noise.state_dict().items()} == {
+        "t": int,
+        "seed": int,
+    }
     assert noise.state_dict() == {"t": 3, "seed": 7}
 
 
@@ -368,7 +389,10 @@ def test_noise_that_is_attached_within_a_step_begins_with_the_next() -> None:
 
 @pytest.mark.parametrize(
     ("optimizer", "seed", "message"),
-    [("adam", 1, "must be a torch.optim.Optimizer with step hooks, but got"), (None, 1.5, "seed must be an integer")],
+    [
+        ("adam", 1, "must be a torch.optim.Optimizer with step hooks, but got"),
+        (None, 1.5, "seed must be an integer"),
+    ],
 )
 def test_what_is_no_optimizer_or_no_seed_is_named(optimizer: Any, seed: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):

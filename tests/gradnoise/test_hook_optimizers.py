@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import Parameter
+
+from gradnoise import attach, constant
 from noise_by_hand import (
     ETA,
     GAMMA,
@@ -20,12 +23,17 @@ from noise_by_hand import (
     step,
     step_with_closure,
 )
-from torch.nn import Parameter
 
-from gradnoise import attach, constant
-
-OF_TORCH = [kind for kind in vars(torch.optim).values() if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer)]
-DENSE = [kind for kind in OF_TORCH if kind not in (torch.optim.Optimizer, torch.optim.LBFGS, torch.optim.SparseAdam)]
+OF_TORCH = [
+    kind
+    for kind in vars(torch.optim).values()
+    if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer)
+]
+DENSE = [
+    kind
+    for kind in OF_TORCH
+    if kind not in (torch.optim.Optimizer, torch.optim.LBFGS, torch.optim.SparseAdam)
+]
 
 
 def with_flag(flag: str) -> list[type[torch.optim.Optimizer]]:
@@ -33,23 +41,36 @@ def with_flag(flag: str) -> list[type[torch.optim.Optimizer]]:
 
 
 @pytest.mark.parametrize("kind", DENSE)
-def test_every_dense_optimizer_of_torch_steps_on_gradient_plus_noise(kind: type[torch.optim.Optimizer]) -> None:
-    assert_noise_reaches(partial(kind, lr=0.1), matrix if kind is torch.optim.Muon else matrix_and_vector)
+def test_every_dense_optimizer_of_torch_steps_on_gradient_plus_noise(
+    kind: type[torch.optim.Optimizer],
+) -> None:
+    assert_noise_reaches(
+        partial(kind, lr=0.1), matrix if kind is torch.optim.Muon else matrix_and_vector
+    )
 
 
-@pytest.mark.parametrize(("kind", "flag"), [(kind, flag) for flag in ("foreach", "fused", "maximize") for kind in with_flag(flag)])
+@pytest.mark.parametrize(
+    ("kind", "flag"),
+    [(kind, flag) for flag in ("foreach", "fused", "maximize") for kind in with_flag(flag)],
+)
 def test_its_other_forms_do_too(kind: Any, flag: str) -> None:
     assert_noise_reaches(partial(kind, lr=0.1, **{flag: True}))
 
 
 @pytest.mark.parametrize("kind", DENSE)
 def test_a_closure_changes_nothing(kind: type[torch.optim.Optimizer]) -> None:
-    assert_noise_reaches(partial(kind, lr=0.1), matrix if kind is torch.optim.Muon else matrix_and_vector, update=step_with_closure)
+    assert_noise_reaches(
+        partial(kind, lr=0.1),
+        matrix if kind is torch.optim.Muon else matrix_and_vector,
+        update=step_with_closure,
+    )
 
 
 @pytest.mark.parametrize("kind", with_flag("differentiable"))
 def test_a_differentiable_update_can_be_differentiated_through_the_noise(kind: Any) -> None:
-    """The noise is a constant there: the update's derivative by what made the gradient is that of an update on g + noise."""
+    """The noise is a constant there: the update's derivative by what made the gradient is that of
+    an update on g + noise.
+    """
     derivatives = []
     for hooked in (True, False):
         scale = torch.tensor(0.3, requires_grad=True)
@@ -67,30 +88,42 @@ def test_a_differentiable_update_can_be_differentiated_through_the_noise(kind: A
     assert torch.equal(*derivatives)
 
 
-@pytest.mark.filterwarnings("ignore:Sparse invariant checks")  # torch 2.11 asks every maker of a sparse tensor for a choice
+# torch 2.11 asks every maker of a sparse tensor for a choice
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 @pytest.mark.parametrize("update", [step, step_with_closure])
 def test_sparse_adam_gets_noise_on_the_rows_of_the_gradient_alone(update: Update) -> None:
-    """What it does by itself when it is handed the rows of the gradient with the noise of those rows; the other rows stay."""
+    """What it does by itself when it is handed the rows of the gradient with the noise of those
+    rows; the other rows stay.
+    """
     rows = torch.tensor([1, 3, 3])
     tables = []
     for hooked in (True, False):
-        table = torch.nn.Embedding.from_pretrained(torch.linspace(-1, 1, 15).view(5, 3), freeze=False, sparse=True)
+        table = torch.nn.Embedding.from_pretrained(
+            torch.linspace(-1, 1, 15).view(5, 3), freeze=False, sparse=True
+        )
         optimizer = torch.optim.SparseAdam([("weight", table.weight)], lr=0.1)
         if hooked:
             noise = attach(optimizer, eta=ETA, gamma=GAMMA, seed=SEED, allow=("sparse",))
         for t in range(N_UPDATES):
 
-            def closure(t: int = t, hooked: bool = hooked, table: torch.nn.Embedding = table) -> torch.Tensor:
+            def closure(
+                t: int = t, hooked: bool = hooked, table: torch.nn.Embedding = table
+            ) -> torch.Tensor:
                 table.weight.grad = None
                 loss = (0.1 * table(rows) ** 2).sum()
                 loss.backward()
                 if not hooked:
                     dense = Parameter(torch.zeros(5, 3))
-                    dense.grad = table.weight.grad.to_dense()  # type: ignore[union-attr]  # of the backward
+                    # of the backward
+                    dense.grad = table.weight.grad.to_dense()  # type: ignore[union-attr]
                     add_noise([("weight", dense)], SEED, t, STD(t))
                     touched = rows.unique()
                     table.weight.grad = torch.sparse_coo_tensor(
-                        touched[None], dense.grad[touched], (5, 3), is_coalesced=True, check_invariants=False
+                        touched[None],
+                        dense.grad[touched],
+                        (5, 3),
+                        is_coalesced=True,
+                        check_invariants=False,
                     )
                 return loss.detach()
 
@@ -103,7 +136,9 @@ def test_sparse_adam_gets_noise_on_the_rows_of_the_gradient_alone(update: Update
 
 
 class Midpoint(torch.optim.SGD):
-    """An optimizer that evaluates its closure twice in an update: at the weights, and half a step further."""
+    """An optimizer that evaluates its closure twice in an update: at the weights, and half a step
+    further.
+    """
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -135,4 +170,7 @@ def test_every_evaluation_within_an_update_gets_the_noise_of_that_update() -> No
     closure()
     add_noise(parameters.items(), SEED, 0, 0.5)
     for seen in optimizer.seen:
-        assert all(torch.equal(gradient, parameter.grad) for gradient, parameter in zip(seen, parameters.values(), strict=True))  # type: ignore[arg-type]
+        assert all(
+            torch.equal(gradient, parameter.grad)
+            for gradient, parameter in zip(seen, parameters.values(), strict=True)
+        )  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
-"""The hook on optimizers of another library, pytorch-optimizer, among them wrappers and such as evaluate gradients in their step."""
+"""The hook on optimizers of another library, pytorch-optimizer, among them wrappers and such as
+evaluate gradients in their step.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,10 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from noise_by_hand import SEED, Closure, add_noise, assert_noise_reaches, gradients, matrix_and_vector
 from torch.nn import Parameter
 
 from gradnoise import attach, constant
+from noise_by_hand import (
+    SEED,
+    Closure,
+    add_noise,
+    assert_noise_reaches,
+    gradients,
+    matrix_and_vector,
+)
 
 pytorch_optimizer: Any = pytest.importorskip("pytorch_optimizer")
 
@@ -38,15 +47,22 @@ def test_optimizers_of_another_library_step_on_gradient_plus_noise(name: str) ->
 
 def test_an_optimizer_with_groups_of_two_kinds_steps_on_gradient_plus_noise() -> None:
     def muon(parameters: list[Parameter]) -> torch.optim.Optimizer:
-        groups = [{"params": [p for p in parameters if (p.ndim == 2) == is_matrix], "use_muon": is_matrix} for is_matrix in (True, False)]
+        groups = [
+            {"params": [p for p in parameters if (p.ndim == 2) == is_matrix], "use_muon": is_matrix}
+            for is_matrix in (True, False)
+        ]
         return pytorch_optimizer.Muon(groups, lr=0.1)
 
     assert_noise_reaches(muon, named=False)
 
 
 def test_an_optimizer_that_differentiates_the_gradient_again_still_can() -> None:
-    """AdaHessian takes the derivatives of the gradients within its step; the noise on them is a constant."""
-    assert_noise_reaches(partial(pytorch_optimizer.AdaHessian, lr=0.1), named=False, create_graph=True)
+    """AdaHessian takes the derivatives of the gradients within its step; the noise on them is a
+    constant.
+    """
+    assert_noise_reaches(
+        partial(pytorch_optimizer.AdaHessian, lr=0.1), named=False, create_graph=True
+    )
 
 
 def test_an_optimizer_that_needs_the_loss_gets_it() -> None:
@@ -60,9 +76,16 @@ def test_an_optimizer_that_needs_the_loss_gets_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrap", [partial(pytorch_optimizer.Lookahead, k=2), pytorch_optimizer.ScheduleFreeWrapper, pytorch_optimizer.PCGrad]
+    "wrap",
+    [
+        partial(pytorch_optimizer.Lookahead, k=2),
+        pytorch_optimizer.ScheduleFreeWrapper,
+        pytorch_optimizer.PCGrad,
+    ],
 )
-def test_a_wrapper_gets_noise_once_on_the_optimizer_within(wrap: Callable[[torch.optim.Optimizer], Any]) -> None:
+def test_a_wrapper_gets_noise_once_on_the_optimizer_within(
+    wrap: Callable[[torch.optim.Optimizer], Any],
+) -> None:
     def make(parameters: list[Parameter]) -> torch.optim.Optimizer:
         wrapped: torch.optim.Optimizer = wrap(torch.optim.SGD(parameters, lr=0.1, momentum=0.9))
         getattr(wrapped, "train", lambda: None)()
@@ -72,7 +95,9 @@ def test_a_wrapper_gets_noise_once_on_the_optimizer_within(wrap: Callable[[torch
 
 
 def test_a_wrapper_that_changes_gradients_changes_them_before_the_noise() -> None:
-    """As clipping does: OrthoGrad takes away the part of a gradient along its weights, and the noise keeps such a part."""
+    """As clipping does: OrthoGrad takes away the part of a gradient along its weights, and the
+    noise keeps such a part.
+    """
     seen = []
     for hooked in (True, False):
         parameters = matrix_and_vector()
@@ -88,7 +113,9 @@ def test_a_wrapper_that_changes_gradients_changes_them_before_the_noise() -> Non
 
 
 def test_sharpness_aware_minimization_gets_noise_on_its_update_and_not_on_its_search() -> None:
-    """SAM evaluates the gradient twice: the first finds the sharpest weights nearby, the second is the update's and gets the noise."""
+    """SAM evaluates the gradient twice: the first finds the sharpest weights nearby, the second is
+    the update's and gets the noise.
+    """
 
     def two_evaluations(sam: Any, closure: Closure) -> None:
         gradients(sam.param_groups[0]["params"])
@@ -106,7 +133,9 @@ def test_sharpness_aware_minimization_gets_noise_on_its_update_and_not_on_its_se
 
 
 def test_a_checkpoint_of_a_wrapper_resumes_the_noise_within() -> None:
-    """SAM loads its groups and hands them on, without a call of the inner optimizer's load_state_dict."""
+    """SAM loads its groups and hands them on, without a call of the inner optimizer's
+    load_state_dict.
+    """
 
     def start() -> tuple[Any, Any]:
         sam = pytorch_optimizer.SAM(list(matrix_and_vector().values()), torch.optim.SGD, lr=0.1)
@@ -128,4 +157,8 @@ def test_a_checkpoint_of_a_wrapper_resumes_the_noise_within() -> None:
 
 def test_lbfgs_is_refused_under_another_name() -> None:
     with pytest.raises(TypeError, match="LBFGS"):
-        attach(pytorch_optimizer.load_optimizer("lbfgs")([Parameter(torch.zeros(1))]), eta=0.1, seed=SEED)
+        attach(
+            pytorch_optimizer.load_optimizer("lbfgs")([Parameter(torch.zeros(1))]),
+            eta=0.1,
+            seed=SEED,
+        )

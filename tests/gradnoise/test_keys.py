@@ -5,12 +5,23 @@ from gradnoise.keys import key
 
 def test_keys_stay_what_they_were() -> None:
     """A stored seed must mean the same tomorrow: these values are the definition."""
-    assert key(1, "init", "weight").tolist() == [6_879_245_541_262_530_279, 1_617_419_673_692_847_550]
+    assert key(1, "init", "weight").tolist() == [
+        6_879_245_541_262_530_279,
+        1_617_419_673_692_847_550,
+    ]
 
 
 def test_whatever_differs_gives_another_key() -> None:
     keys = {
-        tuple(key(*of)) for of in [(1, "a", "w"), (2, "a", "w"), (1, "b", "w"), (1, "a", "v"), (1 + 2**32, "a", "w"), (1 + 2**64, "a", "w")]
+        tuple(key(*of))
+        for of in [
+            (1, "a", "w"),
+            (2, "a", "w"),
+            (1, "b", "w"),
+            (1, "a", "v"),
+            (1 + 2**32, "a", "w"),
+            (1 + 2**64, "a", "w"),
+        ]
     }
     assert len(keys) == 6
 

@@ -28,15 +28,28 @@ def test_the_examples_in_the_docstrings_are_true(name: str) -> None:
 
 
 def test_the_library_needs_torch_and_numpy_alone() -> None:
-    """Hook, trainers and registry load none of what the data sets, the integrations or the service bring."""
+    """Hook, trainers and registry load none of what the data sets, the integrations or the service
+    bring.
+    """
     program = (
-        "import sys, gradnoise, gradnoise.training, gradnoise.workloads.catalogue; print(*{name.partition('.')[0] for name in sys.modules})"
+        "import sys, gradnoise, gradnoise.training, gradnoise.workloads.catalogue; "
+        "print(*{name.partition('.')[0] for name in sys.modules})"
     )
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+    ).stdout.split()
     assert "torch" in loaded
     others = {"pooch", "sklearn", "scipy", "numba", "lightning", "transformers", "accelerate"}
     others |= {"sympy"}  # torch's compiler does
-    others |= {"pydantic", "fastapi", "sqlalchemy", "optuna", "ray", "service", "workers"}
+    others |= {
+        "pydantic",
+        "fastapi",
+        "sqlalchemy",
+        "optuna",
+        "ray",
+        "gradnoise_service",
+        "gradnoise_workers",
+    }
     assert not others & set(loaded)
 
 

@@ -16,7 +16,9 @@ from gradnoise.streams import normal
 
 
 def test_noise_is_added_to_each_gradient_by_its_name() -> None:
-    """g + std * N(0, 1), where the draw is the stream `noise` of the seed, the step and the parameter's name."""
+    """g + std * N(0, 1), where the draw is the stream `noise` of the seed, the step and the
+    parameter's name.
+    """
     shapes = {"weight": (3, 4), "bias": (3,), "scale": ()}
     gradients = [torch.full(shape, 2.0) for shape in shapes.values()]
     Noise(5, shapes).add_(gradients, t=7, std=0.5)
@@ -32,14 +34,18 @@ def drawn(t: int, std: float, n: int = 100_000) -> torch.Tensor:
 
 @pytest.mark.parametrize("std", [0.1, 1.0])
 def test_noise_has_the_variance_it_is_given(std: float) -> None:
-    """The sample variance of n draws lies within five of its own standard errors, sqrt(2/(n-1)): std is no variance, and nothing is cut."""
+    """The sample variance of n draws lies within five of its own standard errors, sqrt(2/(n-1)):
+    std is no variance, and nothing is cut.
+    """
     n = 100_000
     assert abs(float(drawn(0, std, n).var()) / std**2 - 1) < 5 * math.sqrt(2 / (n - 1))
 
 
 def test_noise_of_one_step_says_nothing_of_the_next() -> None:
     n = 100_000
-    assert abs(float(torch.corrcoef(torch.stack([drawn(0, 1.0, n), drawn(1, 1.0, n)]))[0, 1])) < 5 / math.sqrt(n)
+    assert abs(
+        float(torch.corrcoef(torch.stack([drawn(0, 1.0, n), drawn(1, 1.0, n)]))[0, 1])
+    ) < 5 / math.sqrt(n)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 50, 2_501])
@@ -54,7 +60,9 @@ def test_noise_depends_on_its_name_alone_and_not_on_what_is_drawn_with_it(size: 
 
 
 def test_a_longer_parameter_begins_with_the_noise_of_a_shorter_one() -> None:
-    assert torch.equal(normal(7, "noise", 5, "w", (5_000,))[:2_501], normal(7, "noise", 5, "w", (2_501,)))
+    assert torch.equal(
+        normal(7, "noise", 5, "w", (5_000,))[:2_501], normal(7, "noise", 5, "w", (2_501,))
+    )
 
 
 @pytest.mark.parametrize("whose", ["torch's", "our own"])
@@ -72,11 +80,17 @@ def test_the_number_of_threads_changes_nothing(whose: str, monkeypatch: pytest.M
             Noise(1, shapes).add_(results[-1], 3, 1.0)
     finally:
         torch.set_num_threads(before)
-    assert all(torch.equal(one, other) for more in results[1:] for one, other in zip(results[0], more, strict=True))
+    assert all(
+        torch.equal(one, other)
+        for more in results[1:]
+        for one, other in zip(results[0], more, strict=True)
+    )
 
 
 def test_noise_is_drawn_in_a_forked_process_too() -> None:
-    """Threads do not survive a fork, so the child starts its own; those of torch itself, which numpy's noise needs, it cannot have anew."""
+    """Threads do not survive a fork, so the child starts its own; those of torch itself, which
+    numpy's noise needs, it cannot have anew.
+    """
     pytest.importorskip("numba")
     shapes = {"w": (400_000,)}
     before = torch.get_num_threads()
@@ -111,12 +125,17 @@ def test_the_noise_of_each_element_may_have_a_scale_of_its_own() -> None:
     of = Noise(5, {"a": (300, 301), "b": (7,)})
     of.add_(plain, 1, 0.5)
     of.add_(scaled, 1, 0.5, scales)
-    assert all(torch.equal(one * scale, other) for one, scale, other in zip(plain, scales, scaled, strict=True))
+    assert all(
+        torch.equal(one * scale, other)
+        for one, scale, other in zip(plain, scales, scaled, strict=True)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_a_part_of_a_parameter_gets_the_noise_of_its_elements(dtype: torch.dtype, transposed: bool) -> None:
+def test_a_part_of_a_parameter_gets_the_noise_of_its_elements(
+    dtype: torch.dtype, transposed: bool
+) -> None:
     """Rows 1 and 2 of columns 3 to 6, laid out in memory either way."""
     tensor = torch.zeros(4, 2, dtype=dtype).t() if transposed else torch.zeros(2, 4, dtype=dtype)
     Noise(5, {"w": (2, 4)}, parts={"w": of_box((5, 9), (2, 4), (1, 3))}).add_([tensor], 0, 1.0)
@@ -127,7 +146,9 @@ def test_a_part_of_a_parameter_gets_the_noise_of_its_elements(dtype: torch.dtype
 def test_gradients_of_other_types_get_the_same_noise_rounded_once(dtype: torch.dtype) -> None:
     gradient = torch.full((1_000,), 0.25, dtype=dtype)
     Noise(5, {"w": (1_000,)}).add_([gradient], t=0, std=1.0)
-    exact = 0.25 + normal(5, "noise", 0, "w", (1_000,)).to(torch.promote_types(dtype, torch.float32))
+    exact = 0.25 + normal(5, "noise", 0, "w", (1_000,)).to(
+        torch.promote_types(dtype, torch.float32)
+    )
     assert torch.equal(gradient, exact.to(dtype))
 
 
@@ -168,7 +189,10 @@ def test_a_gradient_of_another_form_changes_nothing_for_the_others(odd: torch.dt
     """Nor does its layout change a bit of its own sum."""
     gradient, other = torch.rand(8, 3, 5, 5), torch.rand(1_000)
     shapes = {"w": gradient.shape, "v": other.shape}
-    plain, mixed = [gradient.clone(), other.clone()], [gradient.to(odd, memory_format=torch.channels_last), other.clone()]
+    plain, mixed = (
+        [gradient.clone(), other.clone()],
+        [gradient.to(odd, memory_format=torch.channels_last), other.clone()],
+    )
     Noise(5, shapes).add_(plain, t=0, std=1.0)
     Noise(5, shapes).add_(mixed, t=0, std=1.0)
     assert torch.equal(plain[1], mixed[1])
@@ -188,8 +212,12 @@ def test_tensors_of_other_sizes_are_refused(gradients: list[torch.Tensor]) -> No
 
 
 @pytest.mark.parametrize("start", [2**31 - 5, 2**32 - 5, 2**37 - 5, 2**40 + 3, 2**62])
-def test_elements_beyond_any_memory_have_noise_too(monkeypatch: pytest.MonkeyPatch, start: int) -> None:
-    """Where counts of elements and of blocks of four pass 32 bits, both kernels still agree, and neighbours are no copies."""
+def test_elements_beyond_any_memory_have_noise_too(
+    monkeypatch: pytest.MonkeyPatch, start: int
+) -> None:
+    """Where counts of elements and of blocks of four pass 32 bits, both kernels still agree, and
+    neighbours are no copies.
+    """
     part = {"w": Part(np.array([start]), 300)}
     compiled, portable = torch.zeros(300), torch.zeros(300)
     Noise(5, {"w": (300,)}, parts=part).add_([compiled], 7, 1.0)
@@ -233,14 +261,18 @@ def test_many_threads_at_once_get_each_their_own_noise() -> None:
     try:
         expected = [normal(1, "noise", 4, name, (300_000,)) for name in names]
         with ThreadPoolExecutor(6) as threads:
-            found = list(threads.map(lambda name: normal(1, "noise", 4, name, (300_000,)), names * 3))
+            found = list(
+                threads.map(lambda name: normal(1, "noise", 4, name, (300_000,)), names * 3)
+            )
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(one, other) for one, other in zip(found, expected * 3, strict=True))
 
 
 def test_no_memory_of_the_gradients_size_is_taken() -> None:
-    """80 MB of gradient get their noise with less than 8 MB on top: the peak of the process is read before and after."""
+    """80 MB of gradient get their noise with less than 8 MB on top: the peak of the process is read
+    before and after.
+    """
     program = """
 import resource, torch
 from gradnoise.noise import Injection, Noise
@@ -250,7 +282,9 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 Noise(1, {"w": gradient.shape}).add_([gradient], 0, 1.0)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
-    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
     assert int(printed) < 8_192  # kilobytes
 
 
@@ -258,8 +292,15 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_each_row_of_a_stack_gets_what_its_own_noise_would_give(dtype: torch.dtype) -> None:
     """Bit for bit, whatever the other rows get; where the standard deviation is 0, nothing."""
     shapes = {"weight": (50, 41), "empty": (0,), "bias": (3,)}
-    members = [Noise(seed, shapes, purpose) for seed, purpose in ((1, "noise"), (2, "noise"), (1, "weight_noise"), (7, "noise"))]
-    rows, ts, stds = torch.full((4, 2_053), 0.25, dtype=dtype), [5, 0, 2**40, 3], [0.5, 1.0, 2.0, 0.0]
+    members = [
+        Noise(seed, shapes, purpose)
+        for seed, purpose in ((1, "noise"), (2, "noise"), (1, "weight_noise"), (7, "noise"))
+    ]
+    rows, ts, stds = (
+        torch.full((4, 2_053), 0.25, dtype=dtype),
+        [5, 0, 2**40, 3],
+        [0.5, 1.0, 2.0, 0.0],
+    )
     stacked = StackedNoise(members, rows)
     stacked.add_(ts, stds)
     for row, member, t, std in zip(rows, members, ts, stds, strict=True):

@@ -8,7 +8,9 @@ from gradnoise.parameters import Parameter, check
 LR = Parameter(name="lr", description="Learning rate.", low=0, low_open=True)
 MOMENTUM = Parameter(name="momentum", description="Momentum.", low=0, high=0.9999)
 WIDTH = Parameter(name="width", description="Units.", low=1, integer=True)
-RULE = Parameter(name="rule", description="Rule.", choices=("constant", "cosine"), needs={"cosine": ("width",)})
+RULE = Parameter(
+    name="rule", description="Rule.", choices=("constant", "cosine"), needs={"cosine": ("width",)}
+)
 
 
 @pytest.mark.parametrize(
@@ -18,15 +20,26 @@ RULE = Parameter(name="rule", description="Rule.", choices=("constant", "cosine"
         (MOMENTUM, [0, 0.5, 0.9999], [-1e-9, 1.0, math.nan, "0.5"]),
         (WIDTH, [1, 2.0, 10**6], [0, 1.5, math.inf, "1", True]),
         (RULE, ["constant", "cosine"], ["Cosine", "", 0, None, ["cosine"]]),
-        (Parameter(name="x", description="Any."), [-1e300, 0, 3], [math.inf, -math.inf, "3", False]),
+        (
+            Parameter(name="x", description="Any."),
+            [-1e300, 0, 3],
+            [math.inf, -math.inf, "3", False],
+        ),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_a_parameter_admits_its_range_and_nothing_else(parameter: Parameter, good: list[object], bad: list[object]) -> None:
+def test_a_parameter_admits_its_range_and_nothing_else(
+    parameter: Parameter, good: list[object], bad: list[object]
+) -> None:
     for value in good:
         parameter.check(value)
     for value in bad:
-        with pytest.raises(ValueError, match=re.escape(f"{parameter.name} must be {parameter.legal}, but got {parameter.name}={value!r}.")):
+        with pytest.raises(
+            ValueError,
+            match=re.escape(
+                f"{parameter.name} must be {parameter.legal}, but got {parameter.name}={value!r}."
+            ),
+        ):
             parameter.check(value)
 
 
@@ -39,17 +52,35 @@ def test_the_legal_range_is_told_as_an_interval() -> None:
 
 
 def test_the_document_leaves_out_what_is_not_there() -> None:
-    assert LR.document() == {"name": "lr", "description": "Learning rate.", "low": 0, "low_open": True}
-    assert MOMENTUM.document() == {"name": "momentum", "description": "Momentum.", "low": 0, "high": 0.9999}
+    assert LR.document() == {
+        "name": "lr",
+        "description": "Learning rate.",
+        "low": 0,
+        "low_open": True,
+    }
+    assert MOMENTUM.document() == {
+        "name": "momentum",
+        "description": "Momentum.",
+        "low": 0,
+        "high": 0.9999,
+    }
     assert WIDTH.document() == {"name": "width", "description": "Units.", "low": 1, "integer": True}
-    assert RULE.document() == {"name": "rule", "description": "Rule.", "choices": ["constant", "cosine"]} | {"needs": {"cosine": ["width"]}}
+    assert RULE.document() == {
+        "name": "rule",
+        "description": "Rule.",
+        "choices": ["constant", "cosine"],
+    } | {"needs": {"cosine": ["width"]}}
 
 
 def test_check_names_what_is_unknown_and_what_is_missing() -> None:
     check({"lr": 0.1}, [LR, MOMENTUM], ["lr"])
-    with pytest.raises(ValueError, match=r"no parameter named 'rl' here, legal are lr, momentum; got rl=0.1"):
+    with pytest.raises(
+        ValueError, match=r"no parameter named 'rl' here, legal are lr, momentum; got rl=0.1"
+    ):
         check({"rl": 0.1}, [LR, MOMENTUM], ["lr"])
-    with pytest.raises(ValueError, match=r"lr is missing: it must be a finite number in \(0, inf\)"):
+    with pytest.raises(
+        ValueError, match=r"lr is missing: it must be a finite number in \(0, inf\)"
+    ):
         check({"momentum": 0.1}, [LR, MOMENTUM], ["lr"])
 
 
@@ -57,5 +88,8 @@ def test_check_names_what_a_word_needs() -> None:
     known = [RULE, WIDTH]
     check({"rule": "constant"}, known, [])
     check({"rule": "cosine", "width": 2}, known, [])
-    with pytest.raises(ValueError, match=r"width is missing: with rule='cosine' it must be a whole number in \[1, inf\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"width is missing: with rule='cosine' it must be a whole number in \[1, inf\)",
+    ):
         check({"rule": "cosine"}, known, [])

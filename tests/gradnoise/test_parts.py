@@ -14,13 +14,17 @@ axes = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 3
 
 @given(axes=axes)
 def test_a_box_holds_the_elements_that_slicing_takes(axes: list[tuple[int, int, int]]) -> None:
-    """Of a tensor of consecutive numbers, the runs are what a slice along every axis has, in its order."""
+    """Of a tensor of consecutive numbers, the runs are what a slice along every axis has, in its
+    order.
+    """
     offsets, local = [before for before, _, _ in axes], [size for _, size, _ in axes]
     shape = [before + size + after for before, size, after in axes]
     part = of_box(shape, local, offsets)
     elements = (part.starts[:, None] + np.arange(part.size)).reshape(-1)
     numbers = np.arange(math.prod(shape)).reshape(shape)
-    taken = numbers[tuple(slice(before, before + size) for before, size in zip(offsets, local, strict=True))]
+    taken = numbers[
+        tuple(slice(before, before + size) for before, size in zip(offsets, local, strict=True))
+    ]
     assert elements.tolist() == taken.reshape(-1).tolist()
 
 
@@ -32,7 +36,8 @@ def test_a_box_of_whole_rows_is_one_run() -> None:
 def test_a_sparse_gradient_holds_the_rows_that_were_looked_up() -> None:
     table = torch.nn.Embedding(10, 3, sparse=True)
     table(torch.tensor([7, 2, 7])).sum().backward()
-    gradient, values, part = of_sparse("weight", table.weight.grad)  # type: ignore[arg-type]  # it has one
+    # it has one
+    gradient, values, part = of_sparse("weight", table.weight.grad)  # type: ignore[arg-type]
     assert part.size == 3
     assert part.starts.tolist() == [6, 21]
     assert values.tolist() == [[1.0] * 3, [2.0] * 3]
@@ -41,7 +46,9 @@ def test_a_sparse_gradient_holds_the_rows_that_were_looked_up() -> None:
 
 
 def test_a_sparse_gradient_without_rows_holds_one_run_of_nothing() -> None:
-    """As a batch of padding alone leaves it: every tensor has a run, so that the runs of many tensors can be told apart."""
+    """As a batch of padding alone leaves it: every tensor has a run, so that the runs of many
+    tensors can be told apart.
+    """
     table = torch.nn.Embedding(10, 3, padding_idx=0, sparse=True)
     table(torch.tensor([0, 0])).sum().backward()
     _, values, part = of_sparse("weight", table.weight.grad)  # type: ignore[arg-type]
@@ -51,6 +58,8 @@ def test_a_sparse_gradient_without_rows_holds_one_run_of_nothing() -> None:
 
 def test_a_complex_shard_is_refused() -> None:
     """Adding real numbers to it would leave its imaginary part without noise, and a word."""
-    shard = SimpleNamespace(is_complex=lambda: True, placements=("Shard(0)",), dtype=torch.complex64)
+    shard = SimpleNamespace(
+        is_complex=lambda: True, placements=("Shard(0)",), dtype=torch.complex64
+    )
     with pytest.raises(TypeError, match=r"the gradient of wave is placed as .*complex64"):
         of_shard("wave", shard)

@@ -17,7 +17,9 @@ def draws() -> torch.Tensor:
 
 
 def test_draws_have_the_moments_of_a_normal(draws: torch.Tensor) -> None:
-    """Each moment of n draws lies within five of its own standard errors: 1/sqrt(n), sqrt(2/(n-1)), sqrt(15/n), sqrt(96/n)."""
+    """Each moment of n draws lies within five of its own standard errors: 1/sqrt(n), sqrt(2/(n-1)),
+    sqrt(15/n), sqrt(96/n).
+    """
     assert abs(float(draws.mean())) < 5 / math.sqrt(N)
     assert abs(float(draws.var()) - 1) < 5 * math.sqrt(2 / (N - 1))
     assert abs(float((draws**3).mean())) < 5 * math.sqrt(15 / N)
@@ -31,13 +33,23 @@ def test_draws_follow_the_normal_distribution(draws: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("z", [3.0, 4.0, 4.5])
 def test_tails_are_neither_cut_nor_thick(draws: torch.Tensor, z: float) -> None:
-    """The number beyond z is Poisson to within five standard deviations: a truncated normal has none."""
+    """The number beyond z is Poisson to within five standard deviations: a truncated normal has
+    none.
+    """
     expected = N * 2 * stats.norm.sf(z)
     assert abs(int((draws.abs() > z).sum()) - expected) < 5 * math.sqrt(expected)
 
 
 @pytest.mark.parametrize(
-    "other", [(2, "test", 0, "a"), (1, "noise", 0, "a"), (1, "test", 1, "a"), (1, "test", 2**40, "a"), (1, "test", 0, "b")], ids=str
+    "other",
+    [
+        (2, "test", 0, "a"),
+        (1, "noise", 0, "a"),
+        (1, "test", 1, "a"),
+        (1, "test", 2**40, "a"),
+        (1, "test", 0, "b"),
+    ],
+    ids=str,
 )
 def test_streams_that_differ_in_anything_are_independent(other: tuple[int, str, int, str]) -> None:
     one, two = normal(1, "test", 0, "a", (100_000,)), normal(*other, (100_000,))
@@ -45,8 +57,12 @@ def test_streams_that_differ_in_anything_are_independent(other: tuple[int, str, 
 
 
 def test_streams_stay_what_they_were() -> None:
-    """A stored seed must mean the same tomorrow: these values are the definition (float32 functions may round otherwise elsewhere)."""
-    assert normal(1, "init", 3, "weight", (4,)).tolist() == pytest.approx([0.924525, -1.732871, 0.303948, 0.265481], abs=1e-5)
+    """A stored seed must mean the same tomorrow: these values are the definition (float32 functions
+    may round otherwise elsewhere).
+    """
+    assert normal(1, "init", 3, "weight", (4,)).tolist() == pytest.approx(
+        [0.924525, -1.732871, 0.303948, 0.265481], abs=1e-5
+    )
     assert permutation(1, "order", 3, 6).tolist() == [0, 2, 3, 4, 1, 5]
 
 
@@ -60,7 +76,9 @@ def test_every_order_of_three_is_equally_likely() -> None:
     assert stats.chisquare(list(counts.values())).pvalue > 1e-6
 
 
-@pytest.mark.parametrize("draw", [lambda: normal(1, "init", 0, "w", (5,)), lambda: permutation(1, "order", 0, 5)])
+@pytest.mark.parametrize(
+    "draw", [lambda: normal(1, "init", 0, "w", (5,)), lambda: permutation(1, "order", 0, 5)]
+)
 def test_the_global_generators_are_left_alone(draw: Callable[[], object]) -> None:
     torch.manual_seed(0)
     np.random.seed(0)

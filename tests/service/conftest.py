@@ -1,4 +1,6 @@
-"""What the tests here share: studies whose outcome is chosen; a real API on a real port, where a worker's part is played by the store."""
+"""What the tests here share: studies whose outcome is chosen; a real API on a real port, where a
+worker's part is played by the store.
+"""
 
 import copy
 import functools
@@ -13,18 +15,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import chosen_outcomes
 import pytest
 import structlog
 import uvicorn
 
-from service import ports
-from service.app import create_app
-from service.domain.spec import StudySpec
-from service.domain.study import Metric, Study, Trial
-from service.settings import Settings
-from service.store import catalogue, leases, studies, trials
-from service.store.database import Database, open_database
+import chosen_outcomes
+from gradnoise_service import ports
+from gradnoise_service.app import create_app
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric, Study, Trial
+from gradnoise_service.settings import Settings
+from gradnoise_service.store import catalogue, leases, studies, trials
+from gradnoise_service.store.database import Database, open_database
 
 
 @dataclass
@@ -41,9 +43,12 @@ class LiveApi:
         return f"http://127.0.0.1:{self.settings.port}"
 
     def start(self) -> None:
-        listener = socket.create_server(("127.0.0.1", self.settings.port))  # whoever connects from now on is answered, sooner or later
+        # whoever connects from now on is answered, sooner or later
+        listener = socket.create_server(("127.0.0.1", self.settings.port))
         self.app = create_app(self.settings, self.database)
-        self.server = uvicorn.Server(uvicorn.Config(self.app, log_config=None, access_log=False, timeout_graceful_shutdown=3))
+        self.server = uvicorn.Server(
+            uvicorn.Config(self.app, log_config=None, access_log=False, timeout_graceful_shutdown=3)
+        )
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
         self.thread.start()
 
@@ -66,7 +71,9 @@ class WorkerPart:
     def begin(self, study_id: int) -> None:
         """Acquire the study and declare its search, or without one its confirm runs."""
         with self.database.session(write=True) as session:
-            acquired = leases.acquire(session, "a dispatcher", datetime.now(UTC), timedelta(hours=1))
+            acquired = leases.acquire(
+                session, "a dispatcher", datetime.now(UTC), timedelta(hours=1)
+            )
             assert acquired is not None
             study, lease = acquired
             assert study.id == study_id
@@ -74,10 +81,22 @@ class WorkerPart:
             if study.spec.search:
                 trials.declare(session, study_id, study.spec, "search")
             else:
-                trials.declare(session, study_id, study.spec, "confirm", {arm.name: study.spec.points(arm.name) for arm in study.spec.arms})
+                trials.declare(
+                    session,
+                    study_id,
+                    study.spec,
+                    "confirm",
+                    {arm.name: study.spec.points(arm.name) for arm in study.spec.arms},
+                )
 
-    def run_all(self, study_id: int, value: Callable[[Trial], float] = lambda trial: 0.5 + trial.number / 100) -> None:
-        """Acquire the study, and bring it to its end with this value of every trial, each of which took 2 seconds an epoch."""
+    def run_all(
+        self,
+        study_id: int,
+        value: Callable[[Trial], float] = lambda trial: 0.5 + trial.number / 100,
+    ) -> None:
+        """Acquire the study, and bring it to its end with this value of every trial, each of which
+        took 2 seconds an epoch.
+        """
         now = datetime.now(UTC)
         with self.database.session(write=True) as session:
             acquired = leases.acquire(session, "a dispatcher", now, timedelta(hours=1))
@@ -86,12 +105,17 @@ class WorkerPart:
             assert study.id == study_id
             for phase in ("search", "confirm"):
                 whole = study.spec.search is None
-                confirmed = {arm.name: study.spec.points(arm.name) if whole else [{"lr": 0.1}] for arm in study.spec.arms}
+                confirmed = {
+                    arm.name: study.spec.points(arm.name) if whole else [{"lr": 0.1}]
+                    for arm in study.spec.arms
+                }
                 settings = None if phase == "search" else confirmed
                 trials.declare(session, study_id, study.spec, phase, settings)
                 for opening in trials.openings(session, study_id, phase):
                     trial = opening.trial
-                    token = trials.start(session, trial.id, trial.params or {"lr": 0.1}, trial.number, now)
+                    token = trials.start(
+                        session, trial.id, trial.params or {"lr": 0.1}, trial.number, now
+                    )
                     trials.spend(session, {token: (trial.budget_epochs, 2.0 * trial.budget_epochs)})
                     trials.end(session, token, "complete", now, value=value(trial))
         self.complete(study_id)
@@ -100,8 +124,17 @@ class WorkerPart:
         """Run the next trial that waits, to its end."""
         now = datetime.now(UTC)
         with self.database.session(write=True) as session:
-            opening = (trials.openings(session, study_id, "search") or trials.openings(session, study_id, "confirm"))[0]
-            token = trials.start(session, opening.trial.id, opening.trial.params or {"lr": 0.1}, opening.trial.number, now)
+            opening = (
+                trials.openings(session, study_id, "search")
+                or trials.openings(session, study_id, "confirm")
+            )[0]
+            token = trials.start(
+                session,
+                opening.trial.id,
+                opening.trial.params or {"lr": 0.1},
+                opening.trial.number,
+                now,
+            )
             trials.spend(session, {token: (opening.trial.budget_epochs, 1.5)})
             trials.end(session, token, "complete", now, value=value)
 
@@ -111,13 +144,17 @@ class WorkerPart:
 
     def complete(self, study_id: int) -> None:
         """End the study with the comparison of what it has measured."""
-        from service.compare import compare
+        from gradnoise_service.compare import compare
 
         with self.database.session(write=True) as session:
             study = studies.get(session, study_id, None)
-            comparison = compare(study.spec, study.metric, trials.table(session, study_id), protocol={"versions": {}})
+            comparison = compare(
+                study.spec, study.metric, trials.table(session, study_id), protocol={"versions": {}}
+            )
             values = comparison.model_dump(mode="json")
-            leases.complete(session, self.held[study_id], datetime.now(UTC), values, comparison.verdict)
+            leases.complete(
+                session, self.held[study_id], datetime.now(UTC), values, comparison.verdict
+            )
 
 
 @pytest.fixture
@@ -133,12 +170,16 @@ def live_database(tmp_path: Path, sqlite_template: Path) -> Iterator[Database]:
 @pytest.fixture
 def serve(live_database: Database, tmp_path: Path) -> Iterator[Callable[..., LiveApi]]:
     """A function that starts an API with the given settings; all are stopped after the test."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # stdout is the command's alone
+    # stdout is the command's alone
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with ExitStack() as stack:
         stack.callback(structlog.reset_defaults)
 
         def start(**settings: Any) -> LiveApi:
-            api = LiveApi(Settings(home=tmp_path / "home", port=ports.free("127.0.0.1"), **settings), live_database)
+            api = LiveApi(
+                Settings(home=tmp_path / "home", port=ports.free("127.0.0.1"), **settings),
+                live_database,
+            )
             api.start()
             stack.callback(api.stop)
             return api
@@ -182,20 +223,28 @@ def loss() -> Metric:
 
 
 @pytest.fixture
-def make_trials(make_spec: Callable[..., StudySpec]) -> Callable[..., tuple[StudySpec, list[Trial]]]:
-    """A function that returns a spec and trials with the given confirm values: `make_trials({"baseline": [0.1], "noisy": [0.2]})`."""
+def make_trials(
+    make_spec: Callable[..., StudySpec],
+) -> Callable[..., tuple[StudySpec, list[Trial]]]:
+    """A function that returns a spec and trials with the given confirm values:
+    `make_trials({"baseline": [0.1], "noisy": [0.2]})`.
+    """
     return functools.partial(chosen_outcomes.study, make_spec)
 
 
 @pytest.fixture
 def make_grid(make_spec: Callable[..., StudySpec]) -> Callable[..., tuple[StudySpec, list[Trial]]]:
-    """A function that does what `make_trials` does, of a study without a search: each arm runs two learning rates on every seed."""
+    """A function that does what `make_trials` does, of a study without a search: each arm runs two
+    learning rates on every seed.
+    """
     return functools.partial(chosen_outcomes.without_search, make_spec)
 
 
 @pytest.fixture
 def make_trial() -> Callable[..., Trial]:
-    """A function that returns one trial: `make_trial(spec, "search", "noisy", 3, 0.5)`, with a state in place of the value if need be."""
+    """A function that returns one trial: `make_trial(spec, "search", "noisy", 3, 0.5)`, with a
+    state in place of the value if need be.
+    """
     return chosen_outcomes.trial
 
 
@@ -204,7 +253,13 @@ def make_study() -> Callable[..., Study]:
     """A function that returns a complete study of a spec and a metric."""
 
     def make(spec: StudySpec, metric: Metric, **changes: object) -> Study:
-        fields: dict[str, object] = {"id": 7, "owner": "ann", "state": "complete", "created_at": datetime(2026, 1, 2, tzinfo=UTC)}
-        return Study(spec=spec, metric=metric, **(fields | changes))  # type: ignore[arg-type]  # fields by name
+        fields: dict[str, object] = {
+            "id": 7,
+            "owner": "ann",
+            "state": "complete",
+            "created_at": datetime(2026, 1, 2, tzinfo=UTC),
+        }
+        # fields by name
+        return Study(spec=spec, metric=metric, **(fields | changes))  # type: ignore[arg-type]
 
     return make

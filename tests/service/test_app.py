@@ -18,31 +18,35 @@ from hypothesis import HealthCheck, given
 from pydantic import SecretStr
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from service import ports
-from service.app import create_app
-from service.domain.spec import StudySpec
-from service.domain.study import Metric
-from service.settings import Settings
-from service.store import catalogue, studies
-from service.store.database import Database, open_database
+from gradnoise_service import ports
+from gradnoise_service.app import create_app
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric
+from gradnoise_service.settings import Settings
+from gradnoise_service.store import catalogue, studies
+from gradnoise_service.store.database import Database, open_database
 
-HEAVY = ("torch", "ray", "optuna", "gradnoise", "scipy", "matplotlib", "workers")
+HEAVY = ("torch", "ray", "optuna", "gradnoise", "scipy", "matplotlib", "gradnoise_workers")
 METHODS = ("get", "post", "delete")
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GRADNOISE_")}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, env=clean | environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, env=clean | environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_the_process_loads_nothing_heavy(tmp_path: Path) -> None:
-    """Making and asking the app loads neither the library nor what trains, searches, compares or draws."""
+    """Making and asking the app loads neither the library nor what trains, searches, compares or
+    draws.
+    """
     program = f"""
 import sys
-from service.app import create_app, main
-from service.settings import Settings
-from service.store.database import open_database
+from gradnoise_service.app import create_app, main
+from gradnoise_service.settings import Settings
+from gradnoise_service.store.database import open_database
 create_app(Settings(), open_database(Settings().database)).openapi()
 print(*sorted(set(sys.modules) & set({HEAVY})))
 """
@@ -51,7 +55,9 @@ print(*sorted(set(sys.modules) & set({HEAVY})))
 
 
 def test_it_refuses_to_stand_open(tmp_path: Path) -> None:
-    done = run("-m", "service.app", GRADNOISE_HOME=str(tmp_path), GRADNOISE_HOST="0.0.0.0")
+    done = run(
+        "-m", "gradnoise_service.app", GRADNOISE_HOME=str(tmp_path), GRADNOISE_HOST="0.0.0.0"
+    )
     assert done.returncode == 1
     assert "GRADNOISE_ADMIN_TOKEN" in done.stderr
 
@@ -60,11 +66,19 @@ def test_it_refuses_to_stand_open(tmp_path: Path) -> None:
 def process(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx2.Client]]:
     """The API as its users start it, on a database that is not there yet, and a client of it."""
     port = ports.free("127.0.0.1")
-    environment = os.environ | {"GRADNOISE_HOME": str(tmp_path), "GRADNOISE_PORT": str(port), "GRADNOISE_LOG_FORMAT": "json"}
+    environment = os.environ | {
+        "GRADNOISE_HOME": str(tmp_path),
+        "GRADNOISE_PORT": str(port),
+        "GRADNOISE_LOG_FORMAT": "json",
+    }
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "service.app"], env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gradnoise_service.app"], env=environment, stdout=log, stderr=log
+        )
     transport = httpx2.HTTPTransport(retries=8)
-    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", transport=transport, timeout=30) as client:
+    with httpx2.Client(
+        base_url=f"http://127.0.0.1:{port}", transport=transport, timeout=30
+    ) as client:
         yield process, client
     process.kill()
     process.wait()
@@ -76,7 +90,11 @@ def test_it_prepares_its_database_and_stops_at_once_while_someone_watches(
 ) -> None:
     api, client = process
     checks = client.get("/readyz").json()["checks"]
-    assert [(check["name"], check["ok"]) for check in checks] == [("database", True), ("schema", True), ("catalogue", False)]
+    assert [(check["name"], check["ok"]) for check in checks] == [
+        ("database", True),
+        ("schema", True),
+        ("catalogue", False),
+    ]
     spec = client.get("/v1/presets/demo").json()["studies"][0]
     assert client.post("/v1/studies", json=spec).status_code == 503
     submit_beside(tmp_path, spec)
@@ -95,19 +113,28 @@ def submit_beside(home: Path, spec: Mapping[str, Any]) -> None:
     database = open_database(f"sqlite:///{home / 'gradnoise.db'}")
     metric = Metric(name="accuracy", direction="maximize", worst=0.0)
     with database.session(write=True) as session:
-        studies.submit(session, StudySpec.model_validate(spec), metric, owner="local", now=datetime.now(UTC))
+        studies.submit(
+            session, StudySpec.model_validate(spec), metric, owner="local", now=datetime.now(UTC)
+        )
     database.dispose()
 
 
 @pytest.fixture
-def app(live_database: Database, catalogue_document: Mapping[str, Any], now: datetime, tmp_path: Path) -> FastAPI:
+def app(
+    live_database: Database, catalogue_document: Mapping[str, Any], now: datetime, tmp_path: Path
+) -> FastAPI:
     with live_database.session(write=True) as session:
         catalogue.publish(session, catalogue_document, now)
-    return create_app(Settings(home=tmp_path, requests_per_minute=1_000_000, admin_token=SecretStr("secret")), live_database)
+    return create_app(
+        Settings(home=tmp_path, requests_per_minute=1_000_000, admin_token=SecretStr("secret")),
+        live_database,
+    )
 
 
 def test_every_operation_is_documented(app: FastAPI) -> None:
-    """Each has a tag, a summary, a description, described parameters, and the problems it may answer with."""
+    """Each has a tag, a summary, a description, described parameters, and the problems it may
+    answer with.
+    """
     for path, item in app.openapi()["paths"].items():
         for method, operation in item.items():
             assert method in METHODS
@@ -118,7 +145,11 @@ def test_every_operation_is_documented(app: FastAPI) -> None:
             if path.startswith("/v1/"):
                 assert {"401", "403", "421", "429", "500"} <= set(operation["responses"])
                 assert ("404" in operation["responses"]) or "{" not in path
-                problems = [r["content"] for status, r in operation["responses"].items() if int(status) >= 400]
+                problems = [
+                    r["content"]
+                    for status, r in operation["responses"].items()
+                    if int(status) >= 400
+                ]
                 assert all(list(content) == ["application/problem+json"] for content in problems)
 
 
@@ -140,7 +171,9 @@ def test_every_reference_of_the_description_resolves(app: FastAPI) -> None:
 
 
 def test_whatever_the_description_allows_is_answered_as_it_says(app: FastAPI) -> None:
-    """Generated requests, legal and not, never fail the service, and each answer has the status, type and schema that are documented."""
+    """Generated requests, legal and not, never fail the service, and each answer has the status,
+    type and schema that are documented.
+    """
     headers = {"Host": "127.0.0.1", "Authorization": "Bearer secret"}
     description = schemathesis.openapi.from_asgi("/openapi.json", app, headers=headers)
     operations = [found.ok() for found in description.get_all_operations()]
@@ -148,8 +181,15 @@ def test_whatever_the_description_allows_is_answered_as_it_says(app: FastAPI) ->
     for operation in operations:
 
         @given(operation.as_strategy())
-        @hypothesis.settings(max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+        @hypothesis.settings(
+            max_examples=10,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
         def check(case: schemathesis.Case) -> None:
-            case.call_and_validate(headers=headers, excluded_checks=[positive_data_acceptance])  # the schema cannot know the catalogue
+            # the schema cannot know the catalogue
+            case.call_and_validate(headers=headers, excluded_checks=[positive_data_acceptance])
 
         check()

@@ -16,9 +16,9 @@ import yaml
 from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
-from service import ports, presets
-from service.cli import app
-from service.domain.spec import StudySpec
+from gradnoise_service import ports, presets
+from gradnoise_service.cli import app
+from gradnoise_service.domain.spec import StudySpec
 
 Run = Callable[..., Result]
 MakeSpec = Callable[..., StudySpec]
@@ -29,7 +29,9 @@ def gradnoise(api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A function that runs the command against the API, from a folder of the test's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GRADNOISE_URL", api.url)
-    return lambda *arguments, **options: CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
+    return lambda *arguments, **options: CliRunner().invoke(
+        app, [str(argument) for argument in arguments], **options
+    )
 
 
 @pytest.fixture
@@ -60,7 +62,10 @@ def test_a_complete_study_is_extended(gradnoise: Run, study_file: Path, worker: 
     refused = gradnoise("extend", "a study", "--seeds", 3)
     assert (refused.exit_code, "only a complete one can be extended" in refused.stderr) == (1, True)
     worker.run_all(1)
-    assert gradnoise("extend", "a study", "--seeds", 3).stdout == "Study a study (id 1) is queued again, now for 8 seeds.\n"
+    assert (
+        gradnoise("extend", "a study", "--seeds", 3).stdout
+        == "Study a study (id 1) is queued again, now for 8 seeds.\n"
+    )
     worker.run_all(1)
     extended = json.loads(gradnoise("extend", 1, "--seeds", 2, "--key", "k", "--json").stdout)
     assert [one["at_n"] for one in extended["extensions"]] == [5, 8]
@@ -70,15 +75,22 @@ def test_a_complete_study_is_extended(gradnoise: Run, study_file: Path, worker: 
 def test_a_study_without_a_search_is_submitted_run_reported_and_extended(
     gradnoise: Run, make_spec: MakeSpec, worker: Any, tmp_path: Path
 ) -> None:
-    """From the file to the report, which has a row for each setting; refused with the field where it cannot be."""
+    """From the file to the report, which has a row for each setting; refused with the field where
+    it cannot be.
+    """
     values = make_spec().model_dump(mode="json", exclude={"search"})
     noisy = {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.5}}
-    values |= {"space": {"lr": {"choices": [0.1, 0.01]}}, "arms": [{"name": "baseline", "technique": "none"}, noisy]}
+    values |= {
+        "space": {"lr": {"choices": [0.1, 0.01]}},
+        "arms": [{"name": "baseline", "technique": "none"}, noisy],
+    }
     file = tmp_path / "restarts.yaml"
     file.write_text(yaml.safe_dump(values), encoding="utf-8")
     refused = gradnoise("submit", file)
     assert (refused.exit_code, "confirm.epochs" in refused.stderr) == (1, True)
-    file.write_text(yaml.safe_dump(values | {"confirm": {"n_seeds": 5, "epochs": 3}}), encoding="utf-8")
+    file.write_text(
+        yaml.safe_dump(values | {"confirm": {"n_seeds": 5, "epochs": 3}}), encoding="utf-8"
+    )
     assert gradnoise("submit", file).exit_code == 0
     assert ["search", "none: every arm runs 2 settings on every seed"] in rows(gradnoise("show", 1))
     worker.run_all(1)
@@ -96,13 +108,23 @@ def test_everything_is_json_on_request(gradnoise: Run, study_file: Path) -> None
     assert (submitted["id"], submitted["spec"]["seed"]) == (1, 1)
     assert [one["id"] for one in json.loads(gradnoise("list", "--json").stdout)] == [1]
     shown = json.loads(gradnoise("show", "1", "--json").stdout)
-    assert (shown["study"]["name"], shown["progress"]["state"], shown["comparison"]) == ("a study", "queued", None)
+    assert (shown["study"]["name"], shown["progress"]["state"], shown["comparison"]) == (
+        "a study",
+        "queued",
+        None,
+    )
     assert json.loads(gradnoise("workloads", "--json").stdout)["workloads"][0]["name"] == "mlp"
     assert json.loads(gradnoise("presets", "--json").stdout)[0]["name"] == "demo"
     assert json.loads(gradnoise("presets", "demo", "--json").stdout)[0]["workload"] == "mlp"
-    assert {one["name"] for one in json.loads(gradnoise("doctor", "--json").stdout)} >= {"Python", "database", "service"}
+    assert {one["name"] for one in json.loads(gradnoise("doctor", "--json").stdout)} >= {
+        "Python",
+        "database",
+        "service",
+    }
     assert json.loads(gradnoise("cancel", "1", "--json").stdout)["state"] == "cancelled"
-    assert [json.loads(line)["state"] for line in gradnoise("watch", "1", "--json").stdout.splitlines()] == ["cancelled"]
+    assert [
+        json.loads(line)["state"] for line in gradnoise("watch", "1", "--json").stdout.splitlines()
+    ] == ["cancelled"]
 
 
 def test_a_preset_is_submitted_under_a_free_name(gradnoise: Run) -> None:
@@ -114,11 +136,15 @@ def test_a_preset_is_submitted_under_a_free_name(gradnoise: Run) -> None:
 
 @pytest.mark.usefixtures("whole_catalogue")
 def test_a_table_is_submitted_once_and_followed(gradnoise: Run, worker: Any) -> None:
-    """Each of its studies has a line, those that are there are told of, and all are followed; a scale that is none is refused."""
+    """Each of its studies has a line, those that are there are told of, and all are followed; a
+    scale that is none is refused.
+    """
     refused = gradnoise("submit", "--preset", "paper-table-1", "--scale", "huge")
     assert (refused.exit_code, "legal: quick | half | full" in refused.stderr) == (1, True)
     names = [spec["name"] for spec in presets.load("paper-table-1", "quick")]
-    submitted = gradnoise("submit", "--preset", "paper-table-1", "--scale", "quick").stdout.splitlines()
+    submitted = gradnoise(
+        "submit", "--preset", "paper-table-1", "--scale", "quick"
+    ).stdout.splitlines()
     assert [line.split(" (id ")[0] for line in submitted] == [f"Submitted {name}" for name in names]
     for i in range(1, len(names)):
         gradnoise("cancel", i)
@@ -128,7 +154,8 @@ def test_a_table_is_submitted_once_and_followed(gradnoise: Run, worker: Any) -> 
     states = ["cancelled"] * (len(names) - 1) + ["complete"]
     lines = again.stdout.splitlines()
     assert [line.split("): ")[0] for line in lines[: len(names)]] == [
-        f"Already there: {name} (id {i}, {state}" for i, (name, state) in enumerate(zip(names, states, strict=True), start=1)
+        f"Already there: {name} (id {i}, {state}"
+        for i, (name, state) in enumerate(zip(names, states, strict=True), start=1)
     ]
     assert sum(line.startswith(tuple(names)) for line in lines) == len(names)
 
@@ -182,7 +209,9 @@ def test_a_malformed_file_is_named_by_line_and_column(gradnoise: Run, study_file
     ],
     ids=" ".join,
 )
-def test_a_wrong_command_line_ends_with_2(gradnoise: Run, study_file: Path, arguments: list[str]) -> None:
+def test_a_wrong_command_line_ends_with_2(
+    gradnoise: Run, study_file: Path, arguments: list[str]
+) -> None:
     """Usage errors and bad input are told apart from refusals."""
     assert gradnoise(*arguments).exit_code == 2
 
@@ -196,7 +225,9 @@ def test_wrong_settings_are_named(gradnoise: Run, monkeypatch: pytest.MonkeyPatc
     assert "GRADNOISE_PORT='many'" in refused.stderr
 
 
-def test_a_file_that_cannot_be_written_is_named(gradnoise: Run, study_file: Path, worker: Any, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_named(
+    gradnoise: Run, study_file: Path, worker: Any, tmp_path: Path
+) -> None:
     """With what the system says, and exit code 2."""
     gradnoise("submit", study_file)
     worker.begin(1)
@@ -222,7 +253,9 @@ def test_an_unknown_study_ends_with_1(gradnoise: Run) -> None:
     assert "'nothing'" in refused.stderr
 
 
-def test_watching_ends_with_1_when_the_study_was_cancelled(gradnoise: Run, study_file: Path) -> None:
+def test_watching_ends_with_1_when_the_study_was_cancelled(
+    gradnoise: Run, study_file: Path
+) -> None:
     """So that a script sees it."""
     gradnoise("submit", study_file)
     cancelled = gradnoise("cancel", "a study")
@@ -231,17 +264,23 @@ def test_watching_ends_with_1_when_the_study_was_cancelled(gradnoise: Run, study
     assert gradnoise("cancel", 1).exit_code == 1
 
 
-def test_watching_a_failed_study_shows_its_error(gradnoise: Run, study_file: Path, worker: Any) -> None:
+def test_watching_a_failed_study_shows_its_error(
+    gradnoise: Run, study_file: Path, worker: Any
+) -> None:
     """The first error of its trials."""
     gradnoise("submit", study_file)
     worker.begin(1)
-    worker.fail(1, "Every trial of the search failed. The first error:\nRuntimeError: no such thing")
+    worker.fail(
+        1, "Every trial of the search failed. The first error:\nRuntimeError: no such thing"
+    )
     watched = gradnoise("watch", 1)
     assert watched.exit_code == 1
     assert "RuntimeError: no such thing" in watched.stdout
 
 
-def test_a_complete_study_shows_its_verdict(gradnoise: Run, study_file: Path, worker: Any, tmp_path: Path) -> None:
+def test_a_complete_study_shows_its_verdict(
+    gradnoise: Run, study_file: Path, worker: Any, tmp_path: Path
+) -> None:
     """On watching, on showing, and as a report in a file."""
     gradnoise("submit", study_file)
     worker.begin(1)
@@ -258,7 +297,9 @@ def test_a_complete_study_shows_its_verdict(gradnoise: Run, study_file: Path, wo
     assert gradnoise("report", 1, "--output", tmp_path / "table.tex").exit_code == 0
     assert r"\toprule" in (tmp_path / "table.tex").read_text(encoding="utf-8")
     assert gradnoise("report", 1, "--format", "csv").stdout.startswith("phase,arm,")
-    assert gradnoise("report", 1, "--format", "png", "--output", tmp_path / "figures").exit_code == 0
+    assert (
+        gradnoise("report", 1, "--format", "png", "--output", tmp_path / "figures").exit_code == 0
+    )
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["best_so_far.png"]
 
 
@@ -266,23 +307,40 @@ def test_workloads_are_listed_with_what_they_take(gradnoise: Run) -> None:
     """Options with their legal values and defaults, parameters with their ranges."""
     listed = rows(gradnoise("workloads"))
     assert ["option", "dataset", "digits | mnist = digits", "The images."] in listed
-    assert listed[listed.index(["technique", "annealed", "-", "Annealed gradient noise."]) + 1][:3] == ["parameter", "eta", "[0, inf)"]
+    assert listed[listed.index(["technique", "annealed", "-", "Annealed gradient noise."]) + 1][
+        :3
+    ] == ["parameter", "eta", "[0, inf)"]
     assert ["parameter", "lr", "(0, inf)", "Learning rate."] in listed
     assert ["parameter", "lr_schedule", "constant | step", "How the rate changes."] in listed
-    assert ["parameter", "lr_every_epochs", "whole in [1, inf)", "Epochs from one rate to the next."] in listed
+    assert [
+        "parameter",
+        "lr_every_epochs",
+        "whole in [1, inf)",
+        "Epochs from one rate to the next.",
+    ] in listed
 
 
 @pytest.mark.usefixtures("whole_catalogue")
 def test_a_row_of_a_table_is_a_study_of_its_own(gradnoise: Run) -> None:
-    """Printed, and submitted once by its name and once by its key; a row that is none is refused with those that are legal."""
+    """Printed, and submitted once by its name and once by its key; a row that is none is refused
+    with those that are legal.
+    """
     of_row = ("--preset", "paper-table-1", "--scale", "quick", "--row", "simple clip 10")
     printed = json.loads(gradnoise("presets", *of_row[1:], "--json").stdout)
     assert [spec["name"] for spec in printed] == ["paper-table-1 simple clip 10 quick"]
     assert [gradnoise("submit", *of_row).exit_code for _ in range(2)] == [0, 0]
-    assert [gradnoise("submit", *of_row, "--name", "mine", "--key", "k").exit_code for _ in range(2)] == [0, 0]
-    assert [row[1] for row in rows(gradnoise("list"))[1:]] == ["mine", "paper-table-1 simple clip 10 quick"]
+    assert [
+        gradnoise("submit", *of_row, "--name", "mine", "--key", "k").exit_code for _ in range(2)
+    ] == [0, 0]
+    assert [row[1] for row in rows(gradnoise("list"))[1:]] == [
+        "mine",
+        "paper-table-1 simple clip 10 quick",
+    ]
     refused = gradnoise("submit", *of_row[:-1], "complex")
-    assert (refused.exit_code, "legal: simple | simple clip 100 | simple clip 10" in refused.stderr) == (1, True)
+    assert (
+        refused.exit_code,
+        "legal: simple | simple clip 100 | simple clip 10" in refused.stderr,
+    ) == (1, True)
 
 
 @pytest.mark.usefixtures("whole_catalogue")
@@ -290,13 +348,17 @@ def test_a_preset_is_printed_as_a_file_to_start_from(gradnoise: Run, study_file:
     """What is printed can be submitted."""
     study_file.write_text(gradnoise("presets", "demo").stdout, encoding="utf-8")
     assert gradnoise("submit", study_file).exit_code == 0
-    study_file.write_text(gradnoise("presets", "paper-table-1", "--scale", "half").stdout, encoding="utf-8")
+    study_file.write_text(
+        gradnoise("presets", "paper-table-1", "--scale", "half").stdout, encoding="utf-8"
+    )
     assert gradnoise("submit", study_file, "--key", "k").exit_code == 2
     assert gradnoise("submit", study_file).exit_code == 0
     assert rows(gradnoise("list"))[1][1] == presets.load("paper-table-1", "half")[-1]["name"]
 
 
-def test_the_doctor_says_what_to_do(gradnoise: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_doctor_says_what_to_do(
+    gradnoise: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Each thing has a line; what is not well has a hint."""
     found = {row[1]: row for row in rows(gradnoise("doctor"))}
     assert found["torch"][0] == "ok"
@@ -318,7 +380,9 @@ def test_the_doctor_names_who_holds_a_port(gradnoise: Run, monkeypatch: pytest.M
         assert f"in use by process {os.getpid()}" in gradnoise("doctor").stdout
 
 
-def test_tokens_are_made_listed_and_revoked(serve: Any, worker: Any, gradnoise: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_are_made_listed_and_revoked(
+    serve: Any, worker: Any, gradnoise: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The token alone is printed, so that a script can keep it."""
     monkeypatch.setenv("GRADNOISE_URL", serve(admin_token=SecretStr("the-admin-token")).url)
     refused = gradnoise("token", "list")
@@ -332,10 +396,14 @@ def test_tokens_are_made_listed_and_revoked(serve: Any, worker: Any, gradnoise: 
     assert gradnoise("list", "--token", made.stdout.strip()).exit_code == 1
 
 
-def test_the_database_is_made_on_request(gradnoise: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_database_is_made_on_request(
+    gradnoise: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And doing it again changes nothing."""
     monkeypatch.delenv("GRADNOISE_DATABASE_URL", raising=False)
-    made, again = (gradnoise("db", "upgrade", "--home", tmp_path / "new", "--json") for _ in range(2))
+    made, again = (
+        gradnoise("db", "upgrade", "--home", tmp_path / "new", "--json") for _ in range(2)
+    )
     assert made.exit_code == again.exit_code == 0
     assert json.loads(made.stdout) == json.loads(again.stdout)
     assert (tmp_path / "new" / "gradnoise.db").exists()
@@ -347,16 +415,22 @@ def test_the_service_that_runs_from_the_home_folder_is_found(
     """Without --url, the commands speak to the service that was started here, whatever its port."""
     monkeypatch.delenv("GRADNOISE_URL")
     monkeypatch.setenv("GRADNOISE_HOME", str(tmp_path / "home"))
-    (tmp_path / "home" / "running.json").write_text(json.dumps({"pid": 1, "url": api.url}), encoding="utf-8")
+    (tmp_path / "home" / "running.json").write_text(
+        json.dumps({"pid": 1, "url": api.url}), encoding="utf-8"
+    )
     assert gradnoise("list").exit_code == 0
 
 
 def on_a_terminal(*arguments: str, env: dict[str, str]) -> str:
     """Run the command on a terminal of its own and return everything it printed."""
     terminal, side = pty.openpty()
-    command = [sys.executable, "-c", "from service.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from gradnoise_service.cli import main; main()", *arguments]
     process = subprocess.Popen(
-        command, stdin=side, stdout=side, stderr=side, env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "120"} | env
+        command,
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "120"} | env,
     )
     os.close(side)
     with open(terminal, "rb", buffering=0) as screen:
@@ -387,7 +461,7 @@ def test_help_loads_neither_server_nor_science() -> None:
     """`gradnoise --help` answers at once, because it loads almost nothing."""
     program = """
 import sys
-from service.cli import main
+from gradnoise_service.cli import main
 sys.argv = ["gradnoise", "--help"]
 try:
     main()
@@ -396,4 +470,9 @@ except SystemExit:
 heavy = {"torch", "ray", "optuna", "sqlalchemy", "fastapi", "numpy", "scipy", "pydantic", "httpx2", "yaml"} & set(sys.modules)
 assert not heavy, heavy
 """
-    assert subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", program], stdout=subprocess.DEVNULL, check=False
+        ).returncode
+        == 0
+    )

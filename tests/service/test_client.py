@@ -11,10 +11,10 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from service import ports
-from service.client import ApiError, Client, ClientError, Unreachable, read_studies
-from service.domain.spec import StudySpec
-from service.study_file import MalformedStudy
+from gradnoise_service import ports
+from gradnoise_service.client import ApiError, Client, ClientError, Unreachable, read_studies
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.study_file import MalformedStudy
 
 MakeSpec = Callable[..., StudySpec]
 
@@ -31,13 +31,20 @@ def test_a_study_is_submitted_and_found_again(client: Client, make_spec: MakeSpe
     submitted = client.submit(spec)
     assert submitted.spec == spec
     assert submitted.state == "queued"
-    assert client.study(submitted.id) == client.study(str(submitted.id)) == client.study("a study") == submitted
+    assert (
+        client.study(submitted.id)
+        == client.study(str(submitted.id))
+        == client.study("a study")
+        == submitted
+    )
     assert list(client.studies()) == [submitted]
     assert list(client.studies("running")) == []
 
 
 @pytest.mark.parametrize("suffix", [".yaml", ".yml", ".json"])
-def test_a_study_may_be_a_file(client: Client, make_spec: MakeSpec, tmp_path: Path, suffix: str) -> None:
+def test_a_study_may_be_a_file(
+    client: Client, make_spec: MakeSpec, tmp_path: Path, suffix: str
+) -> None:
     """YAML, or JSON by the file's name; JSON values are YAML too."""
     file = tmp_path / f"study{suffix}"
     file.write_text(make_spec().model_dump_json(), encoding="utf-8")
@@ -93,12 +100,18 @@ def test_a_file_of_several_studies_is_not_one(client: Client, tmp_path: Path) ->
 
 @pytest.mark.usefixtures("whole_catalogue")
 def test_the_studies_of_a_table_are_submitted_once(client: Client) -> None:
-    """Under their own names; in other words or extended they are still there, but what asks something else is refused."""
+    """Under their own names; in other words or extended they are still there, but what asks
+    something else is refused.
+    """
     specs = client.preset("paper-table-1", "quick")
     first = [client.submit_once(spec) for spec in specs]
-    assert [(study.name, is_new) for study, is_new in first] == [(spec["name"], True) for spec in specs]
+    assert [(study.name, is_new) for study, is_new in first] == [
+        (spec["name"], True) for spec in specs
+    ]
     again = [client.submit_once(spec | {"description": "In other words."}) for spec in specs]
-    assert [(study.id, is_new) for study, is_new in again] == [(study.id, False) for study, _ in first]
+    assert [(study.id, is_new) for study, is_new in again] == [
+        (study.id, False) for study, _ in first
+    ]
     with pytest.raises(ApiError) as caught:
         client.submit_once(specs[0] | {"seed": 1})
     assert caught.value.status == 409
@@ -106,7 +119,9 @@ def test_the_studies_of_a_table_are_submitted_once(client: Client) -> None:
         client.submit_preset("paper-table-1")
 
 
-def test_a_study_that_was_extended_is_there_already(client: Client, worker: Any, make_spec: MakeSpec) -> None:
+def test_a_study_that_was_extended_is_there_already(
+    client: Client, worker: Any, make_spec: MakeSpec
+) -> None:
     """Its further seeds are no other question."""
     study = client.submit(make_spec())
     worker.run_all(study.id)
@@ -123,7 +138,9 @@ def test_lists_are_read_to_their_end(client: Client, worker: Any, make_spec: Mak
     assert {trial.arm for trial in client.trials(study.id, arm="noisy")} == {"noisy"}
     for i in range(55):
         client.submit(make_spec(name=f"study {i}"))
-    assert [one.id for one in client.studies()] == sorted((one.id for one in client.studies()), reverse=True)
+    assert [one.id for one in client.studies()] == sorted(
+        (one.id for one in client.studies()), reverse=True
+    )
     assert len(list(client.studies())) == 56
 
 
@@ -141,7 +158,9 @@ def test_a_study_is_followed_to_its_end(client: Client, worker: Any, make_spec: 
     assert client.study(study.id).state == client.progress(study.id).state == "cancelled"
 
 
-def test_following_survives_a_restart_of_the_api(api: Any, worker: Any, make_spec: MakeSpec) -> None:
+def test_following_survives_a_restart_of_the_api(
+    api: Any, worker: Any, make_spec: MakeSpec
+) -> None:
     """The stream is taken up again as soon as the service is back."""
     with Client(api.url) as client:
         study = client.submit(make_spec())
@@ -189,8 +208,12 @@ def test_an_ended_study_cannot_be_cancelled(client: Client, make_spec: MakeSpec)
         client.cancel(study.id)
 
 
-def test_a_complete_study_is_extended_and_followed_to_its_new_end(client: Client, worker: Any, make_spec: MakeSpec) -> None:
-    """Its verdict so far is kept; the same key extends it once; until it is complete again it cannot be extended."""
+def test_a_complete_study_is_extended_and_followed_to_its_new_end(
+    client: Client, worker: Any, make_spec: MakeSpec
+) -> None:
+    """Its verdict so far is kept; the same key extends it once; until it is complete again it
+    cannot be extended.
+    """
     study = client.submit(make_spec())
     with pytest.raises(ApiError, match="only a complete one can be extended"):
         client.extend(study.id, 3)
@@ -200,7 +223,9 @@ def test_a_complete_study_is_extended_and_followed_to_its_new_end(client: Client
     extended, again = (client.extend(study.id, 3, idempotency_key="k") for _ in range(2))
     assert extended == again == client.study(study.id)
     assert (extended.state, extended.verdict, extended.spec.confirm.n_seeds) == ("queued", None, 8)
-    assert [(one.n_seeds, one.at_n, one.verdict) for one in extended.extensions] == [(3, 5, verdict)]
+    assert [(one.n_seeds, one.at_n, one.verdict) for one in extended.extensions] == [
+        (3, 5, verdict)
+    ]
     news = client.watch(study.id)
     assert next(news).state == "queued"
     with pytest.raises(ApiError) as caught:
@@ -212,7 +237,9 @@ def test_a_complete_study_is_extended_and_followed_to_its_new_end(client: Client
 
 
 @pytest.mark.parametrize("seeds", [0, -1, 10_000])
-def test_an_extension_out_of_range_is_refused(client: Client, worker: Any, make_spec: MakeSpec, seeds: int) -> None:
+def test_an_extension_out_of_range_is_refused(
+    client: Client, worker: Any, make_spec: MakeSpec, seeds: int
+) -> None:
     """With the field, its value and what is legal; the study stays complete."""
     study = client.submit(make_spec())
     worker.run_all(study.id)
@@ -224,24 +251,34 @@ def test_an_extension_out_of_range_is_refused(client: Client, worker: Any, make_
     assert client.study(study.id).state == "complete"
 
 
-def test_a_report_before_there_is_anything_to_report_is_refused(client: Client, make_spec: MakeSpec) -> None:
+def test_a_report_before_there_is_anything_to_report_is_refused(
+    client: Client, make_spec: MakeSpec
+) -> None:
     """With 409, and a hint."""
     with pytest.raises(ApiError) as caught:
         client.report(client.submit(make_spec()).id)
     assert (caught.value.status, bool(caught.value.hint)) == (409, True)
 
 
-def test_a_complete_study_has_its_report_in_every_format(client: Client, worker: Any, make_spec: MakeSpec) -> None:
+def test_a_complete_study_has_its_report_in_every_format(
+    client: Client, worker: Any, make_spec: MakeSpec
+) -> None:
     """JSON, HTML and Markdown of the same comparison; trials and their measurements are there too."""
     study = client.submit(make_spec())
     worker.begin(study.id)
     worker.end_trial(study.id, 0.75)
     worker.complete(study.id)
-    assert client.study(study.id).verdict == client.comparison(study.id)["verdict"] == json.loads(client.report(study.id))["verdict"]
+    assert (
+        client.study(study.id).verdict
+        == client.comparison(study.id)["verdict"]
+        == json.loads(client.report(study.id))["verdict"]
+    )
     assert client.report(study.id, "html").lstrip().lower().startswith("<!doctype html")
     assert "a study" in client.report(study.id, "markdown")
     assert r"\toprule" in client.report(study.id, "tex")
-    assert len(client.report(study.id, "csv").splitlines()) == 1 + sum(1 for _ in client.trials(study.id))
+    assert len(client.report(study.id, "csv").splitlines()) == 1 + sum(
+        1 for _ in client.trials(study.id)
+    )
     assert [*client.figures(study.id)] == ["best_so_far"]
     assert client.measurements(study.id, next(client.trials(study.id)).id) == []
 
@@ -307,26 +344,43 @@ def test_another_server_is_not_mistaken_for_the_service(tmp_path: Path) -> None:
     class Teapot(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             self.rfile.readline()
-            self.wfile.write(b"HTTP/1.1 418 Teapot\r\nContent-Length: 5\r\nConnection: close\r\n\r\nshort")
+            self.wfile.write(
+                b"HTTP/1.1 418 Teapot\r\nContent-Length: 5\r\nConnection: close\r\n\r\nshort"
+            )
 
-    with _serving(Teapot) as url, Client(url) as client, pytest.raises(ApiError, match="HTTP 418 Teapot: short"):
+    with (
+        _serving(Teapot) as url,
+        Client(url) as client,
+        pytest.raises(ApiError, match="HTTP 418 Teapot: short"),
+    ):
         list(client.studies())
 
 
-def test_a_submission_whose_answer_is_lost_is_repeated_safely(api: Any, make_spec: MakeSpec) -> None:
-    """The connection breaks after the service has stored the study: the repeat finds it, and there is one study."""
+def test_a_submission_whose_answer_is_lost_is_repeated_safely(
+    api: Any, make_spec: MakeSpec
+) -> None:
+    """The connection breaks after the service has stored the study: the repeat finds it, and there
+    is one study.
+    """
     n_lost = iter(range(2))
 
     class LosesAnswers(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             method, path, _ = self.rfile.readline().decode().split()
-            headers = dict(line.decode().strip().split(": ", 1) for line in iter(self.rfile.readline, b"\r\n"))
+            headers = dict(
+                line.decode().strip().split(": ", 1) for line in iter(self.rfile.readline, b"\r\n")
+            )
             named = {name.lower(): value for name, value in headers.items()}
             body = self.rfile.read(int(named.get("content-length", 0)))
-            kept = {name: named[name] for name in ("idempotency-key", "content-type") if name in named}
+            kept = {
+                name: named[name] for name in ("idempotency-key", "content-type") if name in named
+            }
             answer = httpx2.request(method, api.url + path, headers=kept, content=body)
             if next(n_lost, None) is None:
-                head = f"HTTP/1.1 {answer.status_code} X\r\nContent-Length: {len(answer.content)}\r\nConnection: close\r\n\r\n"
+                head = (
+                    f"HTTP/1.1 {answer.status_code} X\r\nContent-Length: "
+                    f"{len(answer.content)}\r\nConnection: close\r\n\r\n"
+                )
                 self.wfile.write(head.encode() + answer.content)
 
     with _serving(LosesAnswers) as url, Client(url) as client:
@@ -340,7 +394,9 @@ class _serving:  # noqa: N801  # used as a function
 
     def __init__(self, handler: type[socketserver.BaseRequestHandler]) -> None:
         self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+        self.thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.02}
+        )
 
     def __enter__(self) -> str:
         self.thread.start()

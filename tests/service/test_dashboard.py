@@ -10,12 +10,12 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from service.api.auth import COOKIE
-from service.dashboard import create_app
-from service.search import Storage, open_storage
-from service.settings import Settings
-from service.store import tokens
-from service.store.database import Database
+from gradnoise_service.api.auth import COOKIE
+from gradnoise_service.dashboard import create_app
+from gradnoise_service.search import Storage, open_storage
+from gradnoise_service.settings import Settings
+from gradnoise_service.store import tokens
+from gradnoise_service.store.database import Database
 
 Open = Callable[..., TestClient]
 
@@ -36,7 +36,10 @@ def open_dashboard(database: Database, storage: Storage, now: datetime) -> Open:
     """A function that opens the dashboard under settings, as a browser at 127.0.0.1 sees it."""
 
     def open_(**settings: object) -> TestClient:
-        return TestClient(create_app(Settings.model_validate(settings), database, storage, lambda: now), base_url="http://127.0.0.1:8001")
+        return TestClient(
+            create_app(Settings.model_validate(settings), database, storage, lambda: now),
+            base_url="http://127.0.0.1:8001",
+        )
 
     return open_
 
@@ -47,10 +50,14 @@ def cluster(open_dashboard: Open) -> TestClient:
     return open_dashboard(host="0.0.0.0", admin_token=SecretStr("the-admin-token"))
 
 
-def token(database: Database, now: datetime, *scopes: tokens.Scope, lifetime: timedelta | None = None) -> str:
+def token(
+    database: Database, now: datetime, *scopes: tokens.Scope, lifetime: timedelta | None = None
+) -> str:
     with database.session(write=True) as session:
         expires_at = None if lifetime is None else now + lifetime
-        return tokens.create(session, owner="ada", scopes=scopes, name="a token", expires_at=expires_at, now=now)
+        return tokens.create(
+            session, owner="ada", scopes=scopes, name="a token", expires_at=expires_at, now=now
+        )
 
 
 def test_a_loopback_dashboard_shows_studies_and_trials(open_dashboard: Open) -> None:
@@ -76,7 +83,9 @@ def test_a_loopback_dashboard_shows_studies_and_trials(open_dashboard: Open) -> 
         ("OPTIONS", "/api/studies/1"),
     ],
 )
-def test_nothing_can_be_written(open_dashboard: Open, storage: Storage, method: str, path: str) -> None:
+def test_nothing_can_be_written(
+    open_dashboard: Open, storage: Storage, method: str, path: str
+) -> None:
     """Whatever is neither GET nor HEAD is refused with 405, and the studies stay as they were."""
     refusal = open_dashboard().request(method, path, json={})
     assert refusal.status_code == 405
@@ -114,13 +123,24 @@ def test_an_administrator_is_let_in(cluster: TestClient, headers: dict[str, str]
     assert cluster.get("/api/studies", headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("authorization", ["Bearer wrong", "Basic !!!", "Basic " + base64.b64encode(b"x:wrong").decode(), "Basic /w==", ""])
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "Bearer wrong",
+        "Basic !!!",
+        "Basic " + base64.b64encode(b"x:wrong").decode(),
+        "Basic /w==",
+        "",
+    ],
+)
 def test_a_wrong_token_is_nobody(cluster: TestClient, authorization: str) -> None:
     """Neither a wrong token nor a malformed header lets in or breaks anything."""
     assert cluster.get("/api/studies", headers={"Authorization": authorization}).status_code == 401
 
 
-def test_only_a_token_that_sees_everything_is_enough(cluster: TestClient, database: Database, now: datetime) -> None:
+def test_only_a_token_that_sees_everything_is_enough(
+    cluster: TestClient, database: Database, now: datetime
+) -> None:
     """The dashboard shows every owner's studies, so a reader of its own studies may not look."""
     headers = {"Authorization": f"Bearer {token(database, now, 'read', 'submit')}"}
     assert cluster.get("/api/studies", headers=headers).status_code == 403
@@ -128,14 +148,19 @@ def test_only_a_token_that_sees_everything_is_enough(cluster: TestClient, databa
 
 def test_an_expired_token_is_nobody(cluster: TestClient, database: Database, now: datetime) -> None:
     """A token counts until its expiry."""
-    headers = {"Authorization": f"Bearer {token(database, now, 'admin', lifetime=timedelta(seconds=-1))}"}
+    headers = {
+        "Authorization": f"Bearer {token(database, now, 'admin', lifetime=timedelta(seconds=-1))}"
+    }
     assert cluster.get("/api/studies", headers=headers).status_code == 401
 
 
 def test_guessing_tokens_is_slowed_down(open_dashboard: Open) -> None:
     """After too many refusals the address has to wait."""
     dashboard = open_dashboard(admin_token=SecretStr("the-admin-token"), requests_per_minute=3)
-    answers = [dashboard.get("/api/studies", headers={"Authorization": f"Bearer guess-{i}"}).status_code for i in range(5)]
+    answers = [
+        dashboard.get("/api/studies", headers={"Authorization": f"Bearer guess-{i}"}).status_code
+        for i in range(5)
+    ]
     assert answers[:3] == [401, 401, 401]
     assert 429 in answers[3:]
 
@@ -145,4 +170,7 @@ def test_the_admin_token_may_come_from_a_file(open_dashboard: Open, tmp_path: Pa
     secret = tmp_path / "token"
     secret.write_text("from-a-file\n", encoding="utf-8")
     dashboard = open_dashboard(admin_token_file=secret)
-    assert dashboard.get("/api/studies", headers={"Authorization": "Bearer from-a-file"}).status_code == 200
+    assert (
+        dashboard.get("/api/studies", headers={"Authorization": "Bearer from-a-file"}).status_code
+        == 200
+    )

@@ -9,12 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 from gradnoise.workloads.catalogue import document as announced
-from service import presets
-from service.domain.catalogue import Catalogue
-from service.domain.errors import InvalidSpec
-from service.domain.spec import StudySpec
-from service.presets.table import Table
-from service.settings import Settings
+from gradnoise_service import presets
+from gradnoise_service.domain.catalogue import Catalogue
+from gradnoise_service.domain.errors import InvalidSpec
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.presets.table import Table
+from gradnoise_service.settings import Settings
 
 SCALES = [(name, scale) for name in presets.names() for scale in presets.scales(name) or ["full"]]
 TABLES = {name: table for name in presets.names() if (table := presets.table(name))}
@@ -27,7 +27,9 @@ def catalogue() -> Catalogue:
 
 @pytest.mark.parametrize(("name", "scale"), SCALES)
 def test_every_study_of_a_preset_can_be_run(name: str, scale: str, catalogue: Catalogue) -> None:
-    """It validates as a spec and against what the workers announce, has a name of its own, and says what it asks."""
+    """It validates as a spec and against what the workers announce, has a name of its own, and says
+    what it asks.
+    """
     specs = [StudySpec.model_validate(plain) for plain in presets.load(name, scale)]
     for spec in specs:
         catalogue.check(spec, max_trials=Settings.model_fields["max_trials"].default)
@@ -42,7 +44,9 @@ def test_every_study_of_a_preset_can_be_run(name: str, scale: str, catalogue: Ca
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_of_the_paper_is_whole(name: str) -> None:
-    """It has its file's name and the promised scales; the paper's figures are of arms that run, at thresholds that are counted."""
+    """It has its file's name and the promised scales; the paper's figures are of arms that run, at
+    thresholds that are counted.
+    """
     table = TABLES[name]
     assert table.name == name
     assert list(table.scales) == ["quick", "half", "full"]
@@ -67,12 +71,20 @@ def test_what_is_loaded_is_the_caller_s_own(name: str) -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_scale_only_shortens(name: str) -> None:
-    """No study at a smaller scale trains for more epochs in all than at a larger one, and the smallest is smaller than the full one."""
+    """No study at a smaller scale trains for more epochs in all than at a larger one, and the
+    smallest is smaller than the full one.
+    """
     epochs = []
     for scale in TABLES[name].scales:
         specs = [StudySpec.model_validate(plain) for plain in presets.load(name, scale)]
         epochs.append(
-            [sum(spec.n_searched(a.name) * spec.epochs + spec.n_pairs * spec.confirm_epochs for a in spec.arms) for spec in specs]
+            [
+                sum(
+                    spec.n_searched(a.name) * spec.epochs + spec.n_pairs * spec.confirm_epochs
+                    for a in spec.arms
+                )
+                for spec in specs
+            ]
         )
     for row in zip(*epochs, strict=True):
         assert list(row) == sorted(row)
@@ -105,7 +117,12 @@ def test_a_row_is_the_shared_study_with_its_own_and_the_scale_s_part_over_it() -
         [3],
         {"n_seeds": 2, "epochs": 1},
     )
-    assert (b["name"], b["space"], b["arms"], b["confirm"]) == ("t b quick", {"lr": 0.1}, [1, 2], {"n_seeds": 2, "epochs": 8})
+    assert (b["name"], b["space"], b["arms"], b["confirm"]) == (
+        "t b quick",
+        {"lr": 0.1},
+        [1, 2],
+        {"n_seeds": 2, "epochs": 8},
+    )
     assert [plain["name"] for plain in table.studies("full")] == ["t a", "t b"]
 
 
@@ -117,33 +134,82 @@ def test_a_row_is_the_shared_study_with_its_own_and_the_scale_s_part_over_it() -
         ({"rows": [{"name": "a", "title": "A", "arms": []}]}, "rows.0.arms"),
         ({"rows": [{"name": "a", "title": "A"}, {"name": "a", "title": "B"}]}, "different names"),
         ({"rows": [{"name": "a", "title": "A", "scales": {"half": {}}}]}, "does not have"),
-        ({"rows": [{"name": "a", "title": "A", "paper": [{"statistic": "worst", "values": {"x": 1}}]}]}, "statistic"),
-        ({"rows": [{"name": "a", "title": "A", "paper": [{"statistic": "reached", "values": {"x": 1}}]}]}, "threshold"),
-        ({"rows": [{"name": "a", "title": "A", "paper": [{"statistic": "best", "values": {"x": 1}, "threshold": 1}]}]}, "threshold"),
+        (
+            {
+                "rows": [
+                    {
+                        "name": "a",
+                        "title": "A",
+                        "paper": [{"statistic": "worst", "values": {"x": 1}}],
+                    }
+                ]
+            },
+            "statistic",
+        ),
+        (
+            {
+                "rows": [
+                    {
+                        "name": "a",
+                        "title": "A",
+                        "paper": [{"statistic": "reached", "values": {"x": 1}}],
+                    }
+                ]
+            },
+            "threshold",
+        ),
+        (
+            {
+                "rows": [
+                    {
+                        "name": "a",
+                        "title": "A",
+                        "paper": [{"statistic": "best", "values": {"x": 1}, "threshold": 1}],
+                    }
+                ]
+            },
+            "threshold",
+        ),
         ({"scales": {"quick": {}}}, "full"),
         ({"scales": {"full": {"seed": 2}}}, "full"),
     ],
     ids=str,
 )
 def test_a_faulty_table_is_refused(change: dict[str, Any], fault: str) -> None:
-    """An unknown key, rows of one name, a scale that is not the table's, figures that do not fit, a full scale that is none."""
-    sound = {"name": "t", "description": "d", "study": {}, "rows": [{"name": "a", "title": "A"}], "scales": {"quick": {}, "full": {}}}
+    """An unknown key, rows of one name, a scale that is not the table's, figures that do not fit, a
+    full scale that is none.
+    """
+    sound = {
+        "name": "t",
+        "description": "d",
+        "study": {},
+        "rows": [{"name": "a", "title": "A"}],
+        "scales": {"quick": {}, "full": {}},
+    }
     assert Table.model_validate(sound).rows[0].name == "a"
     with pytest.raises(ValidationError, match=fault):
         Table.model_validate(sound | change)
 
 
-@pytest.mark.parametrize(("name", "legal"), [("demo", "full"), ("paper-table-1", "quick | half | full")])
+@pytest.mark.parametrize(
+    ("name", "legal"), [("demo", "full"), ("paper-table-1", "quick | half | full")]
+)
 def test_an_unknown_scale_is_named_with_the_known_ones(name: str, legal: str) -> None:
     """A preset of one study has the full scale alone."""
     with pytest.raises(InvalidSpec) as caught:
         presets.load(name, "huge")
-    assert [(fault.field, fault.value, fault.legal) for fault in caught.value.errors] == [("scale", "huge", legal)]
+    assert [(fault.field, fault.value, fault.legal) for fault in caught.value.errors] == [
+        ("scale", "huge", legal)
+    ]
 
 
 def test_there_are_the_promised_presets() -> None:
-    """The demo, its honest counterpart, the quick study on MNIST, the same arm twice on either data, and tables of the paper are there."""
-    assert {"demo", "demo-he", "mnist-quick", "demo-twice", "mnist-twice", "paper-table-1"} <= set(presets.names())
+    """The demo, its honest counterpart, the quick study on MNIST, the same arm twice on either
+    data, and tables of the paper are there.
+    """
+    assert {"demo", "demo-he", "mnist-quick", "demo-twice", "mnist-twice", "paper-table-1"} <= set(
+        presets.names()
+    )
 
 
 @pytest.mark.parametrize("name", ["demo-twice", "mnist-twice"])
@@ -154,10 +220,15 @@ def test_the_same_arm_twice_is_the_same_arm_twice(name: str) -> None:
 
 
 def test_the_reports_that_are_kept_are_of_presets() -> None:
-    """Each of the Makefile's REPORTS is one, on digits and on MNIST, with noise and with the same arm twice."""
+    """Each of the Makefile's REPORTS is one, on digits and on MNIST, with noise and with the same
+    arm twice.
+    """
     makefile = Path(__file__).parents[2] / "Makefile"
     (line,) = re.findall(r"^REPORTS := (.+)$", makefile.read_text(encoding="utf-8"), re.MULTILINE)
-    kept = {(presets.load(name)[0]["options"]["dataset"], name.endswith("-twice")) for name in line.split()}
+    kept = {
+        (presets.load(name)[0]["options"]["dataset"], name.endswith("-twice"))
+        for name in line.split()
+    }
     assert kept == set(itertools.product(("digits", "mnist"), (False, True)))
 
 
@@ -166,7 +237,9 @@ def test_the_counterpart_differs_in_nothing_but_the_initial_weights() -> None:
     demo, counterpart = (presets.load(name)[0] for name in ("demo", "demo-he"))
     assert counterpart["options"] == demo["options"] | {"init": "he"}
     told_apart = {"name", "description", "options"}
-    assert {k: v for k, v in demo.items() if k not in told_apart} == {k: v for k, v in counterpart.items() if k not in told_apart}
+    assert {k: v for k, v in demo.items() if k not in told_apart} == {
+        k: v for k, v in counterpart.items() if k not in told_apart
+    }
 
 
 def test_an_unknown_preset_is_named_with_the_known_ones() -> None:

@@ -10,14 +10,14 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner
 
-from service import presets
-from service.cli import app
-from service.client import Client
-from service.compare.intervals import mean_interval
-from service.compare.wording import signed
-from service.domain.spec import StudySpec
-from service.domain.study import Trial
-from service.reproduction import sections, write
+from gradnoise_service import presets
+from gradnoise_service.cli import app
+from gradnoise_service.client import Client
+from gradnoise_service.compare.intervals import mean_interval
+from gradnoise_service.compare.wording import signed
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Trial
+from gradnoise_service.reproduction import sections, write
 
 STUDY = {
     "workload": "mlp",
@@ -32,19 +32,37 @@ STUDY = {
     "seed": 1,
 }
 MEAN = {"statistic": "mean", "values": {"baseline": 0.431, "noisy": 0.527}}
-SHARE = {"statistic": "reached", "threshold": 0.6, "values": {"baseline": 0.01, "noisy": 0.05}, "runs": 100, "source": "Section | 4"}
+SHARE = {
+    "statistic": "reached",
+    "threshold": 0.6,
+    "values": {"baseline": 0.01, "noisy": 0.05},
+    "runs": 100,
+    "source": "Section | 4",
+}
 TABLE = {
     "name": "paper-table-9",
     "description": "A table with *marks* of Markdown | and a bar.",
     "study": STUDY,
     "rows": [
-        {"name": "a", "title": "Row | A", "paper": [{"statistic": "best", "values": {"baseline": 0.899, "noisy": 0.967}}, MEAN]},
+        {
+            "name": "a",
+            "title": "Row | A",
+            "paper": [{"statistic": "best", "values": {"baseline": 0.899, "noisy": 0.967}}, MEAN],
+        },
         {"name": "b", "title": "Row B", "paper": [SHARE], "study": {"seed": 2}},
         {"name": "c", "title": "Row C", "paper": [SHARE], "study": {"seed": 3}},
         {"name": "d", "title": "Row D", "paper": [MEAN], "study": {"seed": 4}},
-        {"name": "e", "title": "Row E", "paper": [MEAN], "study": {"seed": 5, "options": {"depth": 3}}},
+        {
+            "name": "e",
+            "title": "Row E",
+            "paper": [MEAN],
+            "study": {"seed": 5, "options": {"depth": 3}},
+        },
     ],
-    "scales": {"quick": {"options": {"dataset": "digits"}, "confirm": {"n_seeds": 4, "epochs": 2}}, "full": {}},
+    "scales": {
+        "quick": {"options": {"dataset": "digits"}, "confirm": {"n_seeds": 4, "epochs": 2}},
+        "full": {},
+    },
 }
 GAINS = {"baseline": 0.0, "noisy": 0.2, "noisy-1.0": 0.0}
 
@@ -54,7 +72,9 @@ def value(trial: Trial) -> float:
 
 
 @pytest.fixture
-def client(api: Any, whole_catalogue: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+def client(
+    api: Any, whole_catalogue: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Client]:
     """A client of a service that has no preset but the table and one of a single study."""
     folder = tmp_path / "presets"
     folder.mkdir()
@@ -68,7 +88,9 @@ def client(api: Any, whole_catalogue: None, tmp_path: Path, monkeypatch: pytest.
 
 @pytest.fixture
 def ran(client: Client, worker: Any) -> Client:
-    """The client, after row a has run in full and quickly, b quickly, c has begun to, and d's name has gone to another question."""
+    """The client, after row a has run in full and quickly, b quickly, c has begun to, and d's name
+    has gone to another question.
+    """
     full, quick = (client.preset("paper-table-9", scale) for scale in ("full", "quick"))
     for spec in (full[0], quick[0], quick[1], full[3] | {"seed": 99}):
         worker.run_all(client.submit(spec).id, value)
@@ -79,34 +101,58 @@ def ran(client: Client, worker: Any) -> Client:
 def test_each_row_has_the_largest_scale_that_is_complete(ran: Client) -> None:
     """A study that has the name but asks something else is none of the table's."""
     (section,) = sections(ran)
-    assert [outcome.ran and outcome.ran.scale for outcome in section.outcomes] == ["full", "quick", None, None, None]
+    assert [outcome.ran and outcome.ran.scale for outcome in section.outcomes] == [
+        "full",
+        "quick",
+        None,
+        None,
+        None,
+    ]
     states = ["not complete, queued at scale quick", "not run", "not run"]
     assert [outcome.state for outcome in section.outcomes if outcome.ran is None] == states
 
 
 def test_every_claim_has_a_sentence_with_the_stored_numbers(ran: Client, tmp_path: Path) -> None:
-    """Whether it stood, what the paper has, the difference with interval and pairs as the study's report has them, and the scale."""
+    """Whether it stood, what the paper has, the difference with interval and pairs as the study's
+    report has them, and the scale.
+    """
     assert write(ran, tmp_path / "page.md") == (5, 2)
-    bullets = [line for line in (tmp_path / "page.md").read_text(encoding="utf-8").splitlines() if line.startswith("- ")]
+    bullets = [
+        line
+        for line in (tmp_path / "page.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("- ")
+    ]
     noisy, other = ran.comparison(ran.study("paper-table-9 a").id)["differences"]
 
     def here(d: Any) -> str:
         interval = d["difference_interval"]
         ends = f"{signed(interval['low'])} to {signed(interval['high'])}"
-        return f"here the mean accuracy differs by {signed(d['difference'])}, 97.5 % interval {ends}, 12 pairs"
+        return (
+            f"here the mean accuracy differs by {signed(d['difference'])}, 97.5 % interval {ends}, "
+            "12 pairs"
+        )
 
     best = "Each at its best setting: noisy 0.701 at lr {0}, baseline 0.501 at lr {0}."
-    less = "Not run at full scale: quick, seeds 4 in place of 6, epochs 2 in place of 8, dataset digits in place of –."
+    less = (
+        "Not run at full scale: quick, seeds 4 in place of 6, epochs 2 in place of 8, dataset "
+        "digits in place of –."
+    )
     assert bullets == [
-        f"- 🟢 **Row \\| A, noisy: stood.** The paper has it ahead of baseline in the mean accuracy (0.527 against 0.431); "
+        "- 🟢 **Row \\| A, noisy: stood.** The paper has it ahead of baseline in the mean accuracy "
+        "(0.527 against 0.431); "
         f"{here(noisy)}: helps. Run at full scale. {best.format('0.1')}",
         f"- 🔵 **Row \\| A, noisy-1.0: not in the paper.** The paper has no figures of it; "
-        f"{here(other)}: no difference. Run at full scale. {best.format('0.1').replace('noisy 0.701', 'noisy-1.0 0.501')}",
-        "- 🟢 **Row B, noisy: stood at quick scale.** The paper has it ahead of baseline in the share of runs at accuracy 0.6 or above "
-        "(5 % against 1 %); here the share of runs at accuracy 0.6 or above differs by +1, 97.5 % interval +1 to +1, 8 pairs: "
+        f"{here(other)}: no difference. Run at full scale. "
+        f"{best.format('0.1').replace('noisy 0.701', 'noisy-1.0 0.501')}",
+        "- 🟢 **Row B, noisy: stood at quick scale.** The paper has it ahead of baseline in the "
+        "share of runs at accuracy 0.6 or above "
+        "(5 % against 1 %); here the share of runs at accuracy 0.6 or above differs by +1, 97.5 % "
+        "interval +1 to +1, 8 pairs: "
         f"helps. {less} {best.format('0.01')}",
-        f"- 🔵 **Row B, noisy-1.0: not in the paper.** The paper has no figures of it; here the mean accuracy differs by 0, "
-        f"97.5 % interval 0 to 0, 8 pairs: no difference. {less} {best.format('0.01').replace('noisy 0.701', 'noisy-1.0 0.501')}",
+        "- 🔵 **Row B, noisy-1.0: not in the paper.** The paper has no figures of it; here the "
+        "mean accuracy differs by 0, "
+        f"97.5 % interval 0 to 0, 8 pairs: no difference. {less} "
+        f"{best.format('0.01').replace('noisy 0.701', 'noisy-1.0 0.501')}",
         "- ⚪ **Row C: not complete, queued at scale quick.**",
         "- ⚪ **Row D: not run.**",
         "- ⚪ **Row E: not run.**",
@@ -116,38 +162,66 @@ def test_every_claim_has_a_sentence_with_the_stored_numbers(ran: Client, tmp_pat
 def test_every_row_has_the_command_that_runs_it(ran: Client, tmp_path: Path) -> None:
     """At the scale that it has run at, else at full scale."""
     write(ran, tmp_path / "page.md")
-    commands = [line for line in (tmp_path / "page.md").read_text(encoding="utf-8").splitlines() if line.startswith("gradnoise submit")]
+    commands = [
+        line
+        for line in (tmp_path / "page.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("gradnoise submit")
+    ]
     scales = {"a": "full", "b": "quick", "c": "full", "d": "full", "e": "full"}
-    assert commands == [f"gradnoise submit --preset paper-table-9 --scale {scale} --row {row} --watch" for row, scale in scales.items()]
+    assert commands == [
+        f"gradnoise submit --preset paper-table-9 --scale {scale} --row {row} --watch"
+        for row, scale in scales.items()
+    ]
 
 
 def test_the_tables_have_the_paper_s_figures_beside_ours(ran: Client, tmp_path: Path) -> None:
-    """Best, mean with its interval, share reached with Wilson's; runs, device time; every line has as many cells as its heading."""
+    """Best, mean with its interval, share reached with Wilson's; runs, device time; every line has
+    as many cells as its heading.
+    """
     write(ran, tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text(encoding="utf-8")
-    assert "| Row \\| A | best accuracy | baseline 0.899<br>noisy 0.967 | baseline 0.502<br>noisy 0.702<br>noisy-1.0 0.502 |" in text
+    assert (
+        "| Row \\| A | best accuracy | baseline 0.899<br>noisy 0.967 | baseline 0.502<br>noisy "
+        "0.702<br>noisy-1.0 0.502 |" in text
+    )
     noisy = [0.7 + 0.001 * (i % 3) for i in range(12)]
     interval = mean_interval(noisy, level=0.95, seed=1)
     ours = f"<br>noisy 0.701 ({round(interval.low, 4):.4g} to {round(interval.high, 4):.4g})<br>"
-    (line,) = [line for line in text.splitlines() if line.startswith("| Row \\| A | mean accuracy | baseline 0.431<br>noisy 0.527 |")]
+    (line,) = [
+        line
+        for line in text.splitlines()
+        if line.startswith("| Row \\| A | mean accuracy | baseline 0.431<br>noisy 0.527 |")
+    ]
     assert ours in line
-    assert "noisy 5 %<br>(100 runs, Section \\| 4) | baseline 0 %, 0 of 8 (0 % to 32.4 %)<br>noisy 100 %, 8 of 8 (67.6 % to 100 %)" in text
+    assert (
+        "noisy 5 %<br>(100 runs, Section \\| 4) | baseline 0 %, 0 of 8 (0 % to 32.4 %)<br>noisy "
+        "100 %, 8 of 8 (67.6 % to 100 %)" in text
+    )
     seconds = 12 * 8 * 2
-    assert f"| helps | full | baseline {seconds // 60} min {seconds % 60} s<br>noisy {seconds // 60} min {seconds % 60} s |" in text
+    assert (
+        f"| helps | full | baseline {seconds // 60} min {seconds % 60} s<br>noisy {seconds // 60} "
+        f"min {seconds % 60} s |" in text
+    )
     assert "A table with \\*marks\\* of Markdown \\| and a bar." in text
     for block in re.findall(r"(?:^\|.*\|$\n?)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
 
 
-def test_the_cost_is_measured_or_extrapolated_from_an_epoch_with_the_same_options(ran: Client, tmp_path: Path) -> None:
-    """Every epoch took 2 seconds; the quick scale of the table has other options than the full one, so that b's says nothing of it."""
+def test_the_cost_is_measured_or_extrapolated_from_an_epoch_with_the_same_options(
+    ran: Client, tmp_path: Path
+) -> None:
+    """Every epoch took 2 seconds; the quick scale of the table has other options than the full one,
+    so that b's says nothing of it.
+    """
     (section,) = sections(ran)
     whole = 3 * 12 * 8 * 2.0
     assert [outcome.full_seconds for outcome in section.outcomes] == [whole, None, None, None, None]
     spec = StudySpec.model_validate(ran.preset("paper-table-9")[0])
     assert whole == 2.0 * spec.n_epochs_total
     write(ran, tmp_path / "page.md")
-    assert "| paper-table-9 | 180 | 0.16 h | 1 measured, 4 unknown |" in (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "| paper-table-9 | 180 | 0.16 h | 1 measured, 4 unknown |" in (
+        tmp_path / "page.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_a_study_that_goes_on_lets_the_cost_be_extrapolated(client: Client, worker: Any) -> None:
@@ -159,14 +233,19 @@ def test_a_study_that_goes_on_lets_the_cost_be_extrapolated(client: Client, work
     worker.end_trial(study.id, 0.75)
     (trial,) = client.trials(study.id, state="complete")
     assert trial.epochs == 8
-    assert sections(client)[0].outcomes[0].full_seconds == trial.device_seconds / 8 * StudySpec.model_validate(spec).n_epochs_total
+    assert (
+        sections(client)[0].outcomes[0].full_seconds
+        == trial.device_seconds / 8 * StudySpec.model_validate(spec).n_epochs_total
+    )
 
 
 def test_the_picture_names_its_rows(ran: Client, tmp_path: Path) -> None:
     """It is an SVG of its own, in which every claim of a row that has run is told of in words."""
     write(ran, tmp_path / "page.md")
     assert "(pictures/paper-table-9.svg)" in (tmp_path / "page.md").read_text(encoding="utf-8")
-    text = "".join(ElementTree.parse(tmp_path / "pictures" / "paper-table-9.svg").getroot().itertext())
+    text = "".join(
+        ElementTree.parse(tmp_path / "pictures" / "paper-table-9.svg").getroot().itertext()
+    )
     assert "Row | A, noisy: the paper +0.096, here +0.2 (" in text
     assert "Row B, noisy-1.0: the paper –, here 0 (0 to 0), not in the paper" in text
 
@@ -175,7 +254,19 @@ def test_the_command_writes_the_page(client: Client, tmp_path: Path) -> None:
     """Of a service that has run nothing it says so, row by row, without pictures."""
     file = tmp_path / "page.md"
     made = CliRunner().invoke(app, ["reproduction", "--output", str(file), "--json"])
-    assert (made.exit_code, json.loads(made.stdout)) == (0, {"file": str(file), "rows": 5, "ran": 0})
-    assert len(re.findall(r"^- ⚪ \*\*.*: not run\.\*\*$", file.read_text(encoding="utf-8"), re.MULTILINE)) == 5
+    assert (made.exit_code, json.loads(made.stdout)) == (
+        0,
+        {"file": str(file), "rows": 5, "ran": 0},
+    )
+    assert (
+        len(
+            re.findall(
+                r"^- ⚪ \*\*.*: not run\.\*\*$", file.read_text(encoding="utf-8"), re.MULTILINE
+            )
+        )
+        == 5
+    )
     assert not (tmp_path / "pictures").exists()
-    assert "| [paper-table-9](#paper-table-9) | – | – | – | – | 5 of 5 | – |" in file.read_text(encoding="utf-8")
+    assert "| [paper-table-9](#paper-table-9) | – | – | – | – | 5 of 5 | – |" in file.read_text(
+        encoding="utf-8"
+    )

@@ -4,12 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import Settings
+from gradnoise_service.settings import Settings
 
 
 @pytest.mark.parametrize(
     ("environment", "folder"),
-    [({}, "home/checkpoints"), ({"GRADNOISE_CHECKPOINTS": "shared"}, "shared"), ({"GRADNOISE_CHECKPOINTS": "/srv/c"}, "/srv/c")],
+    [
+        ({}, "home/checkpoints"),
+        ({"GRADNOISE_CHECKPOINTS": "shared"}, "shared"),
+        ({"GRADNOISE_CHECKPOINTS": "/srv/c"}, "/srv/c"),
+    ],
 )
 def test_checkpoints_lie_in_the_home_folder_unless_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], folder: str

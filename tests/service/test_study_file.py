@@ -6,12 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.study_file import MalformedStudy, parse_json, parse_yaml, parse_yaml_documents
+from gradnoise_service.study_file import (
+    MalformedStudy,
+    parse_json,
+    parse_yaml,
+    parse_yaml_documents,
+)
 
 
 def test_numbers_are_read_as_people_write_them() -> None:
     """1e-3 is a number in YAML too, and a date stays the text that it is."""
-    assert parse_yaml("lr: [1e-3, 3E5, .5, 2]\nday: 2026-01-02") == {"lr": [0.001, 300_000.0, 0.5, 2], "day": "2026-01-02"}
+    assert parse_yaml("lr: [1e-3, 3E5, .5, 2]\nday: 2026-01-02") == {
+        "lr": [0.001, 300_000.0, 0.5, 2],
+        "day": "2026-01-02",
+    }
 
 
 @pytest.mark.parametrize(
@@ -28,7 +36,9 @@ def test_numbers_are_read_as_people_write_them() -> None:
         ("a: " + "[" * 30 + "]" * 30, 1, 23, "deeper"),
     ],
 )
-def test_malformed_yaml_is_named_by_line_and_column(text: str, line: int, column: int, problem: str) -> None:
+def test_malformed_yaml_is_named_by_line_and_column(
+    text: str, line: int, column: int, problem: str
+) -> None:
     """Lines and columns count from 1, and the problem is said in words."""
     with pytest.raises(MalformedStudy, match=problem) as caught:
         parse_yaml(text)
@@ -48,7 +58,12 @@ def test_a_text_may_hold_several_mappings() -> None:
     assert parse_yaml_documents("a: 1\n---\na: 2") == [{"a": 1}, {"a": 2}]
 
 
-SEVERAL = [("", None), ("a: 1\n---\n- b", None), ("a: 1\n---\nb: [1\nc: 2", 4), ("a: 1\n---\nb: 1\nb: 2", 4)]
+SEVERAL = [
+    ("", None),
+    ("a: 1\n---\n- b", None),
+    ("a: 1\n---\nb: [1\nc: 2", 4),
+    ("a: 1\n---\nb: 1\nb: 2", 4),
+]
 
 
 @pytest.mark.parametrize(("text", "line"), SEVERAL)

@@ -1,4 +1,6 @@
-"""The supervisor runs real processes: it starts, restarts, logs and stops them, and none outlives it."""
+"""The supervisor runs real processes: it starts, restarts, logs and stops them, and none outlives
+it.
+"""
 
 import contextlib
 import os
@@ -14,12 +16,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from processes import WAIT_SECONDS, has_ended
 
-from service import ports
-from service.ports import PortTaken
-from service.settings import Settings
-from service.supervisor import AlreadyRunning, KeepsDying, NotPrepared, Patience, Role, Supervisor, running
+from gradnoise_service import ports
+from gradnoise_service.ports import PortTaken
+from gradnoise_service.settings import Settings
+from gradnoise_service.supervisor import (
+    AlreadyRunning,
+    KeepsDying,
+    NotPrepared,
+    Patience,
+    Role,
+    Supervisor,
+    running,
+)
+from processes import WAIT_SECONDS, has_ended
 
 MODULES = {
     "obedient": """
@@ -62,7 +72,9 @@ def home(tmp_path: Path, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def settings(home: Path) -> Settings:
     port = ports.free("127.0.0.1")
-    return Settings(home=home, port=port, dashboard_port=ports.free("127.0.0.1", besides=frozenset({port})))
+    return Settings(
+        home=home, port=port, dashboard_port=ports.free("127.0.0.1", besides=frozenset({port}))
+    )
 
 
 class Lines:
@@ -88,11 +100,20 @@ def lines() -> Lines:
 
 
 def test_processes_get_the_settings_and_stop_in_order(settings: Settings, lines: Lines) -> None:
-    """Each learns its port from its environment, and is asked to stop at the end, the last started first."""
-    with Supervisor(settings, echo=lines, roles=[Role(name="first", module="obedient"), Role(name="second", module="obedient")]) as service:
+    """Each learns its port from its environment, and is asked to stop at the end, the last started
+    first.
+    """
+    with Supervisor(
+        settings,
+        echo=lines,
+        roles=[Role(name="first", module="obedient"), Role(name="second", module="obedient")],
+    ) as service:
         started = [lines.until("obedient ") for _ in range(2)]
         assert {line.split()[2] for line in started} == {str(settings.port)}
-        assert running(service.home) == {"pid": os.getpid(), "url": f"http://127.0.0.1:{settings.port}"}
+        assert running(service.home) == {
+            "pid": os.getpid(),
+            "url": f"http://127.0.0.1:{settings.port}",
+        }
     stopped = [lines.queue.get(timeout=WAIT_SECONDS) for _ in range(2)]
     assert stopped == [("second", "obedient stops"), ("first", "obedient stops")]
     assert all(has_ended(int(line.split()[1])) for line in started)
@@ -104,21 +125,32 @@ def test_what_processes_print_is_kept(settings: Settings, lines: Lines) -> None:
     with Supervisor(settings, echo=lines, roles=[Role(name="first", module="obedient")]):
         line = lines.until("obedient ")
     lines.until("obedient stops")
-    assert (settings.home / "logs" / "first.log").read_text(encoding="utf-8").splitlines()[0] == line
+    assert (settings.home / "logs" / "first.log").read_text(encoding="utf-8").splitlines()[
+        0
+    ] == line
 
 
 def test_a_killed_process_is_started_again(settings: Settings, lines: Lines) -> None:
     """After kill -9 another process takes the role."""
-    with Supervisor(settings, echo=lines, roles=[Role(name="first", module="obedient")], patience=QUICK):
+    with Supervisor(
+        settings, echo=lines, roles=[Role(name="first", module="obedient")], patience=QUICK
+    ):
         pid = int(lines.until("obedient ").split()[1])
         os.kill(pid, signal.SIGKILL)
         assert int(lines.until("obedient ").split()[1]) != pid
 
 
 def test_a_process_that_keeps_dying_is_given_up(settings: Settings) -> None:
-    """After several quick deaths the error names the process, its code and its last words, and whoever waits is told."""
+    """After several quick deaths the error names the process, its code and its last words, and
+    whoever waits is told.
+    """
     told: queue.Queue[None] = queue.Queue()
-    supervisor = Supervisor(settings, on_failure=lambda: told.put(None), roles=[Role(name="first", module="dying")], patience=QUICK)
+    supervisor = Supervisor(
+        settings,
+        on_failure=lambda: told.put(None),
+        roles=[Role(name="first", module="dying")],
+        patience=QUICK,
+    )
     with supervisor as service:
         told.get(timeout=WAIT_SECONDS)
         with pytest.raises(KeepsDying, match=r"'first' ended 3 times in a row .* code 7") as caught:
@@ -127,9 +159,15 @@ def test_a_process_that_keeps_dying_is_given_up(settings: Settings) -> None:
     assert caught.value.log_file == settings.home / "logs" / "first.log"
 
 
-def test_a_process_that_does_not_stop_is_ended_with_its_helpers(settings: Settings, lines: Lines) -> None:
+def test_a_process_that_does_not_stop_is_ended_with_its_helpers(
+    settings: Settings, lines: Lines
+) -> None:
     """After its grace a process is killed, and with it what it has started."""
-    with Supervisor(settings, echo=lines, roles=[Role(name="first", module="stubborn", grace=timedelta(seconds=0.2))]):
+    with Supervisor(
+        settings,
+        echo=lines,
+        roles=[Role(name="first", module="stubborn", grace=timedelta(seconds=0.2))],
+    ):
         pids = [int(pid) for pid in lines.until("stubborn ").split()[1:]]
     assert all(has_ended(pid) for pid in pids)
 
@@ -139,8 +177,8 @@ def another(settings: Settings, module: str) -> Iterator[subprocess.Popen[str]]:
     """Run a supervisor in a process of its own, which prints what its processes print."""
     program = f"""
         import threading
-        from service.settings import Settings
-        from service.supervisor import Role, Supervisor
+        from gradnoise_service.settings import Settings
+        from gradnoise_service.supervisor import Role, Supervisor
         roles = [Role(name="first", module={module!r})]
         with Supervisor(Settings(), echo=lambda name, line: print(line, flush=True), roles=roles) as service:
             threading.Event().wait()
@@ -150,7 +188,12 @@ def another(settings: Settings, module: str) -> Iterator[subprocess.Popen[str]]:
         "GRADNOISE_PORT": str(settings.port),
         "GRADNOISE_DASHBOARD_PORT": str(settings.dashboard_port),
     }
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         yield process
     finally:
@@ -170,10 +213,17 @@ def test_no_process_outlives_a_killed_supervisor(settings: Settings) -> None:
 def test_a_process_that_will_not_stop_does_not_outlive_it_either(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A tethered process that ignores the request to stop is ended after its grace, helpers included."""
-    program = "import service.tether, sys; service.tether.GRACE_SECONDS = 0.2; service.tether.main()"
+    """A tethered process that ignores the request to stop is ended after its grace, helpers
+    included.
+    """
+    program = (
+        "import gradnoise_service.tether, sys; gradnoise_service.tether.GRACE_SECONDS = 0.2; "
+        "gradnoise_service.tether.main()"
+    )
     command = [sys.executable, "-c", program, "stubborn"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     assert process.stdout is not None
     assert process.stdin is not None
     pids = [int(pid) for pid in process.stdout.readline().split()[1:]]
@@ -188,14 +238,23 @@ def test_a_second_supervisor_of_one_home_is_refused(settings: Settings) -> None:
     with another(settings, "obedient") as first:
         assert first.stdout is not None
         first.stdout.readline()
-        with pytest.raises(AlreadyRunning, match=rf"process {first.pid}, at http://127.0.0.1:{settings.port}"), Supervisor(settings):
+        with (
+            pytest.raises(
+                AlreadyRunning, match=rf"process {first.pid}, at http://127.0.0.1:{settings.port}"
+            ),
+            Supervisor(settings),
+        ):
             pass
 
 
 def test_a_taken_port_is_named_with_its_holder(settings: Settings) -> None:
     """Nothing is started then."""
     message = rf"127\.0\.0\.1:{settings.port}: it is in use by process {os.getpid()} \("
-    with socket.create_server(("127.0.0.1", settings.port)), pytest.raises(PortTaken, match=message), Supervisor(settings):
+    with (
+        socket.create_server(("127.0.0.1", settings.port)),
+        pytest.raises(PortTaken, match=message),
+        Supervisor(settings),
+    ):
         pass
     assert running(settings.home) is None
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from service.app import create_app
-from service.domain.spec import StudySpec
-from service.domain.study import Metric, Study
-from service.settings import Settings
-from service.store import catalogue, leases, studies, trials
-from service.store.database import Database
+from gradnoise_service.app import create_app
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric, Study
+from gradnoise_service.settings import Settings
+from gradnoise_service.store import catalogue, leases, studies, trials
+from gradnoise_service.store.database import Database
 
 ADDRESS = "http://127.0.0.1:8000"
 ADMIN_TOKEN = "an-admin-token-for-tests"
@@ -23,7 +23,9 @@ ADMIN_TOKEN = "an-admin-token-for-tests"
 
 @dataclass
 class Workshop:
-    """Brings studies into the state that a test needs, by the same functions of the store that the workers use."""
+    """Brings studies into the state that a test needs, by the same functions of the store that the
+    workers use.
+    """
 
     database: Database
     make_spec: Callable[..., StudySpec]
@@ -43,11 +45,25 @@ class Workshop:
             acquired = leases.acquire(session, "dispatcher", self.now, timedelta(hours=1))
             assert acquired is not None
             trials.declare(session, study.id, study.spec, "search")
-            for i, opening in enumerate(trials.openings(session, study.id, "search")[: n_ended + 1]):
-                token = trials.start(session, opening.trial.id, {"lr": 0.01 * (i + 1)}, i, self.now + timedelta(seconds=i))
+            for i, opening in enumerate(
+                trials.openings(session, study.id, "search")[: n_ended + 1]
+            ):
+                token = trials.start(
+                    session,
+                    opening.trial.id,
+                    {"lr": 0.01 * (i + 1)},
+                    i,
+                    self.now + timedelta(seconds=i),
+                )
                 if i < n_ended:
                     trials.spend(session, {token: (3, 1.5)})
-                    trials.end(session, token, "complete", self.now + timedelta(seconds=i + 1), value=0.5 + i / 100)
+                    trials.end(
+                        session,
+                        token,
+                        "complete",
+                        self.now + timedelta(seconds=i + 1),
+                        value=0.5 + i / 100,
+                    )
             return studies.get(session, study.id, None)
 
     def cancel(self, study: Study) -> None:
@@ -68,15 +84,29 @@ def announced(database: Database, catalogue_document: Mapping[str, Any], now: da
 
 
 @pytest.fixture
-def make_client(database: Database, now: datetime, tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
-    """A function that returns a client of an app with the given settings; the app's clock goes on by a second at each look."""
+def make_client(
+    database: Database, now: datetime, tmp_path: Path
+) -> Iterator[Callable[..., TestClient]]:
+    """A function that returns a client of an app with the given settings; the app's clock goes on
+    by a second at each look.
+    """
     opened: list[TestClient] = []
 
     def make(token: str | None = None, **settings: Any) -> TestClient:
         seconds = itertools.count(1)
-        app = create_app(Settings(home=tmp_path, **settings), database, lambda: now + timedelta(seconds=next(seconds)))
+        app = create_app(
+            Settings(home=tmp_path, **settings),
+            database,
+            lambda: now + timedelta(seconds=next(seconds)),
+        )
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        client = TestClient(app, base_url=ADDRESS, raise_server_exceptions=False, follow_redirects=False, headers=headers)
+        client = TestClient(
+            app,
+            base_url=ADDRESS,
+            raise_server_exceptions=False,
+            follow_redirects=False,
+            headers=headers,
+        )
         opened.append(client.__enter__())
         return client
 

@@ -19,7 +19,9 @@ SWITCHES = """
 
 
 class Page:
-    """One tab. `run` evaluates a script there and waits for its promise; what the page complained of is kept in `complaints`."""
+    """One tab. `run` evaluates a script there and waits for its promise; what the page complained
+    of is kept in `complaints`.
+    """
 
     def __init__(self, commands: BinaryIO, answers: BinaryIO) -> None:
         self._commands = commands
@@ -28,7 +30,11 @@ class Page:
         self._session: dict[str, str] = {}
         self.complaints: list[str] = []
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = {"sessionId": self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]}
+        self._session = {
+            "sessionId": self._call("Target.attachToTarget", targetId=target, flatten=True)[
+                "sessionId"
+            ]
+        }
         for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable")
 
@@ -43,14 +49,19 @@ class Page:
             pass
 
     def run(self, script: str) -> Any:
-        answer = self._call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        answer = self._call(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def await_text(self, selector: str, text: str) -> None:
         """Wait until an element shows a text."""
         wanted = f"document.querySelector({json.dumps(selector)})?.innerText.includes({json.dumps(text)})"
-        self.run(f"new Promise(done => {{ const look = () => {wanted} ? done() : setTimeout(look, 20); look(); }})")
+        self.run(
+            f"new Promise(done => {{ const look = () => {wanted} ? done() : setTimeout(look, 20); "
+            f"look(); }})"
+        )
 
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)
@@ -84,7 +95,12 @@ def browser(folder: Path) -> Iterator[Page]:
     script = f'exec "$0" "$@" 3</dev/fd/{theirs_in} 4>/dev/fd/{theirs_out}'
     command = ["sh", "-c", script, program, *SWITCHES.split(), f"--user-data-dir={folder}"]
     with (
-        subprocess.Popen(command, pass_fds=(theirs_in, theirs_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process,
+        subprocess.Popen(
+            command,
+            pass_fds=(theirs_in, theirs_out),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process,
         os.fdopen(ours_out, "wb", buffering=0) as commands,
         os.fdopen(ours_in, "rb") as answers,
     ):

@@ -1,4 +1,6 @@
-"""A launcher whose trials are formulas, so that a study runs in a moment and every result is known beforehand."""
+"""A launcher whose trials are formulas, so that a study runs in a moment and every result is known
+beforehand.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -6,7 +8,7 @@ from dataclasses import dataclass, field
 
 from gradnoise.training.calibration import Rate
 from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
-from workers.launcher import News
+from gradnoise_workers.launcher import News
 
 
 def accuracy(spec: TrialSpec, epoch: int) -> float:
@@ -20,8 +22,9 @@ def accuracy(spec: TrialSpec, epoch: int) -> float:
 class FormulaLauncher:
     """Trains one epoch of every member at each call of `measurements`.
 
-    `slots` is how many run at once, whatever it is opened with; `speeds` tells how fast so many train, or what measuring them raises;
-    `refuse` returns the news that a trial ends with at an epoch instead of its measurement.
+    `slots` is how many run at once, whatever it is opened with; `speeds` tells how fast so many
+    train, or what measuring them raises; `refuse` returns the news that a trial ends with at an
+    epoch instead of its measurement.
     """
 
     slots: int = 3
@@ -31,7 +34,9 @@ class FormulaLauncher:
     waiting: set[str] = field(default_factory=set)
     released: list[str] = field(default_factory=list)
     admitted: list[TrialSpec] = field(default_factory=list)
-    speeds: Mapping[int, float | Rate | Exception] = field(default_factory=lambda: {1: 100.0, 2: 150.0, 4: 151.0})
+    speeds: Mapping[int, float | Rate | Exception] = field(
+        default_factory=lambda: {1: 100.0, 2: 150.0, 4: 151.0}
+    )
     measured: list[tuple[TrialSpec, int]] = field(default_factory=list)
     opened: list[int] = field(default_factory=list)
 
@@ -42,14 +47,20 @@ class FormulaLauncher:
     def candidates(self) -> Sequence[int]:
         return list(self.speeds)
 
-    def measure(self, probe: TrialSpec, slots: int, before: Rate | None, carry_on: Callable[[], None]) -> Rate:
+    def measure(
+        self, probe: TrialSpec, slots: int, before: Rate | None, carry_on: Callable[[], None]
+    ) -> Rate:
         carry_on()
         assert before is not None or slots == 1
         self.measured.append((probe, slots))
         speed = self.speeds[slots]
         if isinstance(speed, Exception):
             raise speed
-        return speed if isinstance(speed, Rate) else Rate(slots=slots, steps_per_second=speed, bytes_per_slot=1)
+        return (
+            speed
+            if isinstance(speed, Rate)
+            else Rate(slots=slots, steps_per_second=speed, bytes_per_slot=1)
+        )
 
     def open(self, slots: int) -> None:
         self.opened.append(slots)
@@ -89,7 +100,11 @@ class FormulaLauncher:
             del self.members[key]
             yield refused
             return
-        values = {"train_loss": 1.0 / epoch, "validation_accuracy": accuracy(spec, epoch), "validation_loss": 1.0}
+        values = {
+            "train_loss": 1.0 / epoch,
+            "validation_accuracy": accuracy(spec, epoch),
+            "validation_loss": 1.0,
+        }
         if spec.with_test:
             values |= {"test_accuracy": accuracy(spec, epoch) - 0.01, "test_loss": 1.0}
         yield Measurement(key=key, epoch=epoch, values=values, seconds=0.25)
@@ -101,4 +116,6 @@ class FormulaLauncher:
 
 
 def fails(spec: TrialSpec, summary: str = "ValueError: boom") -> Failed:
-    return Failed(key=spec.key, error=f"Traceback (most recent call last):\n  ...\n{summary}", summary=summary)
+    return Failed(
+        key=spec.key, error=f"Traceback (most recent call last):\n  ...\n{summary}", summary=summary
+    )

@@ -24,7 +24,10 @@ class Ranks:
         context = multiprocessing.get_context("spawn")
         pipes = [context.Pipe() for _ in range(n)]
         self._pipes = [ours for ours, _ in pipes]
-        self._processes = [context.Process(target=_serve, args=(rank, n, folder, pipes[rank][1]), daemon=True) for rank in range(n)]
+        self._processes = [
+            context.Process(target=_serve, args=(rank, n, folder, pipes[rank][1]), daemon=True)
+            for rank in range(n)
+        ]
         for process, (_, theirs) in zip(self._processes, pipes, strict=True):
             process.start()
             theirs.close()
@@ -59,7 +62,9 @@ def _serve(rank: int, n: int, folder: Path, pipe: Connection) -> None:
     import torch
 
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=n, timeout=TIMEOUT)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=n, timeout=TIMEOUT
+    )
     modules: dict[str, dict[str, Any]] = {}
     while True:
         path, name, args = pipe.recv()

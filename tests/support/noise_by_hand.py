@@ -1,4 +1,6 @@
-"""What an attached optimizer must see, written out by hand: g + std_t * N_t for every parameter that has a gradient."""
+"""What an attached optimizer must see, written out by hand: g + std_t * N_t for every parameter
+that has a gradient.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,7 +20,9 @@ STD = annealed(ETA, GAMMA)
 
 
 def add_noise(parameters: Iterable[tuple[str, Parameter]], seed: int, t: int, std: float) -> None:
-    """Give each parameter that has a gradient a new one, with the noise of update t under the parameter's name."""
+    """Give each parameter that has a gradient a new one, with the noise of update t under the
+    parameter's name.
+    """
     for name, parameter in parameters:
         if parameter.grad is not None:
             parameter.grad = parameter.grad.clone()
@@ -27,11 +31,18 @@ def add_noise(parameters: Iterable[tuple[str, Parameter]], seed: int, t: int, st
 
 def unnamed(optimizer: torch.optim.Optimizer) -> list[tuple[str, Parameter]]:
     """Return the parameters under the names that they have when the optimizer was given none."""
-    return [(f"{g}.{i}", parameter) for g, group in enumerate(optimizer.param_groups) for i, parameter in enumerate(group["params"])]
+    return [
+        (f"{g}.{i}", parameter)
+        for g, group in enumerate(optimizer.param_groups)
+        for i, parameter in enumerate(group["params"])
+    ]
 
 
 def matrix_and_vector() -> Parameters:
-    return {"weight": Parameter(torch.linspace(-1, 1, 6).view(2, 3)), "bias": Parameter(torch.zeros(2))}
+    return {
+        "weight": Parameter(torch.linspace(-1, 1, 6).view(2, 3)),
+        "bias": Parameter(torch.zeros(2)),
+    }
 
 
 def matrix() -> Parameters:
@@ -39,11 +50,15 @@ def matrix() -> Parameters:
 
 
 def gradients(parameters: Iterable[torch.Tensor], create_graph: bool = False) -> torch.Tensor:
-    """Set gradients that are smaller than the noise, so that the noise turns signs too, and return the loss."""
+    """Set gradients that are smaller than the noise, so that the noise turns signs too, and return
+    the loss.
+    """
     parameters = list(parameters)
     loss = sum((0.1 * (parameter - 2.0) ** 2).sum() for parameter in parameters)
     assert isinstance(loss, torch.Tensor)
-    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters, create_graph=create_graph), strict=True):
+    for parameter, gradient in zip(
+        parameters, torch.autograd.grad(loss, parameters, create_graph=create_graph), strict=True
+    ):
         parameter.grad = gradient
     return loss.detach()
 
@@ -64,7 +79,9 @@ def assert_noise_reaches(
     named: bool = True,
     create_graph: bool = False,
 ) -> None:
-    """Train with the hook, with the same noise added by hand, and without noise: the first two agree bit for bit, the last differs."""
+    """Train with the hook, with the same noise added by hand, and without noise: the first two
+    agree bit for bit, the last differs.
+    """
     ends = []
     for kind in ("hook", "hand", "none"):
         torch.manual_seed(0)  # some optimizers draw numbers of their own
@@ -74,7 +91,12 @@ def assert_noise_reaches(
         noise = attach(optimizer, eta=ETA, gamma=GAMMA, seed=SEED) if kind == "hook" else None
         for t in range(N_UPDATES):
 
-            def closure(kind: str = kind, t: int = t, parameters: Parameters = parameters, names: Any = names) -> torch.Tensor:
+            def closure(
+                kind: str = kind,
+                t: int = t,
+                parameters: Parameters = parameters,
+                names: Any = names,
+            ) -> torch.Tensor:
                 loss = gradients(parameters.values(), create_graph)
                 if kind == "hand":
                     add_noise(names, SEED, t, STD(t))

@@ -11,7 +11,18 @@ import numpy as np
 import torch
 
 from gradnoise.streams import normal, permutation
-from gradnoise.workloads import Batch, Dropout, Forward, Metric, Parameter, Splits, Trial, Workload, function, option
+from gradnoise.workloads import (
+    Batch,
+    Dropout,
+    Forward,
+    Metric,
+    Parameter,
+    Splits,
+    Trial,
+    Workload,
+    function,
+    option,
+)
 from gradnoise.workloads.base import StackedGradient, StackedMeasure, Tensors
 
 
@@ -20,12 +31,16 @@ def splits() -> Splits:
     """30 examples of 5 numbers to train on, 10 to validate, 10 to test; float64."""
     inputs = normal(0, "data", 0, "inputs", (50, 5)).double()
     targets = inputs[:, :1].sin() - inputs[:, 1:2]
-    train, validation, test = zip(inputs.split([30, 10, 10]), targets.split([30, 10, 10]), strict=True)
+    train, validation, test = zip(
+        inputs.split([30, 10, 10]), targets.split([30, 10, 10]), strict=True
+    )
     return Splits(train=train, validation=validation, test=test)
 
 
 class exact(Workload):  # noqa: N801  # the entry point's name
-    """A network in float64, so that two ways of computing the same differ by 1e-15 or so, and a mistake by much more."""
+    """A network in float64, so that two ways of computing the same differ by 1e-15 or so, and a
+    mistake by much more.
+    """
 
     name = "exact"
     description = "A regression in float64."
@@ -37,7 +52,9 @@ class exact(Workload):  # noqa: N801  # the entry point's name
         return splits()
 
     def model(self) -> torch.nn.Module:
-        return torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), Dropout(), torch.nn.Linear(7, 1)).double()
+        return torch.nn.Sequential(
+            torch.nn.Linear(5, 7), torch.nn.Tanh(), Dropout(), torch.nn.Linear(7, 1)
+        ).double()
 
     @torch.no_grad()
     def initialise(self, model: torch.nn.Module, seed: int) -> None:
@@ -52,7 +69,9 @@ class exact(Workload):  # noqa: N801  # the entry point's name
 
 
 class Gate(torch.nn.Module):
-    """Two outputs: a fixed one for the metrics, and one for the loss that no finite weight minimises."""
+    """Two outputs: a fixed one for the metrics, and one for the loss that no finite weight
+    minimises.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +82,9 @@ class Gate(torch.nn.Module):
 
 
 class blind(exact):  # noqa: N801  # the entry point's name
-    """One update an epoch, after which the weight is infinite at rate 1e200; neither the loss before it nor the metric shows that."""
+    """One update an epoch, after which the weight is infinite at rate 1e200; neither the loss
+    before it nor the metric shows that.
+    """
 
     name = "blind"
     batch_size = 30
@@ -84,7 +105,10 @@ class narrow(exact):  # noqa: N801  # the entry point's name
     name = "narrow"
 
     def data(self) -> Splits:
-        inputs, targets = ([getattr(splits(), split)[i].float() for split in ("train", "validation", "test")] for i in (0, 1))
+        inputs, targets = (
+            [getattr(splits(), split)[i].float() for split in ("train", "validation", "test")]
+            for i in (0, 1)
+        )
         train, validation, test = zip(inputs, targets, strict=True)
         return Splits(train=train, validation=validation, test=test)
 
@@ -98,7 +122,13 @@ class normed(exact):  # noqa: N801  # the entry point's name
     name = "normed"
 
     def model(self) -> torch.nn.Module:
-        inner = torch.nn.Sequential(torch.nn.BatchNorm1d(7), torch.nn.ReLU(), torch.nn.Dropout(0.25), torch.nn.Linear(7, 6), Dropout())
+        inner = torch.nn.Sequential(
+            torch.nn.BatchNorm1d(7),
+            torch.nn.ReLU(),
+            torch.nn.Dropout(0.25),
+            torch.nn.Linear(7, 6),
+            Dropout(),
+        )
         return torch.nn.Sequential(torch.nn.Linear(5, 7), inner, torch.nn.Linear(6, 1)).double()
 
 
@@ -119,7 +149,9 @@ class drawn(exact):  # noqa: N801  # the entry point's name
     name = "drawn"
 
     def model(self) -> torch.nn.Module:
-        return torch.nn.Sequential(RandomFeatures(), torch.nn.Tanh(), torch.nn.Linear(7, 1)).double()
+        return torch.nn.Sequential(
+            RandomFeatures(), torch.nn.Tanh(), torch.nn.Linear(7, 1)
+        ).double()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +159,9 @@ class LoneOptions:
     """What keeps it from stacking."""
 
     why: str = option(
-        "branch", "`branch`, `lstm`, `draws`, `unused`, `frozen`, `wrong`, `mismeasures`, `measures more` or `mixes`; `overflows` does not."
+        "branch",
+        "`branch`, `lstm`, `draws`, `unused`, `frozen`, `wrong`, `mismeasures`, `measures more` "
+        "or `mixes`; `overflows` does not.",
     )
 
 
@@ -137,7 +171,9 @@ class Lone(torch.nn.Module):
     def __init__(self, why: str) -> None:
         super().__init__()
         self.why = why
-        self.lstm = torch.nn.LSTM(5, 7, batch_first=True) if why == "lstm" else torch.nn.Linear(5, 7)
+        self.lstm = (
+            torch.nn.LSTM(5, 7, batch_first=True) if why == "lstm" else torch.nn.Linear(5, 7)
+        )
         self.last = torch.nn.Linear(7, 1)
         if why == "unused":
             self.extra = torch.nn.Parameter(torch.zeros(3))
@@ -164,13 +200,16 @@ class lone(exact):  # noqa: N801  # the entry point's name
 
     def model(self) -> torch.nn.Module:
         model = Lone(self.options.why)
-        return model if self.options.why == "lstm" else model.double()  # in float32 alone the CPU has a fused LSTM
+        # in float32 alone the CPU has a fused LSTM
+        return model if self.options.why == "lstm" else model.double()
 
     def stacked_gradient(self) -> StackedGradient | None:
         if self.options.why != "wrong":
             return None
 
-        def gradient(weights: Tensors, _buffers: Tensors, _batch: Batch, gradients: Tensors) -> torch.Tensor:
+        def gradient(
+            weights: Tensors, _buffers: Tensors, _batch: Batch, gradients: Tensors
+        ) -> torch.Tensor:
             for into in gradients.values():
                 into.fill_(0.5)
             return next(iter(weights.values())).new_zeros(2)
@@ -181,21 +220,32 @@ class lone(exact):  # noqa: N801  # the entry point's name
         model = self.model()
 
         def found(weights: Tensors, _buffers: Tensors, batch: Batch) -> dict[str, torch.Tensor]:
-            outputs = torch.func.vmap(lambda own: torch.func.functional_call(model, own, batch[0]))(weights)
+            outputs = torch.func.vmap(lambda own: torch.func.functional_call(model, own, batch[0]))(
+                weights
+            )
             return {"error": (outputs - batch[1]).square().mean((1, 2))}
 
         if self.options.why == "mismeasures":
-            return lambda weights, _buffers, _batch: {"error": next(iter(weights.values())).new_full((2,), 0.5)}
+            return lambda weights, _buffers, _batch: {
+                "error": next(iter(weights.values())).new_full((2,), 0.5)
+            }
         if self.options.why == "mixes":
             return lambda *given: {"error": found(*given)["error"][:1].expand(2)}
-        return (lambda *given: found(*given) | {"more": torch.zeros(2)}) if self.options.why == "measures more" else None
+        return (
+            (lambda *given: found(*given) | {"more": torch.zeros(2)})
+            if self.options.why == "measures more"
+            else None
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class OddOptions:
     """What is odd about it."""
 
-    metric: str = option("scalar", "`scalar`, `one`, `float`, `bool` or `int`: what kind of number its second metric is.")
+    metric: str = option(
+        "scalar",
+        "`scalar`, `one`, `float`, `bool` or `int`: what kind of number its second metric is.",
+    )
 
 
 class Counter(torch.nn.Module):
@@ -223,7 +273,13 @@ class odd(exact):  # noqa: N801  # the entry point's name
 
     def measure(self, forward: Forward, batch: Batch) -> Mapping[str, Any]:
         error = (forward(batch[0]) - batch[1]).square().mean()
-        kinds = {"scalar": error, "one": error[None], "float": 0.5, "bool": error > 0.1, "int": (error * 100).long()}
+        kinds = {
+            "scalar": error,
+            "one": error[None],
+            "float": 0.5,
+            "bool": error > 0.1,
+            "int": (error * 100).long(),
+        }
         return {"error": error, "second": kinds[self.options.metric]}
 
 
@@ -264,7 +320,11 @@ def counting(trial: Trial) -> None:
         trial.report(epoch=epoch, validation_x=drawn, test_x=drawn, train_loss=0.0)
 
 
-@function(name="splitting", description="Fits a line to a part of eight points, drawn by its seed, and tells which.", metrics=[X])
+@function(
+    name="splitting",
+    description="Fits a line to a part of eight points, drawn by its seed, and tells which.",
+    metrics=[X],
+)
 def splitting(trial: Trial) -> None:
     order = permutation(trial.seed, "split", 0, 8)
     points = torch.arange(8.0)
@@ -311,7 +371,11 @@ def misbehaving(trial: Trial) -> None:
                 return
             try:
                 skipped = 1 if how == "skips" and epoch == 2 else 0
-                trial.report(epoch=epoch + skipped, validation_x=float("inf") if how == "diverges" else 1.0, test_x=1.0)
+                trial.report(
+                    epoch=epoch + skipped,
+                    validation_x=float("inf") if how == "diverges" else 1.0,
+                    test_x=1.0,
+                )
             except Exception:
                 if how == "swallows":
                     continue

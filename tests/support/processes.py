@@ -20,12 +20,20 @@ def has_ended(pid: int) -> bool:
 
 
 def with_environment(setting: str) -> dict[int, str]:
-    """Return the processes that were started with a setting in their environment, and their command lines."""
+    """Return the processes that were started with a setting in their environment, and their command
+    lines.
+    """
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if setting.encode() in (process / "environ").read_bytes().split(b"\0"):
-                found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                found[int(process.name)] = (
+                    (process / "cmdline")
+                    .read_bytes()
+                    .replace(b"\0", b" ")
+                    .decode(errors="replace")
+                    .strip()
+                )
         except OSError:  # it has ended in between
             continue
     return found

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from processes import has_ended, with_environment
 
-from service import ports
+from gradnoise_service import ports
+from processes import has_ended, with_environment
 
 
 class Up:
@@ -36,16 +36,22 @@ class Up:
         }
         self.log = (home / "up.log").open("wb")
         command = [str(Path(sys.executable).parent / "gradnoise"), "up"]
-        self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=subprocess.STDOUT, cwd=home)
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=self.log, stderr=subprocess.STDOUT, cwd=home
+        )
 
     def get(self, path: str, body: object = None) -> dict[str, object]:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)  # type: ignore[no-any-return]
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
-        """Poll the service from outside, as a user would; a service that does not answer has not met the condition."""
+        """Poll the service from outside, as a user would; a service that does not answer has not
+        met the condition.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.tail()

@@ -8,7 +8,10 @@ from gradnoise.training.trial import Event, Measurement, TrialSpec
 
 
 def spec(key: str = "a", **changes: Any) -> TrialSpec:
-    return TrialSpec(**{"key": key, "workload": "exact", "params": {"lr": 0.05}, "seed": 1, "budget_epochs": 3} | changes)
+    return TrialSpec(
+        **{"key": key, "workload": "exact", "params": {"lr": 0.05}, "seed": 1, "budget_epochs": 3}
+        | changes
+    )
 
 
 def run(trainer: SlotTrainer, *specs: TrialSpec) -> list[Event]:

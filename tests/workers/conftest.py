@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.search import Storage, open_storage
+from gradnoise_service.search import Storage, open_storage
 
 
 @pytest.fixture

@@ -1,18 +1,20 @@
-"""Slots are measured while that pays, once for each kind of study and machine, and whatever happens then, the study can run."""
+"""Slots are measured while that pays, once for each kind of study and machine, and whatever happens
+then, the study can run.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
 
 import pytest
-from formula_launcher import FormulaLauncher
 
+from formula_launcher import FormulaLauncher
 from gradnoise.training.calibration import Rate
 from gradnoise.training.setup import prepare
-from service.domain.spec import StudySpec
-from service.store.calibrations import Calibration
-from service.store.database import Database
-from workers.calibration import calibrated, measured, probe, sentence
-from workers.launcher import NotMeasured
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.store.calibrations import Calibration
+from gradnoise_service.store.database import Database
+from gradnoise_workers.calibration import calibrated, measured, probe, sentence
+from gradnoise_workers.launcher import NotMeasured
 
 Make = Callable[..., StudySpec]
 VERSIONS = {"gradnoise": "1", "torch": "2", "python": "3"}
@@ -22,12 +24,16 @@ def nothing() -> None:
     """Carries on."""
 
 
-def calibrate(database: Database, spec: StudySpec, launcher: FormulaLauncher, now: datetime) -> Calibration:
+def calibrate(
+    database: Database, spec: StudySpec, launcher: FormulaLauncher, now: datetime
+) -> Calibration:
     return calibrated(spec, launcher, database, VERSIONS, lambda: now, nothing)
 
 
 def tried_by(launcher: FormulaLauncher) -> list[int]:
-    """Return the numbers of slots that were measured, each once, in the order in which it was first."""
+    """Return the numbers of slots that were measured, each once, in the order in which it was
+    first.
+    """
     return list(dict.fromkeys(slots for _, slots in launcher.measured))
 
 
@@ -38,7 +44,8 @@ REFUSED = Rate(slots=1, steps_per_second=90.0, bytes_per_slot=1, refusal="aten::
     ("speeds", "tried", "slots"),
     [
         ({1: 100.0, 2: 190.0, 4: 300.0, 8: 310.0}, 4, 4),  # the fewest within 5 % of the best
-        ({1: 100.0, 2: 79.0, 4: 79.0, 8: 1000.0}, 3, 1),  # twice below 0.8 of the best: no more is tried
+        # twice below 0.8 of the best: no more is tried
+        ({1: 100.0, 2: 79.0, 4: 79.0, 8: 1000.0}, 3, 1),
         ({1: 100.0, 2: 79.0, 4: 200.0, 8: 150.0}, 4, 4),  # a dip alone says little
         ({1: 100.0, 2: 79.0, 4: 81.0, 8: 79.0, 16: 200.0}, 5, 16),
         ({1: 100.0, 2: 190.0, 4: MemoryError()}, 3, 2),
@@ -47,26 +54,44 @@ REFUSED = Rate(slots=1, steps_per_second=90.0, bytes_per_slot=1, refusal="aten::
         ({1: REFUSED, 2: 100.0}, 1, 1),
     ],
 )
-def test_more_slots_are_tried_while_that_pays(make_spec: Make, speeds: dict[int, float | Rate | Exception], tried: int, slots: int) -> None:
+def test_more_slots_are_tried_while_that_pays(
+    make_spec: Make, speeds: dict[int, float | Rate | Exception], tried: int, slots: int
+) -> None:
     launcher = FormulaLauncher(speeds=speeds)
     found, is_whole = measured(launcher, probe(make_spec()), nothing)
     assert tried_by(launcher) == list(speeds)[:tried]
     assert (found.slots, is_whole) == (slots, True)
-    assert found.refusal == ("aten::lstm has no rule" if REFUSED in list(speeds.values())[:tried] else "")
+    assert found.refusal == (
+        "aten::lstm has no rule" if REFUSED in list(speeds.values())[:tried] else ""
+    )
 
 
-def test_the_second_study_of_a_kind_measures_nothing(database: Database, make_spec: Make, now: datetime) -> None:
+def test_the_second_study_of_a_kind_measures_nothing(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     first, second, other = FormulaLauncher(), FormulaLauncher(), FormulaLauncher()
     found = calibrate(database, make_spec(), first, now)
     assert (found.slots, found.rates) == (2, {1: 100.0, 2: 150.0, 4: 151.0})
-    assert calibrate(database, make_spec(name="second", seed=9, search={"n_trials": 9, "epochs": 1}), second, now) == found
+    assert (
+        calibrate(
+            database,
+            make_spec(name="second", seed=9, search={"n_trials": 9, "epochs": 1}),
+            second,
+            now,
+        )
+        == found
+    )
     assert (tried_by(first), tried_by(second)) == ([1, 2, 4], [])
     calibrate(database, make_spec(optimizer="adam"), other, now)
     assert tried_by(other) == [1, 2, 4]
 
 
-def test_a_disturbed_measurement_serves_its_own_study_only(database: Database, make_spec: Make, now: datetime) -> None:
-    disturbed = FormulaLauncher(speeds={1: 100.0, 2: 150.0, 4: NotMeasured("a worker ended"), 8: 900.0})
+def test_a_disturbed_measurement_serves_its_own_study_only(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
+    disturbed = FormulaLauncher(
+        speeds={1: 100.0, 2: 150.0, 4: NotMeasured("a worker ended"), 8: 900.0}
+    )
     assert calibrate(database, make_spec(), disturbed, now).slots == 2
     nothing_known = FormulaLauncher(speeds={1: NotMeasured("a worker ended"), 2: 150.0})
     assert calibrate(database, make_spec(), nothing_known, now) == Calibration(slots=1)
@@ -76,17 +101,30 @@ def test_a_disturbed_measurement_serves_its_own_study_only(database: Database, m
 
 
 def test_the_probe_is_a_legal_trial_of_an_arm_that_does_something(make_spec: Make) -> None:
-    space = {"lr": {"low": 1e-4, "high": 1.0, "log": True}, "momentum": {"choices": [0.0, 0.5, 0.9]}, "clip_norm": 1.0}
+    space = {
+        "lr": {"low": 1e-4, "high": 1.0, "log": True},
+        "momentum": {"choices": [0.0, 0.5, 0.9]},
+        "clip_norm": 1.0,
+    }
     arms = [
         {"name": "baseline", "technique": "none"},
         {
             "name": "noisy",
             "technique": "annealed",
-            "space": {"eta": {"low": 0.0, "high": 1.0, "step": 0.25}, "gamma": {"low": 0, "high": 3, "integer": True}},
+            "space": {
+                "eta": {"low": 0.0, "high": 1.0, "step": 0.25},
+                "gamma": {"low": 0, "high": 3, "integer": True},
+            },
         },
     ]
     spec = probe(make_spec(space=space, arms=arms))
-    assert spec.params == {"lr": pytest.approx(0.01), "momentum": 0.5, "clip_norm": 1.0, "eta": 0.5, "gamma": 1}
+    assert spec.params == {
+        "lr": pytest.approx(0.01),
+        "momentum": 0.5,
+        "clip_norm": 1.0,
+        "eta": 0.5,
+        "gamma": 1,
+    }
     assert (spec.technique, spec.seed, spec.checkpoint) == ("annealed", 0, "")
     prepare(spec)
 
@@ -98,9 +136,18 @@ def test_the_probe_is_a_legal_trial_of_an_arm_that_does_something(make_spec: Mak
             Calibration(slots=8, rates={1: 1234.4, 2: 2000.0, 8: 2345.0}),
             "8 trials as one model on each worker: 1,234 updates a second with 1, 2,345 with 8",
         ),
-        (Calibration(slots=1, rates={1: 900.0, 2: 800.0}), "one trial at a time on each worker: 900 updates a second with 1, 800 with 2"),
-        (Calibration(slots=1, rates={1: 900.0}), "one trial at a time on each worker: 900 updates a second with 1"),
-        (Calibration(slots=1, refusal="it has an LSTM"), "one trial at a time on each worker: it has an LSTM"),
+        (
+            Calibration(slots=1, rates={1: 900.0, 2: 800.0}),
+            "one trial at a time on each worker: 900 updates a second with 1, 800 with 2",
+        ),
+        (
+            Calibration(slots=1, rates={1: 900.0}),
+            "one trial at a time on each worker: 900 updates a second with 1",
+        ),
+        (
+            Calibration(slots=1, refusal="it has an LSTM"),
+            "one trial at a time on each worker: it has an LSTM",
+        ),
         (Calibration(slots=1), "one trial at a time on each worker: more could not be measured"),
     ],
 )

@@ -1,4 +1,6 @@
-"""A dispatcher runs what is due, lets go of what is cancelled, settles what is left open, and gives everything back when it stops."""
+"""A dispatcher runs what is due, lets go of what is cancelled, settles what is left open, and gives
+everything back when it stops.
+"""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -9,20 +11,20 @@ from typing import Any
 
 import optuna
 import pytest
-from formula_launcher import FormulaLauncher
 
+from formula_launcher import FormulaLauncher
 from gradnoise.training.calibration import Rate
 from gradnoise.training.trial import TrialSpec
-from service.compare.comparison import Comparison
-from service.domain.spec import StudySpec
-from service.domain.study import Metric, Study
-from service.report.page import protocol
-from service.search import Storage
-from service.store import dispatchers, leases, studies, trials
-from service.store.database import Database
-from service.store.tables import StudyRow
-from workers.dispatcher import Dispatcher
-from workers.launcher import Launcher, News
+from gradnoise_service.compare.comparison import Comparison
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric, Study
+from gradnoise_service.report.page import protocol
+from gradnoise_service.search import Storage
+from gradnoise_service.store import dispatchers, leases, studies, trials
+from gradnoise_service.store.database import Database
+from gradnoise_service.store.tables import StudyRow
+from gradnoise_workers.dispatcher import Dispatcher
+from gradnoise_workers.launcher import Launcher, News
 
 Make = Callable[..., StudySpec]
 ACCURACY = Metric(name="accuracy", direction="maximize", worst=0.0)
@@ -63,7 +65,9 @@ def until(condition: Callable[[], bool]) -> None:
         timer.cancel()
 
 
-def make_dispatcher(database: Database, storage: Storage, open_launcher: Callable[[], Launcher], **changes: Any) -> Dispatcher:
+def make_dispatcher(
+    database: Database, storage: Storage, open_launcher: Callable[[], Launcher], **changes: Any
+) -> Dispatcher:
     usual: dict[str, Any] = {
         "id": f"d-{threading.get_ident()}",
         "slots": 3,
@@ -74,11 +78,15 @@ def make_dispatcher(database: Database, storage: Storage, open_launcher: Callabl
         "concurrent_studies": 1,
         "now": lambda: datetime.now(UTC),
     }
-    return Dispatcher(database=database, storage=storage, open_launcher=open_launcher, **(usual | changes))
+    return Dispatcher(
+        database=database, storage=storage, open_launcher=open_launcher, **(usual | changes)
+    )
 
 
 @contextmanager
-def running(database: Database, storage: Storage, open_launcher: Callable[[], Launcher], **changes: Any) -> Iterator[threading.Event]:
+def running(
+    database: Database, storage: Storage, open_launcher: Callable[[], Launcher], **changes: Any
+) -> Iterator[threading.Event]:
     dispatcher = make_dispatcher(database, storage, open_launcher, **changes)
     stop = threading.Event()
     thread = threading.Thread(target=dispatcher.run, args=(stop,))
@@ -91,7 +99,9 @@ def running(database: Database, storage: Storage, open_launcher: Callable[[], La
         assert not thread.is_alive()
 
 
-def test_it_runs_studies_one_after_another_to_their_end(database: Database, storage: Storage, make_spec: Make) -> None:
+def test_it_runs_studies_one_after_another_to_their_end(
+    database: Database, storage: Storage, make_spec: Make
+) -> None:
     both = [submit(database, make_spec(name=name)) for name in ("first", "second")]
     with running(database, storage, FormulaLauncher):
         until(lambda: all(read(database, study).has_ended for study in both))
@@ -112,16 +122,22 @@ def test_it_announces_itself_and_withdraws(database: Database, storage: Storage)
     assert live() == []
 
 
-def test_it_announces_the_nodes_that_have_joined_since(database: Database, storage: Storage) -> None:
+def test_it_announces_the_nodes_that_have_joined_since(
+    database: Database, storage: Storage
+) -> None:
     sizes = iter([("0 CPU cores", 0), ("4 CPU cores", 4)])
     dispatcher = make_dispatcher(database, storage, FormulaLauncher, machines=lambda: next(sizes))
     for n_slots in (0, 4):
         dispatcher._announce()
         with database.session() as session:
-            assert [info.n_slots for info in dispatchers.live(session, datetime.now(UTC))] == [n_slots]
+            assert [info.n_slots for info in dispatchers.live(session, datetime.now(UTC))] == [
+                n_slots
+            ]
 
 
-def test_a_cancelled_study_leaves_no_trial_open_anywhere(database: Database, storage: Storage, make_spec: Make) -> None:
+def test_a_cancelled_study_leaves_no_trial_open_anywhere(
+    database: Database, storage: Storage, make_spec: Make
+) -> None:
     study = submit(database, make_spec())
     gate, asked = threading.Event(), threading.Event()
     with running(database, storage, lambda: Gated(gate, asked)):
@@ -137,12 +153,17 @@ def test_a_cancelled_study_leaves_no_trial_open_anywhere(database: Database, sto
     with database.session() as session:
         assert {trial.state for trial in trials.table(session, study.id)} == {"cancelled"}
     for arm in ("baseline", "noisy"):
-        states = {trial.state.name for trial in optuna.load_study(study_name=f"a study · {arm}", storage=storage).trials}
+        states = {
+            trial.state.name
+            for trial in optuna.load_study(study_name=f"a study · {arm}", storage=storage).trials
+        }
         assert states == {"FAIL"}
     assert read(database, study).state == "cancelled"
 
 
-def test_a_study_cancelled_while_no_dispatcher_lived_is_settled_by_the_next(database: Database, storage: Storage, make_spec: Make) -> None:
+def test_a_study_cancelled_while_no_dispatcher_lived_is_settled_by_the_next(
+    database: Database, storage: Storage, make_spec: Make
+) -> None:
     study = submit(database, make_spec())
     with database.session(write=True) as session:
         assert leases.acquire(session, "dead", datetime.now(UTC), timedelta(seconds=30)) is not None
@@ -158,7 +179,9 @@ def test_a_study_cancelled_while_no_dispatcher_lived_is_settled_by_the_next(data
         until(lambda: n_open() == 0)
 
 
-def test_stopping_gives_the_study_back_and_the_next_one_ends_it(database: Database, storage: Storage, make_spec: Make) -> None:
+def test_stopping_gives_the_study_back_and_the_next_one_ends_it(
+    database: Database, storage: Storage, make_spec: Make
+) -> None:
     study = submit(database, make_spec())
     gate, asked = threading.Event(), threading.Event()
     with running(database, storage, lambda: Gated(gate, asked)):
@@ -172,19 +195,25 @@ def test_stopping_gives_the_study_back_and_the_next_one_ends_it(database: Databa
         assert {trial.state for trial in trials.table(session, study.id)} == {"complete"}
 
 
-def test_a_study_that_cannot_be_driven_ends_failed_with_the_reason(database: Database, storage: Storage, make_spec: Make) -> None:
+def test_a_study_that_cannot_be_driven_ends_failed_with_the_reason(
+    database: Database, storage: Storage, make_spec: Make
+) -> None:
     def open_launcher() -> Launcher:
         raise RuntimeError("No worker can start: no such device")
 
     study = submit(database, make_spec())
-    dispatcher = make_dispatcher(database, storage, open_launcher, lease=timedelta(0))  # a crashed study is due again at once
+    # a crashed study is due again at once
+    dispatcher = make_dispatcher(database, storage, open_launcher, lease=timedelta(0))
     for _ in range(3):
         dispatcher._round()
         for thread in dispatcher._runs.values():
             thread.join()
     ended = read(database, study)
     assert ended.state == "failed"
-    assert ended.error == "The study could not be driven: RuntimeError: No worker can start: no such device"
+    assert (
+        ended.error
+        == "The study could not be driven: RuntimeError: No worker can start: no such device"
+    )
 
 
 def test_two_studies_may_run_at_once(database: Database, storage: Storage, make_spec: Make) -> None:
@@ -221,26 +250,37 @@ def test_slots_are_measured_or_as_configured_and_the_report_says_so(
     assert dict(protocol(Comparison.model_validate(comparison)))["stacking"] == said
 
 
-def test_a_dispatcher_that_is_stopped_while_it_measures_gives_the_study_back(database: Database, storage: Storage, make_spec: Make) -> None:
+def test_a_dispatcher_that_is_stopped_while_it_measures_gives_the_study_back(
+    database: Database, storage: Storage, make_spec: Make
+) -> None:
     study = submit(database, make_spec())
     measures = threading.Event()
 
     class Endless(FormulaLauncher):
-        def measure(self, probe: TrialSpec, slots: int, before: Rate | None, carry_on: Callable[[], None]) -> Rate:
+        def measure(
+            self, probe: TrialSpec, slots: int, before: Rate | None, carry_on: Callable[[], None]
+        ) -> Rate:
             measures.set()
             while True:
                 carry_on()
 
     with running(database, storage, Endless, slots=0):
         assert measures.wait(WAIT_SECONDS)
-    with running(database, storage, FormulaLauncher, slots=0):  # no need to wait for a lease to run out
+    # no need to wait for a lease to run out
+    with running(database, storage, FormulaLauncher, slots=0):
         until(lambda: read(database, study).has_ended)
     assert read(database, study).state == "complete"
 
 
-def test_checkpoints_go_with_their_study(database: Database, storage: Storage, make_spec: Make, tmp_path: Path) -> None:
-    """When a study ends here, at once; when it was cancelled elsewhere, once whoever held it must have noticed; those of others stay."""
-    complete, cancelled, queued = (submit(database, make_spec(name=name)) for name in ("complete", "cancelled", "queued"))
+def test_checkpoints_go_with_their_study(
+    database: Database, storage: Storage, make_spec: Make, tmp_path: Path
+) -> None:
+    """When a study ends here, at once; when it was cancelled elsewhere, once whoever held it must
+    have noticed; those of others stay.
+    """
+    complete, cancelled, queued = (
+        submit(database, make_spec(name=name)) for name in ("complete", "cancelled", "queued")
+    )
     long_ago = datetime.now(UTC) - timedelta(minutes=2)
     with database.session(write=True) as session:
         studies.cancel(session, cancelled.id, None, datetime.now(UTC))
@@ -258,6 +298,12 @@ def test_checkpoints_go_with_their_study(database: Database, storage: Storage, m
         assert folders() == {str(cancelled.id), str(queued.id), "another"}
     with database.session(write=True) as session:
         session.get_one(StudyRow, cancelled.id).finished_at = long_ago
-    dispatcher = make_dispatcher(database, storage, FormulaLauncher, checkpoints=tmp_path / "checkpoints", concurrent_studies=0)
+    dispatcher = make_dispatcher(
+        database,
+        storage,
+        FormulaLauncher,
+        checkpoints=tmp_path / "checkpoints",
+        concurrent_studies=0,
+    )
     dispatcher._round()
     assert folders() == {str(queued.id), "another"}

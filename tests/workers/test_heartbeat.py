@@ -1,12 +1,14 @@
-"""A heartbeat extends its lease until the block ends, outlives a passing fault, and tells when the lease is lost."""
+"""A heartbeat extends its lease until the block ends, outlives a passing fault, and tells when the
+lease is lost.
+"""
 
 import threading
 from datetime import timedelta
 
 import pytest
 
-from service.domain.errors import LeaseLost
-from workers.heartbeat import Heartbeat
+from gradnoise_service.domain.errors import LeaseLost
+from gradnoise_workers.heartbeat import Heartbeat
 
 SOON = timedelta(milliseconds=2)
 

@@ -1,4 +1,6 @@
-"""On a real Ray: trials outlive their actors, slots are measured by all actors at once, and studies share devices."""
+"""On a real Ray: trials outlive their actors, slots are measured by all actors at once, and studies
+share devices.
+"""
 
 import os
 import signal
@@ -12,7 +14,6 @@ from typing import Any
 
 import pytest
 import ray
-from processes import has_ended
 
 from gradnoise.training import calibration
 from gradnoise.training.calibration import candidates
@@ -20,14 +21,15 @@ from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stacked_model import StackedModel
 from gradnoise.training.trial import Finished, Measurement, TrialSpec
-from service.domain.spec import StudySpec
-from service.domain.study import Metric
-from service.search import Storage
-from service.store import leases, measurements, studies, trials
-from service.store.database import Database
-from workers.launcher import News, NotMeasured, WorkerLost
-from workers.remote import Place, RayLauncher, TrialActor
-from workers.study_run import StudyRun
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric
+from gradnoise_service.search import Storage
+from gradnoise_service.store import leases, measurements, studies, trials
+from gradnoise_service.store.database import Database
+from gradnoise_workers.launcher import News, NotMeasured, WorkerLost
+from gradnoise_workers.remote import Place, RayLauncher, TrialActor
+from gradnoise_workers.study_run import StudyRun
+from processes import has_ended
 
 pytestmark = pytest.mark.ray
 
@@ -58,7 +60,10 @@ def trial(number: int, **changes: Any) -> TrialSpec:
         "workload": "mlp",
         "options": OPTIONS,
         "technique": "annealed" if number % 2 else "none",
-        "params": {"lr": 0.05 + 0.01 * number, **({"eta": 0.01, "gamma": 0.55} if number % 2 else {})},
+        "params": {
+            "lr": 0.05 + 0.01 * number,
+            **({"eta": 0.01, "gamma": 0.55} if number % 2 else {}),
+        },
         "seed": number,
         "budget_epochs": 2 * RUNG,
         "rungs": (RUNG,),
@@ -77,8 +82,12 @@ def alone(spec: TrialSpec) -> list[Mapping[str, float]]:
     return curve
 
 
-def assert_equal_curves(found: Sequence[Mapping[str, float]], expected: Sequence[Mapping[str, float]]) -> None:
-    """In float32: the rounding of 6e-8 of a sum over a hundred examples, in whatever order, and what the updates make of it."""
+def assert_equal_curves(
+    found: Sequence[Mapping[str, float]], expected: Sequence[Mapping[str, float]]
+) -> None:
+    """In float32: the rounding of 6e-8 of a sum over a hundred examples, in whatever order, and
+    what the updates make of it.
+    """
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
         assert one == pytest.approx(other, rel=1e-5, abs=0.0)
@@ -102,21 +111,32 @@ def opened(checkpoints: Path, slots: int) -> RayLauncher:
     return launcher
 
 
-def test_trials_of_a_killed_actor_go_on_elsewhere_with_other_slots(cluster: None, tmp_path: Path) -> None:
-    """kill -9 while they wait at a rung: they are told of as lost; another stack replays their epochs, trains the rest, and ends alike."""
+def test_trials_of_a_killed_actor_go_on_elsewhere_with_other_slots(
+    cluster: None, tmp_path: Path
+) -> None:
+    """kill -9 while they wait at a rung: they are told of as lost; another stack replays their
+    epochs, trains the rest, and ends alike.
+    """
     specs = [trial(number) for number in range(3)]
     with closing(opened(tmp_path, slots=3)) as launcher:
         for spec in specs:
             launcher.admit(spec)
         held = {place: set(place.keys) for place in launcher._places}
-        news = until(launcher, lambda news: sum(isinstance(one, Measurement) and one.epoch == RUNG for one in news) == 3)
+        news = until(
+            launcher,
+            lambda news: (
+                sum(isinstance(one, Measurement) and one.epoch == RUNG for one in news) == 3
+            ),
+        )
         assert {path.name for path in tmp_path.glob("1/*")} == {"0.pt", "1.pt", "2.pt"}
         for place, keys in held.items():
             os.kill(process(place), signal.SIGKILL)
             for key in keys:
                 launcher.go_on(key)
         news = until(launcher, lambda news: len(news) == 3)
-        assert {one.key for one in news if isinstance(one, WorkerLost)} == {spec.key for spec in specs}
+        assert {one.key for one in news if isinstance(one, WorkerLost)} == {
+            spec.key for spec in specs
+        }
     with closing(opened(tmp_path, slots=1)) as launcher:
         waiting, news = list(specs), []
         while sum(isinstance(one, Finished) for one in news) < 3:
@@ -139,7 +159,10 @@ def test_what_is_released_is_forgotten(cluster: None, tmp_path: Path) -> None:
     """A pruned trial's slot is free at once, its checkpoint goes, and nothing more is heard of it."""
     with closing(opened(tmp_path, slots=1)) as launcher:
         launcher.admit(trial(0))
-        until(launcher, lambda news: any(isinstance(one, Measurement) and one.epoch == RUNG for one in news))
+        until(
+            launcher,
+            lambda news: any(isinstance(one, Measurement) and one.epoch == RUNG for one in news),
+        )
         assert launcher.n_free() == 1
         launcher.release("trial 0")
         assert launcher.n_free() == 2
@@ -174,7 +197,8 @@ def test_an_epoch_is_one_message_a_worker_however_many_trials_it_trains(cluster:
                 launcher.go_on(one.key)
             news += latest
         assert sum(isinstance(one, Measurement) for one in news) == 32 * 4
-        assert 2 * 4 <= launcher.n_heard <= 2 * 4 + 2  # at last each is told that its trials' ends are known
+        # at last each is told that its trials' ends are known
+        assert 2 * 4 <= launcher.n_heard <= 2 * 4 + 2
 
 
 def test_all_actors_measure_at_once_and_their_rates_add_up(cluster: None) -> None:
@@ -183,7 +207,9 @@ def test_all_actors_measure_at_once_and_their_rates_add_up(cluster: None) -> Non
         assert launcher.n_free() == 0  # not before it is open
         assert launcher.candidates() == candidates(on_gpu=False)
         together = launcher.measure(trial(1), 1, None, nothing)
-        each = ray.get([place.actor.measure.remote(trial(1), 1, None, 2) for place in launcher._places])
+        each = ray.get(
+            [place.actor.measure.remote(trial(1), 1, None, 2) for place in launcher._places]
+        )
         assert (together.slots, together.refusal) == (1, "")
         assert together.steps_per_second > 1.2 * min(rate.steps_per_second for rate in each)
         with pytest.raises(NotMeasured, match="there is no workload named 'nothing'"):
@@ -192,13 +218,18 @@ def test_all_actors_measure_at_once_and_their_rates_add_up(cluster: None) -> Non
         assert launcher.n_free() == 4  # a trial that raises costs no worker
 
 
-def test_memory_that_does_not_hold_the_copies_is_told_of_and_freed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A number that has fitted is measured again whatever is free meanwhile; on a CPU torch tells of a full memory in words alone."""
+def test_memory_that_does_not_hold_the_copies_is_told_of_and_freed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A number that has fitted is measured again whatever is free meanwhile; on a CPU torch tells
+    of a full memory in words alone.
+    """
     update, actor = StackedModel.update, TrialActor(on_gpu=False, checkpoints=None)
     monkeypatch.setattr(calibration, "free_bytes", lambda: 0)
     alone = actor.measure(trial(1), 1, None, 1)
     assert alone is not None
-    one = replace(alone, bytes_per_slot=1)  # a process that had more memory before may show none that one trial took
+    # a process that had more memory before may show none that one trial took
+    one = replace(alone, bytes_per_slot=1)
     assert actor.measure(trial(1), 2, one, 1) is None
     two = actor.measure(trial(1), 2, replace(one, slots=2), 1)
     assert two is not None
@@ -223,7 +254,8 @@ def test_a_worker_that_dies_while_it_measures_does_not_end_the_study(cluster: No
             while victims:
                 os.kill(victims.pop(), signal.SIGKILL)
 
-        os.kill(victims[0], signal.SIGSTOP)  # it is measuring when it dies, however fast that would be
+        # it is measuring when it dies, however fast that would be
+        os.kill(victims[0], signal.SIGSTOP)
         with pytest.raises(NotMeasured, match="ActorDiedError"):
             launcher.measure(trial(1), 1, None, kill)
         launcher.open(1)
@@ -240,14 +272,24 @@ def test_two_studies_share_every_core(cluster: None) -> None:
 
 
 @pytest.mark.parametrize("cluster", [{"num_cpus": 3, "num_gpus": 3}], indirect=True)
-def test_a_study_has_one_actor_on_each_gpu_though_ray_fills_one_after_another(cluster: None) -> None:
+def test_a_study_has_one_actor_on_each_gpu_though_ray_fills_one_after_another(
+    cluster: None,
+) -> None:
     with closing(RayLauncher(n_studies=3)) as first:
         first.start(nothing)
-        assert sorted(place.home.gpu for place in first._places if place.home is not None) == ["0", "1", "2"]
+        assert sorted(place.home.gpu for place in first._places if place.home is not None) == [
+            "0",
+            "1",
+            "2",
+        ]
         first.measurements(0.0)
         with closing(RayLauncher(n_studies=3)) as second:
             second.start(nothing)
-            assert sorted(place.home.gpu for place in second._places if place.home is not None) == ["0", "1", "2"]
+            assert sorted(place.home.gpu for place in second._places if place.home is not None) == [
+                "0",
+                "1",
+                "2",
+            ]
 
 
 class Recording(RayLauncher):
@@ -278,14 +320,33 @@ class Holding(Recording):
 
 
 def test_the_next_holder_of_a_study_goes_on_where_its_trials_stood(
-    cluster: None, database: Database, storage: Storage, make_spec: Callable[..., StudySpec], now: datetime, tmp_path: Path
+    cluster: None,
+    database: Database,
+    storage: Storage,
+    make_spec: Callable[..., StudySpec],
+    now: datetime,
+    tmp_path: Path,
 ) -> None:
-    """The dispatcher dies, and its actors with it, when trials stand at a rung; the next one, with other slots, ends the study."""
+    """The dispatcher dies, and its actors with it, when trials stand at a rung; the next one, with
+    other slots, ends the study.
+    """
     pruner = {"name": "median", "warmup_epochs": 5, "every_epochs": 100, "startup_trials": 100}
-    plan = {"n_trials": 3, "epochs": 8, "sampler": "random", "pruner": pruner, "rerun": {"n_seeds": 0}}
+    plan = {
+        "n_trials": 3,
+        "epochs": 8,
+        "sampler": "random",
+        "pruner": pruner,
+        "rerun": {"n_seeds": 0},
+    }
     with database.session(write=True) as session:
         metric = Metric(name="accuracy", direction="maximize", worst=0.0)
-        study = studies.submit(session, make_spec(options=OPTIONS, search=plan, confirm={"n_seeds": 2}), metric, owner="ada", now=now)
+        study = studies.submit(
+            session,
+            make_spec(options=OPTIONS, search=plan, confirm={"n_seeds": 2}),
+            metric,
+            owner="ada",
+            now=now,
+        )
 
     def hold(launcher: RayLauncher, slots: int, at: datetime) -> StudyRun:
         launcher.open(slots)
@@ -293,7 +354,13 @@ def test_the_next_holder_of_a_study_goes_on_where_its_trials_stood(
         with database.session(write=True) as session:
             acquired = leases.acquire(session, "d", at, LEASE)
         assert acquired is not None
-        held = {"database": database, "storage": storage, "launcher": launcher, "protocol": {}, "lease_duration": LEASE}
+        held = {
+            "database": database,
+            "storage": storage,
+            "launcher": launcher,
+            "protocol": {},
+            "lease_duration": LEASE,
+        }
         run = StudyRun(*acquired, **held, now=lambda: at)  # type: ignore[arg-type]  # of many types
         run.begin()
         return run
@@ -314,11 +381,17 @@ def test_the_next_holder_of_a_study_goes_on_where_its_trials_stood(
         assert sum(one.seconds == 0.0 for one in told) == begun.get(spec.checkpoint, 0)
         trial_id = int(spec.checkpoint.removeprefix(f"{study.id}/"))
         with database.session() as session:
-            kept = [{name: float(value or 0) for name, value in row.values.items()} for row in measurements.of_trial(session, trial_id)]
+            kept = [
+                {name: float(value or 0) for name, value in row.values.items()}
+                for row in measurements.of_trial(session, trial_id)
+            ]
         assert_equal_curves(kept, alone(spec))
     with database.session() as session:
         table = trials.table(session, study.id)
-    assert Counter((one.phase, one.state, one.n_attempts) for one in table) == {("search", "complete", 2): 6, ("confirm", "complete", 1): 4}
+    assert Counter((one.phase, one.state, one.n_attempts) for one in table) == {
+        ("search", "complete", 2): 6,
+        ("confirm", "complete", 1): 4,
+    }
 
 
 def test_close_ends_every_actor(cluster: None) -> None:

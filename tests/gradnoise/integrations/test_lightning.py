@@ -22,13 +22,17 @@ from lightning.pytorch.loggers import CSVLogger
 from gradnoise.integrations.lightning import GradientNoiseCallback
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::lightning.pytorch.utilities.warnings.PossibleUserWarning"),  # few workers, few batches
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning"),  # Lightning's own use of torch
+    # few workers, few batches
+    pytest.mark.filterwarnings("ignore::lightning.pytorch.utilities.warnings.PossibleUserWarning"),
+    # Lightning's own use of torch
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning"),
 ]
 
 NOISE: dict[str, Any] = {"eta": 0.3, "gamma": 0.55, "seed": 1}
 N_BATCHES = 6
-BATCHES = TensorDataset(torch.linspace(-1, 1, 24 * 3).view(24, 3), torch.linspace(1, -1, 24).view(24, 1))
+BATCHES = TensorDataset(
+    torch.linspace(-1, 1, 24 * 3).view(24, 3), torch.linspace(1, -1, 24).view(24, 1)
+)
 
 
 class Net(LightningModule):
@@ -36,10 +40,14 @@ class Net(LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)
+        )
         with torch.no_grad():
             for i, parameter in enumerate(self.parameters()):
-                parameter.copy_(torch.linspace(-0.5, 0.5, parameter.numel()).view_as(parameter) + 0.1 * i)
+                parameter.copy_(
+                    torch.linspace(-0.5, 0.5, parameter.numel()).view_as(parameter) + 0.1 * i
+                )
 
     def loss(self, batch: Iterable[torch.Tensor]) -> torch.Tensor:
         inputs, targets = batch
@@ -62,11 +70,23 @@ def batches() -> DataLoader[Any]:
 
 
 def trainer(folder: Path, *callbacks: Callback, **options: Any) -> Trainer:
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return Trainer(accelerator="cpu", default_root_dir=folder, callbacks=list(callbacks), **(quiet | {"max_epochs": 2} | options))
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return Trainer(
+        accelerator="cpu",
+        default_root_dir=folder,
+        callbacks=list(callbacks),
+        **(quiet | {"max_epochs": 2} | options),
+    )
 
 
-def by_hand(model: Net, noise: Mapping[str, Any] = NOISE, accumulate: int = 1, clip: float | None = None) -> Net:
+def by_hand(
+    model: Net, noise: Mapping[str, Any] = NOISE, accumulate: int = 1, clip: float | None = None
+) -> Net:
     optimizer = model.configure_optimizers()
     with attach(optimizer, **noise):
         for _ in range(2):
@@ -87,27 +107,37 @@ def assert_same_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
 
 @pytest.mark.parametrize("net", [Net, NetWithoutNames])
 def test_a_fit_is_the_loop_written_by_hand(net: type[Net], tmp_path: Path) -> None:
-    """Bit for bit, though Lightning hands every step a closure; and it is not the fit without noise."""
+    """Bit for bit, though Lightning hands every step a closure; and it is not the fit without
+    noise.
+    """
     model, plain, noise = net(), net(), GradientNoiseCallback(**NOISE)
     trainer(tmp_path, noise).fit(model, batches())
     trainer(tmp_path).fit(plain, batches())
     assert_same_weights(model, by_hand(net()))
     assert [handle.t for handle in noise.noises] == [2 * N_BATCHES]
-    assert not any(torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True))
+    assert not any(
+        torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True)
+    )
 
 
 def test_noise_comes_after_clipping_and_once_for_all_accumulated_batches(tmp_path: Path) -> None:
     """With gradients clipped to next to nothing, the updates are all noise."""
     model, noise = Net(), GradientNoiseCallback(**NOISE)
-    trainer(tmp_path, noise, accumulate_grad_batches=3, gradient_clip_val=1e-6).fit(model, batches())
+    trainer(tmp_path, noise, accumulate_grad_batches=3, gradient_clip_val=1e-6).fit(
+        model, batches()
+    )
     assert_same_weights(model, by_hand(Net(), accumulate=3, clip=1e-6))
     assert noise.noises[0].t == 2 * N_BATCHES / 3
 
 
 @pytest.mark.parametrize(
-    "noise", [NOISE, {"injection": preconditioned(eta=0.3, gamma=0.55), "seed": 1}], ids=["annealed", "preconditioned"]
+    "noise",
+    [NOISE, {"injection": preconditioned(eta=0.3, gamma=0.55), "seed": 1}],
+    ids=["annealed", "preconditioned"],
 )
-def test_a_fit_resumed_from_a_checkpoint_is_one_that_never_stopped(tmp_path: Path, noise: dict[str, Any]) -> None:
+def test_a_fit_resumed_from_a_checkpoint_is_one_that_never_stopped(
+    tmp_path: Path, noise: dict[str, Any]
+) -> None:
     """Of preconditioned noise the checkpoint holds the mean squared gradients too."""
     first = trainer(tmp_path, GradientNoiseCallback(**noise), max_epochs=1)
     first.fit(Net(), batches())
@@ -118,7 +148,9 @@ def test_a_fit_resumed_from_a_checkpoint_is_one_that_never_stopped(tmp_path: Pat
     assert callback.noises[0].t == 2 * N_BATCHES
 
 
-def test_a_fit_from_the_start_after_a_test_on_a_checkpoint_starts_its_noise_anew(tmp_path: Path) -> None:
+def test_a_fit_from_the_start_after_a_test_on_a_checkpoint_starts_its_noise_anew(
+    tmp_path: Path,
+) -> None:
     """The step count that came with the checkpoint belongs to the tested weights."""
 
     class Tested(Net):
@@ -154,17 +186,22 @@ def test_the_state_may_come_after_the_optimizers(tmp_path: Path) -> None:
 
 
 class TwoOptimizers(Net):
-    """A net that trains its two layers, of the same shape, by two optimizers with the same names for their parameters."""
+    """A net that trains its two layers, of the same shape, by two optimizers with the same names
+    for their parameters.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.layers = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Tanh(), torch.nn.Linear(3, 3))
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(3, 3), torch.nn.Tanh(), torch.nn.Linear(3, 3)
+        )
 
     def configure_optimizers(self) -> Any:
         return [torch.optim.SGD(self.layers[i].named_parameters(), lr=0.1) for i in (0, 2)]
 
-    def training_step(self, batch: Iterable[torch.Tensor], _i: int) -> None:  # type: ignore[override]  # a manual step returns nothing
+    # a manual step returns nothing
+    def training_step(self, batch: Iterable[torch.Tensor], _i: int) -> None:  # type: ignore[override]
         for optimizer in self.optimizers():  # type: ignore[union-attr]
             optimizer.zero_grad()
             self.manual_backward(0 * self.loss((next(iter(batch)), torch.zeros(4, 3))))
@@ -172,7 +209,9 @@ class TwoOptimizers(Net):
 
 
 def test_several_optimizers_share_no_noise(tmp_path: Path) -> None:
-    """Without gradients the updates are all noise; each optimizer's is that of `attach` with a seed of its own."""
+    """Without gradients the updates are all noise; each optimizer's is that of `attach` with a seed
+    of its own.
+    """
     model = TwoOptimizers()
     hand, noise = copy.deepcopy(model), GradientNoiseCallback(**NOISE)
     start = copy.deepcopy(model)
@@ -188,13 +227,20 @@ def test_several_optimizers_share_no_noise(tmp_path: Path) -> None:
                 parameter.grad = torch.zeros_like(parameter)
             optimizer.step()
     assert_same_weights(model, hand)
-    moved = [after - before for after, before in zip(model.parameters(), start.parameters(), strict=True)]
+    moved = [
+        after - before for after, before in zip(model.parameters(), start.parameters(), strict=True)
+    ]
     assert not torch.isclose(moved[0], moved[2]).any()
 
 
 def test_the_logger_shows_the_standard_deviation_of_each_update(tmp_path: Path) -> None:
     logger = CSVLogger(tmp_path)
-    trainer(tmp_path, GradientNoiseCallback(**NOISE, measure_ratio=True), logger=logger, log_every_n_steps=1).fit(Net(), batches())
+    trainer(
+        tmp_path,
+        GradientNoiseCallback(**NOISE, measure_ratio=True),
+        logger=logger,
+        log_every_n_steps=1,
+    ).fit(Net(), batches())
     logger.save()
     rows = list(csv.DictReader((Path(logger.log_dir) / "metrics.csv").read_text().splitlines()))
     expected = [annealed(NOISE["eta"], NOISE["gamma"])(t) for t in range(2 * N_BATCHES)]
@@ -229,8 +275,14 @@ def test_the_noise_ends_with_the_fit_even_when_it_raises(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"seed": 1}, "exactly one of eta"), ({"seed": -1, "eta": 0.1}, "seed must be at least 0"), ({"seed": 1, "eta": -0.1}, "eta must be")],
+    [
+        ({"seed": 1}, "exactly one of eta"),
+        ({"seed": -1, "eta": 0.1}, "seed must be at least 0"),
+        ({"seed": 1, "eta": -0.1}, "eta must be"),
+    ],
 )
-def test_illegal_arguments_are_refused_before_fitting(arguments: dict[str, Any], message: str) -> None:
+def test_illegal_arguments_are_refused_before_fitting(
+    arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         GradientNoiseCallback(**arguments)

@@ -1,4 +1,6 @@
-"""Real training runs of Hugging Face's Trainer with the callback, against loops written by hand with `attach`."""
+"""Real training runs of Hugging Face's Trainer with the callback, against loops written by hand
+with `attach`.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,10 +28,14 @@ class Net(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)
+        )
         with torch.no_grad():
             for i, parameter in enumerate(self.parameters()):
-                parameter.copy_(torch.linspace(-0.5, 0.5, parameter.numel()).view_as(parameter) + 0.1 * i)
+                parameter.copy_(
+                    torch.linspace(-0.5, 0.5, parameter.numel()).view_as(parameter) + 0.1 * i
+                )
 
     def forward(self, inputs: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"loss": torch.nn.functional.mse_loss(self.layers(inputs), labels)}
@@ -48,7 +54,9 @@ class Lines(Dataset[dict[str, torch.Tensor]]):
 
 def batches() -> Iterable[dict[str, torch.Tensor]]:
     lines = Lines()
-    for inputs, labels in zip(lines.inputs.split(BATCH_SIZE), lines.labels.split(BATCH_SIZE), strict=True):
+    for inputs, labels in zip(
+        lines.inputs.split(BATCH_SIZE), lines.labels.split(BATCH_SIZE), strict=True
+    ):
         yield {"inputs": inputs, "labels": labels}
 
 
@@ -56,7 +64,9 @@ def adam(model: torch.nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(model.named_parameters(), lr=0.05)
 
 
-def trainer(model: Net, folder: Path, *callbacks: TrainerCallback, optimizer: Any = adam, **options: Any) -> Trainer:
+def trainer(
+    model: Net, folder: Path, *callbacks: TrainerCallback, optimizer: Any = adam, **options: Any
+) -> Trainer:
     arguments = {
         "output_dir": str(folder),
         "num_train_epochs": 2,
@@ -80,7 +90,12 @@ def trainer(model: Net, folder: Path, *callbacks: TrainerCallback, optimizer: An
     )
 
 
-def by_hand(model: Net, accumulate: int = 1, clip: float | None = None, optimizer: torch.optim.Optimizer | None = None) -> Net:
+def by_hand(
+    model: Net,
+    accumulate: int = 1,
+    clip: float | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> Net:
     optimizer = optimizer or adam(model)
     with attach(optimizer, **NOISE):
         for _ in range(2):
@@ -107,13 +122,19 @@ def test_a_run_is_the_loop_written_by_hand(tmp_path: Path) -> None:
     assert_same_weights(model, by_hand(Net()))
     assert noise.noise is not None
     assert noise.noise.t == 2 * N_BATCHES
-    assert not any(torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True))
+    assert not any(
+        torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True)
+    )
 
 
 def test_the_trainers_own_optimizer_gets_noise_too(tmp_path: Path) -> None:
-    """It is made when training starts, with groups of its own: those with weight decay and those without."""
+    """It is made when training starts, with groups of its own: those with weight decay and those
+    without.
+    """
     model, hand = Net(), Net()
-    trainer(model, tmp_path, GradientNoiseCallback(**NOISE), optimizer=None, weight_decay=0.1).train()
+    trainer(
+        model, tmp_path, GradientNoiseCallback(**NOISE), optimizer=None, weight_decay=0.1
+    ).train()
     same = trainer(hand, tmp_path, optimizer=None, weight_decay=0.1)
     assert_same_weights(model, by_hand(hand, optimizer=same.create_optimizer()))
 
@@ -128,17 +149,30 @@ def test_noise_comes_after_clipping_and_once_for_all_accumulated_batches(tmp_pat
 
 
 @pytest.mark.parametrize("stop", [4, N_BATCHES], ids=["within an epoch", "between epochs"])
-def test_a_run_resumed_from_a_checkpoint_is_one_that_never_stopped(tmp_path: Path, stop: int) -> None:
-    trainer(Net(), tmp_path, GradientNoiseCallback(**NOISE), max_steps=stop, save_strategy="steps", save_steps=stop).train()
+def test_a_run_resumed_from_a_checkpoint_is_one_that_never_stopped(
+    tmp_path: Path, stop: int
+) -> None:
+    trainer(
+        Net(),
+        tmp_path,
+        GradientNoiseCallback(**NOISE),
+        max_steps=stop,
+        save_strategy="steps",
+        save_steps=stop,
+    ).train()
     model, noise = Net(), GradientNoiseCallback(**NOISE)
-    trainer(model, tmp_path, noise).train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{stop}"))
+    trainer(model, tmp_path, noise).train(
+        resume_from_checkpoint=str(tmp_path / f"checkpoint-{stop}")
+    )
     assert_same_weights(model, by_hand(Net()))
     assert noise.noise is not None
     assert noise.noise.t == 2 * N_BATCHES
 
 
 def test_the_logs_show_the_standard_deviation_of_each_update(tmp_path: Path) -> None:
-    run = trainer(Net(), tmp_path, GradientNoiseCallback(**NOISE, measure_ratio=True), logging_steps=1)
+    run = trainer(
+        Net(), tmp_path, GradientNoiseCallback(**NOISE, measure_ratio=True), logging_steps=1
+    )
     run.train()
     *steps, summary = run.state.log_history
     expected = [annealed(NOISE["eta"], NOISE["gamma"])(t) for t in range(2 * N_BATCHES)]
@@ -196,8 +230,14 @@ def assert_no_noise(optimizer: Any) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"seed": 1}, "exactly one of eta"), ({"seed": -1, "eta": 0.1}, "seed must be at least 0"), ({"seed": 1, "eta": -0.1}, "eta must be")],
+    [
+        ({"seed": 1}, "exactly one of eta"),
+        ({"seed": -1, "eta": 0.1}, "seed must be at least 0"),
+        ({"seed": 1, "eta": -0.1}, "eta must be"),
+    ],
 )
-def test_illegal_arguments_are_refused_before_training(arguments: dict[str, Any], message: str) -> None:
+def test_illegal_arguments_are_refused_before_training(
+    arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         GradientNoiseCallback(**arguments)

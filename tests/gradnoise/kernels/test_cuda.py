@@ -1,4 +1,6 @@
-"""The Triton kernel: on a GPU where there is one, else through Triton's interpreter, with `make test-triton`."""
+"""The Triton kernel: on a GPU where there is one, else through Triton's interpreter, with `make
+test-triton`.
+"""
 
 import os
 
@@ -32,23 +34,32 @@ def test_it_is_the_definition_to_rounding(dtype: torch.dtype, t: int) -> None:
     """For many tensors in one launch, whole, in runs, and beginning anywhere in their streams."""
     keys = [2**63 + i for i in range(len(PARTS))]
     runs = Runs.of(list(PARTS.values()), keys)
-    tensors = [torch.full((len(part.starts) * part.size,), 0.25, dtype=dtype, device=DEVICE) for part in PARTS.values()]
+    tensors = [
+        torch.full((len(part.starts) * part.size,), 0.25, dtype=dtype, device=DEVICE)
+        for part in PARTS.values()
+    ]
     cuda.add_(tensors, runs, t, 0.5)
     for tensor, part, key in zip(tensors, PARTS.values(), keys, strict=True):
         expected = np.full((len(part.starts), part.size), 0.25, dtype=np.float32)
         for start, row in zip(part.starts.tolist(), expected, strict=True):
             portable.add(row, start, key, t, 0.5)
         resolution = max(torch.finfo(dtype).eps * 4, 4e-6)
-        torch.testing.assert_close(tensor.cpu().float(), torch.from_numpy(expected).reshape(-1), rtol=0, atol=resolution)
+        torch.testing.assert_close(
+            tensor.cpu().float(), torch.from_numpy(expected).reshape(-1), rtol=0, atol=resolution
+        )
 
 
 def test_types_may_be_mixed() -> None:
     runs = Runs.of([Part(np.array([0]), 200), Part(np.array([0]), 200)], [1, 1])
-    one, other = torch.zeros(200, device=DEVICE), torch.zeros(200, dtype=torch.bfloat16, device=DEVICE)
+    one, other = (
+        torch.zeros(200, device=DEVICE),
+        torch.zeros(200, dtype=torch.bfloat16, device=DEVICE),
+    )
     cuda.add_([one, other], runs, 0, 1.0)
     if HAS_GPU:
         assert torch.equal(one.bfloat16(), other)
-    torch.testing.assert_close(one, other.float(), rtol=torch.finfo(torch.bfloat16).eps, atol=0)  # the interpreter cuts where a GPU rounds
+    # the interpreter cuts where a GPU rounds
+    torch.testing.assert_close(one, other.float(), rtol=torch.finfo(torch.bfloat16).eps, atol=0)
 
 
 @pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
@@ -68,10 +79,18 @@ def test_each_row_of_a_stack_has_its_own_noise() -> None:
     sizes, keys = [300, 0, 41], np.arange(9, dtype=np.uint64)
     rows = torch.full((3, sum(sizes)), 0.25, device=DEVICE)
     offsets, owners = np.tile([0, 300, 300], 3), np.repeat(np.arange(3), 3)
-    runs = Runs(owners=owners, offsets=offsets, starts=np.zeros(9, dtype=np.int64), sizes=np.tile(sizes, 3), keys=keys)
+    runs = Runs(
+        owners=owners,
+        offsets=offsets,
+        starts=np.zeros(9, dtype=np.int64),
+        sizes=np.tile(sizes, 3),
+        keys=keys,
+    )
     ts, stds = [3, 2**40 + 3, 0], [0.0, 0.5, 2.0]
     stack = cuda.Rows(rows, runs, rows.data_ptr() + 4 * (owners * sum(sizes) + offsets))
-    stack.add_(torch.tensor(ts, device=DEVICE), torch.tensor(stds, dtype=torch.float64, device=DEVICE))
+    stack.add_(
+        torch.tensor(ts, device=DEVICE), torch.tensor(stds, dtype=torch.float64, device=DEVICE)
+    )
     for row, t, std, own in zip(rows.cpu(), ts, stds, keys.reshape(3, 3), strict=True):
         for values, key in zip(row.split(sizes), own.tolist(), strict=True):
             expected = np.full(len(values), 0.25, dtype=np.float32)

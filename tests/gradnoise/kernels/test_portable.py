@@ -5,7 +5,8 @@ import pytest
 
 from gradnoise.kernels import GROUP, portable
 
-# (counter, key, words) as published with Random123, whose authors are Philox's: kat_vectors, philox4x32, 10 rounds
+# (counter, key, words) as published with Random123, whose authors are Philox's: kat_vectors,
+# philox4x32, 10 rounds
 PUBLISHED = [
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
     ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
@@ -18,20 +19,26 @@ PUBLISHED = [
 
 
 @pytest.mark.parametrize(("counter", "key", "words"), PUBLISHED)
-def test_words_are_those_of_philox(counter: tuple[int, ...], key: tuple[int, ...], words: tuple[int, ...]) -> None:
+def test_words_are_those_of_philox(
+    counter: tuple[int, ...], key: tuple[int, ...], words: tuple[int, ...]
+) -> None:
     block, t = counter[0] | counter[1] << 32, counter[2] | counter[3] << 32
     drawn = portable.words(np.array([block], dtype=np.uint64), key[0] | key[1] << 32, t)
     assert drawn[:, 0].tolist() == list(words)
 
 
 def test_numbers_are_those_of_the_definition() -> None:
-    """Each of three groups' elements, computed in plain Python from the words as the package's docstring says."""
+    """Each of three groups' elements, computed in plain Python from the words as the package's
+    docstring says.
+    """
     key, t, first = 0x0123456789ABCDEF, 2**35 + 7, 5
     drawn = portable.normals(first, 3, key, t)
     for e in range(3 * GROUP):
         group, place = divmod(e, GROUP)
         quarter, lane = divmod(place, 32)
-        words = portable.words(np.array([32 * (first + group) + lane], dtype=np.uint64), key, t)[:, 0].tolist()
+        words = portable.words(np.array([32 * (first + group) + lane], dtype=np.uint64), key, t)[
+            :, 0
+        ].tolist()
         one, other = words[:2] if quarter % 2 == 0 else words[2:]
         radius = math.sqrt(-2 * math.log((one // 2 + 0.5) / 2**31))
         low = other % 2**31

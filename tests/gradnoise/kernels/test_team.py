@@ -9,14 +9,19 @@ N_SHARES = 37
 
 def runs(*values: np.ndarray) -> tuple[np.ndarray, ...]:
     addresses = np.array([own.ctypes.data for own in values], dtype=np.int64)
-    starts, sizes = np.arange(len(values)) * 77, np.array([len(own) for own in values], dtype=np.int64)
+    starts, sizes = (
+        np.arange(len(values)) * 77,
+        np.array([len(own) for own in values], dtype=np.int64),
+    )
     return addresses, starts, sizes, np.arange(5, 5 + len(values), dtype=np.uint64)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 def test_a_team_does_each_share_once(n_threads: int) -> None:
     """Many rounds: a share done twice or left out would show as noise that is doubled or missing."""
-    alone, shared = ([np.zeros(size, dtype=np.float32) for size in (300_000, 50, 40_001)] for _ in range(2))
+    alone, shared = (
+        [np.zeros(size, dtype=np.float32) for size in (300_000, 50, 40_001)] for _ in range(2)
+    )
     for t in range(30):
         compiled.add_all(*runs(*alone), np.array([t]), np.array([0.5]), 1, 0)
         assert team.add_all_on(n_threads, *runs(*shared), np.array([t]), np.array([0.5]), N_SHARES)

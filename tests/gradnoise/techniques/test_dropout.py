@@ -4,14 +4,24 @@ import pytest
 import torch
 
 from gradnoise.streams import normal
-from gradnoise.techniques.dropout import Dropout, DropoutMasks, activation_shapes, adopt, dropout, dropped, places
+from gradnoise.techniques.dropout import (
+    Dropout,
+    DropoutMasks,
+    activation_shapes,
+    adopt,
+    dropout,
+    dropped,
+    places,
+)
 
 N = 100_000
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.5, 0.9])
 def test_the_kept_share_and_the_mean_are_those_of_inverted_dropout(rate: float) -> None:
-    """Of n draws the share kept has the standard error sqrt(rate (1 - rate) / n); the mean is the share / (1 - rate)."""
+    """Of n draws the share kept has the standard error sqrt(rate (1 - rate) / n); the mean is the
+    share / (1 - rate).
+    """
     mask = dropout(rate=rate).draw(1, 0, "place", torch.ones(N, dtype=torch.float64))
     kept = float((mask > 0).double().mean())
     assert abs(kept - (1 - rate)) <= 5 * math.sqrt(rate * (1 - rate) / N)
@@ -36,8 +46,13 @@ def test_a_mask_depends_on_seed_update_and_place_alone() -> None:
     one = masks.draw(1, 2, "a", activations)
     torch.manual_seed(2)
     assert torch.equal(one, masks.draw(1, 2, "a", -activations))
-    for other in (masks.draw(2, 2, "a", activations), masks.draw(1, 3, "a", activations), masks.draw(1, 2, "b", activations)):
-        # two independent masks of 400 agree in half the places, within five standard errors of sqrt(1/4/400)
+    for other in (
+        masks.draw(2, 2, "a", activations),
+        masks.draw(1, 3, "a", activations),
+        masks.draw(1, 2, "b", activations),
+    ):
+        # two independent masks of 400 agree in half the places, within five standard errors of
+        # sqrt(1/4/400)
         assert abs(float((one == other).double().mean()) - 0.5) <= 5 * math.sqrt(0.25 / 400)
 
 
@@ -86,7 +101,11 @@ def test_places_are_found_by_the_modules_name_and_their_shapes_by_a_forward() ->
 
 def test_what_is_dropped_is_the_techniques_or_the_places_own() -> None:
     """A `torch.nn.Dropout` becomes a place with a rate of its own, under every technique."""
-    model = adopt(torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Dropout(0.25), torch.nn.Sequential(Dropout())))
+    model = adopt(
+        torch.nn.Sequential(
+            torch.nn.Linear(3, 5), torch.nn.Dropout(0.25), torch.nn.Sequential(Dropout())
+        )
+    )
 
     def forward() -> object:
         return model(torch.ones(7, 3))
@@ -101,10 +120,16 @@ def test_what_is_dropped_is_the_techniques_or_the_places_own() -> None:
 
 def test_a_model_that_dropout_cannot_reach_is_refused_with_what_to_do() -> None:
     with pytest.raises(
-        ValueError, match=r"dropout needs a place in the model, but it has none: put gradnoise\.workloads\.Dropout\(\) where"
+        ValueError,
+        match=(
+            r"dropout needs a place in the model, but it has none: put "
+            r"gradnoise\.workloads\.Dropout\(\) where"
+        ),
     ):
         dropped(torch.nn.Linear(2, 2), dropout(rate=0.5), lambda: None)
     with pytest.raises(ValueError, match="the loss passes none of the places"):
         dropped(Model(), dropout(rate=0.5), lambda: None)
-    with pytest.raises(ValueError, match=r"must see one shape, but inner\.1 sees \(7, 5\) and \(7, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"must see one shape, but inner\.1 sees \(7, 5\) and \(7, 2\)"
+    ):
         activation_shapes(model := Model(twice=True), lambda: model(torch.ones(7, 3)))

@@ -12,11 +12,17 @@ ETA, GAMMA, DECAY, DAMPING = 0.3, 0.55, 0.9, 0.01
 
 
 def test_the_noise_is_the_formulas_written_out() -> None:
-    """At rate 1 the step is the noisy gradient; the state is float32, so each coordinate is right to a few 2^-24."""
+    """At rate 1 the step is the noisy gradient; the state is float32, so each coordinate is right
+    to a few 2^-24.
+    """
     sizes = torch.tensor([0.0, 1e-3, 1.0, 30.0])
     weight = torch.nn.Parameter(torch.zeros(4))
     optimizer = torch.optim.SGD([("w", weight)], lr=1.0)
-    attach(optimizer, seed=5, injection=preconditioned(eta=ETA, gamma=GAMMA, decay=DECAY, damping=DAMPING))
+    attach(
+        optimizer,
+        seed=5,
+        injection=preconditioned(eta=ETA, gamma=GAMMA, decay=DECAY, damping=DAMPING),
+    )
     mean_square = np.zeros(4)
     for t in range(10):
         gradient = sizes * normal(9, "gradient", t, "w", (4,))
@@ -28,7 +34,9 @@ def test_the_noise_is_the_formulas_written_out() -> None:
         scale = 1 / (DAMPING + np.sqrt(mean_square))
         sigma = math.sqrt(ETA / (1 + t) ** GAMMA)
         expected = g + sigma * np.sqrt(scale) * normal(5, "noise", t, "w", (4,)).double().numpy()
-        np.testing.assert_allclose(-weight.detach().double().numpy(), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            -weight.detach().double().numpy(), expected, rtol=1e-5, atol=1e-6
+        )
 
 
 def test_a_coordinate_without_gradient_gets_the_largest_noise() -> None:

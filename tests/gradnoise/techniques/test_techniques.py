@@ -1,4 +1,6 @@
-"""What holds of all techniques: they declare what they take, and make from it what a trainer applies."""
+"""What holds of all techniques: they declare what they take, and make from it what a trainer
+applies.
+"""
 
 import inspect
 import re
@@ -43,7 +45,9 @@ def test_a_technique_takes_what_it_declares_and_says_its_defaults(name: str) -> 
 
 def test_each_technique_acts_on_gradients_weights_or_activations() -> None:
     made = {name: effect(name, PARAMS) for name in TECHNIQUES}
-    assert {name for name, one in made.items() if one is None or isinstance(one, Injection)} == set(ON_GRADIENTS)
+    assert {name for name, one in made.items() if one is None or isinstance(one, Injection)} == set(
+        ON_GRADIENTS
+    )
     assert made["none"] is None
     assert isinstance(made["weight_noise"], WeightNoise)
     assert made["dropout"] == DropoutMasks(rate=0.5)
@@ -68,5 +72,8 @@ def test_a_missing_parameter_is_named_with_its_range() -> None:
 
 
 def test_an_unknown_technique_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"no technique named 'anealed'; legal are none, annealed, constant, anticorrelated"):
+    with pytest.raises(
+        ValueError,
+        match=r"no technique named 'anealed'; legal are none, annealed, constant, anticorrelated",
+    ):
         technique("anealed")

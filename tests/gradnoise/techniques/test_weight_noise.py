@@ -10,12 +10,17 @@ ETA, GAMMA = 0.3, 0.55
 
 
 def weights(n: int = 4, *names: str) -> dict[str, torch.nn.Parameter]:
-    return {name: torch.nn.Parameter(normal(0, "init", 0, name, (n,)).double()) for name in names or ("w",)}
+    return {
+        name: torch.nn.Parameter(normal(0, "init", 0, name, (n,)).double())
+        for name in names or ("w",)
+    }
 
 
 @pytest.mark.parametrize("t", [0, 99])
 def test_the_perturbation_has_the_scheduled_variance(t: int) -> None:
-    """The mean square of n draws lies within five of its standard errors, sqrt(2/n) of the variance."""
+    """The mean square of n draws lies within five of its standard errors, sqrt(2/n) of the
+    variance.
+    """
     n = 50_000
     own = weights(n)
     clean = own["w"].detach().clone()
@@ -35,12 +40,16 @@ def test_the_gradient_is_taken_at_the_noisy_weights_and_applied_to_the_clean_one
         (own["w"].square().sum() / 2).backward()
     optimizer.step()
     noise = math.sqrt(ETA / 4**GAMMA) * normal(1, "weight_noise", 3, "w", (4,))
-    torch.testing.assert_close(own["w"].detach(), clean - 0.1 * (clean + noise), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(
+        own["w"].detach(), clean - 0.1 * (clean + noise), rtol=1e-6, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_the_weights_come_back_to_the_bit(dtype: torch.dtype) -> None:
-    """Subtracting the noise would not do: added to small weights, large noise drops their last digits."""
+    """Subtracting the noise would not do: added to small weights, large noise drops their last
+    digits.
+    """
     weight = torch.nn.Parameter(normal(0, "init", 0, "w", (1_000,)).mul(1e-6).to(dtype))
     clean = weight.detach().clone()
     noisy = NoisyWeights([("w", weight)], weight_noise(eta=100.0, gamma=0.0), seed=1)
@@ -65,7 +74,9 @@ def test_the_noise_depends_on_seed_update_and_name_alone() -> None:
 
 
 def test_it_is_never_the_gradient_noise() -> None:
-    """Correlated draws of n numbers would show: uncorrelated ones have a correlation within 5 / sqrt(n)."""
+    """Correlated draws of n numbers would show: uncorrelated ones have a correlation within 5 /
+    sqrt(n).
+    """
     n = 10_000
     own = weights(n)
     clean = own["w"].detach().clone()

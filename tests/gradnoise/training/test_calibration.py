@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from trial_runs import spec
 
 from gradnoise.training import calibration
 from gradnoise.training.calibration import Measurer, Rate, best, candidates, explore, fits
 from gradnoise.training.stacked_model import StackedModel
+from trial_runs import spec
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +23,12 @@ def rate(slots: int, steps_per_second: float) -> Rate:
 
 @pytest.mark.parametrize("slots", [1, 2, 8])
 @pytest.mark.parametrize("technique", ["none", "annealed"])
-def test_updates_are_counted_over_all_slots(slots: int, technique: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that goes on by a second at each update: as many a second as there are slots, for more updates than an epoch has."""
+def test_updates_are_counted_over_all_slots(
+    slots: int, technique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that goes on by a second at each update: as many a second as there are slots, for
+    more updates than an epoch has.
+    """
     now = 0.0
 
     def tick(*arguments: Any, of: Any) -> Any:
@@ -43,7 +47,9 @@ def test_updates_are_counted_over_all_slots(slots: int, technique: str, monkeypa
 
 
 def test_a_machine_that_does_something_else_is_no_slower(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Updates that each wait 50 ms, as for a core that another process has: by the wall clock there would be at most 20 a second."""
+    """Updates that each wait 50 ms, as for a core that another process has: by the wall clock there
+    would be at most 20 a second.
+    """
     step = calibration.SingleRun.step
 
     def waiting(*arguments: Any) -> Any:
@@ -55,25 +61,34 @@ def test_a_machine_that_does_something_else_is_no_slower(monkeypatch: pytest.Mon
 
 
 def test_each_slot_needs_at_least_its_own_numbers() -> None:
-    """Adam in float64 keeps 50 weights and 100 moments twice, in the run and in its row, and the row of the gradient."""
+    """Adam in float64 keeps 50 weights and 100 moments twice, in the run and in its row, and the
+    row of the gradient.
+    """
     assert Measurer(spec(optimizer="adam")).measure(4).bytes_per_slot >= 8 * (2 * 50 + 2 * 100 + 50)
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"workload": "lone", "options": {"why": "unused"}}, "extra takes no part in its loss, and such a parameter must stay as it is."),
+        (
+            {"workload": "lone", "options": {"why": "unused"}},
+            "extra takes no part in its loss, and such a parameter must stay as it is.",
+        ),
         ({"workload": "misbehaving"}, "a training function has a loop of its own."),
     ],
 )
-def test_what_does_not_stack_is_told_with_the_rate_of_one(changes: dict[str, Any], reason: str) -> None:
+def test_what_does_not_stack_is_told_with_the_rate_of_one(
+    changes: dict[str, Any], reason: str
+) -> None:
     found = Measurer(spec(**changes)).measure(8)
     assert (found.slots, found.refusal) == (1, reason)
     assert (found.steps_per_second > 0) == (changes["workload"] == "lone")
 
 
 def test_an_illegal_trial_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"lr must be a finite number in \(0, inf\), but got lr=-1"):
+    with pytest.raises(
+        ValueError, match=r"lr must be a finite number in \(0, inf\), but got lr=-1"
+    ):
         Measurer(spec(params={"lr": -1.0}))
 
 
@@ -83,8 +98,12 @@ def test_the_best_is_the_fewest_slots_within_five_percent_of_the_highest() -> No
     assert best(rates[:1]) == rates[0]
 
 
-def explored(curve: dict[int, float], disturbed: Collection[int] = (), room: int = 2**60) -> tuple[dict[int, float], list[int]]:
-    """Explore slots whose true rates are the curve's; the measurements counted in `disturbed` come out at half. Return rates and calls."""
+def explored(
+    curve: dict[int, float], disturbed: Collection[int] = (), room: int = 2**60
+) -> tuple[dict[int, float], list[int]]:
+    """Explore slots whose true rates are the curve's; the measurements counted in `disturbed` come
+    out at half. Return rates and calls.
+    """
     calls: list[int] = []
 
     def measured(slots: int, before: Rate | None) -> Rate:
@@ -97,7 +116,9 @@ def explored(curve: dict[int, float], disturbed: Collection[int] = (), room: int
 
 
 def test_more_slots_are_tried_while_that_pays_and_contenders_again() -> None:
-    """At 8 and 16 the rate is below 0.8 of the best, and is so again; 2 and 4 may be best, and 1 is what they are held against."""
+    """At 8 and 16 the rate is below 0.8 of the best, and is so again; 2 and 4 may be best, and 1 is
+    what they are held against.
+    """
     curve = {1: 100.0, 2: 190.0, 4: 200.0, 8: 120.0, 16: 110.0, 32: 300.0}
     rates, calls = explored(curve)
     assert calls == [1, 2, 4, 8, 16, *[8, 16], *[1, 2, 4] * 2]
@@ -125,7 +146,9 @@ def test_what_does_not_fit_ends_the_trying() -> None:
 
 
 @pytest.mark.parametrize("n_calls", [4, 5, 6])
-def test_memory_that_is_short_as_contenders_are_measured_again_leaves_what_is_known(n_calls: int) -> None:
+def test_memory_that_is_short_as_contenders_are_measured_again_leaves_what_is_known(
+    n_calls: int,
+) -> None:
     """Another process may have taken it, or the measuring itself may hold it."""
     calls: list[int] = []
 
@@ -135,12 +158,23 @@ def test_memory_that_is_short_as_contenders_are_measured_again_leaves_what_is_kn
             raise MemoryError
         return rate(slots, 100.0 * slots)
 
-    assert {one.slots: one.steps_per_second for one in explore((1, 2, 4), measured)} == {1: 100.0, 2: 200.0, 4: 400.0}
+    assert {one.slots: one.steps_per_second for one in explore((1, 2, 4), measured)} == {
+        1: 100.0,
+        2: 200.0,
+        4: 400.0,
+    }
     assert max(calls) == 4
 
 
 def test_a_refusal_ends_the_trying() -> None:
-    found = list(explore((1, 2, 4), lambda slots, _: dataclasses.replace(rate(slots, 100), refusal="no." if slots > 1 else "")))
+    found = list(
+        explore(
+            (1, 2, 4),
+            lambda slots, _: dataclasses.replace(
+                rate(slots, 100), refusal="no." if slots > 1 else ""
+            ),
+        )
+    )
     assert [(one.slots, one.refusal) for one in found] == [(1, ""), (2, "no.")]
 
 

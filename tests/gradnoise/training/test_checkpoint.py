@@ -1,4 +1,6 @@
-"""Checkpoints, and trials that go on from them: with any number of slots, to the result that they would have had undisturbed."""
+"""Checkpoints, and trials that go on from them: with any number of slots, to the result that they
+would have had undisturbed.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-import trial_runs
-from trial_runs import curve
 
+import trial_runs
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.optimizers import OPTIMIZERS
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.slots import SlotTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
+from trial_runs import curve
 
 TECHNIQUES: Mapping[str, dict[str, float]] = {
     "none": {},
@@ -49,13 +51,18 @@ def advance(trainer: SlotTrainer, n: int) -> list[Event]:
     return [event for _ in range(n) for event in trainer.advance()]
 
 
-@pytest.mark.parametrize(("before", "after"), [("single", "stack of 3"), ("stack of 3", "single"), ("stack of 3", "stack of 8")])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("single", "stack of 3"), ("stack of 3", "single"), ("stack of 3", "stack of 8")],
+)
 @pytest.mark.parametrize("technique", TECHNIQUES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_trial_ends_as_if_it_had_never_been_interrupted(
     optimizer: str, technique: str, before: str, after: str, checkpoints: Checkpoints
 ) -> None:
-    """Killed after four epochs, its state then as of the fourth; in float64 both ways of training agree to rounding."""
+    """Killed after four epochs, its state then as of the fourth; in float64 both ways of training
+    agree to rounding.
+    """
     momentum = {"momentum": 0.9} if optimizer in ("sgd", "rmsprop") else {}
     params = {"lr": 0.01, "lr_schedule": "cosine"} | momentum | TECHNIQUES[technique]
     trial = spec(optimizer=optimizer, technique=technique, params=params, with_test=True)
@@ -72,7 +79,9 @@ def test_a_trial_ends_as_if_it_had_never_been_interrupted(
     assert len(expected) == len(curve(events)) == 6
     for found, own in zip(curve(events), expected, strict=True):
         assert found == pytest.approx(own, rel=1e-10, abs=1e-12)
-    seconds = [event.seconds for event in events if isinstance(event, Measurement) and event.key == "a"]
+    seconds = [
+        event.seconds for event in events if isinstance(event, Measurement) and event.key == "a"
+    ]
     assert seconds[:4] == [0.0] * 4  # told again, not trained again
     assert min(seconds[4:]) > 0
     assert Finished(key="a") in events
@@ -82,7 +91,11 @@ def test_a_trial_ends_as_if_it_had_never_been_interrupted(
 def test_buffers_and_the_global_generators_go_on_too(name: str, checkpoints: Checkpoints) -> None:
     for key, workload, options in (("normed", "normed", {}), ("draws", "lone", {"why": "draws"})):
         trial = spec(key, workload=workload, options=options)
-        whole, killed, heir = TRAINERS[name](None), TRAINERS[name](checkpoints), TRAINERS[name](checkpoints)
+        whole, killed, heir = (
+            TRAINERS[name](None),
+            TRAINERS[name](checkpoints),
+            TRAINERS[name](checkpoints),
+        )
         whole.admit(trial)
         killed.admit(trial)
         advance(killed, 3)
@@ -91,7 +104,9 @@ def test_buffers_and_the_global_generators_go_on_too(name: str, checkpoints: Che
 
 
 @pytest.mark.parametrize("name", TRAINERS)
-def test_what_is_told_again_waits_at_the_rungs_as_it_did(name: str, checkpoints: Checkpoints) -> None:
+def test_what_is_told_again_waits_at_the_rungs_as_it_did(
+    name: str, checkpoints: Checkpoints
+) -> None:
     trial = spec(rungs=(2,))
     killed, heir = TRAINERS[name](checkpoints), TRAINERS[name](checkpoints)
     killed.admit(trial)
@@ -104,12 +119,17 @@ def test_what_is_told_again_waits_at_the_rungs_as_it_did(name: str, checkpoints:
 
 
 @pytest.mark.parametrize("name", TRAINERS)
-def test_a_trial_that_has_ended_and_is_released_leaves_no_checkpoint(name: str, checkpoints: Checkpoints) -> None:
+def test_a_trial_that_has_ended_and_is_released_leaves_no_checkpoint(
+    name: str, checkpoints: Checkpoints
+) -> None:
     trainer = TRAINERS[name](checkpoints)
     trainer.admit(spec("pruned"))
     trainer.admit(spec("finished", budget_epochs=2))
     trainer.advance()
-    assert sorted(path.name for path in checkpoints.folder.rglob("*.pt")) == ["finished.pt", "pruned.pt"]
+    assert sorted(path.name for path in checkpoints.folder.rglob("*.pt")) == [
+        "finished.pt",
+        "pruned.pt",
+    ]
     trainer.release("pruned")
     trainer.advance()
     trainer.admit(spec("wild", workload="blind", params={"lr": 1e200}))
@@ -122,8 +142,12 @@ def test_a_trial_that_has_ended_and_is_released_leaves_no_checkpoint(name: str, 
 
 
 @pytest.mark.parametrize("name", TRAINERS)
-def test_a_trial_whose_end_nobody_heard_of_tells_it_again(name: str, checkpoints: Checkpoints) -> None:
-    """Its worker was killed with the news; only what came after the last checkpoint is trained anew."""
+def test_a_trial_whose_end_nobody_heard_of_tells_it_again(
+    name: str, checkpoints: Checkpoints
+) -> None:
+    """Its worker was killed with the news; only what came after the last checkpoint is trained
+    anew.
+    """
     trial = spec(budget_epochs=3)
     killed, heir = TRAINERS[name](checkpoints), TRAINERS[name](checkpoints)
     killed.admit(trial)
@@ -132,17 +156,28 @@ def test_a_trial_whose_end_nobody_heard_of_tells_it_again(name: str, checkpoints
     again = advance(heir, 3)
     assert curve(again) == curve(told)
     assert again[-1] == told[-1] == Finished(key="a")
-    assert [event.seconds == 0.0 for event in again if isinstance(event, Measurement)] == [True, True, False]
+    assert [event.seconds == 0.0 for event in again if isinstance(event, Measurement)] == [
+        True,
+        True,
+        False,
+    ]
 
 
-def test_a_state_is_written_when_it_is_old_enough_and_only_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_state_is_written_when_it_is_old_enough_and_only_where_it_is_asked_for(
+    tmp_path: Path,
+) -> None:
     folder = tmp_path / "kept"
-    for kept, name in ((Checkpoints(folder=folder, every_seconds=3_600.0), "7/a"), (Checkpoints(folder=folder, every_seconds=0.0), "")):
+    for kept, name in (
+        (Checkpoints(folder=folder, every_seconds=3_600.0), "7/a"),
+        (Checkpoints(folder=folder, every_seconds=0.0), ""),
+    ):
         trainer = SingleTrainer(1, checkpoints=kept)
         trainer.admit(spec(checkpoint=name))
         advance(trainer, 3)
     assert not folder.exists()
-    with pytest.raises(ValueError, match=r"every_seconds must be at least 0, but got every_seconds=-1"):
+    with pytest.raises(
+        ValueError, match=r"every_seconds must be at least 0, but got every_seconds=-1"
+    ):
         Checkpoints(folder=tmp_path, every_seconds=-1)
 
 
@@ -181,7 +216,9 @@ def test_a_write_that_is_cut_short_leaves_the_last_state_and_the_trial_training(
 
     monkeypatch.setattr(torch, "save", full)
     checkpoints.save(trial, {"curve": [], "t": 2})
-    assert "cannot be written, the trial trains on without it: no space left on device" in caplog.text
+    assert (
+        "cannot be written, the trial trains on without it: no space left on device" in caplog.text
+    )
     assert [path.name for path in checkpoints.folder.rglob("a*")] == ["a.pt"]
     state = checkpoints.load(trial)
     assert state is not None

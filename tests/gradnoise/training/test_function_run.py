@@ -2,15 +2,15 @@ import dataclasses
 import threading
 from typing import Any
 
-import probe_workloads
 import pytest
-from trial_runs import run
 
+import probe_workloads
 from gradnoise.techniques.dropout import dropout
 from gradnoise.training.function_run import FunctionRun
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
+from trial_runs import run
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,15 @@ def spec(key: str = "a", how: str = "", **changes: Any) -> TrialSpec:
     options = {"how": how} if how else {}
     workload = "misbehaving" if how else "counting"
     return TrialSpec(
-        **{"key": key, "workload": workload, "options": options, "params": {"lr": 1.0}, "seed": 1, "budget_epochs": 3} | changes
+        **{
+            "key": key,
+            "workload": workload,
+            "options": options,
+            "params": {"lr": 1.0},
+            "seed": 1,
+            "budget_epochs": 3,
+        }
+        | changes
     )
 
 
@@ -36,7 +44,10 @@ def test_a_function_gets_one_epoch_at_a_time() -> None:
     trainer.admit(spec("b"))
     for epoch in (1, 2):
         events = trainer.advance()
-        assert [(event.key, event.epoch) for event in events if isinstance(event, Measurement)] == [("a", epoch), ("b", epoch)]
+        assert [(event.key, event.epoch) for event in events if isinstance(event, Measurement)] == [
+            ("a", epoch),
+            ("b", epoch),
+        ]
     assert Finished(key="a") in trainer.advance()
     assert not threads()
 
@@ -45,7 +56,11 @@ def test_functions_side_by_side_draw_as_if_alone() -> None:
     """The global generators are each trial's own, seeded with its seed."""
 
     def drawn(events: list[Event], key: str) -> list[float]:
-        return [event.values["validation_x"] for event in events if isinstance(event, Measurement) and event.key == key]
+        return [
+            event.values["validation_x"]
+            for event in events
+            if isinstance(event, Measurement) and event.key == key
+        ]
 
     together = run(SingleTrainer(2), spec(seed=1), spec("b", seed=2))
     assert drawn(together, "a") == drawn(run(SingleTrainer(1), spec(seed=1)), "a")
@@ -53,14 +68,23 @@ def test_functions_side_by_side_draw_as_if_alone() -> None:
     assert len(set(drawn(together, "a"))) == 3
 
 
-def test_a_function_that_splits_by_its_seed_has_one_split_in_both_arms_and_another_for_another_seed() -> None:
-    """Beside each other and trained in another order; the noise of the one arm reaches the weights, not the split."""
+def test_a_function_that_splits_by_its_seed_has_one_split_in_both_arms_and_another_for_another_seed() -> (
+    None
+):
+    """Beside each other and trained in another order; the noise of the one arm reaches the weights,
+    not the split.
+    """
 
-    def told(technique: str, seeds: tuple[int, ...], **params: float) -> dict[int, tuple[list[float], float]]:
+    def told(
+        technique: str, seeds: tuple[int, ...], **params: float
+    ) -> dict[int, tuple[list[float], float]]:
         own = {"workload": "splitting", "technique": technique, "params": {"lr": 0.01, **params}}
         events = run(SingleTrainer(3), *(spec(f"{seed}", seed=seed, **own) for seed in seeds))
         last = {event.key: event.values for event in events if isinstance(event, Measurement)}
-        return {int(key): ([values[f"place_{i}"] for i in range(8)], values["validation_x"]) for key, values in last.items()}
+        return {
+            int(key): ([values[f"place_{i}"] for i in range(8)], values["validation_x"])
+            for key, values in last.items()
+        }
 
     baseline, noisy = told("none", (1, 2, 3)), told("annealed", (3, 1, 2), eta=0.3, gamma=0.55)
     for seed in (1, 2, 3):
@@ -81,13 +105,19 @@ def test_test_values_pass_only_where_the_trial_is_judged(with_test: bool) -> Non
     [
         ("raises", "OSError: no more"),
         ("exits", "RuntimeError: the function ended by SystemExit(3)."),
-        ("stops early", "RuntimeError: the function ended after 1 of 3 epochs: every arm must train its whole budget."),
+        (
+            "stops early",
+            "RuntimeError: the function ended after 1 of 3 epochs: every arm must train its whole "
+            "budget.",
+        ),
         ("skips", "ValueError: epoch must be 2, of 3 in all, but got epoch=3."),
         ("reports too often", "ValueError: epoch must be 4, of 3 in all, but got epoch=4."),
         ("raises at the end", "OSError: no end"),
     ],
 )
-def test_a_function_that_breaks_the_rules_fails_and_the_rule_is_told(how: str, summary: str) -> None:
+def test_a_function_that_breaks_the_rules_fails_and_the_rule_is_told(
+    how: str, summary: str
+) -> None:
     events = run(SingleTrainer(1), spec(how=how))
     failed = events[-1]
     assert isinstance(failed, Failed)
@@ -116,15 +146,26 @@ def test_a_released_function_ends_and_cleans_up(how: str) -> None:
 def test_a_technique_that_does_not_act_through_the_optimizer_is_refused() -> None:
     """Even where a declaration is made by hand that takes all."""
     setup = prepare(spec(technique="constant", params={"lr": 1.0, "std": 0.1}))
-    with pytest.raises(ValueError, match=r"technique must be one of none, annealed, .* on counting, but got 'dropout'"):
+    with pytest.raises(
+        ValueError,
+        match=r"technique must be one of none, annealed, .* on counting, but got 'dropout'",
+    ):
         FunctionRun(
-            dataclasses.replace(setup, spec=dataclasses.replace(setup.spec, technique="dropout"), effect=dropout(rate=0.5)),
+            dataclasses.replace(
+                setup,
+                spec=dataclasses.replace(setup.spec, technique="dropout"),
+                effect=dropout(rate=0.5),
+            ),
             probe_workloads.counting,
         )
     assert not threads()
 
 
 def test_a_technique_that_the_function_never_applies_is_an_error_and_not_a_result() -> None:
-    events = run(SingleTrainer(1), spec(technique="annealed", params={"lr": 1.0, "eta": 0.1, "gamma": 0.5}))
+    events = run(
+        SingleTrainer(1), spec(technique="annealed", params={"lr": 1.0, "eta": 0.1, "gamma": 0.5})
+    )
     assert isinstance(events[0], Failed)
-    assert events[0].summary.startswith("RuntimeError: the arm's noise reached no update: call trial.noise(optimizer)")
+    assert events[0].summary.startswith(
+        "RuntimeError: the arm's noise reached no update: call trial.noise(optimizer)"
+    )

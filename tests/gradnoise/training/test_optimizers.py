@@ -45,9 +45,16 @@ N_UPDATES = 200
 WIDTH = 37  # no multiple of a vector register's numbers
 
 
-def columns(members: Sequence[Mapping[str, float]], *, with_zeros: bool = False) -> dict[str, torch.Tensor]:
-    """Return the hyperparameters as columns, without those that are 0 for every member unless asked for."""
-    every = {name: torch.tensor([member[name] for member in members], dtype=torch.float64)[:, None] for name in members[0]}
+def columns(
+    members: Sequence[Mapping[str, float]], *, with_zeros: bool = False
+) -> dict[str, torch.Tensor]:
+    """Return the hyperparameters as columns, without those that are 0 for every member unless asked
+    for.
+    """
+    every = {
+        name: torch.tensor([member[name] for member in members], dtype=torch.float64)[:, None]
+        for name in members[0]
+    }
     return {name: column for name, column in every.items() if with_zeros or bool(column.any())}
 
 
@@ -60,29 +67,54 @@ def start(k: int, dtype: torch.dtype) -> torch.Tensor:
 
 
 class Stack:
-    """Members of a stacked rule, each with its number, which gives its weights and its gradients, and the update at which it enters."""
+    """Members of a stacked rule, each with its number, which gives its weights and its gradients,
+    and the update at which it enters.
+    """
 
-    def __init__(self, rule: Optimizer, members: Sequence[Mapping[str, float]], dtype: torch.dtype) -> None:
+    def __init__(
+        self, rule: Optimizer, members: Sequence[Mapping[str, float]], dtype: torch.dtype
+    ) -> None:
         self.rule, self.members, self.dtype = rule, members, dtype
         self.weights = torch.stack([start(k, dtype) for k in range(len(members))])
         self.moments = [torch.zeros_like(self.weights) for _ in range(rule.n_moments)]
 
-    def step(self, t: int, entered: Sequence[tuple[int, int]], *, with_zeros: bool = False, spoilt: Sequence[int] = ()) -> None:
-        """Update those who are there, by number and updates before; `spoilt` ones have a gradient that is no number."""
+    def step(
+        self,
+        t: int,
+        entered: Sequence[tuple[int, int]],
+        *,
+        with_zeros: bool = False,
+        spoilt: Sequence[int] = (),
+    ) -> None:
+        """Update those who are there, by number and updates before; `spoilt` ones have a gradient
+        that is no number.
+        """
         rows = [k for k, _ in entered]
         weights, moments = self.weights[rows], [moment[rows] for moment in self.moments]
-        gradients = torch.stack([gradient(k, t, self.dtype) * (torch.nan if k in spoilt else 1) for k in rows])
+        gradients = torch.stack(
+            [gradient(k, t, self.dtype) * (torch.nan if k in spoilt else 1) for k in rows]
+        )
         steps = torch.tensor([[float(n)] for _, n in entered], dtype=torch.float64)
-        self.rule.stacked(weights, gradients, moments, columns([self.members[k] for k in rows], with_zeros=with_zeros), steps)
+        self.rule.stacked(
+            weights,
+            gradients,
+            moments,
+            columns([self.members[k] for k in rows], with_zeros=with_zeros),
+            steps,
+        )
         self.weights[rows] = weights
         for moment, changed in zip(self.moments, moments, strict=True):
             moment[rows] = changed
 
 
 class Alone:
-    """The same member under torch's own optimizer, and how far two computations of it may lie apart."""
+    """The same member under torch's own optimizer, and how far two computations of it may lie
+    apart.
+    """
 
-    def __init__(self, rule: Optimizer, k: int, member: Mapping[str, float], dtype: torch.dtype) -> None:
+    def __init__(
+        self, rule: Optimizer, k: int, member: Mapping[str, float], dtype: torch.dtype
+    ) -> None:
         self.k, self.weight = k, Parameter(start(k, dtype))
         self.optimizer = rule.single([("w", self.weight)], member)
         self.carry = 1 / (1 - member.get("momentum", 0.0))
@@ -100,15 +132,21 @@ class Alone:
 
     @property
     def tolerance(self) -> float:
-        """Each way rounds the weight once or twice an update, by half an eps of it, and its step some ten times, by half an eps of a step;
-        momentum carries what was rounded on for 1 / (1 - momentum) updates, and the mean squares add nothing to it, being averages."""
-        return torch.finfo(self.weight.dtype).eps * (2 * self.n * self.largest + 10 * self.path * self.carry)
+        """Each way rounds the weight once or twice an update, by half an eps of it, and its step
+        some ten times, by half an eps of a step; momentum carries what was rounded on for 1 / (1 -
+        momentum) updates, and the mean squares add nothing to it, being averages.
+        """
+        return torch.finfo(self.weight.dtype).eps * (
+            2 * self.n * self.largest + 10 * self.path * self.carry
+        )
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", MEMBERS)
 def test_the_stacked_rule_is_torchs_for_each_member(name: str, dtype: torch.dtype) -> None:
-    """Members of different hyperparameters, starting 0 to 4 updates apart; what is kept for each weight is torch's too."""
+    """Members of different hyperparameters, starting 0 to 4 updates apart; what is kept for each
+    weight is torch's too.
+    """
     rule = OPTIMIZERS[name]
     members = [rule.hyperparameters(params) for params in MEMBERS[name]]
     stack = Stack(rule, members, dtype)
@@ -130,7 +168,9 @@ def test_the_stacked_rule_is_torchs_for_each_member(name: str, dtype: torch.dtyp
 
 @st.composite
 def legal_members(draw: st.DrawFn) -> tuple[str, list[dict[str, float]]]:
-    """Draw an optimizer, and hyperparameters over their legal ranges; the learning rates lie where 5 updates leave a finite weight."""
+    """Draw an optimizer, and hyperparameters over their legal ranges; the learning rates lie where
+    5 updates leave a finite weight.
+    """
     rule = OPTIMIZERS[draw(st.sampled_from(list(OPTIMIZERS)))]
     high = {"lr": 1.0, "weight_decay": 2.0}
     members = []
@@ -138,7 +178,11 @@ def legal_members(draw: st.DrawFn) -> tuple[str, list[dict[str, float]]]:
         params: dict[str, Any] = {"lr": draw(st.floats(1e-6, high["lr"]))}
         for one in rule.own[1:]:
             smallest = st.nothing() if one.low_open else st.just(0.0)
-            values = st.integers(0, 1) if one.integer else smallest | st.floats(1e-6, high.get(one.name, one.high))
+            values = (
+                st.integers(0, 1)
+                if one.integer
+                else smallest | st.floats(1e-6, high.get(one.name, one.high))
+            )
             params |= draw(st.sampled_from([{}, {one.name: draw(values)}]))
         if not params.get("momentum"):
             params.pop("nesterov", None)
@@ -149,7 +193,9 @@ def legal_members(draw: st.DrawFn) -> tuple[str, list[dict[str, float]]]:
 @settings(max_examples=60, deadline=None)
 @given(legal_members())
 def test_so_it_is_for_any_legal_hyperparameters(drawn: tuple[str, list[dict[str, float]]]) -> None:
-    """Where weight decay nearly cancels a gradient whose size then divides the step, rounding grows: there is room for a millionfold."""
+    """Where weight decay nearly cancels a gradient whose size then divides the step, rounding
+    grows: there is room for a millionfold.
+    """
     name, members = drawn
     rule = OPTIMIZERS[name]
     stack = Stack(rule, members, torch.float64)
@@ -164,10 +210,17 @@ def test_so_it_is_for_any_legal_hyperparameters(drawn: tuple[str, list[dict[str,
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", MEMBERS)
-def test_a_hyperparameter_that_is_0_for_all_may_be_left_out_without_changing_a_bit(name: str, dtype: torch.dtype) -> None:
-    """Only what may not be 0 is not: the columns that are left out and the columns of zeros give the same weights."""
+def test_a_hyperparameter_that_is_0_for_all_may_be_left_out_without_changing_a_bit(
+    name: str, dtype: torch.dtype
+) -> None:
+    """Only what may not be 0 is not: the columns that are left out and the columns of zeros give
+    the same weights.
+    """
     rule = OPTIMIZERS[name]
-    members = [{one.name: rule.defaults.get(one.name, lr) if one.low_open else 0.0 for one in rule.own} for lr in (0.1, 0.03)]
+    members = [
+        {one.name: rule.defaults.get(one.name, lr) if one.low_open else 0.0 for one in rule.own}
+        for lr in (0.1, 0.03)
+    ]
     without, zeros = Stack(rule, members, dtype), Stack(rule, members, dtype)
     for t in range(20):
         without.step(t, [(0, t), (1, t)])
@@ -203,24 +256,36 @@ def test_a_stacked_rule_reads_no_number_back(name: str) -> None:
         fake = {key: mode.from_tensor(column) for key, column in given_columns.items()}
         weights, gradients = torch.empty(len(members), WIDTH), torch.empty(len(members), WIDTH)
         moments = [torch.zeros_like(weights) for _ in range(rule.n_moments)]
-        rule.stacked(weights, gradients, moments, fake, torch.zeros(len(members), 1, dtype=torch.float64))
+        rule.stacked(
+            weights, gradients, moments, fake, torch.zeros(len(members), 1, dtype=torch.float64)
+        )
 
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_missing_hyperparameters_take_torchs_defaults(name: str) -> None:
     rule = OPTIMIZERS[name]
-    opened = rule.single([("w", Parameter(torch.zeros(1)))], rule.hyperparameters({"lr": 1, "eta": 2, "clip_norm": 3}))
+    opened = rule.single(
+        [("w", Parameter(torch.zeros(1)))],
+        rule.hyperparameters({"lr": 1, "eta": 2, "clip_norm": 3}),
+    )
     kind: Any = type(opened)
-    (group,), (default,) = opened.param_groups, kind([("w", Parameter(torch.zeros(1)))], lr=1.0, foreach=True).param_groups
+    (group,), (default,) = (
+        opened.param_groups,
+        kind([("w", Parameter(torch.zeros(1)))], lr=1.0, foreach=True).param_groups,
+    )
     assert group.pop("params") == default.pop("params")
     assert group == default
 
 
 def test_nesterov_without_momentum_is_refused() -> None:
-    with pytest.raises(ValueError, match="nesterov must be 0 without momentum, but got nesterov=1 with momentum=0"):
+    with pytest.raises(
+        ValueError, match="nesterov must be 0 without momentum, but got nesterov=1 with momentum=0"
+    ):
         OPTIMIZERS["sgd"].hyperparameters({"lr": 1, "nesterov": 1})
 
 
 def test_an_unknown_optimizer_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="no optimizer named 'sdg'; legal are sgd, adam, adamw, adagrad, rmsprop"):
+    with pytest.raises(
+        ValueError, match="no optimizer named 'sdg'; legal are sgd, adam, adamw, adagrad, rmsprop"
+    ):
         optimizer("sdg")

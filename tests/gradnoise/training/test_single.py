@@ -19,12 +19,19 @@ SCHEDULERS: dict[str, Any] = {
     "halving": lambda optimizer: StepLR(optimizer, 2, gamma=0.5),
 }
 NEEDS = {"step": {"lr_every_epochs": 2, "lr_factor": 0.1}, "halving": {"lr_every_epochs": 2}}
-CLIPS: list[dict[str, float]] = [{}, {"clip_value": 0.1}, {"clip_norm": 0.3}, {"clip_value": 0.1, "clip_norm": 0.3}]
+CLIPS: list[dict[str, float]] = [
+    {},
+    {"clip_value": 0.1},
+    {"clip_norm": 0.3},
+    {"clip_value": 0.1, "clip_norm": 0.3},
+]
 pytestmark = pytest.mark.usefixtures("probes")
 
 
 def losses_by_hand(spec: TrialSpec) -> list[float]:
-    """Train as the trial says: clip by value, clip by norm, step; the scheduler steps once an epoch. Return each epoch's mean loss."""
+    """Train as the trial says: clip by value, clip by norm, step; the scheduler steps once an
+    epoch. Return each epoch's mean loss.
+    """
     workload: Any = prepare(spec).workload
     model = workload.model()
     workload.initialise(model, spec.seed)
@@ -52,8 +59,14 @@ def losses_by_hand(spec: TrialSpec) -> list[float]:
 @pytest.mark.parametrize("clips", CLIPS, ids=str)
 @pytest.mark.parametrize("schedule", SCHEDULERS)
 def test_a_trial_trains_as_by_hand(schedule: str, clips: dict[str, float]) -> None:
-    """In float64 over 18 updates; only the mean of a loss and the cosine are rounded otherwise, by some 2^-53."""
-    params = {"lr": 0.05, "momentum": 0.9, "nesterov": 1, "lr_schedule": schedule} | NEEDS.get(schedule, {}) | clips
+    """In float64 over 18 updates; only the mean of a loss and the cosine are rounded otherwise, by
+    some 2^-53.
+    """
+    params = (
+        {"lr": 0.05, "momentum": 0.9, "nesterov": 1, "lr_schedule": schedule}
+        | NEEDS.get(schedule, {})
+        | clips
+    )
     spec = TrialSpec(key="a", workload="exact", params=params, seed=1, budget_epochs=EPOCHS)
     trainer = SingleTrainer(1)
     trainer.admit(spec)
@@ -63,11 +76,21 @@ def test_a_trial_trains_as_by_hand(schedule: str, clips: dict[str, float]) -> No
 
 
 def test_the_size_of_the_noise_is_that_on_what_is_trained() -> None:
-    """Of a network whose first layer is frozen: 8 weights, a gradient clipped to 0.001, noise of variance 0.09."""
+    """Of a network whose first layer is frozen: 8 weights, a gradient clipped to 0.001, noise of
+    variance 0.09.
+    """
     params = {"lr": 1e-6, "clip_norm": 0.001, "eta": 0.09, "gamma": 0.0}
     trainer = SingleTrainer(1)
     trainer.admit(
-        TrialSpec(key="a", workload="lone", options={"why": "frozen"}, technique="annealed", params=params, seed=1, budget_epochs=1)
+        TrialSpec(
+            key="a",
+            workload="lone",
+            options={"why": "frozen"},
+            technique="annealed",
+            params=params,
+            seed=1,
+            budget_epochs=1,
+        )
     )
     values = next(event.values for event in trainer.advance() if isinstance(event, Measurement))
     assert values["noise_to_gradient"] == pytest.approx(0.3 * 8**0.5 / 0.001, rel=1e-3)
@@ -77,7 +100,11 @@ def test_every_schedule_and_every_clipping_gives_another_result() -> None:
     """So each of the trials above tells whether its own part is there."""
     specs = [
         TrialSpec(
-            key="a", workload="exact", params={"lr": 0.05, "lr_schedule": one} | NEEDS.get(one, {}) | clips, seed=1, budget_epochs=EPOCHS
+            key="a",
+            workload="exact",
+            params={"lr": 0.05, "lr_schedule": one} | NEEDS.get(one, {}) | clips,
+            seed=1,
+            budget_epochs=EPOCHS,
         )
         for one in SCHEDULERS
         for clips in CLIPS

@@ -1,4 +1,6 @@
-"""The update as a CUDA graph holds it, its number on the device; on a CPU through Triton's interpreter, where that is chosen."""
+"""The update as a CUDA graph holds it, its number on the device; on a CPU through Triton's
+interpreter, where that is chosen.
+"""
 
 import os
 from typing import Any
@@ -15,15 +17,35 @@ from gradnoise.workloads import Workload
 
 HAS_KERNEL = bool(os.environ.get("TRITON_INTERPRET")) or torch.cuda.is_available()
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-TECHNIQUES = {"annealed": {"eta": 0.3, "gamma": 0.55}, "weight_noise": {"eta": 0.01, "gamma": 0.55}, "dropout": {"rate": 0.3}}
+TECHNIQUES = {
+    "annealed": {"eta": 0.3, "gamma": 0.55},
+    "weight_noise": {"eta": 0.01, "gamma": 0.55},
+    "dropout": {"rate": 0.3},
+}
 
 
-def runs(technique: str, params: dict[str, Any] | None = None, workload: str = "exact") -> list[StackedRun]:
+def runs(
+    technique: str, params: dict[str, Any] | None = None, workload: str = "exact"
+) -> list[StackedRun]:
     """Two with the technique, the second of them clipped, and one without between them."""
     opened = []
-    for seed, name, own in ((1, technique, params or {}), (2, "none", {}), (3, technique, params or {})):
+    for seed, name, own in (
+        (1, technique, params or {}),
+        (2, "none", {}),
+        (3, technique, params or {}),
+    ):
         own = {"lr": 0.05} | own | ({"clip_norm": 1.0, "clip_value": 0.1} if seed == 3 else {})
-        setup = prepare(TrialSpec(key="a", workload=workload, technique=name, optimizer="adam", params=own, seed=seed, budget_epochs=2))
+        setup = prepare(
+            TrialSpec(
+                key="a",
+                workload=workload,
+                technique=name,
+                optimizer="adam",
+                params=own,
+                seed=seed,
+                budget_epochs=2,
+            )
+        )
         assert isinstance(setup.workload, Workload)
         opened.append(StackedRun(setup, setup.workload, DEVICE))
     return opened
@@ -39,7 +61,12 @@ def trained(epoch: StackedEpoch, *, by_counter: bool) -> torch.Tensor:
 
 @pytest.mark.usefixtures("probes")
 def test_an_update_that_finds_its_number_on_the_device_is_the_same() -> None:
-    assert torch.equal(*(trained(StackedEpoch(runs("none"), 3), by_counter=by_counter) for by_counter in (False, True)))
+    assert torch.equal(
+        *(
+            trained(StackedEpoch(runs("none"), 3), by_counter=by_counter)
+            for by_counter in (False, True)
+        )
+    )
 
 
 @pytest.mark.usefixtures("probes")
@@ -52,7 +79,8 @@ def test_a_loss_of_a_wider_type_than_the_weights_is_kept_in_theirs() -> None:
     for _ in range(epoch.n_steps):
         model._step(model._i)
     assert torch.equal(
-        torch.cat([model._weights, model._losses], dim=1), trained(StackedEpoch(runs("none", workload="narrow"), 3), by_counter=True)
+        torch.cat([model._weights, model._losses], dim=1),
+        trained(StackedEpoch(runs("none", workload="narrow"), 3), by_counter=True),
     )
 
 
@@ -60,12 +88,18 @@ def test_a_loss_of_a_wider_type_than_the_weights_is_kept_in_theirs() -> None:
 @pytest.mark.skipif(not HAS_KERNEL, reason="neither a GPU nor TRITON_INTERPRET=1")
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_its_noise_is_the_same_to_rounding(technique: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways in float32; the kernel's noise is within 4e-6 of the other's, and Adam's rate of 0.05 over three updates."""
-    expected = trained(StackedEpoch(runs(technique, TECHNIQUES[technique], "narrow"), 4), by_counter=False)
+    """Both ways in float32; the kernel's noise is within 4e-6 of the other's, and Adam's rate of
+    0.05 over three updates.
+    """
+    expected = trained(
+        StackedEpoch(runs(technique, TECHNIQUES[technique], "narrow"), 4), by_counter=False
+    )
     if DEVICE.type == "cpu":
         monkeypatch.setattr(noise, "_is_on_gpu", lambda rows: True)
         monkeypatch.setattr(noise, "_compiled", lambda: None)
-    found = trained(StackedEpoch(runs(technique, TECHNIQUES[technique], "narrow"), 4), by_counter=True)
+    found = trained(
+        StackedEpoch(runs(technique, TECHNIQUES[technique], "narrow"), 4), by_counter=True
+    )
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -103,6 +137,9 @@ def test_a_graph_replays_what_eager_updates_do(technique: str) -> None:
     model, plain = StackedModel(graphed), StackedModel(eager)
     plain._is_capturable = False
     for _ in range(2):
-        found, expected = model.train(StackedEpoch(graphed.members, 4)), plain.train(StackedEpoch(eager.members, 4))
+        found, expected = (
+            model.train(StackedEpoch(graphed.members, 4)),
+            plain.train(StackedEpoch(eager.members, 4)),
+        )
         for one, other in zip(found, expected, strict=True):
             assert one == pytest.approx(other, rel=1e-6)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from trial_runs import curve, run, spec
 
 from gradnoise.streams import normal, permutation
 from gradnoise.training import open_trainer
@@ -16,8 +15,12 @@ from gradnoise.training.single import SingleTrainer
 from gradnoise.training.slots import SlotTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
+from trial_runs import curve, run, spec
 
-TRAINERS = [pytest.param(lambda: SingleTrainer(3), id="single"), pytest.param(lambda: StackTrainer(3), id="stack")]
+TRAINERS = [
+    pytest.param(lambda: SingleTrainer(3), id="single"),
+    pytest.param(lambda: StackTrainer(3), id="stack"),
+]
 Open = Callable[[], SlotTrainer]
 
 NOISE: Mapping[str, dict[str, float]] = {
@@ -35,8 +38,21 @@ SETTINGS = [
     ("sgd", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01, "clip_norm": 0.5}),
     ("adam", {"lr": 0.01}),
     ("adam", {"lr": 0.01, "beta1": 0.5, "weight_decay": 0.01, "clip_norm": 0.5}),
-    ("sgd", {"lr": 0.05, "momentum": 0.9, "nesterov": 1, "clip_value": 0.3, "lr_schedule": "cosine"}),
-    ("adamw", {"lr": 0.01, "clip_value": 0.2, "clip_norm": 0.5, "lr_schedule": "step", "lr_every_epochs": 2, "lr_factor": 0.3}),
+    (
+        "sgd",
+        {"lr": 0.05, "momentum": 0.9, "nesterov": 1, "clip_value": 0.3, "lr_schedule": "cosine"},
+    ),
+    (
+        "adamw",
+        {
+            "lr": 0.01,
+            "clip_value": 0.2,
+            "clip_norm": 0.5,
+            "lr_schedule": "step",
+            "lr_every_epochs": 2,
+            "lr_factor": 0.3,
+        },
+    ),
     ("adagrad", {"lr": 0.05, "lr_schedule": "halving", "lr_every_epochs": 2}),
     ("rmsprop", {"lr": 0.01, "momentum": 0.5, "weight_decay": 0.01}),
 ]
@@ -52,8 +68,10 @@ def alone(one: TrialSpec) -> list[Mapping[str, float]]:
 
 
 def assert_same(found: list[Mapping[str, float]], expected: list[Mapping[str, float]]) -> None:
-    """Equal but for rounding: in float64 some 100 operations of 2^-53 each a weight and update, so 1e-10 over a few dozen updates leaves
-    room for their growth, while a wrong order, sign, seed or step count shows in the second digit."""
+    """Equal but for rounding: in float64 some 100 operations of 2^-53 each a weight and update, so
+    1e-10 over a few dozen updates leaves room for their growth, while a wrong order, sign, seed or
+    step count shows in the second digit.
+    """
     assert len(found) == len(expected) > 0
     for one, other in zip(found, expected, strict=True):
         assert one == pytest.approx(other, rel=1e-10, abs=1e-12)
@@ -71,25 +89,40 @@ def test_a_trial_is_measured_after_each_epoch_and_finishes_its_budget(open_one: 
 
 @pytest.mark.parametrize("open_one", TRAINERS)
 def test_the_test_split_is_measured_only_where_it_is_asked_for(open_one: Open) -> None:
-    assert set(curve(run(open_one(), spec(with_test=True)))[0]) == {"train_loss", "validation_error", "test_error"}
+    assert set(curve(run(open_one(), spec(with_test=True)))[0]) == {
+        "train_loss",
+        "validation_error",
+        "test_error",
+    }
 
 
 @pytest.mark.parametrize("open_one", TRAINERS)
 def test_the_size_of_the_noise_beside_the_gradient_is_told(open_one: Open) -> None:
-    """At a rate too small to matter the gradient of an epoch's last batch is that of the initial weights, by hand; clipped to norm 0.5."""
+    """At a rate too small to matter the gradient of an epoch's last batch is that of the initial
+    weights, by hand; clipped to norm 0.5.
+    """
     params = {"lr": 1e-300, "eta": 0.3, "gamma": 0.55}
     workload: Any = prepare(spec()).workload
     model = workload.model()
     workload.initialise(model, 1)
     rows = permutation(1, "order", 1, 30)[16:24]
     workload.loss(model, tuple(part[rows] for part in workload.data().train)).backward()
-    norm = float(torch.nn.utils.get_total_norm([parameter.grad for parameter in model.parameters()]))
+    norm = float(
+        torch.nn.utils.get_total_norm([parameter.grad for parameter in model.parameters()])
+    )
     noise = math.sqrt(50 * 0.3 / (1 + 5) ** 0.55)  # 5 x 7 + 7 + 7 + 1 weights, the sixth update
     for clip, expected in (({}, noise / norm), ({"clip_norm": 0.5}, noise / 0.5)):
-        (_, values) = curve(run(open_one(), spec(technique="annealed", params=params | clip, budget_epochs=2)))
+        (_, values) = curve(
+            run(open_one(), spec(technique="annealed", params=params | clip, budget_epochs=2))
+        )
         assert values["noise_to_gradient"] == pytest.approx(expected, rel=1e-5)
     for technique in ("none", "preconditioned", "weight_noise", "dropout"):
-        (values,) = curve(run(open_one(), spec(technique=technique, params={"lr": 0.05} | NOISE[technique], budget_epochs=1)))
+        (values,) = curve(
+            run(
+                open_one(),
+                spec(technique=technique, params={"lr": 0.05} | NOISE[technique], budget_epochs=1),
+            )
+        )
         assert "noise_to_gradient" not in values
 
 
@@ -103,15 +136,26 @@ def test_equal_trials_give_equal_results_and_other_seeds_others(open_one: Open) 
 
 @pytest.mark.parametrize("technique", NOISE)
 @pytest.mark.parametrize(("optimizer", "params"), SETTINGS)
-def test_a_stacked_trial_gives_the_single_trainers_result(optimizer: str, params: dict[str, float], technique: str) -> None:
-    """Alone, first of eight, and third entering when the first two have trained three epochs; the neighbours' techniques all differ."""
-    trial = spec(technique=technique, optimizer=optimizer, params=params | NOISE[technique], budget_epochs=6, with_test=True)
+def test_a_stacked_trial_gives_the_single_trainers_result(
+    optimizer: str, params: dict[str, float], technique: str
+) -> None:
+    """Alone, first of eight, and third entering when the first two have trained three epochs; the
+    neighbours' techniques all differ.
+    """
+    trial = spec(
+        technique=technique,
+        optimizer=optimizer,
+        params=params | NOISE[technique],
+        budget_epochs=6,
+        with_test=True,
+    )
     neighbours = [
         spec(
             f"n{i}",
             technique=other,
             optimizer=optimizer,
-            params={"lr": 0.02 * (i + 1), "weight_decay": 0.1 * i, "clip_norm": 1.0 + i} | NOISE[other],
+            params={"lr": 0.02 * (i + 1), "weight_decay": 0.1 * i, "clip_norm": 1.0 + i}
+            | NOISE[other],
             seed=10 + i,
             budget_epochs=4 + 2 * i,
             with_test=True,
@@ -134,17 +178,35 @@ def test_a_stacked_trial_gives_the_single_trainers_result(optimizer: str, params
 
 @pytest.mark.parametrize("workload", ["exact", "mlp"])
 @pytest.mark.parametrize("technique", NOISE)
-def test_the_technique_of_a_neighbour_changes_no_bit_of_a_result(workload: str, technique: str) -> None:
+def test_the_technique_of_a_neighbour_changes_no_bit_of_a_result(
+    workload: str, technique: str
+) -> None:
     """Beside a neighbour of any technique a trial gives what it gives beside one without."""
     if workload == "mlp":
         pytest.importorskip("sklearn")
     trials = [
-        spec(f"{name}", workload=workload, technique=name, params={"lr": 0.05} | NOISE[name], budget_epochs=2)
+        spec(
+            f"{name}",
+            workload=workload,
+            technique=name,
+            params={"lr": 0.05} | NOISE[name],
+            budget_epochs=2,
+        )
         for name in ("none", "annealed", "dropout", "weight_noise")
     ]
     for trial in trials:
         plain, other = (
-            run(StackTrainer(2), trial, spec("n", workload=workload, technique=name, params={"lr": 0.05} | NOISE[name], budget_epochs=2))
+            run(
+                StackTrainer(2),
+                trial,
+                spec(
+                    "n",
+                    workload=workload,
+                    technique=name,
+                    params={"lr": 0.05} | NOISE[name],
+                    budget_epochs=2,
+                ),
+            )
             for name in ("none", technique)
         )
         assert curve(plain, trial.key) == curve(other, trial.key)
@@ -152,10 +214,15 @@ def test_the_technique_of_a_neighbour_changes_no_bit_of_a_result(workload: str, 
 
 @pytest.mark.parametrize("technique", NOISE)
 def test_the_deep_network_trains_alike_in_a_stack_and_alone(technique: str) -> None:
-    """In float32: a loss near 2.3 sums 2^-24 roundings of 20 layers over 24 updates, far below 1e-4; an accuracy moves by whole images."""
+    """In float32: a loss near 2.3 sums 2^-24 roundings of 20 layers over 24 updates, far below
+    1e-4; an accuracy moves by whole images.
+    """
     pytest.importorskip("sklearn")  # whose digits it learns
     params = {"lr": 0.03} | NOISE[technique]
-    trials = [spec(f"{i}", workload="mlp", technique=technique, params=params, seed=i, budget_epochs=2) for i in range(3)]
+    trials = [
+        spec(f"{i}", workload="mlp", technique=technique, params=params, seed=i, budget_epochs=2)
+        for i in range(3)
+    ]
     events = run(StackTrainer(3), *trials)
     for trial in trials:
         for found, expected in zip(curve(events, trial.key), alone(trial), strict=True):
@@ -165,8 +232,12 @@ def test_the_deep_network_trains_alike_in_a_stack_and_alone(technique: str) -> N
 
 @pytest.mark.parametrize("open_one", TRAINERS)
 @pytest.mark.parametrize("technique", ["weight_noise", "dropout"])
-def test_only_the_updates_see_noisy_weights_and_dropped_activations(open_one: Open, technique: str) -> None:
-    """At a rate too small to matter the weights stay: the evaluation is that of plain training, and each update's loss is the formula's."""
+def test_only_the_updates_see_noisy_weights_and_dropped_activations(
+    open_one: Open, technique: str
+) -> None:
+    """At a rate too small to matter the weights stay: the evaluation is that of plain training, and
+    each update's loss is the formula's.
+    """
     still = {"params": {"lr": 1e-300} | NOISE[technique], "technique": technique}
     values = curve(run(open_one(), spec(**still)))
     assert [one["validation_error"] for one in values] == [
@@ -182,10 +253,18 @@ def test_only_the_updates_see_noisy_weights_and_dropped_activations(open_one: Op
             with torch.no_grad():
                 if technique == "weight_noise":
                     for name, parameter in model.named_parameters():
-                        parameter += 0.1 * (1 + t) ** -0.275 * normal(1, "weight_noise", t, name, parameter.shape).double()
+                        parameter += (
+                            0.1
+                            * (1 + t) ** -0.275
+                            * normal(1, "weight_noise", t, name, parameter.shape).double()
+                        )
                 else:
-                    model[2].mask = (normal(1, "dropout", t, "2", (8, 7)) > NDTRI_OF_0_3).double() / 0.7
-                losses.append(float(workload.loss(model, tuple(part[rows] for part in workload.data().train))))
+                    model[2].mask = (
+                        normal(1, "dropout", t, "2", (8, 7)) > NDTRI_OF_0_3
+                    ).double() / 0.7
+                losses.append(
+                    float(workload.loss(model, tuple(part[rows] for part in workload.data().train)))
+                )
         # the noise is drawn and scaled in float32
         assert values[epoch]["train_loss"] == pytest.approx(sum(losses) / 3, rel=1e-5)
 
@@ -193,10 +272,17 @@ def test_only_the_updates_see_noisy_weights_and_dropped_activations(open_one: Op
 @pytest.mark.parametrize("open_one", TRAINERS)
 def test_dropout_is_refused_where_the_model_has_no_place_for_it(open_one: Open) -> None:
     kept = spec(budget_epochs=2)
-    events = run(open_one(), spec("bad", workload="blind", technique="dropout", params={"lr": 0.1, "rate": 0.5}), kept)
+    events = run(
+        open_one(),
+        spec("bad", workload="blind", technique="dropout", params={"lr": 0.1, "rate": 0.5}),
+        kept,
+    )
     (failed,) = (event for event in events if event.key == "bad")
     assert isinstance(failed, Failed)
-    assert failed.summary.startswith("ValueError: dropout needs a place in the model, but it has none: put gradnoise.workloads.Dropout()")
+    assert failed.summary.startswith(
+        "ValueError: dropout needs a place in the model, but it has none: put "
+        "gradnoise.workloads.Dropout()"
+    )
     assert_same(curve(events), alone(kept))
 
 
@@ -238,7 +324,9 @@ def test_a_released_trial_is_gone_and_its_slot_free(open_one: Open) -> None:
 
 @pytest.mark.parametrize("open_one", TRAINERS)
 def test_a_diverged_trial_ends_alone(open_one: Open) -> None:
-    """Its slot is free, there is no measurement of the epoch, and its neighbours' results are as without it."""
+    """Its slot is free, there is no measurement of the epoch, and its neighbours' results are as
+    without it.
+    """
     kept = spec(technique="annealed", params={"lr": 0.05, "eta": 0.3, "gamma": 0.55})
     events = run(open_one(), spec("wild", params={"lr": 1e200}), kept, spec("b", seed=2))
     [end] = [event for event in events if event.key == "wild"]
@@ -252,11 +340,16 @@ def test_a_diverged_trial_ends_alone(open_one: Open) -> None:
 @pytest.mark.parametrize("open_one", TRAINERS)
 def test_weights_that_overflow_at_the_last_update_count_as_diverged(open_one: Open) -> None:
     """The epoch's loss and metrics are finite still: what counts is that the model is gone."""
-    assert [type(event) for event in run(open_one(), spec(workload="blind", budget_epochs=1, params={"lr": 1e100}))] == [
+    assert [
+        type(event)
+        for event in run(open_one(), spec(workload="blind", budget_epochs=1, params={"lr": 1e100}))
+    ] == [
         Measurement,
         Finished,
     ]
-    assert run(open_one(), spec(workload="blind", budget_epochs=1, params={"lr": 1e200})) == [Finished(key="a", diverged=True)]
+    assert run(open_one(), spec(workload="blind", budget_epochs=1, params={"lr": 1e200})) == [
+        Finished(key="a", diverged=True)
+    ]
 
 
 @pytest.mark.parametrize("open_one", TRAINERS)
@@ -276,12 +369,17 @@ def test_a_trial_that_raises_fails_alone_with_its_traceback(open_one: Open, plac
 def test_a_trial_that_cannot_be_set_up_fails_and_is_no_error_of_admit(open_one: Open) -> None:
     events = run(open_one(), spec("bad", params={"lr": -1.0}))
     assert [type(event) for event in events] == [Failed]
-    assert "lr must be a finite number in (0, inf), but got lr=-1.0" in events[0].summary  # type: ignore[union-attr]  # a Failed
+    # a Failed
+    assert "lr must be a finite number in (0, inf), but got lr=-1.0" in events[0].summary  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("open_one", TRAINERS)
 def test_a_trainer_holds_many_workloads_at_once(open_one: Open) -> None:
-    trials = [spec(), spec("b", workload="counting"), spec("c", workload="exact", params={"lr": 0.05, "scale": 2.0})]
+    trials = [
+        spec(),
+        spec("b", workload="counting"),
+        spec("c", workload="exact", params={"lr": 0.05, "scale": 2.0}),
+    ]
     events = run(open_one(), *trials)
     for trial in trials:
         assert_same(curve(events, trial.key), alone(trial))
@@ -289,7 +387,9 @@ def test_a_trainer_holds_many_workloads_at_once(open_one: Open) -> None:
 
 @pytest.mark.parametrize("open_one", TRAINERS)
 def test_each_epoch_has_its_own_order_and_whole_batches_only(open_one: Open) -> None:
-    """30 examples in batches of 8 are three updates; at a rate too small to matter, the loss is that of the epoch's first 24 examples."""
+    """30 examples in batches of 8 are three updates; at a rate too small to matter, the loss is
+    that of the epoch's first 24 examples.
+    """
     values = curve(run(open_one(), spec(budget_epochs=3, params={"lr": 1e-300})))
     workload: Any = prepare(spec()).workload
     model = workload.model()
@@ -297,7 +397,9 @@ def test_each_epoch_has_its_own_order_and_whole_batches_only(open_one: Open) -> 
     for epoch in range(3):
         rows = permutation(1, "order", epoch, 30)[:24]
         with torch.no_grad():
-            expected = float(workload.loss(model, tuple(part[rows] for part in workload.data().train)))
+            expected = float(
+                workload.loss(model, tuple(part[rows] for part in workload.data().train))
+            )
         assert values[epoch]["train_loss"] == pytest.approx(expected, rel=1e-10)
 
 
@@ -326,12 +428,27 @@ def test_a_key_is_in_one_slot_only() -> None:
 
 @pytest.mark.slow
 def test_noise_trains_the_network_that_does_not_train_without_it() -> None:
-    """Twenty layers, initial weights N(0, 0.1^2), 1,500 updates at rate 0.03 on the digits: without noise the loss stays that of guessing,
-    ln 10; with eta 1 and gamma 0.55 most seeds learn. Chance is 0.1, with a standard error of sqrt(0.09 / 300) over the test images."""
+    """Twenty layers, initial weights N(0, 0.1^2), 1,500 updates at rate 0.03 on the digits: without
+    noise the loss stays that of guessing, ln 10; with eta 1 and gamma 0.55 most seeds learn. Chance
+    is 0.1, with a standard error of sqrt(0.09 / 300) over the test images.
+    """
     noise = {"eta": 1.0, "gamma": 0.55}
-    plain = [spec(f"p{i}", workload="mlp", params={"lr": 0.03}, seed=i, budget_epochs=125, with_test=True) for i in range(4)]
+    plain = [
+        spec(
+            f"p{i}", workload="mlp", params={"lr": 0.03}, seed=i, budget_epochs=125, with_test=True
+        )
+        for i in range(4)
+    ]
     noisy = [
-        spec(f"n{i}", workload="mlp", technique="annealed", params={"lr": 0.03} | noise, seed=i, budget_epochs=125, with_test=True)
+        spec(
+            f"n{i}",
+            workload="mlp",
+            technique="annealed",
+            params={"lr": 0.03} | noise,
+            seed=i,
+            budget_epochs=125,
+            with_test=True,
+        )
         for i in range(4)
     ]
     events = run(StackTrainer(8), *plain, *noisy)
@@ -339,4 +456,10 @@ def test_noise_trains_the_network_that_does_not_train_without_it() -> None:
         last = curve(events, trial.key)[-1]
         assert last["test_accuracy"] < 0.1 + 5 * math.sqrt(0.09 / 300)
         assert last["train_loss"] == pytest.approx(math.log(10), abs=0.02)
-    assert sum(max(values["test_accuracy"] for values in curve(events, trial.key)) > 0.5 for trial in noisy) >= 3
+    assert (
+        sum(
+            max(values["test_accuracy"] for values in curve(events, trial.key)) > 0.5
+            for trial in noisy
+        )
+        >= 3
+    )

@@ -24,7 +24,9 @@ STORIES = """1 Mary moved to the bathroom.
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of data whose every task is the same three small files, which are taken for the right ones; no cache and no network."""
+    """A folder of data whose every task is the same three small files, which are taken for the
+    right ones; no cache and no network.
+    """
     content = STORIES.encode()
     monkeypatch.setattr(babi, "SHA256", (hashlib.sha256(3 * content).hexdigest(),) * babi.N_TASKS)
     monkeypatch.setattr(babi, "MIRRORS", ("http://127.0.0.1:9/tasks.tar.gz",))
@@ -43,7 +45,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_a_story_ends_where_the_numbers_begin_anew_and_holds_no_questions() -> None:
     first, second, third = babi.questions(STORIES)
-    assert first.story == (("mary", "moved", "to", "the", "bathroom"), ("john", "went", "to", "the", "hallway"))
+    assert first.story == (
+        ("mary", "moved", "to", "the", "bathroom"),
+        ("john", "went", "to", "the", "hallway"),
+    )
     assert first.words == ("where", "is", "mary")
     assert first.answer == "bathroom"
     assert second.story == first.story
@@ -60,9 +65,16 @@ def test_words_are_numbered_and_the_latest_sentence_comes_first(folder: Path) ->
     def words(row: list[int]) -> str:
         return " ".join(coded.vocabulary[i] for i in row if i != none)
 
-    assert [words(sentence) for sentence in stories[0].tolist()] == ["john went to the hallway", "mary moved to the bathroom"]
+    assert [words(sentence) for sentence in stories[0].tolist()] == [
+        "john went to the hallway",
+        "mary moved to the bathroom",
+    ]
     assert [words(sentence) for sentence in stories[2].tolist()] == ["sandra's cat sleeps", ""]
-    assert [words(question) for question in asked.tolist()] == ["where is mary", "what is mary carrying", "is it here"]
+    assert [words(question) for question in asked.tolist()] == [
+        "where is mary",
+        "what is mary carrying",
+        "is it here",
+    ]
     assert [coded.vocabulary[i] for i in answers.tolist()] == ["bathroom", "milk,football", "no"]
     assert coded.vocabulary == tuple(sorted(set(coded.vocabulary)))
 
@@ -80,39 +92,61 @@ def test_all_tasks_together_are_one_after_the_other(folder: Path) -> None:
 def test_a_corrupt_file_is_named_with_both_checksums(folder: Path) -> None:
     (folder / "qa7_valid.txt").write_text(STORIES + "1 Too much.\n")
     with pytest.raises(
-        DataUnavailable, match=r"qa7_train\.txt, qa7_valid\.txt, qa7_test\.txt in .* are not the files they should be"
+        DataUnavailable,
+        match=r"qa7_train\.txt, qa7_valid\.txt, qa7_test\.txt in .* are not the files they should be",
     ) as caught:
         babi.coded(7, 50)
     assert babi.SHA256[6] in str(caught.value)
     babi.coded(6, 50)
 
 
-def test_without_data_or_network_the_error_says_where_it_was_sought_and_what_to_do(folder: Path) -> None:
+def test_without_data_or_network_the_error_says_where_it_was_sought_and_what_to_do(
+    folder: Path,
+) -> None:
     (folder / "qa1_train.txt").unlink()
     with pytest.raises(DataUnavailable) as caught:
         babi.coded(1, 50)
-    for fact in (str(folder), "gradnoise/babi", "http://127.0.0.1:9/tasks.tar.gz", "GRADNOISE_DATA", "en-valid"):
+    for fact in (
+        str(folder),
+        "gradnoise/babi",
+        "http://127.0.0.1:9/tasks.tar.gz",
+        "GRADNOISE_DATA",
+        "en-valid",
+    ):
         assert fact in str(caught.value)
 
 
-def test_a_download_is_unpacked_checked_and_kept(folder: Path, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_is_unpacked_checked_and_kept(
+    folder: Path, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first mirror is dead: the second serves. A second call needs neither."""
     archive = tmp_path / "tasks.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, arcname=babi.FOLDER)
     monkeypatch.delenv("GRADNOISE_DATA")
-    monkeypatch.setattr(babi, "MIRRORS", (*babi.MIRRORS, serve("tasks.tar.gz", archive.read_bytes()) + "tasks.tar.gz"))
+    monkeypatch.setattr(
+        babi,
+        "MIRRORS",
+        (*babi.MIRRORS, serve("tasks.tar.gz", archive.read_bytes()) + "tasks.tar.gz"),
+    )
     assert babi.texts(3)["test"] == STORIES
     monkeypatch.setattr(babi, "MIRRORS", babi.MIRRORS[:1])
     assert babi.texts(20)["train"] == STORIES
 
 
 def test_the_real_tasks_are_split_as_stated() -> None:
-    """The published facts: 900, 100 and 1,000 questions of task 1, its 19 words of stories and questions, and six places for answers."""
+    """The published facts: 900, 100 and 1,000 questions of task 1, its 19 words of stories and
+    questions, and six places for answers.
+    """
     if not Path(os.environ.get("GRADNOISE_DATA", ""), "babi", "en-valid").is_dir():
-        pytest.skip(f"needs a folder babi/en-valid in $GRADNOISE_DATA, which is {os.environ.get('GRADNOISE_DATA')!r}")
+        pytest.skip(
+            "needs a folder babi/en-valid in $GRADNOISE_DATA, which is "
+            f"{os.environ.get('GRADNOISE_DATA')!r}"
+        )
     coded = babi.coded(1, 50)
-    assert [len(part[0]) for part in (coded.splits.train, coded.splits.validation, coded.splits.test)] == [900, 100, 1_000]
+    assert [
+        len(part[0]) for part in (coded.splits.train, coded.splits.validation, coded.splits.test)
+    ] == [900, 100, 1_000]
     assert coded.n_sentences == 10
     answers = {coded.vocabulary[i] for i in coded.splits.train[2].tolist()}
     assert answers == {"bathroom", "bedroom", "garden", "hallway", "kitchen", "office"}

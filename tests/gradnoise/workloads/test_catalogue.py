@@ -11,7 +11,7 @@ from gradnoise.training.optimizers import OPTIMIZERS
 from gradnoise.workloads.catalogue import document
 
 jsonschema = pytest.importorskip("jsonschema")
-Catalogue = pytest.importorskip("service.domain.catalogue").Catalogue
+Catalogue = pytest.importorskip("gradnoise_service.domain.catalogue").Catalogue
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +28,19 @@ def test_the_service_reads_the_document_whole(announced: dict[str, Any]) -> None
     assert list(catalogue.workloads) == ["memn2n", "mlp", "neural-gpu", "neural-programmer", "nram"]
     assert list(catalogue.techniques) == list(TECHNIQUES)
     assert catalogue.techniques["preconditioned"].required == ("eta", "gamma")
-    assert [parameter.name for parameter in catalogue.techniques["preconditioned"].parameters] == ["eta", "gamma", "decay", "damping"]
+    assert [parameter.name for parameter in catalogue.techniques["preconditioned"].parameters] == [
+        "eta",
+        "gamma",
+        "decay",
+        "damping",
+    ]
     assert list(catalogue.optimizers) == list(OPTIMIZERS)
     assert catalogue.optimizers["sgd"].required == ("lr",)
     assert catalogue.protocol["versions"]["torch"] == torch.__version__
     assert catalogue.protocol["versions"]["python"] == platform.python_version()
-    assert catalogue.protocol["formulas"] == {name: technique.formula for name, technique in TECHNIQUES.items()}
+    assert catalogue.protocol["formulas"] == {
+        name: technique.formula for name, technique in TECHNIQUES.items()
+    }
     assert {name: (one.formula, one.source) for name, one in catalogue.techniques.items()} == {
         name: (one.formula, one.source) for name, one in TECHNIQUES.items()
     }

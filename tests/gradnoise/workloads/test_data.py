@@ -21,10 +21,15 @@ Serve = Callable[[str, bytes], str]
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The folder of downloaded data sets, $GRADNOISE_DATA; a test that needs it is skipped where it is not."""
+    """The folder of downloaded data sets, $GRADNOISE_DATA; a test that needs it is skipped where it
+    is not.
+    """
     folder = Path(os.environ.get("GRADNOISE_DATA", ""))
     if not (folder / "mnist").is_dir():
-        pytest.skip(f"needs a folder mnist/ in $GRADNOISE_DATA, which is {os.environ.get('GRADNOISE_DATA')!r}")
+        pytest.skip(
+            "needs a folder mnist/ in $GRADNOISE_DATA, which is "
+            f"{os.environ.get('GRADNOISE_DATA')!r}"
+        )
     return folder
 
 
@@ -34,7 +39,11 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.delenv("GRADNOISE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(data, "MIRRORS", dict.fromkeys(data.MIRRORS, ("http://127.0.0.1:9/", "http://127.0.0.1:9/again/")))
+    monkeypatch.setattr(
+        data,
+        "MIRRORS",
+        dict.fromkeys(data.MIRRORS, ("http://127.0.0.1:9/", "http://127.0.0.1:9/again/")),
+    )
     return tmp_path / "cache" / "gradnoise"
 
 
@@ -51,10 +60,13 @@ def test_digits_are_split_into_disjoint_parts_that_hold_them_all() -> None:
     splits = data.images("digits")
     parts = (splits.train, splits.validation, splits.test)
     assert [tuple(inputs.shape) for inputs, _ in parts] == [(1_200, 64), (297, 64), (300, 64)]
-    rows = np.concatenate([np.column_stack([(inputs * 16).numpy(), labels.numpy()]) for inputs, labels in parts])
+    rows = np.concatenate(
+        [np.column_stack([(inputs * 16).numpy(), labels.numpy()]) for inputs, labels in parts]
+    )
     expected = np.column_stack(load_digits(return_X_y=True))
     assert np.array_equal(
-        np.sort(rows.view([("", rows.dtype)] * 65), axis=0), np.sort(expected.astype(rows.dtype).view([("", rows.dtype)] * 65), axis=0)
+        np.sort(rows.view([("", rows.dtype)] * 65), axis=0),
+        np.sort(expected.astype(rows.dtype).view([("", rows.dtype)] * 65), axis=0),
     )
 
 
@@ -68,7 +80,9 @@ def test_digits_are_scaled_typed_and_of_every_class_in_each_part() -> None:
 
 
 def test_the_digits_split_stays_what_it_was() -> None:
-    """A study's results mean the same tomorrow: the first labels of each part are part of the definition."""
+    """A study's results mean the same tomorrow: the first labels of each part are part of the
+    definition.
+    """
     splits = data.images("digits")
     assert [part[1][:6].tolist() for part in (splits.train, splits.validation, splits.test)] == [
         [3, 9, 5, 9, 0, 1],
@@ -82,14 +96,20 @@ def test_data_are_read_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "first", "mean"), [("mnist", (5, 7), 0.1307), ("fashion-mnist", (9, 9), 0.2860)], ids=["mnist", "fashion-mnist"]
+    ("name", "first", "mean"),
+    [("mnist", (5, 7), 0.1307), ("fashion-mnist", (9, 9), 0.2860)],
+    ids=["mnist", "fashion-mnist"],
 )
-def test_the_real_images_are_split_as_stated(name: str, first: tuple[int, int], mean: float, data_folder: Path) -> None:
-    """The published facts: 60,000 and 10,000 images, the first labels, the mean of the training pixels."""
+def test_the_real_images_are_split_as_stated(
+    name: str, first: tuple[int, int], mean: float, data_folder: Path
+) -> None:
+    """The published facts: 60,000 and 10,000 images, the first labels, the mean of the training
+    pixels.
+    """
     splits = data.images(name)
-    assert [tuple(inputs.shape) for inputs, _ in (splits.train, splits.validation, splits.test)] == [
-        (n, 784) for n in (50_000, 10_000, 10_000)
-    ]
+    assert [
+        tuple(inputs.shape) for inputs, _ in (splits.train, splits.validation, splits.test)
+    ] == [(n, 784) for n in (50_000, 10_000, 10_000)]
     assert (int(splits.train[1][0]), int(splits.test[1][0])) == first
     labels = gzip.decompress((data_folder / name / NAME).read_bytes())[8:]
     assert bytes(splits.train[1].tolist()) == labels[:50_000]
@@ -98,7 +118,9 @@ def test_the_real_images_are_split_as_stated(name: str, first: tuple[int, int], 
     assert float(together.double().mean()) == pytest.approx(mean, abs=5e-5)
 
 
-def test_the_folder_of_data_comes_before_any_download(offline: Path, wanted: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_folder_of_data_comes_before_any_download(
+    offline: Path, wanted: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("GRADNOISE_DATA", str(tmp_path))
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist" / NAME).write_bytes(CONTENT)
@@ -113,7 +135,11 @@ def test_a_corrupt_file_in_the_folder_is_named_with_both_checksums(
     (tmp_path / "mnist" / NAME).write_bytes(CONTENT[:-1])
     with pytest.raises(DataUnavailable) as caught:
         data.file("mnist", NAME)
-    for fact in (str(tmp_path / "mnist" / NAME), hashlib.sha256(CONTENT).hexdigest(), hashlib.sha256(CONTENT[:-1]).hexdigest()):
+    for fact in (
+        str(tmp_path / "mnist" / NAME),
+        hashlib.sha256(CONTENT).hexdigest(),
+        hashlib.sha256(CONTENT[:-1]).hexdigest(),
+    ):
         assert fact in str(caught.value)
 
 
@@ -140,7 +166,9 @@ def test_without_network_the_error_says_what_is_missing_where_it_was_sought_and_
         assert name in str(caught.value).split("To provide it")[1]
 
 
-def test_a_download_is_checked_and_kept(offline: Path, wanted: None, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_is_checked_and_kept(
+    offline: Path, wanted: None, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first mirror is dead: the second serves. A second call needs neither."""
     monkeypatch.setattr(data, "MIRRORS", {"mnist": ("http://127.0.0.1:9/", serve(NAME, CONTENT))})
     path = data.file("mnist", NAME)
@@ -159,7 +187,9 @@ def test_a_corrupt_download_is_refused_and_nothing_of_it_is_kept(
     assert not [path for path in offline.rglob("*") if path.is_file()]
 
 
-def test_a_corrupt_file_in_the_cache_is_fetched_anew(offline: Path, wanted: None, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corrupt_file_in_the_cache_is_fetched_anew(
+    offline: Path, wanted: None, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (offline / "mnist").mkdir(parents=True)
     (offline / "mnist" / NAME).write_bytes(b"half a fi")
     monkeypatch.setattr(data, "MIRRORS", {"mnist": (serve(NAME, CONTENT),)})

@@ -16,7 +16,11 @@ ERROR = Metric(name="error", direction="minimize", worst=9.0)
 
 
 def trial(
-    reports: list[Mapping[str, float]] | None = None, *, injection: Injection | None = None, with_test: bool = False, budget_epochs: int = 3
+    reports: list[Mapping[str, float]] | None = None,
+    *,
+    injection: Injection | None = None,
+    with_test: bool = False,
+    budget_epochs: int = 3,
 ) -> Trial:
     kept = [] if reports is None else reports
     return Trial(
@@ -65,13 +69,17 @@ def test_noise_applies_the_arms_technique_with_the_trials_seed() -> None:
 
 
 def test_noise_may_be_of_several_draws() -> None:
-    """That of two anticorrelated updates is the second's alone, but for the rounding of two sums in float32."""
+    """That of two anticorrelated updates is the second's alone, but for the rounding of two sums in
+    float32.
+    """
     weight, sgd = optimizer()
     trial(injection=anticorrelated(std=0.5)).noise(sgd)
     sgd.step()
     weight.grad = torch.zeros(4)
     sgd.step()
-    torch.testing.assert_close(weight.detach(), -0.5 * normal(1, "noise", 1, "w", (4,)), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        weight.detach(), -0.5 * normal(1, "noise", 1, "w", (4,)), rtol=0, atol=1e-6
+    )
 
 
 def test_noise_is_nothing_in_an_arm_without() -> None:
@@ -109,14 +117,32 @@ def test_values_may_be_tensors_and_numpy_scalars() -> None:
 @pytest.mark.parametrize(
     ("values", "kind", "message"),
     [
-        ({"epoch": 2, "validation_error": 1.0}, ValueError, "epoch must be 1, of 3 in all, but got epoch=2"),
+        (
+            {"epoch": 2, "validation_error": 1.0},
+            ValueError,
+            "epoch must be 1, of 3 in all, but got epoch=2",
+        ),
         ({"epoch": 1, "error": 1.0}, ValueError, "it lacks test_error, validation_error"),
         ({"epoch": 1, "validation_error": 1.0}, ValueError, "it lacks test_error"),
-        ({"epoch": 1, "validation_error": "low", "test_error": 1.0}, TypeError, "validation_error must be a number, but got 'low'"),
-        ({"epoch": 1, "validation_error": None, "test_error": 1.0}, TypeError, "validation_error must be a number, but got None"),
-        ({"epoch": 1, "validation_error": torch.ones(2), "test_error": 1.0}, TypeError, "validation_error must be a number"),
+        (
+            {"epoch": 1, "validation_error": "low", "test_error": 1.0},
+            TypeError,
+            "validation_error must be a number, but got 'low'",
+        ),
+        (
+            {"epoch": 1, "validation_error": None, "test_error": 1.0},
+            TypeError,
+            "validation_error must be a number, but got None",
+        ),
+        (
+            {"epoch": 1, "validation_error": torch.ones(2), "test_error": 1.0},
+            TypeError,
+            "validation_error must be a number",
+        ),
     ],
 )
-def test_a_wrong_report_says_what_is_wrong(values: dict[str, Any], kind: type[Exception], message: str) -> None:
+def test_a_wrong_report_says_what_is_wrong(
+    values: dict[str, Any], kind: type[Exception], message: str
+) -> None:
     with pytest.raises(kind, match=message):
         trial(with_test=True).report(**values)

@@ -7,21 +7,24 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trial_runs import curve, run
 
 from gradnoise.streams import normal
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.training.trial import Measurement, TrialSpec
 from gradnoise.workloads.memn2n import MemN2N, MemoryNetwork
+from trial_runs import curve, run
 
 needs_data = pytest.mark.skipif(
-    not Path(os.environ.get("GRADNOISE_DATA", ""), "babi", "en-valid").is_dir(), reason="needs a folder babi/en-valid in $GRADNOISE_DATA"
+    not Path(os.environ.get("GRADNOISE_DATA", ""), "babi", "en-valid").is_dir(),
+    reason="needs a folder babi/en-valid in $GRADNOISE_DATA",
 )
 
 
 def network(**changes: Any) -> MemoryNetwork:
-    model = MemoryNetwork(**{"n_vocabulary": 5, "n_sentences": 3, "dim": 4, "hops": 2} | changes).double()
+    model = MemoryNetwork(
+        **{"n_vocabulary": 5, "n_sentences": 3, "dim": 4, "hops": 2} | changes
+    ).double()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(normal(1, "init", 0, name, parameter.shape))
@@ -34,17 +37,32 @@ def sentence(words: list[int], embedding: torch.Tensor) -> torch.Tensor:
     total = torch.zeros(dim, dtype=torch.float64)
     for j, word in enumerate(words, 1):
         for k in range(1, dim + 1):
-            total[k - 1] += ((1 - j / length) - k / dim * (1 - 2 * j / length)) * embedding[word, k - 1]
+            total[k - 1] += ((1 - j / length) - k / dim * (1 - 2 * j / length)) * embedding[
+                word, k - 1
+            ]
     return total
 
 
-def by_hand(model: MemoryNetwork, story: list[list[int]], question: list[int], ages: list[int], *, linear: bool = False) -> torch.Tensor:
+def by_hand(
+    model: MemoryNetwork,
+    story: list[list[int]],
+    question: list[int],
+    ages: list[int],
+    *,
+    linear: bool = False,
+) -> torch.Tensor:
     """Answer one question sentence by sentence."""
     embeddings, vectors = model.embeddings.detach(), model.ages.detach()
     state = sentence(question, embeddings[0])
     for hop in range(len(embeddings) - 1):
-        m = [sentence(words, embeddings[hop]) + vectors[hop][age] for words, age in zip(story, ages, strict=True)]
-        c = [sentence(words, embeddings[hop + 1]) + vectors[hop + 1][age] for words, age in zip(story, ages, strict=True)]
+        m = [
+            sentence(words, embeddings[hop]) + vectors[hop][age]
+            for words, age in zip(story, ages, strict=True)
+        ]
+        c = [
+            sentence(words, embeddings[hop + 1]) + vectors[hop + 1][age]
+            for words, age in zip(story, ages, strict=True)
+        ]
         scores = [float(state @ one) for one in m]
         odds = [math.exp(score) for score in scores]
         weights = scores if linear else [one / sum(odds) for one in odds]
@@ -53,7 +71,9 @@ def by_hand(model: MemoryNetwork, story: list[list[int]], question: list[int], a
 
 
 def padded(rows: list[list[int]], n_rows: int, n_words: int, none: int) -> torch.Tensor:
-    return torch.tensor([[*row, *[none] * (n_words - len(row))] for row in [*rows, *[[]] * (n_rows - len(rows))]])
+    return torch.tensor(
+        [[*row, *[none] * (n_words - len(row))] for row in [*rows, *[[]] * (n_rows - len(rows))]]
+    )
 
 
 words = st.lists(st.integers(0, 4), min_size=1, max_size=4)
@@ -67,7 +87,9 @@ def test_it_computes_the_papers_formulas(story: list[list[int]], question: list[
     stories = torch.stack([padded(story, 3, 4, 5), padded([[0, 1]], 3, 4, 5)])
     questions = torch.cat([padded([question], 1, 4, 5), padded([[2]], 1, 4, 5)])
     found = model(stories, questions).detach()
-    torch.testing.assert_close(found[0], by_hand(model, story, question, list(range(len(story)))), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        found[0], by_hand(model, story, question, list(range(len(story)))), rtol=1e-10, atol=1e-10
+    )
     torch.testing.assert_close(found[1], by_hand(model, [[0, 1]], [2], [0]), rtol=1e-10, atol=1e-10)
 
 
@@ -77,8 +99,12 @@ def test_the_linear_start_has_no_softmax_and_ends_after_its_updates() -> None:
     inputs = padded(story, 3, 4, 5)[None], padded([question], 1, 4, 5)
     for linear in (True, True, False):
         expected = by_hand(model, story, question, [0, 1], linear=linear)
-        torch.testing.assert_close(model.eval()(*inputs)[0].detach(), expected, rtol=1e-10, atol=1e-10)
-        torch.testing.assert_close(model.train()(*inputs)[0].detach(), expected, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(
+            model.eval()(*inputs)[0].detach(), expected, rtol=1e-10, atol=1e-10
+        )
+        torch.testing.assert_close(
+            model.train()(*inputs)[0].detach(), expected, rtol=1e-10, atol=1e-10
+        )
 
 
 def test_an_empty_memory_makes_all_before_it_one_older_up_to_the_oldest_age() -> None:
@@ -87,13 +113,30 @@ def test_an_empty_memory_makes_all_before_it_one_older_up_to_the_oldest_age() ->
     model = network(blank_rate=0.1)
     inputs = padded(story, 3, 4, 5)[None], padded([question], 1, 4, 5)
     model.blanks.mask = torch.tensor([[1.1, 0.0, 0.0]], dtype=torch.float64)
-    torch.testing.assert_close(model(*inputs)[0].detach(), by_hand(model, story, question, [0, 2, 2]), rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(model.eval()(*inputs)[0].detach(), by_hand(model, story, question, [0, 1, 2]), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        model(*inputs)[0].detach(),
+        by_hand(model, story, question, [0, 2, 2]),
+        rtol=1e-10,
+        atol=1e-10,
+    )
+    torch.testing.assert_close(
+        model.eval()(*inputs)[0].detach(),
+        by_hand(model, story, question, [0, 1, 2]),
+        rtol=1e-10,
+        atol=1e-10,
+    )
 
 
 def spec(**changes: Any) -> TrialSpec:
     params = {"lr": 0.01, "lr_schedule": "halving", "lr_every_epochs": 25, "clip_norm": 40.0}
-    own = {"key": "a", "workload": "memn2n", "params": params, "seed": 1, "budget_epochs": 2, "with_test": True}
+    own = {
+        "key": "a",
+        "workload": "memn2n",
+        "params": params,
+        "seed": 1,
+        "budget_epochs": 2,
+        "with_test": True,
+    }
     return TrialSpec(**own | changes)
 
 
@@ -102,7 +145,13 @@ def spec(**changes: Any) -> TrialSpec:
 def test_it_trains_in_a_stack_as_it_does_alone(options: dict[str, int]) -> None:
     """In float32 over 56 updates; an error moves by whole questions."""
     stack = StackTrainer(3)
-    found = curve(run(stack, spec(options=options), *(spec(key=f"{i}", seed=i, options=options) for i in (5, 6))))
+    found = curve(
+        run(
+            stack,
+            spec(options=options),
+            *(spec(key=f"{i}", seed=i, options=options) for i in (5, 6)),
+        )
+    )
     assert list(stack.refusals.values()) == [""]
     expected = curve(run(SingleTrainer(1), spec(options=options)))
     assert len(found) == len(expected) == 2
@@ -119,19 +168,27 @@ def test_initial_weights_have_the_papers_spread() -> None:
     workload.initialise(model, seed=3)
     for parameter in model.parameters():
         n = parameter.numel()
-        assert float(parameter.detach().var()) == pytest.approx(0.01, rel=5 * math.sqrt(2 / (n - 1)))
+        assert float(parameter.detach().var()) == pytest.approx(
+            0.01, rel=5 * math.sqrt(2 / (n - 1))
+        )
 
 
 @needs_data
 @pytest.mark.slow
 def test_it_learns_task_1_as_the_paper_does() -> None:
-    """The paper's setting, 60 epochs, without noise: at most 5 % of 1,000 test questions wrong, for each of three seeds."""
+    """The paper's setting, 60 epochs, without noise: at most 5 % of 1,000 test questions wrong, for
+    each of three seeds.
+    """
     trials = [spec(key=key, seed=seed, budget_epochs=60) for seed, key in enumerate("abc")]
     stack = StackTrainer(3)
     for trial in trials:
         stack.admit(trial)
     last: dict[str, float] = {}
     while latest := stack.advance():
-        last |= {event.key: event.values["test_error"] for event in latest if isinstance(event, Measurement)}
+        last |= {
+            event.key: event.values["test_error"]
+            for event in latest
+            if isinstance(event, Measurement)
+        }
     assert len(last) == 3
     assert max(last.values()) <= 0.05

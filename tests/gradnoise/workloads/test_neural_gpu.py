@@ -4,17 +4,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import trial_runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
-from trial_runs import curve, run
 
+import trial_runs
 from gradnoise.streams import normal
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.training.trial import Measurement, TrialSpec
-from gradnoise.workloads.neural_gpu import OPERATOR, PAD, PULL, GatedConvolutions, NeuralGpu, example, lengths, n_symbols
+from gradnoise.workloads.neural_gpu import (
+    OPERATOR,
+    PAD,
+    PULL,
+    GatedConvolutions,
+    NeuralGpu,
+    example,
+    lengths,
+    n_symbols,
+)
+from trial_runs import curve, run
 
 TASKS = ("addition", "multiplication", "copy", "reverse")
 
@@ -31,11 +40,18 @@ def by_hand(model: GatedConvolutions, symbols: list[int]) -> torch.Tensor:
     """Return the logits of one sequence, [symbols, 4], by `conv2d` on its own n x width cells."""
 
     def convolved(state: torch.Tensor, step: int, i: int, part: int) -> torch.Tensor:
-        kernel, bias = model.kernels[step % model.sets, i, :, :, :, part], model.biases[step % model.sets, i, part]
+        kernel, bias = (
+            model.kernels[step % model.sets, i, :, :, :, part],
+            model.biases[step % model.sets, i, part],
+        )
         return functional.conv2d(state, kernel.permute(3, 2, 0, 1), bias, padding=1)
 
     def gate(x: torch.Tensor) -> torch.Tensor:
-        return (1.2 / (1 + torch.exp(-x)) - 0.1).clamp(0, 1) if model.is_cut else 1 / (1 + torch.exp(-x))
+        return (
+            (1.2 / (1 + torch.exp(-x)) - 0.1).clamp(0, 1)
+            if model.is_cut
+            else 1 / (1 + torch.exp(-x))
+        )
 
     state = torch.zeros(1, model.maps, len(symbols), model.width, dtype=torch.float64)
     for i, symbol in enumerate(symbols):
@@ -48,22 +64,30 @@ def by_hand(model: GatedConvolutions, symbols: list[int]) -> torch.Tensor:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("changes", [{}, {"sets": 2}, {"width": 1, "is_cut": False}, {"width": 5, "maps": 3}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"sets": 2}, {"width": 1, "is_cut": False}, {"width": 5, "maps": 3}]
+)
 def test_it_computes_the_papers_formulas(changes: dict[str, Any]) -> None:
-    """A short sequence beside a longer one gives what it gives alone, though the batch has more symbols and more steps."""
+    """A short sequence beside a longer one gives what it gives alone, though the batch has more
+    symbols and more steps.
+    """
     model = network(**changes)
     rows = [[1, 0, OPERATOR, 0, 1], [1, OPERATOR, 1], [0]]
-    found = model.run(torch.tensor([row + [PAD] * (5 - len(row)) for row in rows], dtype=torch.int8))
+    found = model.run(
+        torch.tensor([row + [PAD] * (5 - len(row)) for row in rows], dtype=torch.int8)
+    )
     for logits, row in zip(found, rows, strict=True):
         torch.testing.assert_close(logits[: len(row)], by_hand(model, row), rtol=1e-10, atol=1e-10)
 
 
 @torch.no_grad()
 def test_gates_worked_by_hand() -> None:
-    """Without kernels, a cell s becomes u s + (1 - u) tanh(c) twice a step: u^2n s + (1 - u^2n) tanh(c) after n of them.
+    """Without kernels, a cell s becomes u s + (1 - u) tanh(c) twice a step: u^2n s + (1 - u^2n)
+    tanh(c) after n of them.
 
-    sigmoid(ln 3) = 3/4, so u = 1.2 x 3/4 - 0.1 = 0.8. At a bias of 3, 1.2 sigmoid - 0.1 is over 1 and the cut makes it 1: what came in
-    stands, and the network that gives each symbol the odds of its own embedding copies.
+    sigmoid(ln 3) = 3/4, so u = 1.2 x 3/4 - 0.1 = 0.8. At a bias of 3, 1.2 sigmoid - 0.1 is over 1
+    and the cut makes it 1: what came in stands, and the network that gives each symbol the odds of
+    its own embedding copies.
     """
     model = network(width=2, maps=4)
     for parameter in model.parameters():
@@ -76,12 +100,18 @@ def test_gates_worked_by_hand() -> None:
     expected = kept * functional.one_hot(symbols, 4).double() + (1 - kept) * math.tanh(0.5)
     torch.testing.assert_close(model.run(symbols), expected, rtol=1e-12, atol=1e-12)
     model.biases[0, :, 0] = 3.0
-    torch.testing.assert_close(model.run(symbols), functional.one_hot(symbols, 4).double(), rtol=0, atol=0)
-    error, symbol_error, cost = model(symbols.expand(3, 3), torch.tensor([[1, 0, 1], [1, 1, 1], [0, 1, 1]]))
+    torch.testing.assert_close(
+        model.run(symbols), functional.one_hot(symbols, 4).double(), rtol=0, atol=0
+    )
+    error, symbol_error, cost = model(
+        symbols.expand(3, 3), torch.tensor([[1, 0, 1], [1, 1, 1], [0, 1, 1]])
+    )
     assert error.tolist() == [0, 1, 1]
     assert symbol_error.tolist() == pytest.approx([0, 1 / 3, 2 / 3])
     own, other = math.log(math.e + 3) - 1, math.log(math.e + 3)
-    assert cost.tolist() == pytest.approx([own, (2 * own + other) / 3, (own + 2 * other) / 3], rel=1e-12)
+    assert cost.tolist() == pytest.approx(
+        [own, (2 * own + other) / 3, (own + 2 * other) / 3], rel=1e-12
+    )
 
 
 @torch.no_grad()
@@ -89,12 +119,18 @@ def test_pads_beyond_the_end_of_a_sequence_do_not_count() -> None:
     model = network()
     inputs, targets = torch.tensor([[1, OPERATOR, 0]]), torch.tensor([[1, 0, PAD]])
     alone = model(inputs, targets)
-    padded = model(functional.pad(inputs, (0, 4), value=PAD), functional.pad(targets, (0, 4), value=PAD))
+    padded = model(
+        functional.pad(inputs, (0, 4), value=PAD), functional.pad(targets, (0, 4), value=PAD)
+    )
     torch.testing.assert_close(padded, alone, rtol=1e-10, atol=1e-10)
 
 
-def batch(model: GatedConvolutions, n: int, u: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return n examples of copying in every length; all of the length that is due, or with a small u uniform."""
+def batch(
+    model: GatedConvolutions, n: int, u: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return n examples of copying in every length; all of the length that is due, or with a small
+    u uniform.
+    """
     rows = torch.full((n, model.longest, model.longest), PAD)
     for i in range(model.longest):
         rows[:, i, : i + 1] = torch.arange(n)[:, None] % 2
@@ -103,7 +139,9 @@ def batch(model: GatedConvolutions, n: int, u: float) -> tuple[torch.Tensor, tor
 
 @torch.no_grad()
 def test_the_curriculum_goes_on_once_enough_sequences_are_right() -> None:
-    """A network that copies is right throughout: after k updates at a length the average is 1 - 0.9^k, above 0.6 at the ninth."""
+    """A network that copies is right throughout: after k updates at a length the average is 1 -
+    0.9^k, above 0.6 at the ninth.
+    """
     model = network(threshold=0.6, width=2, maps=4)
     for parameter in model.parameters():
         parameter.zero_()
@@ -140,23 +178,35 @@ def test_the_length_that_is_due_is_trained() -> None:
     inputs, targets, draws = batch(model, 4, 0.9)
     for n_passed, length in ((0, 1), (1, 2), (2, 3), (3, 3)):
         model.n_passed.fill_(n_passed)
-        torch.testing.assert_close(model(inputs, targets, draws), model(inputs[:, length - 1], targets[:, length - 1])[2])
+        torch.testing.assert_close(
+            model(inputs, targets, draws), model(inputs[:, length - 1], targets[:, length - 1])[2]
+        )
     assert int(network(n_passed=2).n_passed) == 2
 
 
 def test_a_fifth_of_the_lengths_is_uniform() -> None:
-    """At difficulty 2 of 5, over the n draws of the training data: within five standard errors of each share."""
+    """At difficulty 2 of 5, over the n draws of the training data: within five standard errors of
+    each share.
+    """
     draws = NeuralGpu({"task": "copy", "longest": 5}).data().train[2]
     found = lengths(draws, torch.tensor(2), 5)
     for length in range(1, 6):
         share = 0.2 / 5 + 0.8 * (length == 2)
-        assert abs(float((found == length).double().mean()) - share) < 5 * math.sqrt(share * (1 - share) / len(found))
-    assert lengths(torch.tensor([[0.19, 0.0], [0.19, 0.9999], [0.2, 0.0]]), 2, 5).tolist() == [1, 5, 2]
+        assert abs(float((found == length).double().mean()) - share) < 5 * math.sqrt(
+            share * (1 - share) / len(found)
+        )
+    assert lengths(torch.tensor([[0.19, 0.0], [0.19, 0.9999], [0.2, 0.0]]), 2, 5).tolist() == [
+        1,
+        5,
+        2,
+    ]
 
 
 @torch.no_grad()
 def test_relaxation_pulls_the_sets_together_and_takes_their_mean_in_the_end() -> None:
-    """Two sets that differ by d in each of k numbers have the penalty lambda k d^2 / 2; lambda is multiplied at each length passed."""
+    """Two sets that differ by d in each of k numbers have the penalty lambda k d^2 / 2; lambda is
+    multiplied at each length passed.
+    """
     model = network(sets=2, pull_factor=1.5).eval()
     inputs, targets, draws = batch(model, 4, 0.9)
     for part in (model.kernels, model.biases):
@@ -167,7 +217,12 @@ def test_relaxation_pulls_the_sets_together_and_takes_their_mean_in_the_end() ->
         length = min(n_passed + 1, 3)
         cost = model(inputs[:, length - 1], targets[:, length - 1])[2]
         expected = PULL * 1.5**n_passed * n_numbers * 0.25**2 / 2
-        torch.testing.assert_close(model(inputs, targets, draws) - cost, torch.full((4,), expected).double(), rtol=1e-5, atol=0)
+        torch.testing.assert_close(
+            model(inputs, targets, draws) - cost,
+            torch.full((4,), expected).double(),
+            rtol=1e-5,
+            atol=0,
+        )
     row = [1, 0, 1]
     found = model.run(torch.tensor([row]))[0]
     for part in (model.kernels, model.biases):
@@ -199,10 +254,16 @@ def test_what_is_wanted_is_the_result(task: str, n_bits: int, seed: int) -> None
 def test_the_splits_are_fixed_and_of_the_lengths_asked_for() -> None:
     data = NeuralGpu({"longest": 3, "test_bits": 12}).data()
     inputs, targets, draws = data.train
-    assert (inputs.shape, targets.shape, draws.shape) == ((10_000, 3, 7), (10_000, 3, 7), (10_000, 2))
+    assert (inputs.shape, targets.shape, draws.shape) == (
+        (10_000, 3, 7),
+        (10_000, 3, 7),
+        (10_000, 2),
+    )
     assert bool(((inputs != PAD).sum(2) == torch.tensor([3, 5, 7])).all())
     assert bool(((targets != PAD).sum(2) == torch.tensor([2, 3, 4])).all())
-    assert [tuple(part.shape) for part in (*data.validation, *data.test)] == [(200, 7)] * 2 + [(200, 25)] * 2
+    assert [tuple(part.shape) for part in (*data.validation, *data.test)] == [(200, 7)] * 2 + [
+        (200, 25)
+    ] * 2
     ones = (data.test[0] == 1).double().mean() * 25 / 24
     assert abs(float(ones) - 0.5) < 5 * 0.5 / math.sqrt(200 * 24)
     again = NeuralGpu({"longest": 3, "test_bits": 12, "maps": 4}).data()
@@ -218,36 +279,88 @@ def test_initial_weights_have_the_stated_size() -> None:
     named = dict(model.named_parameters())
     for name, n_inputs in (("embedding", 1), ("kernels", 9 * 24), ("output.weight", 24)):
         weights = named[name].detach()
-        assert abs(float(weights.var()) * n_inputs / 0.5**2 - 1) < 5 * math.sqrt(2 / (weights.numel() - 1))
+        assert abs(float(weights.var()) * n_inputs / 0.5**2 - 1) < 5 * math.sqrt(
+            2 / (weights.numel() - 1)
+        )
     assert named["biases"][:, :, :2].unique().tolist() == [1.0]
-    assert named["biases"][:, :, 2].unique().tolist() == named["output.bias"].unique().tolist() == [0.0]
+    assert (
+        named["biases"][:, :, 2].unique().tolist()
+        == named["output.bias"].unique().tolist()
+        == [0.0]
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "params", "message"),
     [
-        ({"task": "division"}, {}, r"options.task must be one of 'addition', .*, but got task='division'"),
-        ({"longest": 65}, {}, r"options.longest must be an integer of at least 1 and at most 64, but got longest=65"),
-        ({"relaxation": 0}, {}, r"options.relaxation must be an integer of at least 1 and at most 20, but got relaxation=0"),
-        ({}, {"dropout": 1.0}, r"dropout must be a finite number in \[0, 0.9999\], but got dropout=1.0"),
-        ({}, {"pull_factor": 0.5}, r"pull_factor must be a finite number in \[1, inf\), but got pull_factor=0.5"),
+        (
+            {"task": "division"},
+            {},
+            r"options.task must be one of 'addition', .*, but got task='division'",
+        ),
+        (
+            {"longest": 65},
+            {},
+            r"options.longest must be an integer of at least 1 and at most 64, but got longest=65",
+        ),
+        (
+            {"relaxation": 0},
+            {},
+            r"options.relaxation must be an integer of at least 1 and at most 20, but got "
+            r"relaxation=0",
+        ),
+        (
+            {},
+            {"dropout": 1.0},
+            r"dropout must be a finite number in \[0, 0.9999\], but got dropout=1.0",
+        ),
+        (
+            {},
+            {"pull_factor": 0.5},
+            r"pull_factor must be a finite number in \[1, inf\), but got pull_factor=0.5",
+        ),
     ],
 )
-def test_options_and_parameters_that_cannot_be_are_named(options: dict[str, object], params: dict[str, object], message: str) -> None:
+def test_options_and_parameters_that_cannot_be_are_named(
+    options: dict[str, object], params: dict[str, object], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         NeuralGpu(options, params)
 
 
 def spec(**changes: Any) -> TrialSpec:
     params = {"lr": 0.01, "clip_norm": 1.0}
-    own = {"workload": "neural-gpu", "optimizer": "adam", "params": params, "budget_epochs": 2, "with_test": True}
+    own = {
+        "workload": "neural-gpu",
+        "optimizer": "adam",
+        "params": params,
+        "budget_epochs": 2,
+        "with_test": True,
+    }
     return trial_runs.spec(**own | changes)
 
 
 def test_it_trains_in_a_stack_as_it_does_alone() -> None:
-    """In float32 over eight updates, with two sets of parameters, dropout, noise, and a curriculum that goes on."""
-    options = {"task": "copy", "longest": 3, "test_bits": 5, "maps": 4, "width": 2, "relaxation": 2, "batch_size": 2_500}
-    params = {"lr": 0.01, "clip_norm": 1.0, "dropout": 0.1, "curriculum_threshold": 0.05, "eta": 0.001, "gamma": 0.55}
+    """In float32 over eight updates, with two sets of parameters, dropout, noise, and a curriculum
+    that goes on.
+    """
+    options = {
+        "task": "copy",
+        "longest": 3,
+        "test_bits": 5,
+        "maps": 4,
+        "width": 2,
+        "relaxation": 2,
+        "batch_size": 2_500,
+    }
+    params = {
+        "lr": 0.01,
+        "clip_norm": 1.0,
+        "dropout": 0.1,
+        "curriculum_threshold": 0.05,
+        "eta": 0.001,
+        "gamma": 0.55,
+    }
     own = {"options": options, "params": params, "technique": "annealed"}
     stack = StackTrainer(3)
     found = curve(run(stack, spec(**own), *(spec(key=f"{i}", seed=i, **own) for i in (5, 6))))
@@ -262,7 +375,12 @@ def test_it_trains_in_a_stack_as_it_does_alone() -> None:
 def test_the_technique_dropout_finds_its_places() -> None:
     options = {"task": "copy", "longest": 2, "maps": 4, "width": 1, "batch_size": 5_000}
     plain, dropped = (
-        curve(run(SingleTrainer(1), spec(options=options, technique=technique, params={"lr": 0.01} | params)))
+        curve(
+            run(
+                SingleTrainer(1),
+                spec(options=options, technique=technique, params={"lr": 0.01} | params),
+            )
+        )
         for technique, params in (("none", {}), ("dropout", {"rate": 0.5}))
     )
     assert plain[0]["train_loss"] != dropped[0]["train_loss"]
@@ -270,17 +388,36 @@ def test_the_technique_dropout_finds_its_places() -> None:
 
 @pytest.mark.slow
 def test_it_learns_to_add_numbers_of_eight_bits() -> None:
-    """1,560 updates without noise: at least one of three seeds errs on at most 5 % of the sums held out.
+    """1,560 updates without noise: at least one of three seeds errs on at most 5 % of the sums held
+    out.
 
-    Of eight seeds all did when this was written, four without an error. At a rate of 0.68, the lower end of Wilson's 95 % interval, none of
-    three has a chance of 3.4 %.
+    Of eight seeds all did when this was written, four without an error. At a rate of 0.68, the
+    lower end of Wilson's 95 % interval, none of three has a chance of 3.4 %.
     """
     stack = StackTrainer(3)
-    params = {"lr": 0.01, "lr_schedule": "cosine", "clip_norm": 1.0, "eps": 1e-4, "curriculum_threshold": 0.6}
+    params = {
+        "lr": 0.01,
+        "lr_schedule": "cosine",
+        "clip_norm": 1.0,
+        "eps": 1e-4,
+        "curriculum_threshold": 0.6,
+    }
     for seed in range(3):
-        stack.admit(spec(key=f"{seed}", seed=seed, options={"longest": 8, "width": 1}, params=params, budget_epochs=5))
+        stack.admit(
+            spec(
+                key=f"{seed}",
+                seed=seed,
+                options={"longest": 8, "width": 1},
+                params=params,
+                budget_epochs=5,
+            )
+        )
     last: dict[str, float] = {}
     while latest := stack.advance():
-        last |= {event.key: event.values["test_error"] for event in latest if isinstance(event, Measurement)}
+        last |= {
+            event.key: event.values["test_error"]
+            for event in latest
+            if isinstance(event, Measurement)
+        }
     assert len(last) == 3
     assert min(last.values()) <= 0.05

@@ -4,11 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import trial_runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trial_runs import curve, run
 
+import trial_runs
 from gradnoise.streams import normal
 from gradnoise.techniques.dropout import activation_shapes, dropout
 from gradnoise.training.single import SingleTrainer
@@ -26,6 +25,7 @@ from gradnoise.workloads.neural_programmer import (
     operate,
     tensors,
 )
+from trial_runs import curve, run
 
 
 def answered(asked: Question, n_texts: int) -> tuple[int | None, set[tuple[int, int]]]:
@@ -50,7 +50,13 @@ def answered(asked: Question, n_texts: int) -> tuple[int | None, set[tuple[int, 
         j, at = column(at, 0)
         assert (j < n_texts) == (word == "is")
         holding = {
-            i for i in everything if {"greater": table[i][j] > value, "lesser": table[i][j] < value, "is": table[i][j] == value}[word]
+            i
+            for i in everything
+            if {
+                "greater": table[i][j] > value,
+                "lesser": table[i][j] < value,
+                "is": table[i][j] == value,
+            }[word]
         }
         rows = rows | holding if join == "or" else rows & holding
     scalars, entries = [], set()
@@ -74,7 +80,9 @@ def answered(asked: Question, n_texts: int) -> tuple[int | None, set[tuple[int, 
     n_conditions=st.integers(0, 2),
     seed=st.integers(0, 2**32),
 )
-def test_an_answer_is_what_the_words_say(n_texts: int, n_numbers: int, answers: str, n_conditions: int, seed: int) -> None:
+def test_an_answer_is_what_the_words_say(
+    n_texts: int, n_numbers: int, answers: str, n_conditions: int, seed: int
+) -> None:
     n_columns = n_texts + n_numbers
     asked = ask(n_texts, n_columns, answers, n_conditions, np.random.default_rng(seed))
     scalar, entries = answered(asked, n_texts)
@@ -121,20 +129,28 @@ def program(words: list[str], n_columns: int) -> list[tuple[str, int]]:
 
 @settings(max_examples=100, deadline=None)
 @given(n_texts=st.integers(0, 2), n_numbers=st.integers(1, 5), seed=st.integers(0, 2**32))
-def test_four_operations_answer_every_question_exactly(n_texts: int, n_numbers: int, seed: int) -> None:
+def test_four_operations_answer_every_question_exactly(
+    n_texts: int, n_numbers: int, seed: int
+) -> None:
     asked = ask(n_texts, n_texts + n_numbers, "all", 2, np.random.default_rng(seed))
     table = torch.from_numpy(asked.table).double()
     n_rows, n_columns = table.shape
     conditions = {}
     for name, word in (("greater", "greater"), ("lesser", "lesser"), ("match", "is")):
         at = asked.words.index(word) if word in asked.words else -1
-        value = NUMBER_OF[asked.words[at + 1]] if word == "is" and at >= 0 else {left: pivot for pivot, left in asked.pivots}.get(at, 0)
+        value = (
+            NUMBER_OF[asked.words[at + 1]]
+            if word == "is" and at >= 0
+            else {left: pivot for pivot, left in asked.pivots}.get(at, 0)
+        )
         holds = {"greater": table > value, "lesser": table < value, "is": table == value}[word]
         conditions[name] = holds.double()[None]
     rows, scalars = [torch.ones(1, n_rows).double()] * 2, [torch.zeros(1).double()] * 3
     for operation, column in program(list(asked.words), n_columns):
         a = {name: torch.tensor([float(name == operation)]).double() for name in OPERATIONS}
-        scalar, found, row = operate(a, torch.eye(n_columns).double()[column][None], table[None], conditions, rows, scalars)
+        scalar, found, row = operate(
+            a, torch.eye(n_columns).double()[column][None], table[None], conditions, rows, scalars
+        )
         rows, scalars = [*rows, row], [*scalars, scalar]
     assert float(scalars[-1]) == pytest.approx((asked.scalar or 0) / 100, abs=1e-9)
     assert torch.equal(found[0], torch.from_numpy(asked.entries).double())
@@ -146,23 +162,48 @@ def softmax(scores: torch.Tensor, is_hard: bool) -> list[float]:
 
 
 def by_hand(
-    model: Programmer, asked: Question, n_texts: int, *, is_hard: bool, mask: torch.Tensor | None = None
+    model: Programmer,
+    asked: Question,
+    n_texts: int,
+    *,
+    is_hard: bool,
+    mask: torch.Tensor | None = None,
 ) -> tuple[float, torch.Tensor]:
-    """Answer one question by the formulas, number by number; with a mask on what operations and columns are chosen by."""
+    """Answer one question by the formulas, number by number; with a mask on what operations and
+    columns are chosen by.
+    """
     table, (n_rows, n_columns) = asked.table.tolist(), asked.table.shape
     names = dict(zip(model.operations, model.names, strict=True))
     state, states = torch.zeros(model.words.shape[1], dtype=torch.float64), []
     for word in asked.words:
-        state = torch.tanh(model.question.weight @ torch.cat([model.words[NUMBER_OF[word]], state]) + model.question.bias)
+        state = torch.tanh(
+            model.question.weight @ torch.cat([model.words[NUMBER_OF[word]], state])
+            + model.question.bias
+        )
         states.append(state)
-    truths = {"greater": lambda entry, k: entry > k, "lesser": lambda entry, k: entry < k, "match": lambda entry, k: entry == k}
+    truths = {
+        "greater": lambda entry, k: entry > k,
+        "lesser": lambda entry, k: entry < k,
+        "match": lambda entry, k: entry == k,
+    }
     holds = {}
     for name in ("greater", "lesser", "match"):
-        arguments = [(NUMBER_OF[word], i) for i, word in enumerate(asked.words)] if name == "match" else asked.pivots
-        shares = softmax(torch.stack([states[left] @ names[name] for _, left in arguments]), is_hard) if arguments else []
+        arguments = (
+            [(NUMBER_OF[word], i) for i, word in enumerate(asked.words)]
+            if name == "match"
+            else asked.pivots
+        )
+        shares = (
+            softmax(torch.stack([states[left] @ names[name] for _, left in arguments]), is_hard)
+            if arguments
+            else []
+        )
         holds[name] = [
             [
-                sum(share * truths[name](table[i][j], k) for share, (k, _) in zip(shares, arguments, strict=True))
+                sum(
+                    share * truths[name](table[i][j], k)
+                    for share, (k, _) in zip(shares, arguments, strict=True)
+                )
                 if (j < n_texts) == (name == "match")
                 else 0.0
                 for j in range(n_columns)
@@ -179,9 +220,19 @@ def by_hand(
         p = softmax(columns @ torch.tanh(model.column.weight @ now), is_hard)
         a = dict(zip(model.operations, shares, strict=True))
         last, before = rows[-1], rows[-2]
-        total = sum(p[j] * last[i] * table[i][j] / 100 for i in range(n_rows) for j in range(n_texts, n_columns))
-        scalars.append(a["sum"] * total + a["count"] * sum(last) + a["difference"] * (scalars[-3] - scalars[-1]))
-        found = torch.tensor([[a["assign"] * p[j] * last[i] for j in range(n_columns)] for i in range(n_rows)])
+        total = sum(
+            p[j] * last[i] * table[i][j] / 100
+            for i in range(n_rows)
+            for j in range(n_texts, n_columns)
+        )
+        scalars.append(
+            a["sum"] * total
+            + a["count"] * sum(last)
+            + a["difference"] * (scalars[-3] - scalars[-1])
+        )
+        found = torch.tensor(
+            [[a["assign"] * p[j] * last[i] for j in range(n_columns)] for i in range(n_rows)]
+        )
         rows.append(
             [
                 sum(p[j] * a[name] * holds[name][i][j] for name in holds for j in range(n_columns))
@@ -192,7 +243,10 @@ def by_hand(
             ]
         )
         mixed = sum(share * name for share, name in zip(shares, model.names, strict=True))
-        history = torch.tanh(model.history.weight @ torch.cat([mixed, torch.tensor(p).double() @ columns, history]) + model.history.bias)
+        history = torch.tanh(
+            model.history.weight @ torch.cat([mixed, torch.tensor(p).double() @ columns, history])
+            + model.history.bias
+        )
     return scalars[-1], found
 
 
@@ -215,7 +269,9 @@ def test_it_computes_the_papers_formulas(is_hard: bool) -> None:
 
 @torch.no_grad()
 def test_dropout_acts_where_operations_and_columns_are_chosen() -> None:
-    """On the question's state beside the history, by one mask an example in all steps; none of it where the answers are judged."""
+    """On the question's state beside the history, by one mask an example in all steps; none of it
+    where the answers are judged.
+    """
     model = programmer()
     draw = np.random.default_rng(5)
     asked = [ask(1, 3, "all", 2, draw) for _ in range(3)]
@@ -227,7 +283,9 @@ def test_dropout_acts_where_operations_and_columns_are_chosen() -> None:
     for i, one in enumerate(asked):
         scalar, entries = by_hand(model, one, 1, is_hard=False, mask=model.drop.mask[i])
         assert float(found[i, 0]) == pytest.approx(scalar, rel=1e-9, abs=1e-9)
-        torch.testing.assert_close(found[i, 1:].view(-1, 3)[: len(one.table)], entries.double(), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            found[i, 1:].view(-1, 3)[: len(one.table)], entries.double(), rtol=1e-9, atol=1e-9
+        )
     assert not torch.equal(found, whole)
     assert torch.equal(model.eval()(*inputs), whole)
 
@@ -250,7 +308,9 @@ def test_an_answer_counts_if_both_its_parts_are_exact() -> None:
 
 
 def test_the_two_losses_are_those_of_the_paper() -> None:
-    """Huber's, of delta 10, for a number; the mean log loss over the entries that there are, times its weight, for entries."""
+    """Huber's, of delta 10, for a number; the mean log loss over the entries that there are, times
+    its weight, for entries.
+    """
     draw = np.random.default_rng(3)
     asked = [ask(0, 2, "all", 2, draw) for _ in range(10)]
     batch, workload = tensors(asked), NeuralProgrammer({"delta": 10, "lookup_weight": 7})
@@ -260,8 +320,16 @@ def test_the_two_losses_are_those_of_the_paper() -> None:
     for one, error in zip(asked, [3.0, 30.0] * 5, strict=True):
         is_entry = torch.from_numpy(one.entries).double()
         log_loss = -(is_entry * math.log(0.25) + (1 - is_entry) * math.log(0.75)).mean()
-        total += 7 * float(log_loss) if one.scalar is None else error**2 / 2 if error < 10 else 10 * error - 50
-    found[:, 1:] *= torch.from_numpy(np.arange(100) < np.array([[len(one.table)] for one in asked])).repeat_interleave(2, 1)
+        total += (
+            7 * float(log_loss)
+            if one.scalar is None
+            else error**2 / 2
+            if error < 10
+            else 10 * error - 50
+        )
+    found[:, 1:] *= torch.from_numpy(
+        np.arange(100) < np.array([[len(one.table)] for one in asked])
+    ).repeat_interleave(2, 1)
     assert float(workload.loss(lambda *_: found, batch)) == pytest.approx(total / 10, rel=1e-5)
 
 
@@ -270,16 +338,32 @@ def test_the_splits_are_fixed_and_differ() -> None:
     assert [len(split[0]) for split in (data.train, data.validation, data.test)] == [500, 500, 500]
     assert not torch.equal(data.train[3], data.validation[3])
     assert not torch.equal(data.validation[3], data.test[3])
-    assert torch.equal(NeuralProgrammer({"train_examples": 100}).data().train[3], data.train[3][:100])
+    assert torch.equal(
+        NeuralProgrammer({"train_examples": 100}).data().train[3], data.train[3][:100]
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"train_examples": 100, "batch_size": 101}, r"batch_size must be at most 100, the training examples, but got batch_size=101"),
-        ({"number_columns": 0}, r"options.number_columns must be an integer of at least 1 and at most 10, but got number_columns=0"),
-        ({"dropout": 1.0}, r"options.dropout must be a finite number of at least 0 and at most 0.9999, but got dropout=1.0"),
-        ({"answers": "words"}, r"options.answers must be one of 'aggregates', .*, 'all', but got answers='words'"),
+        (
+            {"train_examples": 100, "batch_size": 101},
+            r"batch_size must be at most 100, the training examples, but got batch_size=101",
+        ),
+        (
+            {"number_columns": 0},
+            r"options.number_columns must be an integer of at least 1 and at most 10, but got "
+            r"number_columns=0",
+        ),
+        (
+            {"dropout": 1.0},
+            r"options.dropout must be a finite number of at least 0 and at most 0.9999, but got "
+            r"dropout=1.0",
+        ),
+        (
+            {"answers": "words"},
+            r"options.answers must be one of 'aggregates', .*, 'all', but got answers='words'",
+        ),
     ],
 )
 def test_options_that_cannot_be_are_named(options: dict[str, object], message: str) -> None:
@@ -289,19 +373,41 @@ def test_options_that_cannot_be_are_named(options: dict[str, object], message: s
 
 def spec(**changes: Any) -> TrialSpec:
     params = {"lr": 0.01, "clip_norm": 1.0}
-    own = {"workload": "neural-programmer", "optimizer": "adam", "params": params, "budget_epochs": 2, "with_test": True}
+    own = {
+        "workload": "neural-programmer",
+        "optimizer": "adam",
+        "params": params,
+        "budget_epochs": 2,
+        "with_test": True,
+    }
     return trial_runs.spec(**own | changes)
 
 
 @pytest.mark.parametrize(
-    ("options", "technique"), [({}, {}), ({"number_columns": 2, "text_columns": 1}, {}), ({"dropout": 0.3}, {}), ({}, {"rate": 0.3})]
+    ("options", "technique"),
+    [
+        ({}, {}),
+        ({"number_columns": 2, "text_columns": 1}, {}),
+        ({"dropout": 0.3}, {}),
+        ({}, {"rate": 0.3}),
+    ],
 )
-def test_it_trains_in_a_stack_as_it_does_alone(options: dict[str, float], technique: dict[str, float]) -> None:
-    """In float32 over ten updates, with dropout of the model's own or by the technique; an accuracy moves by whole questions of 500."""
+def test_it_trains_in_a_stack_as_it_does_alone(
+    options: dict[str, float], technique: dict[str, float]
+) -> None:
+    """In float32 over ten updates, with dropout of the model's own or by the technique; an accuracy
+    moves by whole questions of 500.
+    """
     options = {"train_examples": 500, "batch_size": 100} | options
-    own = {"technique": "dropout" if technique else "none", "params": {"lr": 0.01, "clip_norm": 1.0} | technique, "options": options}
+    own = {
+        "technique": "dropout" if technique else "none",
+        "params": {"lr": 0.01, "clip_norm": 1.0} | technique,
+        "options": options,
+    }
     stack = StackTrainer(3)
-    found = curve(run(stack, spec(**own), *(spec(key=f"{i}", seed=i, options=options) for i in (5, 6))))
+    found = curve(
+        run(stack, spec(**own), *(spec(key=f"{i}", seed=i, options=options) for i in (5, 6)))
+    )
     assert list(stack.refusals.values()) == [""]
     expected = curve(run(SingleTrainer(1), spec(**own)))
     assert len(found) == len(expected) == 2
@@ -312,10 +418,11 @@ def test_it_trains_in_a_stack_as_it_does_alone(options: dict[str, float], techni
 
 @pytest.mark.slow
 def test_it_learns_sums_and_counts_of_one_column() -> None:
-    """200 updates without noise, at most one condition: at least four of eight seeds answer at least 95 % of the test questions exactly.
+    """200 updates without noise, at most one condition: at least four of eight seeds answer at
+    least 95 % of the test questions exactly.
 
-    Of 32 seeds 30 answered all of them when this was written. At a rate of 0.80, the lower end of Wilson's 95 % interval, fewer than four
-    of eight have a chance of 1.1 %.
+    Of 32 seeds 30 answered all of them when this was written. At a rate of 0.80, the lower end of
+    Wilson's 95 % interval, fewer than four of eight have a chance of 1.1 %.
     """
     options = {"answers": "aggregates", "conditions": 1, "train_examples": 5_000}
     stack = StackTrainer(8)
@@ -323,6 +430,10 @@ def test_it_learns_sums_and_counts_of_one_column() -> None:
         stack.admit(spec(key=f"{seed}", seed=seed, options=options))
     last: dict[str, float] = {}
     while latest := stack.advance():
-        last |= {event.key: event.values["test_accuracy"] for event in latest if isinstance(event, Measurement)}
+        last |= {
+            event.key: event.values["test_accuracy"]
+            for event in latest
+            if isinstance(event, Measurement)
+        }
     assert len(last) == 8
     assert sum(accuracy >= 0.95 for accuracy in last.values()) >= 4

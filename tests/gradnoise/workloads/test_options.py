@@ -19,7 +19,16 @@ class Options:
     bias: bool = option(True, "With biases.")
 
 
-GOOD: list[dict[str, Any]] = [{}, {"depth": 1}, {"depth": 20.0}, {"rate": 0}, {"init": "he"}, {"bits": 16}, {"name": ""}, {"bias": False}]
+GOOD: list[dict[str, Any]] = [
+    {},
+    {"depth": 1},
+    {"depth": 20.0},
+    {"rate": 0},
+    {"init": "he"},
+    {"bits": 16},
+    {"name": ""},
+    {"bias": False},
+]
 BAD: list[dict[str, Any]] = [
     {"depth": 0},
     {"depth": 101},
@@ -50,7 +59,11 @@ def test_illegal_options_are_refused_by_name(values: dict[str, Any]) -> None:
         parse(Options, values)
 
 
-@pytest.mark.parametrize(("values", "legal"), [(values, True) for values in GOOD] + [(values, False) for values in BAD], ids=str)
+@pytest.mark.parametrize(
+    ("values", "legal"),
+    [(values, True) for values in GOOD] + [(values, False) for values in BAD],
+    ids=str,
+)
 def test_the_schema_admits_what_parsing_admits(values: dict[str, Any], legal: bool) -> None:
     """The service refuses by the schema what the trainer would refuse by parsing, and nothing else."""
     jsonschema.Draft202012Validator.check_schema(schema(Options))
@@ -58,9 +71,14 @@ def test_the_schema_admits_what_parsing_admits(values: dict[str, Any], legal: bo
 
 
 def test_the_message_says_what_would_be_legal() -> None:
-    with pytest.raises(ValueError, match=r"options.depth must be an integer of at least 1 and at most 100, but got depth=0"):
+    with pytest.raises(
+        ValueError,
+        match=r"options.depth must be an integer of at least 1 and at most 100, but got depth=0",
+    ):
         parse(Options, {"depth": 0})
-    with pytest.raises(ValueError, match=r"options.init must be one of 'simple', 'he', but got init='she'"):
+    with pytest.raises(
+        ValueError, match=r"options.init must be one of 'simple', 'he', but got init='she'"
+    ):
         parse(Options, {"init": "she"})
     with pytest.raises(ValueError, match=r"there is no option named 'dept'; legal are depth, rate"):
         parse(Options, {"dept": 1})
@@ -76,5 +94,7 @@ def test_options_that_have_no_schema_are_refused() -> None:
         depth: int
 
     for options in (Lists, Needed):
-        with pytest.raises(TypeError, match="must be a str, int, float, bool or Literal with a default"):
+        with pytest.raises(
+            TypeError, match="must be a str, int, float, bool or Literal with a default"
+        ):
             schema(options)

@@ -34,27 +34,60 @@ BROKEN = {
     "absent": ("no_such_module:train", "ModuleNotFoundError: No module named 'no_such_module'"),
     "raising": ("raising:train", "ZeroDivisionError: division by zero"),
     "missing": ("mine:nothing", "AttributeError: module 'mine' has no attribute 'nothing'"),
-    "number": ("mine:__name__", "TypeError: it must be a subclass of Workload or a declared function, but it is 'mine'"),
-    "other": ("mine:train", "ValueError: the workload calls itself 'mine', which must be the name of its entry point, 'other'"),
-    "unbounded": ("mine:unbounded", "ValueError: metrics must be at least one, each with a worst value from -1e100 to 1e100"),
-    "enormous": ("mine:enormous", "ValueError: metrics must be at least one, each with a worst value from -1e100 to 1e100"),
+    "number": (
+        "mine:__name__",
+        "TypeError: it must be a subclass of Workload or a declared function, but it is 'mine'",
+    ),
+    "other": (
+        "mine:train",
+        "ValueError: the workload calls itself 'mine', which must be the name of its entry point, "
+        "'other'",
+    ),
+    "unbounded": (
+        "mine:unbounded",
+        "ValueError: metrics must be at least one, each with a worst value from -1e100 to 1e100",
+    ),
+    "enormous": (
+        "mine:enormous",
+        "ValueError: metrics must be at least one, each with a worst value from -1e100 to 1e100",
+    ),
     "shapeless": ("mine:shapeless", "TypeError: "),
 }
 
 
-def test_a_broken_package_is_listed_with_its_error_and_takes_no_other_down(install: Callable[..., None]) -> None:
-    install({name: value for name, (value, _) in BROKEN.items()}, {"mine": GOOD, "raising": "1 / 0"})
-    assert set(installed().workloads) == {"memn2n", "mlp", "neural-gpu", "neural-programmer", "nram"}
+def test_a_broken_package_is_listed_with_its_error_and_takes_no_other_down(
+    install: Callable[..., None],
+) -> None:
+    install(
+        {name: value for name, (value, _) in BROKEN.items()}, {"mine": GOOD, "raising": "1 / 0"}
+    )
+    assert set(installed().workloads) == {
+        "memn2n",
+        "mlp",
+        "neural-gpu",
+        "neural-programmer",
+        "nram",
+    }
     for name, (value, error) in BROKEN.items():
         assert installed().broken[f"{name} = {value}"].startswith(error)
     assert {one["name"] for one in document()["broken"]} == set(installed().broken)
-    assert [one["name"] for one in document()["workloads"]] == ["memn2n", "mlp", "neural-gpu", "neural-programmer", "nram"]
+    assert [one["name"] for one in document()["workloads"]] == [
+        "memn2n",
+        "mlp",
+        "neural-gpu",
+        "neural-programmer",
+        "nram",
+    ]
 
 
 def test_a_trial_of_a_broken_workload_is_told_why(install: Callable[..., None]) -> None:
     install({"raising": "raising:train"}, {"raising": "1 / 0"})
     with pytest.raises(
-        ValueError, match=r"no workload named 'raising'; installed are memn2n, mlp, .*; raising = raising:train is broken: Zero"
+        ValueError,
+        match=(
+            r"no workload named 'raising'; installed are memn2n, mlp, .*; raising = raising:train "
+            r"is broken: Zero"
+        ),
     ):
         find("raising")
 
@@ -64,6 +97,7 @@ def test_a_name_belongs_to_one_package(install: Callable[..., None]) -> None:
     assert len(installed().broken) == 1
     assert next(iter(installed().broken.values())) in (
         "ValueError: another package has the name 'mlp' already",
-        "ValueError: the workload calls itself 'mine', which must be the name of its entry point, 'mlp'",
+        "ValueError: the workload calls itself 'mine', which must be the name of its entry point, "
+        "'mlp'",
     )
     assert find("mlp") is Mlp

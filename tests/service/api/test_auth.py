@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from service.store import tokens
-from service.store.database import Database
-from service.store.tokens import Scope
+from gradnoise_service.store import tokens
+from gradnoise_service.store.database import Database
+from gradnoise_service.store.tokens import Scope
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -23,7 +23,14 @@ MakeToken = Callable[..., str]
 def make_token(database: Database, now: datetime) -> MakeToken:
     def make(owner: str, *scopes: Scope, expires_at: datetime | None = None) -> str:
         with database.session(write=True) as session:
-            return tokens.create(session, owner=owner, scopes=scopes, name=f"{owner}-{'-'.join(scopes)}", expires_at=expires_at, now=now)
+            return tokens.create(
+                session,
+                owner=owner,
+                scopes=scopes,
+                name=f"{owner}-{'-'.join(scopes)}",
+                expires_at=expires_at,
+                now=now,
+            )
 
     return make
 
@@ -34,25 +41,35 @@ def test_on_loopback_everyone_is_the_local_owner(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"host": "0.0.0.0"}, {"admin_token": ADMIN}])
-def test_elsewhere_or_with_an_admin_token_set_a_token_is_needed(make_client: MakeClient, settings: dict[str, Any]) -> None:
+def test_elsewhere_or_with_an_admin_token_set_a_token_is_needed(
+    make_client: MakeClient, settings: dict[str, Any]
+) -> None:
     answer = make_client(**settings).get("/v1/studies")
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert answer.json()["hint"]
 
 
-@pytest.mark.parametrize("header", ["Bearer nonsense", "Bearer ", "Basic YTpi", "nonsense", "Bearer é"])
+@pytest.mark.parametrize(
+    "header", ["Bearer nonsense", "Bearer ", "Basic YTpi", "nonsense", "Bearer é"]
+)
 def test_a_wrong_token_is_refused(make_client: MakeClient, header: str) -> None:
     client = make_client(host="0.0.0.0", admin_token=ADMIN)
     assert client.get("/v1/studies", headers={"Authorization": header.encode()}).status_code == 401
 
 
 def test_the_admin_token_opens_everything(make_client: MakeClient) -> None:
-    assert make_client(ADMIN, host="0.0.0.0", admin_token=ADMIN).get("/v1/tokens").status_code == 200
+    assert (
+        make_client(ADMIN, host="0.0.0.0", admin_token=ADMIN).get("/v1/tokens").status_code == 200
+    )
 
 
-def test_a_stored_token_works_until_it_expires(make_client: MakeClient, make_token: MakeToken, now: datetime) -> None:
+def test_a_stored_token_works_until_it_expires(
+    make_client: MakeClient, make_token: MakeToken, now: datetime
+) -> None:
     """The client's clock goes on by a second at each look."""
-    client = make_client(make_token("ada", "read", expires_at=now + timedelta(seconds=2)), host="0.0.0.0")
+    client = make_client(
+        make_token("ada", "read", expires_at=now + timedelta(seconds=2)), host="0.0.0.0"
+    )
     assert [client.get("/v1/studies").status_code for _ in range(3)] == [200, 401, 401]
 
 
@@ -65,23 +82,48 @@ def test_a_stored_token_works_until_it_expires(make_client: MakeClient, make_tok
         (["admin"], {"GET /v1/studies", "POST /v1/studies/1/cancel", "GET /v1/tokens"}),
     ],
 )
-def test_scopes_decide(make_client: MakeClient, make_token: MakeToken, scopes: Sequence[Scope], allowed: set[str]) -> None:
+def test_scopes_decide(
+    make_client: MakeClient, make_token: MakeToken, scopes: Sequence[Scope], allowed: set[str]
+) -> None:
     client = make_client(make_token("ada", *scopes), host="0.0.0.0")
-    tried = {line: client.request(*line.split()).status_code for line in ("GET /v1/studies", "POST /v1/studies/1/cancel", "GET /v1/tokens")}
+    tried = {
+        line: client.request(*line.split()).status_code
+        for line in ("GET /v1/studies", "POST /v1/studies/1/cancel", "GET /v1/tokens")
+    }
     assert {line for line, status in tried.items() if status != 403} == allowed
 
 
-def test_another_owners_study_is_not_there(make_client: MakeClient, make_token: MakeToken, workshop: Any) -> None:
+def test_another_owners_study_is_not_there(
+    make_client: MakeClient, make_token: MakeToken, workshop: Any
+) -> None:
     study = workshop.running(owner="ada")
-    bob, ada = (make_client(make_token(owner, "read", "submit"), host="0.0.0.0") for owner in ("bob", "ada"))
+    bob, ada = (
+        make_client(make_token(owner, "read", "submit"), host="0.0.0.0") for owner in ("bob", "ada")
+    )
     here = f"/v1/studies/{study.id}"
     lines = [
         f"GET {here}{rest}"
-        for rest in ("", "/progress", "/trials", "/trials/1/measurements", "/events", "/report", "/report/figures/confirm")
+        for rest in (
+            "",
+            "/progress",
+            "/trials",
+            "/trials/1/measurements",
+            "/events",
+            "/report",
+            "/report/figures/confirm",
+        )
     ] + [f"POST {here}/cancel"]
-    lines += [f"GET /studies/{study.id}", f"GET /studies/{study.id}/report", f"POST /studies/{study.id}/cancel"]
+    lines += [
+        f"GET /studies/{study.id}",
+        f"GET /studies/{study.id}/report",
+        f"POST /studies/{study.id}/cancel",
+    ]
     assert [bob.request(*line.split()).status_code for line in lines] == [404] * len(lines)
-    assert bob.get("/v1/studies").json()["items"] == bob.get(f"/v1/studies?name={study.spec.name}").json()["items"] == []
+    assert (
+        bob.get("/v1/studies").json()["items"]
+        == bob.get(f"/v1/studies?name={study.spec.name}").json()["items"]
+        == []
+    )
     assert ada.get(here).status_code == 200
     assert make_client(ADMIN, host="0.0.0.0", admin_token=ADMIN).get(here).status_code == 200
 

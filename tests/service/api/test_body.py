@@ -37,7 +37,9 @@ BOMB = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: &c [*b, *b, *b]\nd: [*c, *c, *c]
         ("options: {dataset: !!binary aGk=}", YAML, "not allowed"),
     ],
 )
-def test_a_malformed_body_is_400_and_says_where(client: TestClient, content: Any, headers: dict[str, str], said: str) -> None:
+def test_a_malformed_body_is_400_and_says_where(
+    client: TestClient, content: Any, headers: dict[str, str], said: str
+) -> None:
     answer = client.post("/v1/studies", content=content, headers=headers)
     assert (answer.status_code, answer.json()["type"]) == (400, "/docs#malformed")
     assert said in answer.json()["detail"]
@@ -52,23 +54,36 @@ def test_a_malformed_body_is_400_and_says_where(client: TestClient, content: Any
         ('{"dataset": ' + "[" * 30 + "]" * 30 + "}", "options.dataset" + ".0" * 19),
     ],
 )
-def test_what_the_database_could_not_hold_is_refused(client: TestClient, options: str, field: str) -> None:
+def test_what_the_database_could_not_hold_is_refused(
+    client: TestClient, options: str, field: str
+) -> None:
     answer = client.post("/v1/studies", content=f'{{"options": {options}}}', headers=JSON)
     assert answer.status_code == 422
     assert [fault["field"] for fault in answer.json()["errors"]] == [field]
 
 
 @pytest.mark.parametrize(
-    "content_type", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonx"]
+    "content_type",
+    [
+        None,
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "application/jsonx",
+    ],
 )
-def test_another_kind_of_body_is_not_read(client: TestClient, plain_spec: dict[str, Any], content_type: str | None) -> None:
+def test_another_kind_of_body_is_not_read(
+    client: TestClient, plain_spec: dict[str, Any], content_type: str | None
+) -> None:
     """A page of another site can send these without asking, so they are not even parsed."""
     headers = {"Content-Type": content_type} if content_type else {}
     answer = client.post("/v1/studies", content=json.dumps(plain_spec), headers=headers)
     assert (answer.status_code, answer.json()["type"]) == (415, "/docs#media-type")
 
 
-def test_a_body_above_the_limit_is_413_whether_announced_or_in_pieces(make_client: Callable[..., TestClient], announced: None) -> None:
+def test_a_body_above_the_limit_is_413_whether_announced_or_in_pieces(
+    make_client: Callable[..., TestClient], announced: None
+) -> None:
     client = make_client(max_body_bytes=1_000)
     announced_length = client.post("/v1/studies", content=b" " * 1_001, headers=JSON)
     in_pieces = client.post("/v1/studies", content=(b" " * 300 for _ in range(4)), headers=JSON)
@@ -83,7 +98,9 @@ def test_yaml_has_a_lower_limit_since_it_is_slow_to_read(client: TestClient) -> 
 
 
 def test_a_flood_of_faults_is_cut_short(client: TestClient, plain_spec: dict[str, Any]) -> None:
-    answer = client.post("/v1/studies", json=plain_spec | {f"extra{i}": "x" * 1_000 for i in range(300)})
+    answer = client.post(
+        "/v1/studies", json=plain_spec | {f"extra{i}": "x" * 1_000 for i in range(300)}
+    )
     assert len(answer.json()["errors"]) == 50
     assert answer.json()["detail"].startswith("300 faults")
     assert len(answer.content) < 50_000

@@ -1,4 +1,6 @@
-"""Progress is streamed as it changes, to many watchers at once, and the stream ends with the study, the watcher or the service."""
+"""Progress is streamed as it changes, to many watchers at once, and the stream ends with the study,
+the watcher or the service.
+"""
 
 import asyncio
 import json
@@ -14,13 +16,16 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
-from service.api.feed import ProgressFeed
+from gradnoise_service.api.feed import ProgressFeed
 
 Event = dict[str, str]
 
 
 def events_of(text: str) -> list[Event]:
-    return [dict(line.split(": ", 1) for line in block.splitlines() if line) for block in text.strip().split("\n\n")]
+    return [
+        dict(line.split(": ", 1) for line in block.splitlines() if line)
+        for block in text.strip().split("\n\n")
+    ]
 
 
 def test_an_ended_study_sends_its_progress_and_the_end(client: TestClient, workshop: Any) -> None:
@@ -35,7 +40,9 @@ def test_an_ended_study_sends_its_progress_and_the_end(client: TestClient, works
 
 
 @pytest.mark.parametrize(("last", "first"), [("41", "42"), ("x", "1"), ("9" * 40, "1"), ("²", "1")])
-def test_numbers_go_on_from_the_last_event_that_was_seen(client: TestClient, workshop: Any, last: str, first: str) -> None:
+def test_numbers_go_on_from_the_last_event_that_was_seen(
+    client: TestClient, workshop: Any, last: str, first: str
+) -> None:
     study = workshop.queued()
     workshop.cancel(study)
     answer = client.get(f"/v1/studies/{study.id}/events", headers={"Last-Event-ID": last.encode()})
@@ -57,7 +64,9 @@ def served(client: TestClient) -> Iterator[Served]:
         server = uvicorn.Server(uvicorn.Config(client.app, log_config=None, lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", server, client.app.state.service.feed)  # type: ignore[attr-defined]
+        yield Served(
+            f"http://127.0.0.1:{listening.getsockname()[1]}", server, client.app.state.service.feed
+        )  # type: ignore[attr-defined]
         server.should_exit = True
         thread.join(timeout=30)
         assert not thread.is_alive()
@@ -85,7 +94,9 @@ async def watching(http: httpx2.AsyncClient, study_id: int) -> AsyncIterator[Asy
 def talk(served: Served, conversation: Callable[[httpx2.AsyncClient], Any]) -> None:
     async def main() -> None:
         limits = httpx2.Limits(max_connections=None)
-        async with httpx2.AsyncClient(base_url=served.url, timeout=30, trust_env=False, limits=limits) as http:
+        async with httpx2.AsyncClient(
+            base_url=served.url, timeout=30, trust_env=False, limits=limits
+        ) as http:
             await conversation(http)
 
     asyncio.run(main())
@@ -100,7 +111,10 @@ def test_a_change_is_sent_when_it_happens(served: Served, workshop: Any) -> None
             await http.post(f"/v1/studies/{study.id}/cancel")
             rest = [event async for event in events]
         assert json.loads(first["data"])["state"] == "running"
-        assert [(event["event"], json.loads(event["data"])["state"]) for event in rest] == [("progress", "cancelled"), ("end", "cancelled")]
+        assert [(event["event"], json.loads(event["data"])["state"]) for event in rest] == [
+            ("progress", "cancelled"),
+            ("end", "cancelled"),
+        ]
         assert [event["id"] for event in (first, *rest)] == ["1", "2", "3"]
 
     talk(served, conversation)
@@ -108,7 +122,9 @@ def test_a_change_is_sent_when_it_happens(served: Served, workshop: Any) -> None
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_more_watchers_than_threads_hinder_nobody(served: Served, workshop: Any) -> None:
-    """Sixty streams, more than the pool has threads or the database connections: requests are still answered, and each stream ends."""
+    """Sixty streams, more than the pool has threads or the database connections: requests are still
+    answered, and each stream ends.
+    """
     study = workshop.running()
 
     async def conversation(http: httpx2.AsyncClient) -> None:
@@ -130,7 +146,9 @@ def test_more_watchers_than_threads_hinder_nobody(served: Served, workshop: Any)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_watcher_that_leaves_is_let_go(served: Served, workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watcher_that_leaves_is_let_go(
+    served: Served, workshop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = workshop.running()
     has_left = threading.Event()
 
@@ -152,7 +170,9 @@ def test_a_watcher_that_leaves_is_let_go(served: Served, workshop: Any, monkeypa
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_closing_the_feed_ends_every_stream(served: Served, workshop: Any) -> None:
-    """So that the service can stop while someone watches; without `end`, so that watchers come back."""
+    """So that the service can stop while someone watches; without `end`, so that watchers come
+    back.
+    """
     study = workshop.running()
 
     async def conversation(http: httpx2.AsyncClient) -> None:

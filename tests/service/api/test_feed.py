@@ -5,14 +5,16 @@ from typing import Any
 import anyio
 import pytest
 
-from service.api import feed
-from service.api.feed import ProgressFeed
-from service.store.database import Database
+from gradnoise_service.api import feed
+from gradnoise_service.api.feed import ProgressFeed
+from gradnoise_service.store.database import Database
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-def test_within_a_beat_the_database_is_asked_once(database: Database, workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_within_a_beat_the_database_is_asked_once(
+    database: Database, workshop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study, looks = workshop.queued(), []
 
     async def read_twice(beat_seconds: float) -> int:
@@ -26,7 +28,9 @@ def test_within_a_beat_the_database_is_asked_once(database: Database, workshop: 
     assert anyio.run(read_twice, 0) == 2
 
 
-def test_the_memory_of_studies_is_bounded(database: Database, workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_studies_is_bounded(
+    database: Database, workshop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(feed, "MAX_REMEMBERED", 2)
     studies = [workshop.queued() for _ in range(3)]
 

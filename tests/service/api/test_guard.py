@@ -1,4 +1,6 @@
-"""Only requests that are addressed to us and not sent by other sites get in; what goes out is hardened."""
+"""Only requests that are addressed to us and not sent by other sites get in; what goes out is
+hardened.
+"""
 
 from collections.abc import Callable
 
@@ -8,13 +10,34 @@ from starlette.testclient import TestClient
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:8000", "[::1]:8000", "10.0.0.3:8000", "gradnoise.example"])
-def test_our_names_and_any_address_are_answered(make_client: Callable[..., TestClient], host: str) -> None:
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:8000",
+        "localhost",
+        "LOCALHOST:8000",
+        "[::1]:8000",
+        "10.0.0.3:8000",
+        "gradnoise.example",
+    ],
+)
+def test_our_names_and_any_address_are_answered(
+    make_client: Callable[..., TestClient], host: str
+) -> None:
     client = make_client(allowed_hosts=["Gradnoise.example"])
     assert client.get("/healthz", headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:8000", "127.0.0.1.evil.example", "", "localhost@evil.example"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example:8000",
+        "127.0.0.1.evil.example",
+        "",
+        "localhost@evil.example",
+    ],
+)
 def test_a_name_that_is_not_ours_is_refused(client: TestClient, host: str) -> None:
     """A page that rebinds its own name to 127.0.0.1 still sends that name."""
     answer = client.get("/v1/studies", headers={"Host": host})
@@ -37,7 +60,9 @@ def test_a_name_that_is_not_ours_is_refused(client: TestClient, host: str) -> No
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/studies/1/cancel", "/studies/1/cancel", "/logout"])
-def test_a_change_sent_by_another_site_is_refused(client: TestClient, path: str, headers: dict[str, str], is_refused: bool) -> None:
+def test_a_change_sent_by_another_site_is_refused(
+    client: TestClient, path: str, headers: dict[str, str], is_refused: bool
+) -> None:
     assert (client.post(path, headers=headers).status_code == 403) == is_refused
 
 

@@ -6,17 +6,21 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
-from service.app import create_app
-from service.settings import Settings
-from service.store import dispatchers
-from service.store.database import Database, open_database
-from service.store.dispatchers import DispatcherInfo
+from gradnoise_service.app import create_app
+from gradnoise_service.settings import Settings
+from gradnoise_service.store import dispatchers
+from gradnoise_service.store.database import Database, open_database
+from gradnoise_service.store.dispatchers import DispatcherInfo
 
 
 def failed(client: TestClient) -> tuple[int, list[str], list[str]]:
     answer = client.get("/readyz")
     checks = answer.json()["checks"]
-    return answer.status_code, [c["name"] for c in checks if c["ok"]], [c["name"] for c in checks if not c["ok"] and c["hint"]]
+    return (
+        answer.status_code,
+        [c["name"] for c in checks if c["ok"]],
+        [c["name"] for c in checks if not c["ok"] and c["hint"]],
+    )
 
 
 def test_an_api_with_a_catalogue_is_ready(client: TestClient) -> None:
@@ -31,14 +35,18 @@ def test_without_workers_it_is_alive_but_not_ready(make_client: Callable[..., Te
 
 def test_a_schema_that_is_not_there_is_named(empty_database_url: str, tmp_path: Path) -> None:
     database = open_database(empty_database_url)
-    with TestClient(create_app(Settings(home=tmp_path), database), base_url="http://127.0.0.1") as client:
+    with TestClient(
+        create_app(Settings(home=tmp_path), database), base_url="http://127.0.0.1"
+    ) as client:
         assert failed(client) == (503, ["database"], ["schema"])
     database.dispose()
 
 
 def test_a_database_that_is_away_is_named(tmp_path: Path) -> None:
     database = open_database("postgresql+psycopg://nobody@/nothing?host=/nonexistent")
-    with TestClient(create_app(Settings(home=tmp_path), database), base_url="http://127.0.0.1") as client:
+    with TestClient(
+        create_app(Settings(home=tmp_path), database), base_url="http://127.0.0.1"
+    ) as client:
         assert failed(client) == (503, [], ["database"])
         assert "nonexistent" not in client.get("/readyz").text
     database.dispose()
@@ -47,6 +55,13 @@ def test_a_database_that_is_away_is_named(tmp_path: Path) -> None:
 def test_live_dispatchers_are_listed(client: TestClient, database: Database, now: datetime) -> None:
     with database.session(write=True) as session:
         for name, seconds in (("dead", -1), ("live", 60)):
-            info = DispatcherInfo(id=name, device="2 cores", n_slots=2, acquired_until=now + timedelta(seconds=seconds))
+            info = DispatcherInfo(
+                id=name,
+                device="2 cores",
+                n_slots=2,
+                acquired_until=now + timedelta(seconds=seconds),
+            )
             dispatchers.announce(session, info, now)
-    assert [dispatcher["id"] for dispatcher in client.get("/readyz").json()["dispatchers"]] == ["live"]
+    assert [dispatcher["id"] for dispatcher in client.get("/readyz").json()["dispatchers"]] == [
+        "live"
+    ]

@@ -6,8 +6,8 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
-from service.api import limits
-from service.api.limits import Limiter
+from gradnoise_service.api import limits
+from gradnoise_service.api.limits import Limiter
 
 
 class Clock:
@@ -62,17 +62,27 @@ def test_the_memory_of_clients_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_too_many_requests_are_429_and_health_is_not_counted(make_client: Callable[..., TestClient]) -> None:
+def test_too_many_requests_are_429_and_health_is_not_counted(
+    make_client: Callable[..., TestClient],
+) -> None:
     client = make_client(requests_per_minute=2)
     assert [client.get("/v1/presets").status_code for _ in range(3)] == [200, 200, 429]
     refused = client.get("/v1/presets")
-    assert (refused.json()["type"], int(refused.headers["retry-after"]) > 0) == ("/docs#too-many-requests", True)
+    assert (refused.json()["type"], int(refused.headers["retry-after"]) > 0) == (
+        "/docs#too-many-requests",
+        True,
+    )
     assert client.get("/healthz").status_code == 200
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_guessing_tokens_does_not_spend_the_owners_allowance(make_client: Callable[..., TestClient]) -> None:
+def test_guessing_tokens_does_not_spend_the_owners_allowance(
+    make_client: Callable[..., TestClient],
+) -> None:
     client = make_client(requests_per_minute=2, host="0.0.0.0", admin_token="secret")
-    guesses = [client.get("/v1/presets", headers={"Authorization": f"Bearer {i}"}).status_code for i in range(3)]
+    guesses = [
+        client.get("/v1/presets", headers={"Authorization": f"Bearer {i}"}).status_code
+        for i in range(3)
+    ]
     assert guesses == [401, 401, 429]
     assert client.get("/v1/presets", headers={"Authorization": "Bearer secret"}).status_code == 200

@@ -3,8 +3,8 @@
 import pytest
 from starlette.testclient import TestClient
 
-from service import presets
-from service.domain.spec import StudySpec
+from gradnoise_service import presets
+from gradnoise_service.domain.spec import StudySpec
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -15,7 +15,9 @@ def test_presets_are_listed(client: TestClient) -> None:
     assert all(preset["description"] for preset in shown)
 
 
-@pytest.mark.parametrize(("name", "scale"), [("demo", "full"), ("paper-table-1", "full"), ("paper-table-1", "quick")])
+@pytest.mark.parametrize(
+    ("name", "scale"), [("demo", "full"), ("paper-table-1", "full"), ("paper-table-1", "quick")]
+)
 def test_a_preset_has_whole_studies(client: TestClient, name: str, scale: str) -> None:
     shown = client.get(f"/v1/presets/{name}", params={"scale": scale}).json()
     assert [StudySpec.model_validate(one) for one in shown["studies"]] == [
@@ -24,21 +26,32 @@ def test_a_preset_has_whole_studies(client: TestClient, name: str, scale: str) -
     assert (shown["n_studies"], shown["scales"]) == (len(shown["studies"]), presets.scales(name))
 
 
-@pytest.mark.parametrize(("name", "legal"), [("demo", "full"), ("paper-table-1", "quick | half | full")])
-def test_a_scale_that_a_preset_does_not_have_is_refused(client: TestClient, name: str, legal: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "legal"), [("demo", "full"), ("paper-table-1", "quick | half | full")]
+)
+def test_a_scale_that_a_preset_does_not_have_is_refused(
+    client: TestClient, name: str, legal: str
+) -> None:
     refused = client.get(f"/v1/presets/{name}", params={"scale": "huge"})
     assert refused.status_code == 422
-    assert [(e["field"], e["value"], e["legal"]) for e in refused.json()["errors"]] == [("scale", "huge", legal)]
+    assert [(e["field"], e["value"], e["legal"]) for e in refused.json()["errors"]] == [
+        ("scale", "huge", legal)
+    ]
 
 
 def test_a_row_of_a_table_is_shown_alone(client: TestClient) -> None:
     """And a row that is none is refused, as one of a single study is."""
     shown = client.get("/v1/presets/paper-table-2", params={"row": "two-stage"}).json()
     assert [study["name"] for study in shown["studies"]] == ["paper-table-2 two-stage"]
-    for name, legal in (("paper-table-2", "one-stage | two-stage"), ("demo", "none, as it is a single study")):
+    for name, legal in (
+        ("paper-table-2", "one-stage | two-stage"),
+        ("demo", "none, as it is a single study"),
+    ):
         refused = client.get(f"/v1/presets/{name}", params={"row": "three-stage"})
         assert refused.status_code == 422
-        assert [(e["field"], e["value"], e["legal"]) for e in refused.json()["errors"]] == [("row", "three-stage", legal)]
+        assert [(e["field"], e["value"], e["legal"]) for e in refused.json()["errors"]] == [
+            ("row", "three-stage", legal)
+        ]
 
 
 @pytest.mark.parametrize("name", ["nothing", "..%2F..%2Fspec", "demo.yaml"])

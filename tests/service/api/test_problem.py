@@ -5,8 +5,14 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from service.api.problem import OF_ERROR, OF_STATUS, documented, problem_of
-from service.domain.errors import FieldError, InvalidSpec, LeaseLost, NameTaken, StudyError
+from gradnoise_service.api.problem import OF_ERROR, OF_STATUS, documented, problem_of
+from gradnoise_service.domain.errors import (
+    FieldError,
+    InvalidSpec,
+    LeaseLost,
+    NameTaken,
+    StudyError,
+)
 
 
 def tree(error: type[Exception]) -> Iterator[type[Exception]]:
@@ -16,7 +22,11 @@ def tree(error: type[Exception]) -> Iterator[type[Exception]]:
 
 
 def test_every_error_of_the_domain_has_a_row() -> None:
-    assert [error.__name__ for error in tree(StudyError) if error.__module__.startswith("service.") and error not in OF_ERROR] == []
+    assert [
+        error.__name__
+        for error in tree(StudyError)
+        if error.__module__.startswith("gradnoise_service.") and error not in OF_ERROR
+    ] == []
 
 
 def test_every_problem_has_a_name_of_its_own_and_a_hint() -> None:
@@ -58,8 +68,14 @@ def test_only_known_statuses_are_documented() -> None:
         ("GET", "/static/x", 404),
     ],
 )
-def test_what_the_router_refuses_is_a_problem_too(client: TestClient, method: str, path: str, status: int) -> None:
+def test_what_the_router_refuses_is_a_problem_too(
+    client: TestClient, method: str, path: str, status: int
+) -> None:
     answer = client.request(method, path)
-    assert (answer.status_code, answer.headers["content-type"], answer.json()["status"]) == (status, "application/problem+json", status)
+    assert (answer.status_code, answer.headers["content-type"], answer.json()["status"]) == (
+        status,
+        "application/problem+json",
+        status,
+    )
     assert answer.json()["hint"]
     assert (status == 405) == ("allow" in answer.headers)

@@ -1,4 +1,6 @@
-"""The report in each format: the stored comparison of a complete study, an interim one of what there is otherwise."""
+"""The report in each format: the stored comparison of a complete study, an interim one of what
+there is otherwise.
+"""
 
 import csv
 import io
@@ -11,19 +13,21 @@ from sqlalchemy import update
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
-from service import client as client_side
-from service.api.reports import FigureName, preferred
-from service.compare import Comparison, compare
-from service.domain.study import Study
-from service.report.figures import FIGURES
-from service.store import leases, measurements, studies, trials
-from service.store.database import Database
-from service.store.tables import StudyRow
+from gradnoise_service import client as client_side
+from gradnoise_service.api.reports import FigureName, preferred
+from gradnoise_service.compare import Comparison, compare
+from gradnoise_service.domain.study import Study
+from gradnoise_service.report.figures import FIGURES
+from gradnoise_service.store import leases, measurements, studies, trials
+from gradnoise_service.store.database import Database
+from gradnoise_service.store.tables import StudyRow
 
 
 @pytest.fixture
 def complete(database: Database, workshop: Any) -> Study:
-    """A study that ran to its end, with its comparison stored: the noisy arm is better by 0.2 and a little on each seed."""
+    """A study that ran to its end, with its comparison stored: the noisy arm is better by 0.2 and a
+    little on each seed.
+    """
     study = workshop.queued(confirm={"n_seeds": 12})
     with database.session(write=True) as session:
         acquired = leases.acquire(session, "dispatcher", workshop.now, timedelta(hours=1))
@@ -34,12 +38,29 @@ def complete(database: Database, workshop: Any) -> Study:
         for phase in ("search", "confirm"):
             for i, opening in enumerate(trials.openings(session, study.id, phase)):
                 trial = opening.trial
-                token = trials.start(session, trial.id, trial.params or {"lr": 0.01 * (i + 1)}, i, workshop.now)
+                token = trials.start(
+                    session, trial.id, trial.params or {"lr": 0.01 * (i + 1)}, i, workshop.now
+                )
                 trials.spend(session, {token: (3, 1.5)})
-                value = 0.5 + trial.number / 100 + ((0.2 + trial.number / 1000) if trial.arm == "noisy" else 0)
+                value = (
+                    0.5
+                    + trial.number / 100
+                    + ((0.2 + trial.number / 1000) if trial.arm == "noisy" else 0)
+                )
                 trials.end(session, token, "complete", workshop.now, value=value)
-        comparison = compare(study.spec, study.metric, trials.table(session, study.id), protocol={"versions": {"torch": "2.13.0"}})
-        leases.complete(session, acquired[1], workshop.now, comparison.model_dump(mode="json"), comparison.verdict)
+        comparison = compare(
+            study.spec,
+            study.metric,
+            trials.table(session, study.id),
+            protocol={"versions": {"torch": "2.13.0"}},
+        )
+        leases.complete(
+            session,
+            acquired[1],
+            workshop.now,
+            comparison.model_dump(mode="json"),
+            comparison.verdict,
+        )
         return studies.get(session, study.id, None)
 
 
@@ -54,7 +75,9 @@ def complete(database: Database, workshop: Any) -> Study:
         ("application/x-tex", "application/x-tex"),
     ],
 )
-def test_the_format_goes_by_accept(client: TestClient, complete: Study, accept: str, content_type: str) -> None:
+def test_the_format_goes_by_accept(
+    client: TestClient, complete: Study, accept: str, content_type: str
+) -> None:
     answer = client.get(f"/v1/studies/{complete.id}/report", headers={"Accept": accept})
     assert (answer.status_code, answer.headers["content-type"]) == (200, content_type)
     assert answer.headers["vary"] == "Accept"
@@ -62,10 +85,20 @@ def test_the_format_goes_by_accept(client: TestClient, complete: Study, accept: 
 
 @pytest.mark.parametrize(
     ("format", "content_type"),
-    [("json", "application/json"), ("html", "text/html"), ("md", "text/markdown"), ("csv", "text/csv"), ("tex", "application/x-tex")],
+    [
+        ("json", "application/json"),
+        ("html", "text/html"),
+        ("md", "text/markdown"),
+        ("csv", "text/csv"),
+        ("tex", "application/x-tex"),
+    ],
 )
-def test_a_format_that_is_named_wins(client: TestClient, complete: Study, format: str, content_type: str) -> None:
-    answer = client.get(f"/v1/studies/{complete.id}/report?format={format}", headers={"Accept": "image/png"})
+def test_a_format_that_is_named_wins(
+    client: TestClient, complete: Study, format: str, content_type: str
+) -> None:
+    answer = client.get(
+        f"/v1/studies/{complete.id}/report?format={format}", headers={"Accept": "image/png"}
+    )
     assert answer.headers["content-type"].startswith(content_type)
 
 
@@ -75,8 +108,12 @@ def test_a_format_that_is_not_there_is_refused(client: TestClient, complete: Stu
     assert client.get(f"/v1/studies/{complete.id}/report?format=pdf").status_code == 422
 
 
-def test_the_csv_has_every_trial_of_the_stored_study(client: TestClient, complete: Study, database: Database) -> None:
-    rows = list(csv.DictReader(io.StringIO(client.get(f"/v1/studies/{complete.id}/report?format=csv").text)))
+def test_the_csv_has_every_trial_of_the_stored_study(
+    client: TestClient, complete: Study, database: Database
+) -> None:
+    rows = list(
+        csv.DictReader(io.StringIO(client.get(f"/v1/studies/{complete.id}/report?format=csv").text))
+    )
     with database.session() as session:
         known = trials.table(session, complete.id)
     assert [float(row["value"]) for row in rows] == [trial.value for trial in known]
@@ -91,18 +128,30 @@ def test_a_figure_comes_as_svg_or_png(client: TestClient, complete: Study) -> No
     assert (image.headers["content-type"], image.content[:4]) == ("image/png", b"\x89PNG")
 
 
-def test_a_figure_that_shows_nothing_or_is_none_is_refused(client: TestClient, complete: Study, workshop: Any) -> None:
+def test_a_figure_that_shows_nothing_or_is_none_is_refused(
+    client: TestClient, complete: Study, workshop: Any
+) -> None:
     refused = client.get(f"/v1/studies/{complete.id}/report/figures/course")
-    assert (refused.status_code, "'course' has nothing to show" in refused.json()["detail"]) == (404, True)
+    assert (refused.status_code, "'course' has nothing to show" in refused.json()["detail"]) == (
+        404,
+        True,
+    )
     assert client.get(f"/v1/studies/{complete.id}/report/figures/pie").status_code == 422
-    assert client.get(f"/v1/studies/{workshop.running(n_ended=0).id}/report/figures/confirm").status_code == 409
+    assert (
+        client.get(
+            f"/v1/studies/{workshop.running(n_ended=0).id}/report/figures/confirm"
+        ).status_code
+        == 409
+    )
 
 
 def test_the_names_of_the_figures_are_the_report_s() -> None:
     assert list(FIGURES) == list(get_args(FigureName)) == list(client_side.FIGURES)
 
 
-def test_a_complete_study_shows_the_comparison_that_was_stored(client: TestClient, complete: Study) -> None:
+def test_a_complete_study_shows_the_comparison_that_was_stored(
+    client: TestClient, complete: Study
+) -> None:
     shown = client.get(f"/v1/studies/{complete.id}/report").json()
     assert shown == complete.comparison
     assert (Comparison.model_validate(shown).is_final, shown["verdict"]) == (True, "helps")
@@ -114,27 +163,40 @@ def test_of_a_study_compared_before_there_were_diagnostics_they_are_computed_and
     """With the courses from what was measured; the stored comparison itself is not touched."""
     assert complete.comparison is not None
     with database.session(write=True) as session:
-        confirm = [trial for trial in trials.table(session, complete.id) if trial.phase == "confirm"]
+        confirm = [
+            trial for trial in trials.table(session, complete.id) if trial.phase == "confirm"
+        ]
         rows = [
-            measurements.MeasurementRow(trial_id=trial.id, epoch=epoch, values={"validation_accuracy": epoch / 8}, seconds=1.0)
+            measurements.MeasurementRow(
+                trial_id=trial.id,
+                epoch=epoch,
+                values={"validation_accuracy": epoch / 8},
+                seconds=1.0,
+            )
             for trial in confirm
             for epoch in range(1, 7)
         ]
         measurements.record(session, rows)
-        older = {name: value for name, value in complete.comparison.items() if name != "diagnostics"}
+        older = {
+            name: value for name, value in complete.comparison.items() if name != "diagnostics"
+        }
         session.execute(update(StudyRow).where(StudyRow.id == complete.id).values(comparison=older))
     shown = client.get(f"/v1/studies/{complete.id}/report").json()
     added = ("diagnostics", "warnings")
     assert {name: value for name, value in shown.items() if name not in added} == {
         name: value for name, value in older.items() if name not in added
     }
-    assert [course["values"] for course in shown["diagnostics"]["courses"]] == [[e / 8 for e in range(1, 7)]] * 2
+    assert [course["values"] for course in shown["diagnostics"]["courses"]] == [
+        [e / 8 for e in range(1, 7)]
+    ] * 2
     assert shown["diagnostics"]["rates"] == complete.comparison["diagnostics"]["rates"]
     assert len(shown["warnings"]) == len(older["warnings"]) + 2  # both arms still climbed
     assert client.get(f"/v1/studies/{complete.id}/report/figures/course").status_code == 200
 
 
-def test_the_html_report_stands_alone_under_a_policy_without_scripts(client: TestClient, complete: Study) -> None:
+def test_the_html_report_stands_alone_under_a_policy_without_scripts(
+    client: TestClient, complete: Study
+) -> None:
     answer = client.get(f"/studies/{complete.id}/report")
     assert "script-src" not in answer.headers["content-security-policy"]
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
@@ -142,7 +204,9 @@ def test_the_html_report_stands_alone_under_a_policy_without_scripts(client: Tes
     assert complete.spec.name in answer.text
 
 
-def test_the_page_of_a_complete_study_shows_its_verdict(client: TestClient, complete: Study) -> None:
+def test_the_page_of_a_complete_study_shows_its_verdict(
+    client: TestClient, complete: Study
+) -> None:
     page = client.get(f"/studies/{complete.id}").text
     assert complete.comparison is not None
     assert "noisy against baseline" in page
@@ -150,7 +214,9 @@ def test_the_page_of_a_complete_study_shows_its_verdict(client: TestClient, comp
     assert "badge helps" in client.get("/").text
 
 
-def test_a_study_under_way_has_an_interim_report_without_verdict(client: TestClient, workshop: Any) -> None:
+def test_a_study_under_way_has_an_interim_report_without_verdict(
+    client: TestClient, workshop: Any
+) -> None:
     study = workshop.running()
     shown = client.get(f"/v1/studies/{study.id}/report").json()
     assert (shown["is_final"], shown["verdict"]) == (False, "undecided")
@@ -158,7 +224,9 @@ def test_a_study_under_way_has_an_interim_report_without_verdict(client: TestCli
     assert client.get(f"/v1/studies/{study.id}/report?format=md").status_code == 200
 
 
-def test_before_a_trial_has_ended_there_is_nothing_to_report(client: TestClient, workshop: Any) -> None:
+def test_before_a_trial_has_ended_there_is_nothing_to_report(
+    client: TestClient, workshop: Any
+) -> None:
     queued = workshop.queued(priority=-1)
     begun = workshop.running(n_ended=0)
     workshop.cancel(queued)
@@ -189,7 +257,9 @@ def test_accept_is_weighed(accept: str, format: str) -> None:
     assert preferred(accept) == format
 
 
-@pytest.mark.parametrize("accept", ["image/png", "text/html;q=0", "text/html;q=high", "*/*;q=0", "nonsense"])
+@pytest.mark.parametrize(
+    "accept", ["image/png", "text/html;q=0", "text/html;q=high", "*/*;q=0", "nonsense"]
+)
 def test_what_nothing_satisfies_is_refused(accept: str) -> None:
     with pytest.raises(HTTPException) as refused:
         preferred(accept)

@@ -9,8 +9,8 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
-from service.store import studies
-from service.store.database import Database
+from gradnoise_service.store import studies
+from gradnoise_service.store.database import Database
 
 
 def n_stored(database: Database) -> int:
@@ -30,7 +30,9 @@ def test_a_study_is_submitted_and_read_back(client: TestClient, plain_spec: dict
         None,
     )
     assert study["metric"]["name"] == "accuracy"
-    assert study["spec"]["space"] == {"lr": {"low": 0.003, "high": 0.3, "log": True, "step": None, "integer": False}}
+    assert study["spec"]["space"] == {
+        "lr": {"low": 0.003, "high": 0.3, "log": True, "step": None, "integer": False}
+    }
     assert answer.headers["location"] == study["links"]["self"] == f"/v1/studies/{study['id']}"
     assert client.get(answer.headers["location"]).json() == study
 
@@ -45,30 +47,42 @@ def test_yaml_is_taken_as_well(client: TestClient) -> None:
     confirm: {n_seeds: 5}
     seed: 1
     """
-    answer = client.post("/v1/studies", content=text, headers={"Content-Type": "application/yaml; charset=utf-8"})
+    answer = client.post(
+        "/v1/studies", content=text, headers={"Content-Type": "application/yaml; charset=utf-8"}
+    )
     assert answer.status_code == 201
     assert answer.json()["spec"]["space"]["lr"]["low"] == 0.001
     assert answer.json()["spec"]["search"]["pruner"]["name"] == "median"
 
 
-def test_a_key_submits_once(client: TestClient, database: Database, plain_spec: dict[str, Any]) -> None:
+def test_a_key_submits_once(
+    client: TestClient, database: Database, plain_spec: dict[str, Any]
+) -> None:
     first = client.post("/v1/studies", json=plain_spec, headers={"Idempotency-Key": "k"})
     again = client.post("/v1/studies", json=plain_spec, headers={"Idempotency-Key": "k"})
     assert (first.status_code, again.status_code) == (201, 200)
     assert again.json() == first.json()
     assert again.headers["location"] == first.headers["location"]
-    other = client.post("/v1/studies", json=plain_spec | {"seed": 2}, headers={"Idempotency-Key": "k"})
+    other = client.post(
+        "/v1/studies", json=plain_spec | {"seed": 2}, headers={"Idempotency-Key": "k"}
+    )
     assert (other.status_code, other.json()["type"]) == (409, "/docs#key-reused")
     assert n_stored(database) == 1
 
 
-def test_a_key_that_is_raced_for_submits_once(client: TestClient, database: Database, plain_spec: dict[str, Any]) -> None:
-    """Two threads that send the same study with the same key at the same time make one study; both are told of it."""
+def test_a_key_that_is_raced_for_submits_once(
+    client: TestClient, database: Database, plain_spec: dict[str, Any]
+) -> None:
+    """Two threads that send the same study with the same key at the same time make one study; both
+    are told of it.
+    """
     barrier, answers = threading.Barrier(4), []
 
     def send() -> None:
         barrier.wait()
-        answers.append(client.post("/v1/studies", json=plain_spec, headers={"Idempotency-Key": "k"}))
+        answers.append(
+            client.post("/v1/studies", json=plain_spec, headers={"Idempotency-Key": "k"})
+        )
 
     threads = [threading.Thread(target=send) for _ in range(4)]
     for thread in threads:
@@ -80,15 +94,26 @@ def test_a_key_that_is_raced_for_submits_once(client: TestClient, database: Data
     assert n_stored(database) == 1
 
 
-def test_a_taken_name_is_refused_with_a_free_one(client: TestClient, plain_spec: dict[str, Any]) -> None:
+def test_a_taken_name_is_refused_with_a_free_one(
+    client: TestClient, plain_spec: dict[str, Any]
+) -> None:
     client.post("/v1/studies", json=plain_spec)
     refused = client.post("/v1/studies", json=plain_spec)
     assert (refused.status_code, refused.json()["free_name"]) == (409, "a study-2")
-    assert client.post("/v1/studies", json=plain_spec | {"name": refused.json()["free_name"]}).status_code == 201
+    assert (
+        client.post(
+            "/v1/studies", json=plain_spec | {"name": refused.json()["free_name"]}
+        ).status_code
+        == 201
+    )
 
 
-def test_a_commit_that_fails_is_no_success(client: TestClient, database: Database, plain_spec: dict[str, Any]) -> None:
-    """What could not be committed was not created: the answer is 500 and says nothing of our inside."""
+def test_a_commit_that_fails_is_no_success(
+    client: TestClient, database: Database, plain_spec: dict[str, Any]
+) -> None:
+    """What could not be committed was not created: the answer is 500 and says nothing of our
+    inside.
+    """
 
     def fail(_session: Session) -> None:
         raise OSError("the disk of /var/lib is full")
@@ -106,16 +131,30 @@ def test_a_commit_that_fails_is_no_success(client: TestClient, database: Databas
 
 
 def test_seeds_follow_from_power(client: TestClient, plain_spec: dict[str, Any]) -> None:
-    """The number stands in the stored study, which can be submitted again as it is shown; a number that disagrees is refused."""
+    """The number stands in the stored study, which can be submitted again as it is shown; a number
+    that disagrees is refused.
+    """
     power = {"power": 0.8, "sd": 0.05}
-    wanted = plain_spec | {"smallest_difference": 0.05, "confirm": {"power": power, "thresholds": [0.9]}}
+    wanted = plain_spec | {
+        "smallest_difference": 0.05,
+        "confirm": {"power": power, "thresholds": [0.9]},
+    }
     study = client.post("/v1/studies", json=wanted, headers={"Idempotency-Key": "k"}).json()
     left_out = {"epochs": None, "looks": [], "boundary": "obrien_fleming"}
-    assert study["spec"]["confirm"] == {"n_seeds": 12, "power": power, "thresholds": [0.9]} | left_out
-    assert client.post("/v1/studies", json=wanted, headers={"Idempotency-Key": "k"}).json()["id"] == study["id"]
+    assert (
+        study["spec"]["confirm"] == {"n_seeds": 12, "power": power, "thresholds": [0.9]} | left_out
+    )
+    assert (
+        client.post("/v1/studies", json=wanted, headers={"Idempotency-Key": "k"}).json()["id"]
+        == study["id"]
+    )
     assert client.post("/v1/studies", json=study["spec"] | {"name": "again"}).status_code == 201
-    refused = client.post("/v1/studies", json=wanted | {"confirm": {"n_seeds": 9, "power": power}}).json()
-    assert [(fault["field"], fault["value"]) for fault in refused["errors"]] == [("confirm.n_seeds", 9)]
+    refused = client.post(
+        "/v1/studies", json=wanted | {"confirm": {"n_seeds": 9, "power": power}}
+    ).json()
+    assert [(fault["field"], fault["value"]) for fault in refused["errors"]] == [
+        ("confirm.n_seeds", 9)
+    ]
     assert "takes 12 seeds" in refused["errors"][0]["message"]
 
 
@@ -123,18 +162,31 @@ def test_seeds_follow_from_power(client: TestClient, plain_spec: dict[str, Any])
     ("confirm", "field", "words"),
     [
         ({}, "confirm.n_seeds", "n_seeds is missing"),
-        ({"n_seeds": 1_000_000, "looks": [12]}, "confirm.looks", "no verdict is possible at 12 seeds"),
+        (
+            {"n_seeds": 1_000_000, "looks": [12]},
+            "confirm.looks",
+            "no verdict is possible at 12 seeds",
+        ),
         ({"power": {"power": 0.98, "sd": 0.1}}, "confirm.power", "0.98"),
         ({"power": {"sd": 1e9}}, "confirm.power", "sd"),
         ({"power": {"sd": -1}}, "confirm.power.sd", "too small"),
         ({"power": {"sd": 5.0}}, "search.n_trials", "more than this service allows"),
         ({"n_seeds": 5, "thresholds": "high"}, "confirm.thresholds", "not a list"),
         ({"n_seeds": 12, "looks": [6, 9]}, "confirm.looks", "no verdict is possible at 6 seeds"),
-        ({"power": {"sd": 0.02}, "looks": [900]}, "confirm.looks", "the last look must come before the last seed"),
+        (
+            {"power": {"sd": 0.02}, "looks": [900]},
+            "confirm.looks",
+            "the last look must come before the last seed",
+        ),
     ],
 )
 def test_a_power_threshold_or_look_that_is_none_is_refused(
-    client: TestClient, database: Database, plain_spec: dict[str, Any], confirm: dict[str, Any], field: str, words: str
+    client: TestClient,
+    database: Database,
+    plain_spec: dict[str, Any],
+    confirm: dict[str, Any],
+    field: str,
+    words: str,
 ) -> None:
     answer = client.post("/v1/studies", json=plain_spec | {"confirm": confirm})
     assert answer.status_code == 422
@@ -164,11 +216,15 @@ def test_studies_are_found_by_state_and_by_name(client: TestClient, workshop: An
     cancelled, queued = workshop.queued(name="one"), workshop.queued(name="two")
     workshop.cancel(cancelled)
     other = workshop.queued(name="three")
-    assert [study["id"] for study in client.get("/v1/studies?state=cancelled").json()["items"]] == [cancelled.id]
+    assert [study["id"] for study in client.get("/v1/studies?state=cancelled").json()["items"]] == [
+        cancelled.id
+    ]
     page = client.get("/v1/studies?state=queued&limit=1").json()
     assert [study["id"] for study in page["items"]] == [other.id]
     assert [study["id"] for study in client.get(page["next"]).json()["items"]] == [queued.id]
-    assert [study["id"] for study in client.get("/v1/studies?name=two").json()["items"]] == [queued.id]
+    assert [study["id"] for study in client.get("/v1/studies?name=two").json()["items"]] == [
+        queued.id
+    ]
     assert client.get("/v1/studies?name=four").json() == {"items": [], "next": None}
 
 
@@ -176,7 +232,10 @@ def test_progress_counts_each_arm_in_each_phase(client: TestClient, workshop: An
     study = workshop.running(n_ended=3)
     progress = client.get(f"/v1/studies/{study.id}/progress").json()
     assert progress["state"] == "running"
-    shown = [(arm["phase"], arm["arm"], arm["n_ended"], arm["n_running"], arm["n_trials"]) for arm in progress["arms"]]
+    shown = [
+        (arm["phase"], arm["arm"], arm["n_ended"], arm["n_running"], arm["n_trials"])
+        for arm in progress["arms"]
+    ]
     assert shown == [
         ("search", "baseline", 2, 0, 4),
         ("search", "noisy", 1, 1, 4),
@@ -195,7 +254,9 @@ def test_a_study_is_cancelled_once(client: TestClient, workshop: Any) -> None:
     assert (again.status_code, again.json()["type"]) == (409, "/docs#study-finished")
 
 
-@pytest.mark.parametrize("path", ["", "/progress", "/trials", "/trials/1/measurements", "/events", "/report"])
+@pytest.mark.parametrize(
+    "path", ["", "/progress", "/trials", "/trials/1/measurements", "/events", "/report"]
+)
 def test_a_study_that_is_not_there_is_404(client: TestClient, path: str) -> None:
     answer = client.get(f"/v1/studies/7{path}")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
@@ -209,20 +270,50 @@ REFUSED: list[tuple[dict[str, Any], str, Any, str]] = [
     ({"options": {"dataset": "cifar"}}, "options.dataset", "cifar", "digits"),
     ({"options": {"width": 3}}, "options", {"width": 3}, "one of the options dataset, depth"),
     ({"options": {"depth": 0}}, "options.depth", 0, "1"),
-    ({"space": {"lr": 0.1, "beta": 0.9}}, "space.beta", 0.9, "one of lr, lr_every_epochs, lr_schedule, momentum"),
+    (
+        {"space": {"lr": 0.1, "beta": 0.9}},
+        "space.beta",
+        0.9,
+        "one of lr, lr_every_epochs, lr_schedule, momentum",
+    ),
     ({"space": {"momentum": 0.9}}, "space.lr", None, "a number in (0, inf)"),
     ({"space": {}}, "space", {}, "not empty"),
     ({"space": {"lr": {"choices": []}}}, "space.lr.choices", [], "1 entries or more"),
-    ({"space": {"lr": {"low": 1, "high": 0.1}}}, "space.lr", {"low": 1, "high": 0.1}, "low below high"),
-    ({"space": {"lr": {"low": 0, "high": 1, "log": True}}}, "space.lr", {"low": 0, "high": 1, "log": True}, "low above 0"),
+    (
+        {"space": {"lr": {"low": 1, "high": 0.1}}},
+        "space.lr",
+        {"low": 1, "high": 0.1},
+        "low below high",
+    ),
+    (
+        {"space": {"lr": {"low": 0, "high": 1, "log": True}}},
+        "space.lr",
+        {"low": 0, "high": 1, "log": True},
+        "low above 0",
+    ),
     ({"space": {"lr": {"low": 0.1}}}, "space.lr.high", None, "a number"),
     ({"space": {"lr": [0.1, 0.2]}}, "space.lr", [0.1, 0.2], "choices {choices: [...]}"),
     ({"space": {"lr": "fast"}}, "space.lr", "fast", "a number in (0, inf)"),
     ({"search": {"n_trials": 20_000, "epochs": 3}}, "search.n_trials", 20_000, "at most 20000"),
     ({"search": {"n_trials": 10**400, "epochs": 3}}, "search.n_trials", None, "at most 20000"),
-    ({"search": {"n_trials": "many", "epochs": 3}}, "search.n_trials", "many", "a whole number, at least 1"),
-    ({"search": {"n_trials": 4, "epochs": 3, "sampler": "magic"}}, "search.sampler", "magic", "one of tpe, random, grid, qmc, gp, cmaes"),
-    ({"search": {"n_trials": 4, "epochs": 3, "sampler": "grid"}}, "space.lr", {"low": 0.003, "high": 0.3, "log": True}, "choices"),
+    (
+        {"search": {"n_trials": "many", "epochs": 3}},
+        "search.n_trials",
+        "many",
+        "a whole number, at least 1",
+    ),
+    (
+        {"search": {"n_trials": 4, "epochs": 3, "sampler": "magic"}},
+        "search.sampler",
+        "magic",
+        "one of tpe, random, grid, qmc, gp, cmaes",
+    ),
+    (
+        {"search": {"n_trials": 4, "epochs": 3, "sampler": "grid"}},
+        "space.lr",
+        {"low": 0.003, "high": 0.3, "log": True},
+        "choices",
+    ),
     ({"confirm": {"n_seeds": 1}}, "confirm.n_seeds", 1, "a whole number, at least 2"),
     ({"arms": [{"name": "a", "technique": "none"}] * 2}, "arms", ["a", "a"], "a list"),
     (
@@ -243,10 +334,18 @@ REFUSED: list[tuple[dict[str, Any], str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "field", "value", "legal"), REFUSED, ids=lambda case: str(case)[:40])
+@pytest.mark.parametrize(
+    ("changes", "field", "value", "legal"), REFUSED, ids=lambda case: str(case)[:40]
+)
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_cannot_run_is_refused_with_field_value_and_what_is_legal(
-    client: TestClient, database: Database, plain_spec: dict[str, Any], changes: dict[str, Any], field: str, value: Any, legal: str
+    client: TestClient,
+    database: Database,
+    plain_spec: dict[str, Any],
+    changes: dict[str, Any],
+    field: str,
+    value: Any,
+    legal: str,
 ) -> None:
     answer = client.post("/v1/studies", json=plain_spec | changes)
     assert (answer.status_code, answer.json()["type"]) == (422, "/docs#invalid-study")
@@ -258,17 +357,36 @@ def test_what_cannot_run_is_refused_with_field_value_and_what_is_legal(
 
 
 def test_every_fault_is_told_at_once(client: TestClient, plain_spec: dict[str, Any]) -> None:
-    answer = client.post("/v1/studies", json=plain_spec | {"seed": -1, "confirm": {"n_seeds": 0}, "sede": 1})
-    assert {fault["field"] for fault in answer.json()["errors"]} == {"seed", "confirm.n_seeds", "sede"}
+    answer = client.post(
+        "/v1/studies", json=plain_spec | {"seed": -1, "confirm": {"n_seeds": 0}, "sede": 1}
+    )
+    assert {fault["field"] for fault in answer.json()["errors"]} == {
+        "seed",
+        "confirm.n_seeds",
+        "sede",
+    }
 
 
-def test_no_study_is_taken_before_a_worker_has_announced_itself(make_client: Callable[..., TestClient], plain_spec: dict[str, Any]) -> None:
+def test_no_study_is_taken_before_a_worker_has_announced_itself(
+    make_client: Callable[..., TestClient], plain_spec: dict[str, Any]
+) -> None:
     answer = make_client().post("/v1/studies", json=plain_spec)
     assert (answer.status_code, answer.json()["type"]) == (503, "/docs#no-workers")
     assert int(answer.headers["retry-after"]) > 0
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "before=0", "before=99999999999999999999", "state=lost", "name=%00"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "before=0",
+        "before=99999999999999999999",
+        "state=lost",
+        "name=%00",
+    ],
+)
 def test_a_bad_query_is_refused(client: TestClient, query: str) -> None:
     answer = client.get(f"/v1/studies?{query}")
     assert (answer.status_code, answer.json()["type"]) == (422, "/docs#invalid-request")

@@ -30,11 +30,18 @@ def test_a_token_is_made_used_listed_and_revoked(admin: TestClient, now: datetim
 
 
 def test_a_token_may_last_for_ever(admin: TestClient) -> None:
-    assert admin.post("/v1/tokens", json={"name": "ci", "owner": "ci", "days": None}).json()["expires_at"] is None
+    assert (
+        admin.post("/v1/tokens", json={"name": "ci", "owner": "ci", "days": None}).json()[
+            "expires_at"
+        ]
+        is None
+    )
 
 
 def test_a_name_is_given_once(admin: TestClient) -> None:
-    assert [admin.post("/v1/tokens", json={"name": "x", "owner": "ada"}).status_code for _ in range(2)] == [201, 409]
+    assert [
+        admin.post("/v1/tokens", json={"name": "x", "owner": "ada"}).status_code for _ in range(2)
+    ] == [201, 409]
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from service.store import measurements
-from service.store.database import Database
-from service.store.measurements import MeasurementRow
+from gradnoise_service.store import measurements
+from gradnoise_service.store.database import Database
+from gradnoise_service.store.measurements import MeasurementRow
 
 
 def test_pages_show_every_trial_once_in_order(client: TestClient, workshop: Any) -> None:
@@ -17,7 +17,9 @@ def test_pages_show_every_trial_once_in_order(client: TestClient, workshop: Any)
         page = client.get(address).json()
         seen += page["items"]
         address = page["next"]
-    assert [(trial["arm"], trial["number"]) for trial in seen] == [(arm, number) for number in range(4) for arm in ("baseline", "noisy")]
+    assert [(trial["arm"], trial["number"]) for trial in seen] == [
+        (arm, number) for number in range(4) for arm in ("baseline", "noisy")
+    ]
     assert seen[0]["params"] == {"lr": 0.01}
     assert seen[0]["seed"] == seen[1]["seed"]
 
@@ -27,28 +29,43 @@ def test_filters_hold_on_every_page(client: TestClient, workshop: Any) -> None:
     here = f"/v1/studies/{study.id}/trials"
     page = client.get(f"{here}?arm=baseline&phase=search&state=complete&limit=2").json()
     rest = client.get(page["next"]).json()
-    assert [(trial["arm"], trial["state"]) for trial in page["items"] + rest["items"]] == [("baseline", "complete")] * 3
+    assert [(trial["arm"], trial["state"]) for trial in page["items"] + rest["items"]] == [
+        ("baseline", "complete")
+    ] * 3
     assert rest["next"] is None
     assert client.get(f"{here}?phase=confirm").json()["items"] == []
     assert client.get(f"{here}?arm=nobody").json()["items"] == []
 
 
-@pytest.mark.parametrize("query", ["arm=%00", "phase=later", "state=lost", "limit=1001", "after=-1"])
+@pytest.mark.parametrize(
+    "query", ["arm=%00", "phase=later", "state=lost", "limit=1001", "after=-1"]
+)
 def test_a_bad_filter_is_refused(client: TestClient, workshop: Any, query: str) -> None:
     study = workshop.running()
     assert client.get(f"/v1/studies/{study.id}/trials?{query}").status_code == 422
 
 
-def test_measurements_come_epoch_by_epoch(client: TestClient, workshop: Any, database: Database) -> None:
+def test_measurements_come_epoch_by_epoch(
+    client: TestClient, workshop: Any, database: Database
+) -> None:
     study = workshop.running()
     trial = client.get(f"/v1/studies/{study.id}/trials").json()["items"][0]["id"]
     rows = [
-        MeasurementRow(trial_id=trial, epoch=epoch, values={"train_loss": None if epoch == 2 else 0.5}, seconds=0.1) for epoch in (1, 2)
+        MeasurementRow(
+            trial_id=trial,
+            epoch=epoch,
+            values={"train_loss": None if epoch == 2 else 0.5},
+            seconds=0.1,
+        )
+        for epoch in (1, 2)
     ]
     with database.session(write=True) as session:
         measurements.record(session, rows)
     shown = client.get(f"/v1/studies/{study.id}/trials/{trial}/measurements").json()["items"]
-    assert [(row["epoch"], row["values"]) for row in shown] == [(1, {"train_loss": 0.5}), (2, {"train_loss": None})]
+    assert [(row["epoch"], row["values"]) for row in shown] == [
+        (1, {"train_loss": 0.5}),
+        (2, {"train_loss": None}),
+    ]
 
 
 def test_a_trial_of_another_study_is_not_there(client: TestClient, workshop: Any) -> None:
@@ -57,4 +74,7 @@ def test_a_trial_of_another_study_is_not_there(client: TestClient, workshop: Any
     other = workshop.queued()
     trial = client.get(f"/v1/studies/{first.id}/trials").json()["items"][0]["id"]
     answer = client.get(f"/v1/studies/{other.id}/trials/{trial}/measurements")
-    assert (answer.status_code, answer.json()["detail"]) == (404, f"Study {other.id} has no trial {trial}.")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        404,
+        f"Study {other.id} has no trial {trial}.",
+    )

@@ -1,13 +1,15 @@
-"""The faults of a study are told at the path as it was written, without the noise of the forms that were not meant."""
+"""The faults of a study are told at the path as it was written, without the noise of the forms that
+were not meant.
+"""
 
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from service.api.schemas import TokenIn
-from service.api.validation import PATTERNS, spec_errors
-from service.domain.spec import StudySpec
+from gradnoise_service.api.schemas import TokenIn
+from gradnoise_service.api.validation import PATTERNS, spec_errors
+from gradnoise_service.domain.spec import StudySpec
 
 BASE: dict[str, Any] = {
     "name": "a study",
@@ -31,25 +33,63 @@ def told(**changes: object) -> list[tuple[str, object, str]]:
     ("parameter", "expected"),
     [
         ({"low": 1}, [("space.lr.high", None, "is missing")]),
-        ({"low": 2, "high": 1}, [("space.lr", {"low": 2, "high": 1}, "low must be below high, but got low=2 and high=1")]),
+        (
+            {"low": 2, "high": 1},
+            [
+                (
+                    "space.lr",
+                    {"low": 2, "high": 1},
+                    "low must be below high, but got low=2 and high=1",
+                )
+            ],
+        ),
         ({"low": "x", "high": 1}, [("space.lr.low", "x", '"x" is not a number')]),
         (
             {"low": 1, "hihg": 2},
-            [("space.lr.high", None, "is missing"), ("space.lr.hihg", 2, "there is no field named 'hihg' here; did you mean 'high'?")],
+            [
+                ("space.lr.high", None, "is missing"),
+                ("space.lr.hihg", 2, "there is no field named 'hihg' here; did you mean 'high'?"),
+            ],
         ),
         ({"choices": []}, [("space.lr.choices", [], "has too few entries")]),
-        ({"choices": [1, None]}, [("space.lr.choices.1", None, "null is nothing that can stand here")]),
-        ({"choices": [1, 1]}, [("space.lr.choices", [1, 1], "each choice may stand only once, but got [1, 1]")]),
-        ({"choices": [1], "log": True}, [("space.lr.log", True, "there is no field named 'log' here")]),
-        ({"min": 1, "max": 2}, [("space.lr", {"min": 1, "max": 2}, '{"min": 1, "max": 2} is nothing that can stand here')]),
+        (
+            {"choices": [1, None]},
+            [("space.lr.choices.1", None, "null is nothing that can stand here")],
+        ),
+        (
+            {"choices": [1, 1]},
+            [("space.lr.choices", [1, 1], "each choice may stand only once, but got [1, 1]")],
+        ),
+        (
+            {"choices": [1], "log": True},
+            [("space.lr.log", True, "there is no field named 'log' here")],
+        ),
+        (
+            {"min": 1, "max": 2},
+            [
+                (
+                    "space.lr",
+                    {"min": 1, "max": 2},
+                    '{"min": 1, "max": 2} is nothing that can stand here',
+                )
+            ],
+        ),
         ([1, 2], [("space.lr", [1, 2], "[1, 2] is nothing that can stand here")]),
         (None, [("space.lr", None, "null is nothing that can stand here")]),
     ],
 )
-def test_a_parameter_is_told_in_the_form_that_was_meant(parameter: object, expected: list[tuple[str, object, str]]) -> None:
+def test_a_parameter_is_told_in_the_form_that_was_meant(
+    parameter: object, expected: list[tuple[str, object, str]]
+) -> None:
     assert told(space={"lr": parameter}) == expected
-    arms = [{"name": "a", "technique": "none"}, {"name": "b", "technique": "none", "space": {"eta": parameter}}]
-    assert told(arms=arms) == [(field.replace("space.lr", "arms.1.space.eta"), value, message) for field, value, message in expected]
+    arms = [
+        {"name": "a", "technique": "none"},
+        {"name": "b", "technique": "none", "space": {"eta": parameter}},
+    ]
+    assert told(arms=arms) == [
+        (field.replace("space.lr", "arms.1.space.eta"), value, message)
+        for field, value, message in expected
+    ]
 
 
 @pytest.mark.parametrize(
@@ -58,38 +98,77 @@ def test_a_parameter_is_told_in_the_form_that_was_meant(parameter: object, expec
         ({"seed": -1}, ("seed", -1, "-1 is too small")),
         ({"seed": 2**48}, ("seed", 2**48, f"{2**48} is too large")),
         ({"seed": None}, ("seed", None, "null is not a whole number")),
-        ({"search": {"n_trials": 1.5, "epochs": 3}}, ("search.n_trials", 1.5, "1.5 is not a whole number")),
+        (
+            {"search": {"n_trials": 1.5, "epochs": 3}},
+            ("search.n_trials", 1.5, "1.5 is not a whole number"),
+        ),
         ({"search": 5}, ("search", 5, "5 is not a mapping")),
-        ({"search": {"n_trials": 4, "epochs": 3, "pruner": "hyper"}}, ("search.pruner", "hyper", '"hyper" is not allowed here')),
+        (
+            {"search": {"n_trials": 4, "epochs": 3, "pruner": "hyper"}},
+            ("search.pruner", "hyper", '"hyper" is not allowed here'),
+        ),
         ({"description": "x" * 2001}, ("description", "x" * 2001, "is too long")),
         ({"space": {1: 2}}, ("space.1", 1, "is not a text")),
         ({"space": 7}, ("space", 7, "7 is not a mapping")),
         ({"arms": "two"}, ("arms", "two", '"two" is not a list')),
-        ({"arms": [{"name": "a", "technique": "none"}]}, ("arms", [{"name": "a", "technique": "none"}], "has too few entries")),
+        (
+            {"arms": [{"name": "a", "technique": "none"}]},
+            ("arms", [{"name": "a", "technique": "none"}], "has too few entries"),
+        ),
         ({"objective": 3}, ("objective", 3, "3 is not a text")),
-        ({"confirm": {"n_seeds": 5, "looks": [9]}}, ("confirm.looks", [9], "9 is no look before the last, at n_seeds = 5")),
-        ({"confirm": {"n_seeds": 5, "thresholds": [1, 1.0]}}, ("confirm.thresholds", [1, 1], "each threshold may stand only once")),
-        ({"confirm": {}}, ("confirm.n_seeds", None, "n_seeds is missing, and so is a power from which it is computed")),
-        ({"confirm": {"n_seeds": 10**400}}, ("confirm.n_seeds", 10**400, f"{'1' + 79 * '0'}… is too large")),
-        ({"confirm": {"n_seeds": 9, "looks": [4, "x"]}}, ("confirm.looks.1", "x", '"x" is not a whole number')),
+        (
+            {"confirm": {"n_seeds": 5, "looks": [9]}},
+            ("confirm.looks", [9], "9 is no look before the last, at n_seeds = 5"),
+        ),
+        (
+            {"confirm": {"n_seeds": 5, "thresholds": [1, 1.0]}},
+            ("confirm.thresholds", [1, 1], "each threshold may stand only once"),
+        ),
+        (
+            {"confirm": {}},
+            (
+                "confirm.n_seeds",
+                None,
+                "n_seeds is missing, and so is a power from which it is computed",
+            ),
+        ),
+        (
+            {"confirm": {"n_seeds": 10**400}},
+            ("confirm.n_seeds", 10**400, f"{'1' + 79 * '0'}… is too large"),
+        ),
+        (
+            {"confirm": {"n_seeds": 9, "looks": [4, "x"]}},
+            ("confirm.looks.1", "x", '"x" is not a whole number'),
+        ),
     ],
 )
-def test_a_fault_names_path_value_and_what_is_wrong(changes: dict[str, object], expected: tuple[str, object, str]) -> None:
+def test_a_fault_names_path_value_and_what_is_wrong(
+    changes: dict[str, object], expected: tuple[str, object, str]
+) -> None:
     assert told(**changes) == [expected]
 
 
 def test_without_a_search_faults_name_the_field_the_value_and_what_is_legal() -> None:
-    sent = {name: value for name, value in BASE.items() if name != "search"} | {"confirm": {"n_seeds": 5, "epochs": 3}}
+    sent = {name: value for name, value in BASE.items() if name != "search"} | {
+        "confirm": {"n_seeds": 5, "epochs": 3}
+    }
     sent |= {"space": {"lr": {"low": 0.1, "high": 0.3}}}
     with pytest.raises(ValidationError) as caught:
         StudySpec.model_validate(sent)
     assert [(one.field, one.value, one.legal) for one in spec_errors(caught.value, sent)] == [
-        ("space.lr", {"low": 0.1, "high": 0.3}, "choices, a range with a step, or one value; or give a search")
+        (
+            "space.lr",
+            {"low": 0.1, "high": 0.3},
+            "choices, a range with a step, or one value; or give a search",
+        )
     ]
 
 
 def test_a_misspelt_field_within_what_may_be_left_out_is_told_with_the_fields_there_are() -> None:
-    sent = BASE | {"search": {"n_trial": 4, "epochs": 3}, "confirm": {"power": {"sd": 0.1, "pwer": 0.9}}}
+    sent = BASE | {
+        "search": {"n_trial": 4, "epochs": 3},
+        "confirm": {"power": {"sd": 0.1, "pwer": 0.9}},
+    }
     with pytest.raises(ValidationError) as caught:
         StudySpec.model_validate(sent)
     told = {one.field: (one.message, one.legal) for one in spec_errors(caught.value, sent)}
@@ -102,16 +181,23 @@ def test_a_misspelt_field_within_what_may_be_left_out_is_told_with_the_fields_th
     )
 
 
-@pytest.mark.parametrize(("name", "entry"), [("looks", "a whole number"), ("thresholds", "a number")])
+@pytest.mark.parametrize(
+    ("name", "entry"), [("looks", "a whole number"), ("thresholds", "a number")]
+)
 def test_a_list_is_told_with_what_its_entries_are(name: str, entry: str) -> None:
     sent = BASE | {"confirm": {"n_seeds": 9, name: 5}}
     with pytest.raises(ValidationError) as caught:
         StudySpec.model_validate(sent)
-    assert [one.legal for one in spec_errors(caught.value, sent)] == [f"a list, each {entry}, at most 10 entries"]
+    assert [one.legal for one in spec_errors(caught.value, sent)] == [
+        f"a list, each {entry}, at most 10 entries"
+    ]
 
 
 def test_the_rule_that_spans_the_study_is_told_at_the_arms() -> None:
-    arms = [{"name": "a", "technique": "none"}, {"name": "b", "technique": "none", "space": {"lr": 1}}]
+    arms = [
+        {"name": "a", "technique": "none"},
+        {"name": "b", "technique": "none", "space": {"lr": 1}},
+    ]
     [(field, value, message)] = told(arms=arms)
     assert (field, value) == ("arms", ["a", "b"])
     assert "repeats ['lr']" in message
@@ -126,4 +212,6 @@ def patterns(schema: object) -> set[str]:
 
 def test_every_pattern_has_words() -> None:
     """What a pattern asks for is told in words, not as a regular expression."""
-    assert patterns(StudySpec.model_json_schema()) | patterns(TokenIn.model_json_schema()) == set(PATTERNS)
+    assert patterns(StudySpec.model_json_schema()) | patterns(TokenIn.model_json_schema()) == set(
+        PATTERNS
+    )

@@ -9,7 +9,9 @@ from starlette.testclient import TestClient
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-def test_workloads_come_with_options_metrics_and_parameters(client: TestClient, catalogue_document: Mapping[str, Any]) -> None:
+def test_workloads_come_with_options_metrics_and_parameters(
+    client: TestClient, catalogue_document: Mapping[str, Any]
+) -> None:
     [workload] = client.get("/v1/workloads").json()["items"]
     announced = catalogue_document["workloads"][0]
     assert {name: workload[name] for name in announced} == announced
@@ -19,13 +21,24 @@ def test_techniques_and_optimizers_come_with_formula_and_bounds(client: TestClie
     shown = client.get("/v1/techniques").json()
     assert [technique["name"] for technique in shown["items"]] == ["none", "annealed"]
     assert shown["items"][1]["required"] == ["eta", "gamma"]
-    assert (shown["items"][1]["formula"], shown["items"][1]["source"]) == ("sigma_t^2 = eta / (1 + t)^gamma", "arXiv:1511.06807")
+    assert (shown["items"][1]["formula"], shown["items"][1]["source"]) == (
+        "sigma_t^2 = eta / (1 + t)^gamma",
+        "arXiv:1511.06807",
+    )
     lr, _, rate, every = shown["optimizers"][0]["parameters"]
-    assert (lr["low"], lr["high"], lr["low_open"], lr["integer"], lr["choices"]) == (0.0, None, True, False, [])
+    assert (lr["low"], lr["high"], lr["low_open"], lr["integer"], lr["choices"]) == (
+        0.0,
+        None,
+        True,
+        False,
+        [],
+    )
     assert (rate["choices"], rate["needs"]) == (["constant", "step"], {"step": ["lr_every_epochs"]})
     assert (every["low"], every["integer"]) == (1, True)
 
 
 @pytest.mark.parametrize("path", ["/v1/workloads", "/v1/techniques"])
-def test_before_a_worker_came_there_is_nothing_to_show(make_client: Callable[..., TestClient], path: str) -> None:
+def test_before_a_worker_came_there_is_nothing_to_show(
+    make_client: Callable[..., TestClient], path: str
+) -> None:
     assert make_client().get(path).status_code == 503

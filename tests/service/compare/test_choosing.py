@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from service.compare.choosing import choices, choose, finalists, outcome, rerun_means
-from service.compare.tables import seed_rows, summary
-from service.domain.spec import Phase, StudySpec
-from service.domain.study import Metric, Trial
+from gradnoise_service.compare.choosing import choices, choose, finalists, outcome, rerun_means
+from gradnoise_service.compare.tables import seed_rows, summary
+from gradnoise_service.domain.spec import Phase, StudySpec
+from gradnoise_service.domain.study import Metric, Trial
 
 Make = Callable[..., Trial]
 
@@ -19,10 +19,20 @@ def test_the_best_value_wins_by_the_metric_s_direction_and_of_equals_the_earlier
 ) -> None:
     spec = make_spec()
     values = [0.5, 0.9, 0.2, 0.9, 0.2]
-    trials = [make_trial(spec, "search", arm.name, i, value) for arm in spec.arms for i, value in enumerate(values)]
+    trials = [
+        make_trial(spec, "search", arm.name, i, value)
+        for arm in spec.arms
+        for i, value in enumerate(values)
+    ]
     random.Random(1).shuffle(trials)
-    assert {name: t and t.number for name, t in choose(spec, accuracy, trials).items()} == {"baseline": 1, "noisy": 1}
-    assert {name: t and t.number for name, t in choose(spec, loss, trials).items()} == {"baseline": 2, "noisy": 2}
+    assert {name: t and t.number for name, t in choose(spec, accuracy, trials).items()} == {
+        "baseline": 1,
+        "noisy": 1,
+    }
+    assert {name: t and t.number for name, t in choose(spec, loss, trials).items()} == {
+        "baseline": 2,
+        "noisy": 2,
+    }
 
 
 def test_only_complete_search_trials_are_chosen_a_diverged_one_if_there_is_no_other(
@@ -40,12 +50,20 @@ def test_only_complete_search_trials_are_chosen_a_diverged_one_if_there_is_no_ot
         make_trial(spec, "search", "noisy", 2, "diverged"),
         make_trial(spec, "search", "noisy", 1, "diverged"),
     ]
-    assert {name: t and t.number for name, t in choose(spec, loss, trials).items()} == {"baseline": 4, "noisy": 1}
+    assert {name: t and t.number for name, t in choose(spec, loss, trials).items()} == {
+        "baseline": 4,
+        "noisy": 1,
+    }
 
 
-def test_an_arm_without_a_complete_trial_gets_none(make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric) -> None:
+def test_an_arm_without_a_complete_trial_gets_none(
+    make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric
+) -> None:
     spec = make_spec()
-    assert choose(spec, accuracy, [make_trial(spec, "search", "noisy", 0, "failed")]) == {"baseline": None, "noisy": None}
+    assert choose(spec, accuracy, [make_trial(spec, "search", "noisy", 0, "failed")]) == {
+        "baseline": None,
+        "noisy": None,
+    }
 
 
 RERUN = {"n_trials": 4, "epochs": 3, "rerun": {"top": 2, "n_seeds": 2}}
@@ -55,8 +73,14 @@ def test_the_best_mean_over_the_reruns_wins_once_all_have_ended(
     make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric
 ) -> None:
     spec = make_spec(search=RERUN)
-    searched = [make_trial(spec, "search", "noisy", i, value) for i, value in enumerate([0.6, 0.9, 0.1, 0.8])]
-    again = [make_trial(spec, "rerun", "noisy", i, value) for i, value in enumerate([0.5, 0.6, 0.7, "diverged"])]
+    searched = [
+        make_trial(spec, "search", "noisy", i, value)
+        for i, value in enumerate([0.6, 0.9, 0.1, 0.8])
+    ]
+    again = [
+        make_trial(spec, "rerun", "noisy", i, value)
+        for i, value in enumerate([0.5, 0.6, 0.7, "diverged"])
+    ]
     better = [*again[:3], make_trial(spec, "rerun", "noisy", 3, 0.7)]
     running = [*again[:3], make_trial(spec, "rerun", "noisy", 3, "running")]
 
@@ -66,15 +90,22 @@ def test_the_best_mean_over_the_reruns_wins_once_all_have_ended(
 
     assert [t.number for t in finalists(spec, accuracy, searched)["noisy"]] == [1, 3]
     assert (chosen([]), chosen(running), chosen(again), chosen(better)) == (1, 1, 1, 3)
-    assert rerun_means(spec, accuracy, [*searched, *again], finalists(spec, accuracy, searched)["noisy"]) == [
+    assert rerun_means(
+        spec, accuracy, [*searched, *again], finalists(spec, accuracy, searched)["noisy"]
+    ) == [
         pytest.approx(0.55),
         0.35,
     ]  # the lost one counts as 0
 
 
-def test_finalists_have_different_settings(make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric) -> None:
+def test_finalists_have_different_settings(
+    make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric
+) -> None:
     spec = make_spec(search=RERUN)
-    trials = [make_trial(spec, "search", "noisy", i, 0.9 - i / 10, params={"lr": lr}) for i, lr in enumerate([0.1, 0.1, 0.2, 0.3])]
+    trials = [
+        make_trial(spec, "search", "noisy", i, 0.9 - i / 10, params={"lr": lr})
+        for i, lr in enumerate([0.1, 0.1, 0.2, 0.3])
+    ]
     assert [t.number for t in finalists(spec, accuracy, trials)["noisy"]] == [0, 2]
     assert finalists(spec, accuracy, trials)["baseline"] == []
 
@@ -82,8 +113,10 @@ def test_finalists_have_different_settings(make_spec: Callable[..., StudySpec], 
 def test_selecting_and_judging_on_the_same_seeds_is_biased_and_confirming_is_not(
     make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric
 ) -> None:
-    """Of settings that are all alike, the best of 20 lies 1.8675 standard deviations too high, the best of three means of three reruns
-    0.8463 / sqrt(3), the confirm mean not at all (expected maxima of normal samples: Harter 1961)."""
+    """Of settings that are all alike, the best of 20 lies 1.8675 standard deviations too high, the
+    best of three means of three reruns 0.8463 / sqrt(3), the confirm mean not at all (expected
+    maxima of normal samples: Harter 1961).
+    """
     spec = make_spec(search={"n_trials": 20, "epochs": 3}, confirm={"n_seeds": 4})
     rng = random.Random(5)
     n, true, sd = 600, 0.5, 0.01
@@ -95,12 +128,19 @@ def test_selecting_and_judging_on_the_same_seeds_is_biased_and_confirming_is_not
     for _ in range(n):
         trials = [*runs("search", 20), *runs("rerun", 9), *runs("confirm", 4)]
         arm = summary(
-            spec, accuracy, spec.arm("noisy"), choices(spec, accuracy, trials)["noisy"], seed_rows(spec, accuracy, trials), trials
+            spec,
+            accuracy,
+            spec.arm("noisy"),
+            choices(spec, accuracy, trials)["noisy"],
+            seed_rows(spec, accuracy, trials),
+            trials,
         )
         for phase, value in (("rerun", arm.chosen_value), ("confirm", arm.mean)):
             assert value is not None
             found[phase].append((value - true) / sd)
-        found["search"].append((max(t.value or 0.0 for t in trials if t.phase == "search") - true) / sd)
+        found["search"].append(
+            (max(t.value or 0.0 for t in trials if t.phase == "search") - true) / sd
+        )
     for phase, expected in (("search", 1.8675), ("rerun", 0.8463 / 3**0.5), ("confirm", 0.0)):
         error = statistics.stdev(found[phase]) / n**0.5
         assert abs(statistics.fmean(found[phase]) - expected) < 5 * error, phase
@@ -116,9 +156,14 @@ def test_reruns_choose_better_settings_than_the_search_alone(
     gains = []
     for _ in range(400):
         true = [rng.gauss(0.5, 0.005) for _ in range(20)]
-        searched = [make_trial(spec, "search", "noisy", i, rng.gauss(true[i], 0.01)) for i in range(20)]
+        searched = [
+            make_trial(spec, "search", "noisy", i, rng.gauss(true[i], 0.01)) for i in range(20)
+        ]
         best = finalists(spec, accuracy, searched)["noisy"]
-        again = [make_trial(spec, "rerun", "noisy", k, rng.gauss(true[best[k // 5].number], 0.01)) for k in range(25)]
+        again = [
+            make_trial(spec, "rerun", "noisy", k, rng.gauss(true[best[k // 5].number], 0.01))
+            for k in range(25)
+        ]
         chosen = choose(spec, accuracy, [*searched, *again])["noisy"]
         assert chosen is not None
         gains.append(true[chosen.number] - true[best[0].number])
@@ -140,6 +185,18 @@ def test_reruns_choose_better_settings_than_the_search_alone(
     ],
 )
 def test_every_state_counts_as_one_outcome(
-    make_spec: Callable[..., StudySpec], make_trial: Make, state: str, value: float | None, diverged: bool, expected: str
+    make_spec: Callable[..., StudySpec],
+    make_trial: Make,
+    state: str,
+    value: float | None,
+    diverged: bool,
+    expected: str,
 ) -> None:
-    assert outcome(make_trial(make_spec(), "search", "noisy", 0, 0.0, state=state, value=value, diverged=diverged)) == expected
+    assert (
+        outcome(
+            make_trial(
+                make_spec(), "search", "noisy", 0, 0.0, state=state, value=value, diverged=diverged
+            )
+        )
+        == expected
+    )

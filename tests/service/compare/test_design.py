@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from service.compare.design import planned, with_seeds
-from service.compare.power import chances
-from service.compare.verdict import level_at
-from service.domain.errors import InvalidSpec
-from service.domain.spec import StudySpec
+from gradnoise_service.compare.design import planned, with_seeds
+from gradnoise_service.compare.power import chances
+from gradnoise_service.compare.verdict import level_at
+from gradnoise_service.domain.errors import InvalidSpec
+from gradnoise_service.domain.spec import StudySpec
 
 Make = Callable[..., StudySpec]
 
@@ -17,7 +17,11 @@ Make = Callable[..., StudySpec]
 def test_the_fewest_seeds_that_reach_the_power_are_taken(make_spec: Make, n_arms: int) -> None:
     """With more arms each comparison is stricter, so that it takes more of them."""
     arms = [{"name": f"a{i}", "technique": "none"} for i in range(n_arms)]
-    spec = with_seeds(make_spec(arms=arms, smallest_difference=0.05, confirm={"power": {"power": 0.9, "sd": 0.08}}))
+    spec = with_seeds(
+        make_spec(
+            arms=arms, smallest_difference=0.05, confirm={"power": {"power": 0.9, "sd": 0.08}}
+        )
+    )
     level = 1 - 0.05 / (n_arms - 1)
 
     def power(n: int) -> float:
@@ -37,7 +41,9 @@ def test_a_power_out_of_reach_is_refused(make_spec: Make) -> None:
 
 
 def test_looks_take_more_seeds_for_the_same_power(make_spec: Make) -> None:
-    """The last look has less than 5 %: it finds the gain with the declared chance by itself, and one seed fewer would not."""
+    """The last look has less than 5 %: it finds the gain with the declared chance by itself, and
+    one seed fewer would not.
+    """
     confirm = {"power": {"power": 0.9, "sd": 0.08}}
     once, spec = (
         with_seeds(make_spec(smallest_difference=0.05, confirm=confirm | looks))
@@ -45,13 +51,18 @@ def test_looks_take_more_seeds_for_the_same_power(make_spec: Make) -> None:
     )
     assert spec.confirm.n_seeds > once.confirm.n_seeds
     level = 1 - level_at(spec, spec.confirm.n_seeds)
-    assert chances(spec.confirm.n_seeds, 0.05, 0.08, smallest_difference=0.05, level=level)["helps"] >= 0.9
+    assert (
+        chances(spec.confirm.n_seeds, 0.05, 0.08, smallest_difference=0.05, level=level)["helps"]
+        >= 0.9
+    )
     assert planned(spec) == spec
 
 
 def test_looks_must_come_before_the_seeds_that_the_power_takes(make_spec: Make) -> None:
     with pytest.raises(InvalidSpec) as refused:
-        planned(make_spec(smallest_difference=0.05, confirm={"power": {"sd": 0.05}, "looks": [9, 40]}))
+        planned(
+            make_spec(smallest_difference=0.05, confirm={"power": {"sd": 0.05}, "looks": [9, 40]})
+        )
     (error,) = refused.value.errors
     assert (error.field, error.value, error.legal) == ("confirm.looks", [9, 40], "looks below 12")
 
@@ -67,8 +78,12 @@ def test_looks_must_come_before_the_seeds_that_the_power_takes(make_spec: Make) 
         ([7, 12], "pocock", None),
     ],
 )
-def test_a_look_at_which_no_verdict_is_possible_is_refused(make_spec: Make, looks: list[int], boundary: str, legal: str | None) -> None:
-    """The exact test of n pairs reaches 2^(1 - n) at best. What is said to be legal is, and one seed fewer is not."""
+def test_a_look_at_which_no_verdict_is_possible_is_refused(
+    make_spec: Make, looks: list[int], boundary: str, legal: str | None
+) -> None:
+    """The exact test of n pairs reaches 2^(1 - n) at best. What is said to be legal is, and one
+    seed fewer is not.
+    """
 
     def spec(looks: list[int], boundary: str) -> StudySpec:
         return make_spec(confirm={"n_seeds": 24, "looks": looks, "boundary": boundary})
@@ -97,5 +112,7 @@ def test_a_look_that_would_be_held_to_nothing_is_refused(make_spec: Make, n_seed
 
 
 @pytest.mark.parametrize("sd", [5e-324, 1e-300, 1e-12])
-def test_differences_that_hardly_vary_take_the_fewest_pairs_that_decide(make_spec: Make, sd: float) -> None:
+def test_differences_that_hardly_vary_take_the_fewest_pairs_that_decide(
+    make_spec: Make, sd: float
+) -> None:
     assert with_seeds(make_spec(confirm={"power": {"sd": sd}})).confirm.n_seeds == 6

@@ -6,7 +6,10 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["cautions", "diagnostics", "importance", "intervals", "looks", "power", "verdict", "wording"])
+@pytest.mark.parametrize(
+    "name",
+    ["cautions", "diagnostics", "importance", "intervals", "looks", "power", "verdict", "wording"],
+)
 def test_the_examples_of_a_module_hold(name: str) -> None:
-    failed, tried = doctest.testmod(importlib.import_module(f"service.compare.{name}"))
+    failed, tried = doctest.testmod(importlib.import_module(f"gradnoise_service.compare.{name}"))
     assert (failed, tried > 0) == (0, True)

@@ -1,18 +1,26 @@
-"""The hyperparameters' weight is that of the formulas, is 0 where there is none, and is not told of too few trials."""
+"""The hyperparameters' weight is that of the formulas, is 0 where there is none, and is not told of
+too few trials.
+"""
 
 import itertools
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from chosen_outcomes import points
 from scipy.stats import kruskal  # type: ignore[import-untyped]
 
-from service.compare import compare
-from service.compare.diagnostics import diagnose
-from service.compare.importance import chance_share, importances, interaction, interactions, kruskal_h
-from service.domain.spec import StudySpec
-from service.domain.study import Metric, Trial
+from chosen_outcomes import points
+from gradnoise_service.compare import compare
+from gradnoise_service.compare.diagnostics import diagnose
+from gradnoise_service.compare.importance import (
+    chance_share,
+    importances,
+    interaction,
+    interactions,
+    kruskal_h,
+)
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric, Trial
 
 
 def test_the_statistic_behind_an_importance_is_kruskal_and_wallis_s() -> None:
@@ -23,8 +31,9 @@ def test_the_statistic_behind_an_importance_is_kruskal_and_wallis_s() -> None:
 
 
 def test_importance_goes_to_what_explains_the_values(accuracy: Metric) -> None:
-    """Of a hyperparameter that explains nothing, H is chi-squared with 3 degrees: its share is (H - 3) / (n - 4), standard deviation
-    sqrt(6) / (n - 4); the bound is five of those."""
+    """Of a hyperparameter that explains nothing, H is chi-squared with 3 degrees: its share is (H -
+    3) / (n - 4), standard deviation sqrt(6) / (n - 4); the bound is five of those.
+    """
     rng = np.random.default_rng(5)
     n = 200
     lr, eta = rng.uniform(0.001, 1, n), rng.uniform(0, 1, n)
@@ -43,14 +52,20 @@ def test_a_lost_trial_counts_as_the_worst_for_the_importance(accuracy: Metric) -
 
 
 @pytest.mark.parametrize("values", [[0.1] * 40, [0.1 * i for i in range(19)], ["pruned"] * 40, []])
-def test_without_enough_that_differs_nothing_has_an_importance(accuracy: Metric, values: list[float | str]) -> None:
+def test_without_enough_that_differs_nothing_has_an_importance(
+    accuracy: Metric, values: list[float | str]
+) -> None:
     assert importances(accuracy, points(values, lr=list(range(len(values))))) == []
 
 
-def test_a_hyperparameter_of_words_or_of_some_trials_only_is_grouped_by_value(accuracy: Metric) -> None:
+def test_a_hyperparameter_of_words_or_of_some_trials_only_is_grouped_by_value(
+    accuracy: Metric,
+) -> None:
     words = ["relu" if i % 2 else "tanh" for i in range(40)]
     found = importances(accuracy, points([float(i % 2) for i in range(40)], act=words))
-    assert [(one.name, one.n_groups, one.share) for one in found] == [("act", 2, pytest.approx(1.0))]
+    assert [(one.name, one.n_groups, one.share) for one in found] == [
+        ("act", 2, pytest.approx(1.0))
+    ]
 
 
 def grid(n_first: int, n_second: int, n_each: int) -> tuple[list[int], list[int]]:
@@ -60,54 +75,95 @@ def grid(n_first: int, n_second: int, n_each: int) -> tuple[list[int], list[int]
 
 
 def test_effects_that_add_up_leave_nothing_to_an_interaction() -> None:
-    """4 a + b of a, b in 0 .. 3 has the ranks of 16 cells in a row, which add up as it does. So do those of four uneven cells in the order
-    (1, 0), (1, 1), (0, 0), (0, 1), as many trials in the first two as in the others; and those of fewer cells than effects."""
+    """4 a + b of a, b in 0 .. 3 has the ranks of 16 cells in a row, which add up as it does. So do
+    those of four uneven cells in the order (1, 0), (1, 1), (0, 0), (0, 1), as many trials in the
+    first two as in the others; and those of fewer cells than effects.
+    """
     first, second = grid(4, 4, 5)
-    assert interaction([4.0 * a + b for a, b in zip(first, second, strict=True)], first, second)[0] == pytest.approx(0.0, abs=1e-12)
+    assert interaction([4.0 * a + b for a, b in zip(first, second, strict=True)], first, second)[
+        0
+    ] == pytest.approx(0.0, abs=1e-12)
     for counts, expected in ((1, 5, 4, 2), (1, 20)), ((5, 1, 6, 0), (0, 21)):
-        cells = [cell for cell, n in zip([(1, 0), (1, 1), (0, 0), (0, 1)], counts, strict=True) for _ in range(2 * n)]
-        share, *degrees = interaction([b - 2.0 * a for a, b in cells], [a for a, _ in cells], [b for _, b in cells])
+        cells = [
+            cell
+            for cell, n in zip([(1, 0), (1, 1), (0, 0), (0, 1)], counts, strict=True)
+            for _ in range(2 * n)
+        ]
+        share, *degrees = interaction(
+            [b - 2.0 * a for a, b in cells], [a for a, _ in cells], [b for _, b in cells]
+        )
         assert share == pytest.approx(0.0, abs=1e-12)
         assert tuple(degrees) == expected
 
 
-@pytest.mark.parametrize("of", [lambda a, b: a != b, lambda a, b: (a - 0.5) * (b - 0.5)], ids=["exclusive or", "product"])
+@pytest.mark.parametrize(
+    "of", [lambda a, b: a != b, lambda a, b: (a - 0.5) * (b - 0.5)], ids=["exclusive or", "product"]
+)
 def test_what_neither_says_alone_is_all_interaction(of: object, accuracy: Metric) -> None:
     first, second = grid(2, 2, 10)
-    values = [float(of(a, b)) for a, b in zip(first, second, strict=True)]  # type: ignore[operator]  # a function
+    # a function
+    values = [float(of(a, b)) for a, b in zip(first, second, strict=True)]  # type: ignore[operator]
     (found,) = interactions(accuracy, points(values, eta=first, gamma=second))
     assert (found.names, found.share, found.n_cells, found.n) == (("eta", "gamma"), 1.0, 4, 40)
-    assert [one.share for one in importances(accuracy, points(values, eta=first, gamma=second))] == [0.0, 0.0]
+    assert [
+        one.share for one in importances(accuracy, points(values, eta=first, gamma=second))
+    ] == [0.0, 0.0]
 
 
 def test_of_a_conjunction_a_third_is_interaction() -> None:
-    """a and b: 3/16 is the variance of the cells, 1/16 that of each alone; hence (n / 16 / (n - 3)) / (3 n / 16 / (n - 1))."""
+    """a and b: 3/16 is the variance of the cells, 1/16 that of each alone; hence (n / 16 / (n - 3))
+    / (3 n / 16 / (n - 1)).
+    """
     first, second = grid(2, 2, 10)
-    share, freedom, rest = interaction([float(a and b) for a, b in zip(first, second, strict=True)], first, second)
+    share, freedom, rest = interaction(
+        [float(a and b) for a, b in zip(first, second, strict=True)], first, second
+    )
     assert (share, freedom, rest) == (pytest.approx(39 / (3 * 37)), 1, 36)
 
 
 @pytest.mark.parametrize(("n", "k", "m"), [(30, 2, 2), (30, 3, 2), (80, 4, 4)])
 def test_noise_interacts_by_chance_alone_and_as_far_as_is_said(n: int, k: int, m: int) -> None:
-    """Over 1,000 searches, with d and e degrees of freedom: the mean lies within five standard errors of 0, sqrt(2 d / (e (d + e))) each;
-    5 % of them, within five standard errors, lie beyond what chance is said to reach."""
+    """Over 1,000 searches, with d and e degrees of freedom: the mean lies within five standard
+    errors of 0, sqrt(2 d / (e (d + e))) each; 5 % of them, within five standard errors, lie beyond
+    what chance is said to reach.
+    """
     rng, n_searches = np.random.default_rng(11), 1_000
-    drawn = [interaction(rng.normal(size=n).tolist(), *rng.integers(0, (k, m), (n, 2)).T.tolist()) for _ in range(n_searches)]
+    drawn = [
+        interaction(rng.normal(size=n).tolist(), *rng.integers(0, (k, m), (n, 2)).T.tolist())
+        for _ in range(n_searches)
+    ]
     error = float(np.sqrt(np.mean([2 * d / (e * (d + e)) for _, d, e in drawn])))
     assert abs(np.mean([share for share, _, _ in drawn])) < 5 * error / n_searches**0.5
     beyond = np.mean([share > chance_share(d, e) for share, d, e in drawn])
     assert abs(beyond - 0.05) < 5 * (0.05 * 0.95 / n_searches) ** 0.5
 
 
-def test_cells_grow_finer_with_the_trials_and_pairs_of_too_many_are_left_out(accuracy: Metric) -> None:
+def test_cells_grow_finer_with_the_trials_and_pairs_of_too_many_are_left_out(
+    accuracy: Metric,
+) -> None:
     rng = np.random.default_rng(2)
     for n, n_cells in ((20, 4), (44, 4), (45, 9), (79, 9), (80, 16), (500, 16)):
-        (found,) = interactions(accuracy, points(rng.normal(size=n).tolist(), lr=rng.random(n), eta=rng.random(n)))
+        (found,) = interactions(
+            accuracy, points(rng.normal(size=n).tolist(), lr=rng.random(n), eta=rng.random(n))
+        )
         assert found.n_cells == n_cells
     words = [f"word {i % 12}" for i in range(40)]
-    assert interactions(accuracy, points(rng.normal(size=40).tolist(), lr=rng.random(40), act=words)) == []
-    assert interactions(accuracy, points(rng.normal(size=19).tolist(), lr=rng.random(19), eta=rng.random(19))) == []
-    assert interactions(accuracy, points(rng.normal(size=40).tolist(), lr=rng.random(40), eta=[0.3] * 40)) == []
+    assert (
+        interactions(accuracy, points(rng.normal(size=40).tolist(), lr=rng.random(40), act=words))
+        == []
+    )
+    assert (
+        interactions(
+            accuracy, points(rng.normal(size=19).tolist(), lr=rng.random(19), eta=rng.random(19))
+        )
+        == []
+    )
+    assert (
+        interactions(
+            accuracy, points(rng.normal(size=40).tolist(), lr=rng.random(40), eta=[0.3] * 40)
+        )
+        == []
+    )
 
 
 def test_a_pair_that_moves_as_one_has_no_interaction(accuracy: Metric) -> None:
@@ -128,15 +184,21 @@ def test_the_shares_are_told_in_words_with_what_noise_alone_reaches(
     told = {fact.name: fact.value for fact in found.remarks}
     alone, pairs = round(100 * chance_share(1, 38)), round(100 * chance_share(1, 36))
     assert told["What explains noisy's values"].startswith(
-        f"eta 0 %, gamma 0 % (share of the variance of ranks, each alone, over 40 trials; noise alone reaches {alone} %"
+        "eta 0 %, gamma 0 % (share of the variance of ranks, each alone, over 40 trials; noise "
+        f"alone reaches {alone} %"
     )
     assert told["What explains noisy's values in pairs"] == (
-        f"eta with gamma 100 % beyond what each explains alone (over 40 trials; noise alone reaches {pairs} %)"
+        "eta with gamma 100 % beyond what each explains alone (over 40 trials; noise alone "
+        f"reaches {pairs} %)"
     )
 
 
 def test_ranks_make_a_sum_of_uniform_variables_interact_by_1_3_per_cent() -> None:
     """As the documents say: on a fine grid, in quarters."""
     first, second = grid(40, 40, 1)
-    share, *_ = interaction([float(a + b) for a, b in zip(first, second, strict=True)], [a // 10 for a in first], [b // 10 for b in second])
+    share, *_ = interaction(
+        [float(a + b) for a, b in zip(first, second, strict=True)],
+        [a // 10 for a in first],
+        [b // 10 for b in second],
+    )
     assert share == pytest.approx(0.013, abs=0.0005)

@@ -1,4 +1,6 @@
-"""The chances of a verdict are those of simulated studies, and the pairs asked for are the fewest that reach the power."""
+"""The chances of a verdict are those of simulated studies, and the pairs asked for are the fewest
+that reach the power.
+"""
 
 import math
 from collections.abc import Callable
@@ -7,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.compare.power import MOST_PAIRS, chances, pairs_for, pairs_to_decide
-from service.compare.tables import seed_rows
-from service.compare.verdict import judge, p_value
-from service.domain.spec import StudySpec
-from service.domain.study import Metric, Trial
+from gradnoise_service.compare.power import MOST_PAIRS, chances, pairs_for, pairs_to_decide
+from gradnoise_service.compare.tables import seed_rows
+from gradnoise_service.compare.verdict import judge, p_value
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric, Trial
 
 Make = Callable[..., tuple[StudySpec, list[Trial]]]
 VERDICTS = ("helps", "hurts", "no_difference", "undecided")
@@ -23,14 +25,25 @@ VERDICTS = ("helps", "hurts", "no_difference", "undecided")
         (150, 12, 0.05, 0.05),
         *(
             pytest.param(500, n, difference, 0.05, marks=pytest.mark.slow)
-            for n, difference in ((6, 0.05), (6, 0.1), (8, 0.05), (12, 0.0), (12, 0.02), (12, -0.03), (20, 0.05), (40, 0.0), (40, 0.02))
+            for n, difference in (
+                (6, 0.05),
+                (6, 0.1),
+                (8, 0.05),
+                (12, 0.0),
+                (12, 0.02),
+                (12, -0.03),
+                (20, 0.05),
+                (40, 0.0),
+                (40, 0.02),
+            )
         ),
     ],
 )
 def test_studies_end_as_often_in_each_verdict_as_computed(
     make_trials: Make, accuracy: Metric, n_studies: int, n: int, difference: float, sd: float
 ) -> None:
-    """Within three standard errors of the simulation and 0.05, as the signed ranks stand to Student's test so only for many pairs.
+    """Within three standard errors of the simulation and 0.05, as the signed ranks stand to
+    Student's test so only for many pairs.
 
     The smallest difference is 0.02; the differences are normal.
     """
@@ -38,61 +51,103 @@ def test_studies_end_as_often_in_each_verdict_as_computed(
     found = dict.fromkeys(VERDICTS, 0)
     for _ in range(n_studies):
         base = rng.normal(0.5, 0.1, size=n)
-        spec, trials = make_trials({"baseline": base.tolist(), "noisy": (base + rng.normal(difference, sd, size=n)).tolist()})
+        spec, trials = make_trials(
+            {
+                "baseline": base.tolist(),
+                "noisy": (base + rng.normal(difference, sd, size=n)).tolist(),
+            }
+        )
         rows = seed_rows(spec, accuracy, trials)
-        found[judge(spec, accuracy, rows, "noisy", p=p_value(spec, rows, "noisy"), lacking=None).verdict] += 1
+        found[
+            judge(
+                spec, accuracy, rows, "noisy", p=p_value(spec, rows, "noisy"), lacking=None
+            ).verdict
+        ] += 1
     computed = chances(n, difference, sd, smallest_difference=spec.smallest_difference, level=0.95)
     for verdict, chance in computed.items():
-        assert found[verdict] / n_studies == pytest.approx(chance, abs=0.05 + 3 * math.sqrt(chance * (1 - chance) / n_studies)), verdict
+        assert found[verdict] / n_studies == pytest.approx(
+            chance, abs=0.05 + 3 * math.sqrt(chance * (1 - chance) / n_studies)
+        ), verdict
 
 
 def test_for_many_pairs_the_power_is_the_z_test_s_of_fewer_pairs() -> None:
     """Phi(d sqrt(3 n / pi) / s - z), where the smallest difference is far below."""
     n, z = 5_000, stats.norm.ppf(0.975)
     computed = chances(n, 0.04, 1.0, smallest_difference=1e-6, level=0.95)["helps"]
-    assert computed == pytest.approx(stats.norm.cdf(0.04 * math.sqrt(3 * n / math.pi) - z), abs=2e-4)
+    assert computed == pytest.approx(
+        stats.norm.cdf(0.04 * math.sqrt(3 * n / math.pi) - z), abs=2e-4
+    )
 
 
 def test_the_chances_are_of_everything_that_can_happen_and_turn_with_the_sign() -> None:
     there, back = (chances(15, d, 0.1, smallest_difference=0.03, level=0.95) for d in (0.04, -0.04))
     assert sum(there.values()) == pytest.approx(1)
-    assert (there["helps"], there["no_difference"]) == pytest.approx((back["hurts"], back["no_difference"]))
+    assert (there["helps"], there["no_difference"]) == pytest.approx(
+        (back["hurts"], back["no_difference"])
+    )
 
 
 def test_too_few_pairs_decide_nothing() -> None:
     assert chances(5, 1.0, 0.01, smallest_difference=0.1, level=0.95)["undecided"] == 1
 
 
-@pytest.mark.parametrize(("sd", "power", "level"), [(0.02, 0.8, 0.95), (0.05, 0.5, 0.95), (0.05, 0.95, 0.95), (0.3, 0.8, 0.975)])
-def test_the_pairs_asked_for_are_the_fewest_that_reach_the_power(sd: float, power: float, level: float) -> None:
+@pytest.mark.parametrize(
+    ("sd", "power", "level"),
+    [(0.02, 0.8, 0.95), (0.05, 0.5, 0.95), (0.05, 0.95, 0.95), (0.3, 0.8, 0.975)],
+)
+def test_the_pairs_asked_for_are_the_fewest_that_reach_the_power(
+    sd: float, power: float, level: float
+) -> None:
     n = pairs_for(0.05, sd, power, level)
-    at, below = (chances(k, 0.05, sd, smallest_difference=0.05, level=level)["helps"] for k in (n, n - 1))
+    at, below = (
+        chances(k, 0.05, sd, smallest_difference=0.05, level=level)["helps"] for k in (n, n - 1)
+    )
     assert below < power <= at
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((0.0, 0.1, 0.8, 0.95), "smallest_difference must be above 0 and finite, but got smallest_difference=0"),
+        (
+            (0.0, 0.1, 0.8, 0.95),
+            "smallest_difference must be above 0 and finite, but got smallest_difference=0",
+        ),
         ((0.1, float("nan"), 0.8, 0.95), "sd must be above 0 and finite, but got sd=nan"),
-        ((0.1, 0.1, 0.975, 0.95), "power must be above 0 and below 0.975, beyond which no number of pairs reaches, but got power=0.975"),
+        (
+            (0.1, 0.1, 0.975, 0.95),
+            "power must be above 0 and below 0.975, beyond which no number of pairs reaches, but "
+            "got power=0.975",
+        ),
         ((0.1, 0.1, 0.8, 1.0), r"level must be in \(0, 1\), but got level=1"),
-        ((1e-9, 1.0, 0.8, 0.95), "takes more than 1,000,000 pairs: give a larger smallest_difference or a smaller sd"),
+        (
+            (1e-9, 1.0, 0.8, 0.95),
+            "takes more than 1,000,000 pairs: give a larger smallest_difference or a smaller sd",
+        ),
     ],
 )
-def test_what_no_number_of_pairs_can_do_is_refused(arguments: tuple[float, float, float, float], words: str) -> None:
+def test_what_no_number_of_pairs_can_do_is_refused(
+    arguments: tuple[float, float, float, float], words: str
+) -> None:
     with pytest.raises(ValueError, match=words):
         pairs_for(*arguments)
 
 
 def test_pairs_to_decide_count_every_verdict_and_end_where_there_are_too_many() -> None:
-    """An effect decides by being found; no effect by an interval inside the smallest difference: 2 (z s / delta)^2 and more."""
+    """An effect decides by being found; no effect by an interval inside the smallest difference: 2
+    (z s / delta)^2 and more.
+    """
     found = pairs_to_decide(6, 0.5, 0.5, smallest_difference=0.1, level=0.95)
     same = pairs_to_decide(6, 0.0, 0.5, smallest_difference=0.1, level=0.95)
     assert found is not None
     assert same is not None
     assert 6 < found < 25 < same
-    # 5 % are called different, so |mean| < delta - z s / sqrt(m) in 75 %: delta sqrt(m) / s = z_0.975 + z_0.875; Student adds a little
-    assert same == pytest.approx(math.pi / 3 * ((stats.norm.ppf(0.975) + stats.norm.ppf(0.875)) * 5) ** 2, rel=0.02)
+    # 5 % are called different, so |mean| < delta - z s / sqrt(m) in 75 %: delta sqrt(m) / s =
+    # z_0.975 + z_0.875; Student adds a little
+    assert same == pytest.approx(
+        math.pi / 3 * ((stats.norm.ppf(0.975) + stats.norm.ppf(0.875)) * 5) ** 2, rel=0.02
+    )
     assert pairs_to_decide(6, 0.0, 1e99, smallest_difference=0.1, level=0.95) is None
-    assert pairs_to_decide(MOST_PAIRS // 2, 0.5, 0.5, smallest_difference=0.1, level=0.95) == MOST_PAIRS // 2 + 1
+    assert (
+        pairs_to_decide(MOST_PAIRS // 2, 0.5, 0.5, smallest_difference=0.1, level=0.95)
+        == MOST_PAIRS // 2 + 1
+    )

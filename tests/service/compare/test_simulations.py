@@ -1,6 +1,8 @@
-"""The promises hold in simulated studies, and docs/statistics.md says how well: its tables are measured here.
+"""The promises hold in simulated studies, and docs/statistics.md says how well: its tables are
+measured here.
 
-`pytest -m slow tests/service/compare` measures all of them (some minutes), the default suite one column with fewer studies.
+`pytest -m slow tests/service/compare` measures all of them (some minutes), the default suite one
+column with fewer studies.
 """
 
 import math
@@ -11,11 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.compare.intervals import interquartile_interval, mean_interval, share_interval, signed_rank_p
-from service.compare.tables import seed_rows
-from service.compare.verdict import ALPHA, judge
-from service.domain.spec import StudySpec
-from service.domain.study import Metric, Trial
+from gradnoise_service.compare.intervals import (
+    interquartile_interval,
+    mean_interval,
+    share_interval,
+    signed_rank_p,
+)
+from gradnoise_service.compare.tables import seed_rows
+from gradnoise_service.compare.verdict import ALPHA, judge
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric, Trial
 
 Make = Callable[..., tuple[StudySpec, list[Trial]]]
 Draw = Callable[[np.random.Generator, int, bool], np.ndarray]
@@ -40,7 +47,8 @@ ARMS: Mapping[str, Draw] = {
 
 def differences(data: str, rng: np.random.Generator, n: int) -> np.ndarray:
     noisy = ARMS[data](rng, n, True)
-    if data == "skewed":  # of two arms alike the differences would be symmetric: here the baseline always gets the same
+    # of two arms alike the differences would be symmetric: here the baseline always gets the same
+    if data == "skewed":
         return noisy - 0.3
     return noisy - ARMS[data](rng, n, False)
 
@@ -68,7 +76,9 @@ def coverage(data: str, n: int, n_studies: int) -> dict[str, float]:
 
 
 def without_gain(data: str, rng: np.random.Generator, n: int) -> np.ndarray:
-    """Return differences of equal arms, or, beyond what the test promises, of arms with nothing equal but their means."""
+    """Return differences of equal arms, or, beyond what the test promises, of arms with nothing
+    equal but their means.
+    """
     if data == "equal means alone":
         return rng.exponential(size=n) - 1
     baseline, noisy = ARMS[data](rng, n, False), ARMS[data](rng, n, False)
@@ -84,7 +94,9 @@ def false_verdicts(data: str, n: int, n_studies: int, make_trials: Make, metric:
         p = signed_rank_p(gains)
         if p <= ALPHA:  # beyond, the verdict is neither
             spec, trials = make_trials({"baseline": [0.0] * n, "noisy": gains})
-            wrong += judge(spec, metric, seed_rows(spec, metric, trials), "noisy", p=p, lacking=None).verdict in ("helps", "hurts")
+            wrong += judge(
+                spec, metric, seed_rows(spec, metric, trials), "noisy", p=p, lacking=None
+            ).verdict in ("helps", "hurts")
     return wrong / n_studies
 
 
@@ -109,7 +121,9 @@ def test_intervals_cover_as_often_as_documented(data: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("data", ARMS)
 def test_the_documents_say_how_often_intervals_cover(data: str) -> None:
-    """To the studies themselves, as they are seeded; 0.3 % for what rounds otherwise on another machine."""
+    """To the studies themselves, as they are seeded; 0.3 % for what rounds otherwise on another
+    machine.
+    """
     measured = [coverage(data, n, N_STUDIES) for n in PAIRS]
     for name in measured[0]:
         assert [one[name] for one in measured] == pytest.approx(documented(name, data), abs=0.003)
@@ -122,20 +136,26 @@ def test_normal_differences_are_covered_as_promised() -> None:
 
 @pytest.mark.parametrize("data", ARMS)
 @pytest.mark.parametrize("n", [8, 15])
-def test_equal_arms_are_called_different_in_at_most_5_percent(data: str, n: int, make_trials: Make, accuracy: Metric) -> None:
+def test_equal_arms_are_called_different_in_at_most_5_percent(
+    data: str, n: int, make_trials: Make, accuracy: Metric
+) -> None:
     assert false_verdicts(data, n, 600, make_trials, accuracy) <= ALPHA + three_errors(ALPHA, 600)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("data", [*ARMS, "equal means alone"])
-def test_the_documents_say_how_often_equal_arms_are_called_different(data: str, make_trials: Make, accuracy: Metric) -> None:
+def test_the_documents_say_how_often_equal_arms_are_called_different(
+    data: str, make_trials: Make, accuracy: Metric
+) -> None:
     measured = [false_verdicts(data, n, N_EQUAL_STUDIES, make_trials, accuracy) for n in PAIRS]
     assert measured == pytest.approx(documented("equal arms", data), abs=0.003)
     assert data not in ARMS or max(measured) <= ALPHA + three_errors(ALPHA, N_EQUAL_STUDIES)
 
 
 def test_every_test_that_the_document_names_exists() -> None:
-    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    tests = "".join(
+        path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")
+    )
     named = set(re.findall(r"`(test_\w+)`", DOCUMENT))
     assert len(named) > 10
     assert named <= set(re.findall(r"def (test_\w+)", tests))

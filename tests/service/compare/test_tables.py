@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 from scipy import stats
 
-from service.compare.choosing import Choice
-from service.compare.comparison import Run
-from service.compare.tables import reached, search_points, seed_rows, summary
-from service.domain.spec import StudySpec
-from service.domain.study import Metric, Trial
+from gradnoise_service.compare.choosing import Choice
+from gradnoise_service.compare.comparison import Run
+from gradnoise_service.compare.tables import reached, search_points, seed_rows, summary
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric, Trial
 
 Make = Callable[..., Trial]
 
@@ -31,8 +31,24 @@ def test_the_best_so_far_rises_with_complete_trials_alone(
     points = search_points(spec, accuracy, trials)
     assert [point.best for point in points] == [None, 0.4, 0.4, 0.6, 0.6, 0.6, 0.6]
     assert [point.value for point in points] == [None, 0.4, 0.9, 0.6, None, 0.5, None]
-    assert [point.outcome for point in points] == ["failed", "complete", "pruned", "complete", "diverged", "complete", "open"]
-    assert [point.best for point in search_points(spec, loss, trials)] == [None, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4]
+    assert [point.outcome for point in points] == [
+        "failed",
+        "complete",
+        "pruned",
+        "complete",
+        "diverged",
+        "complete",
+        "open",
+    ]
+    assert [point.best for point in search_points(spec, loss, trials)] == [
+        None,
+        0.4,
+        0.4,
+        0.4,
+        0.4,
+        0.4,
+        0.4,
+    ]
 
 
 def test_a_lost_confirm_run_has_the_metric_s_worst_value_and_a_missing_one_none(
@@ -40,7 +56,11 @@ def test_a_lost_confirm_run_has_the_metric_s_worst_value_and_a_missing_one_none(
 ) -> None:
     spec = make_spec()
     values = [0.3, "diverged", "failed", "cancelled"]
-    rows = seed_rows(spec, loss, [make_trial(spec, "confirm", "noisy", i, value) for i, value in enumerate(values)])
+    rows = seed_rows(
+        spec,
+        loss,
+        [make_trial(spec, "confirm", "noisy", i, value) for i, value in enumerate(values)],
+    )
     assert [row.runs["noisy"] for row in rows] == [
         Run(outcome="complete", value=0.3),
         Run(outcome="diverged", value=100.0),
@@ -52,13 +72,32 @@ def test_a_lost_confirm_run_has_the_metric_s_worst_value_and_a_missing_one_none(
     assert {row.runs["baseline"].outcome for row in rows} == {"open"}
 
 
-def test_a_summary_counts_every_trial_once_and_its_seconds(make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric) -> None:
+def test_a_summary_counts_every_trial_once_and_its_seconds(
+    make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric
+) -> None:
     spec = make_spec()
-    search = [make_trial(spec, "search", "noisy", i, value) for i, value in enumerate([0.2, 0.7, "diverged", "failed"])]
-    confirm = [make_trial(spec, "confirm", "noisy", i, value) for i, value in enumerate([0.6, 0.8, "diverged", "running"])]
+    search = [
+        make_trial(spec, "search", "noisy", i, value)
+        for i, value in enumerate([0.2, 0.7, "diverged", "failed"])
+    ]
+    confirm = [
+        make_trial(spec, "confirm", "noisy", i, value)
+        for i, value in enumerate([0.6, 0.8, "diverged", "running"])
+    ]
     rows = seed_rows(spec, accuracy, confirm)
-    arm = summary(spec, accuracy, spec.arm("noisy"), Choice(trial=search[1], rerun_mean=None), rows, search + confirm)
-    assert (arm.setting, arm.chosen_number, arm.chosen_value) == ({"lr": 0.02, "eta": 0.3, "gamma": 0.1}, 1, 0.7)
+    arm = summary(
+        spec,
+        accuracy,
+        spec.arm("noisy"),
+        Choice(trial=search[1], rerun_mean=None),
+        rows,
+        search + confirm,
+    )
+    assert (arm.setting, arm.chosen_number, arm.chosen_value) == (
+        {"lr": 0.02, "eta": 0.3, "gamma": 0.1},
+        1,
+        0.7,
+    )
     assert arm.search.model_dump() == {
         "n_declared": 4,
         "n_complete": 2,
@@ -68,7 +107,12 @@ def test_a_summary_counts_every_trial_once_and_its_seconds(make_spec: Callable[.
         "device_seconds": 8.0,
     }
     assert (arm.confirm.n_ended, arm.confirm.n_declared) == (3, 5)
-    assert (arm.mean, arm.median, arm.lowest, arm.highest) == (pytest.approx(1.4 / 3), 0.6, 0.0, 0.8)
+    assert (arm.mean, arm.median, arm.lowest, arm.highest) == (
+        pytest.approx(1.4 / 3),
+        0.6,
+        0.0,
+        0.8,
+    )
 
 
 def test_runs_at_a_threshold_have_reached_it_and_lost_ones_never(
@@ -76,11 +120,18 @@ def test_runs_at_a_threshold_have_reached_it_and_lost_ones_never(
 ) -> None:
     """Of three with a value and two lost ones; the interval is scipy's Wilson interval of 2 in 5."""
     spec = make_spec()
-    trials = [make_trial(spec, "confirm", "noisy", i, value) for i, value in enumerate([0.9, 0.5, 0.3, "failed", "diverged", "cancelled"])]
+    trials = [
+        make_trial(spec, "confirm", "noisy", i, value)
+        for i, value in enumerate([0.9, 0.5, 0.3, "failed", "diverged", "cancelled"])
+    ]
     rows = seed_rows(spec, accuracy, trials)
-    above, all_of_them = (reached(accuracy, spec.arm("noisy"), threshold, rows) for threshold in (0.5, 0.0))
+    above, all_of_them = (
+        reached(accuracy, spec.arm("noisy"), threshold, rows) for threshold in (0.5, 0.0)
+    )
     assert (above.n_reached, above.n, all_of_them.n_reached) == (2, 5, 3)
     reference = stats.binomtest(2, 5).proportion_ci(method="wilson")
-    assert (above.interval.low, above.interval.high) == pytest.approx((reference.low, reference.high))
+    assert (above.interval.low, above.interval.high) == pytest.approx(
+        (reference.low, reference.high)
+    )
     below = reached(loss, spec.arm("noisy"), 0.5, seed_rows(spec, loss, trials))
     assert (below.n_reached, below.n) == (2, 5)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from service.domain.catalogue import Catalogue
-from service.domain.errors import InvalidSpec
-from service.domain.spec import StudySpec
+from gradnoise_service.domain.catalogue import Catalogue
+from gradnoise_service.domain.errors import InvalidSpec
+from gradnoise_service.domain.spec import StudySpec
 
 Make = Callable[..., StudySpec]
 ANNEALED = {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.55}}
@@ -20,12 +20,21 @@ def catalogue(catalogue_document: Mapping[str, object]) -> Catalogue:
     return Catalogue.of(catalogue_document)
 
 
-def test_techniques_are_read_with_their_formula_or_without(catalogue_document: Mapping[str, Any]) -> None:
+def test_techniques_are_read_with_their_formula_or_without(
+    catalogue_document: Mapping[str, Any],
+) -> None:
     """A document stored before techniques had formulas is read all the same."""
     entry = Catalogue.of(catalogue_document).techniques["annealed"]
-    assert (entry.formula, entry.source, entry.required) == ("sigma_t^2 = eta / (1 + t)^gamma", "arXiv:1511.06807", ("eta", "gamma"))
+    assert (entry.formula, entry.source, entry.required) == (
+        "sigma_t^2 = eta / (1 + t)^gamma",
+        "arXiv:1511.06807",
+        ("eta", "gamma"),
+    )
     old = {"name": "constant", "description": "Constant noise."}
-    assert Catalogue.of({**catalogue_document, "techniques": [old]}).techniques["constant"].formula == ""
+    assert (
+        Catalogue.of({**catalogue_document, "techniques": [old]}).techniques["constant"].formula
+        == ""
+    )
 
 
 def test_a_legal_spec_gets_its_objective(catalogue: Catalogue, make_spec: Make) -> None:
@@ -34,9 +43,18 @@ def test_a_legal_spec_gets_its_objective(catalogue: Catalogue, make_spec: Make) 
 
 
 @pytest.mark.parametrize("schedule", ["step", {"choices": ["constant", "step"]}])
-@pytest.mark.parametrize("every", [2, 2.0, {"choices": [1, 2]}, {"low": 1, "high": 9, "integer": True}])
-def test_words_and_whole_numbers_may_be_fixed_or_searched(catalogue: Catalogue, make_spec: Make, schedule: object, every: object) -> None:
-    assert catalogue.check(make_spec(space={**LR, "lr_schedule": schedule, "lr_every_epochs": every}), 100).name == "accuracy"
+@pytest.mark.parametrize(
+    "every", [2, 2.0, {"choices": [1, 2]}, {"low": 1, "high": 9, "integer": True}]
+)
+def test_words_and_whole_numbers_may_be_fixed_or_searched(
+    catalogue: Catalogue, make_spec: Make, schedule: object, every: object
+) -> None:
+    assert (
+        catalogue.check(
+            make_spec(space={**LR, "lr_schedule": schedule, "lr_every_epochs": every}), 100
+        ).name
+        == "accuracy"
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,7 +63,12 @@ def test_words_and_whole_numbers_may_be_fixed_or_searched(catalogue: Catalogue, 
         ({"workload": "mpl"}, "workload", "mpl", "one of mlp"),
         ({"objective": "acc"}, "objective", "acc", "one of accuracy, loss"),
         ({"optimizer": "sdg"}, "optimizer", "sdg", "one of adam, sgd"),
-        ({"arms": [BASELINE, {**ANNEALED, "technique": "anealed"}]}, "arms.1.technique", "anealed", "one of annealed, none"),
+        (
+            {"arms": [BASELINE, {**ANNEALED, "technique": "anealed"}]},
+            "arms.1.technique",
+            "anealed",
+            "one of annealed, none",
+        ),
         ({"options": {"dataset": "cifar"}}, "options.dataset", "cifar", "one of digits, mnist"),
         ({"options": {"depth": 0}}, "options.depth", 0, "at least 1"),
         ({"options": {"depth": 101}}, "options.depth", 101, "at most 100"),
@@ -60,23 +83,83 @@ def test_words_and_whole_numbers_may_be_fixed_or_searched(catalogue: Catalogue, 
         ({"space": {"momentum": 0.9}}, "space.lr", None, "a number in (0, inf)"),
         ({"space": {"lr": {"low": -0.1, "high": 0.3}}}, "space.lr", -0.1, "a number in (0, inf)"),
         ({"space": {"lr": {"choices": [0.1, "fast"]}}}, "space.lr", "fast", "a number in (0, inf)"),
-        ({"space": {**LR, "lr_schedule": "steps"}}, "space.lr_schedule", "steps", "one of constant, step"),
+        (
+            {"space": {**LR, "lr_schedule": "steps"}},
+            "space.lr_schedule",
+            "steps",
+            "one of constant, step",
+        ),
         ({"space": {**LR, "lr_schedule": 1}}, "space.lr_schedule", 1, "one of constant, step"),
-        ({"space": {**LR, "lr_schedule": {"choices": ["step", "halve"]}}}, "space.lr_schedule", "halve", "one of constant, step"),
-        ({"space": {**LR, "lr_schedule": {"low": 0, "high": 1}}}, "space.lr_schedule", {"low": 0, "high": 1}, "one of constant, step"),
-        ({"space": {**LR, "lr_schedule": "step"}}, "space.lr_every_epochs", None, "a whole number in [1, inf)"),
-        ({"space": {**LR, "lr_schedule": {"choices": ["constant", "step"]}}}, "space.lr_every_epochs", None, "a whole number in [1, inf)"),
-        ({"space": {**LR, "lr_every_epochs": 1.5}}, "space.lr_every_epochs", 1.5, "a whole number in [1, inf)"),
-        ({"space": {**LR, "lr_every_epochs": 0}}, "space.lr_every_epochs", 0, "a whole number in [1, inf)"),
-        ({"space": {**LR, "lr_every_epochs": {"low": 1, "high": 9}}}, "space.lr_every_epochs", {"low": 1, "high": 9}, "integer: true"),
-        ({"arms": [BASELINE, {**ANNEALED, "space": {"eta": 0.3}}]}, "arms.1.space.gamma", None, "a number in [0, inf)"),
-        ({"arms": [{**BASELINE, "space": {"eta": 0.3}}, ANNEALED]}, "arms.0.space.eta", 0.3, "no parameter at all"),
+        (
+            {"space": {**LR, "lr_schedule": {"choices": ["step", "halve"]}}},
+            "space.lr_schedule",
+            "halve",
+            "one of constant, step",
+        ),
+        (
+            {"space": {**LR, "lr_schedule": {"low": 0, "high": 1}}},
+            "space.lr_schedule",
+            {"low": 0, "high": 1},
+            "one of constant, step",
+        ),
+        (
+            {"space": {**LR, "lr_schedule": "step"}},
+            "space.lr_every_epochs",
+            None,
+            "a whole number in [1, inf)",
+        ),
+        (
+            {"space": {**LR, "lr_schedule": {"choices": ["constant", "step"]}}},
+            "space.lr_every_epochs",
+            None,
+            "a whole number in [1, inf)",
+        ),
+        (
+            {"space": {**LR, "lr_every_epochs": 1.5}},
+            "space.lr_every_epochs",
+            1.5,
+            "a whole number in [1, inf)",
+        ),
+        (
+            {"space": {**LR, "lr_every_epochs": 0}},
+            "space.lr_every_epochs",
+            0,
+            "a whole number in [1, inf)",
+        ),
+        (
+            {"space": {**LR, "lr_every_epochs": {"low": 1, "high": 9}}},
+            "space.lr_every_epochs",
+            {"low": 1, "high": 9},
+            "integer: true",
+        ),
+        (
+            {"arms": [BASELINE, {**ANNEALED, "space": {"eta": 0.3}}]},
+            "arms.1.space.gamma",
+            None,
+            "a number in [0, inf)",
+        ),
+        (
+            {"arms": [{**BASELINE, "space": {"eta": 0.3}}, ANNEALED]},
+            "arms.0.space.eta",
+            0.3,
+            "no parameter at all",
+        ),
         ({"search": {"n_trials": 46, "epochs": 3}}, "search.n_trials", 46, "at most 100"),
-        ({"search": {"n_trials": 4, "epochs": 3, "sampler": "grid"}}, "space.lr", None, "choices, or a range with a step"),
+        (
+            {"search": {"n_trials": 4, "epochs": 3, "sampler": "grid"}},
+            "space.lr",
+            None,
+            "choices, or a range with a step",
+        ),
     ],
 )
 def test_each_fault_names_field_value_and_what_is_legal(
-    catalogue: Catalogue, make_spec: Make, changes: dict[str, object], field: str, value: object, legal: str
+    catalogue: Catalogue,
+    make_spec: Make,
+    changes: dict[str, object],
+    field: str,
+    value: object,
+    legal: str,
 ) -> None:
     with pytest.raises(InvalidSpec) as caught:
         catalogue.check(make_spec(**changes), 100)
@@ -86,18 +169,25 @@ def test_each_fault_names_field_value_and_what_is_legal(
     assert value is None or error.value == value
 
 
-def test_a_workload_may_refuse_a_technique(catalogue_document: Mapping[str, Any], make_spec: Make) -> None:
+def test_a_workload_may_refuse_a_technique(
+    catalogue_document: Mapping[str, Any], make_spec: Make
+) -> None:
     [mlp] = catalogue_document["workloads"]
     catalogue = Catalogue.of({**catalogue_document, "workloads": [{**mlp, "techniques": ["none"]}]})
     with pytest.raises(InvalidSpec) as caught:
         catalogue.check(make_spec(), 100)
-    assert [(error.field, error.value, error.legal) for error in caught.value.errors] == [("arms.1.technique", "annealed", "one of none")]
+    assert [(error.field, error.value, error.legal) for error in caught.value.errors] == [
+        ("arms.1.technique", "annealed", "one of none")
+    ]
 
 
 def test_a_grid_larger_than_its_budget_is_refused(catalogue: Catalogue, make_spec: Make) -> None:
     spec = make_spec(
         space={"lr": {"choices": [0.1, 0.2]}},
-        arms=[BASELINE, {**ANNEALED, "space": {"eta": {"choices": [0.1, 0.3, 1.0]}, "gamma": 0.55}}],
+        arms=[
+            BASELINE,
+            {**ANNEALED, "space": {"eta": {"choices": [0.1, 0.3, 1.0]}, "gamma": 0.55}},
+        ],
         search={"n_trials": 4, "epochs": 3, "sampler": "grid"},
     )
     with pytest.raises(InvalidSpec, match="6 points"):
@@ -107,4 +197,8 @@ def test_a_grid_larger_than_its_budget_is_refused(catalogue: Catalogue, make_spe
 def test_all_faults_are_told_at_once(catalogue: Catalogue, make_spec: Make) -> None:
     with pytest.raises(InvalidSpec) as caught:
         catalogue.check(make_spec(objective="acc", optimizer="sdg", options={"depth": 0}), 100)
-    assert [error.field for error in caught.value.errors] == ["optimizer", "objective", "options.depth"]
+    assert [error.field for error in caught.value.errors] == [
+        "optimizer",
+        "objective",
+        "options.depth",
+    ]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from service.domain.spec import Arm, Choices, Pruner, Range, StudySpec
+from gradnoise_service.domain.spec import Arm, Choices, Pruner, Range, StudySpec
 
 Make = Callable[..., StudySpec]
 
@@ -37,16 +37,38 @@ def test_a_range_that_is_none_is_refused(values: dict[str, object], message: str
     [
         ({"arms": [{"name": "a", "technique": "none"}]}, "at least 2"),
         ({"arms": [{"name": "a", "technique": "none"}] * 2}, "different names"),
-        ({"arms": [{"name": "a", "technique": "none"}, {"name": "confirm", "technique": "none"}]}, "must not be named"),
-        (
-            {"arms": [{"name": "a", "technique": "none"}, {"name": "b", "technique": "none", "space": {"lr": 0.1}}]},
-            "one space for all arms",
-        ),
-        ({"search": {"n_trials": 4, "epochs": 3, "rerun": {"top": 0}}}, "greater than or equal to 1"),
-        ({"search": {"n_trials": 4, "epochs": 3, "rerun": {"n_seeds": -1}}}, "greater than or equal to 0"),
         (
             {
-                "arms": [{"name": "a", "technique": "none"}, {"name": "rerun", "technique": "none"}],
+                "arms": [
+                    {"name": "a", "technique": "none"},
+                    {"name": "confirm", "technique": "none"},
+                ]
+            },
+            "must not be named",
+        ),
+        (
+            {
+                "arms": [
+                    {"name": "a", "technique": "none"},
+                    {"name": "b", "technique": "none", "space": {"lr": 0.1}},
+                ]
+            },
+            "one space for all arms",
+        ),
+        (
+            {"search": {"n_trials": 4, "epochs": 3, "rerun": {"top": 0}}},
+            "greater than or equal to 1",
+        ),
+        (
+            {"search": {"n_trials": 4, "epochs": 3, "rerun": {"n_seeds": -1}}},
+            "greater than or equal to 0",
+        ),
+        (
+            {
+                "arms": [
+                    {"name": "a", "technique": "none"},
+                    {"name": "rerun", "technique": "none"},
+                ],
                 "search": {"n_trials": 4, "epochs": 3},
             },
             "must not be named 'rerun'",
@@ -56,8 +78,14 @@ def test_a_range_that_is_none_is_refused(values: dict[str, object], message: str
         ({"confirm": {"n_seeds": 1}}, "greater than or equal to 2"),
         ({"confirm": {"n_seeds": 0, "power": {"sd": 0.1}}}, "greater than or equal to 2"),
         ({"confirm": {}}, "n_seeds is missing"),
-        ({"confirm": {"n_seeds": 9, "looks": [6, 6]}}, "confirm.looks: looks must rise from one to the next"),
-        ({"confirm": {"n_seeds": 9, "looks": [6, 9]}}, "confirm.looks: 9 is no look before the last, at n_seeds = 9"),
+        (
+            {"confirm": {"n_seeds": 9, "looks": [6, 6]}},
+            "confirm.looks: looks must rise from one to the next",
+        ),
+        (
+            {"confirm": {"n_seeds": 9, "looks": [6, 9]}},
+            "confirm.looks: 9 is no look before the last, at n_seeds = 9",
+        ),
         ({"confirm": {"n_seeds": 9, "looks": [1, 6]}}, "confirm.looks: looks must rise"),
         ({"confirm": {"n_seeds": 9, "looks": [6], "boundary": "haybittle"}}, "obrien_fleming"),
         ({"confirm": {"power": {"power": 1.0, "sd": 0.1}}}, "less than 1"),
@@ -73,14 +101,21 @@ def test_a_range_that_is_none_is_refused(values: dict[str, object], message: str
         ({"colour": "red"}, "colour"),
     ],
 )
-def test_a_spec_that_could_not_run_is_refused(make_spec: Make, changes: dict[str, object], message: str) -> None:
+def test_a_spec_that_could_not_run_is_refused(
+    make_spec: Make, changes: dict[str, object], message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         make_spec(**changes)
 
 
 def test_an_unequal_budget_must_be_declared(make_spec: Make) -> None:
-    arms = [{"name": "baseline", "technique": "none"}, {"name": "noisy", "technique": "none", "n_trials": 9}]
-    with pytest.raises(ValidationError, match=r"arm 'noisy' has n_trials=9 of its own.*budget: unequal"):
+    arms = [
+        {"name": "baseline", "technique": "none"},
+        {"name": "noisy", "technique": "none", "n_trials": 9},
+    ]
+    with pytest.raises(
+        ValidationError, match=r"arm 'noisy' has n_trials=9 of its own.*budget: unequal"
+    ):
         make_spec(arms=arms)
     spec = make_spec(arms=arms, budget="unequal")
     assert [spec.n_searched(arm.name) for arm in spec.arms] == [4, 9]
@@ -104,7 +139,9 @@ def test_arms_share_the_common_space_and_add_their_own(make_spec: Make) -> None:
     assert list(spec.arm_space("baseline")) == ["lr"]
     assert list(spec.arm_space("noisy")) == ["lr", "eta", "gamma"]
     assert spec.arm("noisy") == Arm(
-        name="noisy", technique="annealed", space={"eta": Choices(choices=[0.01, 0.3, 1.0]), "gamma": Range(low=0.3, high=0.9)}
+        name="noisy",
+        technique="annealed",
+        space={"eta": Choices(choices=[0.01, 0.3, 1.0]), "gamma": Range(low=0.3, high=0.9)},
     )
 
 
@@ -121,14 +158,27 @@ def test_trial_seeds_are_stable_and_differ_between_phases(seed: int, number: int
             "seed": seed,
         }
     )
-    assert spec.trial_seed("search", number) == spec.trial_seed("search", number) != spec.trial_seed("confirm", number)
+    assert (
+        spec.trial_seed("search", number)
+        == spec.trial_seed("search", number)
+        != spec.trial_seed("confirm", number)
+    )
     assert 0 <= spec.trial_seed("search", number) < 2**48
 
 
 @pytest.mark.parametrize(
-    ("rerun", "n_reruns"), [({}, 9), ({"top": 9}, 12), ({"top": 2, "n_seeds": 5}, 10), ({"top": 1}, 0), ({"n_seeds": 0}, 0)]
+    ("rerun", "n_reruns"),
+    [
+        ({}, 9),
+        ({"top": 9}, 12),
+        ({"top": 2, "n_seeds": 5}, 10),
+        ({"top": 1}, 0),
+        ({"n_seeds": 0}, 0),
+    ],
 )
-def test_reruns_count_among_the_trials(make_spec: Make, rerun: dict[str, int], n_reruns: int) -> None:
+def test_reruns_count_among_the_trials(
+    make_spec: Make, rerun: dict[str, int], n_reruns: int
+) -> None:
     """Never more settings than there are trials; one setting, or no seed, leaves them out."""
     spec = make_spec(search={"n_trials": 4, "epochs": 3, "rerun": rerun})
     assert (spec.n_rerun("noisy"), spec.search.rerun.is_on) == (n_reruns, n_reruns > 0)
@@ -143,19 +193,38 @@ def test_an_extended_study_has_more_seeds_that_follow_from_no_power(make_spec: M
 
 GRID = {
     "search": None,
-    "space": {"lr": {"choices": [0.1, 0.01]}, "momentum": {"low": 0.0, "high": 0.9, "step": 0.45}, "lr_every_epochs": 2},
+    "space": {
+        "lr": {"choices": [0.1, 0.01]},
+        "momentum": {"low": 0.0, "high": 0.9, "step": 0.45},
+        "lr_every_epochs": 2,
+    },
     "confirm": {"n_seeds": 5, "epochs": 7},
-    "arms": [{"name": "a", "technique": "none"}, {"name": "b", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.5}}],
+    "arms": [
+        {"name": "a", "technique": "none"},
+        {"name": "b", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.5}},
+    ],
 }
 
 
 def test_without_a_search_every_combination_of_the_shared_space_is_run(make_spec: Make) -> None:
     spec = make_spec(**GRID)
-    assert (spec.n_points, spec.n_pairs, spec.n_trials_total, spec.epochs, spec.confirm_epochs) == (6, 30, 60, 7, 7)
+    assert (spec.n_points, spec.n_pairs, spec.n_trials_total, spec.epochs, spec.confirm_epochs) == (
+        6,
+        30,
+        60,
+        7,
+        7,
+    )
     assert (spec.n_searched("a"), spec.n_rerun("a"), spec.rerun.is_on) == (0, 0, False)
     points = [(point["lr"], point["momentum"]) for point in spec.points()]
     assert points == [(0.1, 0.0), (0.1, 0.45), (0.1, 0.9), (0.01, 0.0), (0.01, 0.45), (0.01, 0.9)]
-    assert spec.points("b")[1] == {"lr": 0.1, "momentum": 0.45, "lr_every_epochs": 2, "eta": 0.3, "gamma": 0.5}
+    assert spec.points("b")[1] == {
+        "lr": 0.1,
+        "momentum": 0.45,
+        "lr_every_epochs": 2,
+        "eta": 0.3,
+        "gamma": 0.5,
+    }
     assert spec.at_seeds(8).n_pairs == 48
     assert StudySpec.model_validate_json(spec.model_dump_json()) == spec
     assert (make_spec().n_points, make_spec().n_pairs) == (1, 5)
@@ -165,16 +234,35 @@ def test_without_a_search_every_combination_of_the_shared_space_is_run(make_spec
     ("changes", "message"),
     [
         ({"confirm": {"n_seeds": 5}}, "confirm.epochs: is missing"),
-        ({"space": {"lr": {"low": 0.1, "high": 0.3}}}, "space.lr: without a search every value of lr is run"),
-        ({"space": {"lr": {"low": 1, "high": 8, "log": True, "integer": True}}}, "space.lr: without"),
         (
-            {"arms": [GRID["arms"][0], {"name": "b", "technique": "annealed", "space": {"eta": {"choices": [0.3]}}}]},  # type: ignore[index]
+            {"space": {"lr": {"low": 0.1, "high": 0.3}}},
+            "space.lr: without a search every value of lr is run",
+        ),
+        (
+            {"space": {"lr": {"low": 1, "high": 8, "log": True, "integer": True}}},
+            "space.lr: without",
+        ),
+        (
+            {
+                "arms": [
+                    GRID["arms"][0],
+                    {"name": "b", "technique": "annealed", "space": {"eta": {"choices": [0.3]}}},
+                ]
+            },  # type: ignore[index]
             "arms.1.space.eta: without a search an arm has one value",
         ),
-        ({"budget": "unequal", "arms": [GRID["arms"][0], {"name": "b", "technique": "none", "n_trials": 3}]}, "arms.1.n_trials"),  # type: ignore[index]
+        (
+            {
+                "budget": "unequal",
+                "arms": [GRID["arms"][0], {"name": "b", "technique": "none", "n_trials": 3}],
+            },
+            "arms.1.n_trials",
+        ),  # type: ignore[index]
     ],
 )
-def test_what_cannot_be_run_without_a_search_is_refused(make_spec: Make, changes: dict[str, object], message: str) -> None:
+def test_what_cannot_be_run_without_a_search_is_refused(
+    make_spec: Make, changes: dict[str, object], message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         make_spec(**(GRID | changes))
 

@@ -8,5 +8,5 @@ import pytest
 
 @pytest.mark.parametrize("name", ["numbers", "markdown_text", "tabular"])
 def test_the_examples_of_a_module_hold(name: str) -> None:
-    failed, tried = doctest.testmod(importlib.import_module(f"service.report.{name}"))
+    failed, tried = doctest.testmod(importlib.import_module(f"gradnoise_service.report.{name}"))
     assert (failed, tried > 0) == (0, True)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.stats import kruskal  # type: ignore[import-untyped]
 
-from service.compare import compare
-from service.domain.spec import StudySpec
-from service.domain.study import EpochMean, Metric, Trial
-from service.report.figures import FIGURES, pictures, png, svg
+from gradnoise_service.compare import compare
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import EpochMean, Metric, Trial
+from gradnoise_service.report.figures import FIGURES, pictures, png, svg
 
 MakeTrials = Callable[..., tuple[StudySpec, list[Trial]]]
 N_SEARCH = 24
@@ -25,9 +25,13 @@ EPOCHS = [
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_can_be_had_as_png(make_trials: MakeTrials, accuracy: Metric, name: str) -> None:
+def test_every_figure_can_be_had_as_png(
+    make_trials: MakeTrials, accuracy: Metric, name: str
+) -> None:
     spec, trials = make_trials(VALUES, n_search=N_SEARCH)
-    image = png(name, compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS), dots_per_inch=144)
+    image = png(
+        name, compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS), dots_per_inch=144
+    )
     assert image.startswith(b"\x89PNG")
     width, height = struct.unpack(">II", image[16:24])
     assert width == 860
@@ -35,7 +39,9 @@ def test_every_figure_can_be_had_as_png(make_trials: MakeTrials, accuracy: Metri
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_can_be_had_as_svg_with_the_words_that_stand_for_it(make_trials: MakeTrials, accuracy: Metric, name: str) -> None:
+def test_every_figure_can_be_had_as_svg_with_the_words_that_stand_for_it(
+    make_trials: MakeTrials, accuracy: Metric, name: str
+) -> None:
     spec, trials = make_trials(VALUES, n_search=N_SEARCH)
     image = svg(name, compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS)).decode()
     root = ElementTree.fromstring(image)
@@ -46,23 +52,38 @@ def test_every_figure_can_be_had_as_svg_with_the_words_that_stand_for_it(make_tr
     assert image == svg(name, compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS)).decode()
 
 
-def test_a_figure_that_is_not_there_is_refused_with_the_names_of_those_that_are(make_trials: MakeTrials, accuracy: Metric) -> None:
+def test_a_figure_that_is_not_there_is_refused_with_the_names_of_those_that_are(
+    make_trials: MakeTrials, accuracy: Metric
+) -> None:
     spec, trials = make_trials(VALUES)
-    with pytest.raises(ValueError, match=r"name must be one of confirm, difference, best_so_far, .* but got name='scatter'"):
+    with pytest.raises(
+        ValueError,
+        match=r"name must be one of confirm, difference, best_so_far, .* but got name='scatter'",
+    ):
         png("scatter", compare(spec, accuracy, trials, protocol={}))
     with pytest.raises(ValueError, match="'confirm' has nothing to show"):
         png("confirm", compare(spec, accuracy, [], protocol={}))
 
 
-def test_only_figures_that_have_something_to_show_are_drawn(make_trials: MakeTrials, accuracy: Metric) -> None:
+def test_only_figures_that_have_something_to_show_are_drawn(
+    make_trials: MakeTrials, accuracy: Metric
+) -> None:
     spec, trials = make_trials(VALUES, n_search=N_SEARCH)
     search = [t for t in trials if t.phase == "search"]
     whole = list(FIGURES)
     assert list(pictures(compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS))) == whole
     quiet = [dataclasses.replace(one, noise_to_gradient=None) for one in EPOCHS]
     assert list(pictures(compare(spec, accuracy, trials, protocol={}, epochs=quiet))) == whole[:-1]
-    assert list(pictures(compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS[:1]))) == whole[:-2]
-    assert list(pictures(compare(spec, accuracy, search, protocol={}))) == ["best_so_far", "learning_rate", "noise_map", "importance"]
+    assert (
+        list(pictures(compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS[:1])))
+        == whole[:-2]
+    )
+    assert list(pictures(compare(spec, accuracy, search, protocol={}))) == [
+        "best_so_far",
+        "learning_rate",
+        "noise_map",
+        "importance",
+    ]
     assert pictures(compare(spec, accuracy, [], protocol={})) == {}
 
 
@@ -71,25 +92,45 @@ def test_the_words_of_a_figure_carry_its_numbers(make_trials: MakeTrials, accura
     drawn = pictures(compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS))
     assert "At the end: baseline 0.8 after epoch 20, noisy 0.8 after epoch 20." in drawn["course"]
     assert "above 0 better: baseline +0.16, noisy +0.16." in drawn["course"]
-    assert "at the last update of each epoch: noisy from 0.5 to 0.5. Shaded: below 0.01 and above 10." in drawn["noise_course"]
-    assert "Test accuracy of every arm on 3 confirm seeds. Means of all, a lost run as 0: baseline 0.15, noisy 0.5667." in drawn["confirm"]
-    assert "At the end: baseline 0.4 after 4 trials, noisy 0.4 after 4 trials." in drawn["best_so_far"]
+    assert (
+        "at the last update of each epoch: noisy from 0.5 to 0.5. Shaded: below 0.01 and above 10."
+        in drawn["noise_course"]
+    )
+    assert (
+        "Test accuracy of every arm on 3 confirm seeds. Means of all, a lost run as 0: baseline "
+        "0.15, noisy 0.5667." in drawn["confirm"]
+    )
+    assert (
+        "At the end: baseline 0.4 after 4 trials, noisy 0.4 after 4 trials." in drawn["best_so_far"]
+    )
     assert "Chosen, ringed: baseline 0.04, noisy 0.04." in drawn["learning_rate"]
     assert "Chosen, ringed: eta 0.3, gamma 0.3." in drawn["noise_map"]
 
 
-def test_the_words_of_the_importances_carry_their_shares_and_the_numbers_of_trials(make_trials: MakeTrials, accuracy: Metric) -> None:
-    """24 trials whose value rises with the learning rate, as the noisy arm's with gamma: (H - 3) / 20 of the ranks 1 to 24 in quarters."""
+def test_the_words_of_the_importances_carry_their_shares_and_the_numbers_of_trials(
+    make_trials: MakeTrials, accuracy: Metric
+) -> None:
+    """24 trials whose value rises with the learning rate, as the noisy arm's with gamma: (H - 3) /
+    20 of the ranks 1 to 24 in quarters.
+    """
     spec, trials = make_trials(VALUES, n_search=N_SEARCH)
     drawn = pictures(compare(spec, accuracy, trials, protocol={}))["importance"]
     share = round(100 * (kruskal(*np.arange(24).reshape(4, 6)).statistic - 3) / 20)
-    assert f"beyond that: baseline lr {share} %, noisy lr {share} %, noisy gamma {share} %; trials: 24 of baseline, 24 of noisy." in drawn
+    assert (
+        f"beyond that: baseline lr {share} %, noisy lr {share} %, noisy gamma {share} %; trials: "
+        "24 of baseline, 24 of noisy." in drawn
+    )
 
 
-def test_of_thousands_of_pairs_an_even_choice_is_drawn_and_its_title_says_so(make_trials: MakeTrials, accuracy: Metric) -> None:
+def test_of_thousands_of_pairs_an_even_choice_is_drawn_and_its_title_says_so(
+    make_trials: MakeTrials, accuracy: Metric
+) -> None:
     """The picture stays of a size that can be looked at, and the page of one that opens."""
     n = 3_001
-    values = {"baseline": [0.4 + 0.01 * (i % 9) for i in range(n)], "noisy": [0.6 + 0.01 * (i % 7) for i in range(n)]}
+    values = {
+        "baseline": [0.4 + 0.01 * (i % 9) for i in range(n)],
+        "noisy": [0.6 + 0.01 * (i % 7) for i in range(n)],
+    }
     spec, trials = make_trials(values)
     comparison = compare(spec, accuracy, trials, protocol={})
     drawn = pictures(comparison)["confirm"]

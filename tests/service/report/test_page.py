@@ -1,4 +1,6 @@
-"""The page is one well-formed file that loads nothing, hides nothing and trusts nobody's text, whatever the comparison holds."""
+"""The page is one well-formed file that loads nothing, hides nothing and trusts nobody's text,
+whatever the comparison holds.
+"""
 
 import csv
 import dataclasses
@@ -13,18 +15,25 @@ from xml.etree import ElementTree
 
 import pytest
 
-from service.compare import compare
-from service.domain.spec import StudySpec
-from service.domain.study import EpochMean, Metric, Study, Trial
-from service.report import html, latex, markdown
+from gradnoise_service.compare import compare
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import EpochMean, Metric, Study, Trial
+from gradnoise_service.report import html, latex, markdown
 
 MakeTrials = Callable[..., tuple[StudySpec, list[Trial]]]
 MakeStudy = Callable[..., Study]
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 GOOD = [0.9, 0.8, 0.85, 0.9, 0.95, 0.9]
 BAD = [0.1, 0.2, 0.15, 0.1, 0.05, 0.1]
-PROTOCOL = {"formulas": {"none": "g_t", "annealed": "sigma^2 = eta"}, "versions": {"torch": "2.13.0"}}
-EPOCHS = [EpochMean(arm=arm, epoch=e, n=5, value=e / 10, noise_to_gradient=0.3) for arm in ("baseline", "noisy") for e in range(1, 8)]
+PROTOCOL = {
+    "formulas": {"none": "g_t", "annealed": "sigma^2 = eta"},
+    "versions": {"torch": "2.13.0"},
+}
+EPOCHS = [
+    EpochMean(arm=arm, epoch=e, n=5, value=e / 10, noise_to_gradient=0.3)
+    for arm in ("baseline", "noisy")
+    for e in range(1, 8)
+]
 ATTACK = "<script>alert('x')</script>\"&"
 
 
@@ -64,7 +73,11 @@ def page(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> st
 def test_the_page_is_well_formed_and_loads_nothing(page: str) -> None:
     outline = Outline(page)
     assert not {"script", "link", "img", "iframe", "object"} & set(outline.tags)
-    links = [value for name, value in outline.attributes if name in ("href", "src", "xlink:href", "srcset", "action")]
+    links = [
+        value
+        for name, value in outline.attributes
+        if name in ("href", "src", "xlink:href", "srcset", "action")
+    ]
     assert all(link and link.startswith("#") for link in links)
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
     assert "@import" not in page
@@ -79,7 +92,9 @@ def test_every_id_is_the_only_one_and_every_reference_has_its_id(page: str) -> N
     assert references <= set(ids)
 
 
-def test_every_figure_is_xml_in_the_page_s_colours_with_words_for_who_cannot_see_it(page: str) -> None:
+def test_every_figure_is_xml_in_the_page_s_colours_with_words_for_who_cannot_see_it(
+    page: str,
+) -> None:
     drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
     assert len(drawings) == 7
     for drawing in drawings:
@@ -92,7 +107,16 @@ def test_every_figure_is_xml_in_the_page_s_colours_with_words_for_who_cannot_see
 
 def test_the_page_tells_verdict_settings_seeds_versions_formula_and_spec(page: str) -> None:
     text = re.sub(r"<svg.*?</svg>|<style.*?</style>", "", page, flags=re.DOTALL)
-    for words in ("noisy helps", "0.04", "sigma^2 = eta", "torch 2.13.0", "smallest_difference: 0.02", "1 of 6", "8 s", "noisy − baseline"):
+    for words in (
+        "noisy helps",
+        "0.04",
+        "sigma^2 = eta",
+        "torch 2.13.0",
+        "smallest_difference: 0.02",
+        "1 of 6",
+        "8 s",
+        "noisy − baseline",
+    ):
         assert words in text
     assert "<dt>Formula of noisy</dt><dd><code>sigma^2 = eta</code></dd>" in text
     assert text.index("noisy helps") < text.index("The arms") < text.index("Protocol")
@@ -100,8 +124,15 @@ def test_the_page_tells_verdict_settings_seeds_versions_formula_and_spec(page: s
 
 def test_text_from_outside_is_shown_as_text(make_trials: MakeTrials, make_study: MakeStudy) -> None:
     metric = Metric(name=f"acc {ATTACK} $x$", direction="maximize", worst=0.0)
-    spec, trials = make_trials({"baseline": BAD, "noisy": GOOD}, description=ATTACK, options={"note": ATTACK}, workload=ATTACK)
-    comparison = compare(spec, metric, trials, protocol={"formulas": {"annealed": ATTACK}, ATTACK: {"torch": ATTACK}})
+    spec, trials = make_trials(
+        {"baseline": BAD, "noisy": GOOD},
+        description=ATTACK,
+        options={"note": ATTACK},
+        workload=ATTACK,
+    )
+    comparison = compare(
+        spec, metric, trials, protocol={"formulas": {"annealed": ATTACK}, ATTACK: {"torch": ATTACK}}
+    )
     page = html(make_study(spec, metric, error=ATTACK, state="failed"), comparison)
     assert "script" not in Outline(page).tags
     assert page.count("&lt;script&gt;") > 10
@@ -123,15 +154,28 @@ def test_text_from_outside_is_shown_as_text(make_trials: MakeTrials, make_study:
 )
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 def test_there_is_a_page_for_whatever_trials_there_are(
-    make_trials: MakeTrials, make_study: MakeStudy, noisy: list[float | str], changes: dict[str, object], direction: str
+    make_trials: MakeTrials,
+    make_study: MakeStudy,
+    noisy: list[float | str],
+    changes: dict[str, object],
+    direction: str,
 ) -> None:
-    metric = Metric(name="loss", direction=direction, worst=0.0 if direction == "maximize" else 100.0)  # type: ignore[arg-type]
+    metric = Metric(
+        name="loss", direction=direction, worst=0.0 if direction == "maximize" else 100.0
+    )  # type: ignore[arg-type]
     spec, trials = make_trials({"baseline": BAD, "noisy": noisy}, **changes)
-    for table in ([], trials[:2], trials, [dataclasses.replace(t, state="failed", value=None, params=None) for t in trials]):
+    for table in (
+        [],
+        trials[:2],
+        trials,
+        [dataclasses.replace(t, state="failed", value=None, params=None) for t in trials],
+    ):
         Outline(html(make_study(spec, metric), compare(spec, metric, table, protocol={})))
 
 
-def test_ten_arms_have_a_verdict_each_but_the_first(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> None:
+def test_ten_arms_have_a_verdict_each_but_the_first(
+    make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
+) -> None:
     names = ["baseline", *(f"arm{i}" for i in range(9))]
     spec, trials = make_trials(dict.fromkeys(names, GOOD))
     page = html(make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={}))
@@ -139,7 +183,9 @@ def test_ten_arms_have_a_verdict_each_but_the_first(make_trials: MakeTrials, mak
     assert page.count('aria-label="Verdict on ') == 9
 
 
-def test_the_same_comparison_gives_the_same_page_in_many_threads(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> None:
+def test_the_same_comparison_gives_the_same_page_in_many_threads(
+    make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
+) -> None:
     spec, trials = make_trials({"baseline": BAD, "noisy": GOOD})
     study, comparison = make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={})
     with ThreadPoolExecutor(3) as pool:
@@ -149,12 +195,18 @@ def test_the_same_comparison_gives_the_same_page_in_many_threads(make_trials: Ma
 
 def test_every_plot_has_its_numbers_as_a_table(page: str) -> None:
     text = re.sub(r"<svg.*?</svg>|<style.*?</style>", "", page, flags=re.DOTALL)
-    tables = [re.sub(r"<[^>]+>", "|", table) for table in re.findall(r"<details>.*?</details>", text, flags=re.DOTALL)]
+    tables = [
+        re.sub(r"<[^>]+>", "|", table)
+        for table in re.findall(r"<details>.*?</details>", text, flags=re.DOTALL)
+    ]
     confirm, search, cells, courses, _ = tables
     assert f"|{max(GOOD):g}|" in confirm
     assert search.count("|complete|") == 8
     assert re.search(r"\|0\.3\|.*\|4\||\|1\|", cells)
-    assert "Each mark of the map is one training with one seed; its 4 cells rest on 1 trial each." in cells
+    assert (
+        "Each mark of the map is one training with one seed; its 4 cells rest on 1 trial each."
+        in cells
+    )
     assert courses.count("|noisy|") == 7
     assert "differs from seed to seed by a standard deviation of 0.05701" in cells
 
@@ -171,36 +223,74 @@ def test_an_interim_report_says_so_before_anything_else_and_why_it_must_not_deci
         assert "8 of 8 search trials and 10 of 12 confirm runs have ended." in text
         assert text.index("Interim") < text.index("No verdict")
         assert "at the declared number of seeds alone" in text
-    whole = html(make_study(spec, accuracy), compare(spec, accuracy, make_trials({"baseline": BAD, "noisy": GOOD})[1], protocol={}))
+    whole = html(
+        make_study(spec, accuracy),
+        compare(spec, accuracy, make_trials({"baseline": BAD, "noisy": GOOD})[1], protocol={}),
+    )
     assert "Interim" not in whole
 
 
-def test_a_report_on_unequal_tuning_leads_with_it(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> None:
+def test_a_report_on_unequal_tuning_leads_with_it(
+    make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
+) -> None:
     """In every format that has words it stands before the verdict."""
-    noisy = {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.5}, "n_trials": 9}
+    noisy = {
+        "name": "noisy",
+        "technique": "annealed",
+        "space": {"eta": 0.3, "gamma": 0.5},
+        "n_trials": 9,
+    }
     arms = [{"name": "baseline", "technique": "none"}, noisy]
-    spec, trials = make_trials({"baseline": [0.1] * 6, "noisy": [0.5] * 6}, arms=arms, budget="unequal")
+    spec, trials = make_trials(
+        {"baseline": [0.1] * 6, "noisy": [0.5] * 6}, arms=arms, budget="unequal"
+    )
     study, comparison = make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={})
     for text in (html(study, comparison), markdown(study, comparison), latex(study, comparison)):
-        assert 0 < text.index("The arms were not tuned alike: unequal, baseline 4 trials, noisy 9 trials.") < text.index("against baseline")
+        assert (
+            0
+            < text.index(
+                "The arms were not tuned alike: unequal, baseline 4 trials, noisy 9 trials."
+            )
+            < text.index("against baseline")
+        )
         assert "with the same budget" not in text
 
 
 def test_many_search_trials_stand_in_the_page_as_csv(
-    make_trials: MakeTrials, make_trial: Callable[..., Trial], make_study: MakeStudy, accuracy: Metric
+    make_trials: MakeTrials,
+    make_trial: Callable[..., Trial],
+    make_study: MakeStudy,
+    accuracy: Metric,
 ) -> None:
-    spec, trials = make_trials({"baseline": BAD, "noisy": GOOD}, search={"n_trials": 600, "epochs": 3})
-    trials += [make_trial(spec, "search", arm, number, 0.2) for arm in ("baseline", "noisy") for number in range(4, 600)]
+    spec, trials = make_trials(
+        {"baseline": BAD, "noisy": GOOD}, search={"n_trials": 600, "epochs": 3}
+    )
+    trials += [
+        make_trial(spec, "search", arm, number, 0.2)
+        for arm in ("baseline", "noisy")
+        for number in range(4, 600)
+    ]
     page = html(make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={}))
     Outline(page)
     (lines,) = re.findall(r"<pre>(arm,trial,.*?)</pre>", page, flags=re.DOTALL)
     rows = list(csv.DictReader(io.StringIO(lines)))
     assert len(rows) == 1200
-    shown = {"arm": "baseline", "trial": "4", "outcome": "complete", "value": "0.4", "best": "0.4", "lr": "0.04", "eta": "–"}
+    shown = {
+        "arm": "baseline",
+        "trial": "4",
+        "outcome": "complete",
+        "value": "0.4",
+        "best": "0.4",
+        "lr": "0.04",
+        "eta": "–",
+    }
     assert shown.items() <= rows[3].items()
 
 
 def test_neither_scipy_nor_matplotlib_is_loaded_before_something_is_computed_or_drawn() -> None:
-    code = "import sys, service.report, service.compare; print(sorted({'scipy', 'matplotlib'} & set(sys.modules)))"
+    code = (
+        "import sys, gradnoise_service.report, gradnoise_service.compare; print(sorted({'scipy', "
+        "'matplotlib'} & set(sys.modules)))"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

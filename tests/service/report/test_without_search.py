@@ -1,4 +1,6 @@
-"""The report of a study without a search has a row for each setting in every format, and no word of a tuning that never was."""
+"""The report of a study without a search has a row for each setting in every format, and no word of
+a tuning that never was.
+"""
 
 import csv
 import io
@@ -8,12 +10,12 @@ from collections.abc import Callable
 
 import pytest
 
-from service.compare import Comparison, compare
-from service.domain.spec import StudySpec
-from service.domain.study import Metric, Study, Trial
-from service.report import csv_text, html, latex, markdown
-from service.report.figures import pictures
-from service.report.page import point_table
+from gradnoise_service.compare import Comparison, compare
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric, Study, Trial
+from gradnoise_service.report import csv_text, html, latex, markdown
+from gradnoise_service.report.figures import pictures
+from gradnoise_service.report.page import point_table
 
 Made = tuple[Study, Comparison, list[Trial]]
 BASE = [0.10, 0.50, 0.20, 0.55, 0.15, 0.60, 0.12, 0.58]
@@ -22,11 +24,25 @@ ROWS = [
     ["0.01", "0.9", "4", "0.1425 ± 0.04349", "0.2", "0", "4", "0.3425 ± 0.04349", "0.4", "0"],
     ["0.1", "0.9", "4", "0.5575 ± 0.04349", "0.6", "4", "4, 1 lost", "0.5625 ± 0.3772", "0.8", "3"],
 ]
-TUNING = ("tuned alone", "chosen", "best so far", "search trials", "Selection", "The search", "Search budget", "winner", "on validation")
+TUNING = (
+    "tuned alone",
+    "chosen",
+    "best so far",
+    "search trials",
+    "Selection",
+    "The search",
+    "Search budget",
+    "winner",
+    "on validation",
+)
 
 
 @pytest.fixture
-def made(make_grid: Callable[..., tuple[StudySpec, list[Trial]]], make_study: Callable[..., Study], accuracy: Metric) -> Made:
+def made(
+    make_grid: Callable[..., tuple[StudySpec, list[Trial]]],
+    make_study: Callable[..., Study],
+    accuracy: Metric,
+) -> Made:
     spec, trials = make_grid({"baseline": BASE, "noisy": NOISY}, confirm={"thresholds": [0.5]})
     return make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={}), trials
 
@@ -34,7 +50,12 @@ def made(make_grid: Callable[..., tuple[StudySpec, list[Trial]]], make_study: Ca
 def test_the_table_has_a_row_for_each_setting(made: Made) -> None:
     header, rows = point_table(made[1])
     own = ["runs", "mean ± sd", "best", "at least 0.5"]
-    assert header == ["lr", "momentum", *(f"baseline: {name}" for name in own), *(f"noisy: {name}" for name in own)]
+    assert header == [
+        "lr",
+        "momentum",
+        *(f"baseline: {name}" for name in own),
+        *(f"noisy: {name}" for name in own),
+    ]
     assert rows == ROWS
 
 
@@ -42,9 +63,16 @@ def test_the_page_shows_it_and_nothing_of_a_search(made: Made) -> None:
     text = html(*made[:2])
     for row in ROWS:
         assert "".join(f'<td class="number">{cell}</td>' for cell in row) in text
-    assert "Nothing was tuned: every arm ran the same 2 settings on the same seeds, judged on test data." in " ".join(text.split())
+    assert (
+        "Nothing was tuned: every arm ran the same 2 settings on the same seeds, judged on test "
+        "data." in " ".join(text.split())
+    )
     body = text.split("The study as it was submitted")[0]
-    assert not [words for words in TUNING if words in re.sub(r"<style>.*?</style>", "", body, flags=re.DOTALL)]
+    assert not [
+        words
+        for words in TUNING
+        if words in re.sub(r"<style>.*?</style>", "", body, flags=re.DOTALL)
+    ]
     assert "<td>lr 0.1, momentum 0.9</td>" in text
     assert "eta 0.3, gamma 0.55" in text
 
@@ -54,7 +82,9 @@ def test_markdown_shows_it_and_nothing_of_a_search(made: Made) -> None:
     for row in ROWS:
         assert f"| {' | '.join(row)} |" in text
     assert "Nothing was tuned: every arm ran the same 2 settings on the same seeds." in text
-    assert not [words for words in TUNING if words in text.split("The study as it was submitted")[0]]
+    assert not [
+        words for words in TUNING if words in text.split("The study as it was submitted")[0]
+    ]
 
 
 def test_latex_has_a_second_table(made: Made) -> None:
@@ -68,14 +98,22 @@ def test_latex_has_a_second_table(made: Made) -> None:
 def test_the_learning_rate_response_is_drawn_from_the_confirm_runs(made: Made) -> None:
     drawn = pictures(made[1])
     assert list(drawn) == ["confirm", "difference", "learning_rate"]
-    assert "Test accuracy against learning rate, a mark for each of 16 confirm runs." in drawn["learning_rate"]
+    assert (
+        "Test accuracy against learning rate, a mark for each of 16 confirm runs."
+        in drawn["learning_rate"]
+    )
     assert drawn["learning_rate"] in html(*made[:2])
 
 
 def test_csv_numbers_the_settings_of_the_trials(made: Made) -> None:
     rows = list(csv.DictReader(io.StringIO(csv_text(made[0], made[2]))))
-    assert {(row["point"], row["lr"], row["momentum"]) for row in rows} == {("1", "0.01", "0.9"), ("2", "0.1", "0.9")}
-    values = [float(row["counts_as"]) for row in rows if (row["arm"], row["point"]) == ("noisy", "2")]
+    assert {(row["point"], row["lr"], row["momentum"]) for row in rows} == {
+        ("1", "0.01", "0.9"),
+        ("2", "0.1", "0.9"),
+    }
+    values = [
+        float(row["counts_as"]) for row in rows if (row["arm"], row["point"]) == ("noisy", "2")
+    ]
     assert sum(values) / len(values) == pytest.approx(0.5625)
 
 
@@ -87,10 +125,15 @@ def test_json_holds_it(made: Made) -> None:
 
 
 def test_an_interim_report_counts_the_runs_alone(
-    make_grid: Callable[..., tuple[StudySpec, list[Trial]]], make_study: Callable[..., Study], accuracy: Metric
+    make_grid: Callable[..., tuple[StudySpec, list[Trial]]],
+    make_study: Callable[..., Study],
+    accuracy: Metric,
 ) -> None:
     spec, trials = make_grid({"baseline": BASE, "noisy": [*NOISY[:2], *["running"] * 6]})
-    study, comparison = make_study(spec, accuracy, state="running"), compare(spec, accuracy, trials, protocol={})
+    study, comparison = (
+        make_study(spec, accuracy, state="running"),
+        compare(spec, accuracy, trials, protocol={}),
+    )
     for text in (html(study, comparison), markdown(study, comparison)):
         assert "10 of 16 confirm runs have ended." in text
     assert html(study, compare(spec, accuracy, [], protocol={}))

@@ -1,4 +1,6 @@
-"""An arm's search: Optuna reads from outside exactly what ran, and a restart goes on where the last one stopped."""
+"""An arm's search: Optuna reads from outside exactly what ran, and a restart goes on where the last
+one stopped.
+"""
 
 import io
 import json
@@ -9,8 +11,8 @@ import optuna
 import pytest
 from optuna_dashboard import wsgi
 
-from service.domain.spec import Choices, Parameter, Pruner, Range, SamplerName
-from service.search import ArmSearch, Storage, open_storage
+from gradnoise_service.domain.spec import Choices, Parameter, Pruner, Range, SamplerName
+from gradnoise_service.search import ArmSearch, Storage, open_storage
 
 SPACE: dict[str, Parameter] = {
     "lr": Range(low=0.003, high=0.3, log=True),
@@ -30,9 +32,21 @@ def storage(database_url: str) -> Iterator[Storage]:
 
 
 def search(
-    storage: Storage, *, sampler: SamplerName = "tpe", pruner: Pruner | None = None, space: dict[str, Parameter] = SPACE
+    storage: Storage,
+    *,
+    sampler: SamplerName = "tpe",
+    pruner: Pruner | None = None,
+    space: dict[str, Parameter] = SPACE,
 ) -> ArmSearch:
-    return ArmSearch(storage, "s · noisy", direction="maximize", space=space, sampler=sampler, pruner=pruner, seed=5)
+    return ArmSearch(
+        storage,
+        "s · noisy",
+        direction="maximize",
+        space=space,
+        sampler=sampler,
+        pruner=pruner,
+        seed=5,
+    )
 
 
 def outside(storage: Storage) -> list[optuna.trial.FrozenTrial]:
@@ -40,7 +54,9 @@ def outside(storage: Storage) -> list[optuna.trial.FrozenTrial]:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "cmaes"])
-def test_suggestions_lie_in_the_space_and_optuna_reads_what_was_told(storage: Storage, sampler: SamplerName) -> None:
+def test_suggestions_lie_in_the_space_and_optuna_reads_what_was_told(
+    storage: Storage, sampler: SamplerName
+) -> None:
     arm = search(storage, sampler=sampler)
     asked = []
     for seed in range(12):
@@ -53,8 +69,15 @@ def test_suggestions_lie_in_the_space_and_optuna_reads_what_was_told(storage: St
         assert trial.params["eta"] in (0.01, 0.3, 1.0)
         assert trial.params["depth"] in range(2, 7)
         assert trial.params["lr_schedule"] in ("constant", "cosine")
-        assert (trial.number, trial.value, trial.user_attrs, trial.state.name) == (i, i / 7, {"seed": i}, "COMPLETE")
-    assert optuna.load_study(study_name="s · noisy", storage=storage).user_attrs == {"fixed": {"clip_norm": 10}}
+        assert (trial.number, trial.value, trial.user_attrs, trial.state.name) == (
+            i,
+            i / 7,
+            {"seed": i},
+            "COMPLETE",
+        )
+    assert optuna.load_study(study_name="s · noisy", storage=storage).user_attrs == {
+        "fixed": {"clip_norm": 10}
+    }
 
 
 def test_equal_seeds_suggest_alike_and_a_restart_does_not_repeat(storage: Storage) -> None:
@@ -63,7 +86,9 @@ def test_equal_seeds_suggest_alike_and_a_restart_does_not_repeat(storage: Storag
     assert restarted.running() == [0]
     assert restarted.suggestion(0) == first
     assert restarted.ask().params != first.params
-    other = ArmSearch(storage, "t · noisy", direction="maximize", space=SPACE, sampler="random", seed=5)
+    other = ArmSearch(
+        storage, "t · noisy", direction="maximize", space=SPACE, sampler="random", seed=5
+    )
     assert other.ask().params == first.params
 
 
@@ -92,7 +117,11 @@ def test_telling_twice_changes_nothing(storage: Storage) -> None:
 
 
 def test_a_grid_visits_every_point_then_starts_over(storage: Storage) -> None:
-    space: dict[str, Parameter] = {"lr": Choices(choices=[0.1, 0.2]), "depth": Range(low=2, high=4, integer=True), "clip_norm": 10}
+    space: dict[str, Parameter] = {
+        "lr": Choices(choices=[0.1, 0.2]),
+        "depth": Range(low=2, high=4, integer=True),
+        "clip_norm": 10,
+    }
     arm = search(storage, sampler="grid", space=space)
     points = [tuple(arm.ask().params.values()) for _ in range(4)]
     arm = search(storage, sampler="grid", space=space)  # a restart goes on
@@ -106,11 +135,17 @@ def test_a_setting_chosen_elsewhere_is_recorded_whole(storage: Storage) -> None:
     suggestion = arm.ask_for({"lr": 0.25, "eta": 0.3}, seed=9, arm="noisy")
     arm.tell(suggestion.number, "complete", 0.125)
     [trial] = outside(storage)
-    assert (trial.params, trial.value, trial.user_attrs) == ({"lr": 0.25, "eta": 0.3}, 0.125, {"seed": 9, "arm": "noisy"})
+    assert (trial.params, trial.value, trial.user_attrs) == (
+        {"lr": 0.25, "eta": 0.3},
+        0.125,
+        {"seed": 9, "arm": "noisy"},
+    )
 
 
 def test_the_median_pruner_ends_what_lies_below_the_median(storage: Storage) -> None:
-    arm = search(storage, sampler="random", pruner=Pruner(name="median", startup_trials=3, warmup_epochs=2))
+    arm = search(
+        storage, sampler="random", pruner=Pruner(name="median", startup_trials=3, warmup_epochs=2)
+    )
     for value in (0.5, 0.6, 0.7):
         number = arm.ask().number
         assert not arm.should_prune(number, 2, value)
@@ -120,7 +155,11 @@ def test_the_median_pruner_ends_what_lies_below_the_median(storage: Storage) -> 
     assert arm.should_prune(bad, 2, 0.55)
     arm.tell(bad, "pruned", 0.55)
     pruned = outside(storage)[bad]
-    assert (pruned.state.name, pruned.intermediate_values, pruned.value) == ("PRUNED", {2: 0.55}, 0.55)
+    assert (pruned.state.name, pruned.intermediate_values, pruned.value) == (
+        "PRUNED",
+        {2: 0.55},
+        0.55,
+    )
 
 
 def test_successive_halving_remembers_its_rungs_across_a_restart(storage: Storage) -> None:
@@ -136,13 +175,22 @@ def test_successive_halving_remembers_its_rungs_across_a_restart(storage: Storag
 def test_the_dashboard_shows_the_plots_that_were_drawn_last(storage: Storage) -> None:
     """As the Optuna Dashboard itself answers; a plot may be longer than one of its attributes."""
     arm = search(storage)
-    long = {"data": [{"type": "scatter", "x": list(range(2000)), "y": [0.5] * 2000}], "layout": {"title": {"text": "a · b"}}}
+    long = {
+        "data": [{"type": "scatter", "x": list(range(2000)), "y": [0.5] * 2000}],
+        "layout": {"title": {"text": "a · b"}},
+    }
     arm.draw({"confirm": json.dumps(long), "course": json.dumps({"data": [], "layout": {}})})
     short = long | {"data": []}
     arm.draw({"confirm": json.dumps(short)})
     arm.draw({"course": json.dumps(long)})
-    environment = {"PATH_INFO": f"/api/studies/{storage.get_study_id_from_name('s · noisy')}", "QUERY_STRING": "after=0"}
+    environment = {
+        "PATH_INFO": f"/api/studies/{storage.get_study_id_from_name('s · noisy')}",
+        "QUERY_STRING": "after=0",
+    }
     setup_testing_defaults(environment)
     body = b"".join(wsgi(storage)(environment | {"wsgi.errors": io.StringIO()}, lambda *_: None))
-    shown = {plot["id"]: json.loads(plot["graph_object"]) for plot in json.loads(body)["plotly_graph_objects"]}
+    shown = {
+        plot["id"]: json.loads(plot["graph_object"])
+        for plot in json.loads(body)["plotly_graph_objects"]
+    }
     assert shown == {"confirm": short, "course": long}

@@ -5,12 +5,14 @@ from datetime import datetime
 
 import pytest
 
-from service.domain.errors import CatalogueEmpty
-from service.store import catalogue
-from service.store.database import Database
+from gradnoise_service.domain.errors import CatalogueEmpty
+from gradnoise_service.store import catalogue
+from gradnoise_service.store.database import Database
 
 
-def test_the_last_announcement_stands(database: Database, catalogue_document: Mapping[str, object], now: datetime) -> None:
+def test_the_last_announcement_stands(
+    database: Database, catalogue_document: Mapping[str, object], now: datetime
+) -> None:
     with database.session() as session, pytest.raises(CatalogueEmpty):
         catalogue.read(session)
     for document in (catalogue_document, {**catalogue_document, "techniques": []}):

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from service.store import catalogue
-from service.store.database import Database
+from gradnoise_service.store import catalogue
+from gradnoise_service.store.database import Database
 
 
 def test_a_session_that_raises_leaves_nothing(database: Database, now: datetime) -> None:

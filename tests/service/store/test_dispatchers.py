@@ -2,13 +2,15 @@
 
 from datetime import datetime, timedelta
 
-from service.store import dispatchers
-from service.store.database import Database
-from service.store.dispatchers import DispatcherInfo
+from gradnoise_service.store import dispatchers
+from gradnoise_service.store.database import Database
+from gradnoise_service.store.dispatchers import DispatcherInfo
 
 
 def test_a_dispatcher_is_live_until_its_time_is_over(database: Database, now: datetime) -> None:
-    info = DispatcherInfo(id="d1", device="2 CPU cores", n_slots=2, acquired_until=now + timedelta(seconds=30))
+    info = DispatcherInfo(
+        id="d1", device="2 CPU cores", n_slots=2, acquired_until=now + timedelta(seconds=30)
+    )
     with database.session(write=True) as session:
         dispatchers.announce(session, info, now)
         dispatchers.announce(session, info, now)
@@ -17,10 +19,14 @@ def test_a_dispatcher_is_live_until_its_time_is_over(database: Database, now: da
         assert dispatchers.live(session, now + timedelta(seconds=31)) == []
 
 
-def test_a_withdrawn_dispatcher_is_gone_and_a_silent_one_is_forgotten(database: Database, now: datetime) -> None:
+def test_a_withdrawn_dispatcher_is_gone_and_a_silent_one_is_forgotten(
+    database: Database, now: datetime
+) -> None:
     for name, until in (("old", now), ("new", now + timedelta(hours=3))):
         with database.session(write=True) as session:
-            dispatchers.announce(session, DispatcherInfo(id=name, device="", n_slots=1, acquired_until=until), until)
+            dispatchers.announce(
+                session, DispatcherInfo(id=name, device="", n_slots=1, acquired_until=until), until
+            )
     with database.session() as session:
         assert [info.id for info in dispatchers.live(session, now - timedelta(days=1))] == ["new"]
     with database.session(write=True) as session:

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from service.domain.errors import LeaseLost
-from service.domain.spec import StudySpec
-from service.domain.study import Metric
-from service.store import leases, studies, trials
-from service.store.database import Database
+from gradnoise_service.domain.errors import LeaseLost
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric
+from gradnoise_service.store import leases, studies, trials
+from gradnoise_service.store.database import Database
 
 Make = Callable[..., StudySpec]
 LEASE = timedelta(seconds=30)
@@ -28,7 +28,9 @@ def acquire(database: Database, now: datetime, by: str = "d1") -> leases.Lease |
     return acquired[1] if acquired else None
 
 
-def test_a_study_has_one_holder_until_its_lease_expires(database: Database, make_spec: Make, now: datetime) -> None:
+def test_a_study_has_one_holder_until_its_lease_expires(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     submit(database, make_spec(), now)
     first = acquire(database, now)
     assert first is not None
@@ -77,7 +79,9 @@ def test_an_extended_lease_lasts_longer(database: Database, make_spec: Make, now
     assert acquire(database, now + 2 * LEASE, "d2") is None
 
 
-def test_a_released_study_is_due_at_once(database: Database, make_spec: Make, now: datetime) -> None:
+def test_a_released_study_is_due_at_once(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     submit(database, make_spec(), now)
     lease = acquire(database, now)
     assert lease is not None
@@ -86,7 +90,9 @@ def test_a_released_study_is_due_at_once(database: Database, make_spec: Make, no
     assert acquire(database, now, "d2") is not None
 
 
-def test_priority_goes_before_fairness_and_fairness_before_age(database: Database, make_spec: Make, now: datetime) -> None:
+def test_priority_goes_before_fairness_and_fairness_before_age(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     first = submit(database, make_spec(name="ada 1"), now)
     submit(database, make_spec(name="ada 2"), now)
     bobs = submit(database, make_spec(name="bob 1"), now, owner="bob")
@@ -95,7 +101,9 @@ def test_priority_goes_before_fairness_and_fairness_before_age(database: Databas
     assert order == [urgent, bobs, first]
 
 
-def test_racing_dispatchers_never_share_a_study(database: Database, make_spec: Make, now: datetime) -> None:
+def test_racing_dispatchers_never_share_a_study(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     for i in range(4):
         submit(database, make_spec(name=f"s{i}"), now)
     barrier = threading.Barrier(4)
@@ -112,12 +120,15 @@ def test_racing_dispatchers_never_share_a_study(database: Database, make_spec: M
     for thread in threads:
         thread.join()
     assert len(taken) == len(set(taken))
-    while (lease := acquire(database, now)) is not None:  # a racer that skipped a locked row may have left one
+    # a racer that skipped a locked row may have left one
+    while (lease := acquire(database, now)) is not None:
         taken.append(lease.study_id)
     assert len(set(taken)) == 4
 
 
-def test_taking_over_sends_running_trials_back_with_seed_and_parameters(database: Database, make_spec: Make, now: datetime) -> None:
+def test_taking_over_sends_running_trials_back_with_seed_and_parameters(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     study_id = submit(database, make_spec(), now)
     lease = acquire(database, now)
     assert lease is not None
@@ -128,7 +139,11 @@ def test_taking_over_sends_running_trials_back_with_seed_and_parameters(database
     assert acquire(database, now + 2 * LEASE, "d2") is not None
     with database.session() as session:
         again = trials.openings(session, study_id, "search")[0]
-    assert (again.trial.id, again.trial.seed, again.trial.params) == (opening.trial.id, opening.trial.seed, {"lr": 0.1})
+    assert (again.trial.id, again.trial.seed, again.trial.params) == (
+        opening.trial.id,
+        opening.trial.seed,
+        {"lr": 0.1},
+    )
     assert (again.optuna_number, again.n_counted) == (0, 0)
     with pytest.raises(LeaseLost), database.session(write=True) as session:
         trials.end(session, stale, "complete", now, value=0.9)

@@ -4,24 +4,34 @@ import math
 from collections.abc import Callable
 from datetime import datetime
 
-from service.domain.spec import StudySpec
-from service.domain.study import Metric
-from service.store import measurements, studies, trials
-from service.store.database import Database
-from service.store.measurements import MeasurementRow
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric
+from gradnoise_service.store import measurements, studies, trials
+from gradnoise_service.store.database import Database
+from gradnoise_service.store.measurements import MeasurementRow
 
 
-def test_an_epoch_that_was_measured_stays_as_it_was(database: Database, make_spec: Callable[..., StudySpec], now: datetime) -> None:
+def test_an_epoch_that_was_measured_stays_as_it_was(
+    database: Database, make_spec: Callable[..., StudySpec], now: datetime
+) -> None:
     with database.session(write=True) as session:
         metric = Metric(name="accuracy", direction="maximize", worst=0.0)
         study = studies.submit(session, make_spec(), metric, owner="ada", now=now)
         trials.declare(session, study.id, study.spec, "search")
         trial_id = trials.openings(session, study.id, "search")[0].trial.id
         first = [
-            MeasurementRow(trial_id=trial_id, epoch=epoch, values={"loss": epoch / 8, "bad": math.inf}, seconds=0.5) for epoch in (2, 1)
+            MeasurementRow(
+                trial_id=trial_id,
+                epoch=epoch,
+                values={"loss": epoch / 8, "bad": math.inf},
+                seconds=0.5,
+            )
+            for epoch in (2, 1)
         ]
         measurements.record(session, first)
-        measurements.record(session, [MeasurementRow(trial_id=trial_id, epoch=2, values={"loss": 9.0}, seconds=9.0)])
+        measurements.record(
+            session, [MeasurementRow(trial_id=trial_id, epoch=2, values={"loss": 9.0}, seconds=9.0)]
+        )
         measurements.record(session, [])
         read = measurements.of_trial(session, trial_id)
     assert [(row.epoch, dict(row.values), row.seconds) for row in read] == [
@@ -33,26 +43,42 @@ def test_an_epoch_that_was_measured_stays_as_it_was(database: Database, make_spe
 def test_the_courses_are_the_means_over_the_whole_confirm_runs(
     database: Database, make_spec: Callable[..., StudySpec], now: datetime
 ) -> None:
-    """Over 401 epochs they are 3 apart, the last among them; what was not finite, diverged or not confirm is left out."""
+    """Over 401 epochs they are 3 apart, the last among them; what was not finite, diverged or not
+    confirm is left out.
+    """
     with database.session(write=True) as session:
         metric = Metric(name="accuracy", direction="maximize", worst=0.0)
-        study = studies.submit(session, make_spec(confirm={"n_seeds": 3, "epochs": 401}), metric, owner="ada", now=now)
+        study = studies.submit(
+            session, make_spec(confirm={"n_seeds": 3, "epochs": 401}), metric, owner="ada", now=now
+        )
         assert measurements.confirm_courses(session, study.id, "accuracy") == []
         trials.declare(session, study.id, study.spec, "search")
-        trials.declare(session, study.id, study.spec, "confirm", {"baseline": [{"lr": 0.1}], "noisy": [{"lr": 0.1, "eta": 1.0}]})
+        trials.declare(
+            session,
+            study.id,
+            study.spec,
+            "confirm",
+            {"baseline": [{"lr": 0.1}], "noisy": [{"lr": 0.1, "eta": 1.0}]},
+        )
         rows = []
-        openings = [*trials.openings(session, study.id, "search"), *trials.openings(session, study.id, "confirm")]
+        openings = [
+            *trials.openings(session, study.id, "search"),
+            *trials.openings(session, study.id, "confirm"),
+        ]
         for i, trial in enumerate(opening.trial for opening in openings):
             token = trials.start(session, trial.id, {"lr": 0.1}, i, now)
             diverged = trial.number == 2
-            trials.end(session, token, "complete", now, value=0.0 if diverged else 0.5, diverged=diverged)
+            trials.end(
+                session, token, "complete", now, value=0.0 if diverged else 0.5, diverged=diverged
+            )
             ratio = {"noise_to_gradient": 0.5 * (trial.number + 1)} if trial.arm == "noisy" else {}
             value = trial.number + (10 if trial.phase == "search" or diverged else 0)
             rows += [
                 MeasurementRow(
                     trial_id=trial.id,
                     epoch=epoch,
-                    values={"validation_accuracy": math.nan if epoch == 2 else value + epoch} | ratio,
+                    values={"validation_accuracy": math.nan if epoch == 2 else value + epoch}
+                    | ratio,
                     seconds=1,
                 )
                 for epoch in range(1, 402)

@@ -12,13 +12,13 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
-from service import search
-from service.domain.spec import StudySpec
-from service.domain.study import Metric
-from service.migrate import prepare_database
-from service.store import migrate, studies
-from service.store.database import Database
-from service.store.tables import PREFIX, Base
+from gradnoise_service import search
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric
+from gradnoise_service.migrate import prepare_database
+from gradnoise_service.store import migrate, studies
+from gradnoise_service.store.database import Database
+from gradnoise_service.store.tables import PREFIX, Base
 
 
 def tables(database: Database) -> set[str]:
@@ -26,11 +26,17 @@ def tables(database: Database) -> set[str]:
 
 
 def test_the_migrated_schema_is_the_declared_one(database: Database) -> None:
-    def ours(_object: object, name: str | None, kind: str, _reflected: bool, _compared: object) -> bool:
+    def ours(
+        _object: object, name: str | None, kind: str, _reflected: bool, _compared: object
+    ) -> bool:
         return kind != "table" or (name or "").startswith(PREFIX)
 
     with database.engine.connect() as connection:
-        options = {"include_object": ours, "version_table": PREFIX + "alembic_version", "compare_type": True}
+        options = {
+            "include_object": ours,
+            "version_table": PREFIX + "alembic_version",
+            "compare_type": True,
+        }
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []
     assert database.revision() == migrate.head()
@@ -38,17 +44,29 @@ def test_the_migrated_schema_is_the_declared_one(database: Database) -> None:
 
 def test_down_and_up_again(database: Database) -> None:
     _move(database, "base")
-    assert {name for name in tables(database) if name.startswith(PREFIX)} == {PREFIX + "alembic_version"}
+    assert {name for name in tables(database) if name.startswith(PREFIX)} == {
+        PREFIX + "alembic_version"
+    }
     assert "trials" in tables(database)  # Optuna's are left alone
     migrate.upgrade(database)
     assert {table.name for table in Base.metadata.sorted_tables} <= tables(database)
 
 
-def test_studies_of_before_keep_to_what_they_were(database: Database, make_spec: Callable[..., StudySpec], now: datetime) -> None:
-    """A study that was stored when there were no reruns has none, also when its spec is read with today's defaults."""
+def test_studies_of_before_keep_to_what_they_were(
+    database: Database, make_spec: Callable[..., StudySpec], now: datetime
+) -> None:
+    """A study that was stored when there were no reruns has none, also when its spec is read with
+    today's defaults.
+    """
     spec = make_spec(search={"n_trials": 4, "epochs": 3})
     with database.session(write=True) as session:
-        study = studies.submit(session, spec, Metric(name="accuracy", direction="maximize", worst=0.0), owner="ada", now=now)
+        study = studies.submit(
+            session,
+            spec,
+            Metric(name="accuracy", direction="maximize", worst=0.0),
+            owner="ada",
+            now=now,
+        )
     assert study.spec.search.rerun.is_on
     _move(database, "0002")
     migrate.upgrade(database)

@@ -6,30 +6,53 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from service.domain.errors import IdempotencyMismatch, InvalidSpec, NameTaken, NotFound, StudyFinished, StudyNotComplete
-from service.domain.spec import StudySpec
-from service.domain.study import Extension, Metric, Study
-from service.store import leases, studies, trials
-from service.store.database import Database
+from gradnoise_service.domain.errors import (
+    IdempotencyMismatch,
+    InvalidSpec,
+    NameTaken,
+    NotFound,
+    StudyFinished,
+    StudyNotComplete,
+)
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Extension, Metric, Study
+from gradnoise_service.store import leases, studies, trials
+from gradnoise_service.store.database import Database
 
 ACCURACY = Metric(name="accuracy", direction="maximize", worst=0.0)
 Make = Callable[..., StudySpec]
 
 
-def submit(database: Database, spec: StudySpec, now: datetime, *, owner: str = "ada", key: str | None = None) -> Study:
+def submit(
+    database: Database,
+    spec: StudySpec,
+    now: datetime,
+    *,
+    owner: str = "ada",
+    key: str | None = None,
+) -> Study:
     with database.session(write=True) as session:
         return studies.submit(session, spec, ACCURACY, owner=owner, now=now, idempotency_key=key)
 
 
-def test_a_submitted_study_reads_back_as_it_was(database: Database, make_spec: Make, now: datetime) -> None:
+def test_a_submitted_study_reads_back_as_it_was(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     submitted = submit(database, make_spec(), now)
     with database.session() as session:
         read = studies.get(session, submitted.id, "ada")
     assert read == submitted
-    assert (read.state, read.spec, read.metric, read.created_at) == ("queued", make_spec(), ACCURACY, now)
+    assert (read.state, read.spec, read.metric, read.created_at) == (
+        "queued",
+        make_spec(),
+        ACCURACY,
+        now,
+    )
 
 
-def test_another_owner_does_not_see_it_and_an_administrator_does(database: Database, make_spec: Make, now: datetime) -> None:
+def test_another_owner_does_not_see_it_and_an_administrator_does(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     study = submit(database, make_spec(), now)
     with database.session() as session:
         with pytest.raises(NotFound):
@@ -38,7 +61,9 @@ def test_another_owner_does_not_see_it_and_an_administrator_does(database: Datab
         assert studies.page(session, owner="bob", before=None, limit=9) == []
 
 
-def test_a_taken_name_comes_with_a_free_one(database: Database, make_spec: Make, now: datetime) -> None:
+def test_a_taken_name_comes_with_a_free_one(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     submit(database, make_spec(name="demo"), now)
     submit(database, make_spec(name="demo-2"), now)
     with pytest.raises(NameTaken) as caught:
@@ -47,7 +72,9 @@ def test_a_taken_name_comes_with_a_free_one(database: Database, make_spec: Make,
     assert submit(database, make_spec(name="demo-3"), now).spec.name == "demo-3"
 
 
-def test_the_same_key_returns_the_first_study(database: Database, make_spec: Make, now: datetime) -> None:
+def test_the_same_key_returns_the_first_study(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     first = submit(database, make_spec(), now, key="k")
     assert submit(database, make_spec(), now + timedelta(hours=1), key="k") == first
     with pytest.raises(IdempotencyMismatch):
@@ -59,7 +86,9 @@ def test_a_key_belongs_to_its_owner(database: Database, make_spec: Make, now: da
     assert submit(database, make_spec(name="other"), now, owner="bob", key="k").id != first.id
 
 
-def test_racing_submissions_with_one_key_make_one_study(database: Database, make_spec: Make, now: datetime) -> None:
+def test_racing_submissions_with_one_key_make_one_study(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     barrier = threading.Barrier(4)
     ids: list[int] = []
 
@@ -76,7 +105,9 @@ def test_racing_submissions_with_one_key_make_one_study(database: Database, make
     assert len(set(ids)) == 1
 
 
-def test_pages_are_newest_first_and_complete(database: Database, make_spec: Make, now: datetime) -> None:
+def test_pages_are_newest_first_and_complete(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     ids = [submit(database, make_spec(name=f"s{i}"), now).id for i in range(5)]
     with database.session() as session:
         first = studies.page(session, owner="ada", before=None, limit=2)
@@ -103,17 +134,33 @@ def complete(database: Database, study: Study, now: datetime, verdict: str = "un
 
 
 def extend(
-    database: Database, study: Study, n: int, now: datetime, *, owner: str = "ada", key: str | None = None, most: int = 1000
+    database: Database,
+    study: Study,
+    n: int,
+    now: datetime,
+    *,
+    owner: str = "ada",
+    key: str | None = None,
+    most: int = 1000,
 ) -> Study:
     with database.session(write=True) as session:
-        return studies.extend(session, study.id, owner, n, max_trials=most, now=now, idempotency_key=key)
+        return studies.extend(
+            session, study.id, owner, n, max_trials=most, now=now, idempotency_key=key
+        )
 
 
-def test_an_extended_study_is_queued_again_and_remembers_each_verdict(database: Database, make_spec: Make, now: datetime) -> None:
+def test_an_extended_study_is_queued_again_and_remembers_each_verdict(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     study, later = submit(database, make_spec(), now), now + timedelta(hours=1)
     complete(database, study, now)
     extended = extend(database, study, 20, later)
-    assert (extended.state, extended.verdict, extended.comparison, extended.finished_at) == ("queued", None, None, None)
+    assert (extended.state, extended.verdict, extended.comparison, extended.finished_at) == (
+        "queued",
+        None,
+        None,
+        None,
+    )
     assert (extended.spec, extended.looks) == (make_spec(confirm={"n_seeds": 25}), (5,))
     complete(database, study, later, "helps")
     again = extend(database, study, 5, later)
@@ -124,7 +171,9 @@ def test_an_extended_study_is_queued_again_and_remembers_each_verdict(database: 
     )
 
 
-def test_only_a_complete_study_of_one_s_own_is_extended(database: Database, make_spec: Make, now: datetime) -> None:
+def test_only_a_complete_study_of_one_s_own_is_extended(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     study = submit(database, make_spec(), now)
     with pytest.raises(StudyNotComplete, match="is queued"):
         extend(database, study, 5, now)
@@ -138,7 +187,9 @@ def test_only_a_complete_study_of_one_s_own_is_extended(database: Database, make
         extend(database, study, 5, now)
 
 
-def test_an_extension_keeps_to_the_limit_of_trials(database: Database, make_spec: Make, now: datetime) -> None:
+def test_an_extension_keeps_to_the_limit_of_trials(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     study = submit(database, make_spec(), now)  # 18 trials
     complete(database, study, now)
     with pytest.raises(InvalidSpec) as caught:
@@ -157,7 +208,8 @@ def test_the_same_key_extends_once(database: Database, make_spec: Make, now: dat
     assert extend(database, study, 5, now, key="k").state == "complete"
     with pytest.raises(IdempotencyMismatch):
         extend(database, study, 6, now, key="k")
-    assert submit(database, make_spec(), now, key="submitted").id == study.id  # the study is still what was submitted
+    # the study is still what was submitted
+    assert submit(database, make_spec(), now, key="submitted").id == study.id
 
 
 def test_racing_extensions_make_one(database: Database, make_spec: Make, now: datetime) -> None:
@@ -181,8 +233,11 @@ def test_racing_extensions_make_one(database: Database, make_spec: Make, now: da
     assert sorted(outcomes, key=str) == [(5,), (5,), "refused", "refused"]
 
 
-def test_progress_counts_every_trial_and_estimates_the_rest(database: Database, make_spec: Make, now: datetime) -> None:
-    study = submit(database, make_spec(), now)  # 2 arms x (4 trials + 5 seeds) x 3 epochs = 54 epochs
+def test_progress_counts_every_trial_and_estimates_the_rest(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
+    # 2 arms x (4 trials + 5 seeds) x 3 epochs = 54 epochs
+    study = submit(database, make_spec(), now)
     with database.session(write=True) as session:
         assert leases.acquire(session, "d", now, timedelta(seconds=30)) is not None
         trials.declare(session, study.id, study.spec, "search")
@@ -196,7 +251,13 @@ def test_progress_counts_every_trial_and_estimates_the_rest(database: Database, 
     with database.session() as session:
         progress = studies.progress(session, study.id, now + timedelta(seconds=8))
     baseline, noisy, *confirm = progress.arms
-    assert (baseline.arm, baseline.n_trials, baseline.n_ended, baseline.n_running, baseline.best_value) == ("baseline", 4, 1, 1, 0.5)
+    assert (
+        baseline.arm,
+        baseline.n_trials,
+        baseline.n_ended,
+        baseline.n_running,
+        baseline.best_value,
+    ) == ("baseline", 4, 1, 1, 0.5)
     assert (noisy.arm, noisy.n_ended, noisy.n_failed, noisy.best_value) == ("noisy", 1, 1, None)
     assert [(arm.arm, arm.phase, arm.n_trials, arm.n_ended) for arm in confirm] == [
         ("baseline", "confirm", 5, 0),

@@ -5,15 +5,22 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from service.domain.errors import Conflict, NotFound
-from service.store import tokens
-from service.store.database import Database
-from service.store.tables import TokenRow
+from gradnoise_service.domain.errors import Conflict, NotFound
+from gradnoise_service.store import tokens
+from gradnoise_service.store.database import Database
+from gradnoise_service.store.tables import TokenRow
 
 
 def test_a_token_stands_for_its_owner_until_it_expires(database: Database, now: datetime) -> None:
     with database.session(write=True) as session:
-        token = tokens.create(session, owner="ada", scopes=["read"], name="laptop", expires_at=now + timedelta(days=1), now=now)
+        token = tokens.create(
+            session,
+            owner="ada",
+            scopes=["read"],
+            name="laptop",
+            expires_at=now + timedelta(days=1),
+            now=now,
+        )
     with database.session() as session:
         info = tokens.authenticate(session, token, now)
         assert info is not None
@@ -25,7 +32,9 @@ def test_a_token_stands_for_its_owner_until_it_expires(database: Database, now: 
 
 def test_the_token_itself_is_not_stored(database: Database, now: datetime) -> None:
     with database.session(write=True) as session:
-        token = tokens.create(session, owner="ada", scopes=["read"], name="laptop", expires_at=None, now=now)
+        token = tokens.create(
+            session, owner="ada", scopes=["read"], name="laptop", expires_at=None, now=now
+        )
     with database.session() as session:
         row = session.execute(select(TokenRow)).scalar_one()
     assert token not in str(vars(row))
@@ -34,9 +43,13 @@ def test_the_token_itself_is_not_stored(database: Database, now: datetime) -> No
 
 def test_names_are_unique_and_a_revoked_token_is_dead(database: Database, now: datetime) -> None:
     with database.session(write=True) as session:
-        token = tokens.create(session, owner="ada", scopes=["admin"], name="laptop", expires_at=None, now=now)
+        token = tokens.create(
+            session, owner="ada", scopes=["admin"], name="laptop", expires_at=None, now=now
+        )
         with pytest.raises(Conflict, match="laptop"):
-            tokens.create(session, owner="bob", scopes=["read"], name="laptop", expires_at=None, now=now)
+            tokens.create(
+                session, owner="bob", scopes=["read"], name="laptop", expires_at=None, now=now
+            )
     with database.session(write=True) as session:
         tokens.revoke(session, "laptop")
         assert tokens.authenticate(session, token, now) is None

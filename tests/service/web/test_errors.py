@@ -10,14 +10,23 @@ HTML = {"Accept": "text/html"}
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-@pytest.mark.parametrize(("path", "status"), [("/studies/7", 404), ("/nowhere", 404), ("/studies/x", 422), ("/studies/0", 422)])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/studies/7", 404), ("/nowhere", 404), ("/studies/x", 422), ("/studies/0", 422)],
+)
 def test_a_browser_gets_a_page(client: TestClient, path: str, status: int) -> None:
     answer = client.get(path, headers=HTML)
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        status,
+        "text/html; charset=utf-8",
+    )
     assert f'<p class="muted">{status}</p>' in answer.text
 
 
-@pytest.mark.parametrize(("path", "headers"), [("/v1/studies/7", HTML), ("/studies/7", {}), ("/studies/7", {"Accept": "application/json"})])
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [("/v1/studies/7", HTML), ("/studies/7", {}), ("/studies/7", {"Accept": "application/json"})],
+)
 def test_a_program_gets_a_problem(client: TestClient, path: str, headers: dict[str, str]) -> None:
     assert client.get(path, headers=headers).headers["content-type"] == "application/problem+json"
 
@@ -34,6 +43,8 @@ def test_too_many_pages_say_when_to_come_back(make_client: Callable[..., TestCli
     assert int(answers[1].headers["retry-after"]) > 0
 
 
-def test_a_form_without_login_is_refused_not_redirected(make_client: Callable[..., TestClient]) -> None:
+def test_a_form_without_login_is_refused_not_redirected(
+    make_client: Callable[..., TestClient],
+) -> None:
     client = make_client(host="0.0.0.0", admin_token="secret")
     assert client.post("/studies/1/cancel", headers=HTML).status_code == 401

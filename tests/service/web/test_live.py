@@ -1,9 +1,12 @@
-"""A page in a real browser keeps itself up to date, and nothing on it breaks the policy that it is served under."""
+"""A page in a real browser keeps itself up to date, and nothing on it breaks the policy that it is
+served under.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+
 from browser import Page, browser
 
 
@@ -13,7 +16,9 @@ def page(tmp_path: Path) -> Any:
         yield page
 
 
-def test_a_study_page_follows_its_study_to_the_end(page: Page, api: Any, worker: Any, make_spec: Any) -> None:
+def test_a_study_page_follows_its_study_to_the_end(
+    page: Page, api: Any, worker: Any, make_spec: Any
+) -> None:
     study_id = submit(api, make_spec(name="followed"))
     page.open(f"{api.url}/studies/{study_id}")
     assert page.run("document.querySelector('#state').innerText") == "queued"
@@ -26,7 +31,10 @@ def test_a_study_page_follows_its_study_to_the_end(page: Page, api: Any, worker:
     worker.fail(study_id, "ValueError: no data")
     page.await_load()
     page.await_text("main", "ValueError: no data")
-    assert page.run("[window.isFirst, 'events' in document.querySelector('main').dataset]") == [None, False]
+    assert page.run("[window.isFirst, 'events' in document.querySelector('main').dataset]") == [
+        None,
+        False,
+    ]
     assert page.complaints == []
 
 
@@ -39,7 +47,7 @@ def test_the_list_follows_every_study(page: Page, api: Any, worker: Any, make_sp
 
 
 def submit(api: Any, spec: Any) -> int:
-    from service.client import Client
+    from gradnoise_service.client import Client
 
     with Client(api.url) as client:
         return client.submit(spec).id

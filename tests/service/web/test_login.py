@@ -44,18 +44,37 @@ def test_a_wrong_token_shows_the_form_again(visitor: TestClient) -> None:
     assert "guess" not in refused.text
 
 
-@pytest.mark.parametrize("path", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/a\nb", ""])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/a\nb",
+        "",
+    ],
+)
 def test_a_login_leads_nowhere_else(visitor: TestClient, path: str) -> None:
     assert visitor.post("/login", data={"token": "secret", "next": path}).headers["location"] == "/"
 
 
 def test_over_https_the_cookie_is_secure(visitor: TestClient) -> None:
-    assert "; Secure" in visitor.post("https://127.0.0.1:8000/login", data={"token": "secret"}).headers["set-cookie"]
+    assert (
+        "; Secure"
+        in visitor.post("https://127.0.0.1:8000/login", data={"token": "secret"}).headers[
+            "set-cookie"
+        ]
+    )
 
 
 def test_guesses_are_limited(make_client: Callable[..., TestClient]) -> None:
     visitor = make_client(host="0.0.0.0", admin_token="secret", requests_per_minute=2)
-    assert [visitor.post("/login", data={"token": "guess"}).status_code for _ in range(3)] == [401, 401, 429]
+    assert [visitor.post("/login", data={"token": "guess"}).status_code for _ in range(3)] == [
+        401,
+        401,
+        429,
+    ]
 
 
 def test_only_a_form_logs_in(visitor: TestClient) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from service.store import leases, studies
-from service.store.database import Database
+from gradnoise_service.store import leases, studies
+from gradnoise_service.store.database import Database
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -19,7 +19,9 @@ VOID = {"meta", "link", "img", "input", "br"}
 
 
 class Outline(HTMLParser):
-    """Checks that every element is closed in order; collects ids, links, forms and what would be loaded or run."""
+    """Checks that every element is closed in order; collects ids, links, forms and what would be
+    loaded or run.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -75,7 +77,9 @@ def shown(client: TestClient, workshop: Any, database: Database) -> dict[str, in
     return ids | {"queued": workshop.queued().id, "failed": failed.id, "cancelled": cancelled.id}
 
 
-def test_the_list_shows_every_study_and_is_refreshed_while_one_is_active(client: TestClient, shown: dict[str, int]) -> None:
+def test_the_list_shows_every_study_and_is_refreshed_while_one_is_active(
+    client: TestClient, shown: dict[str, int]
+) -> None:
     page = read(client, "/")
     assert {f"/studies/{study_id}" for study_id in shown.values()} <= set(page.links)
     assert all(state in page.text for state in shown)
@@ -97,7 +101,9 @@ def test_older_studies_are_a_page_away(client: TestClient, workshop: Any) -> Non
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "failed", "cancelled"])
-def test_a_study_shows_its_state_question_and_trials(client: TestClient, shown: dict[str, int], state: str) -> None:
+def test_a_study_shows_its_state_question_and_trials(
+    client: TestClient, shown: dict[str, int], state: str
+) -> None:
     page = read(client, f"/studies/{shown[state]}")
     assert state in page.text
     assert "lr 0.003 to 0.3, logarithmic" in " ".join(page.text.split())
@@ -105,12 +111,16 @@ def test_a_study_shows_its_state_question_and_trials(client: TestClient, shown: 
     assert ("data-events" in page.attributes) == (state in ("queued", "running"))
 
 
-def test_a_running_study_shows_bars_and_its_latest_trials(client: TestClient, shown: dict[str, int]) -> None:
+def test_a_running_study_shows_bars_and_its_latest_trials(
+    client: TestClient, shown: dict[str, int]
+) -> None:
     page = read(client, f"/studies/{shown['running']}")
     words = " ".join(page.text.split())
     assert "baseline 2 of 4 best 0.52" in words
     assert "noisy 2 of 4 best 0.53" in words
-    assert words.index("search 2 baseline running") < words.index("search 1 noisy complete 0.53 lr 0.04")
+    assert words.index("search 2 baseline running") < words.index(
+        "search 1 noisy complete 0.53 lr 0.04"
+    )
     assert {"progress", "trials", "state", "actions"} <= set(page.ids)
 
 
@@ -118,18 +128,24 @@ def test_what_users_wrote_is_escaped(client: TestClient, shown: dict[str, int]) 
     assert "Does it <b>help</b>?" in read(client, f"/studies/{shown['running']}").text
 
 
-def test_a_study_is_cancelled_by_its_form(client: TestClient, database: Database, shown: dict[str, int]) -> None:
+def test_a_study_is_cancelled_by_its_form(
+    client: TestClient, database: Database, shown: dict[str, int]
+) -> None:
     study_id = shown["running"]
     page = client.get(f"/studies/{study_id}").text
     assert f'action="/studies/{study_id}/cancel"' in page
-    answer = client.post(f"/studies/{study_id}/cancel", headers={"Sec-Fetch-Site": "same-origin", **HTML})
+    answer = client.post(
+        f"/studies/{study_id}/cancel", headers={"Sec-Fetch-Site": "same-origin", **HTML}
+    )
     assert (answer.status_code, answer.headers["location"]) == (303, f"/studies/{study_id}")
     with database.session() as session:
         assert studies.get(session, study_id, None).state == "cancelled"
     assert "/cancel" not in client.get(f"/studies/{study_id}").text
 
 
-def test_a_complete_study_is_extended_by_its_form(client: TestClient, database: Database, workshop: Any) -> None:
+def test_a_complete_study_is_extended_by_its_form(
+    client: TestClient, database: Database, workshop: Any
+) -> None:
     study = workshop.queued()
     assert "/extend" not in client.get(f"/studies/{study.id}").text
     with database.session(write=True) as session:
@@ -140,7 +156,12 @@ def test_a_complete_study_is_extended_by_its_form(client: TestClient, database: 
     assert f'action="/studies/{study.id}/extend"' in client.get(f"/studies/{study.id}").text
     same = {"Sec-Fetch-Site": "same-origin", **HTML}
     for wrong in ("", "0", "many", "1.5"):
-        assert client.post(f"/studies/{study.id}/extend", data={"seeds": wrong}, headers=same).status_code == 422
+        assert (
+            client.post(
+                f"/studies/{study.id}/extend", data={"seeds": wrong}, headers=same
+            ).status_code
+            == 422
+        )
     answer = client.post(f"/studies/{study.id}/extend", data={"seeds": "7"}, headers=same)
     assert (answer.status_code, answer.headers["location"]) == (303, f"/studies/{study.id}")
     with database.session() as session:
@@ -148,9 +169,13 @@ def test_a_complete_study_is_extended_by_its_form(client: TestClient, database: 
     assert (extended.state, extended.spec.confirm.n_seeds, extended.looks) == ("queued", 12, (5,))
 
 
-def test_whoever_may_not_cancel_sees_no_form(make_client: Callable[..., TestClient], workshop: Any) -> None:
+def test_whoever_may_not_cancel_sees_no_form(
+    make_client: Callable[..., TestClient], workshop: Any
+) -> None:
     admin = make_client("secret", host="0.0.0.0", admin_token="secret")
-    token = admin.post("/v1/tokens", json={"name": "x", "owner": "ada", "scopes": ["read"]}).json()["token"]
+    token = admin.post("/v1/tokens", json={"name": "x", "owner": "ada", "scopes": ["read"]}).json()[
+        "token"
+    ]
     study = workshop.running(owner="ada")
     reader = make_client(token, host="0.0.0.0", admin_token="secret")
     assert "/cancel" not in reader.get(f"/studies/{study.id}", headers=HTML).text
@@ -163,13 +188,17 @@ def test_the_script_and_the_sheet_are_served(client: TestClient) -> None:
 
 
 def test_a_study_without_a_search_says_so(client: TestClient, workshop: Any) -> None:
-    arms = [{"name": "baseline", "technique": "none"}, {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.5}}]
+    arms = [
+        {"name": "baseline", "technique": "none"},
+        {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.5}},
+    ]
     fields = {"search": None, "space": {"lr": {"choices": [0.1, 0.01]}}, "arms": arms}
     study = workshop.queued(**fields, confirm={"n_seeds": 12, "epochs": 3, "looks": [9]})
     text = " ".join(read(client, f"/studies/{study.id}").text.split())
     for words in (
         "none: every arm runs 2 settings",
-        "12 fresh seeds for each setting, the same for every arm, 3 epochs each; or fewer, where a verdict at 9 seeds decides",
+        "12 fresh seeds for each setting, the same for every arm, 3 epochs each; or fewer, where "
+        "a verdict at 9 seeds decides",
         "Every arm runs",
     ):
         assert words in text

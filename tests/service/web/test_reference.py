@@ -3,7 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from service.api.problem import OF_ERROR, OF_STATUS
+from gradnoise_service.api.problem import OF_ERROR, OF_STATUS
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -16,7 +16,11 @@ def test_every_operation_stands_in_it(client: TestClient) -> None:
 
 def test_every_problem_can_be_linked_to(client: TestClient) -> None:
     page = client.get("/docs").text
-    assert [kind.slug for kind in (*OF_ERROR.values(), *OF_STATUS.values()) if f'id="{kind.slug}"' not in page] == []
+    assert [
+        kind.slug
+        for kind in (*OF_ERROR.values(), *OF_STATUS.values())
+        if f'id="{kind.slug}"' not in page
+    ] == []
 
 
 def test_nothing_is_loaded_from_elsewhere(client: TestClient) -> None:

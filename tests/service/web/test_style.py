@@ -3,19 +3,26 @@
 import re
 from pathlib import Path
 
-from service.report import palette
-from service.web import templating
+from gradnoise_service.report import palette
+from gradnoise_service.web import templating
 
 SHEET = Path(templating.FOLDER / "static" / "style.css").read_text(encoding="utf-8")
 
 
 def test_pages_and_report_have_the_same_colours() -> None:
-    """Every colour that the pages and the report both name has the same value in both, in light and in dark."""
-    light, dark = (dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", block)) for block in re.findall(r":root \{(.*?)\}", SHEET, re.DOTALL))
+    """Every colour that the pages and the report both name has the same value in both, in light and
+    in dark.
+    """
+    light, dark = (
+        dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", block))
+        for block in re.findall(r":root \{(.*?)\}", SHEET, re.DOTALL)
+    )
     assert {"paper", "ink", "good", "bad"} <= set(light) & set(palette.LIGHT)
     assert light.keys() == dark.keys()
     for ours, theirs in ((light, palette.LIGHT), (dark, palette.DARK)):
-        assert {name: ours[name] for name in ours if name in theirs} == {name: theirs[name] for name in ours if name in theirs}
+        assert {name: ours[name] for name in ours if name in theirs} == {
+            name: theirs[name] for name in ours if name in theirs
+        }
 
 
 def test_every_colour_that_is_used_is_defined() -> None:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.api import reports
-from service.web import login, templating
+from gradnoise_service.api import reports
+from gradnoise_service.web import login, templating
 
 
 @pytest.mark.parametrize("module", [templating, login, reports])
@@ -17,7 +17,10 @@ def test_examples(module: object) -> None:
     assert outcome.failed == 0
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.6, "1 min 0 s"), (3599.7, "1 h 0 min"), (86400, "24 h 0 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59.6, "1 min 0 s"), (3599.7, "1 h 0 min"), (86400, "24 h 0 min")],
+)
 def test_a_span_never_reads_sixty(seconds: float, text: str) -> None:
     assert templating.duration(seconds) == text
 

@@ -8,7 +8,9 @@ from gradnoise.workloads import Metric, Trial, function
 @function(
     name="line",
     description="Fits a line to noisy points, in a training loop of its own.",
-    metrics=[Metric(name="error", direction="minimize", worst=100.0, description="Mean squared error.")],
+    metrics=[
+        Metric(name="error", direction="minimize", worst=100.0, description="Mean squared error.")
+    ],
 )
 def train(trial: Trial) -> None:
     """Train for `trial.budget_epochs` epochs and report each one."""
@@ -24,5 +26,9 @@ def train(trial: Trial) -> None:
             loss.backward()
             optimizer.step()
         with torch.no_grad():
-            validation, test = (torch.nn.functional.mse_loss(model(x[k::3]), y[k::3]) for k in (1, 2))
-        trial.report(epoch=epoch, train_loss=loss.detach(), validation_error=validation, test_error=test)
+            validation, test = (
+                torch.nn.functional.mse_loss(model(x[k::3]), y[k::3]) for k in (1, 2)
+            )
+        trial.report(
+            epoch=epoch, train_loss=loss.detach(), validation_error=validation, test_error=test
+        )

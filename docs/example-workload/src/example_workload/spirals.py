@@ -16,7 +16,9 @@ from gradnoise.workloads import Batch, Dropout, Forward, Metric, Splits, Workloa
 class SpiralsOptions:
     """What fixes the data and the model; each study may choose."""
 
-    turns: float = option(1.5, "How often each spiral winds around the centre.", minimum=0.5, maximum=5)
+    turns: float = option(
+        1.5, "How often each spiral winds around the centre.", minimum=0.5, maximum=5
+    )
     width: int = option(16, "Units of each of the two hidden layers.", minimum=1, maximum=1024)
 
 
@@ -25,7 +27,14 @@ class Spirals(Workload):
 
     name = "spirals"
     description = "A small network that tells the points of two interleaved spirals apart."
-    metrics = (Metric(name="accuracy", direction="maximize", worst=0.0, description="Share of points named rightly."),)
+    metrics = (
+        Metric(
+            name="accuracy",
+            direction="maximize",
+            worst=0.0,
+            description="Share of points named rightly.",
+        ),
+    )
     Options = SpiralsOptions
     batch_size = 32
 
@@ -34,7 +43,14 @@ class Spirals(Workload):
 
     def model(self) -> torch.nn.Module:
         width = self.options.width
-        hidden = (torch.nn.Linear(2, width), torch.nn.Tanh(), Dropout(), torch.nn.Linear(width, width), torch.nn.Tanh(), Dropout())
+        hidden = (
+            torch.nn.Linear(2, width),
+            torch.nn.Tanh(),
+            Dropout(),
+            torch.nn.Linear(width, width),
+            torch.nn.Tanh(),
+            Dropout(),
+        )
         return torch.nn.Sequential(*hidden, torch.nn.Linear(width, 2))
 
     @torch.no_grad()
@@ -53,7 +69,9 @@ class Spirals(Workload):
 
 @functools.cache
 def spirals(turns: float) -> Splits:
-    """Return 384 points to train on, 192 to judge the search by, and 192 held out; the same ones every time."""
+    """Return 384 points to train on, 192 to judge the search by, and 192 held out; the same ones
+    every time.
+    """
     n = 384
     radius = torch.linspace(0.1, 1, n)
     angle = 2 * math.pi * turns * radius
@@ -61,5 +79,7 @@ def spirals(turns: float) -> Splits:
     points = torch.cat([one, -one]) + 0.02 * normal(0, "data", 0, "spirals", (2 * n, 2))
     spiral = torch.arange(2).repeat_interleave(n)
     part = torch.arange(2 * n) % 4
-    train, validation, test = ((points[rows], spiral[rows]) for rows in (part < 2, part == 2, part == 3))
+    train, validation, test = (
+        (points[rows], spiral[rows]) for rows in (part < 2, part == 2, part == 3)
+    )
     return Splits(train=train, validation=validation, test=test)

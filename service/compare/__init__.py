@@ -1,7 +1,0 @@
-"""The honest comparison: pure functions from a study's trials to what they say of its question."""
-
-from service.compare.assembly import at_look, compare
-from service.compare.choosing import choose, finalists
-from service.compare.comparison import Comparison
-
-__all__ = ["Comparison", "at_look", "choose", "compare", "finalists"]

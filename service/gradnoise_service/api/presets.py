@@ -1,0 +1,49 @@
+"""Ready studies."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from gradnoise_service import presets
+from gradnoise_service.api.auth import Reader
+from gradnoise_service.api.problem import documented
+from gradnoise_service.api.schemas import Items, PresetOut, PresetWithStudies
+from gradnoise_service.domain.errors import NotFound
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.presets.table import FULL
+
+router = APIRouter(tags=["presets"])
+
+
+@router.get("/presets", summary="List the presets", responses=documented())
+def list_presets(_caller: Reader) -> Items[PresetOut]:
+    """Return the ready studies that come with the service."""
+    return Items(items=[_described(name) for name in presets.names()])
+
+
+@router.get("/presets/{name}", summary="Show a preset", responses=documented(404, 422))
+def show(
+    _caller: Reader,
+    name: Annotated[str, Path(description="The preset's name.")],
+    scale: Annotated[str, Query(description="The scale, of a preset that has several.")] = FULL,
+    row: Annotated[
+        str | None, Query(description="A row of a table, to have its study alone.")
+    ] = None,
+) -> PresetWithStudies:
+    """Return a preset with its studies."""
+    if name not in presets.names():
+        raise NotFound(
+            f"There is no preset named {name!r}; there are {', '.join(presets.names())}."
+        )
+    studies = [StudySpec.model_validate(plain) for plain in presets.load(name, scale, row)]
+    return PresetWithStudies(**dict(_described(name)), studies=studies)
+
+
+def _described(name: str) -> PresetOut:
+    n_studies = len(presets.load(name))
+    return PresetOut(
+        name=name,
+        description=presets.describe(name),
+        n_studies=n_studies,
+        scales=presets.scales(name),
+    )

@@ -1,0 +1,256 @@
+"""Pydantic's complaints in the words of whoever wrote the study: the path as it was written, what
+is wrong, what is legal.
+
+What is wrong follows from the kind of complaint, what is legal from the schema at that place. Where
+a field takes several forms (a range, choices or a plain value), only the complaints about the form
+that was meant are told.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from gradnoise_service.domain.errors import FieldError
+from gradnoise_service.domain.spec import FieldFault, StudySpec
+
+Schema = Mapping[str, Any]
+
+PATTERNS = {
+    r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$": "1 to 80 letters, digits, spaces, '_', '.' or '-', the first a letter or digit",
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$": "1 to 80 letters, digits, '_', '.' or '-', the first a letter or digit",
+    r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,79}$": "1 to 80 letters, digits, '_', '.', '@' or '-', the first a letter or digit",
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$": "1 to 40 letters, digits, '_', '.' or '-', the first a letter or digit",
+}
+"""What the patterns of our schemas ask for, in words."""
+
+FORMS = {
+    "Range": (
+        "a range {low, high} with low below high, optionally with log (then low above 0), step or "
+        "integer"
+    ),
+    "Choices": "choices {choices: [...]}, each once",
+}
+"""The forms of a parameter that are mappings, in words."""
+
+KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a text",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+}
+RULE_ACROSS_FIELDS = "arms"
+"""The field to name for a rule that spans the whole study: the one such rule is about arms."""
+
+
+def spec_errors(error: ValidationError, sent: Mapping[str, Any]) -> list[FieldError]:
+    """Return the faults of a study as it was sent, each once."""
+    faults: dict[str, FieldError] = {}
+    for details in error.errors(include_url=False):
+        fault = _fault(details, sent)
+        if fault is not None:
+            faults.setdefault(f"{fault.field} {fault.message}", fault)
+    return list(faults.values())
+
+
+def request_errors(errors: Sequence[Mapping[str, Any]]) -> list[FieldError]:
+    """Return the faults of a request's parameters and small bodies, as FastAPI reports them."""
+    return [
+        FieldError(
+            field=".".join(map(str, error["loc"][1:])) or str(error["loc"][0]),
+            value=None if error["type"] == "missing" else error["input"],
+            message="is missing"
+            if error["type"] == "missing"
+            else f"{_shown(error['input'])} is not accepted here",
+            legal=PATTERNS.get(
+                error.get("ctx", {}).get("pattern"), error["msg"].removeprefix("Input should be ")
+            ),
+        )
+        for error in errors
+    ]
+
+
+def _fault(details: ErrorDetails, sent: Mapping[str, Any]) -> FieldError | None:
+    across = details.get("ctx", {}).get("error")
+    if isinstance(across, FieldFault):
+        return FieldError(
+            field=across.field, value=across.value, message=across.message, legal=across.legal
+        )
+    path: list[str] = []
+    node, value, parent = _resolved(_schema()), sent, _schema()
+    is_written = True  # False from where a short form stands for a mapping: `pruner: median`
+    for item in details["loc"]:
+        if item == "[key]":
+            return FieldError(
+                field=".".join(path),
+                value=details["input"],
+                message="is not a text",
+                legal="a name that is a text",
+            )
+        forms = _forms(node)
+        if len(forms) > 1:
+            form = _meant(forms, value)
+            if form is None:
+                return _neither(path, value, node)
+            if form["title"] not in str(item):
+                return None
+            node = form
+            continue
+        parent, node = node, _below(forms[0], item)
+        is_written = is_written and isinstance(value, Mapping | list)
+        if is_written:
+            path.append(str(item))
+            value = _entry(value, item)
+    if not path:
+        names = [arm.get("name") for arm in sent.get("arms", ()) if isinstance(arm, Mapping)]
+        return FieldError(
+            field=RULE_ACROSS_FIELDS,
+            value=names,
+            message=_message(details, value, node, parent),
+            legal=_phrase(_below(_schema(), "arms")),
+        )
+    legal = _field_names(parent) if details["type"] == "extra_forbidden" else _phrase(node)
+    return FieldError(
+        field=".".join(path),
+        value=value,
+        message=_message(details, value, node, parent),
+        legal=legal,
+    )
+
+
+def _message(details: ErrorDetails, value: object, node: Schema, parent: Schema) -> str:
+    kind, shown = details["type"], _shown(value)
+    if kind == "missing":
+        return "is missing"
+    if kind == "value_error":
+        return details["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        name = str(details["loc"][-1])
+        near = difflib.get_close_matches(name, _forms(parent)[0].get("properties", ()), n=1)
+        return f"there is no field named {name!r} here" + (
+            f"; did you mean {near[0]!r}?" if near else ""
+        )
+    if kind in ("greater_than", "greater_than_equal"):
+        return f"{shown} is too small"
+    if kind in ("less_than", "less_than_equal"):
+        return f"{shown} is too large"
+    if kind in ("too_short", "too_long", "string_too_long"):
+        return "has too few entries" if kind == "too_short" else "is too long"
+    if kind == "finite_number":
+        return f"{shown} is not finite"
+    if kind in ("string_pattern_mismatch", "literal_error"):
+        return f"{shown} is not allowed here"
+    return f"{shown} is not {_kind(node)}"
+
+
+def _neither(path: Sequence[str], value: object, node: Schema) -> FieldError:
+    legal = _phrase(node)
+    return FieldError(
+        field=".".join(path),
+        value=value,
+        message=f"{_shown(value)} is nothing that can stand here",
+        legal=legal,
+    )
+
+
+def _meant(forms: Sequence[Schema], value: object) -> Schema | None:
+    """Return the mapping form that shares most of its fields with the value, needed ones first;
+    None if none shares any.
+    """
+    keys = set(value) if isinstance(value, Mapping) else set()
+    sharing = [form for form in forms if keys & set(form.get("properties", ()))]
+    return max(
+        sharing,
+        key=lambda form: (len(keys & set(form["required"])), len(keys & set(form["properties"]))),
+        default=None,
+    )
+
+
+def _phrase(node: Schema) -> str:
+    """Say what a schema admits: `a whole number, at least 1`."""
+    forms = _forms(node)
+    if len(forms) > 1:
+        return ("; or " if len(forms) > 2 else " or ").join(map(_phrase, forms))
+    form = forms[0]
+    if "enum" in form:
+        return "one of " + ", ".join(map(str, form["enum"]))
+    if "pattern" in form:
+        return PATTERNS[form["pattern"]]
+    if "properties" in form:
+        return FORMS.get(
+            form["title"], "a mapping with the fields " + ", ".join(form["properties"])
+        )
+    entries = [f"each {_kind(form['items'])}"] if form.get("items", {}).get("type") in KINDS else []
+    return ", ".join([_kind(form), *entries, *_bounds(form)])
+
+
+def _kind(node: Schema) -> str:
+    forms = _forms(node)
+    return " or ".join(KINDS.get(form.get("type", ""), "a legal value") for form in forms)
+
+
+def _bounds(form: Schema) -> Iterator[str]:
+    words = {
+        "minimum": "at least {}",
+        "exclusiveMinimum": "above {}",
+        "maximum": "at most {}",
+        "exclusiveMaximum": "below {}",
+        "minItems": "{} entries or more",
+        "maxItems": "at most {} entries",
+        "minProperties": "not empty",
+        "maxProperties": "at most {} entries",
+        "maxLength": "at most {} characters",
+    }
+    return (text.format(form[key]) for key, text in words.items() if key in form)
+
+
+def _field_names(parent: Schema) -> str:
+    return "one of the fields " + ", ".join(_forms(parent)[0].get("properties", ()))
+
+
+@cache
+def _schema() -> Schema:
+    return StudySpec.model_json_schema()
+
+
+def _resolved(node: Schema) -> Schema:
+    return _schema()["$defs"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
+
+
+def _forms(node: Schema) -> list[Schema]:
+    node = _resolved(node)
+    forms = [
+        form for form in map(_resolved, node.get("anyOf", [node])) if form.get("type") != "null"
+    ]
+    # a whole number is a number
+    return [
+        form for form in forms if form != {"type": "integer"} or {"type": "number"} not in forms
+    ]
+
+
+def _below(node: Schema, item: object) -> Schema:
+    node = _forms(node)[0]
+    return (
+        node.get("properties", {}).get(item)
+        or node.get("items")
+        or node.get("additionalProperties")
+        or {}
+    )
+
+
+def _entry(value: Any, item: Any) -> Any:
+    try:
+        return value[item]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:80] + "…"

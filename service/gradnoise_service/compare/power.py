@@ -1,0 +1,161 @@
+"""Power: how likely a number of pairs leads to each verdict, and how many pairs a verdict takes.
+
+The verdict holds two things against the data: the interval of the mean and the signed-rank test.
+    For normal differences both act like
+Student's test of 3 / pi times as many pairs (the asymptotic relative efficiency of the signed
+ranks, Hodges and Lehmann 1956) at the level that n pairs can attain: of the 2^n ways to set the
+signs a whole number is extreme, so at 6 pairs a test at 5 % has 3.1 %.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from gradnoise_service.compare.comparison import Verdict
+from gradnoise_service.compare.intervals import attained_level, fewest_pairs
+
+MOST_PAIRS = 1_000_000
+EFFICIENCY = 3 / math.pi
+N_NODES = 1_000
+FINEST = 1e-9
+"""A standard deviation below this share of what it is held against is taken for it: the chances are
+the same, and remain numbers.
+"""
+SMALL = 50
+"""Up to here the attained level jumps from one n to the next, so power need not rise with it."""
+
+
+def chances(
+    n: int, difference: float, sd: float, *, smallest_difference: float, level: float
+) -> dict[Verdict, float]:
+    """Return the chance of each verdict on n pairs whose differences are normal.
+
+    With m = 3 n / pi, S^2 ~ sd^2 chi^2_(m-1) / (m - 1), w = t S / sqrt(m) for Student's quantile t
+    at the attained level, and the mean M ~ N(difference, sd^2 / m): `helps` is M > max(w,
+    smallest_difference - w), `hurts` its mirror image, `no_difference` is
+    |M| < smallest_difference - w. The mean over S is taken at the middles of 1,000 equally likely parts.
+
+    Args:
+        n: Pairs; below the fewest that can decide, all is `undecided`.
+        difference: True mean of the gains, in the metric's units.
+        sd: True standard deviation of the gains, above 0, in the metric's units.
+        smallest_difference: What the verdict is held against, above 0.
+        level: Confidence level, in (0, 1).
+    """
+    # scipy is loaded when something is computed: a process that only shows stored comparisons stays
+    # small
+    # scipy ships no types
+    from scipy.special import gammaincinv, ndtr, stdtrit  # type: ignore[import-untyped]
+
+    if n < fewest_pairs(1 - level):
+        return {"helps": 0.0, "hurts": 0.0, "no_difference": 0.0, "undecided": 1.0}
+    m = EFFICIENCY * n
+    middles = (np.arange(N_NODES) + 0.5) / N_NODES
+    spread = np.sqrt(2 * gammaincinv((m - 1) / 2, middles) / (m - 1))
+    w = stdtrit(m - 1, 1 - attained_level(n, 1 - level) / 2) * spread
+    in_errors = (
+        math.sqrt(m)
+        * np.array([difference, smallest_difference])
+        / max(sd, FINEST * max(abs(difference), smallest_difference))
+    )
+    effect, delta = float(in_errors[0]), float(in_errors[1])
+    beyond, within = np.maximum(w, delta - w), np.maximum(delta - w, 0.0)
+    helps, hurts = float(np.mean(ndtr(effect - beyond))), float(np.mean(ndtr(-effect - beyond)))
+    same = float(np.mean(ndtr(within - effect) - ndtr(-within - effect)))
+    return {
+        "helps": helps,
+        "hurts": hurts,
+        "no_difference": same,
+        "undecided": max(0.0, 1 - helps - hurts - same),
+    }
+
+
+def pairs_for(smallest_difference: float, sd: float, power: float, level: float) -> int:
+    """Return the fewest pairs that find a technique which gains the smallest difference: `helps`
+    has at least the chance `power`.
+
+    However many pairs there are, an interval lies wholly below the true gain in half of what it
+        misses: (1 - level) / 2 of such studies
+    end in `no_difference`, so a power of 97.5 % cannot be had at a level of 95 %.
+
+    Args:
+        smallest_difference: The gain to be found, in the metric's units, above 0.
+        sd: Standard deviation of the paired differences, in the metric's units, above 0.
+        power: Chance of finding it, above 0 and below (1 + level) / 2.
+        level: Confidence level of the verdict, in (0, 1).
+
+    Raises:
+        ValueError: If an argument is outside its range, or a million pairs are too few.
+
+    >>> pairs_for(0.05, 0.05, 0.8, 0.95), pairs_for(0.05, 0.1, 0.8, 0.95)
+    (12, 36)
+    """
+    for name, value in (("smallest_difference", smallest_difference), ("sd", sd)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be above 0 and finite, but got {name}={value:g}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must be in (0, 1), but got {level=:g}")
+    if not 0 < power < (1 + level) / 2:
+        raise ValueError(
+            f"power must be above 0 and below {(1 + level) / 2:.4g}, beyond which no number of "
+            f"pairs reaches, but got {power=:g}"
+        )
+
+    def reaches(n: int) -> bool:
+        return (
+            chances(
+                n, smallest_difference, sd, smallest_difference=smallest_difference, level=level
+            )["helps"]
+            >= power
+        )
+
+    n = _fewest(reaches, fewest_pairs(1 - level))
+    if n is None:
+        raise ValueError(
+            f"a difference of {smallest_difference:g} with a standard deviation of {sd:g} takes "
+            f"more than {MOST_PAIRS:,} pairs: "
+            "give a larger smallest_difference or a smaller sd"
+        )
+    return n
+
+
+def pairs_to_decide(
+    n: int,
+    difference: float,
+    sd: float,
+    *,
+    smallest_difference: float,
+    level: float,
+    power: float = 0.8,
+) -> int | None:
+    """Return the fewest pairs above n that lead to a verdict, whichever, with the chance `power`;
+    None if a million are too few.
+
+    Difference and sd, above 0, are taken for the true ones.
+    """
+
+    def decides(more: int) -> bool:
+        return (
+            chances(more, difference, sd, smallest_difference=smallest_difference, level=level)[
+                "undecided"
+            ]
+            <= 1 - power
+        )
+
+    return _fewest(decides, max(n + 1, fewest_pairs(1 - level)))
+
+
+def _fewest(suffices: Callable[[int], bool], start: int) -> int | None:
+    for n in range(start, SMALL):
+        if suffices(n):
+            return n
+    low, high = max(start, SMALL) - 1, max(start, SMALL)
+    while not suffices(high):
+        low, high = high, 2 * high
+        if low >= MOST_PAIRS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if suffices(middle) else (middle, high)
+    return high

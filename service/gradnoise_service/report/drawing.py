@@ -1,0 +1,203 @@
+"""What the report's figures share: canvas, marks, axes, legend.
+
+Shape, place or text tells apart all that colour does. A lost run (diverged or failed) has a place
+of its own at the bad end of the axis, marked by a cross: the metric's worst value, often far away,
+would squeeze the others together.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+from gradnoise_service.compare.comparison import Comparison
+from gradnoise_service.report.palette import LIGHT, arm_colour
+
+WIDTH = 430
+LEGEND_COLUMNS = 4
+MARKERS = "oDs^vPp*hX"
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "gradnoise",
+    "font.family": ["DejaVu Sans"],
+    "font.size": 12,
+    "text.parse_math": False,
+    "text.color": LIGHT["ink"],
+    "axes.edgecolor": LIGHT["line"],
+    "axes.labelcolor": LIGHT["muted"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": LIGHT["line"],
+    "grid.linewidth": 0.6,
+    "xtick.color": LIGHT["muted"],
+    "ytick.color": LIGHT["muted"],
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.frameon": False,
+    "legend.fontsize": 11.5,
+    "legend.borderaxespad": 0.2,
+    "legend.columnspacing": 1.6,
+    "legend.handletextpad": 0.4,
+}
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A drawing with its title and the words that stand for it where it cannot be seen."""
+
+    name: str
+    title: str
+    alt: str
+    figure: Figure
+
+
+Draw = Callable[[Comparison], Picture | None]
+"""Draws a comparison, or returns None where there is nothing to show."""
+
+
+def canvas(height: float, *, n_labels: int) -> tuple[Figure, Axes]:
+    """Return an empty drawing, in points, of a width that reads well on a phone and on half a page;
+    above it is room for the legend.
+    """
+    legend_height = 20 * math.ceil(n_labels / LEGEND_COLUMNS) + 6
+    whole = height + legend_height
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, height / whole), w_pad=0.02, h_pad=0.02)
+    figure = Figure(figsize=(WIDTH / 72, whole / 72), layout=layout, facecolor="none")
+    return figure, figure.add_subplot()
+
+
+def dots(axes: Axes, points: Iterable[Point], arm: int, *, size: float) -> None:
+    """Mark points of an arm in its colour and shape; the baseline's are hollow, and wide enough to
+    show around another's.
+    """
+    colour = arm_colour(arm)
+    x, y = columns(points)
+    face = LIGHT["card"] if arm == 0 else colour
+    area = 2 * size if arm == 0 else size
+    axes.scatter(
+        x,
+        y,
+        s=area,
+        marker=MARKERS[arm % len(MARKERS)],
+        facecolors=face,
+        edgecolors=colour,
+        linewidths=1.5,
+        zorder=3 + arm,
+    )
+
+
+def crosses(axes: Axes, points: Iterable[Point], arm: int) -> None:
+    """Mark lost runs of an arm."""
+    x, y = columns(points)
+    axes.scatter(x, y, s=44, marker="x", color=arm_colour(arm), linewidths=2, zorder=3 + arm)
+
+
+def ring(axes: Axes, point: Point, *, size: float) -> None:
+    """Draw a circle around the chosen setting."""
+    axes.scatter(
+        *columns([point]),
+        s=size,
+        facecolors="none",
+        edgecolors=LIGHT["ink"],
+        linewidths=1.3,
+        zorder=20,
+    )
+
+
+def value_axis(
+    axes: Axes,
+    which: Literal["x", "y"],
+    comparison: Comparison,
+    finite: Sequence[float],
+    *,
+    has_lost: bool,
+) -> float:
+    """Fit an axis to the finite values, and set apart a place for the lost at its bad end; return
+    that place.
+    """
+    low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
+    if low == high:
+        low, high = low - 0.05 * (abs(low) or 1.0), low + 0.05 * (abs(low) or 1.0)
+    reach = high - low
+    bad, out = (low, -reach) if comparison.direction == "maximize" else (high, reach)
+    lost_at = bad + 0.18 * out
+    ends = sorted((bad + (0.25 if has_lost else 0.07) * out, (low + high - bad) - 0.07 * out))
+    horizontal = which == "x"
+    (axes.set_xlim if horizontal else axes.set_ylim)(*ends)
+    last = bad + (0.05 if has_lost else 0.07) * out
+    ticks = [
+        tick
+        for tick in MaxNLocator(5).tick_values(low, high)
+        if ends[0] <= tick <= ends[1] and (tick - last) * out <= 0
+    ]
+    (axes.set_xticks if horizontal else axes.set_yticks)(ticks)
+    if has_lost:
+        (axes.axvline if horizontal else axes.axhline)(
+            bad + 0.09 * out, color=LIGHT["muted"], linewidth=1, linestyle=(0, (1, 3))
+        )
+        transform = axes.get_xaxis_transform() if horizontal else axes.get_yaxis_transform()
+        # high learning rates, at the right, are those that are lost
+        at = (lost_at, 1.0) if horizontal else (0.005, lost_at)
+        align = "center" if horizontal else "left"
+        axes.text(
+            *at,
+            "lost",
+            transform=transform,
+            ha=align,
+            va="bottom" if horizontal else "center",
+            fontsize=11,
+            color=LIGHT["muted"],
+        )
+    return lost_at
+
+
+def arm_legend(figure: Figure, comparison: Comparison, *others: object) -> None:
+    """Name the arms by their marks, above the drawing, then what else is labelled."""
+    axes = figure.axes[0]
+    handles: list[object] = []
+    for i, arm in enumerate(comparison.arms):
+        colour = arm_colour(i)
+        face = LIGHT["card"] if i == 0 else colour
+        marker = MARKERS[i % len(MARKERS)]
+        handles.append(
+            axes.scatter(
+                [],
+                [],
+                s=44,
+                marker=marker,
+                facecolors=face,
+                edgecolors=colour,
+                linewidths=1.6,
+                label=arm.name,
+            )
+        )
+    legend(figure, [*handles, *others])
+
+
+def legend(figure: Figure, handles: Sequence[object]) -> None:
+    figure.legend(
+        handles=handles, loc="upper left", ncols=LEGEND_COLUMNS, bbox_to_anchor=(0.0, 1.0)
+    )
+
+
+def metric_label(comparison: Comparison, split: str) -> str:
+    """Return the label of an axis that shows the metric."""
+    return f"{split.capitalize()} {comparison.metric}" + (
+        "" if comparison.direction == "maximize" else " (smaller is better)"
+    )
+
+
+def columns(points: Iterable[Point]) -> tuple[list[float], list[float]]:
+    """Return points as matplotlib takes them: all x, all y."""
+    taken = list(points)
+    return [x for x, _ in taken], [y for _, y in taken]

@@ -1,0 +1,120 @@
+"""The report's pictures: in the page, as SVG whose colours and font are the page's, or each alone
+as SVG or PNG.
+"""
+
+import html
+import io
+import re
+import threading
+from collections.abc import Callable
+from typing import Any, Literal
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+from gradnoise_service.compare.comparison import Comparison
+from gradnoise_service.report.confirm_figures import confirm, difference
+from gradnoise_service.report.course_figures import course, noise_course
+from gradnoise_service.report.drawing import STYLE, Draw, Picture
+from gradnoise_service.report.palette import LIGHT, as_variables
+from gradnoise_service.report.search_figures import (
+    best_so_far,
+    importance,
+    learning_rate,
+    noise_map,
+)
+
+FIGURES: dict[str, Draw] = {
+    "confirm": confirm,
+    "difference": difference,
+    "best_so_far": best_so_far,
+    "learning_rate": learning_rate,
+    "noise_map": noise_map,
+    "importance": importance,
+    "course": course,
+    "noise_course": noise_course,
+}
+"""The figures by name, in the order of the report."""
+
+# matplotlib's settings belong to the process, and the API answers in many threads
+_LOCK = threading.Lock()
+
+
+def pictures(comparison: Comparison) -> dict[str, str]:
+    """Return the figures that have something to show, as `<figure>` elements by name."""
+    with _LOCK, matplotlib.rc_context(STYLE):
+        drawn = [draw(comparison) for draw in FIGURES.values()]
+        return {picture.name: _element(picture) for picture in drawn if picture is not None}
+
+
+def png(name: str, comparison: Comparison, *, dots_per_inch: int = 160) -> bytes:
+    """Return one figure as a PNG image, in light colours; about 6 inches wide.
+
+    Raises:
+        ValueError: If there is no such figure, or it has nothing to show.
+    """
+    return _file(name, comparison, "png", dpi=dots_per_inch)
+
+
+def svg(name: str, comparison: Comparison) -> bytes:
+    """Return one figure as an SVG image, in light colours, with its title and the words that stand
+    for it; raises as `png` does.
+    """
+    return _file(name, comparison, "svg")
+
+
+def _file(
+    name: str, comparison: Comparison, format: Literal["png", "svg"], **options: Any
+) -> bytes:
+    if name not in FIGURES:
+        raise ValueError(f"name must be one of {', '.join(FIGURES)}, but got {name=}.")
+    with _LOCK, matplotlib.rc_context(STYLE):
+        picture = FIGURES[name](comparison)
+        if picture is None:
+            raise ValueError(
+                f"The figure {name!r} has nothing to show: the comparison holds no such runs."
+            )
+        return _image(picture, format, **options)
+
+
+def as_svg(draw: Callable[[], Picture]) -> bytes:
+    """Draw another picture in the figures' style, and return it as an SVG image."""
+    with _LOCK, matplotlib.rc_context(STYLE):
+        return _image(draw(), "svg")
+
+
+def _image(picture: Picture, format: Literal["png", "svg"], **options: Any) -> bytes:
+    file = io.BytesIO()
+    (FigureCanvasAgg if format == "png" else FigureCanvasSVG)(picture.figure)
+    said = {"Title": picture.title, "Description": picture.alt} | (
+        {"Date": None} if format == "svg" else {}
+    )
+    picture.figure.savefig(file, format=format, facecolor=LIGHT["card"], metadata=said, **options)
+    return file.getvalue()
+
+
+def _element(picture: Picture) -> str:
+    file = io.StringIO()
+    FigureCanvasSVG(picture.figure)
+    picture.figure.savefig(file, format="svg", metadata={"Date": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(
+        r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL
+    )
+    label = html.escape(picture.alt, quote=True)
+    svg = re.sub(
+        r"<svg [^>]*(viewBox=\"[^\"]+\")[^>]*>",
+        lambda found: f'<svg {found[1]} role="img" aria-label="{label}">',
+        svg,
+        count=1,
+    )
+    svg = re.sub(r'(id="|url\(#|xlink:href="#)', rf"\g<1>{picture.name}-", svg).replace(
+        "xlink:href", "href"
+    )
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--font)", svg)
+    return (
+        "<figure "
+        f'class="{picture.name}"><figcaption>{html.escape(picture.title)}</figcaption>{as_variables(svg)}</figure>'
+    )

@@ -1,0 +1,159 @@
+"""The report's figures for the Optuna Dashboard, which draws what Plotly describes: data and layout
+as plain values.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gradnoise_service.compare.comparison import LOST, Comparison
+from gradnoise_service.compare.diagnostics import numeric
+
+SYMBOLS = ("circle-open", "diamond", "square", "triangle-up", "triangle-down", "star")
+MOST_POINTS = 1_000
+Plot = Mapping[str, Any]
+
+
+def plots(comparison: Comparison) -> dict[str, str]:
+    """Return the figures that have something to show, by name, as the JSON of a Plotly figure.
+
+    Of an arm with more than 1,000 search trials the plots of the search show every second, third,
+    ... one.
+    """
+    drawn = {
+        "confirm": _plot(
+            "Every confirm run, seed by seed",
+            f"Test {comparison.metric}",
+            "Confirm seed",
+            _confirm(comparison),
+        ),
+        "best_so_far": _plot(
+            "Best so far",
+            "Trials of the arm",
+            f"Best validation {comparison.metric}",
+            _best(comparison),
+        ),
+        "learning_rate": _plot(
+            "Learning-rate response",
+            "Learning rate",
+            f"Validation {comparison.metric}",
+            _rates(comparison),
+            log="x",
+        ),
+        "importance": _plot(
+            "What explains the values", "Share of the variance of ranks", "", _shares(comparison)
+        ),
+        "course": _plot(
+            "How the confirm runs learned",
+            "Epoch",
+            f"Mean validation {comparison.metric}",
+            _courses(comparison, "values"),
+        ),
+        "noise_course": _plot(
+            "How large the noise was beside the gradient",
+            "Epoch",
+            "Norm of noise / norm of gradient",
+            _courses(comparison, "noise_to_gradient"),
+            log="y",
+        ),
+    }
+    return {name: json.dumps(plot, allow_nan=False) for name, plot in drawn.items() if plot["data"]}
+
+
+def _plot(title: str, x: str, y: str, traces: Iterator[Plot], *, log: str = "") -> Plot:
+    axes = {
+        f"{axis}axis": {"title": {"text": text}, **({"type": "log"} if axis == log else {})}
+        for axis, text in (("x", x), ("y", y))
+    }
+    return {"data": list(traces), "layout": {"title": {"text": title}, **axes}}
+
+
+def _confirm(comparison: Comparison) -> Iterator[Plot]:
+    for i, arm in enumerate(comparison.arms):
+        for name, outcomes in ((arm.name, ("complete",)), (f"{arm.name}, lost", LOST)):
+            runs = [
+                (row.runs[arm.name].value, row.number + 1)
+                for row in comparison.seeds
+                if row.runs[arm.name].outcome in outcomes
+            ]
+            if runs:
+                yield _trace(
+                    name,
+                    runs,
+                    "markers",
+                    symbol=SYMBOLS[i % len(SYMBOLS)] if name == arm.name else "x",
+                )
+
+
+def _best(comparison: Comparison) -> Iterator[Plot]:
+    for i, arm in enumerate(comparison.arms):
+        points = [
+            (p.number + 1, p.best)
+            for p in comparison.search
+            if p.arm == arm.name and p.best is not None
+        ]
+        if points:
+            trace = _trace(arm.name, points, "lines")
+            yield {**trace, "line": {"shape": "hv", "dash": "dash" if i == 0 else "solid"}}
+
+
+def _rates(comparison: Comparison) -> Iterator[Plot]:
+    for i, arm in enumerate(comparison.arms):
+        own = [p for p in comparison.search if p.arm == arm.name and p.outcome == "complete"]
+        points = [(rate, p.value) for p in own if (rate := numeric(p.params, "lr")) is not None]
+        if points:
+            yield _trace(arm.name, points, "markers", symbol=SYMBOLS[i % len(SYMBOLS)])
+
+
+def _shares(comparison: Comparison) -> Iterator[Plot]:
+    alone, pairs = comparison.diagnostics.importances, comparison.diagnostics.interactions
+    for i, arm in enumerate(comparison.arms):
+        own = [(one.share, one.chance, one.name) for one in alone if one.arm == arm.name]
+        own += [
+            (one.share, one.chance, " with ".join(one.names))
+            for one in pairs
+            if one.arm == arm.name
+        ]
+        if own:
+            yield _trace(
+                arm.name,
+                [(share, name) for share, _, name in own],
+                "markers",
+                symbol=SYMBOLS[i % len(SYMBOLS)],
+            )
+            reach = [(chance, name) for _, chance, name in own if chance is not None]
+            yield _trace(
+                f"{arm.name}: what noise alone reaches", reach, "markers", symbol="line-ns-open"
+            )
+
+
+def _courses(comparison: Comparison, column: str) -> Iterator[Plot]:
+    for i, course in enumerate(comparison.diagnostics.courses):
+        points = [
+            (epoch, value)
+            for epoch, value in zip(course.epochs, getattr(course, column), strict=True)
+            if value is not None
+        ]
+        if len(points) > 1:
+            yield {
+                **_trace(course.arm, points, "lines"),
+                "line": {"dash": "dash" if i == 0 else "solid"},
+            }
+
+
+def _trace(
+    name: str,
+    points: Sequence[tuple[float | None, float | str | None]],
+    mode: str,
+    *,
+    symbol: str = "circle",
+) -> Plot:
+    shown = points[:: -(-len(points) // MOST_POINTS)]
+    return {
+        "type": "scatter",
+        "mode": mode,
+        "name": name,
+        "x": [x for x, _ in shown],
+        "y": [y for _, y in shown],
+        "marker": {"symbol": symbol, "size": 9},
+    }

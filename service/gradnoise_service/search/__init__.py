@@ -1,0 +1,6 @@
+"""The search: the only user of Optuna."""
+
+from gradnoise_service.search.arm_search import ArmSearch, Suggestion
+from gradnoise_service.search.storage import Storage, open_storage, prepare
+
+__all__ = ["ArmSearch", "Storage", "Suggestion", "open_storage", "prepare"]

@@ -1,0 +1,42 @@
+"""Optuna's SQL storage, in the same database as our tables."""
+
+import sqlite3
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+
+Storage = RDBStorage
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class TunedConnection(sqlite3.Connection):
+    """A SQLite connection that waits for other writers and leaves the flush to the write-ahead log."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.execute("PRAGMA journal_mode=WAL")
+        self.execute("PRAGMA synchronous=NORMAL")
+
+
+def open_storage(url: str) -> Storage:
+    """Open the storage of a database that `prepare` has seen."""
+    return _open(url, skip_table_creation=True)
+
+
+def prepare(url: str) -> None:
+    """Create Optuna's tables where they are missing; call it under the schema lock, since Optuna's
+    own creation is not safe in parallel.
+    """
+    storage = _open(url, skip_table_creation=False)
+    storage.upgrade()
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def _open(url: str, *, skip_table_creation: bool) -> Storage:
+    engine: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("sqlite"):
+        engine["connect_args"] = {"timeout": 30, "factory": TunedConnection}
+    return RDBStorage(url, engine_kwargs=engine, skip_table_creation=skip_table_creation)

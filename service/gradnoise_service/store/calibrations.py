@@ -1,0 +1,73 @@
+"""What was measured of stacks: how many trials train best as one model, by what is trained on what."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from gradnoise_service.store.database import insert_new
+from gradnoise_service.store.tables import CalibrationRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What a calibration holds for; `versions` are those of gradnoise and torch."""
+
+    workload: str
+    options: Mapping[str, object]
+    optimizer: str
+    device: str
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How many trials a worker trains as one model, and why.
+
+    Args:
+        slots: The number; 1 where trials train one at a time.
+        rates: Updates a second, of all workers together, by number of slots; empty where nothing
+            could be measured.
+        refusal: Why the trials do not stack, empty if they do.
+    """
+
+    slots: int
+    rates: Mapping[int, float] = field(default_factory=dict)
+    refusal: str = ""
+
+
+def find(session: Session, subject: Subject) -> Calibration | None:
+    """Return what was measured of the subject, None if nothing was."""
+    row = session.get(CalibrationRow, _key(subject))
+    if row is None:
+        return None
+    return Calibration(
+        slots=row.slots,
+        rates={int(slots): rate for slots, rate in row.rates.items()},
+        refusal=row.refusal,
+    )
+
+
+def keep(session: Session, subject: Subject, calibration: Calibration, now: datetime) -> None:
+    """Store what was measured of the subject; where two have measured at the same time, the first
+    stands.
+    """
+    values = {
+        "key": _key(subject),
+        "subject": dataclasses.asdict(subject),
+        "slots": calibration.slots,
+        "rates": {str(slots): rate for slots, rate in calibration.rates.items()},
+        "refusal": calibration.refusal,
+        "measured_at": now,
+    }
+    insert_new(session, CalibrationRow, [values])
+
+
+def _key(subject: Subject) -> str:
+    return hashlib.sha256(
+        json.dumps(dataclasses.asdict(subject), sort_keys=True).encode()
+    ).hexdigest()

@@ -1,0 +1,30 @@
+"""The catalogue that workers announce and submissions are checked against."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from gradnoise_service.domain.catalogue import Catalogue
+from gradnoise_service.domain.errors import CatalogueEmpty
+from gradnoise_service.store.tables import CatalogueRow
+
+ONLY = 1
+
+
+def publish(session: Session, document: Mapping[str, Any], now: datetime) -> None:
+    """Store the catalogue document in place of the last one."""
+    session.merge(CatalogueRow(id=ONLY, document=dict(document), published_at=now))
+
+
+def read(session: Session) -> Catalogue:
+    """Return the catalogue.
+
+    Raises:
+        CatalogueEmpty: If no worker has announced one yet.
+    """
+    row = session.get(CatalogueRow, ONLY)
+    if row is None:
+        raise CatalogueEmpty()
+    return Catalogue.of(row.document)

@@ -1,0 +1,171 @@
+"""Who may run a study: acquire, extend, release, finish. Every write that follows names the lease's
+token; no row means LeaseLost.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from gradnoise_service.domain.errors import LeaseLost
+from gradnoise_service.domain.study import Study
+from gradnoise_service.store import studies, trials
+from gradnoise_service.store.tables import StudyRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """The right to run a study; `token` is new at each acquisition, so that an earlier holder's
+    writes find no row.
+    """
+
+    study_id: int
+    token: str
+
+
+def acquire(
+    session: Session, dispatcher: str, now: datetime, duration: timedelta
+) -> tuple[Study, Lease] | None:
+    """Take the study that is due and return it with its lease, None if there is none.
+
+    Due is the highest priority; then the owner with the fewest studies under way; then the oldest.
+    A running study whose lease has expired is due again: its running trials go back to waiting,
+    with their seed and parameters, in the same transaction.
+    """
+    held = aliased(StudyRow)
+    n_held = (
+        select(func.count())
+        .where(held.owner == StudyRow.owner, held.acquired_until > now)
+        .scalar_subquery()
+    )
+    is_free = or_(StudyRow.acquired_until.is_(None), StudyRow.acquired_until < now)
+    is_due = StudyRow.state.in_(("queued", "running")) & is_free
+    query = (
+        select(StudyRow.id)
+        .where(is_due)
+        .order_by(StudyRow.priority.desc(), n_held, StudyRow.id)
+        .limit(1)
+    )
+    due = session.scalar(query.with_for_update(skip_locked=True))
+    if due is None:
+        return None
+    token = secrets.token_hex(16)
+    statement = (
+        update(StudyRow)
+        .where(StudyRow.id == due, is_due)
+        .values(
+            state="running",
+            started_at=func.coalesce(StudyRow.started_at, now),
+            lease_token=token,
+            acquired_by=dispatcher,
+            acquired_until=now + duration,
+        )
+    )
+    if (
+        session.execute(
+            statement.returning(StudyRow.id).execution_options(synchronize_session=False)
+        ).first()
+        is None
+    ):
+        return None
+    trials.return_to_waiting(session, due, now)
+    return studies.get(session, due, None), Lease(study_id=due, token=token)
+
+
+def extend(session: Session, lease: Lease, now: datetime, duration: timedelta) -> None:
+    """Hold the study for another `duration`; the guard of every transaction that writes for it.
+
+    Raises:
+        LeaseLost: If another holder has it, or it was ended.
+    """
+    _guarded(session, lease, {"acquired_until": now + duration})
+
+
+def check(session: Session, lease: Lease) -> None:
+    """Look whether the lease still holds, without writing.
+
+    Raises:
+        LeaseLost: As `extend`.
+    """
+    held = select(StudyRow.id).where(
+        StudyRow.id == lease.study_id, StudyRow.lease_token == lease.token
+    )
+    if session.scalar(held) is None:
+        raise LeaseLost()
+
+
+def release(session: Session, lease: Lease, now: datetime) -> None:
+    """Give the study back unfinished, so that another dispatcher goes on with it at once.
+
+    Raises:
+        LeaseLost: As `extend`.
+    """
+    _guarded(session, lease, {"lease_token": None, "acquired_by": None, "acquired_until": None})
+    trials.return_to_waiting(session, lease.study_id, now)
+
+
+def describe(session: Session, lease: Lease, protocol: Mapping[str, Any]) -> None:
+    """Store what the study runs on: versions, formula, device.
+
+    Raises:
+        LeaseLost: As `extend`.
+    """
+    _guarded(session, lease, {"protocol": dict(protocol)})
+
+
+def complete(
+    session: Session, lease: Lease, now: datetime, comparison: Mapping[str, Any], verdict: str
+) -> None:
+    """End the study with its comparison.
+
+    Raises:
+        LeaseLost: As `extend`.
+    """
+    _end(
+        session,
+        lease,
+        now,
+        {"state": "complete", "comparison": dict(comparison), "verdict": verdict},
+    )
+
+
+def fail(session: Session, lease: Lease, now: datetime, error: str) -> None:
+    """End the study without a result and keep the reason.
+
+    Raises:
+        LeaseLost: As `extend`.
+    """
+    _end(session, lease, now, {"state": "failed", "error": error})
+
+
+def _end(session: Session, lease: Lease, now: datetime, values: Mapping[str, Any]) -> None:
+    _guarded(
+        session,
+        lease,
+        {
+            **values,
+            "finished_at": now,
+            "lease_token": None,
+            "acquired_by": None,
+            "acquired_until": None,
+        },
+    )
+
+
+def _guarded(session: Session, lease: Lease, values: Mapping[str, Any]) -> None:
+    statement = (
+        update(StudyRow)
+        .where(StudyRow.id == lease.study_id, StudyRow.lease_token == lease.token)
+        .values(**values)
+    )
+    if (
+        session.execute(
+            statement.returning(StudyRow.id).execution_options(synchronize_session=False)
+        ).first()
+        is None
+    ):
+        raise LeaseLost()

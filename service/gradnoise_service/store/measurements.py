@@ -1,0 +1,94 @@
+"""Measurements: every epoch of every trial, written in bulk."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from gradnoise_service.domain.study import EpochMean
+from gradnoise_service.store import tables
+from gradnoise_service.store.database import insert_new
+
+NOISE_TO_GRADIENT = "noise_to_gradient"
+MOST_EPOCHS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurementRow:
+    """The metric values of one trial at one epoch (counted from 1); None where a value was not
+    finite. `seconds` of device time.
+    """
+
+    trial_id: int
+    epoch: int
+    values: Mapping[str, float | None]
+    seconds: float
+
+
+def record(session: Session, rows: Sequence[MeasurementRow]) -> None:
+    """Insert measurements; an epoch that an earlier attempt has measured stays as it is, since
+    equal trials measure alike.
+    """
+    if not rows:
+        return
+    values = [
+        {
+            "trial_id": row.trial_id,
+            "epoch": row.epoch,
+            "values": {
+                name: value if value is not None and math.isfinite(value) else None
+                for name, value in row.values.items()
+            },
+            "seconds": row.seconds,
+        }
+        for row in rows
+    ]
+    insert_new(session, tables.MeasurementRow, values)
+
+
+def of_trial(session: Session, trial_id: int) -> list[MeasurementRow]:
+    """Return a trial's measurements by epoch."""
+    table = tables.MeasurementRow
+    query = select(table).where(table.trial_id == trial_id).order_by(table.epoch)
+    return [
+        MeasurementRow(
+            trial_id=row.trial_id, epoch=row.epoch, values=row.values, seconds=row.seconds
+        )
+        for row in session.scalars(query)
+    ]
+
+
+def confirm_courses(session: Session, study_id: int, metric: str) -> list[EpochMean]:
+    """Return the means over each arm's complete confirm runs, of at most about 200 epochs evenly
+    apart, the last among them.
+
+    Runs that diverged or failed are left out: they end early, and a mean would jump where they do.
+    """
+    trial, measurement = tables.TrialRow, tables.MeasurementRow
+    whole = (
+        trial.study_id == study_id,
+        trial.phase == "confirm",
+        trial.state == "complete",
+        trial.diverged.is_(False),
+    )
+    last = session.scalar(select(func.max(trial.budget_epochs)).where(*whole))
+    if last is None:
+        return []
+    apart = -(-last // MOST_EPOCHS)
+    value, ratio = (
+        func.avg(measurement.values[name].as_float())
+        for name in (f"validation_{metric}", NOISE_TO_GRADIENT)
+    )
+    query = (
+        select(trial.arm, measurement.epoch, func.count(), value, ratio)
+        .join(measurement, measurement.trial_id == trial.id)
+        .where(*whole, measurement.epoch % apart == last % apart)
+        .group_by(trial.arm, measurement.epoch)
+        .order_by(trial.arm, measurement.epoch)
+    )
+    return [
+        EpochMean(arm=arm, epoch=epoch, n=n, value=value, noise_to_gradient=ratio)
+        for arm, epoch, n, value, ratio in session.execute(query)
+    ]

@@ -1,0 +1,174 @@
+"""Our tables, which stand beside Optuna's in the same database under a prefix of their own."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+PREFIX = "gradnoise_"
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware timestamps in UTC, on databases that know time zones and on those that do not."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"a stored time needs a time zone, but got {value!r}")
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 - declared so by SQLAlchemy
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+        list[dict[str, Any]]: JSON,
+    }
+
+
+class StudyRow(Base):
+    __tablename__ = PREFIX + "study"
+    __table_args__ = (
+        UniqueConstraint("owner", "idempotency_key"),
+        Index(None, "state", "priority"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(String(80), index=True)
+    name: Mapped[str] = mapped_column(String(80), unique=True)
+    state: Mapped[str] = mapped_column(String(16))
+    priority: Mapped[int]
+    spec: Mapped[dict[str, Any]]
+    metric: Mapped[dict[str, Any]]
+    protocol: Mapped[dict[str, Any]]
+    comparison: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    verdict: Mapped[str | None] = mapped_column(String(32))
+    error: Mapped[str | None] = mapped_column(Text)
+    extensions: Mapped[list[dict[str, Any]]]
+    idempotency_key: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    lease_token: Mapped[str | None] = mapped_column(String(32))
+    acquired_by: Mapped[str | None] = mapped_column(String(80))
+    acquired_until: Mapped[datetime | None]
+
+
+class TrialRow(Base):
+    __tablename__ = PREFIX + "trial"
+    __table_args__ = (
+        UniqueConstraint("study_id", "phase", "arm", "number"),
+        Index(None, "study_id", "state"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey(StudyRow.id, ondelete="CASCADE"))
+    phase: Mapped[str] = mapped_column(String(16))
+    arm: Mapped[str] = mapped_column(String(40))
+    number: Mapped[int]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    budget_epochs: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    params: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    optuna_number: Mapped[int | None]
+    value: Mapped[float | None]
+    diverged: Mapped[bool]
+    epochs: Mapped[int]
+    n_attempts: Mapped[int]
+    device_seconds: Mapped[float]
+    error: Mapped[str | None] = mapped_column(Text)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    lease_token: Mapped[str | None] = mapped_column(String(32), index=True)
+
+
+class AttemptRow(Base):
+    __tablename__ = PREFIX + "attempt"
+    __table_args__ = (UniqueConstraint("trial_id", "number"),)
+
+    lease_token: Mapped[str] = mapped_column(String(32), primary_key=True)
+    trial_id: Mapped[int] = mapped_column(ForeignKey(TrialRow.id, ondelete="CASCADE"))
+    number: Mapped[int]
+    outcome: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(Text)
+    device_seconds: Mapped[float]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class MeasurementRow(Base):
+    __tablename__ = PREFIX + "measurement"
+
+    trial_id: Mapped[int] = mapped_column(
+        ForeignKey(TrialRow.id, ondelete="CASCADE"), primary_key=True
+    )
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    values: Mapped[dict[str, Any]]
+    seconds: Mapped[float]
+
+
+class CatalogueRow(Base):
+    __tablename__ = PREFIX + "catalogue"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    document: Mapped[dict[str, Any]]
+    published_at: Mapped[datetime]
+
+
+class DispatcherRow(Base):
+    __tablename__ = PREFIX + "dispatcher"
+
+    id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    device: Mapped[str] = mapped_column(String(80))
+    n_slots: Mapped[int]
+    acquired_until: Mapped[datetime]
+
+
+class CalibrationRow(Base):
+    __tablename__ = PREFIX + "calibration"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    subject: Mapped[dict[str, Any]]
+    slots: Mapped[int]
+    rates: Mapped[dict[str, Any]]
+    refusal: Mapped[str] = mapped_column(Text)
+    measured_at: Mapped[datetime]
+
+
+class TokenRow(Base):
+    __tablename__ = PREFIX + "token"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), unique=True)
+    owner: Mapped[str] = mapped_column(String(80))
+    scopes: Mapped[list[str]]
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]

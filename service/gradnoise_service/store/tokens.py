@@ -1,0 +1,100 @@
+"""API tokens: 256 random bits, shown once, stored as a SHA-256 digest."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from gradnoise_service.domain.errors import Conflict, NotFound
+from gradnoise_service.store.tables import TokenRow
+
+Scope = Literal["read", "submit", "admin"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenInfo:
+    """What is known of a token, without the token."""
+
+    name: str
+    owner: str
+    scopes: tuple[Scope, ...]
+    expires_at: datetime | None
+
+
+def create(
+    session: Session,
+    *,
+    owner: str,
+    scopes: Sequence[Scope],
+    name: str,
+    expires_at: datetime | None,
+    now: datetime,
+) -> str:
+    """Store a new token and return it: this is the only time it is seen.
+
+    Raises:
+        Conflict: If another token has the name.
+    """
+    token = "gn_" + secrets.token_urlsafe(32)
+    row = TokenRow(
+        name=name,
+        owner=owner,
+        scopes=list(scopes),
+        digest=_digest(token),
+        created_at=now,
+        expires_at=expires_at,
+    )
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        raise Conflict(f"A token named {name!r} exists already.") from None
+    return token
+
+
+def authenticate(session: Session, token: str, now: datetime) -> TokenInfo | None:
+    """Return whom a token stands for, None if it is unknown or has expired."""
+    row = session.scalar(select(TokenRow).where(TokenRow.digest == _digest(token)))
+    return (
+        _info(row) if row is not None and (row.expires_at is None or row.expires_at > now) else None
+    )
+
+
+def list_all(session: Session) -> list[TokenInfo]:
+    """Return every token's description, by name."""
+    return [_info(row) for row in session.scalars(select(TokenRow).order_by(TokenRow.name))]
+
+
+def revoke(session: Session, name: str) -> None:
+    """Delete a token.
+
+    Raises:
+        NotFound: If there is none of this name.
+    """
+    if (
+        session.execute(
+            delete(TokenRow).where(TokenRow.name == name).returning(TokenRow.id)
+        ).first()
+        is None
+    ):
+        raise NotFound(f"There is no token named {name!r}.")
+
+
+def count(session: Session) -> int:
+    """Return how many tokens there are, expired ones included."""
+    return session.scalar(select(func.count()).select_from(TokenRow)) or 0
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _info(row: TokenRow) -> TokenInfo:
+    scopes: tuple[Scope, ...] = tuple(row.scopes)  # type: ignore[arg-type]  # written as scopes
+    return TokenInfo(name=row.name, owner=row.owner, scopes=scopes, expires_at=row.expires_at)

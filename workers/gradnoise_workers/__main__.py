@@ -1,0 +1,81 @@
+"""The dispatcher process: `python -m gradnoise_workers` prepares the database, joins or starts Ray,
+and runs studies until it is told to stop.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import threading
+from datetime import UTC, datetime
+
+import ray
+import structlog
+
+from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.workloads.catalogue import document
+from gradnoise_service import logs
+from gradnoise_service.migrate import prepare_database
+from gradnoise_service.search import open_storage
+from gradnoise_service.settings import Settings
+from gradnoise_service.store import catalogue
+from gradnoise_service.store.database import open_database
+from gradnoise_workers.dispatcher import Dispatcher
+from gradnoise_workers.remote import RayLauncher, devices
+
+
+def main() -> None:
+    settings = Settings()
+    logs.configure(settings, "workers")
+    log = structlog.get_logger()
+    prepare_database(settings.database)
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    ray.init(
+        address=settings.ray_address,
+        include_dashboard=False if settings.ray_address == "local" else None,
+        log_to_driver=False,
+    )
+    stop = threading.Event()
+    # after ray.init, which sets a handler of its own
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    def machines() -> tuple[str, int]:
+        gpu, n_places = devices()
+        return f"{n_places} {'GPU' if gpu else 'CPU core'}{'s' * (n_places != 1)}", n_places * (
+            settings.slots or 1
+        )
+
+    announced = document()
+    for broken in announced["broken"]:
+        log.error("a workload cannot be loaded and is not announced", **broken)
+    database = open_database(settings.database)
+    with database.session(write=True) as session:
+        catalogue.publish(session, announced, datetime.now(UTC))
+    checkpoints = Checkpoints(
+        folder=settings.checkpoint_folder, every_seconds=settings.checkpoint_seconds
+    )
+    dispatcher = Dispatcher(
+        id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
+        database=database,
+        storage=open_storage(settings.database),
+        open_launcher=lambda: RayLauncher(checkpoints, settings.concurrent_studies),
+        slots=settings.slots,
+        checkpoints=checkpoints.folder,
+        protocol={**announced["protocol"], "versions": announced["versions"]},
+        machines=machines,
+        lease=settings.lease,
+        concurrent_studies=settings.concurrent_studies,
+        now=lambda: datetime.now(UTC),
+    )
+    device, n_slots = machines()
+    log.info("ready for studies", device=device, n_slots=n_slots, dispatcher=dispatcher.id)
+    dispatcher.run(stop)
+    ray.shutdown()
+    database.dispose()
+    log.info("stopped")
+
+
+if __name__ == "__main__":
+    main()
