@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from gradnoise.streams import normal
 from gradnoise.workloads import Batch, Forward, Metric, Splits, Workload
-from gradnoise.workloads.data import DataUnavailable, images
+from gradnoise.workloads.data import DataUnavailableError, images
 from gradnoise.workloads.memn2n import MemN2N
 from gradnoise.workloads.mlp import INITS, N_CLASSES, Mlp
 from gradnoise.workloads.neural_gpu import NeuralGpu
@@ -140,9 +140,9 @@ def _first(splits: Splits, n: int) -> Splits:
 def _cut(dataset: str, n: int) -> Splits:
     try:
         if dataset != "digits" and "GRADNOISE_DATA" not in os.environ:
-            raise DataUnavailable("a benchmark downloads nothing")
+            raise DataUnavailableError("a benchmark downloads nothing")
         found = images(dataset)
-    except DataUnavailable:
+    except DataUnavailableError:
         return _random_images((64 if dataset == "digits" else 784,), n)
     parts: dict[str, Any] = {"train": n, "validation": n // 5, "test": n // 5}
     return Splits(

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import torch
 
-from gradnoise.noise import Injection, Noise
+from gradnoise.noise import Noise, NoiseProcess
 from gradnoise.parts import Part, of_shard, of_sparse
 from gradnoise.schedules import Schedule, annealed
 
@@ -30,7 +30,7 @@ def attach(
     eta: float | None = None,
     gamma: float = 0.55,
     schedule: Schedule | None = None,
-    injection: Injection | None = None,
+    injection: NoiseProcess | None = None,
     allow: Collection[str] = (),
     measure_ratio: bool = False,
 ) -> "GradientNoise":
@@ -101,8 +101,10 @@ def attach(
         raise ValueError(f"allow must name kinds among {', '.join(KINDS)}, but got {unknown[0]!r}.")
     if eta is not None:
         schedule = annealed(eta, gamma)
-    # one is there
-    return GradientNoise(optimizer, seed, injection or Injection.of(schedule), allow, measure_ratio)  # type: ignore[arg-type]
+    if schedule is not None:
+        injection = NoiseProcess.of(schedule)
+    assert injection is not None  # one of the three is given
+    return GradientNoise(optimizer, seed, injection, allow, measure_ratio)
 
 
 class GradientNoise:
@@ -128,7 +130,7 @@ class GradientNoise:
         self,
         optimizer: torch.optim.Optimizer,
         seed: int,
-        injection: Injection,
+        injection: NoiseProcess,
         allow: Collection[str],
         measure_ratio: bool,
     ) -> None:

@@ -46,7 +46,7 @@ class Preconditioner(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Injection:
+class NoiseProcess:
     """What is added to the gradients of an update: g_t <- g_t + sum of std N_t' over the pairs (t',
     std) of terms(t), N_t' ~ N(0, I).
 
@@ -59,7 +59,7 @@ class Injection:
 
     Noise that comes back once at half its size:
 
-    >>> Injection(terms=lambda t: [(t, 0.1), (t - 1, 0.05)] if t else [(t, 0.1)]).terms(7)
+    >>> NoiseProcess(terms=lambda t: [(t, 0.1), (t - 1, 0.05)] if t else [(t, 0.1)]).terms(7)
     [(7, 0.1), (6, 0.05)]
     """
 
@@ -70,17 +70,17 @@ class Injection:
         """Return the standard deviation of what is added at update t, before the preconditioner:
         that of the sum of independent draws.
 
-        >>> Injection(terms=lambda t: [(t, 0.3), (t - 1, -0.4)]).size(7)
+        >>> NoiseProcess(terms=lambda t: [(t, 0.3), (t - 1, -0.4)]).size(7)
         0.5
         """
         return math.hypot(*(std for _, std in self.terms(t)))
 
     @classmethod
-    def of(cls, schedule: Schedule) -> "Injection":
+    def of(cls, schedule: Schedule) -> "NoiseProcess":
         """Return g_t <- g_t + std_t N_t, independent at every update, where std_t = schedule(t), in
         gradient units.
 
-        >>> Injection.of(lambda t: 0.1 / (1 + t)).terms(4)
+        >>> NoiseProcess.of(lambda t: 0.1 / (1 + t)).terms(4)
         ((4, 0.02),)
         """
 

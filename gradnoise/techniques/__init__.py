@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gradnoise.noise import Injection
+from gradnoise.noise import NoiseProcess
 from gradnoise.techniques import (
     annealed,
     anticorrelated,
@@ -18,10 +18,10 @@ from gradnoise.techniques.weight_noise import WeightNoise
 
 __all__ = ["ON_GRADIENTS", "TECHNIQUES", "Effect", "Technique", "effect", "technique"]
 
-Effect = Injection | WeightNoise | DropoutMasks | None
+Effect = NoiseProcess | WeightNoise | DropoutMasks | None
 """What a trainer applies: noise on gradients, noise on weights, masks on activations, or nothing."""
 
-ON_GRADIENTS: Mapping[str, Technique[Injection | None]] = {
+ON_GRADIENTS: Mapping[str, Technique[NoiseProcess | None]] = {
     module.TECHNIQUE.name: module.TECHNIQUE
     for module in (none, annealed, constant, anticorrelated, preconditioned)
 }

@@ -1,7 +1,7 @@
 """Annealed gradient noise."""
 
 from gradnoise import schedules
-from gradnoise.noise import Injection
+from gradnoise.noise import NoiseProcess
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.base import Technique
 
@@ -12,7 +12,7 @@ GAMMA = Parameter(
 )
 
 
-def annealed(eta: float, gamma: float) -> Injection:
+def annealed(eta: float, gamma: float) -> NoiseProcess:
     """Return annealed gradient noise: g_t <- g_t + N(0, eta / (1 + t)^gamma) (Neelakantan et al.
     2015, arXiv:1511.06807).
 
@@ -27,7 +27,7 @@ def annealed(eta: float, gamma: float) -> Injection:
     >>> t, round(std, 4)
     (99, 0.0282)
     """
-    return Injection.of(schedules.annealed(eta, gamma))
+    return NoiseProcess.of(schedules.annealed(eta, gamma))
 
 
 TECHNIQUE = Technique(

@@ -1,12 +1,12 @@
 """Gradient noise whose successive draws cancel."""
 
 from gradnoise import schedules
-from gradnoise.noise import Injection
+from gradnoise.noise import NoiseProcess
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.base import Technique
 
 
-def anticorrelated(std: float) -> Injection:
+def anticorrelated(std: float) -> NoiseProcess:
     """Return g_t <- g_t + std (xi_t - xi_{t-1}), xi_t ~ N(0, I), xi_{-1} = 0 (Orvieto et al. 2022,
     arXiv:2202.02831).
 
@@ -29,7 +29,7 @@ def anticorrelated(std: float) -> Injection:
     (((0, 0.1),), ((7, 0.1), (6, -0.1)))
     """
     size = schedules.constant(std)(0)
-    return Injection(terms=lambda t: ((t, size), (t - 1, -size)) if t > 0 else ((t, size),))
+    return NoiseProcess(terms=lambda t: ((t, size), (t - 1, -size)) if t > 0 else ((t, size),))
 
 
 TECHNIQUE = Technique(

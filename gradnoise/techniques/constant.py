@@ -1,12 +1,12 @@
 """Gradient noise that is not annealed."""
 
 from gradnoise import schedules
-from gradnoise.noise import Injection
+from gradnoise.noise import NoiseProcess
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.base import Technique
 
 
-def constant(std: float) -> Injection:
+def constant(std: float) -> NoiseProcess:
     """Return gradient noise of one size: g_t <- g_t + N(0, std^2) (Neelakantan et al. 2016,
     openreview rkjZ2Pcxe).
 
@@ -20,7 +20,7 @@ def constant(std: float) -> Injection:
     >>> t, std
     (7, 0.1)
     """
-    return Injection.of(schedules.constant(std))
+    return NoiseProcess.of(schedules.constant(std))
 
 
 TECHNIQUE = Technique(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from gradnoise import schedules
-from gradnoise.noise import Injection
+from gradnoise.noise import NoiseProcess
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.annealed import GAMMA
 from gradnoise.techniques.base import Technique
@@ -46,7 +46,7 @@ class RootMeanSquare:
 
 def preconditioned(
     eta: float, gamma: float, decay: float = 0.99, damping: float = 1e-5
-) -> Injection:
+) -> NoiseProcess:
     """Return g_t <- g_t + sigma_t sqrt(G_t) N(0, I), the noise of pSGLD (Li et al. 2016,
     arXiv:1512.07666).
 
@@ -77,8 +77,10 @@ def preconditioned(
     >>> t, round(std, 4)
     (99, 0.0282)
     """
-    own = Injection.of(schedules.annealed(eta, gamma))
-    return Injection(terms=own.terms, preconditioner=RootMeanSquare(decay=decay, damping=damping))
+    own = NoiseProcess.of(schedules.annealed(eta, gamma))
+    return NoiseProcess(
+        terms=own.terms, preconditioner=RootMeanSquare(decay=decay, damping=damping)
+    )
 
 
 TECHNIQUE = Technique(

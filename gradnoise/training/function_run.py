@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from gradnoise.noise import Injection
+from gradnoise.noise import NoiseProcess
 from gradnoise.techniques import ON_GRADIENTS
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup
@@ -16,7 +16,7 @@ from gradnoise.workloads.function import FunctionWorkload, Trial
 CLOSE_SECONDS = 5.0
 
 
-class Released(BaseException):
+class ReleasedError(BaseException):
     """The trial was taken out of its slot; raised in its function by `report`, and not an
     Exception, so that no handler there stops it.
     """
@@ -37,7 +37,7 @@ class FunctionRun:
 
     def __init__(self, setup: Setup, workload: FunctionWorkload) -> None:
         spec, effect = setup.spec, setup.effect
-        if effect is not None and not isinstance(effect, Injection):
+        if effect is not None and not isinstance(effect, NoiseProcess):
             raise ValueError(
                 f"technique must be one of {', '.join(ON_GRADIENTS)} on {spec.workload}, but got "
                 f"{spec.technique!r}."
@@ -107,7 +107,7 @@ class FunctionRun:
             self._await_turn()
             workload.train(self._trial)
             self._news.put(None)
-        except Released:
+        except ReleasedError:
             pass
         except Exception as error:
             self._news.put(error)
@@ -116,10 +116,10 @@ class FunctionRun:
 
     def _hand_over(self, _epoch: int, values: Mapping[str, float]) -> None:
         if self._released:
-            raise Released
+            raise ReleasedError
         self._news.put(values)
         self._await_turn()
 
     def _await_turn(self) -> None:
         if not self._orders.get():
-            raise Released
+            raise ReleasedError

@@ -13,7 +13,7 @@ import torch
 
 from gradnoise import streams
 from gradnoise.hook import GradientNoise, attach
-from gradnoise.noise import Injection
+from gradnoise.noise import NoiseProcess
 from gradnoise.techniques import Effect
 from gradnoise.techniques.dropout import DropoutMasks, adopt, dropped, places
 from gradnoise.techniques.weight_noise import NoisyWeights, WeightNoise
@@ -21,7 +21,15 @@ from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.function_run import FunctionRun
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup, prepare
-from gradnoise.training.slots import Diverged, LoneRun, Member, Outcome, Run, SlotTrainer, timed
+from gradnoise.training.slots import (
+    DivergedError,
+    LoneRun,
+    Member,
+    Outcome,
+    Run,
+    SlotTrainer,
+    timed,
+)
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Batch, Splits, Workload
 
@@ -88,7 +96,7 @@ class SingleRun:
         self._noise_to_gradient: dict[str, float] = {}
         self._noise: GradientNoise | None = None
         self._noisy_weights: NoisyWeights | None = None
-        if isinstance(setup.effect, Injection):
+        if isinstance(setup.effect, NoiseProcess):
             self._noise = attach(self._optimizer, seed=setup.spec.seed, injection=setup.effect)
         elif isinstance(setup.effect, WeightNoise):
             self._noisy_weights = NoisyWeights(
@@ -110,7 +118,7 @@ class SingleRun:
         if not all(map(math.isfinite, values.values())) or not all(
             bool(weights.isfinite().all()) for weights in self._model.parameters()
         ):
-            raise Diverged
+            raise DivergedError
         return values
 
     def state(self) -> dict[str, Any]:
@@ -277,7 +285,7 @@ def noise_to_gradient(
     gradient is 0 or not finite.
     """
     if (
-        not isinstance(effect, Injection)
+        not isinstance(effect, NoiseProcess)
         or effect.preconditioner is not None
         or not 0 < gradient_norm < math.inf
     ):

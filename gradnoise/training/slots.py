@@ -14,7 +14,7 @@ from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
 
 
-class Diverged(ArithmeticError):
+class DivergedError(ArithmeticError):
     """A loss, a weight or a metric became non-finite."""
 
 
@@ -186,7 +186,7 @@ class SlotTrainer(ABC):
     def _settle(self, member: Member, outcome: Outcome) -> Iterator[Event]:
         key = member.spec.key
         if isinstance(outcome, Epoch) and not all(map(math.isfinite, outcome.values.values())):
-            outcome = Broken(error=Diverged(), seconds=outcome.seconds)
+            outcome = Broken(error=DivergedError(), seconds=outcome.seconds)
         if isinstance(outcome, Broken):
             yield self._ended(_end(key, outcome))
             return
@@ -214,7 +214,7 @@ def timed(run: Run) -> Outcome:
 
 
 def _end(key: str, broken: Broken) -> Finished | Failed:
-    if isinstance(broken.error, Diverged):
+    if isinstance(broken.error, DivergedError):
         return Finished(key=key, diverged=True, seconds=broken.seconds)
     lines = traceback.format_exception(broken.error)
     told = "".join(traceback.format_exception_only(broken.error)).splitlines()

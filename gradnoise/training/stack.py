@@ -13,7 +13,7 @@ from gradnoise.training.setup import prepare
 from gradnoise.training.single import open_alone
 from gradnoise.training.slots import (
     Broken,
-    Diverged,
+    DivergedError,
     Epoch,
     Member,
     Outcome,
@@ -122,7 +122,7 @@ class StackTrainer(SlotTrainer):
             return [*self._train(runs[:n]), *self._train(runs[n:])]
         seconds = (time.perf_counter() - start) / len(runs)
         return [
-            Broken(error=Diverged(), seconds=seconds)
+            Broken(error=DivergedError(), seconds=seconds)
             if values is None
             else Epoch(values=values, seconds=seconds)
             for values in results

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gradnoise.noise import Injection, Noise, StackedNoise
+from gradnoise.noise import Noise, NoiseProcess, StackedNoise
 from gradnoise.techniques import dropout
 from gradnoise.techniques.dropout import quantile
 from gradnoise.techniques.weight_noise import WeightNoise
@@ -126,19 +126,19 @@ class StackedEpoch:
         def terms(run: StackedRun) -> TermsOf | None:
             return (
                 run.effect.terms
-                if isinstance(run.effect, Injection) and run.effect.preconditioner is None
+                if isinstance(run.effect, NoiseProcess) and run.effect.preconditioner is None
                 else None
             )
 
         return Terms.of(self.n_steps, self.runs, lambda run: run.noise, terms)
 
     @cached_property
-    def preconditioned(self) -> list[tuple[int, StackedRun, Injection]]:
+    def preconditioned(self) -> list[tuple[int, StackedRun, NoiseProcess]]:
         """The members, each with its row, whose noise is scaled coordinate by coordinate."""
         injections = [
             (k, run, run.effect)
             for k, run in enumerate(self.members)
-            if isinstance(run.effect, Injection)
+            if isinstance(run.effect, NoiseProcess)
         ]
         return [
             (k, run, injection)
@@ -246,7 +246,7 @@ class StackedModel:
                 (self._gradients, epoch.on_gradients),
             )
         )
-        self._preconditioned: list[tuple[StackedRun, Injection, torch.Tensor, torch.Tensor]] = []
+        self._preconditioned: list[tuple[StackedRun, NoiseProcess, torch.Tensor, torch.Tensor]] = []
         tables = (self._on_weights, self._on_activations, self._on_gradients)
         self._is_capturable = (
             like.is_cuda
@@ -489,7 +489,7 @@ def _fill(column: torch.Tensor, values: Sequence[float]) -> None:
 
 
 def _add_preconditioned(
-    run: StackedRun, injection: Injection, gradient: torch.Tensor, state: torch.Tensor, t: int
+    run: StackedRun, injection: NoiseProcess, gradient: torch.Tensor, state: torch.Tensor, t: int
 ) -> None:
     preconditioner, sizes = (
         injection.preconditioner,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.func import functional_call, grad_and_value, vmap
 
-from gradnoise.noise import Injection, Noise
+from gradnoise.noise import Noise, NoiseProcess
 from gradnoise.techniques import weight_noise
 from gradnoise.techniques.weight_noise import WeightNoise
 from gradnoise.training.randomness import Randomness
@@ -63,7 +63,7 @@ class StackedRun:
         self.buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         self.moments = self.weights.new_zeros(setup.optimizer.n_moments, self.weights.numel())
         is_preconditioned = (
-            isinstance(setup.effect, Injection) and setup.effect.preconditioner is not None
+            isinstance(setup.effect, NoiseProcess) and setup.effect.preconditioner is not None
         )
         self.preconditioner_state = torch.zeros(
             self.weights.numel() if is_preconditioned else 0, dtype=torch.float32, device=device

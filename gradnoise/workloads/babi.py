@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from gradnoise.workloads.base import Batch, Splits
-from gradnoise.workloads.data import DataUnavailable, fetch, own_folder
+from gradnoise.workloads.data import DataUnavailableError, fetch, own_folder
 
 N_TASKS = 20
 PARTS = ("train", "valid", "test")
@@ -82,7 +82,7 @@ def coded(task: int, n_sentences: int) -> Coded:
     """Return a task, or all of them where task is 0, with the latest n_sentences of each story.
 
     Raises:
-        DataUnavailable: If the data cannot be had, or their checksum is wrong.
+        DataUnavailableError: If the data cannot be had, or their checksum is wrong.
     """
     tasks = range(1, N_TASKS + 1) if task == 0 else (task,)
     parts = {
@@ -150,7 +150,7 @@ def texts(task: int) -> dict[str, str]:
     """Return a task's files by part, checked.
 
     Raises:
-        DataUnavailable: If they cannot be had, or the ones in `GRADNOISE_DATA` have another
+        DataUnavailableError: If they cannot be had, or the ones in `GRADNOISE_DATA` have another
             checksum.
     """
     own = own_folder("babi", "en-valid")
@@ -181,7 +181,7 @@ def _checked(task: int, folder: Path) -> dict[str, str]:
     contents = [(folder / name).read_bytes() for name in _names(task)]
     found = hashlib.sha256(b"".join(contents)).hexdigest()
     if found != SHA256[task - 1]:
-        raise DataUnavailable(
+        raise DataUnavailableError(
             f"{', '.join(_names(task))} in {folder} are not the files they should be: "
             f"their SHA-256 is {found}, not {SHA256[task - 1]}. Replace or remove them."
         )

@@ -52,7 +52,7 @@ SHA256 = {
 }
 
 
-class DataUnavailable(RuntimeError):
+class DataUnavailableError(RuntimeError):
     """A data file is neither here nor can it be downloaded, or it is not the file that it should
     be.
     """
@@ -69,7 +69,7 @@ def images(name: str) -> Splits:
             training images are for validation, the test images are the official ones).
 
     Raises:
-        DataUnavailable: If a file cannot be had, or its checksum is wrong.
+        DataUnavailableError: If a file cannot be had, or its checksum is wrong.
     """
     if name == "digits":
         return _digits()
@@ -93,7 +93,7 @@ def file(dataset: str, name: str) -> Path:
     """Return the path of a data file whose checksum is right.
 
     Raises:
-        DataUnavailable: If the file cannot be had, or the one in `GRADNOISE_DATA` has another
+        DataUnavailableError: If the file cannot be had, or the one in `GRADNOISE_DATA` has another
             checksum.
     """
     expected = SHA256[dataset][name]
@@ -101,7 +101,7 @@ def file(dataset: str, name: str) -> Path:
     if folder and (path := folder / name).exists():
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         if found != expected:
-            raise DataUnavailable(
+            raise DataUnavailableError(
                 f"{path} is not the file it should be: its SHA-256 is {found}, not {expected}. "
                 "Replace or remove it."
             )
@@ -153,13 +153,13 @@ def fetch(
         members: What to unpack of an archive; a broken archive is not kept.
 
     Raises:
-        DataUnavailable: If no address has it, or what they have is not what it should be.
+        DataUnavailableError: If no address has it, or what they have is not what it should be.
     """
     sought = looked_in or "GRADNOISE_DATA, which is not set"
     try:
         import pooch  # type: ignore[import-untyped]
     except ModuleNotFoundError:
-        raise DataUnavailable(
+        raise DataUnavailableError(
             f"{what} is not in {sought}, and pooch to download it is not installed: "
             "gradnoise[data]."
         ) from None
@@ -176,7 +176,7 @@ def fetch(
             if members:
                 (cache / file).unlink(missing_ok=True)
             faults.append(f"{url}: {error}")
-    raise DataUnavailable(
+    raise DataUnavailableError(
         f"{what} cannot be had. It was looked for in {sought}, then in {cache}, then at "
         f"{'; '.join(faults)}. "
         f"To provide it, {remedy} and name that folder's parent in GRADNOISE_DATA."
@@ -194,7 +194,7 @@ def _digits() -> Splits:
     try:
         from sklearn.datasets import load_digits  # type: ignore[import-untyped]
     except ModuleNotFoundError:
-        raise DataUnavailable(
+        raise DataUnavailableError(
             "digits come with scikit-learn, which is not installed: gradnoise[data]."
         ) from None
     inputs, labels = load_digits(return_X_y=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gradnoise.hook import GradientNoise, attach
-from gradnoise.noise import Injection
+from gradnoise.noise import NoiseProcess
 from gradnoise.parameters import Parameter
 from gradnoise.techniques import ON_GRADIENTS
 from gradnoise.workloads.base import Metric, NoOptions
@@ -100,7 +100,7 @@ class Trial:
         budget_epochs: int,
         with_test: bool,
         metrics: Sequence[Metric],
-        injection: Injection | None,
+        injection: NoiseProcess | None,
         hand_over: Callable[[int, Mapping[str, float]], None],
     ) -> None:
         self.params = params

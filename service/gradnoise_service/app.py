@@ -46,7 +46,7 @@ from gradnoise_service.settings import Settings
 from gradnoise_service.store import migrate
 from gradnoise_service.store import tokens as stored_tokens
 from gradnoise_service.store.database import Database, open_database
-from gradnoise_service.study_file import MalformedStudy
+from gradnoise_service.study_file import MalformedStudyError
 from gradnoise_service.web import errors, login, pages, reference
 
 STATIC = Path(__file__).parent / "web" / "static"
@@ -81,7 +81,7 @@ def create_app(
             Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
         ],
     )
-    for kind in (StudyError, MalformedStudy, RequestValidationError, HTTPException, Exception):
+    for kind in (StudyError, MalformedStudyError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, errors.answer)
     app.state.service = Service(
         settings=settings,

@@ -44,11 +44,11 @@ class Commands(TyperGroup):
 def _explain(error: Exception, *, as_json: bool) -> int | None:
     """Print a known error and return its exit code; None for one that is a mistake of ours."""
     from gradnoise_service import terminal
-    from gradnoise_service.client import ApiError, ClientError, Unreachable
-    from gradnoise_service.local import NotReady, WrongSettings
-    from gradnoise_service.ports import PortTaken
-    from gradnoise_service.study_file import MalformedStudy
-    from gradnoise_service.supervisor import AlreadyRunning, SupervisorError
+    from gradnoise_service.client import ApiError, ClientError, UnreachableError
+    from gradnoise_service.local import NotReadyError, SettingsError
+    from gradnoise_service.ports import PortTakenError
+    from gradnoise_service.study_file import MalformedStudyError
+    from gradnoise_service.supervisor import AlreadyRunningError, SupervisorError
 
     match error:
         case ApiError(status=401):
@@ -60,21 +60,21 @@ def _explain(error: Exception, *, as_json: bool) -> int | None:
             )
         case ApiError():
             code, shown = FAILED, terminal.problem(error)
-        case Unreachable():
+        case UnreachableError():
             hint = (
                 "Start one here with `gradnoise up`, or name another with --url or GRADNOISE_URL."
             )
             code, shown = UNREACHABLE, terminal.complaint(str(error), hint)
         case ClientError():
             code, shown = FAILED, terminal.complaint(str(error))
-        case MalformedStudy():
+        case MalformedStudyError():
             code, shown = WRONG, terminal.complaint(str(error))
-        case WrongSettings():
+        case SettingsError():
             code, shown = WRONG, terminal.complaint(str(error), *error.faults)
-        case PortTaken():
+        case PortTakenError():
             hint = "End that process, or choose other ports with --port and --dashboard-port."
             code, shown = FAILED, terminal.complaint(str(error), hint)
-        case AlreadyRunning():
+        case AlreadyRunningError():
             code, shown = (
                 FAILED,
                 terminal.complaint(
@@ -90,7 +90,7 @@ def _explain(error: Exception, *, as_json: bool) -> int | None:
                     str(error), *(f"| {line}" for line in error.last_lines), log_file
                 ),
             )
-        case NotReady():
+        case NotReadyError():
             code, shown = (
                 FAILED,
                 terminal.complaint(str(error), *error.missing, f"Logs: {error.log_folder}"),
@@ -562,13 +562,13 @@ def _preset(
     not have.
     """
     from gradnoise_service import presets as ready
-    from gradnoise_service.domain.errors import InvalidSpec
+    from gradnoise_service.domain.errors import InvalidSpecError
 
     try:
         return ready.load(name, scale, row)
     except KeyError as error:
         raise typer.BadParameter(error.args[0], param_hint=hint) from None
-    except InvalidSpec as error:
+    except InvalidSpecError as error:
         [fault] = error.errors
         raise typer.BadParameter(
             f"{fault.message} as {fault.value!r}; legal is {fault.legal}",

@@ -29,7 +29,7 @@ from gradnoise_service.domain.study import (
     Trial,
     TrialState,
 )
-from gradnoise_service.study_file import MalformedStudy, parse_json, parse_yaml_documents
+from gradnoise_service.study_file import MalformedStudyError, parse_json, parse_yaml_documents
 
 ReportFormat = Literal["json", "html", "markdown", "csv", "tex"]
 MEDIA_TYPES: dict[ReportFormat, str] = {
@@ -58,7 +58,7 @@ class ClientError(Exception):
     """The service did not do what was asked."""
 
 
-class Unreachable(ClientError):
+class UnreachableError(ClientError):
     """No service answers at `url`; `reason` is what the network said."""
 
     def __init__(self, url: str, reason: str) -> None:
@@ -186,7 +186,7 @@ class Client:
                 guards the repeats of this one call.
 
         Raises:
-            MalformedStudy: If the file is neither YAML nor JSON.
+            MalformedStudyError: If the file is neither YAML nor JSON.
             ApiError: If the service refuses the study; nothing is stored then.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
@@ -270,7 +270,7 @@ class Client:
         connection is taken up again.
 
         Raises:
-            Unreachable: If the service stays away for longer than `patience_seconds`.
+            UnreachableError: If the service stays away for longer than `patience_seconds`.
         """
         last_id, attempt, lost_at = "", 0, time.monotonic()
         while True:
@@ -297,7 +297,7 @@ class Client:
                     raise
                 reason = error.title
             if time.monotonic() - lost_at > self._patience:
-                raise Unreachable(self.base_url, reason)
+                raise UnreachableError(self.base_url, reason)
             time.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
             attempt += 1
 
@@ -438,7 +438,7 @@ class Client:
         try:
             plain: dict[str, Any] = self._http.request("GET", "/readyz").json()
         except httpx2.TransportError as error:
-            raise Unreachable(self.base_url, _reason(error)) from None
+            raise UnreachableError(self.base_url, _reason(error)) from None
         return plain
 
     def _named(self, name: str) -> Iterator[StudyInfo]:
@@ -465,7 +465,7 @@ class Client:
             except httpx2.TransportError as error:
                 has_connected = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
                 if pause is None or not (may_repeat and has_connected):
-                    raise Unreachable(self.base_url, _reason(error)) from None
+                    raise UnreachableError(self.base_url, _reason(error)) from None
             else:
                 is_refused_unread = response.status_code == 429
                 if pause is None or not (
@@ -480,9 +480,9 @@ def _url(text: str) -> httpx2.URL:
     try:
         url = httpx2.URL(text)
     except httpx2.InvalidURL as error:
-        raise Unreachable(text, str(error)) from None
+        raise UnreachableError(text, str(error)) from None
     if url.scheme not in ("http", "https") or not url.host:
-        raise Unreachable(text, "an address looks like http://127.0.0.1:8000")
+        raise UnreachableError(text, "an address looks like http://127.0.0.1:8000")
     return url
 
 
@@ -499,11 +499,13 @@ def read_study(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: If the file cannot be read.
-        MalformedStudy: If it is not what its name says, or holds several studies.
+        MalformedStudyError: If it is not what its name says, or holds several studies.
     """
     study, *others = read_studies(path)
     if others:
-        raise MalformedStudy(f"{path.name} holds {len(others) + 1} studies: submit them one by one")
+        raise MalformedStudyError(
+            f"{path.name} holds {len(others) + 1} studies: submit them one by one"
+        )
     return study
 
 
@@ -514,7 +516,7 @@ def read_studies(path: Path) -> list[dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise MalformedStudy(f"not UTF-8 at byte {error.start}") from None
+        raise MalformedStudyError(f"not UTF-8 at byte {error.start}") from None
     return [parse_json(text)] if path.suffix.lower() == ".json" else parse_yaml_documents(text)
 
 

@@ -28,7 +28,7 @@ from gradnoise_service.api.guard import Guard
 from gradnoise_service.api.limits import Limiter
 from gradnoise_service.api.problem import answer
 from gradnoise_service.api.service import Service
-from gradnoise_service.domain.errors import Forbidden, StudyError, Unauthenticated
+from gradnoise_service.domain.errors import ForbiddenError, StudyError, UnauthenticatedError
 from gradnoise_service.migrate import prepare_database
 from gradnoise_service.search import Storage, open_storage
 from gradnoise_service.settings import Settings
@@ -61,7 +61,7 @@ class ReadersOnly:
             await run_in_threadpool(self._admit, request)
         except (HTTPException, StudyError) as error:
             response = answer(request, error)
-            if isinstance(error, Unauthenticated):
+            if isinstance(error, UnauthenticatedError):
                 response.headers["WWW-Authenticate"] = (
                     'Basic realm="gradnoise: any name, the token as password", charset="UTF-8"'
                 )
@@ -75,9 +75,9 @@ class ReadersOnly:
             self.service.limiter.take(
                 f"address {request.client.host if request.client else 'unknown'}"
             )
-            raise Unauthenticated()
+            raise UnauthenticatedError()
         if found.sees is not None:
-            raise Forbidden(
+            raise ForbiddenError(
                 "The dashboard shows every owner's studies: it needs a token with the scope "
                 "'admin'."
             )

@@ -166,7 +166,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
         try:
             ports.check(settings.host, port)
             yield Finding(name="port", state="ok", detail=f"{port} is free")
-        except ports.PortTaken as error:
+        except ports.PortTakenError as error:
             yield Finding(
                 name="port",
                 state="warn",

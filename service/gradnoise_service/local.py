@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from gradnoise_service import ports, terminal
-from gradnoise_service.client import Client, StudyInfo, Unreachable
-from gradnoise_service.ports import PortTaken
+from gradnoise_service.client import Client, StudyInfo, UnreachableError
+from gradnoise_service.ports import PortTakenError
 from gradnoise_service.settings import Settings
 from gradnoise_service.supervisor import Supervisor, running
 
@@ -22,7 +22,7 @@ POLL_SECONDS = 0.5
 NAME_STYLES = {"api": "cyan", "dashboard": "magenta", "workers": "green"}
 
 
-class WrongSettings(Exception):
+class SettingsError(Exception):
     """A `GRADNOISE_*` variable has a value that is not legal; `faults` has one line for each."""
 
     def __init__(self, error: ValidationError) -> None:
@@ -34,7 +34,7 @@ class WrongSettings(Exception):
         super().__init__("The settings in the environment are wrong.")
 
 
-class NotReady(Exception):
+class NotReadyError(Exception):
     """The service did not become ready in time; `missing` says what it still lacks."""
 
     def __init__(self, missing: list[str], log_folder: Path) -> None:
@@ -48,12 +48,12 @@ def read_settings(**changes: Any) -> Settings:
     nothing.
 
     Raises:
-        WrongSettings: If a value is not legal.
+        SettingsError: If a value is not legal.
     """
     try:
         return Settings(**{name: value for name, value in changes.items() if value is not None})
     except ValidationError as error:
-        raise WrongSettings(error) from None
+        raise SettingsError(error) from None
 
 
 def address(settings: Settings) -> str:
@@ -141,24 +141,24 @@ def run_preset(client: Client, preset: str, settings: Settings, *, as_json: bool
 
 
 def wait_until_ready(client: Client, log_folder: Path) -> None:
-    """Wait until the service can take a study; raise NotReady if that takes too long."""
+    """Wait until the service can take a study; raise NotReadyError if that takes too long."""
     missing = ["the API does not answer yet"]
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end:
-        with contextlib.suppress(Unreachable):
+        with contextlib.suppress(UnreachableError):
             readiness = client.readiness()
             if readiness["ready"]:
                 return
             missing = [check["detail"] for check in readiness["checks"] if not check["ok"]]
         time.sleep(POLL_SECONDS)
-    raise NotReady(missing, log_folder)
+    raise NotReadyError(missing, log_folder)
 
 
 def _on_free_ports(settings: Settings) -> Settings:
     try:
         ports.check(settings.host, settings.port)
         port = settings.port
-    except PortTaken as error:
+    except PortTakenError as error:
         port = ports.free(settings.host)
         terminal.err.print(f"{error} Taking port {port} instead.", style="yellow")
     dashboard_port = ports.free(settings.host, settings.dashboard_port, besides=frozenset({port}))

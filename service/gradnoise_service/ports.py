@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 
-class PortTaken(Exception):
+class PortTakenError(Exception):
     """Nothing can listen on a port; `holder` describes the process that does, as far as it can be
     known.
     """
@@ -21,7 +21,7 @@ class PortTaken(Exception):
 
 
 def check(host: str, port: int) -> None:
-    """Raise PortTaken if nothing could listen on a port now."""
+    """Raise PortTakenError if nothing could listen on a port now."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -31,13 +31,13 @@ def check(host: str, port: int) -> None:
             probe.listen()
     except OSError as error:
         holder = _holder(port) if error.errno == errno.EADDRINUSE else None
-        raise PortTaken(host, port, holder, (error.strerror or str(error)).lower()) from None
+        raise PortTakenError(host, port, holder, (error.strerror or str(error)).lower()) from None
 
 
 def free(host: str, wanted: int = 0, *, besides: frozenset[int] = frozenset()) -> int:
     """Return the wanted port if it is free, else one that the system picks; never one of `besides`."""
     if wanted and wanted not in besides:
-        with contextlib.suppress(PortTaken):
+        with contextlib.suppress(PortTakenError):
             check(host, wanted)
             return wanted
     family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]

@@ -16,7 +16,7 @@ TAGS = {
 FLOAT = re.compile(r"[-+]?(?:\d[\d_]*)(?:\.\d*)?[eE][-+]?\d+$|[-+]?\.\d+(?:[eE][-+]?\d+)?$")
 
 
-class MalformedStudy(Exception):
+class MalformedStudyError(Exception):
     """The text is not a YAML or JSON mapping; `line` and `column` count from 1, None where no place
     can be named.
     """
@@ -83,7 +83,7 @@ def parse_yaml(text: str) -> dict[str, Any]:
     """Return the mapping that a YAML text holds.
 
     Raises:
-        MalformedStudy: If it is no YAML, or no mapping.
+        MalformedStudyError: If it is no YAML, or no mapping.
 
     >>> parse_yaml("space: {lr: {low: 1e-3, high: 1}}")
     {'space': {'lr': {'low': 0.001, 'high': 1}}}
@@ -108,7 +108,9 @@ def _faults_of(text: str) -> Iterator[None]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = ", ".join(part for part in (error.context, error.problem) if part)
-        raise MalformedStudy(problem, *(mark.line + 1, mark.column + 1) if mark else ()) from None
+        raise MalformedStudyError(
+            problem, *(mark.line + 1, mark.column + 1) if mark else ()
+        ) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         problem = (
@@ -116,11 +118,11 @@ def _faults_of(text: str) -> Iterator[None]:
             if isinstance(error.character, int)
             else error.reason
         )
-        raise MalformedStudy(
+        raise MalformedStudyError(
             problem, line, error.position - text.rfind("\n", 0, error.position)
         ) from None
     except ValueError as error:  # an explicit tag that does not fit, such as !!int x
-        raise MalformedStudy(str(error)) from None
+        raise MalformedStudyError(str(error)) from None
 
 
 def parse_json(text: str) -> dict[str, Any]:
@@ -132,16 +134,16 @@ def parse_json(text: str) -> dict[str, Any]:
             )
         )
     except json.JSONDecodeError as error:
-        raise MalformedStudy(error.msg, error.lineno, error.colno) from None
+        raise MalformedStudyError(error.msg, error.lineno, error.colno) from None
     except RecursionError:
-        raise MalformedStudy(f"nested deeper than {MAX_DEPTH} levels") from None
+        raise MalformedStudyError(f"nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:  # a whole number of thousands of digits
-        raise MalformedStudy(str(error)) from None
+        raise MalformedStudyError(str(error)) from None
 
 
 def _mapping(values: object) -> dict[str, Any]:
     if not isinstance(values, Mapping):
-        raise MalformedStudy(
+        raise MalformedStudyError(
             f"a study is a mapping of fields to values, but this is {_named(values)}"
         )
     return dict(values)
@@ -151,7 +153,7 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in pairs:
         if key in values:
-            raise MalformedStudy(f"the key {key!r} stands twice")
+            raise MalformedStudyError(f"the key {key!r} stands twice")
         values[key] = value
     return values
 
@@ -159,7 +161,7 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise MalformedStudy(f"a number must be finite, but this is {text}")
+        raise MalformedStudyError(f"a number must be finite, but this is {text}")
     return number
 
 

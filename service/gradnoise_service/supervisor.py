@@ -45,7 +45,7 @@ class SupervisorError(Exception):
     log_file: Path | None = None
 
 
-class NotPrepared(SupervisorError):
+class DatabaseNotPreparedError(SupervisorError):
     """The database could not be created or brought up to date."""
 
     def __init__(self, code: int, said: str, log_file: Path) -> None:
@@ -57,7 +57,7 @@ class NotPrepared(SupervisorError):
         )
 
 
-class AlreadyRunning(SupervisorError):
+class AlreadyRunningError(SupervisorError):
     """Another supervisor runs the service from this home."""
 
     def __init__(self, home: Path, running: Mapping[str, object]) -> None:
@@ -69,7 +69,7 @@ class AlreadyRunning(SupervisorError):
         super().__init__(f"The service already runs from {home}: {where}.")
 
 
-class KeepsDying(SupervisorError):
+class CrashLoopError(SupervisorError):
     """A process ended again and again soon after its start."""
 
     def __init__(
@@ -150,9 +150,9 @@ class Supervisor:
         patience: With processes that die.
 
     Raises:
-        AlreadyRunning: On entry, if another supervisor runs from this home.
-        PortTaken: On entry, if a port is in use.
-        NotPrepared: On entry, if the database cannot be created or brought up to date.
+        AlreadyRunningError: On entry, if another supervisor runs from this home.
+        PortTakenError: On entry, if a port is in use.
+        DatabaseNotPreparedError: On entry, if the database cannot be created or brought up to date.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class Supervisor:
         try:
             self._lock.acquire()
         except Timeout:
-            raise AlreadyRunning(self.home, running(self.home) or {}) from None
+            raise AlreadyRunningError(self.home, running(self.home) or {}) from None
         try:
             for port in (self.settings.port, self.settings.dashboard_port):
                 ports.check(self.settings.host, port)
@@ -224,7 +224,7 @@ class Supervisor:
             self._stop()
 
     def check(self) -> None:
-        """Raise KeepsDying if a process had to be given up."""
+        """Raise CrashLoopError if a process had to be given up."""
         if self._failure is not None:
             raise self._failure
 
@@ -239,7 +239,7 @@ class Supervisor:
         if done.returncode != 0:
             log_file = self.home / "logs" / "migrate.log"
             log_file.write_text(done.stdout, encoding="utf-8")
-            raise NotPrepared(done.returncode, done.stdout, log_file)
+            raise DatabaseNotPreparedError(done.returncode, done.stdout, log_file)
 
     def _start(self, child: Child) -> None:
         child.last_lines.clear()
@@ -300,7 +300,7 @@ class Supervisor:
             if quick and child.n_quick_deaths >= self._patience.n_deaths:
                 if child.pump is not None:
                     child.pump.join(timeout=2)
-                self._failure = KeepsDying(
+                self._failure = CrashLoopError(
                     child.role.name, code, child.n_quick_deaths, child.last_lines, child.log_file
                 )
                 self._on_failure()

@@ -14,7 +14,7 @@ import torch
 from torch.nn import Parameter
 
 from gradnoise import GradientNoise, annealed, anticorrelated, attach, constant, preconditioned
-from gradnoise.noise import Injection
+from gradnoise.noise import NoiseProcess
 from gradnoise.streams import normal
 
 KEY = "gradnoise_t"
@@ -179,7 +179,9 @@ def test_several_terms_add_up() -> None:
     whenever they are asked for.
     """
     optimizer = sgd()
-    noise = attach(optimizer, injection=Injection(terms=lambda t: [(t, 0.4), (t + 5, 0.3)]), seed=1)
+    noise = attach(
+        optimizer, injection=NoiseProcess(terms=lambda t: [(t, 0.4), (t + 5, 0.3)]), seed=1
+    )
     assert noise.std == pytest.approx(0.5)
     for t in range(3):
         torch.testing.assert_close(
@@ -193,7 +195,7 @@ def test_several_terms_add_up() -> None:
 
 def test_an_injection_of_no_term_is_no_noise() -> None:
     optimizer = sgd()
-    noise = attach(optimizer, injection=Injection(terms=lambda _t: ()), seed=1)
+    noise = attach(optimizer, injection=NoiseProcess(terms=lambda _t: ()), seed=1)
     assert torch.equal(update(optimizer, 2.0), torch.full((4,), 2.0))
     assert (noise.t, noise.std) == (1, 0.0)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gradnoise import noise
-from gradnoise.noise import Injection, Noise, StackedNoise
+from gradnoise.noise import Noise, NoiseProcess, StackedNoise
 from gradnoise.parts import Part, of_box
 from gradnoise.streams import normal
 
@@ -245,12 +245,12 @@ def test_update_counts_out_of_range_are_refused(t: int) -> None:
 @pytest.mark.parametrize("std", [-0.1, math.nan, math.inf])
 def test_a_schedule_that_gives_no_standard_deviation_is_refused(std: float) -> None:
     with pytest.raises(ValueError, match=rf"at least 0 and finite, but gave {std} at t=3"):
-        Injection.of(lambda t: std if t == 3 else 1.0).terms(3)
+        NoiseProcess.of(lambda t: std if t == 3 else 1.0).terms(3)
 
 
 def test_a_schedule_may_give_a_tensor_or_a_number_of_numpy() -> None:
     for std in (torch.tensor(0.5), np.float32(0.5), np.float64(0.5)):
-        assert Injection.of(lambda _, std=std: std).terms(3) == ((3, 0.5),)  # type: ignore[misc]
+        assert NoiseProcess.of(lambda _, std=std: std).terms(3) == ((3, 0.5),)  # type: ignore[misc]
 
 
 def test_many_threads_at_once_get_each_their_own_noise() -> None:
@@ -275,7 +275,7 @@ def test_no_memory_of_the_gradients_size_is_taken() -> None:
     """
     program = """
 import resource, torch
-from gradnoise.noise import Injection, Noise
+from gradnoise.noise import NoiseProcess, Noise
 gradient = torch.zeros(20_000_000)
 Noise(1, {"small": (100,)}).add_([torch.zeros(100)], 0, 1.0)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -12,9 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from gradnoise_service import ports
-from gradnoise_service.client import ApiError, Client, ClientError, Unreachable, read_studies
+from gradnoise_service.client import ApiError, Client, ClientError, UnreachableError, read_studies
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.study_file import MalformedStudy
+from gradnoise_service.study_file import MalformedStudyError
 
 MakeSpec = Callable[..., StudySpec]
 
@@ -55,10 +55,10 @@ def test_a_malformed_file_is_not_sent(client: Client, tmp_path: Path) -> None:
     """The error names line and column."""
     file = tmp_path / "study.yaml"
     file.write_text("name: x\nspace: [1\nseed: 1", encoding="utf-8")
-    with pytest.raises(MalformedStudy, match="line 3, column 5"):
+    with pytest.raises(MalformedStudyError, match="line 3, column 5"):
         client.submit(file)
     file.write_bytes(b"name: \xff")
-    with pytest.raises(MalformedStudy, match="UTF-8"):
+    with pytest.raises(MalformedStudyError, match="UTF-8"):
         client.submit(file)
     assert list(client.studies()) == []
 
@@ -94,7 +94,7 @@ def test_a_file_of_several_studies_is_not_one(client: Client, tmp_path: Path) ->
     file = tmp_path / "studies.yaml"
     file.write_text("name: a\n---\nname: b\n", encoding="utf-8")
     assert read_studies(file) == [{"name": "a"}, {"name": "b"}]
-    with pytest.raises(MalformedStudy, match="holds 2 studies"):
+    with pytest.raises(MalformedStudyError, match="holds 2 studies"):
         client.submit(file)
 
 
@@ -181,7 +181,7 @@ def test_following_gives_up_when_the_service_stays_away(api: Any, make_spec: Mak
         news = client.watch(client.submit(make_spec()).id)
         next(news)
         api.stop()
-        with pytest.raises(Unreachable, match=api.url):
+        with pytest.raises(UnreachableError, match=api.url):
             list(news)
 
 
@@ -327,14 +327,14 @@ def test_too_many_requests_are_spread_out(serve: Any, worker: Any) -> None:
 def test_an_unreachable_service_is_named() -> None:
     """The error names the address and what the network said."""
     url = f"http://127.0.0.1:{ports.free('127.0.0.1')}"
-    with Client(url) as client, pytest.raises(Unreachable, match=f"{url}: connection refused"):
+    with Client(url) as client, pytest.raises(UnreachableError, match=f"{url}: connection refused"):
         list(client.studies())
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "ftp://host", "http://", "http://[::1"])
 def test_an_address_that_is_none_is_named(url: str) -> None:
     """Nothing is sent then."""
-    with pytest.raises(Unreachable, match=r"looks like http|[Ii]nvalid"):
+    with pytest.raises(UnreachableError, match=r"looks like http|[Ii]nvalid"):
         Client(url)
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from gradnoise.workloads.catalogue import document as announced
 from gradnoise_service import presets
 from gradnoise_service.domain.catalogue import Catalogue
-from gradnoise_service.domain.errors import InvalidSpec
+from gradnoise_service.domain.errors import InvalidSpecError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.presets.table import Table
 from gradnoise_service.settings import Settings
@@ -196,7 +196,7 @@ def test_a_faulty_table_is_refused(change: dict[str, Any], fault: str) -> None:
 )
 def test_an_unknown_scale_is_named_with_the_known_ones(name: str, legal: str) -> None:
     """A preset of one study has the full scale alone."""
-    with pytest.raises(InvalidSpec) as caught:
+    with pytest.raises(InvalidSpecError) as caught:
         presets.load(name, "huge")
     assert [(fault.field, fault.value, fault.legal) for fault in caught.value.errors] == [
         ("scale", "huge", legal)

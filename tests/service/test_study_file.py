@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradnoise_service.study_file import (
-    MalformedStudy,
+    MalformedStudyError,
     parse_json,
     parse_yaml,
     parse_yaml_documents,
@@ -40,7 +40,7 @@ def test_malformed_yaml_is_named_by_line_and_column(
     text: str, line: int, column: int, problem: str
 ) -> None:
     """Lines and columns count from 1, and the problem is said in words."""
-    with pytest.raises(MalformedStudy, match=problem) as caught:
+    with pytest.raises(MalformedStudyError, match=problem) as caught:
         parse_yaml(text)
     assert (caught.value.line, caught.value.column) == (line, column)
 
@@ -48,7 +48,7 @@ def test_malformed_yaml_is_named_by_line_and_column(
 @pytest.mark.parametrize("text", ["", "- a\n- b", "just words", "3", "!!int x"])
 def test_a_text_that_is_no_mapping_is_refused(text: str) -> None:
     """A study is a mapping."""
-    with pytest.raises(MalformedStudy):
+    with pytest.raises(MalformedStudyError):
         parse_yaml(text)
 
 
@@ -69,7 +69,7 @@ SEVERAL = [
 @pytest.mark.parametrize(("text", "line"), SEVERAL)
 def test_one_malformed_mapping_among_several_is_enough(text: str, line: int | None) -> None:
     """Its line counts from the beginning of the text; a text that holds none is refused."""
-    with pytest.raises(MalformedStudy) as caught:
+    with pytest.raises(MalformedStudyError) as caught:
         parse_yaml_documents(text)
     assert caught.value.line == line
 
@@ -87,7 +87,7 @@ def test_one_malformed_mapping_among_several_is_enough(text: str, line: int | No
 )
 def test_malformed_json_is_refused(text: str, line: int | None, problem: str) -> None:
     """What JSON's own reader lets pass, such as NaN and doubled keys, is refused as well."""
-    with pytest.raises(MalformedStudy, match=problem) as caught:
+    with pytest.raises(MalformedStudyError, match=problem) as caught:
         parse_json(text)
     assert caught.value.line == line
 
@@ -96,5 +96,5 @@ def test_malformed_json_is_refused(text: str, line: int | None, problem: str) ->
 def test_any_text_is_a_mapping_or_malformed(text: str) -> None:
     """No text makes the reader fail in another way."""
     for parse in (parse_yaml, parse_json):
-        with contextlib.suppress(MalformedStudy):
+        with contextlib.suppress(MalformedStudyError):
             assert isinstance(parse(text), dict)

@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 
 from gradnoise_service import ports
-from gradnoise_service.ports import PortTaken
+from gradnoise_service.ports import PortTakenError
 from gradnoise_service.settings import Settings
 from gradnoise_service.supervisor import (
-    AlreadyRunning,
-    KeepsDying,
-    NotPrepared,
+    AlreadyRunningError,
+    CrashLoopError,
+    DatabaseNotPreparedError,
     Patience,
     Role,
     Supervisor,
@@ -153,7 +153,9 @@ def test_a_process_that_keeps_dying_is_given_up(settings: Settings) -> None:
     )
     with supervisor as service:
         told.get(timeout=WAIT_SECONDS)
-        with pytest.raises(KeepsDying, match=r"'first' ended 3 times in a row .* code 7") as caught:
+        with pytest.raises(
+            CrashLoopError, match=r"'first' ended 3 times in a row .* code 7"
+        ) as caught:
             service.check()
     assert caught.value.last_lines == ("dying with a last word",)
     assert caught.value.log_file == settings.home / "logs" / "first.log"
@@ -240,7 +242,8 @@ def test_a_second_supervisor_of_one_home_is_refused(settings: Settings) -> None:
         first.stdout.readline()
         with (
             pytest.raises(
-                AlreadyRunning, match=rf"process {first.pid}, at http://127.0.0.1:{settings.port}"
+                AlreadyRunningError,
+                match=rf"process {first.pid}, at http://127.0.0.1:{settings.port}",
             ),
             Supervisor(settings),
         ):
@@ -252,7 +255,7 @@ def test_a_taken_port_is_named_with_its_holder(settings: Settings) -> None:
     message = rf"127\.0\.0\.1:{settings.port}: it is in use by process {os.getpid()} \("
     with (
         socket.create_server(("127.0.0.1", settings.port)),
-        pytest.raises(PortTaken, match=message),
+        pytest.raises(PortTakenError, match=message),
         Supervisor(settings),
     ):
         pass
@@ -262,14 +265,17 @@ def test_a_taken_port_is_named_with_its_holder(settings: Settings) -> None:
 def test_an_address_that_is_not_ours_is_named(settings: Settings) -> None:
     """A host that this machine does not have cannot be listened on."""
     elsewhere = settings.model_copy(update={"host": "no-such-host.invalid"})
-    with pytest.raises(PortTaken, match=r"no-such-host\.invalid"), Supervisor(elsewhere):
+    with pytest.raises(PortTakenError, match=r"no-such-host\.invalid"), Supervisor(elsewhere):
         pass
 
 
 def test_an_unusable_database_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is started before the database is ready."""
     monkeypatch.setenv("GRADNOISE_DATABASE_URL", "sqlite:////proc/no/such/folder/gradnoise.db")
-    with pytest.raises(NotPrepared, match="cannot be prepared") as caught, Supervisor(settings):
+    with (
+        pytest.raises(DatabaseNotPreparedError, match="cannot be prepared") as caught,
+        Supervisor(settings),
+    ):
         pass
     assert caught.value.log_file is not None
     assert caught.value.log_file.exists()

@@ -14,7 +14,7 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.store.calibrations import Calibration
 from gradnoise_service.store.database import Database
 from gradnoise_workers.calibration import calibrated, measured, probe, sentence
-from gradnoise_workers.launcher import NotMeasured
+from gradnoise_workers.launcher import NotMeasuredError
 
 Make = Callable[..., StudySpec]
 VERSIONS = {"gradnoise": "1", "torch": "2", "python": "3"}
@@ -90,10 +90,10 @@ def test_a_disturbed_measurement_serves_its_own_study_only(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
     disturbed = FormulaLauncher(
-        speeds={1: 100.0, 2: 150.0, 4: NotMeasured("a worker ended"), 8: 900.0}
+        speeds={1: 100.0, 2: 150.0, 4: NotMeasuredError("a worker ended"), 8: 900.0}
     )
     assert calibrate(database, make_spec(), disturbed, now).slots == 2
-    nothing_known = FormulaLauncher(speeds={1: NotMeasured("a worker ended"), 2: 150.0})
+    nothing_known = FormulaLauncher(speeds={1: NotMeasuredError("a worker ended"), 2: 150.0})
     assert calibrate(database, make_spec(), nothing_known, now) == Calibration(slots=1)
     again = FormulaLauncher()
     calibrate(database, make_spec(), again, now)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from gradnoise_service.domain.errors import LeaseLost
+from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_workers.heartbeat import Heartbeat
 
 SOON = timedelta(milliseconds=2)
@@ -37,10 +37,10 @@ def test_it_stops_and_tells_when_the_lease_is_lost() -> None:
 
     def extend() -> None:
         beaten.set()
-        raise LeaseLost
+        raise LeaseLostError
 
     with Heartbeat(extend, SOON) as heartbeat:
         assert beaten.wait(10)
         heartbeat._thread.join(10)
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLostError):
             heartbeat.check()

@@ -26,7 +26,7 @@ from gradnoise_service.domain.study import Metric
 from gradnoise_service.search import Storage
 from gradnoise_service.store import leases, measurements, studies, trials
 from gradnoise_service.store.database import Database
-from gradnoise_workers.launcher import News, NotMeasured, WorkerLost
+from gradnoise_workers.launcher import News, NotMeasuredError, WorkerLost
 from gradnoise_workers.remote import Place, RayLauncher, TrialActor
 from gradnoise_workers.study_run import StudyRun
 from processes import has_ended
@@ -212,7 +212,7 @@ def test_all_actors_measure_at_once_and_their_rates_add_up(cluster: None) -> Non
         )
         assert (together.slots, together.refusal) == (1, "")
         assert together.steps_per_second > 1.2 * min(rate.steps_per_second for rate in each)
-        with pytest.raises(NotMeasured, match="there is no workload named 'nothing'"):
+        with pytest.raises(NotMeasuredError, match="there is no workload named 'nothing'"):
             launcher.measure(trial(1, workload="nothing"), 1, None, nothing)
         launcher.open(2)
         assert launcher.n_free() == 4  # a trial that raises costs no worker
@@ -256,7 +256,7 @@ def test_a_worker_that_dies_while_it_measures_does_not_end_the_study(cluster: No
 
         # it is measuring when it dies, however fast that would be
         os.kill(victims[0], signal.SIGSTOP)
-        with pytest.raises(NotMeasured, match="ActorDiedError"):
+        with pytest.raises(NotMeasuredError, match="ActorDiedError"):
             launcher.measure(trial(1), 1, None, kill)
         launcher.open(1)
         launcher.start(nothing)

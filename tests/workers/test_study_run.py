@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event
 from formula_launcher import FormulaLauncher, accuracy, fails
 from gradnoise.training.trial import Finished, Measurement, TrialSpec
 from gradnoise_service.compare import choose, finalists
-from gradnoise_service.domain.errors import InvalidSpec, LeaseLost
+from gradnoise_service.domain.errors import InvalidSpecError, LeaseLostError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.search import Storage, open_storage
@@ -423,7 +423,7 @@ def test_a_study_without_a_search_runs_every_setting_in_every_arm_and_is_extende
     assert after.comparison is not None
     # plain values
     assert (len(after.comparison["seeds"]), after.comparison["looks"]) == (10, [3])  # type: ignore[arg-type]
-    with database.session(write=True) as session, pytest.raises(InvalidSpec) as refused:
+    with database.session(write=True) as session, pytest.raises(InvalidSpecError) as refused:
         studies.extend(session, study.id, "ada", 2, max_trials=27, now=later)
     assert [(one.field, one.value, one.legal) for one in refused.value.errors] == [
         ("seeds", 2, "at most 1 more seeds")
@@ -805,7 +805,7 @@ def test_a_cancelled_study_is_let_go_at_once(
     run.step(0.0)
     with database.session(write=True) as session:
         studies.cancel(session, study.id, "ada", now)
-    with pytest.raises(LeaseLost):
+    with pytest.raises(LeaseLostError):
         run.step(0.0)
 
 
@@ -822,7 +822,7 @@ def test_a_zombie_writes_nothing_after_another_has_taken_over(
         now + 2 * LEASE,
     )
     for _ in range(3):
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLostError):
             zombie.step(0.0)
     finish(heir)
     after, table = read(database, study)

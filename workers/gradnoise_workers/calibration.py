@@ -14,7 +14,7 @@ from gradnoise_service.domain.spec import Choices, Parameter, Range, StudySpec, 
 from gradnoise_service.store import calibrations
 from gradnoise_service.store.calibrations import Calibration, Subject
 from gradnoise_service.store.database import Database
-from gradnoise_workers.launcher import Launcher, NotMeasured
+from gradnoise_workers.launcher import Launcher, NotMeasuredError
 
 log = structlog.get_logger()
 
@@ -74,7 +74,7 @@ def measured(
                 refusal = rate.refusal
             else:
                 rates[rate.slots] = rate
-    except NotMeasured as error:
+    except NotMeasuredError as error:
         log.warning("measuring stopped early", measured=list(rates), reason=str(error))
         is_whole = False
     chosen = best(rates.values()).slots if rates and not refusal else 1

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from gradnoise_service.domain.errors import LeaseLost
+from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage
 from gradnoise_service.store import dispatchers, leases, studies, trials
@@ -33,7 +33,7 @@ POLL_SECONDS = 0.5
 MAX_CRASHES = 3
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The dispatcher was told to stop."""
 
 
@@ -128,7 +128,7 @@ class Dispatcher:
             log.info("study acquired")
             try:
                 self._run_study(study, lease)
-            except LeaseLost:
+            except LeaseLostError:
                 log.warning("the study was cancelled, or passed to another dispatcher; letting go")
             except Exception as error:
                 self._crashed(study, lease, error)
@@ -141,7 +141,7 @@ class Dispatcher:
                 Heartbeat(lambda: self._extend(lease), self.lease) as heartbeat,
             ):
                 self._step_through(study, lease, launcher, heartbeat)
-        except Stopped:
+        except StoppedError:
             with self.database.session(write=True) as session:
                 leases.release(session, lease, self.now())
             log.info("study given back")
@@ -152,7 +152,7 @@ class Dispatcher:
         def carry_on() -> None:
             heartbeat.check()
             if self._stop.is_set():
-                raise Stopped
+                raise StoppedError
 
         stacking = self._open(study, launcher, carry_on)
         run = StudyRun(

@@ -8,7 +8,7 @@ from typing import Self
 
 import structlog
 
-from gradnoise_service.domain.errors import LeaseLost
+from gradnoise_service.domain.errors import LeaseLostError
 
 log = structlog.get_logger()
 
@@ -22,7 +22,7 @@ class Heartbeat:
     whether the lease still holds is decided by the next write.
 
     Args:
-        extend: Extends the lease; raises LeaseLost when there is none to extend.
+        extend: Extends the lease; raises LeaseLostError when there is none to extend.
         duration: Of the lease.
     """
 
@@ -47,15 +47,15 @@ class Heartbeat:
         self._thread.join()
 
     def check(self) -> None:
-        """Raise LeaseLost if a beat found the lease gone."""
+        """Raise LeaseLostError if a beat found the lease gone."""
         if self._lost.is_set():
-            raise LeaseLost()
+            raise LeaseLostError()
 
     def _beat(self) -> None:
         while not self._stopped.wait(self._period):
             try:
                 self._extend()
-            except LeaseLost:
+            except LeaseLostError:
                 self._lost.set()
                 return
             except Exception:

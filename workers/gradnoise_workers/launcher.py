@@ -19,7 +19,7 @@ class WorkerLost:
 News = Event | WorkerLost
 
 
-class NotMeasured(Exception):
+class NotMeasuredError(Exception):
     """A measurement came to nothing: a worker ended under it, or the trial raised."""
 
 
@@ -50,7 +50,7 @@ class Launcher(Protocol):
 
         Raises:
             MemoryError: If they do not fit.
-            NotMeasured: If a worker ended, or the trial raised.
+            NotMeasuredError: If a worker ended, or the trial raised.
         """
 
     def open(self, slots: int) -> None:

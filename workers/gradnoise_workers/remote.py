@@ -19,7 +19,7 @@ from ray.exceptions import RayError, RayTaskError
 from gradnoise.training.calibration import Rate, candidates
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
-from gradnoise_workers.launcher import News, NotMeasured, WorkerLost
+from gradnoise_workers.launcher import News, NotMeasuredError, WorkerLost
 
 log = structlog.get_logger()
 
@@ -197,7 +197,7 @@ class RayLauncher:
                 faults.append(f"{type(error).__name__}: {error}")
                 self._lose(place, error)
         if faults or not rates:
-            raise NotMeasured(faults[0] if faults else "no worker has started")
+            raise NotMeasuredError(faults[0] if faults else "no worker has started")
         fitting = [rate for rate in rates if rate is not None]
         if len(fitting) < len(rates):
             raise MemoryError(f"{slots} slots do not fit.")

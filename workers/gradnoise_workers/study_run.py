@@ -110,7 +110,7 @@ class StudyRun:
         """Declare the search's trials, and take up whatever an earlier holder has left.
 
         Raises:
-            LeaseLost: If the study has passed to another holder, or was ended.
+            LeaseLostError: If the study has passed to another holder, or was ended.
         """
         with self._database.session(write=True) as session:
             self._extend(session)
@@ -139,7 +139,7 @@ class StudyRun:
         """Take in what happened, decide, start what can start; return whether the study has ended.
 
         Raises:
-            LeaseLost: If the study has passed to another holder, or was ended.
+            LeaseLostError: If the study has passed to another holder, or was ended.
         """
         if not self._attempts and not self._waiting:
             return self._conclude() if self._phase == CONFIRM else self._next_phase()

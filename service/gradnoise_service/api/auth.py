@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gradnoise_service.api.service import CurrentService, Service
-from gradnoise_service.domain.errors import Forbidden, Unauthenticated
+from gradnoise_service.domain.errors import ForbiddenError, UnauthenticatedError
 from gradnoise_service.store import tokens
 from gradnoise_service.store.tokens import Scope
 
@@ -69,14 +69,14 @@ def caller(request: Request, service: CurrentService) -> Caller:
     address = request.client.host if request.client else "unknown"
     service.limiter.take(f"owner {found.owner}" if found else f"address {address}")
     if found is None:
-        raise Unauthenticated()
+        raise UnauthenticatedError()
     return found
 
 
 def _requires(scope: Scope) -> Callable[[Caller], Caller]:
     def check(caller: Annotated[Caller, Depends(caller)]) -> Caller:
         if not caller.may(scope):
-            raise Forbidden(
+            raise ForbiddenError(
                 f"This needs a token with the scope {scope!r}; yours has "
                 f"{', '.join(caller.scopes) or 'none'}."
             )

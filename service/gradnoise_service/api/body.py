@@ -10,9 +10,9 @@ from starlette.exceptions import HTTPException
 
 from gradnoise_service.api.limits import too_large
 from gradnoise_service.api.validation import spec_errors
-from gradnoise_service.domain.errors import FieldError, InvalidSpec
+from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.study_file import MAX_DEPTH, MalformedStudy, parse_json, parse_yaml
+from gradnoise_service.study_file import MAX_DEPTH, MalformedStudyError, parse_json, parse_yaml
 
 JSON_TYPES = ("application/json",)
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
@@ -38,39 +38,39 @@ def read_spec(content: tuple[str, bytes]) -> StudySpec:
     """Return the study that a body describes.
 
     Raises:
-        MalformedStudy: If it is neither JSON nor YAML, with line and column.
-        InvalidSpec: If it is no study, with every fault.
+        MalformedStudyError: If it is neither JSON nor YAML, with line and column.
+        InvalidSpecError: If it is no study, with every fault.
     """
     values = _parsed(*content)
     faults = list(_unstorable(values, ()))
     if faults:
-        raise InvalidSpec(faults)
+        raise InvalidSpecError(faults)
     try:
         return StudySpec.model_validate(values)
     except ValidationError as error:
-        raise InvalidSpec(spec_errors(error, values)) from None
+        raise InvalidSpecError(spec_errors(error, values)) from None
 
 
 def _parsed(media_type: str, body: bytes) -> Mapping[str, Any]:
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise MalformedStudy(f"byte {error.start} is not UTF-8") from None
+        raise MalformedStudyError(f"byte {error.start} is not UTF-8") from None
     if media_type in JSON_TYPES:
         try:
             return parse_json(text)
         except ValueError as error:  # a number of thousands of digits
-            raise MalformedStudy(str(error)) from None
+            raise MalformedStudyError(str(error)) from None
     if len(body) > MAX_YAML_BYTES:
         raise too_large(MAX_YAML_BYTES)
     return parse_yaml(text)
 
 
-def _unstorable(value: object, path: tuple[str, ...]) -> Iterator[FieldError]:
+def _unstorable(value: object, path: tuple[str, ...]) -> Iterator[FieldFault]:
     """Find what JSON may hold and a database may not: broken characters, endless depth."""
     field = ".".join(path)
     if len(path) > MAX_DEPTH:
-        yield FieldError(
+        yield FieldFault(
             field=field,
             value=None,
             message="is nested too deeply",
@@ -85,6 +85,6 @@ def _unstorable(value: object, path: tuple[str, ...]) -> Iterator[FieldError]:
             yield from _unstorable(inner, (*path, str(i)))
     elif isinstance(value, str) and BROKEN.search(value):
         legal = "text of Unicode characters, without NUL"
-        yield FieldError(
+        yield FieldFault(
             field=field, value=ascii(value), message="holds a character that is none", legal=legal
         )

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 
 from gradnoise_service.api.schemas import Check, DispatcherOut, Readiness
 from gradnoise_service.api.service import CurrentService, Service
-from gradnoise_service.domain.errors import CatalogueEmpty
+from gradnoise_service.domain.errors import CatalogueEmptyError
 from gradnoise_service.store import catalogue, dispatchers, migrate
 
 router = APIRouter(tags=["health"])
@@ -76,7 +76,7 @@ def _catalogue_check(service: Service) -> Check:
     try:
         with service.database.session() as session:
             n = len(catalogue.read(session).workloads)
-    except CatalogueEmpty as error:
+    except CatalogueEmptyError as error:
         return Check(
             name="catalogue",
             ok=False,

@@ -8,7 +8,7 @@ from gradnoise_service import presets
 from gradnoise_service.api.auth import Reader
 from gradnoise_service.api.problem import documented
 from gradnoise_service.api.schemas import Items, PresetOut, PresetWithStudies
-from gradnoise_service.domain.errors import NotFound
+from gradnoise_service.domain.errors import NotFoundError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.presets.table import FULL
 
@@ -32,7 +32,7 @@ def show(
 ) -> PresetWithStudies:
     """Return a preset with its studies."""
     if name not in presets.names():
-        raise NotFound(
+        raise NotFoundError(
             f"There is no preset named {name!r}; there are {', '.join(presets.names())}."
         )
     studies = [StudySpec.model_validate(plain) for plain in presets.load(name, scale, row)]

@@ -15,21 +15,21 @@ from starlette.responses import JSONResponse, Response
 
 from gradnoise_service.api.validation import request_errors
 from gradnoise_service.domain.errors import (
-    CatalogueEmpty,
-    Conflict,
-    FieldError,
-    Forbidden,
-    IdempotencyMismatch,
-    InvalidSpec,
-    LeaseLost,
-    NameTaken,
-    NotFound,
-    ReportNotReady,
-    StudyFinished,
-    StudyNotComplete,
-    Unauthenticated,
+    CatalogueEmptyError,
+    ConflictError,
+    FieldFault,
+    ForbiddenError,
+    IdempotencyMismatchError,
+    InvalidSpecError,
+    LeaseLostError,
+    NameTakenError,
+    NotFoundError,
+    ReportNotReadyError,
+    StudyFinishedError,
+    StudyNotCompleteError,
+    UnauthenticatedError,
 )
-from gradnoise_service.study_file import MalformedStudy
+from gradnoise_service.study_file import MalformedStudyError
 
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 50
@@ -81,79 +81,79 @@ class Kind:
 
 
 OF_ERROR: Mapping[type[Exception], Kind] = {
-    NotFound: Kind(
+    NotFoundError: Kind(
         404,
         "not-found",
         "There is no such thing",
         "List what there is; another owner's studies are not shown.",
     ),
-    InvalidSpec: Kind(
+    InvalidSpecError: Kind(
         422,
         "invalid-study",
         "The study cannot be run as described",
         "Correct the fields named under errors; nothing was stored.",
     ),
-    MalformedStudy: Kind(
+    MalformedStudyError: Kind(
         400,
         "malformed",
         "The body cannot be read",
         "Send one JSON object, or YAML with Content-Type: application/yaml.",
     ),
-    Unauthenticated: Kind(
+    UnauthenticatedError: Kind(
         401,
         "unauthenticated",
         "A token is needed",
         "Log in at /login, or send Authorization: Bearer TOKEN.",
     ),
-    Forbidden: Kind(
+    ForbiddenError: Kind(
         403,
         "forbidden",
         "The token does not allow this",
         "Ask an administrator for a token with this scope.",
     ),
-    CatalogueEmpty: Kind(
+    CatalogueEmptyError: Kind(
         503,
         "no-workers",
         "No worker is there yet",
         "Wait until a worker has started; /readyz says what is missing.",
     ),
-    Conflict: Kind(
+    ConflictError: Kind(
         409,
         "conflict",
         "The state does not allow this",
         "Look at the state as it is now, then decide anew.",
     ),
-    NameTaken: Kind(
+    NameTakenError: Kind(
         409,
         "name-taken",
         "The name is taken",
         "Send the study under the name in free_name, or one of your own.",
     ),
-    StudyFinished: Kind(
+    StudyFinishedError: Kind(
         409,
         "study-finished",
         "The study has ended",
         "Submit a new study; this one keeps its result.",
     ),
-    StudyNotComplete: Kind(
+    StudyNotCompleteError: Kind(
         409,
         "not-complete",
         "The study is not complete",
         "Wait for its end; what failed or was cancelled starts anew.",
     ),
-    IdempotencyMismatch: Kind(
+    IdempotencyMismatchError: Kind(
         409,
         "key-reused",
         "The Idempotency-Key was used for something else",
         "Send each study, and each extension, with a key of its own.",
     ),
-    ReportNotReady: Kind(
+    ReportNotReadyError: Kind(
         409,
         "report-not-ready",
         "There is nothing to report yet",
         "Wait until the first trial has ended; watch /progress.",
     ),
-    LeaseLost: Kind(
+    LeaseLostError: Kind(
         409, "lease-lost", "The study has changed hands", "Read the study again, then decide anew."
     ),
 }
@@ -233,19 +233,21 @@ def problem_of(error: Exception) -> Problem:
     kind = next((OF_ERROR[cls] for cls in type(error).__mro__ if cls in OF_ERROR), OF_STATUS[500])
     if kind is OF_STATUS[500]:
         return _problem(kind, "An error of the service itself; nothing was changed.")
-    problem = _problem(kind, str(error), error.errors if isinstance(error, InvalidSpec) else ())
+    problem = _problem(
+        kind, str(error), error.errors if isinstance(error, InvalidSpecError) else ()
+    )
     return (
         problem.model_copy(update={"free_name": error.free_name})
-        if isinstance(error, NameTaken)
+        if isinstance(error, NameTakenError)
         else problem
     )
 
 
 def headers_of(error: Exception) -> dict[str, str]:
     """Return the headers that belong to the answer to an error."""
-    if isinstance(error, Unauthenticated):
+    if isinstance(error, UnauthenticatedError):
         return {"WWW-Authenticate": "Bearer"}
-    if isinstance(error, CatalogueEmpty):
+    if isinstance(error, CatalogueEmptyError):
         return {"Retry-After": "2"}
     return dict(error.headers or {}) if isinstance(error, HTTPException) else {}
 
@@ -274,7 +276,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def _problem(kind: Kind, detail: str, errors: Sequence[FieldError] = ()) -> Problem:
+def _problem(kind: Kind, detail: str, errors: Sequence[FieldFault] = ()) -> Problem:
     shown = [
         Fault(field=e.field, value=_short(e.value), message=e.message, legal=e.legal)
         for e in errors[:MAX_ERRORS]

@@ -13,7 +13,7 @@ from gradnoise_service.api.auth import Reader
 from gradnoise_service.api.problem import documented
 from gradnoise_service.api.service import CurrentService
 from gradnoise_service.api.studies import StudyId
-from gradnoise_service.domain.errors import NotFound, ReportNotReady
+from gradnoise_service.domain.errors import NotFoundError, ReportNotReadyError
 from gradnoise_service.domain.study import EpochMean, Study, Trial
 from gradnoise_service.store import measurements, studies, trials
 
@@ -118,7 +118,7 @@ def figure(
     try:
         image = draw(name, comparison)
     except ValueError as error:
-        raise NotFound(str(error)) from error
+        raise NotFoundError(str(error)) from error
     return Response(
         image, media_type=IMAGES[format], headers={"Content-Security-Policy": HTML_POLICY}
     )
@@ -142,7 +142,7 @@ class Reported:
         verdict stays as it was given.
 
         Raises:
-            ReportNotReady: If no trial has ended.
+            ReportNotReadyError: If no trial has ended.
         """
         from gradnoise_service.compare import Comparison, compare
         from gradnoise_service.compare.diagnostics import diagnosed
@@ -164,7 +164,7 @@ class Reported:
                 epochs=self.epochs,
                 looks=study.looks,
             )
-        raise ReportNotReady()
+        raise ReportNotReadyError()
 
 
 def _reported(
@@ -186,7 +186,7 @@ def render(reported: Reported, wanted: Format) -> Response:
     """Return a study's report in a format; CSV needs the trials whatever is stored.
 
     Raises:
-        ReportNotReady: If no trial has ended.
+        ReportNotReadyError: If no trial has ended.
     """
     # scipy and its like are loaded with the first report, not at the start
     from gradnoise_service import report

@@ -12,7 +12,7 @@ from gradnoise_service.api.body import Content, read_spec
 from gradnoise_service.api.problem import documented
 from gradnoise_service.api.schemas import MAX_ID, ExtensionIn, Page, StudyOut
 from gradnoise_service.api.service import CurrentService, Service
-from gradnoise_service.domain.errors import NotFound
+from gradnoise_service.domain.errors import NotFoundError
 from gradnoise_service.domain.study import Progress, Study, StudyState
 from gradnoise_service.store import catalogue, studies
 
@@ -193,7 +193,7 @@ def _of_name(name: str, caller: Caller, service: Service) -> list[StudyOut]:
     try:
         with service.database.session() as session:
             return [_shown(studies.find(session, name, caller.sees), service)]
-    except NotFound:
+    except NotFoundError:
         return []
 
 

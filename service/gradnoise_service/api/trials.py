@@ -9,7 +9,7 @@ from gradnoise_service.api.problem import documented
 from gradnoise_service.api.schemas import MAX_ID, Items, Page
 from gradnoise_service.api.service import CurrentService
 from gradnoise_service.api.studies import StudyId, address
-from gradnoise_service.domain.errors import NotFound
+from gradnoise_service.domain.errors import NotFoundError
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Trial, TrialState
 from gradnoise_service.store import measurements, studies, trials
@@ -70,5 +70,5 @@ def list_measurements(
             trial.id == trial_id
             for trial in trials.page(session, study_id, after=trial_id - 1, limit=1)
         ):
-            raise NotFound(f"Study {study_id} has no trial {trial_id}.")
+            raise NotFoundError(f"Study {study_id} has no trial {trial_id}.")
         return Items(items=measurements.of_trial(session, trial_id))

@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gradnoise_service.domain.errors import FieldError
-from gradnoise_service.domain.spec import FieldFault, StudySpec
+from gradnoise_service.domain.errors import FieldFault
+from gradnoise_service.domain.spec import CrossFieldError, StudySpec
 
 Schema = Mapping[str, Any]
 
@@ -49,9 +49,9 @@ RULE_ACROSS_FIELDS = "arms"
 """The field to name for a rule that spans the whole study: the one such rule is about arms."""
 
 
-def spec_errors(error: ValidationError, sent: Mapping[str, Any]) -> list[FieldError]:
+def spec_errors(error: ValidationError, sent: Mapping[str, Any]) -> list[FieldFault]:
     """Return the faults of a study as it was sent, each once."""
-    faults: dict[str, FieldError] = {}
+    faults: dict[str, FieldFault] = {}
     for details in error.errors(include_url=False):
         fault = _fault(details, sent)
         if fault is not None:
@@ -59,10 +59,10 @@ def spec_errors(error: ValidationError, sent: Mapping[str, Any]) -> list[FieldEr
     return list(faults.values())
 
 
-def request_errors(errors: Sequence[Mapping[str, Any]]) -> list[FieldError]:
+def request_errors(errors: Sequence[Mapping[str, Any]]) -> list[FieldFault]:
     """Return the faults of a request's parameters and small bodies, as FastAPI reports them."""
     return [
-        FieldError(
+        FieldFault(
             field=".".join(map(str, error["loc"][1:])) or str(error["loc"][0]),
             value=None if error["type"] == "missing" else error["input"],
             message="is missing"
@@ -76,10 +76,10 @@ def request_errors(errors: Sequence[Mapping[str, Any]]) -> list[FieldError]:
     ]
 
 
-def _fault(details: ErrorDetails, sent: Mapping[str, Any]) -> FieldError | None:
+def _fault(details: ErrorDetails, sent: Mapping[str, Any]) -> FieldFault | None:
     across = details.get("ctx", {}).get("error")
-    if isinstance(across, FieldFault):
-        return FieldError(
+    if isinstance(across, CrossFieldError):
+        return FieldFault(
             field=across.field, value=across.value, message=across.message, legal=across.legal
         )
     path: list[str] = []
@@ -87,7 +87,7 @@ def _fault(details: ErrorDetails, sent: Mapping[str, Any]) -> FieldError | None:
     is_written = True  # False from where a short form stands for a mapping: `pruner: median`
     for item in details["loc"]:
         if item == "[key]":
-            return FieldError(
+            return FieldFault(
                 field=".".join(path),
                 value=details["input"],
                 message="is not a text",
@@ -109,14 +109,14 @@ def _fault(details: ErrorDetails, sent: Mapping[str, Any]) -> FieldError | None:
             value = _entry(value, item)
     if not path:
         names = [arm.get("name") for arm in sent.get("arms", ()) if isinstance(arm, Mapping)]
-        return FieldError(
+        return FieldFault(
             field=RULE_ACROSS_FIELDS,
             value=names,
             message=_message(details, value, node, parent),
             legal=_phrase(_below(_schema(), "arms")),
         )
     legal = _field_names(parent) if details["type"] == "extra_forbidden" else _phrase(node)
-    return FieldError(
+    return FieldFault(
         field=".".join(path),
         value=value,
         message=_message(details, value, node, parent),
@@ -149,9 +149,9 @@ def _message(details: ErrorDetails, value: object, node: Schema, parent: Schema)
     return f"{shown} is not {_kind(node)}"
 
 
-def _neither(path: Sequence[str], value: object, node: Schema) -> FieldError:
+def _neither(path: Sequence[str], value: object, node: Schema) -> FieldFault:
     legal = _phrase(node)
-    return FieldError(
+    return FieldFault(
         field=".".join(path),
         value=value,
         message=f"{_shown(value)} is nothing that can stand here",

@@ -5,7 +5,7 @@ import bisect
 from gradnoise_service.compare.intervals import fewest_pairs
 from gradnoise_service.compare.power import pairs_for
 from gradnoise_service.compare.verdict import alpha_each, level_at
-from gradnoise_service.domain.errors import FieldError, InvalidSpec
+from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.spec import Power, StudySpec
 
 
@@ -14,7 +14,7 @@ def planned(spec: StudySpec) -> StudySpec:
     that can each give a verdict.
 
     Raises:
-        InvalidSpec: If no number of seeds reaches the power, it disagrees with the number that the
+        InvalidSpecError: If no number of seeds reaches the power, it disagrees with the number that the
             study gives, or a look comes too early.
     """
     spec = with_seeds(spec)
@@ -26,9 +26,9 @@ def planned(spec: StudySpec) -> StudySpec:
                 f"no verdict is possible at {n_seeds} seeds: this look is held to {level:.2g}, "
                 f"which takes {fewest} pairs at least"
             )
-            raise InvalidSpec(
+            raise InvalidSpecError(
                 [
-                    FieldError(
+                    FieldFault(
                         field="confirm.looks",
                         value=spec.confirm.looks,
                         message=message,
@@ -48,7 +48,7 @@ def with_seeds(spec: StudySpec) -> StudySpec:
     the last one, which has to keep some of the chance to err for the others.
 
     Raises:
-        InvalidSpec: If no number of seeds reaches the power, or the study gives another number
+        InvalidSpecError: If no number of seeds reaches the power, or the study gives another number
             itself.
     """
     declared = spec.confirm.power
@@ -63,9 +63,9 @@ def with_seeds(spec: StudySpec) -> StudySpec:
             level = 1 - level_at(taken, n)
     except ValueError as error:
         legal = f"a power below {(1 + level) / 2:.4g}, and an sd that a million seeds can resolve"
-        raise InvalidSpec(
+        raise InvalidSpecError(
             [
-                FieldError(
+                FieldFault(
                     field="confirm.power",
                     value=declared.model_dump(),
                     message=str(error),
@@ -75,9 +75,9 @@ def with_seeds(spec: StudySpec) -> StudySpec:
         ) from None
     if spec.confirm.n_seeds not in (0, n_seeds):
         message = f"n_seeds and power are both given and disagree: this power takes {n_seeds} seeds"
-        raise InvalidSpec(
+        raise InvalidSpecError(
             [
-                FieldError(
+                FieldFault(
                     field="confirm.n_seeds",
                     value=spec.confirm.n_seeds,
                     message=message,
@@ -87,9 +87,9 @@ def with_seeds(spec: StudySpec) -> StudySpec:
         )
     if any(look >= n_seeds for look in spec.confirm.looks):
         message = f"the last look must come before the last seed: this power takes {n_seeds} seeds"
-        raise InvalidSpec(
+        raise InvalidSpecError(
             [
-                FieldError(
+                FieldFault(
                     field="confirm.looks",
                     value=spec.confirm.looks,
                     message=message,

@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 
-from gradnoise_service.domain.errors import FieldError, InvalidSpec
+from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.spec import Choices, Parameter, Range, StudySpec, Value
 from gradnoise_service.domain.study import Metric
 
@@ -112,15 +112,15 @@ class Catalogue:
         """Return the spec's objective as a metric.
 
         Raises:
-            InvalidSpec: With one FieldError for each thing that could not run.
+            InvalidSpecError: With one FieldFault for each thing that could not run.
         """
         errors = list(self._faults(spec, max_trials))
         if errors:
-            raise InvalidSpec(errors)
+            raise InvalidSpecError(errors)
         metrics = {metric.name: metric for metric in self.workloads[spec.workload].metrics}
         return metrics[spec.objective] if spec.objective else next(iter(metrics.values()))
 
-    def _faults(self, spec: StudySpec, max_trials: int) -> Iterator[FieldError]:
+    def _faults(self, spec: StudySpec, max_trials: int) -> Iterator[FieldFault]:
         if spec.n_trials_total > max_trials:
             field, value, product = (
                 "confirm.n_seeds",
@@ -136,7 +136,7 @@ class Catalogue:
             message = (
                 f"the study has {spec.n_trials_total} trials in all, more than this service allows"
             )
-            yield FieldError(
+            yield FieldFault(
                 field=field, value=value, message=message, legal=f"{product} at most {max_trials}"
             )
         if spec.optimizer not in self.optimizers:
@@ -155,14 +155,14 @@ class Catalogue:
         if spec.optimizer in self.optimizers:
             yield from self._parameter_faults(spec, workload)
 
-    def _parameter_faults(self, spec: StudySpec, workload: WorkloadEntry) -> Iterator[FieldError]:
+    def _parameter_faults(self, spec: StudySpec, workload: WorkloadEntry) -> Iterator[FieldFault]:
         optimizer = self.optimizers[spec.optimizer]
         shared = {p.name: p for p in (*optimizer.parameters, *workload.parameters)}
         yield from _space_faults("space", spec.space, shared)
         yield from _unmet_needs(spec.space, shared)
         for name in optimizer.required:
             if name not in spec.space:
-                yield FieldError(
+                yield FieldFault(
                     field=f"space.{name}",
                     value=None,
                     message=f"the optimizer {spec.optimizer!r} needs {name!r}",
@@ -175,7 +175,7 @@ class Catalogue:
             if workload.techniques is not None and arm.technique not in workload.techniques:
                 message = f"the workload {workload.name!r} cannot be trained with {arm.technique!r}"
                 legal = "one of " + ", ".join(sorted(workload.techniques))
-                yield FieldError(
+                yield FieldFault(
                     field=f"arms.{i}.technique", value=arm.technique, message=message, legal=legal
                 )
             own = {p.name: p for p in technique.parameters}
@@ -183,7 +183,7 @@ class Catalogue:
             for name in technique.required:
                 if name not in arm.space:
                     message = f"the technique {arm.technique!r} needs {name!r}"
-                    yield FieldError(
+                    yield FieldFault(
                         field=f"arms.{i}.space.{name}",
                         value=None,
                         message=message,
@@ -233,8 +233,8 @@ def _parameters(entry: Mapping[str, Any]) -> tuple[ParameterRange, ...]:
     )
 
 
-def _unknown(field: str, value: object, legal: Mapping[str, object] | list[str]) -> FieldError:
-    return FieldError(
+def _unknown(field: str, value: object, legal: Mapping[str, object] | list[str]) -> FieldFault:
+    return FieldFault(
         field=field,
         value=value,
         message=f"there is no {field.split('.')[-1]} named {value!r}",
@@ -242,7 +242,7 @@ def _unknown(field: str, value: object, legal: Mapping[str, object] | list[str])
     )
 
 
-def _option_faults(spec: StudySpec, workload: WorkloadEntry) -> Iterator[FieldError]:
+def _option_faults(spec: StudySpec, workload: WorkloadEntry) -> Iterator[FieldFault]:
     validator = jsonschema.Draft202012Validator(dict(workload.options_schema))
     # a JSON Schema's properties
     known: Mapping[str, object] = workload.options_schema.get("properties", {})  # type: ignore[assignment]
@@ -250,7 +250,7 @@ def _option_faults(spec: StudySpec, workload: WorkloadEntry) -> Iterator[FieldEr
         validator.iter_errors(spec.options), key=lambda fault: list(map(str, fault.absolute_path))
     ):
         path = ".".join(["options", *map(str, fault.absolute_path)])
-        yield FieldError(
+        yield FieldFault(
             field=path,
             value=fault.instance,
             message=fault.message,
@@ -275,11 +275,11 @@ def _legal_option(fault: jsonschema.ValidationError, known: Mapping[str, object]
 
 def _space_faults(
     field: str, space: Mapping[str, Parameter], known: Mapping[str, ParameterRange]
-) -> Iterator[FieldError]:
+) -> Iterator[FieldFault]:
     for name, parameter in space.items():
         if name not in known:
             legal = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
-            yield FieldError(
+            yield FieldFault(
                 field=f"{field}.{name}",
                 value=_plain(parameter),
                 message=f"there is no parameter named {name!r} here",
@@ -295,13 +295,13 @@ def _space_faults(
                 else "a range of whole numbers: integer: true"
             )
             message = f"{name} cannot be searched over all numbers of a range"
-            yield FieldError(
+            yield FieldFault(
                 field=f"{field}.{name}", value=_plain(parameter), message=message, legal=legal
             )
             continue
         for value in _extremes(parameter):
             if not known[name].admits(value):
-                yield FieldError(
+                yield FieldFault(
                     field=f"{field}.{name}",
                     value=value,
                     message=f"{name} cannot be {value!r}",
@@ -311,14 +311,14 @@ def _space_faults(
 
 def _unmet_needs(
     space: Mapping[str, Parameter], known: Mapping[str, ParameterRange]
-) -> Iterator[FieldError]:
+) -> Iterator[FieldFault]:
     for name, parameter in space.items():
         needs = known[name].needs if name in known else {}
         for word in _extremes(parameter):
             for needed in needs.get(str(word), ()):
                 if needed not in space:
                     message = f"{name} {word!r} needs {needed!r}"
-                    yield FieldError(
+                    yield FieldFault(
                         field=f"space.{needed}",
                         value=None,
                         message=message,
@@ -326,13 +326,13 @@ def _unmet_needs(
                     )
 
 
-def _grid_faults(spec: StudySpec, arm_index: int) -> Iterator[FieldError]:
+def _grid_faults(spec: StudySpec, arm_index: int) -> Iterator[FieldFault]:
     n_points = 1
     for name, parameter in spec.arm_space(spec.arms[arm_index].name).items():
         field = f"space.{name}" if name in spec.space else f"arms.{arm_index}.space.{name}"
         if isinstance(parameter, Range | Choices):
             if parameter.n_points is None:
-                yield FieldError(
+                yield FieldFault(
                     field=field,
                     value=_plain(parameter),
                     message="a grid needs countable values",
@@ -347,7 +347,7 @@ def _grid_faults(spec: StudySpec, arm_index: int) -> Iterator[FieldError]:
             "trials it gets"
         )
         own = f"arms.{arm_index}.n_trials" if arm.n_trials else "search.n_trials"
-        yield FieldError(
+        yield FieldFault(
             field=own,
             value=spec.n_searched(arm.name),
             message=message,

@@ -1,18 +1,18 @@
 """What can go wrong with a study.
 
 StudyError
-├── NotFound                  the id names nothing that this owner may see
-├── InvalidSpec               the study cannot be searched; carries one FieldError a fault
-├── Unauthenticated           no token, or one that is unknown or expired
-├── Forbidden                 the token is known but lacks the scope
-├── CatalogueEmpty            no worker has yet announced what it can train
-└── Conflict                  the request is sound, the state is not
-    ├── NameTaken             another study has this name; carries a free one
-    ├── StudyFinished         the study has ended and cannot change
-    ├── StudyNotComplete      the study has no verdict yet that more seeds could sharpen
-    ├── IdempotencyMismatch   the same Idempotency-Key came with another body
-    ├── ReportNotReady        nothing has been measured that a report could show
-    └── LeaseLost             another holder has the study, or it was cancelled
+├── NotFoundError                 no study, trial or token of this owner has the id or name
+├── InvalidSpecError              the study cannot run; carries one FieldFault for each fault
+├── UnauthenticatedError          the token is missing, unknown or expired
+├── ForbiddenError                the token lacks the scope
+├── CatalogueEmptyError           no worker has announced its workloads yet
+└── ConflictError                 the request is valid, the state does not allow it
+    ├── NameTakenError            another study has this name; carries a free one
+    ├── StudyFinishedError        the study has ended and cannot change
+    ├── StudyNotCompleteError     the study has no verdict that more seeds could sharpen
+    ├── IdempotencyMismatchError  the same Idempotency-Key came with another body
+    ├── ReportNotReadyError       no trial has ended, so there is nothing to report
+    └── LeaseLostError            another holder has the study, or it was cancelled
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class FieldError:
+class FieldFault:
     """One fault in a request: the dotted path of the field, the value it had, what is wrong, what
     would be legal.
     """
@@ -38,35 +38,35 @@ class StudyError(Exception):
         super().__init__(message or self.__class__.__doc__)
 
 
-class NotFound(StudyError):
+class NotFoundError(StudyError):
     """There is no such thing, or it belongs to another owner."""
 
 
-class InvalidSpec(StudyError):
+class InvalidSpecError(StudyError):
     """The study cannot be searched as described."""
 
-    def __init__(self, errors: Sequence[FieldError]) -> None:
+    def __init__(self, errors: Sequence[FieldFault]) -> None:
         self.errors = tuple(errors)
         super().__init__("; ".join(f"{error.field}: {error.message}" for error in self.errors))
 
 
-class Unauthenticated(StudyError):
+class UnauthenticatedError(StudyError):
     """A valid token is needed: send it as `Authorization: Bearer TOKEN`."""
 
 
-class Forbidden(StudyError):
+class ForbiddenError(StudyError):
     """The token does not have the scope that this needs."""
 
 
-class CatalogueEmpty(StudyError):
+class CatalogueEmptyError(StudyError):
     """No worker has announced its workloads yet: wait until one has started, then try again."""
 
 
-class Conflict(StudyError):
+class ConflictError(StudyError):
     """The study is in a state that does not allow this."""
 
 
-class NameTaken(Conflict):
+class NameTakenError(ConflictError):
     """Another study already has this name."""
 
     def __init__(self, name: str, free_name: str) -> None:
@@ -75,21 +75,21 @@ class NameTaken(Conflict):
         super().__init__(f"A study named {name!r} exists already; {free_name!r} is free.")
 
 
-class StudyFinished(Conflict):
+class StudyFinishedError(ConflictError):
     """The study has already ended."""
 
 
-class StudyNotComplete(Conflict):
+class StudyNotCompleteError(ConflictError):
     """Only a complete study can be extended."""
 
 
-class IdempotencyMismatch(Conflict):
+class IdempotencyMismatchError(ConflictError):
     """This Idempotency-Key was used before with another body: send a new key for a new study."""
 
 
-class ReportNotReady(Conflict):
+class ReportNotReadyError(ConflictError):
     """No trial has finished yet, so there is nothing to report."""
 
 
-class LeaseLost(Conflict):
+class LeaseLostError(ConflictError):
     """The lease on this study has passed to another holder, or the study was cancelled."""

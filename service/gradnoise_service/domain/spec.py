@@ -18,7 +18,7 @@ SamplerName = Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"]
 Phase = Literal["search", "rerun", "confirm"]
 
 
-class FieldFault(ValueError):
+class CrossFieldError(ValueError):
     """A field's value is not legal beside those of other fields; says which, and what would be."""
 
     def __init__(self, field: str, value: object, message: str, legal: str) -> None:
@@ -290,11 +290,11 @@ class Confirm(Strict):
             f"2{f' and below n_seeds = {self.n_seeds}' if self.n_seeds else ''}"
         )
         if any(now <= before for before, now in itertools.pairwise([1, *self.looks])):
-            raise FieldFault(
+            raise CrossFieldError(
                 "confirm.looks", self.looks, "looks must rise from one to the next", legal
             )
         if self.looks and self.n_seeds and self.looks[-1] >= self.n_seeds:
-            raise FieldFault(
+            raise CrossFieldError(
                 "confirm.looks",
                 self.looks,
                 f"{self.looks[-1]} is no look before the last, at n_seeds = {self.n_seeds}",
@@ -306,11 +306,11 @@ class Confirm(Strict):
     def _has_seeds(self) -> Self:
         if self.n_seeds == 0 and self.power is None:
             message = "n_seeds is missing, and so is a power from which it is computed"
-            raise FieldFault(
+            raise CrossFieldError(
                 "confirm.n_seeds", None, message, "a whole number, at least 2; or give a power"
             )
         if len(set(self.thresholds)) != len(self.thresholds):
-            raise FieldFault(
+            raise CrossFieldError(
                 "confirm.thresholds",
                 self.thresholds,
                 "each threshold may stand only once",
@@ -421,7 +421,7 @@ class StudySpec(Strict):
             return self
         if self.confirm.epochs is None:
             message = "is missing: a study without a search takes it from nowhere else"
-            raise FieldFault(
+            raise CrossFieldError(
                 "confirm.epochs", None, message, "a whole number, at least 1; or give a search"
             )
         for name, parameter in self.space.items():
@@ -431,7 +431,7 @@ class StudySpec(Strict):
                     "range cannot be counted"
                 )
                 legal = "choices, a range with a step, or one value; or give a search"
-                raise FieldFault(
+                raise CrossFieldError(
                     f"space.{name}", parameter.model_dump(exclude_defaults=True), message, legal
                 )
         for i, arm in enumerate(self.arms):
@@ -442,7 +442,7 @@ class StudySpec(Strict):
                         f"{name} has several"
                     )
                     legal = "one value, and an arm for each of several; or give a search"
-                    raise FieldFault(
+                    raise CrossFieldError(
                         f"arms.{i}.space.{name}",
                         parameter.model_dump(exclude_defaults=True),
                         message,
@@ -450,7 +450,7 @@ class StudySpec(Strict):
                     )
             if arm.n_trials is not None:
                 message = "there is no search that this could be the budget of"
-                raise FieldFault(
+                raise CrossFieldError(
                     f"arms.{i}.n_trials", arm.n_trials, message, "left out; or give a search"
                 )
         return self

@@ -8,7 +8,7 @@ import functools
 from importlib import resources
 from typing import Any
 
-from gradnoise_service.domain.errors import FieldError, InvalidSpec
+from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.presets.table import FULL, Table
 from gradnoise_service.study_file import parse_yaml
 
@@ -47,7 +47,7 @@ def load(name: str, scale: str = FULL, row: str | None = None) -> list[dict[str,
 
     Raises:
         KeyError: If there is no preset of this name.
-        InvalidSpec: If the preset does not have this scale or this row.
+        InvalidSpecError: If the preset does not have this scale or this row.
     """
     found = table(name)
     rows = [one.name for one in found.rows] if found else []
@@ -55,9 +55,9 @@ def load(name: str, scale: str = FULL, row: str | None = None) -> list[dict[str,
     for field, value in (("scale", scale), ("row", row)):
         if value is not None and value not in legal[field]:
             values = " | ".join(legal[field]) or "none, as it is a single study"
-            raise InvalidSpec(
+            raise InvalidSpecError(
                 [
-                    FieldError(
+                    FieldFault(
                         field=field,
                         value=value,
                         message=f"the preset {name!r} has no such {field}",

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.catalogue import Catalogue
-from gradnoise_service.domain.errors import CatalogueEmpty
+from gradnoise_service.domain.errors import CatalogueEmptyError
 from gradnoise_service.store.tables import CatalogueRow
 
 ONLY = 1
@@ -22,9 +22,9 @@ def read(session: Session) -> Catalogue:
     """Return the catalogue.
 
     Raises:
-        CatalogueEmpty: If no worker has announced one yet.
+        CatalogueEmptyError: If no worker has announced one yet.
     """
     row = session.get(CatalogueRow, ONLY)
     if row is None:
-        raise CatalogueEmpty()
+        raise CatalogueEmptyError()
     return Catalogue.of(row.document)

@@ -1,5 +1,5 @@
 """Who may run a study: acquire, extend, release, finish. Every write that follows names the lease's
-token; no row means LeaseLost.
+token; no row means LeaseLostError.
 """
 
 import secrets
@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from gradnoise_service.domain.errors import LeaseLost
+from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.study import Study
 from gradnoise_service.store import studies, trials
 from gradnoise_service.store.tables import StudyRow
@@ -80,7 +80,7 @@ def extend(session: Session, lease: Lease, now: datetime, duration: timedelta) -
     """Hold the study for another `duration`; the guard of every transaction that writes for it.
 
     Raises:
-        LeaseLost: If another holder has it, or it was ended.
+        LeaseLostError: If another holder has it, or it was ended.
     """
     _guarded(session, lease, {"acquired_until": now + duration})
 
@@ -89,20 +89,20 @@ def check(session: Session, lease: Lease) -> None:
     """Look whether the lease still holds, without writing.
 
     Raises:
-        LeaseLost: As `extend`.
+        LeaseLostError: As `extend`.
     """
     held = select(StudyRow.id).where(
         StudyRow.id == lease.study_id, StudyRow.lease_token == lease.token
     )
     if session.scalar(held) is None:
-        raise LeaseLost()
+        raise LeaseLostError()
 
 
 def release(session: Session, lease: Lease, now: datetime) -> None:
     """Give the study back unfinished, so that another dispatcher goes on with it at once.
 
     Raises:
-        LeaseLost: As `extend`.
+        LeaseLostError: As `extend`.
     """
     _guarded(session, lease, {"lease_token": None, "acquired_by": None, "acquired_until": None})
     trials.return_to_waiting(session, lease.study_id, now)
@@ -112,7 +112,7 @@ def describe(session: Session, lease: Lease, protocol: Mapping[str, Any]) -> Non
     """Store what the study runs on: versions, formula, device.
 
     Raises:
-        LeaseLost: As `extend`.
+        LeaseLostError: As `extend`.
     """
     _guarded(session, lease, {"protocol": dict(protocol)})
 
@@ -123,7 +123,7 @@ def complete(
     """End the study with its comparison.
 
     Raises:
-        LeaseLost: As `extend`.
+        LeaseLostError: As `extend`.
     """
     _end(
         session,
@@ -137,7 +137,7 @@ def fail(session: Session, lease: Lease, now: datetime, error: str) -> None:
     """End the study without a result and keep the reason.
 
     Raises:
-        LeaseLost: As `extend`.
+        LeaseLostError: As `extend`.
     """
     _end(session, lease, now, {"state": "failed", "error": error})
 
@@ -168,4 +168,4 @@ def _guarded(session: Session, lease: Lease, values: Mapping[str, Any]) -> None:
         ).first()
         is None
     ):
-        raise LeaseLost()
+        raise LeaseLostError()

@@ -10,13 +10,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.errors import (
-    FieldError,
-    IdempotencyMismatch,
-    InvalidSpec,
-    NameTaken,
-    NotFound,
-    StudyFinished,
-    StudyNotComplete,
+    FieldFault,
+    IdempotencyMismatchError,
+    InvalidSpecError,
+    NameTakenError,
+    NotFoundError,
+    StudyFinishedError,
+    StudyNotCompleteError,
 )
 from gradnoise_service.domain.spec import Phase, StudySpec
 from gradnoise_service.domain.study import (
@@ -45,8 +45,8 @@ def submit(
     the first call.
 
     Raises:
-        NameTaken: If another study has the name.
-        IdempotencyMismatch: If the key came before with another spec.
+        NameTakenError: If another study has the name.
+        IdempotencyMismatchError: If the key came before with another spec.
     """
     values = spec.model_dump(mode="json")
     first = _replayed(session, owner, idempotency_key, values)
@@ -71,7 +71,7 @@ def submit(
         first = _replayed(session, owner, idempotency_key, values)
         if first is not None:
             return first
-        raise NameTaken(spec.name, _free_name(session, spec.name)) from None
+        raise NameTakenError(spec.name, _free_name(session, spec.name)) from None
     return _study(row)
 
 
@@ -79,7 +79,7 @@ def get(session: Session, study_id: int, owner: str | None) -> Study:
     """Return a study; `owner` None sees every owner's.
 
     Raises:
-        NotFound: If there is none of this id that the owner may see.
+        NotFoundError: If there is none of this id that the owner may see.
     """
     return _one(
         session,
@@ -122,8 +122,8 @@ def cancel(session: Session, study_id: int, owner: str | None, now: datetime) ->
     """End a study now; whoever runs it loses its lease and lets go.
 
     Raises:
-        NotFound: As `get`.
-        StudyFinished: If it has already ended.
+        NotFoundError: As `get`.
+        StudyFinishedError: If it has already ended.
     """
     study = get(session, study_id, owner)
     statement = update(StudyRow).where(StudyRow.id == study_id, StudyRow.state.not_in(STUDY_ENDED))
@@ -131,7 +131,9 @@ def cancel(session: Session, study_id: int, owner: str | None, now: datetime) ->
         state="cancelled", finished_at=now, lease_token=None, acquired_by=None, acquired_until=None
     )
     if session.execute(ended.returning(StudyRow.id)).first() is None:
-        raise StudyFinished(f"Study {study.spec.name!r} has already ended: it is {study.state}.")
+        raise StudyFinishedError(
+            f"Study {study.spec.name!r} has already ended: it is {study.state}."
+        )
     session.expire_all()
     return get(session, study_id, owner)
 
@@ -153,10 +155,10 @@ def extend(
     by now.
 
     Raises:
-        NotFound: As `get`.
-        StudyNotComplete: If it has not ended, or ended without a verdict.
-        InvalidSpec: If it would have more than `max_trials` trials.
-        IdempotencyMismatch: If the key came before with another number.
+        NotFoundError: As `get`.
+        StudyNotCompleteError: If it has not ended, or ended without a verdict.
+        InvalidSpecError: If it would have more than `max_trials` trials.
+        IdempotencyMismatchError: If the key came before with another number.
     """
     get(session, study_id, owner)
     row = session.get_one(StudyRow, study_id)
@@ -164,7 +166,7 @@ def extend(
     if _is_replayed(row, n_seeds, idempotency_key):
         return study
     if study.state != "complete":
-        raise StudyNotComplete(
+        raise StudyNotCompleteError(
             f"Study {study.spec.name!r} is {study.state}: only a complete one can be extended."
         )
     n_judged = study.n_judged
@@ -174,9 +176,9 @@ def extend(
             len(study.spec.arms) * study.spec.n_points
         )
         message = f"the study would have {n_trials} trials in all, more than this service allows"
-        raise InvalidSpec(
+        raise InvalidSpecError(
             [
-                FieldError(
+                FieldFault(
                     field="seeds",
                     value=n_seeds,
                     message=message,
@@ -207,7 +209,7 @@ def extend(
     if extended is None and not _is_replayed(
         session.get_one(StudyRow, study_id), n_seeds, idempotency_key
     ):
-        raise StudyNotComplete(
+        raise StudyNotCompleteError(
             f"Study {study.spec.name!r} was extended by another request at this moment."
         )
     return get(session, study_id, owner)
@@ -240,7 +242,7 @@ def progress(session: Session, study_id: int, now: datetime) -> Progress:
     """Return how far a study is; an arm's phase stands in it from the start, with zeros.
 
     Raises:
-        NotFound: If there is no such study.
+        NotFoundError: If there is no such study.
     """
     study = get(session, study_id, None)
     counts: dict[tuple[str, str], Mapping[str, Any]] = {
@@ -340,7 +342,7 @@ def _replayed(
         return None
     # a spec stored before a field was lacks it
     if StudySpec.model_validate(row.spec).model_dump(mode="json") != values:
-        raise IdempotencyMismatch()
+        raise IdempotencyMismatchError()
     return _study(row)
 
 
@@ -348,7 +350,7 @@ def _is_replayed(row: StudyRow, n_seeds: int, key: str | None) -> bool:
     """Return whether the study was extended under this key before.
 
     Raises:
-        IdempotencyMismatch: If so, but by another number of seeds.
+        IdempotencyMismatchError: If so, but by another number of seeds.
     """
     before = [
         extension["n_seeds"]
@@ -356,7 +358,7 @@ def _is_replayed(row: StudyRow, n_seeds: int, key: str | None) -> bool:
         if key is not None and extension["key"] == key
     ]
     if before and before[0] != n_seeds:
-        raise IdempotencyMismatch()
+        raise IdempotencyMismatchError()
     return bool(before)
 
 
@@ -373,7 +375,7 @@ def _free_name(session: Session, name: str) -> str:
 def _one(session: Session, query: Select[StudyRow], owner: str | None, message: str) -> Study:
     row = session.scalar(query if owner is None else query.where(StudyRow.owner == owner))
     if row is None:
-        raise NotFound(message)
+        raise NotFoundError(message)
     return _study(row)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from gradnoise_service.domain.errors import Conflict, NotFound
+from gradnoise_service.domain.errors import ConflictError, NotFoundError
 from gradnoise_service.store.tables import TokenRow
 
 Scope = Literal["read", "submit", "admin"]
@@ -39,7 +39,7 @@ def create(
     """Store a new token and return it: this is the only time it is seen.
 
     Raises:
-        Conflict: If another token has the name.
+        ConflictError: If another token has the name.
     """
     token = "gn_" + secrets.token_urlsafe(32)
     row = TokenRow(
@@ -54,7 +54,7 @@ def create(
         with session.begin_nested():
             session.add(row)
     except IntegrityError:
-        raise Conflict(f"A token named {name!r} exists already.") from None
+        raise ConflictError(f"A token named {name!r} exists already.") from None
     return token
 
 
@@ -75,7 +75,7 @@ def revoke(session: Session, name: str) -> None:
     """Delete a token.
 
     Raises:
-        NotFound: If there is none of this name.
+        NotFoundError: If there is none of this name.
     """
     if (
         session.execute(
@@ -83,7 +83,7 @@ def revoke(session: Session, name: str) -> None:
         ).first()
         is None
     ):
-        raise NotFound(f"There is no token named {name!r}.")
+        raise NotFoundError(f"There is no token named {name!r}.")
 
 
 def count(session: Session) -> int:

@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import Select, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from gradnoise_service.domain.errors import LeaseLost
+from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.spec import Phase, StudySpec, Value
 from gradnoise_service.domain.study import STUDY_ENDED, Trial, TrialState
 from gradnoise_service.store.tables import AttemptRow, Base, MeasurementRow, StudyRow, TrialRow
@@ -129,7 +129,7 @@ def start(
     """Open a new attempt of a waiting trial and return its lease token.
 
     Raises:
-        LeaseLost: If the trial does not wait.
+        LeaseLostError: If the trial does not wait.
     """
     token = secrets.token_hex(16)
     statement = update(TrialRow).where(TrialRow.id == trial_id, TrialRow.state == "waiting")
@@ -146,7 +146,7 @@ def start(
         started.returning(TrialRow.n_attempts).execution_options(synchronize_session=False)
     ).scalar_one_or_none()
     if number is None:
-        raise LeaseLost(f"Trial {trial_id} is not waiting.")
+        raise LeaseLostError(f"Trial {trial_id} is not waiting.")
     attempt = {
         "lease_token": token,
         "trial_id": trial_id,
@@ -164,7 +164,7 @@ def spend(session: Session, spent: Mapping[str, tuple[int, float]]) -> None:
     time; two statements, however many.
 
     Raises:
-        LeaseLost: If an attempt no longer runs.
+        LeaseLostError: If an attempt no longer runs.
     """
     if not spent:
         return
@@ -178,7 +178,7 @@ def spend(session: Session, spent: Mapping[str, tuple[int, float]]) -> None:
         epochs=bindparam("reached"), device_seconds=trial.c.device_seconds + bindparam("seconds")
     )
     if session.connection().execute(reached, rows).rowcount != len(rows):
-        raise LeaseLost("An attempt no longer runs.")
+        raise LeaseLostError("An attempt no longer runs.")
     cost = update(attempt).where(attempt.c.lease_token == bindparam("token"))
     session.connection().execute(
         cost.values(device_seconds=attempt.c.device_seconds + bindparam("seconds")), rows
@@ -198,7 +198,7 @@ def end(
     """End a running trial for good.
 
     Raises:
-        LeaseLost: If the token's attempt no longer runs.
+        LeaseLostError: If the token's attempt no longer runs.
     """
     _leave(
         session,
@@ -215,7 +215,7 @@ def retry(session: Session, token: str, outcome: str, now: datetime, error: str)
     parameters.
 
     Raises:
-        LeaseLost: If the token's attempt no longer runs.
+        LeaseLostError: If the token's attempt no longer runs.
     """
     _leave(session, token, outcome, now, error, {"state": "waiting", "error": error, "epochs": 0})
 
@@ -328,7 +328,7 @@ def _leave(
         ).first()
         is None
     ):
-        raise LeaseLost(f"The attempt {token} no longer runs.")
+        raise LeaseLostError(f"The attempt {token} no longer runs.")
     attempt = (
         update(AttemptRow)
         .where(AttemptRow.lease_token == token)

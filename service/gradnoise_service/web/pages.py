@@ -11,7 +11,7 @@ from gradnoise_service.api.auth import Reader, Submitter
 from gradnoise_service.api.schemas import MAX_ID, ExtensionIn
 from gradnoise_service.api.service import CurrentService
 from gradnoise_service.api.studies import StudyId
-from gradnoise_service.domain.errors import FieldError, InvalidSpec
+from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.study import Progress
 from gradnoise_service.store import studies, trials
 from gradnoise_service.web.forms import Fields
@@ -91,13 +91,13 @@ def extend(caller: Submitter, service: CurrentService, study_id: StudyId, form: 
     try:
         seeds = ExtensionIn.model_validate({"seeds": int(form.get("seeds", ""))}).seeds
     except ValueError:  # a ValidationError is one too
-        fault = FieldError(
+        fault = FieldFault(
             field="seeds",
             value=form.get("seeds"),
             message="is no number of seeds",
             legal="a whole number, at least 1",
         )
-        raise InvalidSpec([fault]) from None
+        raise InvalidSpecError([fault]) from None
     with service.database.session(write=True) as session:
         studies.extend(
             session,

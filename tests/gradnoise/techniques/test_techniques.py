@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from gradnoise.noise import Injection
+from gradnoise.noise import NoiseProcess
 from gradnoise.techniques import ON_GRADIENTS, TECHNIQUES, effect, technique
 from gradnoise.techniques.dropout import DropoutMasks
 from gradnoise.techniques.weight_noise import WeightNoise
@@ -45,9 +45,9 @@ def test_a_technique_takes_what_it_declares_and_says_its_defaults(name: str) -> 
 
 def test_each_technique_acts_on_gradients_weights_or_activations() -> None:
     made = {name: effect(name, PARAMS) for name in TECHNIQUES}
-    assert {name for name, one in made.items() if one is None or isinstance(one, Injection)} == set(
-        ON_GRADIENTS
-    )
+    assert {
+        name for name, one in made.items() if one is None or isinstance(one, NoiseProcess)
+    } == set(ON_GRADIENTS)
     assert made["none"] is None
     assert isinstance(made["weight_noise"], WeightNoise)
     assert made["dropout"] == DropoutMasks(rate=0.5)
@@ -62,7 +62,7 @@ def test_a_parameter_out_of_range_is_refused_by_the_effect_itself(name: str) -> 
 
 def test_an_optional_parameter_is_passed_on_where_it_is_given() -> None:
     preconditioned = effect("preconditioned", PARAMS | {"decay": 0.5})
-    assert isinstance(preconditioned, Injection)
+    assert isinstance(preconditioned, NoiseProcess)
     assert "decay=0.5, damping=1e-05" in repr(preconditioned.preconditioner)
 
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from gradnoise.noise import Injection
+from gradnoise.noise import NoiseProcess
 from gradnoise.schedules import annealed
 from gradnoise.training.setup import prepare
 from gradnoise.training.trial import TrialSpec
@@ -23,7 +23,7 @@ def test_a_legal_trial_is_opened_with_its_options_and_its_techniques_effect() ->
     setup = prepare(spec(options={"depth": 2}))
     assert isinstance(setup.workload, Mlp)
     assert setup.options == MlpOptions(depth=2)
-    assert isinstance(setup.effect, Injection)
+    assert isinstance(setup.effect, NoiseProcess)
     assert list(setup.effect.terms(5)) == [(5, annealed(0.3, 0.55)(5))]
     assert (setup.clip_value, setup.clip_norm) == (None, None)
     assert setup.lr_factor(3) == 1.0

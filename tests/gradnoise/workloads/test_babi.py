@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gradnoise.workloads import babi
-from gradnoise.workloads.data import DataUnavailable
+from gradnoise.workloads.data import DataUnavailableError
 
 pytest.importorskip("pooch")
 
@@ -92,7 +92,7 @@ def test_all_tasks_together_are_one_after_the_other(folder: Path) -> None:
 def test_a_corrupt_file_is_named_with_both_checksums(folder: Path) -> None:
     (folder / "qa7_valid.txt").write_text(STORIES + "1 Too much.\n")
     with pytest.raises(
-        DataUnavailable,
+        DataUnavailableError,
         match=r"qa7_train\.txt, qa7_valid\.txt, qa7_test\.txt in .* are not the files they should be",
     ) as caught:
         babi.coded(7, 50)
@@ -104,7 +104,7 @@ def test_without_data_or_network_the_error_says_where_it_was_sought_and_what_to_
     folder: Path,
 ) -> None:
     (folder / "qa1_train.txt").unlink()
-    with pytest.raises(DataUnavailable) as caught:
+    with pytest.raises(DataUnavailableError) as caught:
         babi.coded(1, 50)
     for fact in (
         str(folder),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gradnoise.workloads import data
-from gradnoise.workloads.data import DataUnavailable
+from gradnoise.workloads.data import DataUnavailableError
 
 pytest.importorskip("pooch")
 pytest.importorskip("sklearn")
@@ -133,7 +133,7 @@ def test_a_corrupt_file_in_the_folder_is_named_with_both_checksums(
     monkeypatch.setenv("GRADNOISE_DATA", str(tmp_path))
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist" / NAME).write_bytes(CONTENT[:-1])
-    with pytest.raises(DataUnavailable) as caught:
+    with pytest.raises(DataUnavailableError) as caught:
         data.file("mnist", NAME)
     for fact in (
         str(tmp_path / "mnist" / NAME),
@@ -150,7 +150,7 @@ def test_without_network_the_error_says_what_is_missing_where_it_was_sought_and_
     if folder_is_set:
         monkeypatch.setenv("GRADNOISE_DATA", str(tmp_path))
     data.images.cache_clear()
-    with pytest.raises(DataUnavailable) as caught:
+    with pytest.raises(DataUnavailableError) as caught:
         data.images("mnist")
     data.images.cache_clear()
     sought = f"{tmp_path}/mnist" if folder_is_set else "GRADNOISE_DATA, which is not set"
@@ -182,7 +182,7 @@ def test_a_corrupt_download_is_refused_and_nothing_of_it_is_kept(
     offline: Path, wanted: None, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(data, "MIRRORS", {"mnist": (serve(NAME, CONTENT + b"!"),)})
-    with pytest.raises(DataUnavailable, match="hash"):
+    with pytest.raises(DataUnavailableError, match="hash"):
         data.file("mnist", NAME)
     assert not [path for path in offline.rglob("*") if path.is_file()]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from gradnoise.noise import Injection
+from gradnoise.noise import NoiseProcess
 from gradnoise.streams import normal
 from gradnoise.techniques.anticorrelated import anticorrelated
 from gradnoise.techniques.constant import constant
@@ -18,7 +18,7 @@ ERROR = Metric(name="error", direction="minimize", worst=9.0)
 def trial(
     reports: list[Mapping[str, float]] | None = None,
     *,
-    injection: Injection | None = None,
+    injection: NoiseProcess | None = None,
     with_test: bool = False,
     budget_epochs: int = 3,
 ) -> Trial:

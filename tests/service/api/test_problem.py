@@ -7,10 +7,10 @@ from starlette.testclient import TestClient
 
 from gradnoise_service.api.problem import OF_ERROR, OF_STATUS, documented, problem_of
 from gradnoise_service.domain.errors import (
-    FieldError,
-    InvalidSpec,
-    LeaseLost,
-    NameTaken,
+    FieldFault,
+    InvalidSpecError,
+    LeaseLostError,
+    NameTakenError,
     StudyError,
 )
 
@@ -36,14 +36,14 @@ def test_every_problem_has_a_name_of_its_own_and_a_hint() -> None:
 
 
 def test_an_error_without_its_own_words_has_those_of_its_class() -> None:
-    problem = problem_of(LeaseLost())
-    assert (problem.status, problem.detail) == (409, LeaseLost.__doc__)
+    problem = problem_of(LeaseLostError())
+    assert (problem.status, problem.detail) == (409, LeaseLostError.__doc__)
 
 
 def test_facts_of_the_error_stand_in_the_problem() -> None:
-    assert problem_of(NameTaken("demo", "demo-2")).free_name == "demo-2"
-    fault = FieldError(field="seed", value=-1, message="-1 is too small", legal="at least 0")
-    assert problem_of(InvalidSpec([fault])).errors[0].model_dump() == vars(fault)
+    assert problem_of(NameTakenError("demo", "demo-2")).free_name == "demo-2"
+    fault = FieldFault(field="seed", value=-1, message="-1 is too small", legal="at least 0")
+    assert problem_of(InvalidSpecError([fault])).errors[0].model_dump() == vars(fault)
 
 
 def test_an_error_of_ours_tells_nothing_of_our_inside() -> None:

@@ -7,7 +7,7 @@ import pytest
 from gradnoise_service.compare.design import planned, with_seeds
 from gradnoise_service.compare.power import chances
 from gradnoise_service.compare.verdict import level_at
-from gradnoise_service.domain.errors import InvalidSpec
+from gradnoise_service.domain.errors import InvalidSpecError
 from gradnoise_service.domain.spec import StudySpec
 
 Make = Callable[..., StudySpec]
@@ -36,7 +36,7 @@ def test_without_a_power_the_study_stays_as_it_is(make_spec: Make) -> None:
 
 
 def test_a_power_out_of_reach_is_refused(make_spec: Make) -> None:
-    with pytest.raises(InvalidSpec, match="power"):
+    with pytest.raises(InvalidSpecError, match="power"):
         with_seeds(make_spec(confirm={"power": {"power": 0.99, "sd": 0.1}}))
 
 
@@ -59,7 +59,7 @@ def test_looks_take_more_seeds_for_the_same_power(make_spec: Make) -> None:
 
 
 def test_looks_must_come_before_the_seeds_that_the_power_takes(make_spec: Make) -> None:
-    with pytest.raises(InvalidSpec) as refused:
+    with pytest.raises(InvalidSpecError) as refused:
         planned(
             make_spec(smallest_difference=0.05, confirm={"power": {"sd": 0.05}, "looks": [9, 40]})
         )
@@ -91,14 +91,14 @@ def test_a_look_at_which_no_verdict_is_possible_is_refused(
     if legal is None:
         assert planned(spec(looks, boundary)) == spec(looks, boundary)
         return
-    with pytest.raises(InvalidSpec) as refused:
+    with pytest.raises(InvalidSpecError) as refused:
         planned(spec(looks, boundary))
     (error,) = refused.value.errors
     assert (error.field, error.value, error.legal) == ("confirm.looks", looks, legal)
     if legal.startswith("at least"):
         fewest = int(legal.split()[2])
         assert planned(spec([fewest, looks[1]], boundary))
-        with pytest.raises(InvalidSpec):
+        with pytest.raises(InvalidSpecError):
             planned(spec([fewest - 1, looks[1]], boundary))
     if "pocock" in legal:
         assert planned(spec(looks, "pocock"))
@@ -107,7 +107,7 @@ def test_a_look_at_which_no_verdict_is_possible_is_refused(
 @pytest.mark.parametrize("n_seeds", [5_000, 1_000_000])
 def test_a_look_that_would_be_held_to_nothing_is_refused(make_spec: Make, n_seeds: int) -> None:
     """Its level is below every number there is: not even that many pairs of one sign are enough."""
-    with pytest.raises(InvalidSpec, match="no verdict is possible at 12 seeds"):
+    with pytest.raises(InvalidSpecError, match="no verdict is possible at 12 seeds"):
         planned(make_spec(confirm={"n_seeds": n_seeds, "looks": [12]}))
 
 

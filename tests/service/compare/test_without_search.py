@@ -15,7 +15,7 @@ from gradnoise_service.compare.design import planned
 from gradnoise_service.compare.intervals import signed_rank_p
 from gradnoise_service.compare.tables import seed_rows
 from gradnoise_service.compare.verdict import ALPHA, judge
-from gradnoise_service.domain.errors import InvalidSpec
+from gradnoise_service.domain.errors import InvalidSpecError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Trial
 
@@ -172,7 +172,7 @@ def test_a_look_at_a_few_seeds_is_one_at_as_many_pairs_as_they_have_settings(
     assert (comparison.is_final, len(comparison.seeds), comparison.verdict) == (True, 8, "helps")
     assert "This is look 1 of the 2 that were declared, at 4 of 8 seeds" in comparison.sentence
     early, _ = make_grid({"baseline": BASE, "noisy": BETTER}, confirm=confirm | {"looks": [3]})
-    with pytest.raises(InvalidSpec) as refused:
+    with pytest.raises(InvalidSpecError) as refused:
         planned(early)
     assert refused.value.errors[0].legal == "at least 4 seeds at this look"
 

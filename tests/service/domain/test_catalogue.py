@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gradnoise_service.domain.catalogue import Catalogue
-from gradnoise_service.domain.errors import InvalidSpec
+from gradnoise_service.domain.errors import InvalidSpecError
 from gradnoise_service.domain.spec import StudySpec
 
 Make = Callable[..., StudySpec]
@@ -161,7 +161,7 @@ def test_each_fault_names_field_value_and_what_is_legal(
     value: object,
     legal: str,
 ) -> None:
-    with pytest.raises(InvalidSpec) as caught:
+    with pytest.raises(InvalidSpecError) as caught:
         catalogue.check(make_spec(**changes), 100)
     error = caught.value.errors[0]
     assert error.field == field
@@ -174,7 +174,7 @@ def test_a_workload_may_refuse_a_technique(
 ) -> None:
     [mlp] = catalogue_document["workloads"]
     catalogue = Catalogue.of({**catalogue_document, "workloads": [{**mlp, "techniques": ["none"]}]})
-    with pytest.raises(InvalidSpec) as caught:
+    with pytest.raises(InvalidSpecError) as caught:
         catalogue.check(make_spec(), 100)
     assert [(error.field, error.value, error.legal) for error in caught.value.errors] == [
         ("arms.1.technique", "annealed", "one of none")
@@ -190,12 +190,12 @@ def test_a_grid_larger_than_its_budget_is_refused(catalogue: Catalogue, make_spe
         ],
         search={"n_trials": 4, "epochs": 3, "sampler": "grid"},
     )
-    with pytest.raises(InvalidSpec, match="6 points"):
+    with pytest.raises(InvalidSpecError, match="6 points"):
         catalogue.check(spec, 100)
 
 
 def test_all_faults_are_told_at_once(catalogue: Catalogue, make_spec: Make) -> None:
-    with pytest.raises(InvalidSpec) as caught:
+    with pytest.raises(InvalidSpecError) as caught:
         catalogue.check(make_spec(objective="acc", optimizer="sdg", options={"depth": 0}), 100)
     assert [error.field for error in caught.value.errors] == [
         "optimizer",

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from gradnoise_service.domain.errors import CatalogueEmpty
+from gradnoise_service.domain.errors import CatalogueEmptyError
 from gradnoise_service.store import catalogue
 from gradnoise_service.store.database import Database
 
@@ -13,7 +13,7 @@ from gradnoise_service.store.database import Database
 def test_the_last_announcement_stands(
     database: Database, catalogue_document: Mapping[str, object], now: datetime
 ) -> None:
-    with database.session() as session, pytest.raises(CatalogueEmpty):
+    with database.session() as session, pytest.raises(CatalogueEmptyError):
         catalogue.read(session)
     for document in (catalogue_document, {**catalogue_document, "techniques": []}):
         with database.session(write=True) as session:

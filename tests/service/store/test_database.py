@@ -17,7 +17,7 @@ def test_a_session_that_raises_leaves_nothing(database: Database, now: datetime)
 
     with pytest.raises(ZeroDivisionError):
         write_then_raise()
-    with database.session() as session, pytest.raises(catalogue.CatalogueEmpty):
+    with database.session() as session, pytest.raises(catalogue.CatalogueEmptyError):
         catalogue.read(session)
 
 

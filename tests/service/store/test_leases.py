@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gradnoise_service.domain.errors import LeaseLost
+from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
 from gradnoise_service.store import leases, studies, trials
@@ -54,7 +54,7 @@ def test_a_lost_lease_can_do_nothing(database: Database, make_spec: Make, now: d
         lambda session: leases.fail(session, lost, now, "no"),
     ]
     for action in actions:
-        with pytest.raises(LeaseLost), database.session(write=True) as session:
+        with pytest.raises(LeaseLostError), database.session(write=True) as session:
             action(session)
     with database.session() as session:
         assert studies.get(session, lost.study_id, None).state == "running"
@@ -66,7 +66,7 @@ def test_a_cancelled_study_has_no_lease(database: Database, make_spec: Make, now
     assert lease is not None
     with database.session(write=True) as session:
         studies.cancel(session, study_id, "ada", now)
-    with pytest.raises(LeaseLost), database.session(write=True) as session:
+    with pytest.raises(LeaseLostError), database.session(write=True) as session:
         leases.complete(session, lease, now, {}, "helps")
 
 
@@ -145,5 +145,5 @@ def test_taking_over_sends_running_trials_back_with_seed_and_parameters(
         {"lr": 0.1},
     )
     assert (again.optuna_number, again.n_counted) == (0, 0)
-    with pytest.raises(LeaseLost), database.session(write=True) as session:
+    with pytest.raises(LeaseLostError), database.session(write=True) as session:
         trials.end(session, stale, "complete", now, value=0.9)

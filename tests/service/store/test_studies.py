@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from gradnoise_service.domain.errors import (
-    IdempotencyMismatch,
-    InvalidSpec,
-    NameTaken,
-    NotFound,
-    StudyFinished,
-    StudyNotComplete,
+    IdempotencyMismatchError,
+    InvalidSpecError,
+    NameTakenError,
+    NotFoundError,
+    StudyFinishedError,
+    StudyNotCompleteError,
 )
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Extension, Metric, Study
@@ -55,7 +55,7 @@ def test_another_owner_does_not_see_it_and_an_administrator_does(
 ) -> None:
     study = submit(database, make_spec(), now)
     with database.session() as session:
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             studies.get(session, study.id, "bob")
         assert studies.find(session, "a study", None).id == study.id
         assert studies.page(session, owner="bob", before=None, limit=9) == []
@@ -66,7 +66,7 @@ def test_a_taken_name_comes_with_a_free_one(
 ) -> None:
     submit(database, make_spec(name="demo"), now)
     submit(database, make_spec(name="demo-2"), now)
-    with pytest.raises(NameTaken) as caught:
+    with pytest.raises(NameTakenError) as caught:
         submit(database, make_spec(name="demo"), now)
     assert caught.value.free_name == "demo-3"
     assert submit(database, make_spec(name="demo-3"), now).spec.name == "demo-3"
@@ -77,7 +77,7 @@ def test_the_same_key_returns_the_first_study(
 ) -> None:
     first = submit(database, make_spec(), now, key="k")
     assert submit(database, make_spec(), now + timedelta(hours=1), key="k") == first
-    with pytest.raises(IdempotencyMismatch):
+    with pytest.raises(IdempotencyMismatchError):
         submit(database, make_spec(seed=2), now, key="k")
 
 
@@ -119,7 +119,10 @@ def test_cancel_ends_a_study_once(database: Database, make_spec: Make, now: date
     study = submit(database, make_spec(), now)
     with database.session(write=True) as session:
         assert studies.cancel(session, study.id, "ada", now).state == "cancelled"
-    with database.session(write=True) as session, pytest.raises(StudyFinished, match="cancelled"):
+    with (
+        database.session(write=True) as session,
+        pytest.raises(StudyFinishedError, match="cancelled"),
+    ):
         studies.cancel(session, study.id, "ada", now)
     with database.session(write=True) as session:
         assert leases.acquire(session, "d", now, timedelta(seconds=30)) is None
@@ -175,15 +178,15 @@ def test_only_a_complete_study_of_one_s_own_is_extended(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
     study = submit(database, make_spec(), now)
-    with pytest.raises(StudyNotComplete, match="is queued"):
+    with pytest.raises(StudyNotCompleteError, match="is queued"):
         extend(database, study, 5, now)
     complete(database, study, now)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         extend(database, study, 5, now, owner="bob")
     extend(database, study, 5, now)
     with database.session(write=True) as session:
         studies.cancel(session, study.id, "ada", now)
-    with pytest.raises(StudyNotComplete, match="is cancelled"):
+    with pytest.raises(StudyNotCompleteError, match="is cancelled"):
         extend(database, study, 5, now)
 
 
@@ -192,7 +195,7 @@ def test_an_extension_keeps_to_the_limit_of_trials(
 ) -> None:
     study = submit(database, make_spec(), now)  # 18 trials
     complete(database, study, now)
-    with pytest.raises(InvalidSpec) as caught:
+    with pytest.raises(InvalidSpecError) as caught:
         extend(database, study, 7, now, most=30)
     [fault] = caught.value.errors
     assert (fault.field, fault.value, fault.legal) == ("seeds", 7, "at most 6 more seeds")
@@ -206,7 +209,7 @@ def test_the_same_key_extends_once(database: Database, make_spec: Make, now: dat
     assert extend(database, study, 5, now, key="k") == first
     complete(database, study, now)
     assert extend(database, study, 5, now, key="k").state == "complete"
-    with pytest.raises(IdempotencyMismatch):
+    with pytest.raises(IdempotencyMismatchError):
         extend(database, study, 6, now, key="k")
     # the study is still what was submitted
     assert submit(database, make_spec(), now, key="submitted").id == study.id
@@ -222,7 +225,7 @@ def test_racing_extensions_make_one(database: Database, make_spec: Make, now: da
         barrier.wait()
         try:
             outcomes.append(extend(database, study, 5, now, key=key).looks)
-        except StudyNotComplete:
+        except StudyNotCompleteError:
             outcomes.append("refused")
 
     threads = [threading.Thread(target=race, args=(key,)) for key in ("k", "k", "other", "other")]

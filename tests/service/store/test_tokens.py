@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from gradnoise_service.domain.errors import Conflict, NotFound
+from gradnoise_service.domain.errors import ConflictError, NotFoundError
 from gradnoise_service.store import tokens
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.tables import TokenRow
@@ -46,7 +46,7 @@ def test_names_are_unique_and_a_revoked_token_is_dead(database: Database, now: d
         token = tokens.create(
             session, owner="ada", scopes=["admin"], name="laptop", expires_at=None, now=now
         )
-        with pytest.raises(Conflict, match="laptop"):
+        with pytest.raises(ConflictError, match="laptop"):
             tokens.create(
                 session, owner="bob", scopes=["read"], name="laptop", expires_at=None, now=now
             )
@@ -54,5 +54,5 @@ def test_names_are_unique_and_a_revoked_token_is_dead(database: Database, now: d
         tokens.revoke(session, "laptop")
         assert tokens.authenticate(session, token, now) is None
         assert tokens.list_all(session) == []
-        with pytest.raises(NotFound, match="laptop"):
+        with pytest.raises(NotFoundError, match="laptop"):
             tokens.revoke(session, "laptop")

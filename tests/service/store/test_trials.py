@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from gradnoise_service.domain.errors import LeaseLost
+from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
 from gradnoise_service.store import studies, trials
@@ -125,7 +125,7 @@ def test_a_trial_that_has_ended_is_never_written_again(
         lambda session: trials.start(session, trial.id, {"lr": 0.2}, 1, now),
     ]
     for act in late:
-        with pytest.raises(LeaseLost), database.session(write=True) as session:
+        with pytest.raises(LeaseLostError), database.session(write=True) as session:
             act(session)
     with database.session() as session:
         ended = trials.table(session, study_id)[0]
@@ -240,7 +240,7 @@ def test_the_cost_of_many_attempts_is_noted_at_once_or_not_at_all(
         trials.spend(session, {tokens[0]: (3, 1.0), tokens[1]: (4, 2.0)})
         trials.spend(session, {})
         trials.end(session, tokens[2], "complete", now, value=0.5)
-    with pytest.raises(LeaseLost), database.session(write=True) as session:
+    with pytest.raises(LeaseLostError), database.session(write=True) as session:
         trials.spend(session, dict.fromkeys(tokens, (9, 9.0)))
     with database.session() as session:
         cost = {
