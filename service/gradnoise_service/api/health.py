@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from gradnoise_service.api.schemas import Check, DispatcherOut, Readiness
 from gradnoise_service.api.service import CurrentService, Service
 from gradnoise_service.domain.errors import CatalogueEmptyError
-from gradnoise_service.store import catalogue, dispatchers, migrate
+from gradnoise_service.store import catalogues, dispatchers, migrate
 
 router = APIRouter(tags=["health"])
 logger = structlog.get_logger()
@@ -75,7 +75,7 @@ def _checks(service: Service) -> Iterator[Check]:
 def _catalogue_check(service: Service) -> Check:
     try:
         with service.database.session() as session:
-            n = len(catalogue.read(session).workloads)
+            n = len(catalogues.read(session).workloads)
     except CatalogueEmptyError as error:
         return Check(
             name="catalogue",

@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from gradnoise_service.domain.catalogue import (
-    NamedParameters,
+    ParameterizedEntry,
     ParameterRange,
     TechniqueEntry,
     WorkloadEntry,
@@ -171,7 +171,7 @@ class NamedOut(BaseModel):
     required: list[str]
 
     @classmethod
-    def of(cls, named: NamedParameters) -> "NamedOut":
+    def of(cls, named: ParameterizedEntry) -> "NamedOut":
         parameters = list(map(ParameterOut.of, named.parameters))
         return cls(
             name=named.name,

@@ -12,9 +12,11 @@ from gradnoise_service.api.body import Content, read_spec
 from gradnoise_service.api.problem import documented
 from gradnoise_service.api.schemas import MAX_ID, ExtensionIn, Page, StudyOut
 from gradnoise_service.api.service import CurrentService, Service
+from gradnoise_service.domain import legal
 from gradnoise_service.domain.errors import NotFoundError
-from gradnoise_service.domain.study import Progress, Study, StudyState
-from gradnoise_service.store import catalogue, studies
+from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.study import Study, StudyState
+from gradnoise_service.store import catalogues, studies
 
 router = APIRouter(tags=["studies"])
 
@@ -85,7 +87,7 @@ def submit(
         spec = planned(spec)
     now = service.clock()
     with service.database.session(write=True) as session:
-        metric = catalogue.read(session).check(spec, service.settings.max_trials)
+        metric = legal.check(catalogues.read(session), spec, service.settings.max_trials)
         study = studies.submit(
             session, spec, metric, owner=caller.owner, now=now, idempotency_key=key
         )

@@ -1,13 +1,13 @@
-"""What the service knows of a study and its trials: values without behaviour, read from the store,
-passed everywhere.
-"""
+"""Studies, trials and measurements as the store returns them: values without behaviour."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from gradnoise_service.domain.spec import Phase, StudySpec, Value
+from gradnoise_service.domain.design import Design, Extension, SearchKey, search_key
+from gradnoise_service.domain.space import Value
+from gradnoise_service.domain.spec import Phase, StudySpec
 
 StudyState = Literal["queued", "running", "complete", "cancelled", "failed"]
 TrialState = Literal["waiting", "running", "complete", "pruned", "failed", "cancelled"]
@@ -19,7 +19,7 @@ TRIAL_ENDED: tuple[TrialState, ...] = ("complete", "pruned", "failed", "cancelle
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A number that a workload measures; `worst` is what a diverged or failed trial counts as."""
+    """A number that a workload measures; `worst` is the value of a diverged or failed trial."""
 
     name: str
     direction: Direction
@@ -33,22 +33,16 @@ class Metric:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extension:
-    """`n_seeds` further confirm seeds, asked for after `verdict` had been given at `at_n` of them."""
-
-    n_seeds: int
-    at_n: int
-    verdict: str
-    extended_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
 class Study:
-    """A submitted study. `metric` is the objective as the workload declares it; `protocol` holds
-    versions, formula and orders of what ran; `verdict` is the first compared arm's, once there is
-    one; `comparison` is the stored comparison as JSON values, once there is one. Of an extended
-    study `spec` has all the seeds, `started_at` is when the extension started, and `extensions`
-    tells what was before.
+    """A submitted study.
+
+    Args:
+        spec: As submitted; `design` accounts for the extensions.
+        metric: The objective, as the workload declares it.
+        started_at: Start of the study, or of its last extension.
+        verdict: Verdict on the first compared arm; None before the study is complete.
+        protocol: Versions, formulas and the order of operations of what ran.
+        comparison: The stored comparison as JSON values; None before the study is complete.
     """
 
     id: int
@@ -66,18 +60,8 @@ class Study:
     extensions: tuple[Extension, ...] = ()
 
     @property
-    def looks(self) -> tuple[int, ...]:
-        """The numbers of confirm seeds at which verdicts were given before."""
-        return tuple(extension.at_n for extension in self.extensions)
-
-    @property
-    def n_judged(self) -> int:
-        """The number of confirm seeds of the verdict that is stored: fewer than declared where a
-        look has ended the study.
-        """
-        # of a Comparison
-        plan: Mapping[str, int] | None = (self.comparison or {}).get("plan")  # type: ignore[assignment]
-        return plan["n_seeds"] if plan else self.spec.confirm.n_seeds
+    def design(self) -> Design:
+        return Design.of(self.spec, self.extensions)
 
     @property
     def has_ended(self) -> bool:
@@ -86,13 +70,16 @@ class Study:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One training of a study. `number` counts from 0 within phase and arm; trials of equal phase
-    and number share their seed across arms.
+    """One training of a study.
 
-    `value` is the objective: on validation in the search and rerun phases, on test in the confirm
-        phase; a diverged or failed trial has the
-    metric's worst. A trial that ended with its study is `cancelled`: it is no result.
-    `device_seconds` sums over all attempts. `error` is the last attempt's traceback.
+    Args:
+        number: Counts from 0 within phase and arm; trials of equal phase and number share their
+            seed across arms.
+        params: The setting; None until the sampler has proposed it.
+        value: The objective, on validation in the search and rerun phases and on test in the
+            confirm phase; a diverged or failed trial has the metric's worst value.
+        device_seconds: Device time of all attempts.
+        error: Traceback of the last attempt.
     """
 
     id: int
@@ -114,15 +101,35 @@ class Trial:
     finished_at: datetime | None = None
 
     @property
+    def key(self) -> SearchKey:
+        """The Optuna study that records the trial."""
+        return search_key(self.phase, self.arm)
+
+    @property
     def has_ended(self) -> bool:
         return self.state in TRIAL_ENDED
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """The metric values of a trial after an epoch (from 1); a value that was not finite is None.
+
+    `seconds` is the device time of the epoch.
+    """
+
+    trial_id: int
+    epoch: int
+    values: Mapping[str, float | None]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class EpochMean:
-    """Means over the `n` complete confirm runs of an arm after an epoch: the objective on
-    validation, and the norm of the noise over that of the gradient. None where nothing was
-    measured.
+    """Means over the `n` complete confirm runs of an arm after an epoch.
+
+    Args:
+        value: Mean of the objective on validation; None if it was not measured.
+        noise_to_gradient: Mean ratio of the noise's norm to the gradient's; None without noise.
     """
 
     arm: str
@@ -130,35 +137,3 @@ class EpochMean:
     n: int
     value: float | None
     noise_to_gradient: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArmProgress:
-    """How far one arm is in one phase. `best_value` is the best so far among ended trials, None
-    before the first.
-    """
-
-    arm: str
-    phase: Phase
-    n_trials: int
-    n_ended: int
-    n_running: int
-    n_pruned: int
-    n_failed: int
-    n_diverged: int
-    best_value: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """A study's state at one moment; `seconds_left` is an estimate from the rate so far, None while
-    there is none.
-    """
-
-    study_id: int
-    name: str
-    state: StudyState
-    arms: tuple[ArmProgress, ...]
-    seconds_left: float | None
-    verdict: str | None
-    error: str | None

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, aliased
 
 from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.study import Study
-from gradnoise_service.store import studies, trials
+from gradnoise_service.store import attempts, studies
 from gradnoise_service.store.tables import StudyRow
 
 
@@ -72,7 +72,7 @@ def acquire(
         is None
     ):
         return None
-    trials.return_to_waiting(session, due, now)
+    attempts.orphan_running(session, due, now)
     return studies.get(session, due, None), Lease(study_id=due, token=token)
 
 
@@ -105,7 +105,7 @@ def release(session: Session, lease: Lease, now: datetime) -> None:
         LeaseLostError: As `extend`.
     """
     _guarded(session, lease, {"lease_token": None, "acquired_by": None, "acquired_until": None})
-    trials.return_to_waiting(session, lease.study_id, now)
+    attempts.orphan_running(session, lease.study_id, now)
 
 
 def describe(session: Session, lease: Lease, protocol: Mapping[str, Any]) -> None:

@@ -1,13 +1,12 @@
 """Measurements: every epoch of every trial, written in bulk."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from gradnoise_service.domain.study import EpochMean
+from gradnoise_service.domain.study import EpochMean, Measurement
 from gradnoise_service.store import tables
 from gradnoise_service.store.database import insert_new
 
@@ -15,19 +14,7 @@ NOISE_TO_GRADIENT = "noise_to_gradient"
 MOST_EPOCHS = 200
 
 
-@dataclass(frozen=True, kw_only=True)
-class MeasurementRow:
-    """The metric values of one trial at one epoch (counted from 1); None where a value was not
-    finite. `seconds` of device time.
-    """
-
-    trial_id: int
-    epoch: int
-    values: Mapping[str, float | None]
-    seconds: float
-
-
-def record(session: Session, rows: Sequence[MeasurementRow]) -> None:
+def record(session: Session, rows: Sequence[Measurement]) -> None:
     """Insert measurements; an epoch that an earlier attempt has measured stays as it is, since
     equal trials measure alike.
     """
@@ -48,14 +35,12 @@ def record(session: Session, rows: Sequence[MeasurementRow]) -> None:
     insert_new(session, tables.MeasurementRow, values)
 
 
-def of_trial(session: Session, trial_id: int) -> list[MeasurementRow]:
+def of_trial(session: Session, trial_id: int) -> list[Measurement]:
     """Return a trial's measurements by epoch."""
     table = tables.MeasurementRow
     query = select(table).where(table.trial_id == trial_id).order_by(table.epoch)
     return [
-        MeasurementRow(
-            trial_id=row.trial_id, epoch=row.epoch, values=row.values, seconds=row.seconds
-        )
+        Measurement(trial_id=row.trial_id, epoch=row.epoch, values=row.values, seconds=row.seconds)
         for row in session.scalars(query)
     ]
 

@@ -1,14 +1,15 @@
-"""Studies: submit, read, cancel, and how far one is."""
+"""Studies: submit, read, cancel, extend."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, case, func, select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from gradnoise_service.domain.design import Design, Extension
 from gradnoise_service.domain.errors import (
     FieldFault,
     IdempotencyMismatchError,
@@ -18,17 +19,11 @@ from gradnoise_service.domain.errors import (
     StudyFinishedError,
     StudyNotCompleteError,
 )
-from gradnoise_service.domain.spec import Phase, StudySpec
-from gradnoise_service.domain.study import (
-    STUDY_ENDED,
-    TRIAL_ENDED,
-    ArmProgress,
-    Extension,
-    Metric,
-    Progress,
-    Study,
-    StudyState,
-)
+from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.progress import progress as progress_of
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import STUDY_ENDED, TRIAL_ENDED, Metric, Study, StudyState
+from gradnoise_service.store import trials
 from gradnoise_service.store.tables import StudyRow, TrialRow
 
 
@@ -148,63 +143,50 @@ def extend(
     now: datetime,
     idempotency_key: str | None = None,
 ) -> Study:
-    """Queue a complete study again for so many more confirm seeds; its verdict so far is kept with
-    the extension, and given anew.
+    """Queue a complete study again with more confirm seeds.
 
-    The same key with the same number returns the study as the first call has left it, or as it is
-    by now.
+    The verdict so far is kept with the extension; the study gets a new one. The same key with the
+    same number returns the study of the first call, in its present state.
 
     Raises:
         NotFoundError: As `get`.
         StudyNotCompleteError: If it has not ended, or ended without a verdict.
         InvalidSpecError: If it would have more than `max_trials` trials.
-        IdempotencyMismatchError: If the key came before with another number.
+        IdempotencyMismatchError: If the key was used with another number.
     """
     get(session, study_id, owner)
     row = session.get_one(StudyRow, study_id)
-    study = _study(row)  # of the very row that is asked: another request may have extended it since
+    study = _study(row)
     if _is_replayed(row, n_seeds, idempotency_key):
         return study
     if study.state != "complete":
         raise StudyNotCompleteError(
-            f"Study {study.spec.name!r} is {study.state}: only a complete one can be extended."
+            f"Study {study.spec.name!r} is {study.state}: only a complete study can be extended."
         )
-    n_judged = study.n_judged
-    n_trials = study.spec.at_seeds(n_judged + n_seeds).n_trials_total
-    if n_trials > max_trials:
-        most = (max_trials - study.spec.at_seeds(n_judged).n_trials_total) // (
-            len(study.spec.arms) * study.spec.n_points
-        )
-        message = f"the study would have {n_trials} trials in all, more than this service allows"
-        raise InvalidSpecError(
-            [
-                FieldFault(
-                    field="seeds",
-                    value=n_seeds,
-                    message=message,
-                    legal=f"at most {max(0, most)} more seeds",
-                )
-            ]
-        )
+    judged = study.design.at_look(trials.n_confirm_runs(session, study_id))
+    _check_size(judged, n_seeds, max_trials)
     extension = {
         "n_seeds": n_seeds,
-        "at_n": n_judged,
+        "at_n": judged.n_seeds,
         "verdict": study.verdict,
         "extended_at": now.isoformat(),
         "key": idempotency_key,
     }
-    anew = {
-        "state": "queued",
-        "started_at": None,
-        "finished_at": None,
-        "verdict": None,
-        "comparison": None,
-    }
-    statement = update(StudyRow).where(StudyRow.id == study_id, StudyRow.state == "complete")
-    statement = statement.values(**anew, extensions=[*row.extensions, extension])
-    extended = session.execute(
-        statement.returning(StudyRow.id).execution_options(synchronize_session=False)
-    ).first()
+    statement = (
+        update(StudyRow)
+        .where(StudyRow.id == study_id, StudyRow.state == "complete")
+        .values(
+            state="queued",
+            started_at=None,
+            finished_at=None,
+            verdict=None,
+            comparison=None,
+            extensions=[*row.extensions, extension],
+        )
+        .returning(StudyRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    extended = session.execute(statement).first()
     session.expire_all()
     if extended is None and not _is_replayed(
         session.get_one(StudyRow, study_id), n_seeds, idempotency_key
@@ -216,7 +198,7 @@ def extend(
 
 
 def unsettled(session: Session) -> Sequence[Study]:
-    """Return the studies that were ended while trials of theirs were still open."""
+    """Return the ended studies with trials that have not ended."""
     is_open = select(TrialRow.id).where(
         TrialRow.study_id == StudyRow.id, TrialRow.state.not_in(TRIAL_ENDED)
     )
@@ -229,7 +211,7 @@ def unsettled(session: Session) -> Sequence[Study]:
 
 
 def ended(session: Session, study_ids: Sequence[int], before: datetime) -> Sequence[int]:
-    """Return those of the studies that ended before a moment."""
+    """Return those of the studies that ended before a time."""
     is_over = StudyRow.state.in_(STUDY_ENDED) & (StudyRow.finished_at < before)
     return (
         session.scalars(select(StudyRow.id).where(StudyRow.id.in_(study_ids), is_over)).all()
@@ -239,95 +221,13 @@ def ended(session: Session, study_ids: Sequence[int], before: datetime) -> Seque
 
 
 def progress(session: Session, study_id: int, now: datetime) -> Progress:
-    """Return how far a study is; an arm's phase stands in it from the start, with zeros.
+    """Return a study's progress.
 
     Raises:
         NotFoundError: If there is no such study.
     """
     study = get(session, study_id, None)
-    counts: dict[tuple[str, str], Mapping[str, Any]] = {
-        (row["phase"], row["arm"]): dict(row) for row in _counts(session, study)
-    }
-    spec = study.spec
-    epochs_of: dict[Phase, int] = {
-        **({"search": spec.epochs} if spec.search else {}),
-        **({"rerun": spec.epochs} if spec.rerun.is_on else {}),
-        "confirm": spec.confirm_epochs,
-    }
-    arms, epochs_left, epochs_done = [], 0, 0
-    for phase, n_epochs in epochs_of.items():
-        for arm in spec.arms:
-            row = counts.get((phase, arm.name), {})
-            n_planned = {
-                "search": spec.n_searched(arm.name),
-                "rerun": spec.n_rerun(arm.name),
-                "confirm": spec.n_pairs,
-            }[phase]
-            # an arm that has fewer settings than are asked for has fewer reruns; a look may have
-            # ended the study before its last seed
-            n_trials = (
-                (row.get("n_trials") or n_planned)
-                if phase == "rerun" or study.state == "complete"
-                else n_planned
-            )
-            progress = ArmProgress(
-                arm=arm.name,
-                phase=phase,
-                n_trials=n_trials,
-                **{
-                    name: row.get(name) or 0
-                    for name in ("n_ended", "n_running", "n_pruned", "n_failed", "n_diverged")
-                },
-                best_value=row.get("best_value"),
-            )
-            arms.append(progress)
-            under_way = row.get("epochs_under_way") or 0
-            epochs_done += (row.get("n_ended_now") or 0) * n_epochs + under_way
-            epochs_left += (n_trials - progress.n_ended) * n_epochs - under_way
-    return Progress(
-        study_id=study.id,
-        name=spec.name,
-        state=study.state,
-        arms=tuple(arms),
-        seconds_left=_seconds_left(study, epochs_done, epochs_left, now),
-        verdict=study.verdict,
-        error=study.error,
-    )
-
-
-def _counts(session: Session, study: Study) -> Sequence[RowMapping]:
-    def count(where: Any) -> Any:
-        return func.sum(case((where, 1), else_=0))
-
-    best = func.max if study.metric.direction == "maximize" else func.min
-    query = (
-        select(
-            TrialRow.phase,
-            TrialRow.arm,
-            func.count().label("n_trials"),
-            count(TrialRow.state.in_(TRIAL_ENDED)).label("n_ended"),
-            count(TrialRow.finished_at >= (study.started_at or study.created_at)).label(
-                "n_ended_now"
-            ),
-            count(TrialRow.state == "running").label("n_running"),
-            count(TrialRow.state == "pruned").label("n_pruned"),
-            count(TrialRow.state == "failed").label("n_failed"),
-            count(TrialRow.diverged).label("n_diverged"),
-            best(case((TrialRow.state == "complete", TrialRow.value))).label("best_value"),
-            func.sum(case((TrialRow.state == "running", TrialRow.epochs), else_=0)).label(
-                "epochs_under_way"
-            ),
-        )
-        .where(TrialRow.study_id == study.id)
-        .group_by(TrialRow.phase, TrialRow.arm)
-    )
-    return session.execute(query).mappings().all()
-
-
-def _seconds_left(study: Study, epochs_done: int, epochs_left: int, now: datetime) -> float | None:
-    if study.state != "running" or study.started_at is None or epochs_done == 0:
-        return None
-    return (now - study.started_at).total_seconds() / epochs_done * epochs_left
+    return progress_of(study, trials.counts(session, study), now)
 
 
 def _replayed(
@@ -340,8 +240,7 @@ def _replayed(
     )
     if row is None:
         return None
-    # a spec stored before a field was lacks it
-    if StudySpec.model_validate(row.spec).model_dump(mode="json") != values:
+    if row.spec != values:
         raise IdempotencyMismatchError()
     return _study(row)
 
@@ -379,25 +278,28 @@ def _one(session: Session, query: Select[StudyRow], owner: str | None, message: 
     return _study(row)
 
 
-def _study(row: StudyRow) -> Study:
-    spec = StudySpec.model_validate(row.spec)
-    extensions = tuple(
-        Extension(
-            n_seeds=one["n_seeds"],
-            at_n=one["at_n"],
-            verdict=one["verdict"],
-            extended_at=datetime.fromisoformat(one["extended_at"]),
-        )
-        for one in row.extensions
+def _check_size(judged: Design, n_seeds: int, max_trials: int) -> None:
+    n_trials = judged.at(judged.n_seeds + n_seeds).n_trials_total
+    if n_trials <= max_trials:
+        return
+    a_seed = len(judged.spec.arms) * judged.n_settings
+    most = max(0, (max_trials - judged.n_trials_total) // a_seed)
+    fault = FieldFault(
+        field="seeds",
+        value=n_seeds,
+        message=f"the study would have {n_trials} trials in all, more than this service allows",
+        legal=f"at most {most} more seeds",
     )
-    for one in extensions:
-        spec = spec.at_seeds(one.at_n).at_seeds(one.at_n + one.n_seeds)
+    raise InvalidSpecError([fault])
+
+
+def _study(row: StudyRow) -> Study:
     return Study(
         id=row.id,
         owner=row.owner,
-        spec=spec,
+        spec=StudySpec.model_validate(row.spec),
         metric=Metric(**row.metric),
-        state=row.state,  # type: ignore[arg-type]  # only our own states are ever written
+        state=row.state,  # type: ignore[arg-type]  # only StudyState values are written
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
@@ -405,5 +307,14 @@ def _study(row: StudyRow) -> Study:
         verdict=row.verdict,
         protocol=row.protocol,
         comparison=row.comparison,
-        extensions=extensions,
+        extensions=tuple(map(_extension, row.extensions)),
+    )
+
+
+def _extension(stored: Mapping[str, Any]) -> Extension:
+    return Extension(
+        n_seeds=stored["n_seeds"],
+        at_n=stored["at_n"],
+        verdict=stored["verdict"],
+        extended_at=datetime.fromisoformat(stored["extended_at"]),
     )

@@ -1,9 +1,8 @@
-"""Looking early: what several verdicts on growing data do to the chance of a false one, and the
-levels that keep it.
+"""Sequential testing: the error probability of repeated looks, and levels that control it.
 
-Under no difference the sums of the pairs' differences, one look after the other, are a Brownian
-motion seen at times that are proportional to the numbers of pairs. The chance that it was ever
-outside its bounds follows by recursive integration (Armitage, McPherson and Rowe 1969).
+Without a difference, the sums of the paired differences at successive looks are a Brownian motion
+at times proportional to the numbers of pairs. The probability that it ever crosses its bounds
+follows by recursive integration (Armitage, McPherson and Rowe 1969).
 """
 
 import functools
@@ -16,20 +15,22 @@ import numpy as np
 POCOCK = 0.5
 """Equal levels at every look (Pocock 1977)."""
 OBRIEN_FLEMING = 0.0
-"""Hardly any at the first looks, almost all at the last (O'Brien and Fleming 1979)."""
+"""Very small levels at the first looks, nearly all at the last (O'Brien and Fleming 1979)."""
+SHAPES = {"pocock": POCOCK, "obrien_fleming": OBRIEN_FLEMING}
+LEAST_LEVEL = 1e-12
+"""The lowest level of a look: 1 minus it is still distinguishable from 1."""
 NORMAL = NormalDist()
 N_NODES = 200
 NEVER = 10.0
-"""A bound of |z| that is crossed by chance in fewer than 1 of 10^22 studies."""
+"""A bound of |z| that is crossed by chance with probability below 1e-22."""
 
 
 def crossing_chance(pairs: Sequence[int], bounds: Sequence[float]) -> float:
-    """Return the chance that without any difference |z| reaches its bound at one of the looks at
-    least.
+    """Return the probability that |z| crosses its bound at any look, without a difference.
 
     The density of the sum that has stayed inside, f_k(s) = integral of f_(k-1)(u) phi((s - u) /
-    sqrt(d)) / sqrt(d) du with d the pairs since the look before, is carried from look to look at
-    Gauss-Legendre nodes.
+    sqrt(d)) / sqrt(d) du with d the pairs since the previous look, is propagated from look to look
+    at Gauss-Legendre nodes.
 
     Args:
         pairs: Numbers of pairs at the looks, at least 1 and rising.
@@ -42,7 +43,7 @@ def crossing_chance(pairs: Sequence[int], bounds: Sequence[float]) -> float:
     nodes, density = np.zeros(1), np.ones(1)
     for before, now, bound in zip([0, *pairs], pairs, bounds, strict=False):
         edge = min(bound, NEVER) * math.sqrt(now)
-        # looks too close for the nodes are moved apart, by some 1 in 10,000
+        # looks closer than the nodes resolve are moved apart, by about 1 in 10,000
         step = max(math.sqrt(now - before), edge / 225)
         at, weights = _gauss_legendre(N_NODES * math.ceil(1 + edge / (25 * step)))
         at, weights = edge * at, edge * weights
@@ -54,34 +55,47 @@ def crossing_chance(pairs: Sequence[int], bounds: Sequence[float]) -> float:
 
 
 def nominal_levels(pairs: Sequence[int], *, shape: float, alpha: float) -> list[float]:
-    """Return the level of each declared look that together make the chance of a false verdict
-    alpha.
+    """Return the level of each look for which a false verdict at any of them has probability alpha.
 
-    The bounds are c (t_k / t_K)^(shape - 1/2) with one c for all (Wang and Tsiatis 1987), t the
+    The bounds are c (t_k / t_K)^(shape - 1/2) with a common c (Wang and Tsiatis 1987), t the
     numbers of pairs.
 
     Args:
         pairs: Numbers of pairs at the looks, at least 1 and rising.
         shape: Wang and Tsiatis' Delta: POCOCK, OBRIEN_FLEMING, or between.
-        alpha: Chance of a false verdict in the whole study, in (0, 1).
+        alpha: Probability of a false verdict at any look, in (0, 1).
 
     >>> [round(level, 4) for level in nominal_levels([12, 24], shape=POCOCK, alpha=0.05)]
     [0.0294, 0.0294]
     """
-    # scipy is loaded when something is computed: a process that only shows stored comparisons stays
-    # small
+    # imported on first use: a process that only shows stored comparisons does without scipy
     from scipy.optimize import brentq  # type: ignore[import-untyped]  # scipy ships no types
 
     _check(pairs)
     if len(pairs) == 1:
         return [alpha]
     shapes = [(n / pairs[-1]) ** (shape - 0.5) for n in pairs]
-    # less than one look takes; Bonferroni's bound
+    # brackets: below the bound of a single look, and Bonferroni's bound
     low, high = (-NORMAL.inv_cdf(alpha / (2 * n_looks)) for n_looks in (0.9, len(pairs)))
     c = brentq(
         lambda c: crossing_chance(pairs, [c * x for x in shapes]) - alpha, low, high, xtol=1e-9
     )
     return [2 * NORMAL.cdf(-c * x) for x in shapes]
+
+
+def boundary_levels(looks: Sequence[int], boundary: str, alpha: float) -> tuple[float, ...]:
+    """Return the nominal level of each look under a named boundary, at least LEAST_LEVEL each."""
+    levels = nominal_levels(looks, shape=SHAPES[boundary], alpha=alpha)
+    return tuple(max(LEAST_LEVEL, level) for level in levels)
+
+
+def two_sided_bound(level: float) -> float:
+    """Return the bound of |z| at a two-sided level.
+
+    >>> round(two_sided_bound(0.05), 2)
+    1.96
+    """
+    return -NORMAL.inv_cdf(level / 2)
 
 
 @functools.cache

@@ -1,0 +1,268 @@
+"""What is legal in a study: every rule that the catalogue announces, checked and phrased once."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jsonschema
+
+from gradnoise_service.domain.catalogue import Catalogue, ParameterRange, WorkloadEntry
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
+from gradnoise_service.domain.space import (
+    Choices,
+    Range,
+    Space,
+    SpaceEntry,
+    Value,
+    as_json,
+)
+from gradnoise_service.domain.spec import Arm, StudySpec
+from gradnoise_service.domain.study import Metric
+
+Ranges = Mapping[str, ParameterRange]
+
+
+def check(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Metric:
+    """Return the objective of a study that the workers can run.
+
+    Args:
+        catalogue: What the workers announced.
+        spec: The study, with its number of seeds.
+        max_trials: Most trials of a study, all arms and phases together.
+
+    Raises:
+        InvalidSpecError: With one FieldFault for each rule that the study breaks.
+    """
+    faults = list(_faults(catalogue, spec, max_trials))
+    if faults:
+        raise InvalidSpecError(faults)
+    metrics = catalogue.workloads[spec.workload].metrics
+    by_name = {metric.name: metric for metric in metrics}
+    return metrics[0] if spec.objective is None else by_name[spec.objective]
+
+
+def legal_range(parameter: ParameterRange) -> str:
+    """Return the legal values of a hyperparameter in words.
+
+    >>> legal_range(ParameterRange(name="lr", description="", low=0, low_open=True))
+    'a number in (0, inf)'
+    """
+    if parameter.choices:
+        return f"one of {', '.join(parameter.choices)}"
+    start = "(" if parameter.low_open or parameter.low == float("-inf") else "["
+    end = ")" if parameter.high == float("inf") else "]"
+    kind = "whole number" if parameter.integer else "number"
+    return f"a {kind} in {start}{parameter.low:g}, {parameter.high:g}{end}"
+
+
+def too_many_trials(design: Design, max_trials: int) -> FieldFault | None:
+    """Return the fault of a study with more trials than the service allows."""
+    n_trials, search = design.n_trials_total, design.spec.search
+    if n_trials <= max_trials:
+        return None
+    field, value, product = (
+        ("confirm.n_seeds", design.n_seeds, "arms x combinations x n_seeds")
+        if search is None
+        else ("search.n_trials", search.n_trials, "arms x (n_trials + reruns + n_seeds)")
+    )
+    return FieldFault(
+        field=field,
+        value=value,
+        message=f"the study has {n_trials} trials in all, more than this service allows",
+        legal=f"{product} at most {max_trials}",
+    )
+
+
+def _faults(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Iterator[FieldFault]:
+    excess = too_many_trials(Design.of(spec), max_trials)
+    if excess is not None:
+        yield excess
+    if spec.optimizer not in catalogue.optimizers:
+        yield _unknown("optimizer", spec.optimizer, catalogue.optimizers)
+    for i, arm in enumerate(spec.arms):
+        for k, technique in enumerate(arm.techniques):
+            if technique not in catalogue.techniques:
+                yield _unknown(_technique_field(i, k, arm), technique, catalogue.techniques)
+    workload = catalogue.workloads.get(spec.workload)
+    if workload is None:
+        yield _unknown("workload", spec.workload, catalogue.workloads)
+        return
+    metrics = [metric.name for metric in workload.metrics]
+    if spec.objective is not None and spec.objective not in metrics:
+        yield _unknown("objective", spec.objective, metrics)
+    yield from _option_faults(spec, workload)
+    if spec.optimizer in catalogue.optimizers:
+        yield from _shared_space_faults(catalogue, spec, workload)
+        for i, arm in enumerate(spec.arms):
+            yield from _arm_faults(catalogue, spec, workload, i, arm)
+
+
+def _unknown(field: str, value: object, known: Iterable[str]) -> FieldFault:
+    kind = next(part for part in reversed(field.split(".")) if not part.isdecimal())
+    return FieldFault(
+        field=field,
+        value=value,
+        message=f"there is no {kind.removesuffix('s')} named {value!r}",
+        legal="one of " + ", ".join(sorted(known)),
+    )
+
+
+def _technique_field(arm_index: int, index: int, arm: Arm) -> str:
+    """Return the path of a technique: that of the short form where the arm has a single one."""
+    if len(arm.techniques) == 1:
+        return f"arms.{arm_index}.technique"
+    return f"arms.{arm_index}.techniques.{index}"
+
+
+def _option_faults(spec: StudySpec, workload: WorkloadEntry) -> Iterator[FieldFault]:
+    schema: Mapping[str, Any] = workload.options_schema
+    validator = jsonschema.Draft202012Validator(schema)
+    errors = validator.iter_errors(spec.options)
+    for error in sorted(errors, key=lambda error: list(map(str, error.absolute_path))):
+        yield FieldFault(
+            field=".".join(["options", *map(str, error.absolute_path)]),
+            value=error.instance,
+            message=error.message,
+            legal=_legal_option(error, schema.get("properties", {})),
+        )
+
+
+def _legal_option(error: jsonschema.ValidationError, known: Mapping[str, object]) -> str:
+    rule: tuple[Any, Any] = (error.validator, error.validator_value)
+    match rule:
+        case "additionalProperties", _:
+            return f"one of the options {', '.join(sorted(known))}"
+        case "enum", values:
+            return f"one of {', '.join(map(str, values))}"
+        case "minimum", least:
+            return f"at least {least}"
+        case "maximum", most:
+            return f"at most {most}"
+        case name, value:
+            return f"{name}: {value}"
+
+
+def _shared_space_faults(
+    catalogue: Catalogue, spec: StudySpec, workload: WorkloadEntry
+) -> Iterator[FieldFault]:
+    optimizer = catalogue.optimizers[spec.optimizer]
+    known = {p.name: p for p in (*optimizer.parameters, *workload.parameters)}
+    yield from _space_faults("space", spec.space, known)
+    yield from _unmet_needs(spec.space, known)
+    owner = f"the optimizer {spec.optimizer!r}"
+    yield from _missing("space", spec.space, optimizer.required, owner, known)
+
+
+def _arm_faults(
+    catalogue: Catalogue, spec: StudySpec, workload: WorkloadEntry, index: int, arm: Arm
+) -> Iterator[FieldFault]:
+    known: dict[str, ParameterRange] = {}
+    for k, name in enumerate(arm.techniques):
+        technique = catalogue.techniques.get(name)
+        if technique is None:
+            return
+        field = _technique_field(index, k, arm)
+        if workload.techniques is not None and name not in workload.techniques:
+            yield FieldFault(
+                field=field,
+                value=name,
+                message=f"the workload {workload.name!r} does not support {name!r}",
+                legal="one of " + ", ".join(sorted(workload.techniques)),
+            )
+        shared = sorted(known.keys() & {parameter.name for parameter in technique.parameters})
+        if shared:
+            yield FieldFault(
+                field=field,
+                value=name,
+                message=f"{name!r} and another technique of the arm both have {', '.join(shared)}",
+                legal="techniques without a common parameter",
+            )
+        known |= {parameter.name: parameter for parameter in technique.parameters}
+        owner = f"the technique {name!r}"
+        yield from _missing(f"arms.{index}.space", arm.space, technique.required, owner, known)
+    yield from _space_faults(f"arms.{index}.space", arm.space, known)
+    if spec.search is not None and spec.search.sampler == "grid":
+        yield from _grid_faults(spec, index, arm)
+
+
+def _missing(
+    field: str, space: Space, required: Sequence[str], owner: str, known: Ranges
+) -> Iterator[FieldFault]:
+    for name in required:
+        if name not in space:
+            yield FieldFault(
+                field=f"{field}.{name}",
+                value=None,
+                message=f"{owner} needs {name!r}",
+                legal=legal_range(known[name]),
+            )
+
+
+def _space_faults(field: str, space: Space, known: Ranges) -> Iterator[FieldFault]:
+    for name, entry in space.items():
+        path = f"{field}.{name}"
+        parameter = known.get(name)
+        if parameter is None:
+            legal = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
+            message = f"there is no parameter named {name!r} here"
+            yield FieldFault(field=path, value=as_json(entry), message=message, legal=legal)
+        elif isinstance(entry, Range) and parameter.choices:
+            message = f"{name} takes words, not a range of numbers"
+            legal = legal_range(parameter)
+            yield FieldFault(field=path, value=as_json(entry), message=message, legal=legal)
+        elif isinstance(entry, Range) and parameter.integer and not entry.integer:
+            message = f"{name} takes whole numbers only"
+            legal = "a range of whole numbers: integer: true"
+            yield FieldFault(field=path, value=as_json(entry), message=message, legal=legal)
+        else:
+            for value in _extremes(entry):
+                if not parameter.admits(value):
+                    message = f"{name} cannot be {value!r}"
+                    legal = legal_range(parameter)
+                    yield FieldFault(field=path, value=value, message=message, legal=legal)
+
+
+def _unmet_needs(space: Space, known: Ranges) -> Iterator[FieldFault]:
+    for name, entry in space.items():
+        needs = known[name].needs if name in known else {}
+        for word in _extremes(entry):
+            for needed in needs.get(str(word), ()):
+                if needed not in space:
+                    yield FieldFault(
+                        field=f"space.{needed}",
+                        value=None,
+                        message=f"{name} {word!r} needs {needed!r}",
+                        legal=legal_range(known[needed]),
+                    )
+
+
+def _grid_faults(spec: StudySpec, index: int, arm: Arm) -> Iterator[FieldFault]:
+    design = Design.of(spec)
+    n_points = 1
+    for name, entry in design.space(arm.name).items():
+        if not isinstance(entry, Range | Choices):
+            continue
+        if entry.n_points is None:
+            yield FieldFault(
+                field=f"space.{name}" if name in spec.space else f"arms.{index}.space.{name}",
+                value=as_json(entry),
+                message="a grid needs a finite number of values",
+                legal="choices, or a range with a step",
+            )
+            return
+        n_points *= entry.n_points
+    n_trials = design.n_trials("search", arm.name)
+    if n_points > n_trials:
+        yield FieldFault(
+            field=f"arms.{index}.n_trials" if arm.n_trials else "search.n_trials",
+            value=n_trials,
+            message=f"the grid of arm {arm.name!r} has {n_points} points, more than its trials",
+            legal=f"at least {n_points}",
+        )
+
+
+def _extremes(entry: SpaceEntry) -> list[Value]:
+    """Return the values of an entry that decide whether all of them are legal."""
+    if isinstance(entry, Range):
+        return [entry.low, entry.high]
+    return list(entry.choices) if isinstance(entry, Choices) else [entry]

@@ -1,0 +1,111 @@
+"""Progress of a study: trials ended of each arm in each phase, and an estimate of the time left."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from gradnoise_service.domain.spec import Phase
+from gradnoise_service.domain.study import Study, StudyState
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialCounts:
+    """The stored trials of an arm in a phase, by state.
+
+    Args:
+        n_ended_now: Trials that ended since the study, or its last extension, started.
+        best_value: Best value of a complete trial, None if there is none.
+        epochs_running: Epochs that the running trials have completed.
+    """
+
+    phase: Phase
+    arm: str
+    n_trials: int = 0
+    n_ended: int = 0
+    n_ended_now: int = 0
+    n_running: int = 0
+    n_pruned: int = 0
+    n_failed: int = 0
+    n_diverged: int = 0
+    best_value: float | None = None
+    epochs_running: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmProgress:
+    """Progress of one arm in one phase; `best_value` is None before the first complete trial."""
+
+    arm: str
+    phase: Phase
+    n_trials: int
+    n_ended: int
+    n_running: int
+    n_pruned: int
+    n_failed: int
+    n_diverged: int
+    best_value: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A study's state at one moment.
+
+    `seconds_left` extrapolates the rate so far; None while it is unknown.
+    """
+
+    study_id: int
+    name: str
+    state: StudyState
+    arms: tuple[ArmProgress, ...]
+    seconds_left: float | None
+    verdict: str | None
+    error: str | None
+
+
+def progress(study: Study, stored: Iterable[TrialCounts], now: datetime) -> Progress:
+    """Return a study's progress; phases that have not started are included with zeros."""
+    design = study.design
+    by_cell = {(counts.phase, counts.arm): counts for counts in stored}
+    arms: list[ArmProgress] = []
+    epochs_done = epochs_left = 0
+    for phase in design.phases:
+        n_epochs = design.epochs(phase)
+        for arm in study.spec.arms:
+            counts = by_cell.get((phase, arm.name), TrialCounts(phase=phase, arm=arm.name))
+            # an arm with few settings has fewer reruns than planned, and a look may have ended
+            # the study before its last seed
+            is_settled = phase == "rerun" or study.state == "complete"
+            n_planned = design.n_trials(phase, arm.name)
+            n_trials = (counts.n_trials or n_planned) if is_settled else n_planned
+            arms.append(_arm_progress(counts, n_trials))
+            epochs_done += counts.n_ended_now * n_epochs + counts.epochs_running
+            epochs_left += (n_trials - counts.n_ended) * n_epochs - counts.epochs_running
+    return Progress(
+        study_id=study.id,
+        name=study.spec.name,
+        state=study.state,
+        arms=tuple(arms),
+        seconds_left=_seconds_left(study, epochs_done, epochs_left, now),
+        verdict=study.verdict,
+        error=study.error,
+    )
+
+
+def _arm_progress(counts: TrialCounts, n_trials: int) -> ArmProgress:
+    return ArmProgress(
+        arm=counts.arm,
+        phase=counts.phase,
+        n_trials=n_trials,
+        n_ended=counts.n_ended,
+        n_running=counts.n_running,
+        n_pruned=counts.n_pruned,
+        n_failed=counts.n_failed,
+        n_diverged=counts.n_diverged,
+        best_value=counts.best_value,
+    )
+
+
+def _seconds_left(study: Study, epochs_done: int, epochs_left: int, now: datetime) -> float | None:
+    if study.state != "running" or study.started_at is None or epochs_done == 0:
+        return None
+    return (now - study.started_at).total_seconds() / epochs_done * epochs_left

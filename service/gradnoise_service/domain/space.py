@@ -1,0 +1,139 @@
+"""The search space of a study: ranges, choices and fixed values of hyperparameters."""
+
+from collections.abc import Iterator
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Number = Annotated[float, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+Value = Number | Whole | str
+"""A value of a hyperparameter; booleans are rejected."""
+
+MAX_STEPS = 2**53
+
+
+class CrossFieldError(ValueError):
+    """A field's value is not legal in combination with other fields."""
+
+    def __init__(self, field: str, value: object, message: str, legal: str) -> None:
+        self.field = field
+        self.value = value
+        self.message = message
+        self.legal = legal
+        super().__init__(f"{field}: {message}; legal is {legal}")
+
+
+class Strict(BaseModel):
+    """A frozen model that rejects unknown fields and non-finite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Range(Strict):
+    """Numbers from low to high: uniform, log-uniform, stepped, or integers."""
+
+    low: Number = Field(description="Smallest value, included.")
+    high: Number = Field(description="Largest value, included; above low.")
+    log: bool = Field(
+        default=False, description="Search on a logarithmic scale; requires low above 0."
+    )
+    step: Number | None = Field(
+        default=None, gt=0, description="Distance between values; not together with log."
+    )
+    integer: bool = Field(default=False, description="Whole numbers only.")
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(
+                f"low must be below high, but got low={self.low:g} and high={self.high:g}"
+            )
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range needs low above 0, but got low={self.low:g}")
+        if self.log and self.step is not None:
+            raise ValueError("log and step exclude each other: give one of them")
+        bounds = (self.low, self.high, self.step)
+        if self.integer and any(x is not None and x != int(x) for x in bounds):
+            raise ValueError("an integer range needs whole numbers for low, high and step")
+        if self.step is not None:
+            n_steps = (self.high - self.low) / self.step
+            if n_steps > MAX_STEPS or abs(n_steps - round(n_steps)) > 1e-9 * max(1.0, n_steps):
+                raise ValueError(
+                    "high must be low plus a whole number of steps, at most 2^53, but got "
+                    f"low={self.low:g}, high={self.high:g}, step={self.step:g}"
+                )
+        return self
+
+    @property
+    def n_points(self) -> int | None:
+        """The number of values in the range; None for a continuous range."""
+        step = self._step
+        return None if step is None else round((self.high - self.low) / step) + 1
+
+    def points(self) -> Iterator[Value]:
+        """Yield the values in order.
+
+        Raises:
+            ValueError: If the range is continuous.
+        """
+        step = self._step
+        if step is None or self.n_points is None:
+            raise ValueError(
+                f"the range from {self.low:g} to {self.high:g} is continuous: give it a step"
+            )
+        for i in range(self.n_points):
+            yield int(self.low + i * step) if self.integer else self.low + i * step
+
+    @property
+    def _step(self) -> float | None:
+        return self.step or (1.0 if self.integer and not self.log else None)
+
+
+class Choices(Strict):
+    """An unordered list of values."""
+
+    choices: list[Value] = Field(
+        min_length=1, max_length=100, description="The legal values, each listed once."
+    )
+
+    @field_validator("choices")
+    @classmethod
+    def _are_unique(cls, choices: list[Value]) -> list[Value]:
+        if len(set(choices)) != len(choices):
+            raise ValueError(f"choices must be unique, but got {choices}")
+        return choices
+
+    @property
+    def n_points(self) -> int:
+        return len(self.choices)
+
+    def points(self) -> Iterator[Value]:
+        yield from self.choices
+
+
+SpaceEntry = Range | Choices | Value
+"""What a space holds for a hyperparameter: a range, choices, or a fixed value."""
+
+Space = Annotated[dict[str, SpaceEntry], Field(max_length=50)]
+
+
+def points(entry: SpaceEntry) -> list[Value]:
+    """Return every value of an entry; raises ValueError for a continuous range."""
+    return list(entry.points()) if isinstance(entry, Range | Choices) else [entry]
+
+
+def fixed_values(space: dict[str, SpaceEntry]) -> dict[str, Value]:
+    """Return the entries that are not searched.
+
+    >>> fixed_values({"lr": Range(low=0.1, high=1.0), "momentum": 0.9})
+    {'momentum': 0.9}
+    """
+    return {name: entry for name, entry in space.items() if not isinstance(entry, Range | Choices)}
+
+
+def as_json(entry: SpaceEntry) -> object:
+    """Return an entry as JSON values, as a submission writes it."""
+    if isinstance(entry, Range | Choices):
+        return entry.model_dump(exclude_defaults=True)
+    return entry

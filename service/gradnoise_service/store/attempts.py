@@ -1,0 +1,225 @@
+"""Attempts of trials: start, record cost, end.
+
+The lease token of an attempt is stored with its trial while it runs. Every write names the token,
+so a late write of an earlier attempt matches no row.
+"""
+
+import dataclasses
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from gradnoise_service.domain.design import Setting
+from gradnoise_service.domain.errors import LeaseLostError
+from gradnoise_service.domain.spec import Phase
+from gradnoise_service.domain.study import Trial, TrialState
+from gradnoise_service.store.tables import AttemptRow, Base, MeasurementRow, TrialRow
+
+COUNTED_OUTCOMES = ("failed", "worker_lost")
+"""Outcomes that count towards `max_attempts`; an attempt that its dispatcher orphaned does not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitingTrial:
+    """A trial that waits for an attempt.
+
+    Args:
+        optuna_number: Its number in Optuna; None before the first attempt.
+        n_counted: Earlier attempts that count towards `max_attempts`.
+        n_measured: Epochs that earlier attempts measured.
+    """
+
+    trial: Trial
+    optuna_number: int | None
+    n_counted: int
+    n_measured: int
+
+
+def waiting(session: Session, study_id: int, phase: Phase) -> list[WaitingTrial]:
+    """Return a phase's waiting trials in the order of execution: by number, arms side by side."""
+    counted = (
+        select(func.count())
+        .where(AttemptRow.trial_id == TrialRow.id, AttemptRow.outcome.in_(COUNTED_OUTCOMES))
+        .correlate(TrialRow)
+        .scalar_subquery()
+    )
+    measured = (
+        select(func.count())
+        .where(MeasurementRow.trial_id == TrialRow.id)
+        .correlate(TrialRow)
+        .scalar_subquery()
+    )
+    query = (
+        select(TrialRow, counted, measured)
+        .where(TrialRow.study_id == study_id, TrialRow.phase == phase, TrialRow.state == "waiting")
+        .order_by(TrialRow.number, TrialRow.id)
+    )
+    return [
+        WaitingTrial(
+            trial=trial_of(row),
+            optuna_number=row.optuna_number,
+            n_counted=n_counted,
+            n_measured=n_measured,
+        )
+        for row, n_counted, n_measured in session.execute(query)
+    ]
+
+
+def start(
+    session: Session, trial_id: int, params: Setting, optuna_number: int, now: datetime
+) -> str:
+    """Open an attempt of a waiting trial and return its lease token.
+
+    Raises:
+        LeaseLostError: If the trial is not waiting.
+    """
+    token = secrets.token_hex(16)
+    started = (
+        update(TrialRow)
+        .where(TrialRow.id == trial_id, TrialRow.state == "waiting")
+        .values(
+            state="running",
+            params=dict(params),
+            optuna_number=optuna_number,
+            n_attempts=TrialRow.n_attempts + 1,
+            epochs=0,
+            lease_token=token,
+            started_at=func.coalesce(TrialRow.started_at, now),
+        )
+        .returning(TrialRow.n_attempts)
+        .execution_options(synchronize_session=False)
+    )
+    number = session.execute(started).scalar_one_or_none()
+    if number is None:
+        raise LeaseLostError(f"Trial {trial_id} is not waiting.")
+    attempt = {
+        "lease_token": token,
+        "trial_id": trial_id,
+        "number": number,
+        "outcome": "running",
+        "device_seconds": 0.0,
+        "started_at": now,
+    }
+    session.execute(insert(AttemptRow), [attempt])
+    return token
+
+
+def add_cost(session: Session, costs: Mapping[str, tuple[int, float]]) -> None:
+    """Record progress of running attempts in two statements, whatever their number.
+
+    Args:
+        costs: By token: the epoch that the attempt reached, and the device seconds to add.
+
+    Raises:
+        LeaseLostError: If an attempt no longer runs.
+    """
+    if not costs:
+        return
+    rows = [
+        {"token": token, "reached": epochs, "seconds": seconds}
+        for token, (epochs, seconds) in costs.items()
+    ]
+    tables = Base.metadata.tables
+    trial, attempt = tables[TrialRow.__tablename__], tables[AttemptRow.__tablename__]
+    connection = session.connection()
+    progress = (
+        update(trial)
+        .where(trial.c.lease_token == bindparam("token"))
+        .values(
+            epochs=bindparam("reached"),
+            device_seconds=trial.c.device_seconds + bindparam("seconds"),
+        )
+    )
+    if connection.execute(progress, rows).rowcount != len(rows):
+        raise LeaseLostError("An attempt no longer runs.")
+    cost = (
+        update(attempt)
+        .where(attempt.c.lease_token == bindparam("token"))
+        .values(device_seconds=attempt.c.device_seconds + bindparam("seconds"))
+    )
+    connection.execute(cost, rows)
+
+
+def end(
+    session: Session,
+    token: str,
+    state: TrialState,
+    now: datetime,
+    *,
+    value: float | None,
+    diverged: bool = False,
+    error: str | None = None,
+) -> None:
+    """End a running trial with a final state.
+
+    Raises:
+        LeaseLostError: If the attempt no longer runs.
+    """
+    final = {
+        "state": state,
+        "value": value,
+        "diverged": diverged,
+        "error": error,
+        "finished_at": now,
+    }
+    _leave(session, token, state, now, error, final)
+
+
+def retry(session: Session, token: str, outcome: str, now: datetime, error: str) -> None:
+    """End a failed attempt; its trial waits for the next, with the same seed and parameters.
+
+    Raises:
+        LeaseLostError: If the attempt no longer runs.
+    """
+    _leave(session, token, outcome, now, error, {"state": "waiting", "error": error, "epochs": 0})
+
+
+def orphan_running(session: Session, study_id: int, now: datetime) -> None:
+    """Orphan a study's running attempts, whose dispatcher is gone; their trials wait again."""
+    is_running = (TrialRow.study_id == study_id, TrialRow.state == "running")
+    tokens = select(TrialRow.lease_token).where(*is_running)
+    orphaned = (
+        update(AttemptRow)
+        .where(AttemptRow.lease_token.in_(tokens))
+        .values(outcome="orphaned", finished_at=now)
+    )
+    session.execute(orphaned, execution_options={"synchronize_session": False})
+    waiting = update(TrialRow).where(*is_running)
+    session.execute(
+        waiting.values(state="waiting", lease_token=None, epochs=0),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def trial_of(row: TrialRow) -> Trial:
+    """Return a row as a value of the domain."""
+    return Trial(**{field.name: getattr(row, field.name) for field in dataclasses.fields(Trial)})
+
+
+def _leave(
+    session: Session,
+    token: str,
+    outcome: str,
+    now: datetime,
+    error: str | None,
+    values: Mapping[str, object],
+) -> None:
+    left = (
+        update(TrialRow)
+        .where(TrialRow.lease_token == token, TrialRow.state == "running")
+        .values(lease_token=None, **values)
+        .returning(TrialRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    if session.execute(left).first() is None:
+        raise LeaseLostError(f"The attempt {token} no longer runs.")
+    ended = (
+        update(AttemptRow)
+        .where(AttemptRow.lease_token == token)
+        .values(outcome=outcome, error=error, finished_at=now)
+    )
+    session.execute(ended, execution_options={"synchronize_session": False})
