@@ -1,5 +1,6 @@
-"""The dispatcher process: `python -m gradnoise_workers` prepares the database, joins or starts Ray,
-and runs studies until it is told to stop.
+"""The dispatcher process: `python -m gradnoise_workers`.
+
+Prepares the database, joins or starts Ray, and runs studies until SIGTERM or SIGINT.
 """
 
 import os
@@ -18,9 +19,10 @@ from gradnoise_service import logs
 from gradnoise_service.migrate import prepare_database
 from gradnoise_service.search import open_storage
 from gradnoise_service.settings import Settings
-from gradnoise_service.store import catalogue
+from gradnoise_service.store import catalogues
 from gradnoise_service.store.database import open_database
 from gradnoise_workers.dispatcher import Dispatcher
+from gradnoise_workers.driver import Driver
 from gradnoise_workers.remote import RayLauncher, devices
 
 
@@ -37,37 +39,47 @@ def main() -> None:
         log_to_driver=False,
     )
     stop = threading.Event()
-    # after ray.init, which sets a handler of its own
+    # after ray.init, which installs its own handlers
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 
     def machines() -> tuple[str, int]:
-        gpu, n_places = devices()
-        return f"{n_places} {'GPU' if gpu else 'CPU core'}{'s' * (n_places != 1)}", n_places * (
-            settings.slots or 1
-        )
+        on_gpu, n = devices()
+        kind = "GPU" if on_gpu else "CPU core"
+        return f"{n} {kind}{'s' * (n != 1)}", n * (settings.slots or 1)
+
+    def now() -> datetime:
+        return datetime.now(UTC)
 
     announced = document()
     for broken in announced["broken"]:
-        log.error("a workload cannot be loaded and is not announced", **broken)
-    database = open_database(settings.database)
+        log.error("an entry point cannot be loaded and is not announced", **broken)
+    database, storage = open_database(settings.database), open_storage(settings.database)
     with database.session(write=True) as session:
-        catalogue.publish(session, announced, datetime.now(UTC))
+        catalogues.publish(session, announced, now())
     checkpoints = Checkpoints(
         folder=settings.checkpoint_folder, every_seconds=settings.checkpoint_seconds
+    )
+    driver = Driver(
+        database=database,
+        storage=storage,
+        open_launcher=lambda: RayLauncher(checkpoints, settings.concurrent_studies),
+        slots=settings.slots,
+        protocol={**announced["protocol"], "versions": announced["versions"]},
+        device=lambda: machines()[0],
+        lease=settings.lease,
+        now=now,
     )
     dispatcher = Dispatcher(
         id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
         database=database,
-        storage=open_storage(settings.database),
-        open_launcher=lambda: RayLauncher(checkpoints, settings.concurrent_studies),
-        slots=settings.slots,
+        storage=storage,
+        driver=driver,
         checkpoints=checkpoints.folder,
-        protocol={**announced["protocol"], "versions": announced["versions"]},
         machines=machines,
         lease=settings.lease,
         concurrent_studies=settings.concurrent_studies,
-        now=lambda: datetime.now(UTC),
+        now=now,
     )
     device, n_slots = machines()
     log.info("ready for studies", device=device, n_slots=n_slots, dispatcher=dispatcher.id)

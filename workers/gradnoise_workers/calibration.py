@@ -1,6 +1,4 @@
-"""How many trials each of a study's workers trains as one model: as configured, as measured before,
-or as measured now.
-"""
+"""How many trials each worker trains as one model: as configured, as stored, or as measured now."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,40 +8,33 @@ import structlog
 
 from gradnoise.training.calibration import Rate, best, explore
 from gradnoise.training.trial import TrialSpec
-from gradnoise_service.domain.spec import Choices, Parameter, Range, StudySpec, Value
+from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value
+from gradnoise_service.domain.spec import Arm, StudySpec
+from gradnoise_service.domain.study import Study
 from gradnoise_service.store import calibrations
 from gradnoise_service.store.calibrations import Calibration, Subject
 from gradnoise_service.store.database import Database
-from gradnoise_workers.launcher import Launcher, NotMeasuredError
+from gradnoise_workers.launcher import CheckInterrupt, Launcher, NotMeasuredError
 
 log = structlog.get_logger()
 
 
 def calibrated(
-    spec: StudySpec,
+    study: Study,
     launcher: Launcher,
     database: Database,
     versions: Mapping[str, str],
     now: Callable[[], datetime],
-    carry_on: Callable[[], None],
+    check_interrupt: CheckInterrupt,
 ) -> Calibration:
-    """Return the number of slots that is best for a study on the launcher's workers; measured once,
-    then known to all dispatchers.
-    """
-    device = launcher.start(carry_on)
-    its_own = {name: versions[name] for name in ("gradnoise", "torch")}
-    subject = Subject(
-        workload=spec.workload,
-        options=spec.options,
-        optimizer=spec.optimizer,
-        device=device,
-        versions=its_own,
-    )
+    """Return the best number of slots for a study; measured once, then shared by all dispatchers."""
+    device = launcher.start(check_interrupt)
+    subject = _subject(study.spec, device, versions)
     with database.session() as session:
-        known = calibrations.find(session, subject)
-    if known is not None:
-        return known
-    found, is_whole = measured(launcher, probe(spec), carry_on)
+        stored = calibrations.find(session, subject)
+    if stored is not None:
+        return stored
+    found, is_whole = measured(launcher, probe(study), check_interrupt)
     log.info(
         "measured how many trials train best as one model",
         device=device,
@@ -58,88 +49,83 @@ def calibrated(
 
 
 def measured(
-    launcher: Launcher, probe: TrialSpec, carry_on: Callable[[], None]
+    launcher: Launcher, probe: TrialSpec, check_interrupt: CheckInterrupt
 ) -> tuple[Calibration, bool]:
-    """Measure on all workers; return what was found, and whether the measuring came to its end
-    undisturbed.
-    """
+    """Measure on all workers; return the result, and whether the measurement was complete."""
     rates: dict[int, Rate] = {}
     refusal, is_whole = "", True
+
+    def measure(slots: int, before: Rate | None) -> Rate:
+        return launcher.measure(probe, slots, before, check_interrupt)
+
     try:
-        for rate in explore(
-            launcher.candidates(),
-            lambda slots, before: launcher.measure(probe, slots, before, carry_on),
-        ):
+        for rate in explore(launcher.candidates(), measure):
             if rate.refusal:
                 refusal = rate.refusal
             else:
                 rates[rate.slots] = rate
     except NotMeasuredError as error:
-        log.warning("measuring stopped early", measured=list(rates), reason=str(error))
+        log.warning("measurement stopped early", measured=list(rates), reason=str(error))
         is_whole = False
     chosen = best(rates.values()).slots if rates and not refusal else 1
-    return Calibration(
-        slots=chosen,
-        rates={slots: one.steps_per_second for slots, one in rates.items()},
-        refusal=refusal,
-    ), is_whole
+    per_second = {slots: rate.steps_per_second for slots, rate in rates.items()}
+    return Calibration(slots=chosen, rates=per_second, refusal=refusal), is_whole
 
 
 def sentence(calibration: Calibration) -> str:
-    """Say for the report how many trials train as one model, and why."""
-    rates = calibration.rates
-    head = (
-        f"{'one trial at a time' if calibration.slots == 1 else f'{calibration.slots} trials as one model'} "
-        "on each worker"
-    )
+    """Return how many trials train as one model, and why, for the report's protocol."""
+    rates, slots = calibration.rates, calibration.slots
+    together = "one trial at a time" if slots == 1 else f"{slots} trials as one model"
+    head = f"{together} on each worker"
     if calibration.refusal or not rates:
         return f"{head}: {calibration.refusal or 'more could not be measured'}"
-    others = [slots for slots in rates if slots != 1]
-    shown = (
-        [
-            1,
-            calibration.slots
-            if calibration.slots != 1
-            else max(others, key=lambda slots: rates[slots]),
-        ]
-        if others
-        else [1]
-    )
-    first, *rest = (
-        f"{rates[slots]:,.0f}{' updates a second' if slots == 1 else ''} with {slots}"
-        for slots in shown
-    )
+    stacked = [n for n in rates if n != 1]
+    fastest = slots if slots != 1 else max(stacked, key=lambda n: rates[n], default=1)
+    shown = dict.fromkeys((1, fastest))
+    first, *rest = (f"{rates[n]:,.0f}{' updates a second' * (n == 1)} with {n}" for n in shown)
     return f"{head}: {', '.join([first, *rest])}"
 
 
-def probe(spec: StudySpec) -> TrialSpec:
-    """Return a trial to measure with: of the first arm that does something, with values from the
-    middle of its space.
-    """
-    arm = next((arm for arm in spec.arms if arm.technique != "none"), spec.arms[0])
+def probe(study: Study) -> TrialSpec:
+    """Return a trial to measure with: of the first arm with a technique, mid-space values."""
+    is_plain = {arm.name: arm.techniques == ["none"] for arm in study.spec.arms}
+    arm = next((arm for arm in study.spec.arms if not is_plain[arm.name]), study.spec.arms[0])
+    return trial_of(study, arm, key="probe")
+
+
+def trial_of(study: Study, arm: Arm, key: str) -> TrialSpec:
+    """Return a trial of an arm with values from the middle of its space."""
+    spec, design = study.spec, study.design
     return TrialSpec(
-        key="probe",
+        key=key,
         workload=spec.workload,
         options=spec.options,
-        technique=arm.technique,
+        technique=arm.techniques[0],
         optimizer=spec.optimizer,
-        params={name: _middle(parameter) for name, parameter in spec.arm_space(arm.name).items()},
+        params={name: _middle(entry) for name, entry in design.space(arm.name).items()},
         seed=0,
-        budget_epochs=spec.epochs,
+        budget_epochs=design.epochs(design.phases[0]),
     )
 
 
-def _middle(parameter: Parameter) -> Value:
-    if not isinstance(parameter, Range | Choices):
-        return parameter
-    if isinstance(parameter, Choices):
-        return parameter.choices[len(parameter.choices) // 2]
-    if parameter.step is not None:
-        value = parameter.low + ((parameter.n_points or 1) // 2) * parameter.step
+def _subject(spec: StudySpec, device: str, versions: Mapping[str, str]) -> Subject:
+    return Subject(
+        workload=spec.workload,
+        options=spec.options,
+        optimizer=spec.optimizer,
+        device=device,
+        versions={name: versions[name] for name in ("gradnoise", "torch")},
+    )
+
+
+def _middle(entry: SpaceEntry) -> Value:
+    if isinstance(entry, Choices):
+        return entry.choices[len(entry.choices) // 2]
+    if not isinstance(entry, Range):
+        return entry
+    if entry.step is not None:
+        value = entry.low + ((entry.n_points or 1) // 2) * entry.step
     else:
-        value = (
-            math.sqrt(parameter.low * parameter.high)
-            if parameter.log
-            else (parameter.low + parameter.high) / 2
-        )
-    return int(value) if parameter.integer else value
+        mean = (entry.low + entry.high) / 2
+        value = math.sqrt(entry.low * entry.high) if entry.log else mean
+    return int(value) if entry.integer else value

@@ -14,16 +14,14 @@ log = structlog.get_logger()
 
 
 class Heartbeat:
-    """Calls `extend` every half of a lease's duration, from a thread of its own, until the block
-    ends.
+    """Calls `extend` every half lease from its own thread, within a `with` block.
 
-    A call that fails for another reason than a lost lease is tried again at the next beat: the
-        database may be away for a moment, and
-    whether the lease still holds is decided by the next write.
+    A call that fails for another reason than a lost lease is retried at the next beat: the database
+    may be unreachable for a moment, and the next write decides whether the lease still holds.
 
     Args:
-        extend: Extends the lease; raises LeaseLostError when there is none to extend.
-        duration: Of the lease.
+        extend: Extends the lease; raises LeaseLostError if it is lost.
+        duration: Duration of the lease.
     """
 
     def __init__(self, extend: Callable[[], None], duration: timedelta) -> None:
@@ -47,7 +45,7 @@ class Heartbeat:
         self._thread.join()
 
     def check(self) -> None:
-        """Raise LeaseLostError if a beat found the lease gone."""
+        """Raise LeaseLostError if a beat found the lease lost."""
         if self._lost.is_set():
             raise LeaseLostError()
 
@@ -59,4 +57,4 @@ class Heartbeat:
                 self._lost.set()
                 return
             except Exception:
-                log.warning("heartbeat failed; trying again at the next one", exc_info=True)
+                log.warning("heartbeat failed; retrying at the next beat", exc_info=True)

@@ -1,6 +1,6 @@
-"""What a StudyRun sees of the machines: places where trials train, and the news from them."""
+"""Launcher: what a study run needs of the machines: slots in which trials train, and their events."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,51 +10,57 @@ from gradnoise.training.trial import Event, TrialSpec
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerLost:
-    """The worker of a trial ended under it; nothing more will be heard of this attempt."""
+    """The worker of a trial died; the attempt sends no further events."""
 
     key: str
     reason: str
 
 
-News = Event | WorkerLost
+LauncherEvent = Event | WorkerLost
+
+CheckInterrupt = Callable[[], None]
+"""Called regularly while a launcher waits; raises to end the wait."""
 
 
 class NotMeasuredError(Exception):
-    """A measurement came to nothing: a worker ended under it, or the trial raised."""
+    """A measurement failed: a worker died, or the trial raised."""
 
 
 class Launcher(Protocol):
-    """Trains trials in slots somewhere; one launcher serves one study.
+    """Trains trials in slots; one launcher serves one study.
 
-    Trials can be admitted once it is open. What waits before that calls `carry_on` now and then,
-    which raises to end the waiting.
+    Trials can be admitted after `open`.
     """
 
-    def start(self, carry_on: Callable[[], None]) -> str:
-        """Wait for workers to start and return what they run on."""
+    def start(self, check_interrupt: CheckInterrupt) -> str:
+        """Wait for workers to start and return a description of their devices."""
+
+    def prepare(
+        self, specs: Sequence[TrialSpec], check_interrupt: CheckInterrupt
+    ) -> Mapping[str, str]:
+        """Train one batch of each trial on a worker and return the errors by key."""
 
     def candidates(self) -> Sequence[int]:
         """Return the numbers of slots worth measuring, ascending."""
 
     def measure(
-        self, probe: TrialSpec, slots: int, before: Rate | None, carry_on: Callable[[], None]
+        self, probe: TrialSpec, slots: int, before: Rate | None, check_interrupt: CheckInterrupt
     ) -> Rate:
-        """Train copies of a trial in so many slots of every worker at once, for a moment, and
-        return the rate of all together.
+        """Train copies of a trial briefly in every worker at once and return their total rate.
 
         Args:
             probe: The trial.
-            slots: Of each worker.
-            before: The last rate, from which follows whether so many slots fit.
-            carry_on: See above.
+            slots: Copies in each worker.
+            before: The previous rate, which predicts whether so many slots fit.
+            check_interrupt: See above.
 
         Raises:
             MemoryError: If they do not fit.
-            NotMeasuredError: If a worker ended, or the trial raised.
+            NotMeasuredError: If a worker died, or the trial raised.
         """
 
     def open(self, slots: int) -> None:
-        """Give every worker so many slots, those too that start later."""
+        """Give every worker, present and future, so many slots."""
 
     def n_free(self) -> int:
         """Return how many trials could start now."""
@@ -62,13 +68,11 @@ class Launcher(Protocol):
     def admit(self, spec: TrialSpec) -> None:
         """Start a trial in a free slot."""
 
-    def go_on(self, key: str) -> None:
-        """Let a trial that waits at one of its rungs train on."""
+    def resume(self, key: str) -> None:
+        """Let a trial that waits at a rung continue."""
 
-    def measurements(self, timeout_seconds: float) -> Sequence[News]:
-        """Return what has happened since the last call; wait for something to happen, but no longer
-        than the timeout.
-        """
+    def events(self, timeout_seconds: float) -> Sequence[LauncherEvent]:
+        """Return the events since the last call; wait for the first, up to the timeout."""
 
     def release(self, key: str) -> None:
         """Take a trial out of its slot, finished or not."""

@@ -1,29 +1,26 @@
-"""One Optuna study: proposes settings, keeps what came of them, decides who is pruned.
+"""One Optuna study: proposes settings, records results, decides on pruning.
 
-Sampler and pruner work on a copy of the study in memory, so that neither reads the database again
-for each trial; SQL gets each trial whole when it is asked for, each rung, and how it ended, one
+Sampler and pruner work on an in-memory copy of the study, so neither reads the database again for
+each trial. SQL receives each trial when it is proposed, each rung value, and the final state, one
 transaction each. After a restart the copy is read back from SQL.
 """
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import FloatDistribution
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.trial import TrialState, create_trial
 
-from gradnoise_service.domain.spec import Choices, Parameter, Pruner, Range, SamplerName, Value
+from gradnoise_service.domain.design import Setting
+from gradnoise_service.domain.space import Choices, Range, Space, fixed_values
+from gradnoise_service.domain.spec import Pruner, SamplerName
 from gradnoise_service.domain.study import Direction
 from gradnoise_service.domain.study import TrialState as State
+from gradnoise_service.search.samplers import distribution, grid, open_pruner, open_sampler
 
-TOLD_AS: dict[State, TrialState] = {
+OPTUNA_STATES: Mapping[State, TrialState] = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
@@ -33,38 +30,26 @@ TOLD_AS: dict[State, TrialState] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Suggestion:
-    """Parameters to try, under the number that Optuna knows them by."""
+    """A setting to try, and the number of its Optuna trial."""
 
     number: int
-    params: Mapping[str, Value]
-
-
-@dataclass(frozen=True)
-class PlotlyFigure:
-    """What the Optuna Dashboard needs of Plotly's figure: the JSON that it is. So Plotly need not
-    be installed.
-    """
-
-    json: str
-
-    def to_json(self) -> str:
-        return self.json
+    params: Setting
 
 
 class ArmSearch:
-    """The search of one arm, or the record of a later phase; one writer at a time, which the
-    study's lease sees to.
+    """The search of one arm, or the record of a later phase.
+
+    The study's lease guarantees a single writer.
 
     Args:
         storage: From `open_storage`.
-        name: Name of the Optuna study; it is created when missing.
+        name: Name of the Optuna study; created if missing.
         direction: Of the objective.
-        space: What to search; plain values stay fixed and are kept as attributes of the Optuna
-            study.
+        space: What to search; fixed values are stored as attributes of the Optuna study.
         sampler: Name of the sampler.
         pruner: When trials end early.
-        seed: Seeds the sampler, together with the number of trials already there, so that a restart
-            does not repeat suggestions.
+        seed: Seeds the sampler, together with the number of stored trials, so that a restart does
+            not repeat suggestions.
     """
 
     def __init__(
@@ -73,23 +58,20 @@ class ArmSearch:
         name: str,
         *,
         direction: Direction,
-        space: Mapping[str, Parameter],
+        space: Space,
         sampler: SamplerName = "random",
         pruner: Pruner | None = None,
         seed: int,
     ) -> None:
         self._storage = storage
-        self._name = name
         self._names = list(space)
-        self._fixed = {
-            name: value for name, value in space.items() if not isinstance(value, Range | Choices)
-        }
+        self._fixed = fixed_values(space)
         self._distributions = {
-            name: _distribution(value)
-            for name, value in space.items()
-            if isinstance(value, Range | Choices)
+            name: distribution(entry)
+            for name, entry in space.items()
+            if isinstance(entry, Range | Choices)
         }
-        self._grid = _grid(space) if sampler == "grid" else None
+        self._grid = grid(space) if sampler == "grid" else None
         optuna.create_study(
             study_name=name, storage=storage, direction=direction, load_if_exists=True
         )
@@ -101,34 +83,28 @@ class ArmSearch:
             storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
             for trial in trials
         ]
-        # whose trial ids are the trials' numbers, since it holds this one study
-        self._copy = InMemoryStorage()
+        self._copy = InMemoryStorage()  # holds one study, so its trial ids are the trial numbers
         self._study = optuna.create_study(
             storage=self._copy,
             direction=direction,
-            sampler=_sampler(sampler, (seed + len(trials)) % 2**32),
-            pruner=_pruner(pruner or Pruner()),
+            sampler=open_sampler(sampler, (seed + len(trials)) % 2**32),
+            pruner=open_pruner(pruner or Pruner()),
         )
         self._study.add_trials(trials)
 
     def running(self) -> list[int]:
-        """Return the numbers of the trials that were asked for and never told."""
-        return [
-            trial.number
-            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        ]
+        """Return the numbers of the trials that were proposed and have no final state."""
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial.number for trial in running]
 
     def suggestion(self, number: int) -> Suggestion:
-        """Return what was suggested under a number."""
+        """Return the setting of a trial."""
         values = {**self._fixed, **self._copy.get_trial(number).params}
-        return Suggestion(
-            number=number, params={name: values[name] for name in self._names or values}
-        )
+        params = {name: values[name] for name in self._names or values}
+        return Suggestion(number=number, params=params)
 
     def ask(self, **attributes: object) -> Suggestion:
-        """Propose the next setting; `attributes` stand on the Optuna trial for readers (its seed,
-        its arm).
-        """
+        """Propose the next setting; `attributes` are stored with the Optuna trial."""
         if self._grid is not None:
             return self.ask_for(self._grid[len(self._ids) % len(self._grid)], **attributes)
         trial = self._study.ask(fixed_distributions=self._distributions)
@@ -136,128 +112,55 @@ class ArmSearch:
             trial.set_user_attr(name, value)
         return self._store()
 
-    def ask_for(self, params: Mapping[str, Value], **attributes: object) -> Suggestion:
-        """Record a setting that was chosen elsewhere as the next trial; words that the space does
-        not hold become attributes.
+    def ask_for(self, params: Setting, **attributes: object) -> Suggestion:
+        """Record a given setting as the next trial.
+
+        Text values outside the space are stored as attributes: a later phase has no space.
         """
-        free = {name: value for name, value in params.items() if name not in self._fixed}
+        searched = {name: value for name, value in params.items() if name not in self._fixed}
         distributions = self._distributions or {
             name: FloatDistribution(float(value), float(value))
-            for name, value in free.items()
+            for name, value in searched.items()
             if not isinstance(value, str)
         }
-        words = {name: value for name, value in free.items() if name not in distributions}
-        values = {name: value for name, value in free.items() if name in distributions}
+        texts = {name: value for name, value in searched.items() if name not in distributions}
+        values = {name: value for name, value in searched.items() if name in distributions}
         trial = create_trial(
             state=TrialState.RUNNING,
             params=values,
             distributions=distributions,
-            user_attrs={**words, **attributes},
+            user_attrs={**texts, **attributes},
         )
         self._study.add_trial(trial)
         return self._store()
 
     def should_prune(self, number: int, epoch: int, value: float) -> bool:
-        """Record the objective at a rung and return whether the trial should end here."""
+        """Record the objective at a rung and return whether the trial should be pruned."""
         self._copy.set_trial_intermediate_value(number, epoch, value)
         self._storage.set_trial_intermediate_value(self._ids[number], epoch, value)
         decision = self._study.pruner.prune(self._study, self._copy.get_trial(number))
-        for key, noted in self._copy.get_trial(number).system_attrs.items():
-            # what successive halving must find again after a restart
-            if key.startswith("completed_rung"):
-                self._storage.set_trial_system_attr(self._ids[number], key, noted)
+        for key, rung in self._copy.get_trial(number).system_attrs.items():
+            if key.startswith("completed_rung"):  # successive halving reads it after a restart
+                self._storage.set_trial_system_attr(self._ids[number], key, rung)
         return decision
 
     def tell(self, number: int, state: State, value: float | None) -> None:
-        """Record how a trial ended; telling it again changes nothing. A pruned trial keeps the
-        value of its last rung, as Optuna has it.
+        """Record a trial's final state; repeating the call has no effect.
+
+        A pruned trial keeps the value of its last rung, as Optuna defines it.
         """
         self._study.tell(
             number,
             value if state == "complete" else None,
-            state=TOLD_AS[state],
+            state=OPTUNA_STATES[state],
             skip_if_finished=True,
         )
         if not self._storage.get_trial(self._ids[number]).state.is_finished():
-            told = self._copy.get_trial(number)
-            self._storage.set_trial_state_values(self._ids[number], told.state, told.values)
-
-    def note(self, text: str) -> None:
-        """Show a text, in Markdown, on the study's page in the Optuna Dashboard, in place of the
-        last one.
-        """
-        # imported here: it is slow, and few need it
-        from optuna_dashboard import save_note  # type: ignore[import-untyped]
-
-        save_note(optuna.load_study(study_name=self._name, storage=self._storage), text)
-
-    def draw(self, plots: Mapping[str, str]) -> None:
-        """Show plots, by name as the JSON of a Plotly figure, on the study's page in the Optuna
-        Dashboard, in place of earlier ones.
-        """
-        from optuna_dashboard import save_plotly_graph_object
-
-        study = optuna.load_study(study_name=self._name, storage=self._storage)
-        for name, plot in plots.items():
-            save_plotly_graph_object(study, PlotlyFigure(plot), graph_object_id=name)
+            final = self._copy.get_trial(number)
+            self._storage.set_trial_state_values(self._ids[number], final.state, final.values)
 
     def _store(self) -> Suggestion:
         number = len(self._ids)
-        self._ids.append(
-            self._storage.create_new_trial(self._study_id, self._copy.get_trial(number))
-        )
+        trial = self._copy.get_trial(number)
+        self._ids.append(self._storage.create_new_trial(self._study_id, trial))
         return self.suggestion(number)
-
-
-def _distribution(parameter: Range | Choices) -> BaseDistribution:
-    if isinstance(parameter, Choices):
-        return CategoricalDistribution(parameter.choices)
-    if parameter.integer:
-        return IntDistribution(
-            int(parameter.low),
-            int(parameter.high),
-            log=parameter.log,
-            step=int(parameter.step or 1),
-        )
-    return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
-
-
-def _grid(space: Mapping[str, Parameter]) -> list[dict[str, Value]]:
-    points: list[dict[str, Value]] = [{}]
-    for name, parameter in space.items():
-        values = list(parameter.points()) if isinstance(parameter, Range | Choices) else [parameter]
-        points = [{**point, name: value} for point in points for value in values]
-    return points
-
-
-def _sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:
-    match name:
-        case "tpe":
-            return optuna.samplers.TPESampler(seed=seed)
-        case "qmc":
-            with warnings.catch_warnings():
-                # known, and pinned by the lock
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return optuna.samplers.QMCSampler(
-                    seed=seed, scramble=True, warn_independent_sampling=False
-                )
-        case "gp":
-            return optuna.samplers.GPSampler(seed=seed)
-        case "cmaes":
-            return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
-        case "random" | "grid":  # a grid's points come from _grid
-            return optuna.samplers.RandomSampler(seed=seed)
-
-
-def _pruner(pruner: Pruner) -> optuna.pruners.BasePruner:
-    match pruner.name:
-        case "median":
-            return optuna.pruners.MedianPruner(
-                n_startup_trials=pruner.startup_trials, n_warmup_steps=pruner.warmup_epochs - 1
-            )
-        case "asha":
-            return optuna.pruners.SuccessiveHalvingPruner(
-                min_resource=pruner.warmup_epochs, reduction_factor=pruner.reduction_factor
-            )
-        case "none":
-            return optuna.pruners.NopPruner()

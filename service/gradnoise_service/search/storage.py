@@ -12,7 +12,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class TunedConnection(sqlite3.Connection):
-    """A SQLite connection that waits for other writers and leaves the flush to the write-ahead log."""
+    """A SQLite connection in WAL mode that waits for other writers."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -21,7 +21,7 @@ class TunedConnection(sqlite3.Connection):
 
 
 def open_storage(url: str) -> Storage:
-    """Open the storage of a database that `prepare` has seen."""
+    """Open the storage of a database that was prepared by `prepare`."""
     return _open(url, skip_table_creation=True)
 
 

@@ -45,7 +45,7 @@ def of_trial(session: Session, trial_id: int) -> list[Measurement]:
     ]
 
 
-def confirm_courses(session: Session, study_id: int, metric: str) -> list[EpochMean]:
+def mean_curves(session: Session, study_id: int, metric: str) -> list[EpochMean]:
     """Return the means over each arm's complete confirm runs, of at most about 200 epochs evenly
     apart, the last among them.
 

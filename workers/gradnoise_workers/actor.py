@@ -1,0 +1,135 @@
+"""TrialActor: the Ray actor that trains trials on one device."""
+
+import contextlib
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from gradnoise.training.calibration import Rate
+from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
+
+SLICE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Location:
+    """Where an actor runs: its Ray node, its GPU there ("" for a core), the device's name."""
+
+    node: str
+    gpu: str
+    device: str
+
+
+class TrialActor:
+    """Trains trials on one device, in slices of time; each slice is one message each way."""
+
+    def __init__(self, on_gpu: bool, checkpoints: Checkpoints | None) -> None:
+        import torch
+
+        if not on_gpu:
+            torch.set_num_threads(1)
+        self._on_gpu = on_gpu
+        self._checkpoints = checkpoints
+        self._measurer: Any = None
+        self._trainer: Any = None
+        self._rungs: dict[str, tuple[int, ...]] = {}
+
+    def locate(self) -> Location:
+        """Return where the actor runs; answers once the actor has started."""
+        context = ray.get_runtime_context()
+        gpus = context.get_accelerator_ids().get("GPU", []) if self._on_gpu else []
+        return Location(
+            node=context.get_node_id(), gpu=",".join(gpus), device=_device_name(self._on_gpu)
+        )
+
+    def prepare(self, specs: Sequence[TrialSpec]) -> dict[str, str]:
+        """Train one batch of each trial and return the errors by key."""
+        from gradnoise.training.rehearsal import rehearse
+
+        errors = {}
+        for spec in specs:
+            try:
+                rehearse(spec)
+            except Exception as error:
+                errors[spec.key] = f"{type(error).__name__}: {error}"
+        return errors
+
+    def measure(
+        self, probe: TrialSpec, slots: int, before: Rate | None, n_processes: int
+    ) -> Rate | None:
+        """Return the rate of copies of a trial in so many slots.
+
+        None if they do not fit into memory beside the other processes.
+        """
+        from gradnoise.training.calibration import Measurer, fits
+        from gradnoise.training.stacked_run import is_out_of_memory
+
+        is_larger = before is not None and before.slots < slots
+        if before is not None and is_larger and not fits(before, slots, n_processes):
+            return None
+        try:
+            if self._measurer is None or self._measurer.spec != probe:
+                self._measurer = Measurer(probe)
+            rate: Rate = self._measurer.measure(slots)
+        except Exception as error:
+            self._measurer = None  # its copies take the memory
+            if is_out_of_memory(error):
+                return None
+            raise
+        return rate
+
+    def advance(
+        self,
+        slots: int,
+        admit: Sequence[TrialSpec],
+        release: Sequence[str],
+        resume: Sequence[str],
+    ) -> list[Event]:
+        """Execute the orders, then train until the slice ends or an event needs a decision."""
+        if self._trainer is None:
+            from gradnoise.training import open_trainer
+
+            self._trainer, self._measurer = open_trainer(slots, self._checkpoints), None
+        for key in release:
+            self._trainer.release(key)
+            self._rungs.pop(key, None)
+        for spec in admit:
+            self._rungs[spec.key] = spec.rungs
+            self._trainer.admit(spec)
+        events = self._train_slice(resume)
+        for event in events:
+            if isinstance(event, Finished | Failed):
+                self._rungs.pop(event.key, None)
+        return events
+
+    def _train_slice(self, resume: Sequence[str]) -> list[Event]:
+        until = time.monotonic() + SLICE_SECONDS
+        events: list[Event] = []
+        while True:
+            latest = self._trainer.advance(resume)
+            events += latest
+            resume = ()
+            is_over = not latest or time.monotonic() >= until
+            if is_over or any(self._needs_decision(event) for event in latest):
+                return events
+
+    def _needs_decision(self, event: Event) -> bool:
+        return not isinstance(event, Measurement) or event.epoch in self._rungs[event.key]
+
+
+def _device_name(on_gpu: bool) -> str:
+    import torch
+
+    if on_gpu and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return f"core of {line.partition(':')[2].strip()}"
+    return f"core of {platform.processor() or platform.machine()}"

@@ -1,0 +1,114 @@
+"""Driver: runs one acquired study, from the start of its workers to its end."""
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from gradnoise_service.domain.study import Study
+from gradnoise_service.search import Storage
+from gradnoise_service.store import leases
+from gradnoise_service.store.calibrations import Calibration
+from gradnoise_service.store.database import Database
+from gradnoise_service.store.leases import Lease
+from gradnoise_workers.calibration import calibrated, sentence
+from gradnoise_workers.heartbeat import Heartbeat
+from gradnoise_workers.launcher import CheckInterrupt, Launcher
+from gradnoise_workers.study import Ledger, OptunaSync, StudyRun, preparation_fault
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.5
+
+
+class StoppedError(Exception):
+    """The dispatcher was stopped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Driver:
+    """Runs studies that were acquired.
+
+    Args:
+        database: The service's database.
+        storage: Optuna's storage in it.
+        open_launcher: Opens the launcher of a study.
+        slots: Slots of each worker; 0 for the number that measures best.
+        protocol: Stored with each study, with the device added: formulas, order of clipping, unit
+            of t, versions.
+        device: Returns a description of the devices.
+        lease: How long a study is held without a heartbeat.
+        now: The clock.
+    """
+
+    database: Database
+    storage: Storage
+    open_launcher: Callable[[], Launcher]
+    slots: int
+    protocol: Mapping[str, Any]
+    device: Callable[[], str]
+    lease: timedelta
+    now: Callable[[], datetime]
+
+    def drive(self, study: Study, lease: Lease, stop: threading.Event) -> None:
+        """Run a study to its end.
+
+        Raises:
+            StoppedError: If `stop` was set.
+            LeaseLostError: If the study has another holder, or was ended.
+        """
+        ledger = Ledger(
+            database=self.database,
+            study=study,
+            lease=lease,
+            lease_duration=self.lease,
+            now=self.now,
+        )
+        heartbeat = Heartbeat(lambda: self._extend(lease), self.lease)
+
+        def check_interrupt() -> None:
+            heartbeat.check()
+            if stop.is_set():
+                raise StoppedError
+
+        with closing(self.open_launcher()) as launcher, heartbeat:
+            self._run(ledger, launcher, check_interrupt)
+
+    def _run(self, ledger: Ledger, launcher: Launcher, check_interrupt: CheckInterrupt) -> None:
+        study = ledger.study
+        launcher.start(check_interrupt)  # or the first worker would take every trial
+        if not ledger.trials():
+            fault = preparation_fault(study, launcher, check_interrupt)
+            if fault is not None:
+                log.error("study failed", reason=fault)
+                ledger.fail(fault)
+                return
+        stacking = self._open_slots(study, launcher, check_interrupt)
+        protocol = {**self.protocol, "device": self.device(), "stacking": stacking}
+        run = StudyRun(ledger, OptunaSync(study, self.storage), launcher, protocol)
+        run.resume()
+        while not run.step(POLL_SECONDS):
+            check_interrupt()
+
+    def _open_slots(self, study: Study, launcher: Launcher, check_interrupt: CheckInterrupt) -> str:
+        """Give the launcher its slots and return how many, and why, for the report."""
+        calibration = Calibration(slots=self.slots, refusal="as configured")
+        if not self.slots:
+            calibration = calibrated(
+                study,
+                launcher,
+                self.database,
+                self.protocol["versions"],
+                self.now,
+                check_interrupt,
+            )
+        launcher.open(calibration.slots)
+        return sentence(calibration)
+
+    def _extend(self, lease: Lease) -> None:
+        with self.database.session(write=True) as session:
+            leases.extend(session, lease, self.now(), self.lease)

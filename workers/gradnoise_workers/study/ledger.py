@@ -1,0 +1,126 @@
+"""Ledger: every transaction of a study run; each extends the lease, or fails if it is lost."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gradnoise_service.compare import Comparison
+from gradnoise_service.domain.design import PlannedTrial, Setting
+from gradnoise_service.domain.spec import Phase
+from gradnoise_service.domain.study import EpochMean, Study, Trial
+from gradnoise_service.store import attempts, leases, measurements, trials
+from gradnoise_service.store.attempts import WaitingTrial
+from gradnoise_service.store.database import Database, Session
+from gradnoise_service.store.leases import Lease
+from gradnoise_workers.study.decisions import Decisions, Ending
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """The stored state of a study under a lease.
+
+    Every method raises LeaseLostError if the study has another holder, or was ended.
+
+    Args:
+        database: The service's database.
+        study: As `leases.acquire` returned it.
+        lease: The lease that came with it.
+        lease_duration: By which every transaction extends the lease.
+        now: The clock.
+    """
+
+    database: Database
+    study: Study
+    lease: Lease
+    lease_duration: timedelta
+    now: Callable[[], datetime]
+
+    def describe(self, protocol: Mapping[str, object]) -> None:
+        """Store what the study runs on: versions, formulas, device."""
+        with self._transaction() as session:
+            leases.describe(session, self.lease, protocol)
+
+    def trials(self) -> list[Trial]:
+        """Return all stored trials of the study."""
+        with self.database.session() as session:
+            return trials.of_study(session, self.study.id)
+
+    def optuna_numbers(self) -> dict[int, int]:
+        """Return the trials' numbers in Optuna, by trial id."""
+        with self.database.session() as session:
+            return trials.optuna_numbers(session, self.study.id)
+
+    def mean_curves(self) -> list[EpochMean]:
+        """Return each arm's mean over its complete confirm runs, epoch by epoch."""
+        with self.database.session() as session:
+            return measurements.mean_curves(session, self.study.id, self.study.metric.name)
+
+    def declare(self, phase: Phase, planned: Iterable[PlannedTrial]) -> list[WaitingTrial]:
+        """Store the planned trials that are missing and return the phase's waiting trials."""
+        with self._transaction() as session:
+            trials.declare(session, self.study.id, planned)
+            return attempts.waiting(session, self.study.id, phase)
+
+    def start(self, proposals: Sequence[tuple[WaitingTrial, int, Setting]]) -> list[str]:
+        """Open an attempt for each waiting trial with its Optuna number and setting."""
+        with self._transaction() as session:
+            return [
+                attempts.start(session, waiting.trial.id, params, number, self.now())
+                for waiting, number, params in proposals
+            ]
+
+    def record(self, decisions: Decisions) -> list[WaitingTrial]:
+        """Store what events led to and return the trials that wait for another attempt."""
+        now = self.now()
+        costs = {
+            token: (attempt.epoch, attempt.unrecorded_seconds)
+            for token, attempt in decisions.attempts.items()
+        }
+        retried = [end for end in decisions.endings.values() if end.state is None]
+        with self._transaction() as session:
+            measurements.record(session, decisions.measurements)
+            attempts.add_cost(session, costs)
+            for end in decisions.endings.values():
+                _store_ending(session, end, now)
+            if not retried:
+                return []
+            ids = {end.attempt.trial.id for end in retried}
+            waiting = attempts.waiting(session, self.study.id, retried[0].attempt.trial.phase)
+            return [trial for trial in waiting if trial.trial.id in ids]
+
+    def check(self) -> None:
+        """Raise LeaseLostError if the lease is lost; writes nothing."""
+        with self.database.session() as session:
+            leases.check(session, self.lease)
+
+    def complete(self, comparison: Comparison) -> None:
+        with self.database.session(write=True) as session:
+            stored = comparison.model_dump(mode="json")
+            leases.complete(session, self.lease, self.now(), stored, comparison.verdict)
+
+    def fail(self, error: str) -> None:
+        with self.database.session(write=True) as session:
+            leases.fail(session, self.lease, self.now(), error)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        with self.database.session(write=True) as session:
+            leases.extend(session, self.lease, self.now(), self.lease_duration)
+            yield session
+
+
+def _store_ending(session: Session, end: Ending, now: datetime) -> None:
+    token = end.attempt.token
+    if end.state is None:
+        attempts.retry(session, token, end.outcome, now, end.error or "")
+    else:
+        attempts.end(
+            session,
+            token,
+            end.state,
+            now,
+            value=end.value,
+            diverged=end.diverged,
+            error=end.error,
+        )

@@ -1,0 +1,108 @@
+"""OptunaSync: keeps Optuna's studies in step with the stored trials, which are the truth.
+
+Optuna is written after our own transaction. After a crash at any point the next holder of the
+study brings Optuna up to date with `settle`.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from gradnoise_service.domain.design import SearchKey, Setting
+from gradnoise_service.domain.study import Study, Trial
+from gradnoise_service.search import ArmSearch, Storage, publish
+from gradnoise_service.store.attempts import WaitingTrial
+from gradnoise_workers.study.decisions import Attempt, Ending
+
+
+class OptunaSync:
+    """The Optuna studies of a study: one for the search of each arm, one for each later phase.
+
+    Args:
+        study: The study.
+        storage: Optuna's storage.
+    """
+
+    def __init__(self, study: Study, storage: Storage) -> None:
+        self._storage = storage
+        self._names = {key: f"{study.spec.name} · {key.label}" for key in study.design.search_keys}
+        self._searches = {
+            key: _open(study, storage, key, name) for key, name in self._names.items()
+        }
+        self._unclaimed: dict[SearchKey, deque[int]] = {key: deque() for key in self._names}
+
+    def settle(self, trials: Sequence[Trial], numbers: Mapping[int, int]) -> None:
+        """Record the final states that Optuna lacks.
+
+        Proposals that no stored trial has were made just before a crash; the next trials of the
+        arm take them, in order.
+
+        Args:
+            trials: The stored trials.
+            numbers: Their numbers in Optuna, by trial id.
+        """
+        by_number = {(t.key, numbers[t.id]): t for t in trials if t.id in numbers}
+        for key, search in self._searches.items():
+            for number in search.running():
+                trial = by_number.get((key, number))
+                if trial is None:
+                    self._unclaimed[key].append(number)
+                elif trial.has_ended:
+                    search.tell(number, trial.state, trial.value)
+
+    def propose(self, waiting: WaitingTrial) -> tuple[int, Setting]:
+        """Return the Optuna number and the setting of a trial that starts."""
+        trial = waiting.trial
+        if waiting.optuna_number is not None and trial.params is not None:
+            return waiting.optuna_number, trial.params
+        search = self._searches[trial.key]
+        if self._unclaimed[trial.key]:
+            suggestion = search.suggestion(self._unclaimed[trial.key].popleft())
+        elif trial.params is not None:
+            suggestion = search.ask_for(trial.params, seed=trial.seed, arm=trial.arm)
+        else:
+            suggestion = search.ask(seed=trial.seed)
+        return suggestion.number, trial.params or suggestion.params
+
+    def should_prune(self, attempt: Attempt, value: float) -> bool:
+        """Record the objective at a rung and return the pruner's decision."""
+        search = self._searches[attempt.trial.key]
+        return search.should_prune(attempt.optuna_number, attempt.epoch, value)
+
+    def tell(self, end: Ending) -> None:
+        """Record the final state of a trial, if the attempt's end is final."""
+        if end.state is not None:
+            search = self._searches[end.attempt.trial.key]
+            search.tell(end.attempt.optuna_number, end.state, end.value)
+
+    def cancel_unclaimed(self) -> None:
+        """End the proposals that no trial took."""
+        for key, numbers in self._unclaimed.items():
+            while numbers:
+                self._searches[key].tell(numbers.popleft(), "cancelled", None)
+
+    def cancel_running(self) -> None:
+        """End every Optuna trial that has no final state: the study has ended."""
+        for search in self._searches.values():
+            for number in search.running():
+                search.tell(number, "cancelled", None)
+
+    def publish(self, note: str, plots: Mapping[str, str]) -> None:
+        """Show the report in the Optuna Dashboard: the note everywhere, plots with the confirm runs."""
+        for key, name in self._names.items():
+            publish(self._storage, name, note=note, plots=plots if key.phase == "confirm" else {})
+
+
+def _open(study: Study, storage: Storage, key: SearchKey, name: str) -> ArmSearch:
+    spec, design = study.spec, study.design
+    if spec.search is None or key.arm is None:
+        return ArmSearch(storage, name, direction=study.metric.direction, space={}, seed=spec.seed)
+    index = [arm.name for arm in spec.arms].index(key.arm)
+    return ArmSearch(
+        storage,
+        name,
+        direction=study.metric.direction,
+        space=design.space(key.arm),
+        sampler=spec.search.sampler,
+        pruner=spec.search.pruner,
+        seed=design.seed("search", index) % 2**32,
+    )

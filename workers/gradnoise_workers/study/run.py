@@ -1,0 +1,235 @@
+"""StudyRun: the loop of one study, from its first trial to its comparison.
+
+Each step stores the events of the trials in one transaction that first checks the lease; only then
+is Optuna updated. After a crash at any point the next holder continues from the stored trials.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from gradnoise.training.trial import TrialSpec
+from gradnoise_service.compare import Comparison, compare
+from gradnoise_service.domain.design import Design, PlannedTrial, Setting
+from gradnoise_service.domain.spec import Phase
+from gradnoise_service.domain.study import Trial
+from gradnoise_service.report import markdown, plots
+from gradnoise_service.store.attempts import WaitingTrial
+from gradnoise_workers.launcher import Launcher, LauncherEvent
+from gradnoise_workers.study.decisions import Attempt, Decisions, Ending, Rules, decide
+from gradnoise_workers.study.ledger import Ledger
+from gradnoise_workers.study.optuna_sync import OptunaSync
+from gradnoise_workers.study.phases import (
+    confirmed_settings,
+    current_phase,
+    design_at_look,
+    following_phase,
+    selected_settings,
+)
+
+log = structlog.get_logger()
+
+ADMITTED_AT_ONCE = 32
+"""Proposing settings takes time: a large stack starts training while the rest are proposed."""
+
+
+class StudyRun:
+    """One study under a lease; call `step` until it returns True: then the study has ended.
+
+    Args:
+        ledger: The study's stored state.
+        optuna: The study's Optuna studies.
+        launcher: Where trials train; the caller closes it.
+        protocol: Stored with the study: formulas, order of clipping, unit of t, versions, device.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        optuna: OptunaSync,
+        launcher: Launcher,
+        protocol: Mapping[str, object],
+    ) -> None:
+        self._study = ledger.study
+        self._design: Design = ledger.study.design
+        self._rules = Rules(spec=self._study.spec, metric=self._study.metric)
+        self._ledger = ledger
+        self._optuna = optuna
+        self._launcher = launcher
+        self._protocol = protocol
+        self._attempts: dict[str, Attempt] = {}
+        self._waiting: deque[WaitingTrial] = deque()
+        self._phase: Phase = self._design.phases[0]
+
+    def resume(self) -> None:
+        """Declare the trials of the current phase and continue what an earlier holder left.
+
+        Raises:
+            LeaseLostError: If the study has another holder, or was ended.
+        """
+        self._ledger.describe(self._protocol)
+        stored = self._ledger.trials()
+        self._phase = current_phase(self._design, stored)
+        self._declare(self._phase, self._planned(stored))
+        self._optuna.settle(stored, self._ledger.optuna_numbers())
+
+    def step(self, timeout_seconds: float) -> bool:
+        """Process events, start what can start, and return whether the study has ended.
+
+        Raises:
+            LeaseLostError: If the study has another holder, or was ended.
+        """
+        if not self._attempts and not self._waiting:
+            return self._end_phase()
+        self._admit()
+        can_admit = self._waiting and self._launcher.n_free() > 0
+        events = self._launcher.events(0.0 if can_admit else timeout_seconds)
+        if events:
+            self._process(events)
+        else:
+            self._ledger.check()
+        return False
+
+    def _planned(self, stored: Sequence[Trial]) -> list[PlannedTrial]:
+        match self._phase:
+            case "search":
+                return self._design.trials("search")
+            case "rerun":  # all of them were declared when the phase started
+                return []
+            case "confirm":  # an extension adds seeds, and so does an undecided look
+                here = design_at_look(self._design, stored)
+                return here.trials("confirm", confirmed_settings(stored))
+
+    def _declare(self, phase: Phase, planned: Sequence[PlannedTrial]) -> None:
+        self._waiting.extend(self._ledger.declare(phase, planned))
+
+    def _admit(self) -> None:
+        n = min(self._launcher.n_free(), len(self._waiting), ADMITTED_AT_ONCE)
+        if n <= 0:
+            return
+        admitted = [self._waiting.popleft() for _ in range(n)]
+        proposals = [(waiting, *self._optuna.propose(waiting)) for waiting in admitted]
+        tokens = self._ledger.start(proposals)
+        for token, (waiting, number, params) in zip(tokens, proposals, strict=True):
+            rungs = self._design.rungs(waiting.trial.phase)
+            self._attempts[token] = Attempt(
+                waiting=waiting, token=token, optuna_number=number, rungs=rungs
+            )
+            self._launcher.admit(self._order(waiting.trial, token, params, rungs))
+
+    def _order(
+        self, trial: Trial, token: str, params: Setting, rungs: tuple[int, ...]
+    ) -> TrialSpec:
+        spec = self._study.spec
+        return TrialSpec(
+            key=token,
+            workload=spec.workload,
+            options=spec.options,
+            technique=self._design.arm(trial.arm).techniques[0],
+            optimizer=spec.optimizer,
+            params=params,
+            seed=trial.seed,
+            budget_epochs=trial.budget_epochs,
+            rungs=rungs,
+            with_test=trial.phase == "confirm",
+            checkpoint=f"{self._study.id}/{trial.id}",
+        )
+
+    def _process(self, events: Sequence[LauncherEvent]) -> None:
+        decisions = decide(self._rules, self._attempts, events)
+        for token in decisions.evicted:
+            self._launcher.release(token)
+        self._prune(decisions)
+        if decisions.attempts:
+            retried = self._ledger.record(decisions)
+            self._update_attempts(decisions)
+            self._waiting.extendleft(reversed(retried))
+        for token in decisions.at_rung:
+            if token in decisions.endings:
+                self._launcher.release(token)
+            else:
+                self._launcher.resume(token)
+
+    def _prune(self, decisions: Decisions) -> None:
+        for token in decisions.at_rung:
+            attempt = decisions.attempts[token]
+            if token in decisions.endings or attempt.epoch < attempt.waiting.n_measured:
+                continue  # an earlier attempt passed this rung
+            if self._optuna.should_prune(attempt, self._rules.value(attempt)):
+                decisions.endings[token] = self._rules.prune(attempt)
+
+    def _update_attempts(self, decisions: Decisions) -> None:
+        for token, attempt in decisions.attempts.items():
+            self._attempts[token] = attempt.recorded()
+        for token, end in decisions.endings.items():
+            del self._attempts[token]
+            self._optuna.tell(end)
+            _log_end(end)
+
+    def _end_phase(self) -> bool:
+        trials = self._ledger.trials()
+        if self._phase == "confirm":
+            return self._conclude(trials)
+        self._optuna.cancel_unclaimed()
+        following = following_phase(self._design, self._phase)
+        settings = selected_settings(self._design, self._study.metric, trials, following)
+        if not settings:
+            return self._fail(trials, "Every trial of the search failed.")
+        here = design_at_look(self._design, trials)
+        self._declare(following, here.trials(following, settings))
+        self._phase = following
+        log.info("phase started", phase=following, settings=settings)
+        return False
+
+    def _conclude(self, trials: Sequence[Trial]) -> bool:
+        if all(trial.state == "failed" for trial in trials):
+            return self._fail(trials, "Every trial failed.")
+        comparison = compare(
+            self._design,
+            self._study.metric,
+            trials,
+            protocol=self._protocol,
+            epochs=self._ledger.mean_curves(),
+        )
+        if not comparison.is_final:
+            following = design_at_look(self._design, trials).after_look()
+            self._declare("confirm", following.trials("confirm", confirmed_settings(trials)))
+            log.info("undecided at this look", next_look=following.n_seeds)
+            return False
+        self._optuna.cancel_unclaimed()
+        self._ledger.complete(comparison)
+        log.info("study complete", verdict=comparison.verdict)
+        self._publish(comparison)
+        return True
+
+    def _publish(self, comparison: Comparison) -> None:
+        """Show the report in the Optuna Dashboard; the study is complete, so a fault is logged."""
+        try:
+            self._optuna.publish(markdown(self._study, comparison), plots(comparison))
+        except Exception:
+            log.exception("the Optuna Dashboard does not show the report")
+
+    def _fail(self, trials: Sequence[Trial], reason: str) -> bool:
+        by_id = sorted(trials, key=lambda trial: trial.id)
+        error = next((trial.error for trial in by_id if trial.error), "")
+        self._ledger.fail(f"{reason} The first error:\n{error}")
+        log.error("study failed", reason=reason)
+        return True
+
+
+def _log_end(end: Ending) -> None:
+    trial = end.attempt.trial
+    facts = {
+        "trial": trial.id,
+        "arm": trial.arm,
+        "phase": trial.phase,
+        "number": trial.number,
+        "attempt": end.attempt.token[:8],
+    }
+    if end.error is None:
+        log.debug("trial ended", **facts, state=end.state, value=end.value, diverged=end.diverged)
+        return
+    message = "trial failed" if end.state else "attempt failed; the trial is retried"
+    last_line = end.error.strip().rsplit("\n", 1)[-1]
+    log.warning(message, **facts, outcome=end.outcome, error=last_line)
