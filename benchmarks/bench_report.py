@@ -87,8 +87,8 @@ def child(path: str) -> None:
     def page() -> int:
         with database.session() as session:
             study = studies.get(session, 1, None)
-            known = trials.table(session, 1)
-            epochs = measurements.confirm_courses(session, 1, study.metric.name)
+            known = trials.of_study(session, 1)
+            epochs = measurements.mean_curves(session, 1, study.metric.name)
         return len(render(study, known, epochs, "html").body)
 
     size = page()
@@ -135,7 +135,7 @@ def build(path: Path, n_trials: int, *, is_interim: bool) -> None:
             now=now,
         )
         trials.declare(session, 1, spec, "search")
-        declared = trials.table(session, 1)
+        declared = trials.of_study(session, 1)
         row = {
             k: v
             for k, v in session.execute(select(tables.TrialRow.__table__))
@@ -181,7 +181,7 @@ def build(path: Path, n_trials: int, *, is_interim: bool) -> None:
             )
         if not is_interim:
             session.execute(insert(tables.TrialRow), confirm)
-        known = trials.table(session, 1)
+        known = trials.of_study(session, 1)
         for trial in known:
             if trial.has_ended:
                 ratio = (

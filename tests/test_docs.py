@@ -37,7 +37,7 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.migrate import prepare_database
 from gradnoise_service.report.numbers import duration
 from gradnoise_service.settings import Settings
-from gradnoise_service.store import catalogue
+from gradnoise_service.store import catalogues
 from gradnoise_service.store.database import open_database
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -362,7 +362,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     prepare_database(settings.database)
     database = open_database(settings.database)
     with database.session(write=True) as session:
-        catalogue.publish(session, document(), datetime.now(UTC))
+        catalogues.publish(session, document(), datetime.now(UTC))
     database.dispose()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

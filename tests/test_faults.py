@@ -72,7 +72,7 @@ def test_a_study_survives_kill_9(up: Up, database_url: str, kind: str) -> None:
 def assert_exactly_as_declared(database_url: str) -> None:
     database = open_database(database_url)
     with database.session() as session:
-        table = trials.table(session, 1)
+        table = trials.of_study(session, 1)
     database.dispose()
     counts = Counter((trial.phase, trial.arm) for trial in table)
     assert counts == {
@@ -107,7 +107,7 @@ def assert_nothing_was_trained_twice(database_url: str, is_resumed: bool) -> Non
     """
     database = open_database(database_url)
     with database.session() as session:
-        table = trials.table(session, 1)
+        table = trials.of_study(session, 1)
         assert {trial.phase for trial in table if trial.n_attempts > 1} == (
             {"search", "confirm"} if is_resumed else set()
         )

@@ -20,7 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gradnoise_service.client import ApiError, Client, StudyInfo
-from gradnoise_service.domain.study import STUDY_ENDED, ArmProgress, Progress
+from gradnoise_service.domain.progress import ArmProgress, Progress
+from gradnoise_service.domain.study import STUDY_ENDED
 
 STATE_STYLES = {
     "running": "cyan",

@@ -25,7 +25,7 @@ from gradnoise_service.app import create_app
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, Trial
 from gradnoise_service.settings import Settings
-from gradnoise_service.store import catalogue, leases, studies, trials
+from gradnoise_service.store import attempts, catalogues, leases, studies, trials
 from gradnoise_service.store.database import Database, open_database
 
 
@@ -78,16 +78,8 @@ class WorkerPart:
             study, lease = acquired
             assert study.id == study_id
             self.held[study_id] = lease
-            if study.spec.search:
-                trials.declare(session, study_id, study.spec, "search")
-            else:
-                trials.declare(
-                    session,
-                    study_id,
-                    study.spec,
-                    "confirm",
-                    {arm.name: study.spec.points(arm.name) for arm in study.spec.arms},
-                )
+            design = study.design
+            trials.declare(session, study_id, design.trials(design.phases[0]))
 
     def run_all(
         self,
@@ -103,21 +95,21 @@ class WorkerPart:
             assert acquired is not None
             study, self.held[study_id] = acquired
             assert study.id == study_id
-            for phase in ("search", "confirm"):
-                whole = study.spec.search is None
-                confirmed = {
-                    arm.name: study.spec.points(arm.name) if whole else [{"lr": 0.1}]
-                    for arm in study.spec.arms
-                }
-                settings = None if phase == "search" else confirmed
-                trials.declare(session, study_id, study.spec, phase, settings)
-                for opening in trials.openings(session, study_id, phase):
+            design = study.design
+            settings = {arm.name: [{"lr": 0.1}] for arm in study.spec.arms}
+            for phase in design.phases:
+                if phase == "rerun":
+                    continue
+                trials.declare(session, study_id, design.trials(phase, settings))
+                for opening in attempts.waiting(session, study_id, phase):
                     trial = opening.trial
-                    token = trials.start(
+                    token = attempts.start(
                         session, trial.id, trial.params or {"lr": 0.1}, trial.number, now
                     )
-                    trials.spend(session, {token: (trial.budget_epochs, 2.0 * trial.budget_epochs)})
-                    trials.end(session, token, "complete", now, value=value(trial))
+                    attempts.add_cost(
+                        session, {token: (trial.budget_epochs, 2.0 * trial.budget_epochs)}
+                    )
+                    attempts.end(session, token, "complete", now, value=value(trial))
         self.complete(study_id)
 
     def end_trial(self, study_id: int, value: float) -> None:
@@ -125,18 +117,18 @@ class WorkerPart:
         now = datetime.now(UTC)
         with self.database.session(write=True) as session:
             opening = (
-                trials.openings(session, study_id, "search")
-                or trials.openings(session, study_id, "confirm")
+                attempts.waiting(session, study_id, "search")
+                or attempts.waiting(session, study_id, "confirm")
             )[0]
-            token = trials.start(
+            token = attempts.start(
                 session,
                 opening.trial.id,
                 opening.trial.params or {"lr": 0.1},
                 opening.trial.number,
                 now,
             )
-            trials.spend(session, {token: (opening.trial.budget_epochs, 1.5)})
-            trials.end(session, token, "complete", now, value=value)
+            attempts.add_cost(session, {token: (opening.trial.budget_epochs, 1.5)})
+            attempts.end(session, token, "complete", now, value=value)
 
     def fail(self, study_id: int, error: str) -> None:
         with self.database.session(write=True) as session:
@@ -149,7 +141,10 @@ class WorkerPart:
         with self.database.session(write=True) as session:
             study = studies.get(session, study_id, None)
             comparison = compare(
-                study.spec, study.metric, trials.table(session, study_id), protocol={"versions": {}}
+                study.spec,
+                study.metric,
+                trials.of_study(session, study_id),
+                protocol={"versions": {}},
             )
             values = comparison.model_dump(mode="json")
             leases.complete(
@@ -193,7 +188,7 @@ def worker(live_database: Database, catalogue_document: Mapping[str, Any]) -> Wo
     document = copy.deepcopy(dict(catalogue_document))
     document["workloads"][0]["options_schema"]["additionalProperties"] = True
     with live_database.session(write=True) as session:
-        catalogue.publish(session, document, datetime.now(UTC))
+        catalogues.publish(session, document, datetime.now(UTC))
     return WorkerPart(live_database)
 
 
@@ -203,7 +198,7 @@ def whole_catalogue(live_database: Database, worker: WorkerPart) -> None:
     from gradnoise.workloads.catalogue import document
 
     with live_database.session(write=True) as session:
-        catalogue.publish(session, document(), datetime.now(UTC))
+        catalogues.publish(session, document(), datetime.now(UTC))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from gradnoise_service.app import create_app
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
 from gradnoise_service.settings import Settings
-from gradnoise_service.store import catalogue, studies
+from gradnoise_service.store import catalogues, studies
 from gradnoise_service.store.database import Database, open_database
 
 HEAVY = ("torch", "ray", "optuna", "gradnoise", "scipy", "matplotlib", "gradnoise_workers")
@@ -124,7 +124,7 @@ def app(
     live_database: Database, catalogue_document: Mapping[str, Any], now: datetime, tmp_path: Path
 ) -> FastAPI:
     with live_database.session(write=True) as session:
-        catalogue.publish(session, catalogue_document, now)
+        catalogues.publish(session, catalogue_document, now)
     return create_app(
         Settings(home=tmp_path, requests_per_minute=1_000_000, admin_token=SecretStr("secret")),
         live_database,

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from gradnoise_service import terminal
 from gradnoise_service.client import ApiError
-from gradnoise_service.domain.study import ArmProgress, Progress
+from gradnoise_service.domain.progress import ArmProgress, Progress
 
 
 def arm(

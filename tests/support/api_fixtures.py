@@ -14,7 +14,7 @@ from gradnoise_service.app import create_app
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.settings import Settings
-from gradnoise_service.store import catalogue, leases, studies, trials
+from gradnoise_service.store import attempts, catalogues, leases, studies, trials
 from gradnoise_service.store.database import Database
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -44,11 +44,11 @@ class Workshop:
         with self.database.session(write=True) as session:
             acquired = leases.acquire(session, "dispatcher", self.now, timedelta(hours=1))
             assert acquired is not None
-            trials.declare(session, study.id, study.spec, "search")
+            trials.declare(session, study.id, study.design.trials("search"))
             for i, opening in enumerate(
-                trials.openings(session, study.id, "search")[: n_ended + 1]
+                attempts.waiting(session, study.id, "search")[: n_ended + 1]
             ):
-                token = trials.start(
+                token = attempts.start(
                     session,
                     opening.trial.id,
                     {"lr": 0.01 * (i + 1)},
@@ -56,8 +56,8 @@ class Workshop:
                     self.now + timedelta(seconds=i),
                 )
                 if i < n_ended:
-                    trials.spend(session, {token: (3, 1.5)})
-                    trials.end(
+                    attempts.add_cost(session, {token: (3, 1.5)})
+                    attempts.end(
                         session,
                         token,
                         "complete",
@@ -80,7 +80,7 @@ def workshop(database: Database, make_spec: Callable[..., StudySpec], now: datet
 def announced(database: Database, catalogue_document: Mapping[str, Any], now: datetime) -> None:
     """A worker has announced what it can train."""
     with database.session(write=True) as session:
-        catalogue.publish(session, catalogue_document, now)
+        catalogues.publish(session, catalogue_document, now)
 
 
 @pytest.fixture

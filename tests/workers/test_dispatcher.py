@@ -147,11 +147,11 @@ def test_a_cancelled_study_leaves_no_trial_open_anywhere(
 
         def is_settled() -> bool:
             with database.session() as session:
-                return all(trial.has_ended for trial in trials.table(session, study.id))
+                return all(trial.has_ended for trial in trials.of_study(session, study.id))
 
         until(is_settled)
     with database.session() as session:
-        assert {trial.state for trial in trials.table(session, study.id)} == {"cancelled"}
+        assert {trial.state for trial in trials.of_study(session, study.id)} == {"cancelled"}
     for arm in ("baseline", "noisy"):
         states = {
             trial.state.name
@@ -167,12 +167,12 @@ def test_a_study_cancelled_while_no_dispatcher_lived_is_settled_by_the_next(
     study = submit(database, make_spec())
     with database.session(write=True) as session:
         assert leases.acquire(session, "dead", datetime.now(UTC), timedelta(seconds=30)) is not None
-        trials.declare(session, study.id, study.spec, "search")
+        trials.declare(session, study.id, study.design.trials("search"))
         studies.cancel(session, study.id, "ada", datetime.now(UTC))
 
     def n_open() -> int:
         with database.session() as session:
-            return sum(not trial.has_ended for trial in trials.table(session, study.id))
+            return sum(not trial.has_ended for trial in trials.of_study(session, study.id))
 
     assert n_open() == 8
     with running(database, storage, FormulaLauncher):
@@ -192,7 +192,7 @@ def test_stopping_gives_the_study_back_and_the_next_one_ends_it(
         until(lambda: read(database, study).has_ended)
     assert read(database, study).state == "complete"
     with database.session() as session:
-        assert {trial.state for trial in trials.table(session, study.id)} == {"complete"}
+        assert {trial.state for trial in trials.of_study(session, study.id)} == {"complete"}
 
 
 def test_a_study_that_cannot_be_driven_ends_failed_with_the_reason(

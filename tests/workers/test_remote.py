@@ -387,7 +387,7 @@ def test_the_next_holder_of_a_study_goes_on_where_its_trials_stood(
             ]
         assert_equal_curves(kept, alone(spec))
     with database.session() as session:
-        table = trials.table(session, study.id)
+        table = trials.of_study(session, study.id)
     assert Counter((one.phase, one.state, one.n_attempts) for one in table) == {
         ("search", "complete", 2): 6,
         ("confirm", "complete", 1): 4,

@@ -72,7 +72,7 @@ def finish(run: StudyRun) -> None:
 
 def read(database: Database, study: Study) -> tuple[Study, list[trials.Trial]]:
     with database.session() as session:
-        return studies.get(session, study.id, None), trials.table(session, study.id)
+        return studies.get(session, study.id, None), trials.of_study(session, study.id)
 
 
 def outside(storage: Storage, study: Study, name: str) -> list[optuna.trial.FrozenTrial]:

@@ -11,7 +11,8 @@ from gradnoise_service.api.auth import Reader
 from gradnoise_service.api.problem import documented
 from gradnoise_service.api.service import CurrentService
 from gradnoise_service.api.studies import StudyId
-from gradnoise_service.domain.study import STUDY_ENDED, Progress, Study
+from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.study import STUDY_ENDED, Study
 from gradnoise_service.store import studies
 
 router = APIRouter(tags=["studies"])

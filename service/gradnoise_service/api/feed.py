@@ -7,7 +7,8 @@ from datetime import datetime
 import anyio
 from anyio.to_thread import run_sync
 
-from gradnoise_service.domain.study import STUDY_ENDED, Progress
+from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.study import STUDY_ENDED
 from gradnoise_service.store import studies
 from gradnoise_service.store.database import Database
 

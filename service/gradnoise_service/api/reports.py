@@ -173,11 +173,11 @@ def _reported(
     with service.database.session() as session:
         study = studies.get(session, study_id, caller.sees)
         stored = study.comparison
-        known = trials.table(session, study_id) if stored is None or with_trials else []
+        known = trials.of_study(session, study_id) if stored is None or with_trials else []
         epochs = (
             []
             if stored and "diagnostics" in stored
-            else measurements.confirm_courses(session, study_id, study.metric.name)
+            else measurements.mean_curves(session, study_id, study.metric.name)
         )
     return Reported(study=study, trials=known, epochs=epochs)
 

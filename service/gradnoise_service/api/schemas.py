@@ -12,8 +12,9 @@ from gradnoise_service.domain.catalogue import (
     TechniqueEntry,
     WorkloadEntry,
 )
+from gradnoise_service.domain.design import Extension
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import Extension, Metric, Study, StudyState
+from gradnoise_service.domain.study import Metric, Study, StudyState
 from gradnoise_service.store.tokens import Scope
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class StudyOut(BaseModel):
     spec: StudySpec
     metric: Metric
     verdict: str | None
+    n_seeds: int = Field(description="Confirm seeds, those of extensions included.")
     extensions: Sequence[Extension] = Field(
         description="Seeds added after a verdict, with that verdict; each look is one more chance to err."
     )
@@ -83,6 +85,7 @@ class StudyOut(BaseModel):
             spec=study.spec,
             metric=study.metric,
             verdict=study.verdict,
+            n_seeds=study.design.n_seeds,
             extensions=study.extensions,
             links=Links(
                 self=here,

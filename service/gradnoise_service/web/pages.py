@@ -12,7 +12,7 @@ from gradnoise_service.api.schemas import MAX_ID, ExtensionIn
 from gradnoise_service.api.service import CurrentService
 from gradnoise_service.api.studies import StudyId
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
-from gradnoise_service.domain.study import Progress
+from gradnoise_service.domain.progress import Progress
 from gradnoise_service.store import studies, trials
 from gradnoise_service.web.forms import Fields
 from gradnoise_service.web.templating import render

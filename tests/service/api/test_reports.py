@@ -16,9 +16,9 @@ from starlette.testclient import TestClient
 from gradnoise_service import client as client_side
 from gradnoise_service.api.reports import FigureName, preferred
 from gradnoise_service.compare import Comparison, compare
-from gradnoise_service.domain.study import Study
+from gradnoise_service.domain.study import Measurement, Study
 from gradnoise_service.report.figures import FIGURES
-from gradnoise_service.store import leases, measurements, studies, trials
+from gradnoise_service.store import attempts, leases, measurements, studies, trials
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.tables import StudyRow
 
@@ -32,26 +32,26 @@ def complete(database: Database, workshop: Any) -> Study:
     with database.session(write=True) as session:
         acquired = leases.acquire(session, "dispatcher", workshop.now, timedelta(hours=1))
         assert acquired is not None
-        trials.declare(session, study.id, study.spec, "search")
+        trials.declare(session, study.id, study.design.trials("search"))
         settings = {"baseline": [{"lr": 0.1}], "noisy": [{"lr": 0.1, "eta": 1.0, "gamma": 0.55}]}
-        trials.declare(session, study.id, study.spec, "confirm", settings)
+        trials.declare(session, study.id, study.design.trials("confirm", settings))
         for phase in ("search", "confirm"):
-            for i, opening in enumerate(trials.openings(session, study.id, phase)):
+            for i, opening in enumerate(attempts.waiting(session, study.id, phase)):
                 trial = opening.trial
-                token = trials.start(
+                token = attempts.start(
                     session, trial.id, trial.params or {"lr": 0.01 * (i + 1)}, i, workshop.now
                 )
-                trials.spend(session, {token: (3, 1.5)})
+                attempts.add_cost(session, {token: (3, 1.5)})
                 value = (
                     0.5
                     + trial.number / 100
                     + ((0.2 + trial.number / 1000) if trial.arm == "noisy" else 0)
                 )
-                trials.end(session, token, "complete", workshop.now, value=value)
+                attempts.end(session, token, "complete", workshop.now, value=value)
         comparison = compare(
             study.spec,
             study.metric,
-            trials.table(session, study.id),
+            trials.of_study(session, study.id),
             protocol={"versions": {"torch": "2.13.0"}},
         )
         leases.complete(
@@ -115,7 +115,7 @@ def test_the_csv_has_every_trial_of_the_stored_study(
         csv.DictReader(io.StringIO(client.get(f"/v1/studies/{complete.id}/report?format=csv").text))
     )
     with database.session() as session:
-        known = trials.table(session, complete.id)
+        known = trials.of_study(session, complete.id)
     assert [float(row["value"]) for row in rows] == [trial.value for trial in known]
 
 
@@ -164,10 +164,10 @@ def test_of_a_study_compared_before_there_were_diagnostics_they_are_computed_and
     assert complete.comparison is not None
     with database.session(write=True) as session:
         confirm = [
-            trial for trial in trials.table(session, complete.id) if trial.phase == "confirm"
+            trial for trial in trials.of_study(session, complete.id) if trial.phase == "confirm"
         ]
         rows = [
-            measurements.MeasurementRow(
+            Measurement(
                 trial_id=trial.id,
                 epoch=epoch,
                 values={"validation_accuracy": epoch / 8},

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from gradnoise_service.domain.study import Measurement
 from gradnoise_service.store import measurements
 from gradnoise_service.store.database import Database
-from gradnoise_service.store.measurements import MeasurementRow
 
 
 def test_pages_show_every_trial_once_in_order(client: TestClient, workshop: Any) -> None:
@@ -51,7 +51,7 @@ def test_measurements_come_epoch_by_epoch(
     study = workshop.running()
     trial = client.get(f"/v1/studies/{study.id}/trials").json()["items"][0]["id"]
     rows = [
-        MeasurementRow(
+        Measurement(
             trial_id=trial,
             epoch=epoch,
             values={"train_loss": None if epoch == 2 else 0.5},

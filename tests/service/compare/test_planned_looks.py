@@ -10,10 +10,10 @@ import pytest
 
 from gradnoise_service.compare import at_look, compare
 from gradnoise_service.compare.intervals import signed_rank_p
-from gradnoise_service.compare.looks import OBRIEN_FLEMING, POCOCK, crossing_chance, nominal_levels
 from gradnoise_service.compare.power import chances
 from gradnoise_service.compare.tables import seed_rows
 from gradnoise_service.compare.verdict import ALPHA, adjusted, judge, level_at
+from gradnoise_service.domain.looks import OBRIEN_FLEMING, POCOCK, crossing_chance, nominal_levels
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Trial
 

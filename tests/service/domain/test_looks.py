@@ -11,7 +11,7 @@ from scipy import stats
 
 from gradnoise_service.compare import compare
 from gradnoise_service.compare.intervals import signed_rank_p
-from gradnoise_service.compare.looks import OBRIEN_FLEMING, POCOCK, crossing_chance, nominal_levels
+from gradnoise_service.domain.looks import OBRIEN_FLEMING, POCOCK, crossing_chance, nominal_levels
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Trial
 

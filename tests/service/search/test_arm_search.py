@@ -11,10 +11,11 @@ import optuna
 import pytest
 from optuna_dashboard import wsgi
 
-from gradnoise_service.domain.spec import Choices, Parameter, Pruner, Range, SamplerName
-from gradnoise_service.search import ArmSearch, Storage, open_storage
+from gradnoise_service.domain.space import Choices, Range, Space
+from gradnoise_service.domain.spec import Pruner, SamplerName
+from gradnoise_service.search import ArmSearch, Storage, open_storage, publish
 
-SPACE: dict[str, Parameter] = {
+SPACE: Space = {
     "lr": Range(low=0.003, high=0.3, log=True),
     "eta": Choices(choices=[0.01, 0.3, 1.0]),
     "depth": Range(low=2, high=6, integer=True),
@@ -36,7 +37,7 @@ def search(
     *,
     sampler: SamplerName = "tpe",
     pruner: Pruner | None = None,
-    space: dict[str, Parameter] = SPACE,
+    space: Space = SPACE,
 ) -> ArmSearch:
     return ArmSearch(
         storage,
@@ -117,7 +118,7 @@ def test_telling_twice_changes_nothing(storage: Storage) -> None:
 
 
 def test_a_grid_visits_every_point_then_starts_over(storage: Storage) -> None:
-    space: dict[str, Parameter] = {
+    space: Space = {
         "lr": Choices(choices=[0.1, 0.2]),
         "depth": Range(low=2, high=4, integer=True),
         "clip_norm": 10,
@@ -174,15 +175,20 @@ def test_successive_halving_remembers_its_rungs_across_a_restart(storage: Storag
 
 def test_the_dashboard_shows_the_plots_that_were_drawn_last(storage: Storage) -> None:
     """As the Optuna Dashboard itself answers; a plot may be longer than one of its attributes."""
-    arm = search(storage)
+    search(storage)
     long = {
         "data": [{"type": "scatter", "x": list(range(2000)), "y": [0.5] * 2000}],
         "layout": {"title": {"text": "a · b"}},
     }
-    arm.draw({"confirm": json.dumps(long), "course": json.dumps({"data": [], "layout": {}})})
+    publish(
+        storage,
+        "s · noisy",
+        note="",
+        plots={"confirm": json.dumps(long), "course": json.dumps({"data": [], "layout": {}})},
+    )
     short = long | {"data": []}
-    arm.draw({"confirm": json.dumps(short)})
-    arm.draw({"course": json.dumps(long)})
+    publish(storage, "s · noisy", note="", plots={"confirm": json.dumps(short)})
+    publish(storage, "s · noisy", note="", plots={"course": json.dumps(long)})
     environment = {
         "PATH_INFO": f"/api/studies/{storage.get_study_id_from_name('s · noisy')}",
         "QUERY_STRING": "after=0",

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from gradnoise_service.domain.errors import CatalogueEmptyError
-from gradnoise_service.store import catalogue
+from gradnoise_service.store import catalogues
 from gradnoise_service.store.database import Database
 
 
@@ -14,11 +14,11 @@ def test_the_last_announcement_stands(
     database: Database, catalogue_document: Mapping[str, object], now: datetime
 ) -> None:
     with database.session() as session, pytest.raises(CatalogueEmptyError):
-        catalogue.read(session)
+        catalogues.read(session)
     for document in (catalogue_document, {**catalogue_document, "techniques": []}):
         with database.session(write=True) as session:
-            catalogue.publish(session, document, now)
+            catalogues.publish(session, document, now)
     with database.session() as session:
-        read = catalogue.read(session)
+        read = catalogues.read(session)
     assert set(read.workloads) == {"mlp"}
     assert read.techniques == {}

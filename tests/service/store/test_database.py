@@ -4,21 +4,22 @@ from datetime import datetime
 
 import pytest
 
-from gradnoise_service.store import catalogue
+from gradnoise_service.domain.errors import CatalogueEmptyError
+from gradnoise_service.store import catalogues
 from gradnoise_service.store.database import Database
 
 
 def test_a_session_that_raises_leaves_nothing(database: Database, now: datetime) -> None:
     def write_then_raise() -> None:
         with database.session(write=True) as session:
-            catalogue.publish(session, {"versions": {}}, now)
+            catalogues.publish(session, {"versions": {}}, now)
             session.flush()
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         write_then_raise()
-    with database.session() as session, pytest.raises(catalogue.CatalogueEmptyError):
-        catalogue.read(session)
+    with database.session() as session, pytest.raises(CatalogueEmptyError):
+        catalogues.read(session)
 
 
 def test_ping_raises_when_the_database_is_away(tmp_path_factory: pytest.TempPathFactory) -> None:

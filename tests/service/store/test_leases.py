@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
-from gradnoise_service.store import leases, studies, trials
+from gradnoise_service.store import attempts, leases, studies, trials
 from gradnoise_service.store.database import Database
 
 Make = Callable[..., StudySpec]
@@ -133,12 +134,12 @@ def test_taking_over_sends_running_trials_back_with_seed_and_parameters(
     lease = acquire(database, now)
     assert lease is not None
     with database.session(write=True) as session:
-        trials.declare(session, study_id, make_spec(), "search")
-        opening = trials.openings(session, study_id, "search")[0]
-        stale = trials.start(session, opening.trial.id, {"lr": 0.1}, 0, now)
+        trials.declare(session, study_id, Design.of(make_spec()).trials("search"))
+        opening = attempts.waiting(session, study_id, "search")[0]
+        stale = attempts.start(session, opening.trial.id, {"lr": 0.1}, 0, now)
     assert acquire(database, now + 2 * LEASE, "d2") is not None
     with database.session() as session:
-        again = trials.openings(session, study_id, "search")[0]
+        again = attempts.waiting(session, study_id, "search")[0]
     assert (again.trial.id, again.trial.seed, again.trial.params) == (
         opening.trial.id,
         opening.trial.seed,
@@ -146,4 +147,4 @@ def test_taking_over_sends_running_trials_back_with_seed_and_parameters(
     )
     assert (again.optuna_number, again.n_counted) == (0, 0)
     with pytest.raises(LeaseLostError), database.session(write=True) as session:
-        trials.end(session, stale, "complete", now, value=0.9)
+        attempts.end(session, stale, "complete", now, value=0.9)

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import Metric
-from gradnoise_service.store import measurements, studies, trials
+from gradnoise_service.domain.study import Measurement, Metric
+from gradnoise_service.store import attempts, measurements, studies, trials
 from gradnoise_service.store.database import Database
-from gradnoise_service.store.measurements import MeasurementRow
 
 
 def test_an_epoch_that_was_measured_stays_as_it_was(
@@ -17,10 +16,10 @@ def test_an_epoch_that_was_measured_stays_as_it_was(
     with database.session(write=True) as session:
         metric = Metric(name="accuracy", direction="maximize", worst=0.0)
         study = studies.submit(session, make_spec(), metric, owner="ada", now=now)
-        trials.declare(session, study.id, study.spec, "search")
-        trial_id = trials.openings(session, study.id, "search")[0].trial.id
+        trials.declare(session, study.id, study.design.trials("search"))
+        trial_id = attempts.waiting(session, study.id, "search")[0].trial.id
         first = [
-            MeasurementRow(
+            Measurement(
                 trial_id=trial_id,
                 epoch=epoch,
                 values={"loss": epoch / 8, "bad": math.inf},
@@ -30,7 +29,7 @@ def test_an_epoch_that_was_measured_stays_as_it_was(
         ]
         measurements.record(session, first)
         measurements.record(
-            session, [MeasurementRow(trial_id=trial_id, epoch=2, values={"loss": 9.0}, seconds=9.0)]
+            session, [Measurement(trial_id=trial_id, epoch=2, values={"loss": 9.0}, seconds=9.0)]
         )
         measurements.record(session, [])
         read = measurements.of_trial(session, trial_id)
@@ -51,30 +50,25 @@ def test_the_courses_are_the_means_over_the_whole_confirm_runs(
         study = studies.submit(
             session, make_spec(confirm={"n_seeds": 3, "epochs": 401}), metric, owner="ada", now=now
         )
-        assert measurements.confirm_courses(session, study.id, "accuracy") == []
-        trials.declare(session, study.id, study.spec, "search")
-        trials.declare(
-            session,
-            study.id,
-            study.spec,
-            "confirm",
-            {"baseline": [{"lr": 0.1}], "noisy": [{"lr": 0.1, "eta": 1.0}]},
-        )
+        assert measurements.mean_curves(session, study.id, "accuracy") == []
+        trials.declare(session, study.id, study.design.trials("search"))
+        settings = {"baseline": [{"lr": 0.1}], "noisy": [{"lr": 0.1, "eta": 1.0}]}
+        trials.declare(session, study.id, study.design.trials("confirm", settings))
         rows = []
         openings = [
-            *trials.openings(session, study.id, "search"),
-            *trials.openings(session, study.id, "confirm"),
+            *attempts.waiting(session, study.id, "search"),
+            *attempts.waiting(session, study.id, "confirm"),
         ]
         for i, trial in enumerate(opening.trial for opening in openings):
-            token = trials.start(session, trial.id, {"lr": 0.1}, i, now)
+            token = attempts.start(session, trial.id, {"lr": 0.1}, i, now)
             diverged = trial.number == 2
-            trials.end(
+            attempts.end(
                 session, token, "complete", now, value=0.0 if diverged else 0.5, diverged=diverged
             )
             ratio = {"noise_to_gradient": 0.5 * (trial.number + 1)} if trial.arm == "noisy" else {}
             value = trial.number + (10 if trial.phase == "search" or diverged else 0)
             rows += [
-                MeasurementRow(
+                Measurement(
                     trial_id=trial.id,
                     epoch=epoch,
                     values={"validation_accuracy": math.nan if epoch == 2 else value + epoch}
@@ -84,7 +78,7 @@ def test_the_courses_are_the_means_over_the_whole_confirm_runs(
                 for epoch in range(1, 402)
             ]
         measurements.record(session, rows)
-        found = measurements.confirm_courses(session, study.id, "accuracy")
+        found = measurements.mean_curves(session, study.id, "accuracy")
     assert {one.arm for one in found} == {"baseline", "noisy"}
     noisy = [one for one in found if one.arm == "noisy"]
     assert [one.epoch for one in noisy] == list(range(2, 402, 3))

@@ -16,7 +16,7 @@ from gradnoise_service.domain.errors import (
 )
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Extension, Metric, Study
-from gradnoise_service.store import leases, studies, trials
+from gradnoise_service.store import attempts, leases, studies, trials
 from gradnoise_service.store.database import Database
 
 ACCURACY = Metric(name="accuracy", direction="maximize", worst=0.0)
@@ -152,7 +152,7 @@ def extend(
         )
 
 
-def test_an_extended_study_is_queued_again_and_remembers_each_verdict(
+def test_an_extended_study_is_queued_again_with_its_earlier_verdicts(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
     study, later = submit(database, make_spec(), now), now + timedelta(hours=1)
@@ -164,17 +164,32 @@ def test_an_extended_study_is_queued_again_and_remembers_each_verdict(
         None,
         None,
     )
-    assert (extended.spec, extended.looks) == (make_spec(confirm={"n_seeds": 25}), (5,))
+    assert extended.spec == study.spec
+    assert (extended.design.n_seeds, extended.design.extended_at) == (25, (5,))
     complete(database, study, later, "helps")
     again = extend(database, study, 5, later)
-    assert (again.spec.confirm.n_seeds, again.looks) == (30, (5, 25))
+    assert (again.design.n_seeds, again.design.extended_at) == (30, (5, 25))
     assert again.extensions == (
         Extension(n_seeds=20, at_n=5, verdict="undecided", extended_at=later),
         Extension(n_seeds=5, at_n=25, verdict="helps", extended_at=later),
     )
 
 
-def test_only_a_complete_study_of_one_s_own_is_extended(
+def test_an_extension_of_a_study_that_a_look_ended_starts_at_that_look(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(confirm={"n_seeds": 24, "looks": [12, 18]}), now)
+    settings = {"baseline": [{"lr": 0.1}], "noisy": [{"lr": 0.1}]}
+    with database.session(write=True) as session:
+        confirm = study.design.at(12).trials("confirm", settings)
+        trials.declare(session, study.id, confirm)
+    complete(database, study, now, "helps")
+    extended = extend(database, study, 4, now)
+    assert extended.extensions[0].at_n == 12
+    assert extended.design.n_seeds == 16
+
+
+def test_only_the_owner_extends_a_complete_study(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
     study = submit(database, make_spec(), now)
@@ -199,7 +214,7 @@ def test_an_extension_keeps_to_the_limit_of_trials(
         extend(database, study, 7, now, most=30)
     [fault] = caught.value.errors
     assert (fault.field, fault.value, fault.legal) == ("seeds", 7, "at most 6 more seeds")
-    assert extend(database, study, 6, now, most=30).spec.n_trials_total == 30
+    assert extend(database, study, 6, now, most=30).design.n_trials_total == 30
 
 
 def test_the_same_key_extends_once(database: Database, make_spec: Make, now: datetime) -> None:
@@ -224,7 +239,7 @@ def test_racing_extensions_make_one(database: Database, make_spec: Make, now: da
     def race(key: str) -> None:
         barrier.wait()
         try:
-            outcomes.append(extend(database, study, 5, now, key=key).looks)
+            outcomes.append(extend(database, study, 5, now, key=key).design.extended_at)
         except StudyNotCompleteError:
             outcomes.append("refused")
 
@@ -243,14 +258,14 @@ def test_progress_counts_every_trial_and_estimates_the_rest(
     study = submit(database, make_spec(), now)
     with database.session(write=True) as session:
         assert leases.acquire(session, "d", now, timedelta(seconds=30)) is not None
-        trials.declare(session, study.id, study.spec, "search")
-        first, second, third, *_ = trials.openings(session, study.id, "search")
-        one = trials.start(session, first.trial.id, {"lr": 0.1}, 0, now)
-        trials.end(session, one, "complete", now, value=0.5)
-        two = trials.start(session, second.trial.id, {"lr": 0.1}, 0, now)
-        trials.end(session, two, "failed", now, value=0.0, error="boom")
-        three = trials.start(session, third.trial.id, {"lr": 0.2}, 1, now)
-        trials.spend(session, {three: (2, 1.5)})
+        trials.declare(session, study.id, study.design.trials("search"))
+        first, second, third, *_ = attempts.waiting(session, study.id, "search")
+        one = attempts.start(session, first.trial.id, {"lr": 0.1}, 0, now)
+        attempts.end(session, one, "complete", now, value=0.5)
+        two = attempts.start(session, second.trial.id, {"lr": 0.1}, 0, now)
+        attempts.end(session, two, "failed", now, value=0.0, error="boom")
+        three = attempts.start(session, third.trial.id, {"lr": 0.2}, 1, now)
+        attempts.add_cost(session, {three: (2, 1.5)})
     with database.session() as session:
         progress = studies.progress(session, study.id, now + timedelta(seconds=8))
     baseline, noisy, *confirm = progress.arms

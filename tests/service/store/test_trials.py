@@ -1,252 +1,158 @@
-"""Trials are declared all at once, run by one attempt at a time, and never written again once they
-have ended.
-"""
+"""Trials are declared in one statement, and read by page, by recency and by state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import select
 
-from gradnoise_service.domain.errors import LeaseLostError
-from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import Metric
-from gradnoise_service.store import studies, trials
-from gradnoise_service.store.database import Database
-from gradnoise_service.store.tables import AttemptRow
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.progress import TrialCounts
+from gradnoise_service.domain.spec import Phase, StudySpec
+from gradnoise_service.domain.study import Metric, Study, Trial
+from gradnoise_service.store import attempts, studies, trials
+from gradnoise_service.store.database import Database, Session
 
 Make = Callable[..., StudySpec]
+BASELINE_ONLY = {"baseline": [{"lr": 0.1}]}
 
 
 @pytest.fixture
-def study_id(database: Database, make_spec: Make, now: datetime) -> int:
+def study(database: Database, make_spec: Make, now: datetime) -> Study:
     """A study with its search declared."""
     with database.session(write=True) as session:
         metric = Metric(name="accuracy", direction="maximize", worst=0.0)
         study = studies.submit(session, make_spec(), metric, owner="ada", now=now)
-        trials.declare(session, study.id, study.spec, "search")
-    return study.id
+        trials.declare(session, study.id, study.design.trials("search"))
+    return study
 
 
-def test_declaring_twice_declares_once(database: Database, study_id: int, make_spec: Make) -> None:
+def of_phase(session: Session, study: Study, phase: Phase) -> list[Trial]:
+    return [trial for trial in trials.of_study(session, study.id) if trial.phase == phase]
+
+
+def test_repeated_declaration_has_no_effect(database: Database, study: Study) -> None:
     with database.session(write=True) as session:
-        trials.declare(session, study_id, make_spec(), "search")
-        table = trials.table(session, study_id)
-    assert [(trial.arm, trial.number) for trial in table] == [
+        trials.declare(session, study.id, study.design.trials("search"))
+        stored = trials.of_study(session, study.id)
+    assert [(trial.arm, trial.number) for trial in stored] == [
         (arm, i) for arm in ("baseline", "noisy") for i in range(4)
     ]
 
 
-def test_declaring_more_adds_only_what_is_missing(
-    database: Database, study_id: int, make_spec: Make
-) -> None:
-    settings = {"baseline": [{"lr": 0.1}]}
+def test_declaration_adds_missing_trials_only(database: Database, study: Study) -> None:
+    design = study.design
     with database.session(write=True) as session:
-        trials.declare(session, study_id, make_spec(), "confirm", settings)
-        before = trials.table(session, study_id, "confirm")
-        trials.declare(session, study_id, make_spec().at_seeds(8), "confirm", settings)
-        after = trials.table(session, study_id, "confirm")
+        trials.declare(session, study.id, design.trials("confirm", BASELINE_ONLY))
+        before = of_phase(session, study, "confirm")
+        trials.declare(session, study.id, design.at(8).trials("confirm", BASELINE_ONLY))
+        after = of_phase(session, study, "confirm")
     assert after[:5] == before
     assert [(trial.number, trial.seed) for trial in after] == [
-        (i, make_spec().trial_seed("confirm", i)) for i in range(8)
+        (i, design.seed("confirm", i)) for i in range(8)
     ]
 
 
-def test_trials_of_equal_number_share_their_seed_across_arms_and_phases_differ(
-    database: Database, study_id: int, make_spec: Make
-) -> None:
-    with database.session(write=True) as session:
-        trials.declare(
-            session,
-            study_id,
-            make_spec(),
-            "confirm",
-            {"baseline": [{"lr": 0.1}], "noisy": [{"lr": 0.2, "eta": 1.0}]},
-        )
-        table = trials.table(session, study_id)
-    seeds = {(trial.phase, trial.arm, trial.number): trial.seed for trial in table}
-    assert all(seeds[phase, "baseline", i] == seeds[phase, "noisy", i] for phase, arm, i in seeds)
-    assert len(set(seeds.values())) == 4 + 5
-    assert {trial.params["lr"] for trial in table if trial.phase == "confirm" and trial.params} == {
-        0.1,
-        0.2,
-    }
-
-
-def test_an_arm_without_a_choice_gets_no_confirm_trials(
-    database: Database, study_id: int, make_spec: Make
-) -> None:
-    with database.session(write=True) as session:
-        trials.declare(session, study_id, make_spec(), "confirm", {"noisy": [{"lr": 0.2}]})
-        assert {trial.arm for trial in trials.table(session, study_id, "confirm")} == {"noisy"}
-
-
-def test_reruns_put_every_setting_on_the_same_seeds(
-    database: Database, study_id: int, make_spec: Make
+def test_declared_trials_are_stored_as_planned(
+    database: Database, make_spec: Make, study: Study
 ) -> None:
     spec = make_spec(search={"n_trials": 4, "epochs": 3, "rerun": {"top": 2, "n_seeds": 3}})
     settings = {"baseline": [{"lr": 0.1}], "noisy": [{"lr": 0.2}, {"lr": 0.3}]}
+    planned = Design.of(spec).trials("rerun", settings)
     with database.session(write=True) as session:
-        trials.declare(session, study_id, spec, "rerun", settings)
-        table = trials.table(session, study_id, "rerun")
-        order = [
-            (opening.trial.number, opening.trial.arm)
-            for opening in trials.openings(session, study_id, "rerun")
-        ]
-    assert [(trial.arm, trial.number, trial.params) for trial in table] == [
-        *(("baseline", i, {"lr": 0.1}) for i in range(3)),
-        *(("noisy", i, {"lr": 0.2}) for i in range(3)),
-        *(("noisy", 3 + i, {"lr": 0.3}) for i in range(3)),
-    ]
-    assert [trial.seed for trial in table] == [spec.trial_seed("rerun", i) for i in range(3)] * 3
-    assert order[:2] == [(0, "baseline"), (0, "noisy")]
+        trials.declare(session, study.id, planned)
+        stored = of_phase(session, study, "rerun")
+    assert {_identity(trial) for trial in stored} == {_identity(trial) for trial in planned}
+    assert {trial.state for trial in stored} == {"waiting"}
 
 
-def test_openings_alternate_between_the_arms(database: Database, study_id: int) -> None:
-    with database.session() as session:
-        order = [
-            (opening.trial.number, opening.trial.arm)
-            for opening in trials.openings(session, study_id, "search")
-        ]
-    assert order == [(i, arm) for i in range(4) for arm in ("baseline", "noisy")]
-
-
-def test_a_trial_that_has_ended_is_never_written_again(
-    database: Database, study_id: int, now: datetime
-) -> None:
+def test_number_of_confirm_runs(database: Database, study: Study) -> None:
     with database.session(write=True) as session:
-        trial = trials.openings(session, study_id, "search")[0].trial
-        token = trials.start(session, trial.id, {"lr": 0.1}, 0, now)
-        trials.end(session, token, "complete", now, value=0.5)
-    late: list[Callable[[studies.Session], object]] = [
-        lambda session: trials.end(session, token, "complete", now, value=0.9),
-        lambda session: trials.retry(session, token, "failed", now, "late"),
-        lambda session: trials.spend(session, {token: (9, 1.0)}),
-        lambda session: trials.start(session, trial.id, {"lr": 0.2}, 1, now),
-    ]
-    for act in late:
-        with pytest.raises(LeaseLostError), database.session(write=True) as session:
-            act(session)
+        assert trials.n_confirm_runs(session, study.id) == 0
+        trials.declare(session, study.id, study.design.trials("confirm", BASELINE_ONLY))
+        assert trials.n_confirm_runs(session, study.id) == 5
+
+
+def test_pages_cover_all_trials_by_id_and_filter(database: Database, study: Study) -> None:
     with database.session() as session:
-        ended = trials.table(session, study_id)[0]
-    assert (ended.state, ended.value, ended.params, ended.n_attempts) == (
-        "complete",
-        0.5,
-        {"lr": 0.1},
-        1,
-    )
-
-
-def test_a_retry_keeps_seed_parameters_and_cost_and_counts_only_its_own_failures(
-    database: Database, study_id: int, now: datetime
-) -> None:
-    with database.session(write=True) as session:
-        trial = trials.openings(session, study_id, "search")[0].trial
-        for outcome in ("failed", "worker_lost"):
-            token = trials.start(session, trial.id, {"lr": 0.1}, 7, now)
-            trials.spend(session, {token: (2, 1.5)})
-            trials.retry(session, token, outcome, now, "boom")
-        trials.start(session, trial.id, {"lr": 0.1}, 7, now)
-        # its dispatcher ended: no fault of the trial
-        trials.return_to_waiting(session, study_id, now)
-        opening = trials.openings(session, study_id, "search")[0]
-    assert (opening.trial.id, opening.trial.seed, opening.optuna_number, opening.n_counted) == (
-        trial.id,
-        trial.seed,
-        7,
-        2,
-    )
-    assert (
-        opening.trial.n_attempts,
-        opening.trial.device_seconds,
-        opening.trial.epochs,
-        opening.trial.error,
-    ) == (3, 3.0, 0, "boom")
-
-
-def test_pages_walk_all_trials_by_id_and_filter(database: Database, study_id: int) -> None:
-    with database.session() as session:
-        first = trials.page(session, study_id, limit=3)
-        rest = trials.page(session, study_id, after=first[-1].id, limit=100)
+        first = trials.page(session, study.id, limit=3)
+        rest = trials.page(session, study.id, after=first[-1].id, limit=100)
         noisy = trials.page(
-            session, study_id, limit=100, arm="noisy", phase="search", state="waiting"
+            session, study.id, limit=100, arm="noisy", phase="search", state="waiting"
         )
-        none = trials.page(session, study_id, limit=100, state="failed")
-    assert len(first) + len(rest) == 8
-    assert [trial.id for trial in first + rest] == sorted(trial.id for trial in first + rest)
+        failed = trials.page(session, study.id, limit=100, state="failed")
+    ids = [trial.id for trial in first + rest]
+    assert len(ids) == 8
+    assert ids == sorted(ids)
     assert {trial.arm for trial in noisy} == {"noisy"}
-    assert none == []
+    assert failed == []
 
 
-def test_the_latest_are_the_running_ones_then_those_that_ended_last(
-    database: Database, study_id: int, now: datetime
+def test_latest_lists_running_trials_then_recently_ended(
+    database: Database, study: Study, now: datetime
 ) -> None:
     with database.session(write=True) as session:
-        first, second, third, fourth, *_ = [
-            opening.trial.id for opening in trials.openings(session, study_id, "search")
-        ]
+        first, second, third, fourth, *_ = _waiting_ids(session, study)
         for i, trial_id in enumerate((first, second)):
-            trials.end(
-                session,
-                trials.start(session, trial_id, {}, 0, now),
-                "complete",
-                now + timedelta(seconds=i),
-                value=0.5,
-            )
-        trials.start(session, third, {}, 0, now)
-        trials.retry(session, trials.start(session, fourth, {}, 0, now), "failed", now, "boom")
-        assert [trial.id for trial in trials.latest(session, study_id, 9)] == [
-            third,
-            second,
-            first,
-            fourth,
-        ]
-        assert [trial.id for trial in trials.latest(session, study_id, 2)] == [third, second]
+            token = attempts.start(session, trial_id, {}, 0, now)
+            attempts.end(session, token, "complete", now + timedelta(seconds=i), value=0.5)
+        attempts.start(session, third, {}, 0, now)
+        token = attempts.start(session, fourth, {}, 0, now)
+        attempts.retry(session, token, "failed", now, "boom")
+        latest = [trial.id for trial in trials.latest(session, study.id, 9)]
+        assert latest == [third, second, first, fourth]
+        assert [trial.id for trial in trials.latest(session, study.id, 2)] == [third, second]
 
 
-def test_what_is_open_when_a_study_ends_is_cancelled(
-    database: Database, study_id: int, now: datetime
+def test_open_trials_of_an_ended_study_are_cancelled(
+    database: Database, study: Study, now: datetime
 ) -> None:
     with database.session(write=True) as session:
-        openings = trials.openings(session, study_id, "search")
-        token = trials.start(session, openings[0].trial.id, {"lr": 0.1}, 0, now)
-        trials.end(session, token, "pruned", now, value=0.1)
-        trials.start(session, openings[1].trial.id, {"lr": 0.1}, 0, now)
-        trials.cancel_open(session, study_id, now)
-        # the study has not ended
-        assert {trial.state for trial in trials.table(session, study_id)} == {
-            "pruned",
-            "running",
-            "waiting",
-        }
-        studies.cancel(session, study_id, "ada", now)
-        trials.cancel_open(session, study_id, now)
-        states = [trial.state for trial in trials.table(session, study_id)]
+        first, second, *_ = _waiting_ids(session, study)
+        token = attempts.start(session, first, {"lr": 0.1}, 0, now)
+        attempts.end(session, token, "pruned", now, value=0.1)
+        attempts.start(session, second, {"lr": 0.1}, 0, now)
+        trials.cancel_open(session, study.id, now)  # the study has not ended
+        assert _states(session, study) == {"pruned", "running", "waiting"}
+        studies.cancel(session, study.id, "ada", now)
+        trials.cancel_open(session, study.id, now)
+        states = [trial.state for trial in trials.of_study(session, study.id)]
     assert sorted(states) == ["cancelled"] * 7 + ["pruned"]
 
 
-def test_the_cost_of_many_attempts_is_noted_at_once_or_not_at_all(
-    database: Database, study_id: int, now: datetime
-) -> None:
+def test_counts_by_phase_arm_and_state(database: Database, study: Study, now: datetime) -> None:
     with database.session(write=True) as session:
-        first, second, third = (
-            opening.trial.id for opening in trials.openings(session, study_id, "search")[:3]
-        )
-        tokens = [
-            trials.start(session, trial_id, {"lr": 0.1}, 0, now)
-            for trial_id in (first, second, third)
-        ]
-        trials.spend(session, dict.fromkeys(tokens, (2, 0.5)))
-        trials.spend(session, {tokens[0]: (3, 1.0), tokens[1]: (4, 2.0)})
-        trials.spend(session, {})
-        trials.end(session, tokens[2], "complete", now, value=0.5)
-    with pytest.raises(LeaseLostError), database.session(write=True) as session:
-        trials.spend(session, dict.fromkeys(tokens, (9, 9.0)))
-    with database.session() as session:
-        cost = {
-            trial.id: (trial.epochs, trial.device_seconds)
-            for trial in trials.table(session, study_id)
-        }
-        attempts = {row.trial_id: row.device_seconds for row in session.scalars(select(AttemptRow))}
-    assert [cost[one] for one in (first, second, third)] == [(3, 1.5), (4, 2.5), (2, 0.5)]
-    assert attempts == {first: 1.5, second: 2.5, third: 0.5}
+        first, second, third, *_ = _waiting_ids(session, study)
+        token = attempts.start(session, first, {"lr": 0.1}, 0, now)
+        attempts.end(session, token, "complete", now, value=0.5)
+        token = attempts.start(session, second, {"lr": 0.1}, 0, now)
+        attempts.end(session, token, "failed", now, value=0.0, error="boom")
+        token = attempts.start(session, third, {"lr": 0.2}, 1, now)
+        attempts.add_cost(session, {token: (2, 1.5)})
+        counts = {stored.arm: stored for stored in trials.counts(session, study)}
+    assert counts["baseline"] == TrialCounts(
+        phase="search",
+        arm="baseline",
+        n_trials=4,
+        n_ended=1,
+        n_ended_now=1,
+        n_running=1,
+        best_value=0.5,
+        epochs_running=2,
+    )
+    assert counts["noisy"] == TrialCounts(
+        phase="search", arm="noisy", n_trials=4, n_ended=1, n_ended_now=1, n_failed=1
+    )
+
+
+def _identity(trial: object) -> tuple[object, ...]:
+    names: Sequence[str] = ("phase", "arm", "number", "seed", "budget_epochs")
+    params = getattr(trial, "params")  # noqa: B009 - Trial and PlannedTrial alike
+    return (*(getattr(trial, name) for name in names), str(params))
+
+
+def _waiting_ids(session: Session, study: Study) -> list[int]:
+    return [waiting.trial.id for waiting in attempts.waiting(session, study.id, "search")]
+
+
+def _states(session: Session, study: Study) -> set[str]:
+    return {trial.state for trial in trials.of_study(session, study.id)}

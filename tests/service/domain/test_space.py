@@ -1,0 +1,49 @@
+"""Ranges and choices: legal forms, and the values that they hold."""
+
+import pytest
+from pydantic import ValidationError
+
+from gradnoise_service.domain.space import Choices, Range, as_json, points
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"low": 0.3, "high": 0.003}, "low must be below high"),
+        ({"low": 0.3, "high": 0.3}, "low must be below high"),
+        ({"low": 0.0, "high": 0.3, "log": True}, "low above 0"),
+        ({"low": 0.1, "high": 0.3, "log": True, "step": 0.1}, "exclude each other"),
+        ({"low": 0.0, "high": 1.0, "step": 0.3}, "whole number of steps"),
+        ({"low": 1.5, "high": 3, "integer": True}, "whole numbers"),
+        ({"low": 0.0, "high": 1e308, "step": 1e-308}, "at most 2"),
+        ({"low": False, "high": 3}, "valid number"),
+        ({"low": 0.1, "high": float("inf")}, "finite"),
+        ({"low": 0.1, "high": 0.3, "lg": True}, "lg"),
+    ],
+)
+def test_an_illegal_range_is_rejected(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Range.model_validate(values)
+
+
+def test_points_of_a_stepped_range_reach_both_ends() -> None:
+    assert list(Range(low=0.1, high=0.3, step=0.1).points()) == pytest.approx([0.1, 0.2, 0.3])
+    assert list(Range(low=2, high=6, step=2, integer=True).points()) == [2, 4, 6]
+    assert list(Range(low=2, high=4, integer=True).points()) == [2, 3, 4]
+    assert Range(low=0.1, high=0.3).n_points is None
+    assert Range(low=0.0, high=1e15, step=1.0).n_points == 10**15 + 1  # counted, not listed
+    with pytest.raises(ValueError, match="give it a step"):
+        list(Range(low=0.1, high=0.3).points())
+
+
+def test_choices_are_unique() -> None:
+    assert Choices(choices=["a", 1, 0.5]).n_points == 3
+    with pytest.raises(ValidationError, match="unique"):
+        Choices(choices=[1, 1])
+
+
+def test_entries_as_values_and_as_json() -> None:
+    assert points(0.5) == [0.5]
+    assert points(Choices(choices=["a", "b"])) == ["a", "b"]
+    assert as_json("relu") == "relu"
+    assert as_json(Range(low=0.1, high=1.0, log=True)) == {"low": 0.1, "high": 1.0, "log": True}
