@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from gradnoise.training.calibration import Rate
 from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
-from gradnoise_workers.launcher import News
+from gradnoise_workers.launcher import LauncherEvent
 
 
 def accuracy(spec: TrialSpec, epoch: int) -> float:
@@ -20,15 +20,15 @@ def accuracy(spec: TrialSpec, epoch: int) -> float:
 
 @dataclass
 class FormulaLauncher:
-    """Trains one epoch of every member at each call of `measurements`.
+    """Trains one epoch of every member at each call of `events`.
 
     `slots` is how many run at once, whatever it is opened with; `speeds` tells how fast so many
-    train, or what measuring them raises; `refuse` returns the news that a trial ends with at an
+    train, or what measuring them raises; `refuse` returns the events that a trial ends with at an
     epoch instead of its measurement.
     """
 
     slots: int = 3
-    refuse: Callable[[TrialSpec, int], News | None] = lambda _spec, _epoch: None
+    refuse: Callable[[TrialSpec, int], LauncherEvent | None] = lambda _spec, _epoch: None
     members: dict[str, TrialSpec] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)
@@ -39,18 +39,27 @@ class FormulaLauncher:
     )
     measured: list[tuple[TrialSpec, int]] = field(default_factory=list)
     opened: list[int] = field(default_factory=list)
+    prepared: list[TrialSpec] = field(default_factory=list)
+    faults: Mapping[str, str] = field(default_factory=dict)
 
-    def start(self, carry_on: Callable[[], None]) -> str:
-        carry_on()
+    def start(self, check_interrupt: Callable[[], None]) -> str:
+        check_interrupt()
         return "2 x formula"
+
+    def prepare(
+        self, specs: Sequence[TrialSpec], check_interrupt: Callable[[], None]
+    ) -> Mapping[str, str]:
+        check_interrupt()
+        self.prepared += specs
+        return {spec.key: self.faults[spec.key] for spec in specs if spec.key in self.faults}
 
     def candidates(self) -> Sequence[int]:
         return list(self.speeds)
 
     def measure(
-        self, probe: TrialSpec, slots: int, before: Rate | None, carry_on: Callable[[], None]
+        self, probe: TrialSpec, slots: int, before: Rate | None, check_interrupt: Callable[[], None]
     ) -> Rate:
-        carry_on()
+        check_interrupt()
         assert before is not None or slots == 1
         self.measured.append((probe, slots))
         speed = self.speeds[slots]
@@ -74,7 +83,7 @@ class FormulaLauncher:
         self.epochs[spec.key] = 0
         self.admitted.append(spec)
 
-    def go_on(self, key: str) -> None:
+    def resume(self, key: str) -> None:
         self.waiting.discard(key)
 
     def release(self, key: str) -> None:
@@ -82,17 +91,17 @@ class FormulaLauncher:
         self.members.pop(key, None)
         self.waiting.discard(key)
 
-    def measurements(self, timeout_seconds: float) -> Sequence[News]:
-        news: deque[News] = deque()
+    def events(self, timeout_seconds: float) -> Sequence[LauncherEvent]:
+        events: deque[LauncherEvent] = deque()
         for key, spec in list(self.members.items()):
             if key not in self.waiting:
-                news.extend(self._train(key, spec))
-        return list(news)
+                events.extend(self._train(key, spec))
+        return list(events)
 
     def close(self) -> None:
         self.members.clear()
 
-    def _train(self, key: str, spec: TrialSpec) -> Iterator[News]:
+    def _train(self, key: str, spec: TrialSpec) -> Iterator[LauncherEvent]:
         self.epochs[key] += 1
         epoch = self.epochs[key]
         refused = self.refuse(spec, epoch)

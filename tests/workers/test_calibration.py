@@ -21,7 +21,7 @@ VERSIONS = {"gradnoise": "1", "torch": "2", "python": "3"}
 
 
 def nothing() -> None:
-    """Carries on."""
+    """Never interrupts."""
 
 
 def calibrate(

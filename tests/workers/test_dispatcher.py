@@ -1,6 +1,4 @@
-"""A dispatcher runs what is due, lets go of what is cancelled, settles what is left open, and gives
-everything back when it stops.
-"""
+"""A dispatcher runs due studies, drops cancelled ones, settles ended ones, and releases all at stop."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +22,8 @@ from gradnoise_service.store import dispatchers, leases, studies, trials
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.tables import StudyRow
 from gradnoise_workers.dispatcher import Dispatcher
-from gradnoise_workers.launcher import Launcher, News
+from gradnoise_workers.driver import Driver
+from gradnoise_workers.launcher import Launcher, LauncherEvent
 
 Make = Callable[..., StudySpec]
 ACCURACY = Metric(name="accuracy", direction="maximize", worst=0.0)
@@ -38,9 +37,9 @@ class Gated(FormulaLauncher):
         super().__init__()
         self.gate, self.asked = gate, asked
 
-    def measurements(self, timeout_seconds: float) -> Sequence[News]:
+    def events(self, timeout_seconds: float) -> Sequence[LauncherEvent]:
         self.asked.set()
-        return super().measurements(timeout_seconds) if self.gate.wait(0.01) else []
+        return super().events(timeout_seconds) if self.gate.wait(0.01) else []
 
 
 def submit(database: Database, spec: StudySpec) -> Study:
@@ -70,17 +69,25 @@ def make_dispatcher(
 ) -> Dispatcher:
     usual: dict[str, Any] = {
         "id": f"d-{threading.get_ident()}",
-        "slots": 3,
         "checkpoints": Path("nowhere"),
-        "protocol": {"formula": "f", "versions": {"gradnoise": "1", "torch": "2"}},
         "machines": lambda: ("2 CPU cores", 3),
         "lease": timedelta(seconds=30),
         "concurrent_studies": 1,
         "now": lambda: datetime.now(UTC),
     }
-    return Dispatcher(
-        database=database, storage=storage, open_launcher=open_launcher, **(usual | changes)
+    slots = changes.pop("slots", 3)
+    settings = usual | changes
+    driver = Driver(
+        database=database,
+        storage=storage,
+        open_launcher=open_launcher,
+        slots=slots,
+        protocol={"formula": "f", "versions": {"gradnoise": "1", "torch": "2"}},
+        device=lambda: settings["machines"]()[0],
+        lease=settings["lease"],
+        now=settings["now"],
     )
+    return Dispatcher(database=database, storage=storage, driver=driver, **settings)
 
 
 @contextmanager
@@ -128,7 +135,7 @@ def test_it_announces_the_nodes_that_have_joined_since(
     sizes = iter([("0 CPU cores", 0), ("4 CPU cores", 4)])
     dispatcher = make_dispatcher(database, storage, FormulaLauncher, machines=lambda: next(sizes))
     for n_slots in (0, 4):
-        dispatcher._announce()
+        dispatcher.announce()
         with database.session() as session:
             assert [info.n_slots for info in dispatchers.live(session, datetime.now(UTC))] == [
                 n_slots
@@ -205,15 +212,27 @@ def test_a_study_that_cannot_be_driven_ends_failed_with_the_reason(
     # a crashed study is due again at once
     dispatcher = make_dispatcher(database, storage, open_launcher, lease=timedelta(0))
     for _ in range(3):
-        dispatcher._round()
-        for thread in dispatcher._runs.values():
-            thread.join()
+        dispatcher.run_round()
+        dispatcher.join()
     ended = read(database, study)
     assert ended.state == "failed"
     assert (
         ended.error
         == "The study could not be driven: RuntimeError: No worker can start: no such device"
     )
+
+
+def test_a_study_whose_arm_cannot_be_trained_fails_once_before_its_first_trial(
+    database: Database, storage: Storage, make_spec: Make
+) -> None:
+    launcher = FormulaLauncher(faults={"arms.1": "ValueError: rate must be below 1, but got 2"})
+    study = submit(database, make_spec())
+    with running(database, storage, lambda: launcher):
+        until(lambda: read(database, study).has_ended)
+    ended = read(database, study)
+    assert ended.state == "failed"
+    assert str(ended.error).endswith("arms.1 (noisy): ValueError: rate must be below 1, but got 2")
+    assert launcher.admitted == []
 
 
 def test_two_studies_may_run_at_once(database: Database, storage: Storage, make_spec: Make) -> None:
@@ -258,11 +277,15 @@ def test_a_dispatcher_that_is_stopped_while_it_measures_gives_the_study_back(
 
     class Endless(FormulaLauncher):
         def measure(
-            self, probe: TrialSpec, slots: int, before: Rate | None, carry_on: Callable[[], None]
+            self,
+            probe: TrialSpec,
+            slots: int,
+            before: Rate | None,
+            check_interrupt: Callable[[], None],
         ) -> Rate:
             measures.set()
             while True:
-                carry_on()
+                check_interrupt()
 
     with running(database, storage, Endless, slots=0):
         assert measures.wait(WAIT_SECONDS)
@@ -305,5 +328,5 @@ def test_checkpoints_go_with_their_study(
         checkpoints=tmp_path / "checkpoints",
         concurrent_studies=0,
     )
-    dispatcher._round()
+    dispatcher.run_round()
     assert folders() == {str(queued.id), "another"}

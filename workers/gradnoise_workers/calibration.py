@@ -8,9 +8,9 @@ import structlog
 
 from gradnoise.training.calibration import Rate, best, explore
 from gradnoise.training.trial import TrialSpec
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value
 from gradnoise_service.domain.spec import Arm, StudySpec
-from gradnoise_service.domain.study import Study
 from gradnoise_service.store import calibrations
 from gradnoise_service.store.calibrations import Calibration, Subject
 from gradnoise_service.store.database import Database
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 def calibrated(
-    study: Study,
+    spec: StudySpec,
     launcher: Launcher,
     database: Database,
     versions: Mapping[str, str],
@@ -29,12 +29,12 @@ def calibrated(
 ) -> Calibration:
     """Return the best number of slots for a study; measured once, then shared by all dispatchers."""
     device = launcher.start(check_interrupt)
-    subject = _subject(study.spec, device, versions)
+    subject = _subject(spec, device, versions)
     with database.session() as session:
         stored = calibrations.find(session, subject)
     if stored is not None:
         return stored
-    found, is_whole = measured(launcher, probe(study), check_interrupt)
+    found, is_whole = measured(launcher, probe(spec), check_interrupt)
     log.info(
         "measured how many trials train best as one model",
         device=device,
@@ -86,16 +86,15 @@ def sentence(calibration: Calibration) -> str:
     return f"{head}: {', '.join([first, *rest])}"
 
 
-def probe(study: Study) -> TrialSpec:
+def probe(spec: StudySpec) -> TrialSpec:
     """Return a trial to measure with: of the first arm with a technique, mid-space values."""
-    is_plain = {arm.name: arm.techniques == ["none"] for arm in study.spec.arms}
-    arm = next((arm for arm in study.spec.arms if not is_plain[arm.name]), study.spec.arms[0])
-    return trial_of(study, arm, key="probe")
+    with_technique = (arm for arm in spec.arms if arm.techniques != ["none"])
+    return trial_of(spec, next(with_technique, spec.arms[0]), key="probe")
 
 
-def trial_of(study: Study, arm: Arm, key: str) -> TrialSpec:
+def trial_of(spec: StudySpec, arm: Arm, key: str) -> TrialSpec:
     """Return a trial of an arm with values from the middle of its space."""
-    spec, design = study.spec, study.design
+    design = Design.of(spec)
     return TrialSpec(
         key=key,
         workload=spec.workload,

@@ -62,20 +62,25 @@ class Dispatcher:
     def run(self, stop: threading.Event) -> None:
         """Run studies until `stop` is set; then release every study and return."""
         self._stop = stop
-        with Heartbeat(self._announce, self.lease):
-            self._announce()
+        with Heartbeat(self.announce, self.lease):
+            self.announce()
             while not stop.is_set():
                 try:
-                    self._round()
+                    self.run_round()
                 except Exception:
                     log.exception("the round failed; retrying")
                 stop.wait(POLL_SECONDS)
-            for thread in self._threads.values():
-                thread.join()
+            self.join()
         with self.database.session(write=True) as session:
             dispatchers.withdraw(session, self.id)
 
-    def _announce(self) -> None:
+    def join(self) -> None:
+        """Wait for the threads of the present studies."""
+        for thread in self._threads.values():
+            thread.join()
+
+    def announce(self) -> None:
+        """Record this dispatcher as alive, with its devices."""
         now = self.now()
         device, n_slots = self.machines()
         info = DispatcherInfo(
@@ -84,7 +89,8 @@ class Dispatcher:
         with self.database.session(write=True) as session:
             dispatchers.announce(session, info, now)
 
-    def _round(self) -> None:
+    def run_round(self) -> None:
+        """Settle ended studies, acquire what is due, and start a thread for each."""
         self._threads = {id: thread for id, thread in self._threads.items() if thread.is_alive()}
         self._clear_checkpoints()
         with self.database.session() as session:

@@ -82,7 +82,7 @@ class Driver:
         study = ledger.study
         launcher.start(check_interrupt)  # or the first worker would take every trial
         if not ledger.trials():
-            fault = preparation_fault(study, launcher, check_interrupt)
+            fault = preparation_fault(study.spec, launcher, check_interrupt)
             if fault is not None:
                 log.error("study failed", reason=fault)
                 ledger.fail(fault)
@@ -99,7 +99,7 @@ class Driver:
         calibration = Calibration(slots=self.slots, refusal="as configured")
         if not self.slots:
             calibration = calibrated(
-                study,
+                study.spec,
                 launcher,
                 self.database,
                 self.protocol["versions"],

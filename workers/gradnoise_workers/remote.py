@@ -70,6 +70,10 @@ class RayLauncher:
         self._failed_starts = 0
         self._grow()
 
+    @property
+    def workers(self) -> Sequence[Worker]:
+        return tuple(self._workers)
+
     def start(self, check_interrupt: CheckInterrupt) -> str:
         while not self._is_complete() and time.monotonic() < self._started_at + START_SECONDS:
             check_interrupt()

@@ -2,21 +2,21 @@
 
 from collections.abc import Mapping
 
-from gradnoise_service.domain.study import Study
+from gradnoise_service.domain.spec import StudySpec
 from gradnoise_workers.calibration import trial_of
 from gradnoise_workers.launcher import CheckInterrupt, Launcher
 
 
 def preparation_fault(
-    study: Study, launcher: Launcher, check_interrupt: CheckInterrupt
+    spec: StudySpec, launcher: Launcher, check_interrupt: CheckInterrupt
 ) -> str | None:
     """Train one batch of each arm and return why the study cannot run; None if it can.
 
     The catalogue announces most rules, so that a submission is refused; what only a worker can
     check (the model, its data, the first batch) fails here, once for the study.
     """
-    keys = {f"arms.{i}": arm for i, arm in enumerate(study.spec.arms)}
-    specs = [trial_of(study, arm, key) for key, arm in keys.items()]
+    keys = {f"arms.{i}": arm for i, arm in enumerate(spec.arms)}
+    specs = [trial_of(spec, arm, key) for key, arm in keys.items()]
     errors = launcher.prepare(specs, check_interrupt)
     if not errors:
         return None

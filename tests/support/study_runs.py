@@ -1,0 +1,157 @@
+"""Runs of whole studies on formulas: helpers that submit, run, read and check them."""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial
+
+from gradnoise.training.trial import Finished, TrialSpec
+from gradnoise_service.compare import finalists
+from gradnoise_service.domain.design import Design, SearchKey
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric, Study, Trial
+from gradnoise_service.search import Storage
+from gradnoise_service.store import leases, studies, trials
+from gradnoise_service.store.database import Database
+from gradnoise_service.store.leases import Lease
+from gradnoise_workers.launcher import Launcher, LauncherEvent
+from gradnoise_workers.study import Ledger, OptunaSync, StudyRun
+
+LEASE = timedelta(seconds=30)
+ACCURACY = Metric(name="accuracy", direction="maximize", worst=0.0)
+PROTOCOL = {"formula": "sigma_t^2 = eta / (1 + t)^gamma", "versions": {}}
+LOOKS = {"n_seeds": 20, "looks": [7, 16], "boundary": "pocock"}
+
+
+def submit(database: Database, spec: StudySpec, now: datetime, metric: Metric = ACCURACY) -> Study:
+    with database.session(write=True) as session:
+        return studies.submit(session, spec, metric, owner="ada", now=now)
+
+
+def take(database: Database, now: datetime) -> tuple[Study, Lease]:
+    with database.session(write=True) as session:
+        acquired = leases.acquire(session, "d", now, LEASE)
+    assert acquired is not None
+    return acquired
+
+
+def start(database: Database, storage: Storage, launcher: Launcher, now: datetime) -> StudyRun:
+    """Acquire the study that is due and return its run, ready to step."""
+    study, lease = take(database, now)
+    ledger = Ledger(
+        database=database, study=study, lease=lease, lease_duration=LEASE, now=lambda: now
+    )
+    run = StudyRun(ledger, OptunaSync(study, storage), launcher, PROTOCOL)
+    run.resume()
+    return run
+
+
+def finish(run: StudyRun) -> None:
+    for _ in range(10_000):
+        if run.step(0.0):
+            return
+    pytest.fail("the study did not end")
+
+
+def read(database: Database, study: Study) -> tuple[Study, list[Trial]]:
+    with database.session() as session:
+        return studies.get(session, study.id, None), trials.of_study(session, study.id)
+
+
+def optuna_trials(storage: Storage, study: Study, key: SearchKey) -> list[FrozenTrial]:
+    """Return the trials as an outside reader finds them in Optuna."""
+    name = f"{study.spec.name} · {key.label}"
+    return optuna.load_study(study_name=name, storage=storage).trials
+
+
+def assert_exactly_as_declared(
+    database: Database, storage: Storage, study: Study, n_seeds: int | None = None
+) -> None:
+    """Every declared trial ended once, and Optuna holds the same trials, and no others.
+
+    `n_seeds` is the number of confirm seeds at which a look ended the study.
+    """
+    after, stored = read(database, study)
+    assert after.has_ended
+    design = after.design.at(n_seeds) if n_seeds else after.design
+    counts = Counter((trial.phase, trial.arm) for trial in stored)
+    n_finalists = {arm: len(best) for arm, best in finalists(design, study.metric, stored).items()}
+    expected = {
+        (phase, arm.name): design.n_trials(phase, arm.name)
+        for phase in design.phases
+        for arm in design.spec.arms
+    }
+    if "rerun" in design.phases:
+        n = design.spec.search.rerun.n_seeds
+        expected |= {("rerun", arm): n_finalists[arm] * n for arm in n_finalists}
+    assert counts == expected
+    assert all(trial.has_ended for trial in stored)
+    with database.session() as session:
+        numbers = trials.optuna_numbers(session, study.id)
+    for key in design.search_keys:
+        ours = {numbers[trial.id]: trial for trial in stored if trial.key == key}
+        theirs = optuna_trials(storage, study, key)
+        assert sorted(ours) == [trial.number for trial in theirs] == list(range(len(theirs)))
+        for number, trial in ours.items():
+            assert_same_trial(trial, theirs[number])
+
+
+def assert_same_trial(trial: Trial, recorded: FrozenTrial) -> None:
+    """Optuna has recorded the trial's seed, parameters, state and value."""
+    assert recorded.user_attrs["seed"] == trial.seed
+    assert trial.params is not None
+    assert recorded.params.items() <= dict(trial.params).items()
+    states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+    assert recorded.state.name == states[trial.state]
+    assert recorded.value == (None if trial.state == "failed" else trial.value)
+
+
+def loses(spec: StudySpec, *numbers: int) -> Callable[[TrialSpec, int], LauncherEvent | None]:
+    """The noisy runs on these confirm seeds diverge, so that the differences are not all alike."""
+    lost = {Design.of(spec).seed("confirm", i) for i in numbers}
+
+    def refuse(trial: TrialSpec, epoch: int) -> LauncherEvent | None:
+        is_lost = trial.technique == "annealed" and trial.seed in lost
+        return Finished(key=trial.key, diverged=True, seconds=0.1) if is_lost else None
+
+    return refuse
+
+
+def grid(n_seeds: int = 3, **changes: object) -> dict[str, object]:
+    """The fields of a study without a search: two learning rates on every seed, so 2 x n_seeds
+    pairs.
+    """
+    arms = [
+        {"name": "baseline", "technique": "none"},
+        {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.55}},
+    ]
+    space = {"lr": {"choices": [0.01, 0.1]}, "momentum": 0.9}
+    return {
+        "search": None,
+        "arms": arms,
+        "space": space,
+        "confirm": {"n_seeds": n_seeds, "epochs": 2} | changes,
+    }
+
+
+def assert_whole_grid(database: Database, storage: Storage, study: Study, n_seeds: int) -> None:
+    """Every arm ran every setting on every seed once, and Optuna holds the same."""
+    after, stored = read(database, study)
+    assert after.has_ended
+    planned = after.design.at(n_seeds).trials("confirm")
+    by_number = {(trial.arm, trial.number): trial for trial in planned}
+    assert {(trial.arm, trial.number) for trial in stored} == set(by_number)
+    for trial in stored:
+        plan = by_number[trial.arm, trial.number]
+        assert (trial.params, trial.seed, trial.budget_epochs) == (plan.params, plan.seed, 2)
+    with database.session() as session:
+        numbers = trials.optuna_numbers(session, study.id)
+    theirs = optuna_trials(storage, study, SearchKey(phase="confirm"))
+    assert sorted(numbers.values()) == [t.number for t in theirs] == list(range(len(stored)))
+    for trial in stored:
+        recorded = theirs[numbers[trial.id]]
+        assert recorded.user_attrs["arm"] == trial.arm
+        assert_same_trial(trial, recorded)

@@ -1,0 +1,248 @@
+"""A study survives a crash at any write, and a holder without a lease writes nothing."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import pytest
+from optuna.storages import RDBStorage
+from sqlalchemy import Engine, event
+
+from formula_launcher import FormulaLauncher
+from gradnoise.training.trial import TrialSpec
+from gradnoise_service.domain.errors import LeaseLostError
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Study
+from gradnoise_service.search import Storage, open_storage
+from gradnoise_service.store import measurements, studies
+from gradnoise_service.store.database import Database, Session
+from gradnoise_workers.launcher import LauncherEvent
+from study_runs import (
+    LEASE,
+    LOOKS,
+    assert_exactly_as_declared,
+    assert_whole_grid,
+    finish,
+    grid,
+    loses,
+    read,
+    start,
+    submit,
+)
+
+Make = Callable[..., StudySpec]
+
+
+def test_every_epoch_is_measured_once(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(), now)
+    finish(start(database, storage, FormulaLauncher(), now))
+    _, table = read(database, study)
+    with database.session() as session:
+        for trial in table:
+            rows = measurements.of_trial(session, trial.id)
+            assert [row.epoch for row in rows] == [1, 2, 3]
+            assert (trial.epochs, trial.device_seconds) == (3, 0.75)
+
+
+def test_an_epoch_takes_a_constant_number_of_statements(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    counts = []
+    for n in (10, 200):
+        submit(
+            database,
+            make_spec(
+                name=f"of {n}", search={"n_trials": n // 2, "epochs": 100, "sampler": "random"}
+            ),
+            now,
+        )
+        launcher = FormulaLauncher(slots=n)
+        run = start(database, storage, launcher, now)
+        while launcher.n_free():
+            run.step(0.0)
+        with statements(database.engine) as ours, statements(storage.engine) as theirs:
+            run.step(0.0)
+        assert set(launcher.epochs.values()) <= set(range(1, 100))
+        counts.append((len(ours), len(theirs)))
+    assert counts[0] == counts[1]
+    assert counts[0][1] == 0
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """The statements that are executed inside the block."""
+    executed: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        executed.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield executed
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def test_the_run_of_a_cancelled_study_loses_its_lease_at_the_next_step(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(), now)
+    run = start(database, storage, FormulaLauncher(), now)
+    run.step(0.0)
+    with database.session(write=True) as session:
+        studies.cancel(session, study.id, "ada", now)
+    with pytest.raises(LeaseLostError):
+        run.step(0.0)
+
+
+def test_an_earlier_holder_writes_nothing_after_a_takeover(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(), now)
+    zombie = start(database, storage, FormulaLauncher(), now)
+    zombie.step(0.0)
+    heir = start(
+        database,
+        open_storage(database.url.render_as_string(hide_password=False)),
+        FormulaLauncher(),
+        now + 2 * LEASE,
+    )
+    for _ in range(3):
+        with pytest.raises(LeaseLostError):
+            zombie.step(0.0)
+    finish(heir)
+    after, table = read(database, study)
+    assert after.state == "complete"
+    assert all(trial.state == "complete" for trial in table)
+    heir._searches["noisy"]._storage.remove_session()
+    heir._searches["noisy"]._storage.engine.dispose()
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+class Countdown:
+    """Raises Crash at the n-th write, either before or after it takes effect."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def tick(self) -> bool:
+        self.n -= 1
+        return self.n == 0
+
+
+class CrashingDatabase(Database):
+    def __init__(self, url: str, countdown: Countdown) -> None:
+        super().__init__(url)
+        self.countdown = countdown
+
+    @contextmanager
+    def session(self, *, write: bool = False) -> Iterator[Session]:
+        with super().session(write=write) as session:
+            yield session
+            if write and self.countdown.tick():
+                raise Crash
+        if write and self.countdown.tick():
+            raise Crash
+
+
+class CrashingStorage(RDBStorage):
+    countdown: Countdown
+
+    def create_new_trial(self, *arguments: Any, **keywords: Any) -> int:
+        return self._with_crash(super().create_new_trial, *arguments, **keywords)
+
+    def set_trial_state_values(self, *arguments: Any, **keywords: Any) -> bool:
+        return self._with_crash(super().set_trial_state_values, *arguments, **keywords)
+
+    def set_trial_intermediate_value(self, *arguments: Any, **keywords: Any) -> None:
+        return self._with_crash(super().set_trial_intermediate_value, *arguments, **keywords)
+
+    def _with_crash(self, write: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+        if self.countdown.tick():
+            raise Crash
+        result = write(*arguments, **keywords)
+        if self.countdown.tick():
+            raise Crash
+        return result
+
+
+@pytest.mark.parametrize("stride", [5])
+def test_a_crash_at_any_write_loses_and_repeats_nothing(
+    database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
+) -> None:
+    pruner = {"name": "median", "startup_trials": 2}
+    search = {"n_trials": 6, "epochs": 3, "sampler": "tpe", "pruner": pruner}
+    study = submit(database, make_spec(search=search, confirm={"n_seeds": 3}), now)
+    crash_repeatedly(database, study, now, stride)
+    assert_exactly_as_declared(database, storage, study)
+
+
+@pytest.mark.parametrize("stride", [3])
+def test_a_crash_at_any_write_of_a_grid_loses_and_repeats_nothing(
+    database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
+) -> None:
+    study = submit(database, make_spec(**grid(6)), now)
+    crash_repeatedly(database, study, now, stride)
+    assert_whole_grid(database, storage, study, 6)
+
+
+@pytest.mark.parametrize("stride", [3])
+def test_a_crash_at_any_write_between_looks_loses_and_repeats_nothing(
+    database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
+) -> None:
+    search = {"n_trials": 1, "epochs": 1, "sampler": "random", "rerun": {"n_seeds": 0}}
+    study = submit(database, make_spec(search=search, confirm=LOOKS), now)
+    crash_repeatedly(database, study, now, stride, loses(study.spec, 0))
+    assert_exactly_as_declared(database, storage, study, 16)
+    undisturbed = submit(database, make_spec(name="undisturbed", search=search, confirm=LOOKS), now)
+    finish(start(database, storage, FormulaLauncher(refuse=loses(study.spec, 0)), now))
+    crashed, whole = read(database, study)[0].comparison, read(database, undisturbed)[0].comparison
+    assert crashed is not None
+    assert whole is not None
+    assert [crashed[name] for name in ("differences", "plan", "seeds")] == [
+        whole[name] for name in ("differences", "plan", "seeds")
+    ]
+
+
+def crash_repeatedly(
+    database: Database,
+    study: Study,
+    now: datetime,
+    stride: int,
+    refuse: Callable[[TrialSpec, int], LauncherEvent | None] = lambda _spec, _epoch: None,
+) -> None:
+    """End the process again and again, `stride` writes later each time round, and let the next one
+    take over.
+    """
+    url = database.url.render_as_string(hide_password=False)
+    crashes = 0
+    for life in itertools.count(1):
+        now += 2 * LEASE
+        countdown = Countdown(life * stride % 23 + 4)
+        crashing = CrashingDatabase(url, countdown)
+        storing = CrashingStorage(
+            url,
+            engine_kwargs={"connect_args": {"timeout": 30}} if crashing.is_sqlite else {},
+            skip_table_creation=True,
+        )
+        storing.countdown = countdown
+        try:
+            finish(start(crashing, storing, FormulaLauncher(slots=2, refuse=refuse), now))
+            break
+        except Crash:
+            crashes += 1
+        finally:
+            storing.remove_session()
+            storing.engine.dispose()
+            crashing.dispose()
+        if read(database, study)[0].has_ended:
+            break
+    assert crashes > 10
+    assert read(database, study)[0].state == "complete"

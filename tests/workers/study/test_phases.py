@@ -1,0 +1,288 @@
+"""Reruns, looks, grids and extensions run exactly the trials that their design plans."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from formula_launcher import FormulaLauncher, fails
+from gradnoise.training.trial import Finished, TrialSpec
+from gradnoise_service.compare import choose, finalists
+from gradnoise_service.domain.errors import InvalidSpecError
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.search import Storage
+from gradnoise_service.store import studies
+from gradnoise_service.store.database import Database
+from gradnoise_workers.launcher import LauncherEvent
+from study_runs import (
+    ACCURACY,
+    LOOKS,
+    assert_exactly_as_declared,
+    assert_whole_grid,
+    finish,
+    grid,
+    loses,
+    read,
+    start,
+    submit,
+)
+
+Make = Callable[..., StudySpec]
+
+
+def test_the_best_settings_are_rerun_on_other_seeds_and_the_best_mean_is_confirmed(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    search = {"n_trials": 6, "epochs": 3, "sampler": "random", "rerun": {"top": 3, "n_seeds": 4}}
+    study = submit(database, make_spec(search=search, confirm={"n_seeds": 8}), now)
+    launcher = FormulaLauncher()
+    finish(start(database, storage, launcher, now))
+    after, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    of = {
+        phase: [trial for trial in table if trial.phase == phase]
+        for phase in ("search", "rerun", "confirm")
+    }
+    assert len(launcher.admitted) == len(table) == study.design.n_trials_total == 2 * (6 + 12 + 8)
+    assert all(
+        len({trial.seed for trial in of["rerun"] if trial.arm == arm}) == 4
+        for arm in ("baseline", "noisy")
+    )
+    assert {trial.seed for trial in of["rerun"]}.isdisjoint(
+        {trial.seed for trial in (*of["search"], *of["confirm"])}
+    )
+    measured_on_test = {spec.seed for spec in launcher.admitted if spec.with_test}
+    assert measured_on_test == {trial.seed for trial in of["confirm"]}
+    for arm in ("baseline", "noisy"):
+        best = finalists(study.design, ACCURACY, table)[arm]
+        again = [
+            [t for t in of["rerun"] if (t.arm, t.number // 4) == (arm, rank)] for rank in range(3)
+        ]
+        assert [{str(t.params) for t in of_one} for of_one in again] == [
+            {str(trial.params)} for trial in best
+        ]
+        # the formula's only term that is not the seed's
+        lr = max(float(trial.params["lr"]) for trial in best if trial.params)
+        chosen = {
+            float(trial.params["lr"])
+            for trial in of["confirm"]
+            if trial.arm == arm and trial.params
+        }
+        assert chosen == {lr}
+    assert after.comparison is not None
+    summary = after.comparison["arms"][1]  # type: ignore[index]  # plain values
+    chosen_trial = choose(study.design, ACCURACY, table)["noisy"]
+    assert chosen_trial is not None
+    assert summary["search_value"] == chosen_trial.value
+    mean = (
+        sum(
+            t.value or 0.0
+            for t in of["rerun"]
+            if t.arm == "noisy" and t.params == chosen_trial.params
+        )
+        / 4
+    )
+    assert (summary["chosen_value"], summary["rerun"]["n_complete"]) == (pytest.approx(mean), 12)
+    assert after.verdict == "helps"
+
+
+def test_lost_reruns_count_against_their_setting(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    search = {"n_trials": 4, "epochs": 3, "sampler": "random", "rerun": {"top": 2, "n_seeds": 2}}
+    study = submit(database, make_spec(search=search, max_attempts=1), now)
+    again = {study.design.seed("rerun", i) for i in range(2)}
+    ended: list[Finished] = []
+
+    def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
+        if spec.seed not in again or spec.technique == "annealed" or len(ended) == 2:
+            return None
+        ended.append(Finished(key=spec.key, diverged=True, seconds=0.1))
+        return ended[-1]
+
+    finish(start(database, storage, FormulaLauncher(slots=1, refuse=refuse), now))
+    _, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    first, second = finalists(study.design, ACCURACY, table)["baseline"]
+    assert [
+        trial.diverged for trial in table if (trial.phase, trial.arm) == ("rerun", "baseline")
+    ] == [True, True, False, False]
+    assert (
+        {str(t.params) for t in table if (t.phase, t.arm) == ("confirm", "baseline")}
+        == {str(second.params)}
+        != {str(first.params)}
+    )
+
+
+def test_an_extension_runs_only_new_seeds_and_judges_all(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(confirm={"n_seeds": 5}), now)
+    finish(start(database, storage, FormulaLauncher(), now))
+    first, before = read(database, study)
+    assert first.verdict == "undecided"  # five pairs cannot tell
+    later = now + timedelta(hours=1)
+    with database.session(write=True) as session:
+        extended = studies.extend(session, study.id, "ada", 3, max_trials=100, now=later)
+        progress = studies.progress(session, study.id, later)
+    assert [(arm.phase, arm.n_ended, arm.n_trials) for arm in progress.arms] == [
+        ("search", 4, 4)
+    ] * 2 + [("confirm", 5, 8)] * 2
+    launcher = FormulaLauncher()
+    finish(start(database, storage, launcher, later))
+    after, table = read(database, study)
+    assert_exactly_as_declared(database, storage, extended)
+    assert [trial for trial in table if trial.phase != "confirm" or trial.number < 5] == before
+    new = [trial for trial in table if trial.phase == "confirm" and trial.number >= 5]
+    assert len(launcher.admitted) == len(new) == 6
+    assert {trial.seed for trial in new} == {study.design.seed("confirm", i) for i in (5, 6, 7)}
+    assert (after.state, after.verdict) == ("complete", "helps")
+    assert after.comparison is not None
+    alone = submit(database, make_spec(name="alone", confirm={"n_seeds": 8}), now)
+    finish(start(database, storage, FormulaLauncher(), now))
+    whole = read(database, alone)[0].comparison
+    assert whole is not None
+    # as if it had been declared so, but for the earlier look
+    assert after.comparison["seeds"] == whole["seeds"]
+    # at 5 pairs no verdict could have been given
+    assert (after.design.extended_at, after.comparison["looks"], whole["looks"]) == ((5,), [], [])
+
+
+@pytest.mark.parametrize(
+    ("lost", "n_seeds", "verdict"),
+    [((), 7, "helps"), ((0,), 16, "helps"), ((0, 1, 2), 20, "undecided")],
+)
+def test_a_study_ends_at_the_first_decisive_look(
+    database: Database,
+    storage: Storage,
+    make_spec: Make,
+    now: datetime,
+    lost: tuple[int, ...],
+    n_seeds: int,
+    verdict: str,
+) -> None:
+    """The formula's gain is the same on every seed; a run that diverges loses about 0.4."""
+    study = submit(database, make_spec(confirm=LOOKS), now)
+    launcher = FormulaLauncher(refuse=loses(study.spec, *lost))
+    finish(start(database, storage, launcher, now))
+    after, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study, n_seeds)
+    assert len(launcher.admitted) == 2 * (4 + n_seeds)
+    assert (after.verdict, after.n_judged) == (verdict, n_seeds)
+    assert after.comparison is not None
+    assert (after.comparison["is_final"], after.comparison["verdict"]) == (True, verdict)
+    assert {trial.seed for trial in table if trial.phase == "confirm"} == {
+        study.design.seed("confirm", i) for i in range(n_seeds)
+    }
+
+
+def test_a_study_ended_by_a_look_is_extended_from_that_look(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(confirm=LOOKS), now)
+    finish(start(database, storage, FormulaLauncher(), now))
+    later = now + timedelta(hours=1)
+    with database.session(write=True) as session:
+        extended = studies.extend(session, study.id, "ada", 2, max_trials=100, now=later)
+        progress = studies.progress(session, study.id, later)
+    assert [(arm.n_ended, arm.n_trials) for arm in progress.arms if arm.phase == "confirm"] == [
+        (7, 9)
+    ] * 2
+    launcher = FormulaLauncher()
+    finish(start(database, storage, launcher, later))
+    assert_exactly_as_declared(database, storage, extended)
+    after, _ = read(database, study)
+    assert len(launcher.admitted) == 2 * 2
+    assert (after.spec.confirm.n_seeds, after.spec.confirm.looks, after.spec.confirm.plan) == (
+        9,
+        [7],
+        (7, 16, 20),
+    )
+    assert after.comparison is not None
+    assert (after.design.extended_at, after.comparison["looks"], after.n_judged) == ((7,), [7], 9)
+    # what a client reads
+    assert StudySpec.model_validate_json(after.spec.model_dump_json()).confirm.looks == [7]
+
+
+def test_a_grid_runs_every_setting_in_every_arm_and_is_extended_by_seeds(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(**grid()), now)
+    launcher = FormulaLauncher()
+    finish(start(database, storage, launcher, now))
+    assert_whole_grid(database, storage, study, 3)
+    first, before = read(database, study)
+    assert len(launcher.admitted) == study.design.n_trials_total == 12
+    assert all(spec.with_test for spec in launcher.admitted)
+    assert first.verdict == "helps"
+    assert first.comparison is not None
+    # plain values
+    assert [point["params"] for point in first.comparison["points"]] == study.spec.points()  # type: ignore[attr-defined]
+    later = now + timedelta(hours=1)
+    with database.session(write=True) as session:
+        extended = studies.extend(session, study.id, "ada", 2, max_trials=20, now=later)
+        progress = studies.progress(session, study.id, later)
+    assert [(arm.phase, arm.n_ended, arm.n_trials) for arm in progress.arms] == [
+        ("confirm", 6, 10)
+    ] * 2
+    finish(start(database, storage, FormulaLauncher(), later))
+    assert_whole_grid(database, storage, extended, 5)
+    after, table = read(database, study)
+    assert [trial for trial in table if trial.number < 6] == before
+    assert after.comparison is not None
+    # plain values
+    assert (len(after.comparison["seeds"]), after.comparison["looks"]) == (10, [3])  # type: ignore[arg-type]
+    with database.session(write=True) as session, pytest.raises(InvalidSpecError) as refused:
+        studies.extend(session, study.id, "ada", 2, max_trials=27, now=later)
+    assert [(one.field, one.value, one.legal) for one in refused.value.errors] == [
+        ("seeds", 2, "at most 1 more seeds")
+    ]
+
+
+def test_a_grid_ends_at_the_first_decisive_look(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    """A look at 4 seeds is one at 8 pairs."""
+    study = submit(database, make_spec(**grid(10, looks=[4, 8], boundary="pocock")), now)
+    finish(start(database, storage, FormulaLauncher(), now))
+    assert_whole_grid(database, storage, study, 4)
+    assert (read(database, study)[0].verdict, read(database, study)[0].n_judged) == ("helps", 4)
+
+
+def test_a_grid_fails_if_every_trial_fails(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(**grid(), max_attempts=1), now)
+    finish(start(database, storage, FormulaLauncher(refuse=lambda spec, _epoch: fails(spec)), now))
+    after, _ = read(database, study)
+    assert after.state == "failed"
+    assert str(after.error).startswith("Every trial failed. The first error:")
+    assert str(after.error).endswith("ValueError: boom")
+
+
+def test_arms_of_unequal_budget_search_their_own_number_of_trials(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    arms = [arm.model_dump(exclude_defaults=True) for arm in make_spec().arms]
+    search = {"n_trials": 2, "epochs": 3, "sampler": "random", "rerun": {"top": 3, "n_seeds": 1}}
+    study = submit(
+        database,
+        make_spec(arms=[arms[0], arms[1] | {"n_trials": 5}], budget="unequal", search=search),
+        now,
+    )
+    with database.session() as session:
+        planned = studies.progress(session, study.id, now)
+    finish(start(database, storage, FormulaLauncher(), now))
+    assert_exactly_as_declared(database, storage, study)
+    after, table = read(database, study)
+    assert (
+        len(table)
+        == study.design.n_trials_total
+        == sum(arm.n_trials for arm in planned.arms)
+        == 2 + 5 + 2 + 3 + 2 * 5
+    )
+    assert after.comparison is not None
+    assert after.comparison["is_final"]
+    assert str(after.comparison["warnings"][0]).startswith(  # type: ignore[index]  # plain values
+        "The arms were not tuned alike: unequal, baseline 2 trials, noisy 5 trials."
+    )
