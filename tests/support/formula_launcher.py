@@ -95,13 +95,13 @@ class FormulaLauncher:
         events: deque[LauncherEvent] = deque()
         for key, spec in list(self.members.items()):
             if key not in self.waiting:
-                events.extend(self._train(key, spec))
+                events.extend(self.train(key, spec))
         return list(events)
 
     def close(self) -> None:
         self.members.clear()
 
-    def _train(self, key: str, spec: TrialSpec) -> Iterator[LauncherEvent]:
+    def train(self, key: str, spec: TrialSpec) -> Iterator[LauncherEvent]:
         self.epochs[key] += 1
         epoch = self.epochs[key]
         refused = self.refuse(spec, epoch)

@@ -150,7 +150,7 @@ def test_trials_of_a_killed_actor_go_on_elsewhere_with_other_slots(
         until(launcher, lambda _: not any(tmp_path.glob("1/*")))
     for spec in specs:
         measured = [
-            one for event in events if isinstance(event, Measurement) and event.key == spec.key
+            event for event in events if isinstance(event, Measurement) and event.key == spec.key
         ]
         assert [event.seconds == 0.0 for event in measured] == [True] * RUNG + [False] * RUNG
         assert_equal_curves([event.values for event in measured], alone(spec))

@@ -1,291 +1,147 @@
-"""Values, prunings, failures and losses follow the declared rules."""
+"""Decisions are pure: the same events of the same attempts have the same consequences."""
 
-import dataclasses
-import itertools
-from collections import Counter
-from collections.abc import Callable, Iterator
-from datetime import datetime
+import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from formula_launcher import FormulaLauncher, accuracy, fails
-from gradnoise.training.trial import Finished, Measurement, TrialSpec
-from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.search import Storage
-from gradnoise_service.store.database import Database
-from gradnoise_workers.launcher import LauncherEvent, WorkerLost
-from study_runs import (
-    assert_exactly_as_declared,
-    finish,
-    read,
-    start,
-    submit,
-)
+from gradnoise.training.trial import Failed, Finished, Measurement
+from gradnoise_service.domain.spec import Phase, StudySpec
+from gradnoise_service.domain.study import Trial
+from gradnoise_service.store.attempts import WaitingTrial
+from gradnoise_workers.launcher import WorkerLost
+from gradnoise_workers.study.decisions import Attempt, Rules, decide
+from study_runs import ACCURACY
 
 Make = Callable[..., StudySpec]
 
 
-def test_values_are_judged_by_the_declared_rule_and_split(
-    database: Database, storage: Storage, make_spec: Make, now: datetime
-) -> None:
-    study = submit(database, make_spec(), now)
-    launcher = FormulaLauncher()
-    finish(start(database, storage, launcher, now))
-    _, table = read(database, study)
-    by_seed = {(spec.seed, spec.technique): spec for spec in launcher.admitted}
-    for trial in table:
-        spec = by_seed[trial.seed, "annealed" if trial.arm == "noisy" else "none"]
-        assert trial.value == pytest.approx(
-            accuracy(spec, 3) - (0.01 if trial.phase == "confirm" else 0.0)
-        )
-
-
-def test_the_best_validation_epoch_may_be_the_rule(
-    database: Database, storage: Storage, make_spec: Make, now: datetime
-) -> None:
-    study = submit(database, make_spec(judge="best_validation_epoch"), now)
-
-    class Falling(FormulaLauncher):
-        def _train(self, key: str, spec: TrialSpec) -> Iterator[LauncherEvent]:
-            for one in super()._train(key, spec):
-                if isinstance(one, Measurement):
-                    values = {
-                        name: 1.0 / one.epoch if name == "validation_accuracy" else one.epoch / 100
-                        for name in one.values
-                    }
-                    yield Measurement(key=key, epoch=one.epoch, values=values, seconds=one.seconds)
-                else:
-                    yield one
-
-    finish(start(database, storage, Falling(), now))
-    _, table = read(database, study)
-    # the first epoch's validation
-    assert {trial.value for trial in table if trial.phase == "search"} == {1.0}
-    # the same epoch's test
-    assert {trial.value for trial in table if trial.phase == "confirm"} == {0.01}
-
-
-def test_pruned_trials_stop_at_their_rung_and_keep_its_value(
-    database: Database, storage: Storage, make_spec: Make, now: datetime
-) -> None:
-    pruner = {"name": "median", "startup_trials": 2, "warmup_epochs": 2}
-    study = submit(
-        database,
-        make_spec(search={"n_trials": 12, "epochs": 4, "sampler": "random", "pruner": pruner}),
-        now,
+def attempt(phase: Phase = "search", *, rungs: tuple[int, ...] = (), n_counted: int = 0) -> Attempt:
+    trial = Trial(
+        id=7,
+        study_id=1,
+        phase=phase,
+        arm="noisy",
+        number=0,
+        seed=1,
+        budget_epochs=9,
+        state="running",
     )
-    launcher = FormulaLauncher(slots=1)
-    finish(start(database, storage, launcher, now))
-    _, table = read(database, study)
-    assert_exactly_as_declared(database, storage, study)
-    pruned = [trial for trial in table if trial.state == "pruned"]
-    assert pruned
-    assert {trial.epochs for trial in pruned} <= {2, 3}
-    assert len(launcher.released) == len(pruned)
+    waiting = WaitingTrial(trial=trial, optuna_number=None, n_counted=n_counted, n_measured=0)
+    return Attempt(waiting=waiting, token="token", optuna_number=0, rungs=rungs)
 
 
-def test_a_trial_that_raises_is_retried_with_the_same_seed_and_parameters(
-    database: Database, storage: Storage, make_spec: Make, now: datetime
-) -> None:
-    study = submit(database, make_spec(), now)
-    seen: Counter[int] = Counter()
-
-    def fail_twice(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
-        if epoch != 2 or spec.technique != "annealed":
-            return None
-        seen[spec.seed] += 1
-        return fails(spec) if seen[spec.seed] <= 2 else None
-
-    launcher = FormulaLauncher(refuse=fail_twice)
-    finish(start(database, storage, launcher, now))
-    _, table = read(database, study)
-    assert_exactly_as_declared(database, storage, study)
-    assert {(trial.arm, trial.state, trial.n_attempts) for trial in table} == {
-        ("baseline", "complete", 1),
-        ("noisy", "complete", 3),
-    }
-    for seed, group in itertools.groupby(
-        sorted(launcher.admitted, key=lambda spec: (spec.seed, spec.technique)),
-        lambda spec: spec.seed,
-    ):
-        noisy = [spec for spec in group if spec.technique == "annealed"]
-        assert len(noisy) == 3, seed
-        assert all(spec.params == noisy[0].params for spec in noisy)
+def epoch(number: int, validation: float = 0.5, **values: float) -> Measurement:
+    measured = {"validation_accuracy": validation} | values
+    return Measurement(key="token", epoch=number, values=measured, seconds=2.0)
 
 
-def test_a_trial_that_keeps_failing_is_a_loss_with_its_traceback(
-    database: Database, storage: Storage, make_spec: Make, now: datetime
-) -> None:
-    study = submit(database, make_spec(max_attempts=2), now)
-    bad = study.design.seed("confirm", 3)
-    refuse = lambda spec, epoch: (  # noqa: E731
-        fails(spec) if (spec.seed, spec.technique) == (bad, "annealed") else None
-    )
-    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
-    after, table = read(database, study)
-    assert_exactly_as_declared(database, storage, study)
-    [failed] = [trial for trial in table if trial.state == "failed"]
-    assert (failed.value, failed.n_attempts) == (0.0, 2)
-    assert failed.error is not None
-    assert failed.error.endswith("ValueError: boom")
-    assert after.state == "complete"
+def rules(make_spec: Make, **changes: object) -> Rules:
+    return Rules(spec=make_spec(**changes), metric=ACCURACY)
 
 
-def test_a_diverged_trial_is_complete_with_the_worst_value(
-    database: Database, storage: Storage, make_spec: Make, now: datetime
-) -> None:
-    study = submit(database, make_spec(), now)
-    refuse = lambda spec, epoch: (  # noqa: E731
-        Finished(key=spec.key, diverged=True, seconds=2.0) if spec.seed % 2 and epoch == 2 else None
-    )
-    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
-    _, table = read(database, study)
-    assert_exactly_as_declared(database, storage, study)
-    assert any(trial.diverged for trial in table)
-    assert all((trial.state, trial.value) == ("complete", 0.0) for trial in table if trial.diverged)
-    assert all(trial.diverged == bool(trial.seed % 2) for trial in table)
-    assert {(trial.epochs, trial.device_seconds) for trial in table if trial.diverged} == {
-        (1, 2.25)
-    }
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_metric_that_is_not_finite_counts_as_diverged(
-    database: Database, storage: Storage, make_spec: Make, now: datetime, value: float
-) -> None:
-    study = submit(database, make_spec(), now)
-
-    def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
-        return Measurement(
-            key=spec.key,
-            epoch=epoch,
-            values={"validation_accuracy": value, "test_accuracy": 0.5},
-            seconds=0.1,
-        )
-
-    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
-    _, table = read(database, study)
-    assert_exactly_as_declared(database, storage, study)
-    assert all(trial.diverged and trial.value == 0.0 for trial in table)
-
-
-def test_a_workload_without_the_objective_fails_with_its_name(
-    database: Database, storage: Storage, make_spec: Make, now: datetime
-) -> None:
-    study = submit(database, make_spec(max_attempts=1), now)
-    refuse = lambda spec, epoch: Measurement(  # noqa: E731
-        key=spec.key, epoch=epoch, values={"train_loss": 1.0}, seconds=0.1
-    )
-    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
-    after, _ = read(database, study)
-    assert after.state == "failed"
-    assert after.error is not None
-    assert "measured train_loss, but not validation_accuracy" in after.error
-
-
-def test_a_study_whose_every_trial_fails_ends_failed_with_the_first_error(
-    database: Database, storage: Storage, make_spec: Make, now: datetime
-) -> None:
-    study = submit(database, make_spec(max_attempts=2), now)
-    finish(start(database, storage, FormulaLauncher(refuse=lambda spec, _epoch: fails(spec)), now))
-    after, table = read(database, study)
-    assert after.state == "failed"
-    assert after.error is not None
-    assert after.error.endswith("ValueError: boom")
-    assert {(trial.phase, trial.state, trial.n_attempts) for trial in table} == {
-        ("search", "failed", 2)
-    }
-
-
-def test_a_lost_worker_costs_each_trial_one_attempt(
-    database: Database, storage: Storage, make_spec: Make, now: datetime
-) -> None:
-    study = submit(database, make_spec(), now)
-    lost: set[int] = set()
-
-    def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
-        if epoch == 2 and spec.seed not in lost:
-            lost.add(spec.seed)
-            return WorkerLost(key=spec.key, reason="killed")
-        return None
-
-    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
-    _, table = read(database, study)
-    assert_exactly_as_declared(database, storage, study)
-    assert {trial.state for trial in table} == {"complete"}
-    assert sum(trial.n_attempts - 1 for trial in table) == len(lost)
-
-
-def test_a_replayed_attempt_counts_each_epoch_once_at_no_cost(
-    database: Database, storage: Storage, make_spec: Make, now: datetime
-) -> None:
-    """A trial whose worker is lost after epoch 2 is told of from its first epoch again, at no cost,
-    and pruned or not as if undisturbed.
-    """
-    pruner = {"name": "median", "startup_trials": 2}
-    study = submit(
-        database,
-        make_spec(search={"n_trials": 6, "epochs": 4, "sampler": "random", "pruner": pruner}),
-        now,
-    )
-    undisturbed = submit(
-        database, make_spec(name="undisturbed", search=study.spec.search.model_dump()), now
-    )
-    trained: dict[str, int] = {}
-
-    class Resuming(FormulaLauncher):
-        def _train(self, key: str, spec: TrialSpec) -> Iterator[LauncherEvent]:
-            for one in super()._train(key, spec):
-                replayed = isinstance(one, Measurement) and one.epoch <= trained.get(
-                    spec.checkpoint, 0
-                )
-                if isinstance(one, Measurement):
-                    trained[spec.checkpoint] = max(one.epoch, trained.get(spec.checkpoint, 0))
-                # a measurement
-                yield dataclasses.replace(one, seconds=0.0) if replayed else one  # type: ignore[type-var]
-
-    lost: set[str] = set()
-
-    def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
-        if epoch == 3 and spec.checkpoint not in lost:
-            lost.add(spec.checkpoint)
-            return WorkerLost(key=spec.key, reason="killed")
-        return None
-
-    finish(start(database, storage, Resuming(slots=1, refuse=refuse), now))
-    finish(start(database, storage, FormulaLauncher(slots=1), now))
-    (_, table), (_, expected) = read(database, study), read(database, undisturbed)
-    assert lost
-    assert {spec.split("/")[0] for spec in lost} == {str(study.id)}
-    assert [(one.state, one.value, one.epochs, one.device_seconds) for one in table] == [
-        (one.state, one.value, one.epochs, one.device_seconds) for one in expected
+def test_a_measurement_is_stored_and_costs_its_seconds(make_spec: Make) -> None:
+    decisions = decide(rules(make_spec), {"token": attempt()}, [epoch(1), epoch(2)])
+    assert [(m.trial_id, m.epoch, m.seconds) for m in decisions.measurements] == [
+        (7, 1, 2.0),
+        (7, 2, 2.0),
     ]
-    assert sum(one.n_attempts - 1 for one in table) == len(lost)
+    after = decisions.attempts["token"]
+    assert (after.epoch, after.unrecorded_seconds) == (2, 4.0)
+    assert after.recorded().unrecorded_seconds == 0.0
+    assert decisions.endings == {}
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_a_passed_rung_is_not_decided_again(
-    database: Database, storage: Storage, make_spec: Make, now: datetime, number: int
-) -> None:
-    """A trial is lost beyond its rungs, and the others end meanwhile: what it replays is not held
-    against them.
-    """
-    pruner = {"name": "median", "startup_trials": 2}
-    study = submit(
-        database,
-        make_spec(search={"n_trials": 4, "epochs": 6, "sampler": "random", "pruner": pruner}),
-        now,
+def test_an_attempt_at_a_rung_waits_for_the_pruner(make_spec: Make) -> None:
+    decisions = decide(rules(make_spec), {"token": attempt(rungs=(2, 4))}, [epoch(1), epoch(2)])
+    assert decisions.at_rung == ["token"]
+    pruned = rules(make_spec).prune(decisions.attempts["token"])
+    assert (pruned.state, pruned.value) == ("pruned", 0.5)
+
+
+def test_events_of_unknown_or_ended_attempts_are_ignored(make_spec: Make) -> None:
+    late = replace(epoch(3), key="another")
+    decisions = decide(
+        rules(make_spec), {"token": attempt()}, [epoch(1), Finished(key="token"), epoch(2), late]
     )
-    seed, lost = study.design.seed("search", number), []
+    assert [m.epoch for m in decisions.measurements] == [1]
+    assert set(decisions.attempts) == {"token"}
 
-    def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
-        if (spec.seed, spec.technique, epoch) == (seed, "none", 5) and not lost:
-            lost.append(spec.key)
-            return WorkerLost(key=spec.key, reason="killed")
-        return None
 
-    finish(start(database, storage, FormulaLauncher(slots=8, refuse=refuse), now))
-    _, table = read(database, study)
-    assert_exactly_as_declared(database, storage, study)
-    [resumed] = [trial for trial in table if trial.n_attempts == 2]
-    assert resumed.epochs >= 4
+@pytest.mark.parametrize(
+    ("event", "state", "outcome", "value", "diverged"),
+    [
+        (Finished(key="token"), "complete", "complete", 0.5, False),
+        (Finished(key="token", diverged=True), "complete", "complete", 0.0, True),
+        (epoch(2, math.inf), "complete", "complete", 0.0, True),
+        (Failed(key="token", error="boom", summary="boom"), "failed", "failed", 0.0, False),
+        (WorkerLost(key="token", reason="killed"), "failed", "worker_lost", 0.0, False),
+    ],
+)
+def test_each_event_ends_an_attempt_in_its_way(
+    make_spec: Make, event: object, state: str, outcome: str, value: float, diverged: bool
+) -> None:
+    """Without further attempts; a loss has the metric's worst value."""
+    decisions = decide(
+        rules(make_spec, max_attempts=1),
+        {"token": attempt()},
+        [epoch(1), event],  # type: ignore[list-item]  # one of the launcher's events
+    )
+    end = decisions.endings["token"]
+    assert (end.state, end.outcome, end.value, end.diverged) == (state, outcome, value, diverged)
+
+
+def test_a_failure_is_retried_until_the_attempts_are_used_up(make_spec: Make) -> None:
+    failure = Failed(key="token", error="boom", summary="boom")
+    states = []
+    for n_counted in range(3):
+        running = {"token": attempt(n_counted=n_counted)}
+        end = decide(rules(make_spec, max_attempts=3), running, [failure]).endings["token"]
+        states.append((end.state, end.value))
+    assert states == [(None, None), (None, None), ("failed", 0.0)]
+
+
+def test_an_epoch_without_the_objective_fails_the_attempt_and_frees_its_slot(
+    make_spec: Make,
+) -> None:
+    incomplete = epoch(1)
+    decisions = decide(
+        rules(make_spec, max_attempts=1), {"token": attempt("confirm")}, [incomplete]
+    )
+    assert decisions.endings["token"].error == (
+        "epoch 1 measured validation_accuracy, but not test_accuracy"
+    )
+    assert decisions.evicted == ["token"]
+
+
+def test_a_trial_without_a_measurement_is_a_failure(make_spec: Make) -> None:
+    decisions = decide(
+        rules(make_spec, max_attempts=1), {"token": attempt()}, [Finished(key="token")]
+    )
+    assert decisions.endings["token"].state == "failed"
+
+
+@given(validation=st.lists(st.floats(0, 1), min_size=1, max_size=9))
+def test_the_judged_epoch_follows_the_declared_rule(validation: list[float]) -> None:
+    """The last epoch, or the first of the best on validation; its test value in the confirm phase."""
+    events = [epoch(i + 1, value, test_accuracy=i / 10) for i, value in enumerate(validation)]
+    best = max(range(len(validation)), key=lambda i: (validation[i], -i))
+    for judge, expected in (("last_epoch", len(validation) - 1), ("best_validation_epoch", best)):
+        spec = StudySpec.model_validate(
+            {
+                "name": "s",
+                "workload": "mlp",
+                "smallest_difference": 0.1,
+                "space": {"lr": 0.1},
+                "search": {"n_trials": 1, "epochs": 9},
+                "confirm": {"n_seeds": 2},
+                "seed": 1,
+                "judge": judge,
+            }
+        )
+        judging = Rules(spec=spec, metric=ACCURACY)
+        decisions = decide(judging, {"token": attempt("confirm")}, events)
+        assert judging.value(decisions.attempts["token"]) == expected / 10

@@ -1,15 +1,21 @@
-"""A study runs from its first trial to its verdict."""
+"""A study runs from its first trial to its verdict, whatever its trials do."""
 
-from collections.abc import Callable
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import optuna
+import pytest
 from optuna_dashboard import get_note
 
-from formula_launcher import FormulaLauncher
+from formula_launcher import FormulaLauncher, accuracy, fails
+from gradnoise.training.trial import Finished, Measurement, TrialSpec
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.search import Storage
 from gradnoise_service.store.database import Database
+from gradnoise_workers.launcher import LauncherEvent, WorkerLost
 from study_runs import (
     PROTOCOL,
     assert_exactly_as_declared,
@@ -57,3 +63,269 @@ def test_a_study_runs_from_search_to_verdict(
     }
     specs = {spec.key: spec for spec in launcher.admitted}
     assert len(specs) == 2 * (4 + 8)
+
+
+def test_values_are_judged_by_the_declared_rule_and_split(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(), now)
+    launcher = FormulaLauncher()
+    finish(start(database, storage, launcher, now))
+    _, table = read(database, study)
+    by_seed = {(spec.seed, spec.technique): spec for spec in launcher.admitted}
+    for trial in table:
+        spec = by_seed[trial.seed, "annealed" if trial.arm == "noisy" else "none"]
+        assert trial.value == pytest.approx(
+            accuracy(spec, 3) - (0.01 if trial.phase == "confirm" else 0.0)
+        )
+
+
+def test_the_best_validation_epoch_may_be_the_rule(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(judge="best_validation_epoch"), now)
+
+    class Falling(FormulaLauncher):
+        def train(self, key: str, spec: TrialSpec) -> Iterator[LauncherEvent]:
+            for one in super().train(key, spec):
+                if isinstance(one, Measurement):
+                    values = {
+                        name: 1.0 / one.epoch if name == "validation_accuracy" else one.epoch / 100
+                        for name in one.values
+                    }
+                    yield Measurement(key=key, epoch=one.epoch, values=values, seconds=one.seconds)
+                else:
+                    yield one
+
+    finish(start(database, storage, Falling(), now))
+    _, table = read(database, study)
+    # the first epoch's validation
+    assert {trial.value for trial in table if trial.phase == "search"} == {1.0}
+    # the same epoch's test
+    assert {trial.value for trial in table if trial.phase == "confirm"} == {0.01}
+
+
+def test_pruned_trials_stop_at_their_rung_and_keep_its_value(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    pruner = {"name": "median", "startup_trials": 2, "warmup_epochs": 2}
+    study = submit(
+        database,
+        make_spec(search={"n_trials": 12, "epochs": 4, "sampler": "random", "pruner": pruner}),
+        now,
+    )
+    launcher = FormulaLauncher(slots=1)
+    finish(start(database, storage, launcher, now))
+    _, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    pruned = [trial for trial in table if trial.state == "pruned"]
+    assert pruned
+    assert {trial.epochs for trial in pruned} <= {2, 3}
+    assert len(launcher.released) == len(pruned)
+
+
+def test_a_trial_that_raises_is_retried_with_the_same_seed_and_parameters(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(), now)
+    seen: Counter[int] = Counter()
+
+    def fail_twice(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
+        if epoch != 2 or spec.technique != "annealed":
+            return None
+        seen[spec.seed] += 1
+        return fails(spec) if seen[spec.seed] <= 2 else None
+
+    launcher = FormulaLauncher(refuse=fail_twice)
+    finish(start(database, storage, launcher, now))
+    _, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    assert {(trial.arm, trial.state, trial.n_attempts) for trial in table} == {
+        ("baseline", "complete", 1),
+        ("noisy", "complete", 3),
+    }
+    for seed, group in itertools.groupby(
+        sorted(launcher.admitted, key=lambda spec: (spec.seed, spec.technique)),
+        lambda spec: spec.seed,
+    ):
+        noisy = [spec for spec in group if spec.technique == "annealed"]
+        assert len(noisy) == 3, seed
+        assert all(spec.params == noisy[0].params for spec in noisy)
+
+
+def test_a_trial_that_keeps_failing_is_a_loss_with_its_traceback(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(max_attempts=2), now)
+    bad = study.design.seed("confirm", 3)
+    refuse = lambda spec, epoch: (  # noqa: E731
+        fails(spec) if (spec.seed, spec.technique) == (bad, "annealed") else None
+    )
+    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
+    after, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    [failed] = [trial for trial in table if trial.state == "failed"]
+    assert (failed.value, failed.n_attempts) == (0.0, 2)
+    assert failed.error is not None
+    assert failed.error.endswith("ValueError: boom")
+    assert after.state == "complete"
+
+
+def test_a_diverged_trial_is_complete_with_the_worst_value(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(), now)
+    refuse = lambda spec, epoch: (  # noqa: E731
+        Finished(key=spec.key, diverged=True, seconds=2.0) if spec.seed % 2 and epoch == 2 else None
+    )
+    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
+    _, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    assert any(trial.diverged for trial in table)
+    assert all((trial.state, trial.value) == ("complete", 0.0) for trial in table if trial.diverged)
+    assert all(trial.diverged == bool(trial.seed % 2) for trial in table)
+    assert {(trial.epochs, trial.device_seconds) for trial in table if trial.diverged} == {
+        (1, 2.25)
+    }
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_metric_that_is_not_finite_counts_as_diverged(
+    database: Database, storage: Storage, make_spec: Make, now: datetime, value: float
+) -> None:
+    study = submit(database, make_spec(), now)
+
+    def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
+        return Measurement(
+            key=spec.key,
+            epoch=epoch,
+            values={"validation_accuracy": value, "test_accuracy": 0.5},
+            seconds=0.1,
+        )
+
+    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
+    _, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    assert all(trial.diverged and trial.value == 0.0 for trial in table)
+
+
+def test_a_workload_without_the_objective_fails_with_its_name(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(max_attempts=1), now)
+    refuse = lambda spec, epoch: Measurement(  # noqa: E731
+        key=spec.key, epoch=epoch, values={"train_loss": 1.0}, seconds=0.1
+    )
+    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
+    after, _ = read(database, study)
+    assert after.state == "failed"
+    assert after.error is not None
+    assert "measured train_loss, but not validation_accuracy" in after.error
+
+
+def test_a_study_whose_every_trial_fails_ends_failed_with_the_first_error(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(max_attempts=2), now)
+    finish(start(database, storage, FormulaLauncher(refuse=lambda spec, _epoch: fails(spec)), now))
+    after, table = read(database, study)
+    assert after.state == "failed"
+    assert after.error is not None
+    assert after.error.endswith("ValueError: boom")
+    assert {(trial.phase, trial.state, trial.n_attempts) for trial in table} == {
+        ("search", "failed", 2)
+    }
+
+
+def test_a_lost_worker_costs_each_trial_one_attempt(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(), now)
+    lost: set[int] = set()
+
+    def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
+        if epoch == 2 and spec.seed not in lost:
+            lost.add(spec.seed)
+            return WorkerLost(key=spec.key, reason="killed")
+        return None
+
+    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
+    _, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    assert {trial.state for trial in table} == {"complete"}
+    assert sum(trial.n_attempts - 1 for trial in table) == len(lost)
+
+
+def test_a_replayed_attempt_counts_each_epoch_once_at_no_cost(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    """A trial whose worker is lost after epoch 2 is told of from its first epoch again, at no cost,
+    and pruned or not as if undisturbed.
+    """
+    pruner = {"name": "median", "startup_trials": 2}
+    study = submit(
+        database,
+        make_spec(search={"n_trials": 6, "epochs": 4, "sampler": "random", "pruner": pruner}),
+        now,
+    )
+    undisturbed = submit(
+        database, make_spec(name="undisturbed", search=study.spec.search.model_dump()), now
+    )
+    trained: dict[str, int] = {}
+
+    class Resuming(FormulaLauncher):
+        def train(self, key: str, spec: TrialSpec) -> Iterator[LauncherEvent]:
+            for one in super().train(key, spec):
+                replayed = isinstance(one, Measurement) and one.epoch <= trained.get(
+                    spec.checkpoint, 0
+                )
+                if isinstance(one, Measurement):
+                    trained[spec.checkpoint] = max(one.epoch, trained.get(spec.checkpoint, 0))
+                # a measurement
+                yield dataclasses.replace(one, seconds=0.0) if replayed else one  # type: ignore[type-var]
+
+    lost: set[str] = set()
+
+    def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
+        if epoch == 3 and spec.checkpoint not in lost:
+            lost.add(spec.checkpoint)
+            return WorkerLost(key=spec.key, reason="killed")
+        return None
+
+    finish(start(database, storage, Resuming(slots=1, refuse=refuse), now))
+    finish(start(database, storage, FormulaLauncher(slots=1), now))
+    (_, table), (_, expected) = read(database, study), read(database, undisturbed)
+    assert lost
+    assert {spec.split("/")[0] for spec in lost} == {str(study.id)}
+    assert [(one.state, one.value, one.epochs, one.device_seconds) for one in table] == [
+        (one.state, one.value, one.epochs, one.device_seconds) for one in expected
+    ]
+    assert sum(one.n_attempts - 1 for one in table) == len(lost)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_passed_rung_is_not_decided_again(
+    database: Database, storage: Storage, make_spec: Make, now: datetime, number: int
+) -> None:
+    """A trial is lost beyond its rungs, and the others end meanwhile: what it replays is not held
+    against them.
+    """
+    pruner = {"name": "median", "startup_trials": 2}
+    study = submit(
+        database,
+        make_spec(search={"n_trials": 4, "epochs": 6, "sampler": "random", "pruner": pruner}),
+        now,
+    )
+    seed, lost = study.design.seed("search", number), []
+
+    def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
+        if (spec.seed, spec.technique, epoch) == (seed, "none", 5) and not lost:
+            lost.append(spec.key)
+            return WorkerLost(key=spec.key, reason="killed")
+        return None
+
+    finish(start(database, storage, FormulaLauncher(slots=8, refuse=refuse), now))
+    _, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    [resumed] = [trial for trial in table if trial.n_attempts == 2]
+    assert resumed.epochs >= 4
