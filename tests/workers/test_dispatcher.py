@@ -1,4 +1,4 @@
-"""A dispatcher runs due studies, drops cancelled ones, settles ended ones, and releases all at stop."""
+"""A dispatcher runs due studies, settles ended ones, and releases its studies when it stops."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence

@@ -27,7 +27,7 @@ def calibrated(
     now: Callable[[], datetime],
     check_interrupt: CheckInterrupt,
 ) -> Calibration:
-    """Return the best number of slots for a study; measured once, then shared by all dispatchers."""
+    """Return the best number of slots for a study; measured once for all dispatchers."""
     device = launcher.start(check_interrupt)
     subject = _subject(spec, device, versions)
     with database.session() as session:

@@ -1,4 +1,4 @@
-"""Launcher: what a study run needs of the machines: slots in which trials train, and their events."""
+"""Launcher: what a study run needs of the machines, slots for trials and their events."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -21,9 +21,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class FieldFault:
-    """One fault in a request: the dotted path of the field, the value it had, what is wrong, what
-    would be legal.
-    """
+    """A fault of one field: its dotted path, its value, what is wrong, and what is legal."""
 
     field: str
     value: object
@@ -32,42 +30,58 @@ class FieldFault:
 
 
 class StudyError(Exception):
-    """Something is wrong with the request or the study."""
+    """The request or the study is invalid.
+
+    Attributes:
+        message: Shown where the error is raised without one.
+    """
+
+    message = "The request or the study is invalid."
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or self.__class__.__doc__)
+        super().__init__(message or self.message)
 
 
 class NotFoundError(StudyError):
-    """There is no such thing, or it belongs to another owner."""
+    """No study, trial or token of the owner has the id or name."""
+
+    message = "Not found, or it belongs to another owner."
 
 
 class InvalidSpecError(StudyError):
-    """The study cannot be searched as described."""
+    """The study cannot run."""
 
     def __init__(self, errors: Sequence[FieldFault]) -> None:
         self.errors = tuple(errors)
-        super().__init__("; ".join(f"{error.field}: {error.message}" for error in self.errors))
+        super().__init__("; ".join(f"{fault.field}: {fault.message}" for fault in self.errors))
 
 
 class UnauthenticatedError(StudyError):
-    """A valid token is needed: send it as `Authorization: Bearer TOKEN`."""
+    """The token is missing, unknown or expired."""
+
+    message = "A valid token is required: send it as `Authorization: Bearer TOKEN`."
 
 
 class ForbiddenError(StudyError):
-    """The token does not have the scope that this needs."""
+    """The token lacks the scope."""
+
+    message = "The token lacks the required scope."
 
 
 class CatalogueEmptyError(StudyError):
-    """No worker has announced its workloads yet: wait until one has started, then try again."""
+    """No worker has announced its workloads yet."""
+
+    message = "No worker has announced its workloads yet: wait for one to start, then try again."
 
 
 class ConflictError(StudyError):
-    """The study is in a state that does not allow this."""
+    """The request is valid, the state does not allow it."""
+
+    message = "The study is in a state that does not allow this."
 
 
 class NameTakenError(ConflictError):
-    """Another study already has this name."""
+    """Another study has the name."""
 
     def __init__(self, name: str, free_name: str) -> None:
         self.name = name
@@ -76,20 +90,30 @@ class NameTakenError(ConflictError):
 
 
 class StudyFinishedError(ConflictError):
-    """The study has already ended."""
+    """The study has ended and cannot change."""
+
+    message = "The study has already ended."
 
 
 class StudyNotCompleteError(ConflictError):
-    """Only a complete study can be extended."""
+    """The study has no verdict that more seeds could sharpen."""
+
+    message = "Only a complete study can be extended."
 
 
 class IdempotencyMismatchError(ConflictError):
-    """This Idempotency-Key was used before with another body: send a new key for a new study."""
+    """The same Idempotency-Key came with another body."""
+
+    message = "This Idempotency-Key was used with another body: send a new key for a new study."
 
 
 class ReportNotReadyError(ConflictError):
-    """No trial has finished yet, so there is nothing to report."""
+    """No trial has ended, so there is nothing to report."""
+
+    message = "No trial has ended yet, so there is nothing to report."
 
 
 class LeaseLostError(ConflictError):
-    """The lease on this study has passed to another holder, or the study was cancelled."""
+    """Another holder has the study, or it was cancelled."""
+
+    message = "The lease has passed to another holder, or the study was cancelled."

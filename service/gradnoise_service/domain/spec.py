@@ -111,7 +111,7 @@ class Rerun(Strict):
         default=3,
         ge=1,
         le=100,
-        description="Settings of each arm that are rerun, the best on validation; 1 omits the phase.",
+        description="How many of each arm's best settings are rerun; 1 omits the phase.",
     )
     n_seeds: Whole = Field(
         default=3,

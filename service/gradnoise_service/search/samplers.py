@@ -17,7 +17,7 @@ from gradnoise_service.domain.spec import Pruner, SamplerName
 
 
 def open_sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:
-    """Return the sampler of that name; `grid` has a random one, since its points come from `grid`."""
+    """Return the sampler of that name; a random one for "grid", whose points `grid` lists."""
     match name:
         case "tpe":
             return optuna.samplers.TPESampler(seed=seed)

@@ -1,4 +1,4 @@
-"""What was measured of stacks: how many trials train best as one model, by what is trained on what."""
+"""Stored calibrations: how many trials train best as one model, by workload and device."""
 
 import dataclasses
 import hashlib
@@ -15,7 +15,7 @@ from gradnoise_service.store.tables import CalibrationRow
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What a calibration holds for; `versions` are those of gradnoise and torch."""
+    """The conditions of a calibration; `versions` are those of gradnoise and torch."""
 
     workload: str
     options: Mapping[str, object]
@@ -41,7 +41,7 @@ class Calibration:
 
 
 def find(session: Session, subject: Subject) -> Calibration | None:
-    """Return what was measured of the subject, None if nothing was."""
+    """Return the calibration of a subject, None if it was not measured."""
     row = session.get(CalibrationRow, _key(subject))
     if row is None:
         return None
@@ -53,9 +53,7 @@ def find(session: Session, subject: Subject) -> Calibration | None:
 
 
 def keep(session: Session, subject: Subject, calibration: Calibration, now: datetime) -> None:
-    """Store what was measured of the subject; where two have measured at the same time, the first
-    stands.
-    """
+    """Store a calibration; of two concurrent measurements the first is kept."""
     values = {
         "key": _key(subject),
         "subject": dataclasses.asdict(subject),

@@ -1,4 +1,4 @@
-"""The catalogue that workers announce and submissions are checked against."""
+"""The catalogue that the workers announce and submissions are checked against."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,7 +14,7 @@ ONLY = 1
 
 
 def publish(session: Session, document: Mapping[str, Any], now: datetime) -> None:
-    """Store the catalogue document in place of the last one."""
+    """Store the announced document, replacing the previous one."""
     session.merge(CatalogueRow(id=ONLY, document=dict(document), published_at=now))
 
 

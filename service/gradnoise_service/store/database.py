@@ -1,6 +1,4 @@
-"""One database, SQLite or PostgreSQL: engine, sessions, and what SQLite needs to be safe under
-several processes.
-"""
+"""The database, SQLite or PostgreSQL: engine, sessions, and settings for concurrent SQLite."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +17,7 @@ BUSY_SECONDS = 30
 
 
 class Database:
-    """Gives out sessions; each commits when its block ends and rolls back when it raises."""
+    """Opens sessions; each commits at the end of its block, and rolls back if the block raises."""
 
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
@@ -37,9 +35,7 @@ class Database:
 
     @contextmanager
     def session(self, *, write: bool = False) -> Iterator[Session]:
-        """Open a transaction; `write` takes SQLite's write lock at once, so that what is read
-        cannot change before it is written.
-        """
+        """Open a transaction; `write` takes SQLite's write lock before anything is read."""
         with (
             Session(self._writing if write else self.engine, expire_on_commit=False) as session,
             session.begin(),
@@ -47,12 +43,12 @@ class Database:
             yield session
 
     def ping(self) -> None:
-        """Raise whatever the driver raises when the database cannot be reached."""
+        """Raise the driver's error if the database is unreachable."""
         with self.engine.connect() as connection:
             connection.execute(select(1))
 
     def revision(self) -> str | None:
-        """Return the schema's migration, None before the first."""
+        """Return the revision of the schema, None before the first migration."""
         with self.engine.connect() as connection:
             if not inspect(connection).has_table("gradnoise_alembic_version"):
                 return None
@@ -71,7 +67,7 @@ def open_database(url: str) -> Database:
 def insert_new(
     session: Session, table: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Insert at least one row; one whose key is there already stays as it is."""
+    """Insert at least one row; rows whose key exists are left unchanged."""
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     session.execute(insert(table).on_conflict_do_nothing(), rows)
 

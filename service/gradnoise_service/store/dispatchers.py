@@ -1,4 +1,4 @@
-"""Dispatchers that are alive, for people who ask why nothing runs."""
+"""The live dispatchers, shown to users whose studies wait."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,8 +11,9 @@ from gradnoise_service.store.tables import DispatcherRow
 
 @dataclass(frozen=True, kw_only=True)
 class DispatcherInfo:
-    """A dispatcher process: the device its trials run on, how many run at once, and until when it
-    counts as alive.
+    """A dispatcher process with its devices; it is alive until `acquired_until`.
+
+    `n_slots` is how many trials run at once, at least.
     """
 
     id: str
@@ -22,7 +23,7 @@ class DispatcherInfo:
 
 
 def announce(session: Session, info: DispatcherInfo, now: datetime) -> None:
-    """Say that a dispatcher lives, and forget those that have been silent for an hour."""
+    """Record a dispatcher as alive, and remove those without a heartbeat for an hour."""
     session.execute(
         delete(DispatcherRow).where(DispatcherRow.acquired_until < now - timedelta(hours=1))
     )
@@ -34,12 +35,12 @@ def announce(session: Session, info: DispatcherInfo, now: datetime) -> None:
 
 
 def withdraw(session: Session, dispatcher: str) -> None:
-    """Say that a dispatcher has stopped."""
+    """Remove a dispatcher that stops."""
     session.execute(delete(DispatcherRow).where(DispatcherRow.id == dispatcher))
 
 
 def live(session: Session, now: datetime) -> list[DispatcherInfo]:
-    """Return the dispatchers that have given a sign of life in time."""
+    """Return the dispatchers that are alive."""
     query = (
         select(DispatcherRow).where(DispatcherRow.acquired_until >= now).order_by(DispatcherRow.id)
     )

@@ -1,5 +1,6 @@
-"""Who may run a study: acquire, extend, release, finish. Every write that follows names the lease's
-token; no row means LeaseLostError.
+"""Leases of studies: acquire, extend, release, finish.
+
+Every write of a holder names the token of its lease; if no row matches, it raises LeaseLostError.
 """
 
 import secrets
@@ -16,12 +17,16 @@ from gradnoise_service.domain.study import Study
 from gradnoise_service.store import attempts, studies
 from gradnoise_service.store.tables import StudyRow
 
+NO_HOLDER: Mapping[str, None] = {
+    "lease_token": None,
+    "acquired_by": None,
+    "acquired_until": None,
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """The right to run a study; `token` is new at each acquisition, so that an earlier holder's
-    writes find no row.
-    """
+    """The right to run a study; each acquisition has a new token."""
 
     study_id: int
     token: str
@@ -30,11 +35,11 @@ class Lease:
 def acquire(
     session: Session, dispatcher: str, now: datetime, duration: timedelta
 ) -> tuple[Study, Lease] | None:
-    """Take the study that is due and return it with its lease, None if there is none.
+    """Acquire the study that is due and return it with its lease; None if none is due.
 
-    Due is the highest priority; then the owner with the fewest studies under way; then the oldest.
-    A running study whose lease has expired is due again: its running trials go back to waiting,
-    with their seed and parameters, in the same transaction.
+    The order is by priority, then by the owner with the fewest held studies, then by age. A running
+    study whose lease has expired is due again: in the same transaction its running trials return to
+    waiting, with their seed and parameters.
     """
     held = aliased(StudyRow)
     n_held = (
@@ -54,7 +59,7 @@ def acquire(
     if due is None:
         return None
     token = secrets.token_hex(16)
-    statement = (
+    acquired = (
         update(StudyRow)
         .where(StudyRow.id == due, is_due)
         .values(
@@ -64,29 +69,26 @@ def acquire(
             acquired_by=dispatcher,
             acquired_until=now + duration,
         )
+        .returning(StudyRow.id)
+        .execution_options(synchronize_session=False)
     )
-    if (
-        session.execute(
-            statement.returning(StudyRow.id).execution_options(synchronize_session=False)
-        ).first()
-        is None
-    ):
+    if session.execute(acquired).first() is None:
         return None
     attempts.orphan_running(session, due, now)
     return studies.get(session, due, None), Lease(study_id=due, token=token)
 
 
 def extend(session: Session, lease: Lease, now: datetime, duration: timedelta) -> None:
-    """Hold the study for another `duration`; the guard of every transaction that writes for it.
+    """Hold the study for another `duration`; guards every transaction that writes for it.
 
     Raises:
-        LeaseLostError: If another holder has it, or it was ended.
+        LeaseLostError: If the study has another holder, or was ended.
     """
-    _guarded(session, lease, {"acquired_until": now + duration})
+    _write(session, lease, {"acquired_until": now + duration})
 
 
 def check(session: Session, lease: Lease) -> None:
-    """Look whether the lease still holds, without writing.
+    """Check the lease without writing.
 
     Raises:
         LeaseLostError: As `extend`.
@@ -99,12 +101,12 @@ def check(session: Session, lease: Lease) -> None:
 
 
 def release(session: Session, lease: Lease, now: datetime) -> None:
-    """Give the study back unfinished, so that another dispatcher goes on with it at once.
+    """Release an unfinished study, which is then due for another dispatcher.
 
     Raises:
         LeaseLostError: As `extend`.
     """
-    _guarded(session, lease, {"lease_token": None, "acquired_by": None, "acquired_until": None})
+    _write(session, lease, NO_HOLDER)
     attempts.orphan_running(session, lease.study_id, now)
 
 
@@ -114,7 +116,7 @@ def describe(session: Session, lease: Lease, protocol: Mapping[str, Any]) -> Non
     Raises:
         LeaseLostError: As `extend`.
     """
-    _guarded(session, lease, {"protocol": dict(protocol)})
+    _write(session, lease, {"protocol": dict(protocol)})
 
 
 def complete(
@@ -125,16 +127,12 @@ def complete(
     Raises:
         LeaseLostError: As `extend`.
     """
-    _end(
-        session,
-        lease,
-        now,
-        {"state": "complete", "comparison": dict(comparison), "verdict": verdict},
-    )
+    values = {"state": "complete", "comparison": dict(comparison), "verdict": verdict}
+    _end(session, lease, now, values)
 
 
 def fail(session: Session, lease: Lease, now: datetime, error: str) -> None:
-    """End the study without a result and keep the reason.
+    """End the study without a result and store the reason.
 
     Raises:
         LeaseLostError: As `extend`.
@@ -143,29 +141,16 @@ def fail(session: Session, lease: Lease, now: datetime, error: str) -> None:
 
 
 def _end(session: Session, lease: Lease, now: datetime, values: Mapping[str, Any]) -> None:
-    _guarded(
-        session,
-        lease,
-        {
-            **values,
-            "finished_at": now,
-            "lease_token": None,
-            "acquired_by": None,
-            "acquired_until": None,
-        },
-    )
+    _write(session, lease, {**values, "finished_at": now, **NO_HOLDER})
 
 
-def _guarded(session: Session, lease: Lease, values: Mapping[str, Any]) -> None:
-    statement = (
+def _write(session: Session, lease: Lease, values: Mapping[str, Any]) -> None:
+    written = (
         update(StudyRow)
         .where(StudyRow.id == lease.study_id, StudyRow.lease_token == lease.token)
         .values(**values)
+        .returning(StudyRow.id)
+        .execution_options(synchronize_session=False)
     )
-    if (
-        session.execute(
-            statement.returning(StudyRow.id).execution_options(synchronize_session=False)
-        ).first()
-        is None
-    ):
+    if session.execute(written).first() is None:
         raise LeaseLostError()

@@ -15,8 +15,9 @@ MOST_EPOCHS = 200
 
 
 def record(session: Session, rows: Sequence[Measurement]) -> None:
-    """Insert measurements; an epoch that an earlier attempt has measured stays as it is, since
-    equal trials measure alike.
+    """Insert measurements; an epoch that an earlier attempt measured is left unchanged.
+
+    Attempts of a trial measure the same values. Values that are not finite are stored as null.
     """
     if not rows:
         return
@@ -46,10 +47,10 @@ def of_trial(session: Session, trial_id: int) -> list[Measurement]:
 
 
 def mean_curves(session: Session, study_id: int, metric: str) -> list[EpochMean]:
-    """Return the means over each arm's complete confirm runs, of at most about 200 epochs evenly
-    apart, the last among them.
+    """Return the mean curve over each arm's complete confirm runs, at most about 200 epochs.
 
-    Runs that diverged or failed are left out: they end early, and a mean would jump where they do.
+    The epochs are evenly spaced and include the last. Runs that diverged or failed are left out:
+    they end early, which would make the mean jump.
     """
     trial, measurement = tables.TrialRow, tables.MeasurementRow
     whole = (

@@ -36,12 +36,11 @@ def submit(
     now: datetime,
     idempotency_key: str | None = None,
 ) -> Study:
-    """Store a study as queued and return it; the same key with the same spec returns the study of
-    the first call.
+    """Queue a study and return it; the same key with the same spec returns the first study.
 
     Raises:
         NameTakenError: If another study has the name.
-        IdempotencyMismatchError: If the key came before with another spec.
+        IdempotencyMismatchError: If the key was used with another spec.
     """
     values = spec.model_dump(mode="json")
     first = _replayed(session, owner, idempotency_key, values)
@@ -71,10 +70,10 @@ def submit(
 
 
 def get(session: Session, study_id: int, owner: str | None) -> Study:
-    """Return a study; `owner` None sees every owner's.
+    """Return a study; an `owner` of None may see every study.
 
     Raises:
-        NotFoundError: If there is none of this id that the owner may see.
+        NotFoundError: If no study that the owner may see has the id.
     """
     return _one(
         session,
@@ -85,7 +84,7 @@ def get(session: Session, study_id: int, owner: str | None) -> Study:
 
 
 def find(session: Session, name: str, owner: str | None) -> Study:
-    """Return the study of this name, as `get` does."""
+    """Return the study of this name; raises as `get`."""
     return _one(
         session,
         select(StudyRow).where(StudyRow.name == name),
@@ -102,7 +101,7 @@ def page(
     limit: int,
     state: StudyState | None = None,
 ) -> list[Study]:
-    """Return up to `limit` studies, newest first, those with an id below `before`."""
+    """Return up to `limit` studies with an id below `before`, newest first."""
     query = select(StudyRow).order_by(StudyRow.id.desc()).limit(limit)
     if owner is not None:
         query = query.where(StudyRow.owner == owner)
@@ -114,7 +113,7 @@ def page(
 
 
 def cancel(session: Session, study_id: int, owner: str | None, now: datetime) -> Study:
-    """End a study now; whoever runs it loses its lease and lets go.
+    """Cancel a study; its holder loses the lease.
 
     Raises:
         NotFoundError: As `get`.
@@ -246,10 +245,10 @@ def _replayed(
 
 
 def _is_replayed(row: StudyRow, n_seeds: int, key: str | None) -> bool:
-    """Return whether the study was extended under this key before.
+    """Return whether the study was extended under this key.
 
     Raises:
-        IdempotencyMismatchError: If so, but by another number of seeds.
+        IdempotencyMismatchError: If it was, by another number of seeds.
     """
     before = [
         extension["n_seeds"]

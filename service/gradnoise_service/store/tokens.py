@@ -19,7 +19,7 @@ Scope = Literal["read", "submit", "admin"]
 
 @dataclass(frozen=True, kw_only=True)
 class TokenInfo:
-    """What is known of a token, without the token."""
+    """A stored token's description, without the token."""
 
     name: str
     owner: str
@@ -36,7 +36,7 @@ def create(
     expires_at: datetime | None,
     now: datetime,
 ) -> str:
-    """Store a new token and return it: this is the only time it is seen.
+    """Create a token and return it; only its digest is stored.
 
     Raises:
         ConflictError: If another token has the name.
@@ -59,7 +59,7 @@ def create(
 
 
 def authenticate(session: Session, token: str, now: datetime) -> TokenInfo | None:
-    """Return whom a token stands for, None if it is unknown or has expired."""
+    """Return the description of a valid token, None if it is unknown or expired."""
     row = session.scalar(select(TokenRow).where(TokenRow.digest == _digest(token)))
     return (
         _info(row) if row is not None and (row.expires_at is None or row.expires_at > now) else None
@@ -75,7 +75,7 @@ def revoke(session: Session, name: str) -> None:
     """Delete a token.
 
     Raises:
-        NotFoundError: If there is none of this name.
+        NotFoundError: If no token has the name.
     """
     if (
         session.execute(
@@ -87,7 +87,7 @@ def revoke(session: Session, name: str) -> None:
 
 
 def count(session: Session) -> int:
-    """Return how many tokens there are, expired ones included."""
+    """Return the number of tokens, expired ones included."""
     return session.scalar(select(func.count()).select_from(TokenRow)) or 0
 
 

@@ -44,7 +44,7 @@ def declare(session: Session, study_id: int, planned: Iterable[PlannedTrial]) ->
 
 
 def cancel_open(session: Session, study_id: int, now: datetime) -> None:
-    """Cancel the trials of an ended study that have not ended; a study extended since is skipped."""
+    """Cancel the open trials of an ended study; skips a study that was extended since."""
     has_ended = (
         select(StudyRow.id)
         .where(StudyRow.id == study_id, StudyRow.state.in_(STUDY_ENDED))

@@ -126,7 +126,7 @@ def test_a_trial_without_a_measurement_is_a_failure(make_spec: Make) -> None:
 
 @given(validation=st.lists(st.floats(0, 1), min_size=1, max_size=9))
 def test_the_judged_epoch_follows_the_declared_rule(validation: list[float]) -> None:
-    """The last epoch, or the first of the best on validation; its test value in the confirm phase."""
+    """The last epoch, or the best on validation (the first of equals); the test value counts."""
     events = [epoch(i + 1, value, test_accuracy=i / 10) for i, value in enumerate(validation)]
     best = max(range(len(validation)), key=lambda i: (validation[i], -i))
     for judge, expected in (("last_epoch", len(validation) - 1), ("best_validation_epoch", best)):

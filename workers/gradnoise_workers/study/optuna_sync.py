@@ -87,7 +87,7 @@ class OptunaSync:
                 search.tell(number, "cancelled", None)
 
     def publish(self, note: str, plots: Mapping[str, str]) -> None:
-        """Show the report in the Optuna Dashboard: the note everywhere, plots with the confirm runs."""
+        """Show the report in the Optuna Dashboard; plots with the confirm phase only."""
         for key, name in self._names.items():
             publish(self._storage, name, note=note, plots=plots if key.phase == "confirm" else {})
 
