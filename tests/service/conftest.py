@@ -22,6 +22,7 @@ import uvicorn
 import chosen_outcomes
 from gradnoise_service import ports
 from gradnoise_service.app import create_app
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, Trial
 from gradnoise_service.settings import Settings
@@ -136,16 +137,12 @@ class WorkerPart:
 
     def complete(self, study_id: int) -> None:
         """End the study with the comparison of what it has measured."""
-        from gradnoise_service.compare import compare
+        from gradnoise_service.compare.assembly import compare
 
         with self.database.session(write=True) as session:
             study = studies.get(session, study_id, None)
-            comparison = compare(
-                study.spec,
-                study.metric,
-                trials.of_study(session, study_id),
-                protocol={"versions": {}},
-            )
+            known = trials.of_study(session, study_id)
+            comparison = compare(study.design, study.metric, known, protocol={"versions": {}})
             values = comparison.model_dump(mode="json")
             leases.complete(
                 session, self.held[study_id], datetime.now(UTC), values, comparison.verdict
@@ -218,36 +215,44 @@ def loss() -> Metric:
 
 
 @pytest.fixture
-def make_trials(
-    make_spec: Callable[..., StudySpec],
-) -> Callable[..., tuple[StudySpec, list[Trial]]]:
-    """A function that returns a spec and trials with the given confirm values:
-    `make_trials({"baseline": [0.1], "noisy": [0.2]})`.
+def make_design(make_spec: Callable[..., StudySpec]) -> Callable[..., Design]:
+    """A function that returns the design of `make_spec`'s spec with the given fields changed."""
+
+    def make(**changes: object) -> Design:
+        return Design.of(make_spec(**changes))
+
+    return make
+
+
+@pytest.fixture
+def make_trials(make_spec: Callable[..., StudySpec]) -> Callable[..., tuple[Design, list[Trial]]]:
+    """A function that returns a design and trials with the given confirm values.
+
+    For example `make_trials({"baseline": [0.1], "noisy": [0.2]})`.
     """
     return functools.partial(chosen_outcomes.study, make_spec)
 
 
 @pytest.fixture
-def make_grid(make_spec: Callable[..., StudySpec]) -> Callable[..., tuple[StudySpec, list[Trial]]]:
-    """A function that does what `make_trials` does, of a study without a search: each arm runs two
-    learning rates on every seed.
-    """
+def make_grid(make_spec: Callable[..., StudySpec]) -> Callable[..., tuple[Design, list[Trial]]]:
+    """As `make_trials`, for a study without a search that runs two learning rates on every seed."""
     return functools.partial(chosen_outcomes.without_search, make_spec)
 
 
 @pytest.fixture
 def make_trial() -> Callable[..., Trial]:
-    """A function that returns one trial: `make_trial(spec, "search", "noisy", 3, 0.5)`, with a
-    state in place of the value if need be.
+    """A function that returns one trial, with a value or a state.
+
+    For example `make_trial(design, "search", "noisy", 3, 0.5)`.
     """
     return chosen_outcomes.trial
 
 
 @pytest.fixture
 def make_study() -> Callable[..., Study]:
-    """A function that returns a complete study of a spec and a metric."""
+    """A function that returns a complete study of a design and a metric."""
 
-    def make(spec: StudySpec, metric: Metric, **changes: object) -> Study:
+    def make(design: Design, metric: Metric, **changes: object) -> Study:
         fields: dict[str, object] = {
             "id": 7,
             "owner": "ann",
@@ -255,6 +260,6 @@ def make_study() -> Callable[..., Study]:
             "created_at": datetime(2026, 1, 2, tzinfo=UTC),
         }
         # fields by name
-        return Study(spec=spec, metric=metric, **(fields | changes))  # type: ignore[arg-type]
+        return Study(spec=design.spec, metric=metric, **(fields | changes))  # type: ignore[arg-type]
 
     return make

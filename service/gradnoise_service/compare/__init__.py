@@ -1,7 +1,4 @@
-"""The honest comparison: pure functions from a study's trials to what they say of its question."""
+"""The comparison of a study's arms: pure functions from trials to typed facts, without English.
 
-from gradnoise_service.compare.assembly import at_look, compare
-from gradnoise_service.compare.choosing import choose, finalists
-from gradnoise_service.compare.comparison import Comparison
-
-__all__ = ["Comparison", "at_look", "choose", "compare", "finalists"]
+`assembly.compare` is the entry. The facts alone (`facts`) load neither numpy nor scipy.
+"""

@@ -1,4 +1,4 @@
-"""How each trial counts, and which setting of each arm goes into the confirm phase."""
+"""How each trial counts, and which setting of each arm is confirmed."""
 
 import json
 import math
@@ -6,119 +6,123 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gradnoise_service.compare.comparison import LOST, Outcome
-from gradnoise_service.domain.spec import StudySpec, Value
+from gradnoise_service.compare.facts.base import LOST, Outcome
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.study import Metric, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The search trial whose setting an arm goes into the confirm phase with, and its mean over the
-    reruns, None while there is none.
+    """The search trial whose setting is confirmed.
+
+    `rerun_mean` is the setting's mean over its reruns, None before all of them have ended.
     """
 
     trial: Trial
     rerun_mean: float | None
 
 
-def choose(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> dict[str, Trial | None]:
-    """Return the search trial of each arm whose setting goes into the confirm phase; None for an
-    arm that has none.
-    """
+def choose(design: Design, metric: Metric, trials: Sequence[Trial]) -> dict[str, Trial | None]:
+    """Return the search trial of each arm whose setting is confirmed; None for an arm without."""
     return {
         arm: choice.trial if choice else None
-        for arm, choice in choices(spec, metric, trials).items()
+        for arm, choice in choices(design, metric, trials).items()
     }
 
 
-def choices(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> dict[str, Choice | None]:
-    """Return what each arm has chosen, None for an arm that has no setting.
+def choices(design: Design, metric: Metric, trials: Sequence[Trial]) -> dict[str, Choice | None]:
+    """Return the choice of each arm; None for an arm without a setting.
 
     Once all reruns have ended it is the finalist with the best mean over them; before that, and
     without reruns, the best on validation.
     """
-    chosen: dict[str, Choice | None] = {}
-    for arm, best in finalists(spec, metric, trials).items():
-        means = rerun_means(spec, metric, trials, best)
-        complete = [
-            (-metric.sign * mean, rank) for rank, mean in enumerate(means) if mean is not None
-        ]
-        rank = min(complete)[1] if complete and len(complete) == len(best) else 0
-        chosen[arm] = Choice(trial=best[rank], rerun_mean=means[rank]) if best else None
-    return chosen
-
-
-def finalists(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> dict[str, list[Trial]]:
-    """Return each arm's best search trials, at most `search.rerun.top` of different settings: the
-    best on validation first, of two equals the earlier.
-
-    A diverged trial is taken only where no other is complete; an arm of which none is has no
-    finalists.
-    """
-    n = spec.rerun.top if spec.rerun.is_on else 1
     return {
-        arm.name: _best(metric, [t for t in trials if t.phase == "search" and t.arm == arm.name], n)
-        for arm in spec.arms
+        arm: _choice(metric, best, rerun_means(design, metric, trials, best)) if best else None
+        for arm, best in finalists(design, metric, trials).items()
+    }
+
+
+def finalists(design: Design, metric: Metric, trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """Return each arm's best search trials, at most `design.n_finalists`, of different settings.
+
+    The best on validation comes first; of equal trials the earlier. A diverged trial is taken only
+    if no trial of the arm is complete; an arm without ended trials has no finalists.
+    """
+    return {
+        arm.name: _best(
+            metric,
+            [trial for trial in trials if trial.phase == "search" and trial.arm == arm.name],
+            design.n_finalists,
+        )
+        for arm in design.spec.arms
     }
 
 
 def rerun_means(
-    spec: StudySpec, metric: Metric, trials: Sequence[Trial], best: Sequence[Trial]
+    design: Design, metric: Metric, trials: Sequence[Trial], best: Sequence[Trial]
 ) -> list[float | None]:
-    """Return the mean on validation of each of an arm's finalists over its reruns, in their order,
-    lost ones as the metric's worst.
+    """Return the mean of each finalist of an arm over its reruns on validation, in their order.
 
-    A finalist whose reruns have not all ended has None. The search's own value is left out: it was
-    selected for being high, so that its expectation lies above the setting's (the winner's curse);
-    those of the reruns do not.
+    A lost rerun counts as the metric's worst value; a finalist whose reruns have not all ended has
+    None. The search's own value is left out: it was selected for being the best, so it is biased
+    upwards (winner's curse).
     """
-    n_seeds = spec.rerun.n_seeds if spec.rerun.is_on else 0
+    n_seeds = design.n_rerun_seeds
+    if n_seeds == 0:
+        return [None] * len(best)
     values: dict[int, list[float]] = {}
     for trial in trials:
-        counted = outcome(trial)
-        if (
-            n_seeds
-            and best
-            and trial.phase == "rerun"
-            and trial.arm == best[0].arm
-            and counted in ("complete", *LOST)
-        ):
-            value = finite(trial.value) if counted == "complete" else None
-            values.setdefault(trial.number // n_seeds, []).append(
-                metric.worst if value is None else value
-            )
-    # sorted: the order of the trials must not reach the last digit
+        if trial.phase == "rerun" and best and trial.arm == best[0].arm:
+            value = counted_value(metric, trial)
+            if value is not None and outcome(trial) != "pruned":
+                values.setdefault(trial.number // n_seeds, []).append(value)
+    # sorted: the order of the trials must not change the last digit
     runs = [sorted(values.get(rank, [])) for rank in range(len(best))]
-    return [
-        statistics.fmean(of_one) if n_seeds and len(of_one) == n_seeds else None for of_one in runs
-    ]
+    return [statistics.fmean(own) if len(own) == n_seeds else None for own in runs]
 
 
 def outcome(trial: Trial) -> Outcome:
-    """Return how a trial counts; a complete one without a finite value has diverged."""
+    """Return how a trial counts; a complete trial without a finite value has diverged."""
     if trial.state == "complete":
         return "complete" if finite(trial.value) is not None and not trial.diverged else "diverged"
     return "open" if trial.state == "waiting" or trial.state == "running" else trial.state
 
 
+def measured_value(trial: Trial) -> float | None:
+    """Return the finite value that a trial measured, if any; a lost trial has none."""
+    return finite(trial.value) if outcome(trial) in ("complete", "pruned") else None
+
+
+def counted_value(metric: Metric, trial: Trial) -> float | None:
+    """Return the value that a trial counts as: the metric's worst for a lost trial."""
+    return metric.worst if outcome(trial) in LOST else measured_value(trial)
+
+
 def finite(value: float | None) -> float | None:
-    """Return a value that can be reckoned with; beyond 1e100 its squares cannot, and no loss that
-    has not diverged gets there.
+    """Return a value if arithmetic on it is safe, else None.
+
+    Squares of values beyond 1e100 overflow, and no loss that has not diverged is so large.
     """
     return value if value is not None and math.isfinite(value) and abs(value) < 1e100 else None
 
 
+def _choice(metric: Metric, best: Sequence[Trial], means: Sequence[float | None]) -> Choice:
+    complete = [(-metric.sign * mean, rank) for rank, mean in enumerate(means) if mean is not None]
+    rank = min(complete)[1] if complete and len(complete) == len(best) else 0
+    return Choice(trial=best[rank], rerun_mean=means[rank])
+
+
 def _best(metric: Metric, trials: Sequence[Trial], n: int) -> list[Trial]:
     complete = [trial for trial in trials if outcome(trial) == "complete"]
+    by_value = sorted(complete, key=lambda t: (-metric.sign * (t.value or 0.0), t.number))
     different: dict[str, Trial] = {}
-    for trial in sorted(
-        complete, key=lambda trial: (-metric.sign * (trial.value or 0.0), trial.number)
-    ):
+    for trial in by_value:
         different.setdefault(_setting(trial.params or {}), trial)
     if different:
         return list(different.values())[:n]
     diverged = [trial for trial in trials if outcome(trial) == "diverged"]
-    return sorted(diverged, key=lambda trial: trial.number)[:1]
+    return sorted(diverged, key=lambda trial: trial.number)[: min(1, n)]
 
 
 def _setting(params: Mapping[str, Value]) -> str:

@@ -1,11 +1,10 @@
-"""What a search says of the hyperparameters' weight: the variance of its values, as ranks, taken
-apart among them.
+"""Importance of hyperparameters: an analysis of variance of the search's values, as ranks.
 
 Functional analysis of variance (Hutter, Hoos and Leyton-Brown 2014) over groups of the
-hyperparameters' values, each share adjusted for the number of groups: R^2 becomes 1 - (1 - R^2) (n
-- 1) / (n - p), p the groups or cells, which for values that hang on nothing is 0 on average. Of
-ranks, so that a lost trial counts as the worst and no more; pruned trials are left out, and nothing
-is said of fewer than 20.
+hyperparameters' values. Each share is adjusted for the number of groups: R^2 becomes 1 - (1 - R^2)
+(n - 1) / (n - p) with p groups or cells, which is 0 on average without an effect. Ranks limit the
+weight of a lost trial, which counts as the worst; pruned trials are left out. Fewer than 20 trials
+have no importances.
 """
 
 import itertools
@@ -14,9 +13,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gradnoise_service.compare.comparison import LOST, Importance, Interaction, SearchPoint
-from gradnoise_service.compare.intervals import ranks
-from gradnoise_service.domain.spec import Value
+from gradnoise_service.compare.facts.base import LOST
+from gradnoise_service.compare.facts.diagnostics import Importance, Interaction
+from gradnoise_service.compare.facts.tables import SearchPoint
+from gradnoise_service.compare.ranks import ranks
+from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.study import Metric
 
 FEWEST_TRIALS = 20
@@ -24,16 +25,15 @@ N_BINS = 4
 TRIALS_A_CELL = 5
 FEWEST_A_CELL = 3
 ALONE = 0.95
-"""Chance that noise alone stays below what is given as its reach."""
+"""Probability that the share of a hyperparameter without effect is below its `chance`."""
 
 
 def importances(metric: Metric, points: Sequence[SearchPoint]) -> list[Importance]:
-    """Return how much of the differences between an arm's trials each hyperparameter explains
-    alone, the most first.
+    """Return the share of variance that each hyperparameter explains alone, largest first.
 
     `share` = (H - k + 1) / (n - k), at least 0: eta squared of the Kruskal-Wallis test (Tomczak and
-    Tomczak 2014), H its statistic, ties corrected, over k groups of the hyperparameter's values:
-    each value where they are at most 5, else 4 groups of equal size.
+    Tomczak 2014), with H its statistic, corrected for ties, over k groups of the hyperparameter's
+    values: at most 5 different values are a group each, more are 4 groups of equal size.
     """
     values, columns = _rated(metric, points)
     found = []
@@ -52,15 +52,14 @@ def importances(metric: Metric, points: Sequence[SearchPoint]) -> list[Importanc
                     n=n,
                 )
             )
-    return sorted(found, key=lambda one: -one.share)
+    return sorted(found, key=lambda found: -found.share)
 
 
 def interactions(metric: Metric, points: Sequence[SearchPoint]) -> list[Interaction]:
-    """Return how much each pair of hyperparameters explains beyond what both explain one by one,
-    the most first.
+    """Return the share that each pair explains beyond the sum of its two, largest first.
 
-    As many groups of each, at most 4, as leave 5 trials a cell; pairs with fewer than 3 a cell, as
-    words of many values can make, are left out.
+    Each hyperparameter has at most 4 groups, as many as leave 5 trials a cell. Pairs with fewer
+    than 3 trials a cell are left out, which can happen with many different words.
     """
     values, columns = _rated(metric, points)
     n = len(values)
@@ -83,21 +82,22 @@ def interactions(metric: Metric, points: Sequence[SearchPoint]) -> list[Interact
                     n=n,
                 )
             )
-    return sorted(found, key=lambda one: -one.share)
+    return sorted(found, key=lambda found: -found.share)
 
 
 def interaction(
     values: Sequence[float], first: Sequence[int], second: Sequence[int]
 ) -> tuple[float, int, int]:
-    """Return the share of the ranks' variance that the cells of two groupings explain beyond the
-    sum of both, and the degrees of freedom.
+    """Return the share of the ranks' variance that two groupings explain beyond their sum.
 
-    (S_sum / (n - r) - S_cells / (n - c)) / (S / (n - 1)): S the squared deviations of the n ranks
-    from their mean, S_sum those from the least-squares fit of an effect of each first plus one of
-    each second group, of r free numbers, S_cells those from the means of the c cells that hold
-    anything. Both mean squares estimate the same variance where effects add up, so the share is
-    then 0 on average; by chance it can be below 0. The degrees are c - r, of what is beyond the
-    sum, and n - c; the share is 0 where one of them is.
+    It is (S_sum / (n - r) - S_cells / (n - c)) / (S / (n - 1)): S the squared deviations of the n
+    ranks from their mean, S_sum those from the least-squares fit of an effect of each group of
+    both groupings, with r free parameters, S_cells those from the means of the c non-empty cells.
+    Where effects add up both mean squares estimate the same variance, so the share is 0 on
+    average; it can be negative by chance.
+
+    Returns:
+        The share, and the degrees of freedom c - r and n - c; the share is 0 if either is 0.
     """
     ranked = ranks(values)
     ranked = ranked - ranked.mean()
@@ -116,8 +116,9 @@ def interaction(
 
 
 def kruskal_h(values: Sequence[float], of_group: Sequence[int]) -> float:
-    """Return the statistic of Kruskal and Wallis (1952), ties corrected: n - 1 times the share of
-    the ranks' variance between groups.
+    """Return the statistic of Kruskal and Wallis (1952), corrected for ties.
+
+    It is n - 1 times the share of the ranks' variance between groups.
     """
     ranked, place = ranks(values), np.asarray(of_group)
     centre = ranked.mean()
@@ -128,33 +129,32 @@ def kruskal_h(values: Sequence[float], of_group: Sequence[int]) -> float:
 
 
 def chance_share(freedom: int, rest: int) -> float:
-    """Return what share the values of trials that hang on nothing stay below in 95 of 100 searches.
+    """Return the 95 % quantile of the share without an effect.
 
-    The raw share is then about Beta(d / 2, e / 2), with d degrees of freedom for what explains and
-    e for the rest; q its quantile, the adjusted one is 1 - (1 - q) (d + e) / e.
+    The raw share is then about Beta(d / 2, e / 2), with d = `freedom` degrees of freedom of the
+    effect and e = `rest` of the residuals; from its quantile q the adjusted share is
+    1 - (1 - q) (d + e) / e.
 
     >>> round(chance_share(3, 26), 3), round(chance_share(3, 196), 3)
     (0.17, 0.024)
     """
-    # scipy is loaded when something is computed: a process that only shows stored comparisons stays
-    # small
+    # scipy is imported with the first computation: stored comparisons are shown without it
     from scipy.special import betaincinv  # type: ignore[import-untyped]  # scipy ships no types
 
     return float(1 - (1 - betaincinv(freedom / 2, rest / 2, ALONE)) * (freedom + rest) / rest)
 
 
 def groups(values: Sequence[object], n_bins: int = N_BINS) -> list[int]:
-    """Return a group for each value: one for each distinct value where they are at most 5 or no
-    numbers, else n_bins of equal size.
+    """Return a group for each value: its own for each of at most 5 different values, or of words;
+    else n_bins groups of equal size.
     """
     distinct = list(dict.fromkeys(values))
     if len(distinct) <= N_BINS + 1 or any(
         isinstance(value, str) or value is None for value in distinct
     ):
-        numbers = all(isinstance(value, int | float) for value in distinct)
-        # numbers
-        order = {value: i for i, value in enumerate(sorted(distinct) if numbers else distinct)}  # type: ignore[type-var]
-        return [order[value] for value in values]
+        if all(isinstance(value, int | float) for value in distinct):
+            distinct.sort()  # numbers
+        return [distinct.index(value) for value in values]
     x = np.asarray(values, dtype=float)
     return [
         int(group)
@@ -165,8 +165,8 @@ def groups(values: Sequence[object], n_bins: int = N_BINS) -> list[int]:
 def _rated(
     metric: Metric, points: Sequence[SearchPoint]
 ) -> tuple[list[float], dict[str, list[Value | None]]]:
-    """Return the values of the trials that count, lost ones as the worst, and their hyperparameters
-    by name; nothing of too few.
+    """Return the values of the ended trials, a lost one as the worst, and their hyperparameters by
+    name; empty if there are too few.
     """
     rated = [
         (point.params, metric.worst if point.outcome in LOST else point.value)

@@ -1,10 +1,9 @@
-"""Power: how likely a number of pairs leads to each verdict, and how many pairs a verdict takes.
+"""Power: the probability of each verdict for a number of pairs, and the pairs that a verdict needs.
 
-The verdict holds two things against the data: the interval of the mean and the signed-rank test.
-    For normal differences both act like
-Student's test of 3 / pi times as many pairs (the asymptotic relative efficiency of the signed
-ranks, Hodges and Lehmann 1956) at the level that n pairs can attain: of the 2^n ways to set the
-signs a whole number is extreme, so at 6 pairs a test at 5 % has 3.1 %.
+A verdict requires the interval of the mean and the signed-rank test. For normal differences both
+behave like Student's test of 3 / pi times as many pairs (the asymptotic relative efficiency of the
+signed ranks, Hodges and Lehmann 1956), at the level that n pairs can attain: a whole number of the
+2^n sign flips is extreme, so 6 pairs test at 3.1 % instead of 5 %.
 """
 
 import math
@@ -12,40 +11,41 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gradnoise_service.compare.comparison import Verdict
-from gradnoise_service.compare.intervals import attained_level, fewest_pairs
+from gradnoise_service.compare.facts.comparison import Verdict
+from gradnoise_service.compare.ranks import attained_level
+from gradnoise_service.domain.design import fewest_pairs
 
 MOST_PAIRS = 1_000_000
 EFFICIENCY = 3 / math.pi
 N_NODES = 1_000
 FINEST = 1e-9
-"""A standard deviation below this share of what it is held against is taken for it: the chances are
-the same, and remain numbers.
+"""The smallest standard deviation, as a share of the differences, that is computed with.
+
+Below it the probabilities do not change and the arithmetic overflows.
 """
 SMALL = 50
-"""Up to here the attained level jumps from one n to the next, so power need not rise with it."""
+"""Up to this n the attained level is not monotone, so the power need not rise with n."""
 
 
 def chances(
     n: int, difference: float, sd: float, *, smallest_difference: float, level: float
 ) -> dict[Verdict, float]:
-    """Return the chance of each verdict on n pairs whose differences are normal.
+    """Return the probability of each verdict on n pairs with normal differences.
 
     With m = 3 n / pi, S^2 ~ sd^2 chi^2_(m-1) / (m - 1), w = t S / sqrt(m) for Student's quantile t
     at the attained level, and the mean M ~ N(difference, sd^2 / m): `helps` is M > max(w,
-    smallest_difference - w), `hurts` its mirror image, `no_difference` is
-    |M| < smallest_difference - w. The mean over S is taken at the middles of 1,000 equally likely parts.
+    smallest_difference - w), `hurts` its mirror image, `no_difference` is |M| <
+    smallest_difference - w. The mean over S is taken at the midpoints of 1,000 equally likely
+    parts.
 
     Args:
-        n: Pairs; below the fewest that can decide, all is `undecided`.
+        n: Pairs; below the fewest for a verdict, all is `undecided`.
         difference: True mean of the gains, in the metric's units.
         sd: True standard deviation of the gains, above 0, in the metric's units.
-        smallest_difference: What the verdict is held against, above 0.
+        smallest_difference: The smallest difference that matters, above 0.
         level: Confidence level, in (0, 1).
     """
-    # scipy is loaded when something is computed: a process that only shows stored comparisons stays
-    # small
-    # scipy ships no types
+    # scipy is imported with the first computation: stored comparisons are shown without it
     from scipy.special import gammaincinv, ndtr, stdtrit  # type: ignore[import-untyped]
 
     if n < fewest_pairs(1 - level):
@@ -72,21 +72,20 @@ def chances(
 
 
 def pairs_for(smallest_difference: float, sd: float, power: float, level: float) -> int:
-    """Return the fewest pairs that find a technique which gains the smallest difference: `helps`
-    has at least the chance `power`.
+    """Return the fewest pairs with which a gain of the smallest difference is detected.
 
-    However many pairs there are, an interval lies wholly below the true gain in half of what it
-        misses: (1 - level) / 2 of such studies
-    end in `no_difference`, so a power of 97.5 % cannot be had at a level of 95 %.
+    `helps` then has at least the probability `power`. For any number of pairs, (1 - level) / 2 of
+    the intervals lie entirely below the true gain and end in `no_difference`, so a power of 97.5 %
+    is out of reach at a level of 95 %.
 
     Args:
-        smallest_difference: The gain to be found, in the metric's units, above 0.
+        smallest_difference: The gain to detect, in the metric's units, above 0.
         sd: Standard deviation of the paired differences, in the metric's units, above 0.
-        power: Chance of finding it, above 0 and below (1 + level) / 2.
+        power: Probability of detection, above 0 and below (1 + level) / 2.
         level: Confidence level of the verdict, in (0, 1).
 
     Raises:
-        ValueError: If an argument is outside its range, or a million pairs are too few.
+        ValueError: If an argument is out of range, or a million pairs are too few.
 
     >>> pairs_for(0.05, 0.05, 0.8, 0.95), pairs_for(0.05, 0.1, 0.8, 0.95)
     (12, 36)
@@ -98,8 +97,8 @@ def pairs_for(smallest_difference: float, sd: float, power: float, level: float)
         raise ValueError(f"level must be in (0, 1), but got {level=:g}")
     if not 0 < power < (1 + level) / 2:
         raise ValueError(
-            f"power must be above 0 and below {(1 + level) / 2:.4g}, beyond which no number of "
-            f"pairs reaches, but got {power=:g}"
+            f"power must be above 0 and below {(1 + level) / 2:.4g}, which no number of pairs "
+            f"reaches, but got {power=:g}"
         )
 
     def reaches(n: int) -> bool:
@@ -113,9 +112,9 @@ def pairs_for(smallest_difference: float, sd: float, power: float, level: float)
     n = _fewest(reaches, fewest_pairs(1 - level))
     if n is None:
         raise ValueError(
-            f"a difference of {smallest_difference:g} with a standard deviation of {sd:g} takes "
-            f"more than {MOST_PAIRS:,} pairs: "
-            "give a larger smallest_difference or a smaller sd"
+            f"a difference of {smallest_difference:g} with a standard deviation of {sd:g} "
+            f"requires more than {MOST_PAIRS:,} pairs: give a larger smallest_difference or a "
+            "smaller sd"
         )
     return n
 
@@ -129,10 +128,9 @@ def pairs_to_decide(
     level: float,
     power: float = 0.8,
 ) -> int | None:
-    """Return the fewest pairs above n that lead to a verdict, whichever, with the chance `power`;
-    None if a million are too few.
+    """Return the fewest pairs above n that lead to any verdict with probability `power`.
 
-    Difference and sd, above 0, are taken for the true ones.
+    Difference and sd (above 0) are assumed to be the true ones. None if a million are too few.
     """
 
     def decides(more: int) -> bool:

@@ -1,13 +1,19 @@
-"""From trials to tables: the search trials with the best so far, the confirm runs seed by seed, a
-summary of each arm and each point.
-"""
+"""Tables of a comparison: search trials, confirm runs, summaries of arms and settings."""
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from gradnoise_service.compare.choosing import Choice, finite, outcome
-from gradnoise_service.compare.comparison import (
-    LOST,
+from gradnoise_service.compare.choosing import (
+    Choice,
+    choices,
+    counted_value,
+    finite,
+    measured_value,
+    outcome,
+)
+from gradnoise_service.compare.facts.base import LOST
+from gradnoise_service.compare.facts.tables import (
     ArmSummary,
     GridPoint,
     PointRuns,
@@ -18,147 +24,178 @@ from gradnoise_service.compare.comparison import (
     Tally,
 )
 from gradnoise_service.compare.intervals import share_interval
-from gradnoise_service.compare.verdict import ALPHA
-from gradnoise_service.domain.spec import Arm, Phase, StudySpec
+from gradnoise_service.domain.design import ALPHA, Design
+from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Metric, Trial
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """The tables of a comparison; `points` is empty where each arm has its own setting."""
+
+    arms: tuple[ArmSummary, ...]
+    seeds: tuple[SeedRow, ...]
+    points: tuple[GridPoint, ...]
+    search: tuple[SearchPoint, ...]
+
+
+def tabulate(design: Design, metric: Metric, trials: Sequence[Trial]) -> Tables:
+    """Return the tables of a study's trials, in any order, with the design's confirm seeds."""
+    chosen = choices(design, metric, trials)
+    rows = seed_rows(design, metric, trials)
+    return Tables(
+        arms=tuple(
+            summary(design, metric, arm.name, chosen[arm.name], rows, trials)
+            for arm in design.spec.arms
+        ),
+        seeds=rows,
+        points=grid_points(design, metric, rows),
+        search=search_points(design, metric, trials),
+    )
+
+
 def search_points(
-    spec: StudySpec, metric: Metric, trials: Sequence[Trial]
+    design: Design, metric: Metric, trials: Sequence[Trial]
 ) -> tuple[SearchPoint, ...]:
-    """Return the search trials that have started, by arm and number. Only a complete trial can
-    improve on the best so far.
+    """Return the search trials that have started, by arm and number."""
+    return tuple(
+        point
+        for arm in design.spec.arms
+        for point in _arm_points(metric, _of(trials, "search", arm.name))
+    )
+
+
+def seed_rows(design: Design, metric: Metric, trials: Sequence[Trial]) -> tuple[SeedRow, ...]:
+    """Return the design's confirm runs by number, every arm's side by side.
+
+    A run that is not declared yet is `open`.
     """
-    points = []
-    for arm in spec.arms:
-        best: float | None = None
-        for trial in _of(trials, "search", arm.name):
-            counted = outcome(trial)
-            if trial.params is None and counted in ("open", "cancelled"):
-                continue
-            value = finite(trial.value) if counted in ("complete", "pruned") else None
-            if (
-                counted == "complete"
-                and value is not None
-                and (best is None or metric.sign * value > metric.sign * best)
-            ):
-                best = value
-            points.append(
-                SearchPoint(
-                    arm=arm.name,
-                    number=trial.number,
-                    seed=trial.seed,
-                    outcome=counted,
-                    value=value,
-                    best=best,
-                    params=dict(trial.params or {}),
-                    device_seconds=trial.device_seconds,
-                )
-            )
-    return tuple(points)
-
-
-def seed_rows(spec: StudySpec, metric: Metric, trials: Sequence[Trial]) -> tuple[SeedRow, ...]:
-    """Return the declared confirm seeds with every arm's run, without a search for each setting; a
-    run that is not there is `open`.
-    """
-    found = {(t.arm, t.number): t for t in trials if t.phase == "confirm"}
-
-    def run(arm: str, number: int) -> Run:
-        trial = found.get((arm, number))
-        counted = outcome(trial) if trial else "open"
-        value = finite(trial.value) if trial and counted == "complete" else None
-        return Run(outcome=counted, value=metric.worst if counted in LOST else value)
-
+    found = {(t.arm, t.number): _run(metric, t) for t in trials if t.phase == "confirm"}
+    missing = Run(outcome="open", value=None)
+    n_shared = len(design.shared_settings)
+    arms = [arm.name for arm in design.spec.arms]
     return tuple(
         SeedRow(
             number=i,
-            seed=spec.trial_seed("confirm", i),
-            point=None if spec.search else i % spec.n_points,
-            runs={arm.name: run(arm.name, i) for arm in spec.arms},
+            seed=design.seed("confirm", i),
+            point=i % n_shared if n_shared else None,
+            runs={arm: found.get((arm, i), missing) for arm in arms},
         )
-        for i in range(spec.n_pairs)
+        for i in range(design.n_pairs)
     )
 
 
-def grid_points(spec: StudySpec, metric: Metric, rows: Sequence[SeedRow]) -> tuple[GridPoint, ...]:
-    """Return each setting of a study without a search with every arm's runs of it; none where each
-    arm has chosen its own.
-    """
+def grid_points(design: Design, metric: Metric, rows: Sequence[SeedRow]) -> tuple[GridPoint, ...]:
+    """Return each shared setting with every arm's runs of it."""
+    settings = design.shared_settings
     return tuple(
         GridPoint(
-            params=params,
+            params=dict(params),
             runs={
-                arm.name: _point_runs(spec, metric, arm, rows[k :: spec.n_points])
-                for arm in spec.arms
+                arm.name: _point_runs(design, metric, arm.name, rows[k :: len(settings)])
+                for arm in design.spec.arms
             },
         )
-        for k, params in enumerate(() if spec.search else spec.points())
-    )
-
-
-def _point_runs(spec: StudySpec, metric: Metric, arm: Arm, rows: Sequence[SeedRow]) -> PointRuns:
-    runs = [row.runs[arm.name] for row in rows]
-    values = [run.value for run in runs if run.value is not None]
-    return PointRuns(
-        n=len(values),
-        n_lost=sum(run.outcome in LOST for run in runs),
-        mean=statistics.fmean(values) if values else None,
-        spread=statistics.stdev(values) if len(values) > 1 else None,
-        best=max(values, key=lambda value: metric.sign * value, default=None),
-        reached=tuple(
-            reached(metric, arm, threshold, rows) for threshold in spec.confirm.thresholds
-        )
-        if values
-        else (),
+        for k, params in enumerate(settings)
     )
 
 
 def summary(
-    spec: StudySpec,
+    design: Design,
     metric: Metric,
-    arm: Arm,
+    arm: str,
     choice: Choice | None,
     rows: Sequence[SeedRow],
     trials: Sequence[Trial],
 ) -> ArmSummary:
-    """Return one side of the comparison in numbers."""
-    reruns = _of(trials, "rerun", arm.name)
+    """Return the summary of an arm."""
+    reruns = _of(trials, "rerun", arm)
     chosen = choice.trial if choice else None
     search_value = finite(chosen.value) if chosen and outcome(chosen) == "complete" else None
     rerun_mean = choice.rerun_mean if choice else None
-    setting = chosen.params if chosen else None if spec.search else spec.own_values(arm.name)
-    values = [value for row in rows if (value := row.runs[arm.name].value) is not None]
+    setting = chosen.params if chosen else design.own_setting(arm)
+    values = _values(rows, arm)
     return ArmSummary(
-        name=arm.name,
-        technique=arm.technique,
+        name=arm,
+        techniques=tuple(design.arm(arm).techniques),
         setting=None if setting is None else dict(setting),
         chosen_number=chosen.number if chosen else None,
         chosen_value=search_value if rerun_mean is None else rerun_mean,
         search_value=search_value,
-        search=_tally(spec.n_searched(arm.name), _of(trials, "search", arm.name)),
-        rerun=_tally(len(reruns) or spec.n_rerun(arm.name), reruns),
-        confirm=_tally(spec.n_pairs, _of(trials, "confirm", arm.name)),
+        search=_tally(design.n_trials("search", arm), _of(trials, "search", arm)),
+        # an arm with few settings has fewer reruns than planned
+        rerun=_tally(len(reruns) or design.n_trials("rerun", arm), reruns),
+        confirm=_tally(design.n_pairs, _of(trials, "confirm", arm)),
         mean=statistics.fmean(values) if values else None,
         median=statistics.median(values) if values else None,
         lowest=min(values, default=None),
         highest=max(values, default=None),
-        reached=tuple(
-            reached(metric, arm, threshold, rows) for threshold in spec.confirm.thresholds
-        )
-        if values
-        else (),
+        reached=_all_reached(design, metric, arm, rows),
     )
 
 
-def reached(metric: Metric, arm: Arm, threshold: float, rows: Sequence[SeedRow]) -> Reached:
-    """Return how many of an arm's confirm runs are at least as good as the threshold, of at least
-    one that has a value.
-    """
-    runs = [run for row in rows if (run := row.runs[arm.name]).value is not None]
+def reached(metric: Metric, arm: str, threshold: float, rows: Sequence[SeedRow]) -> Reached:
+    """Return how many of an arm's runs, of which at least one has a value, reach a threshold."""
+    runs = [run for row in rows if (run := row.runs[arm]).value is not None]
     n_reached = sum(run.reaches(threshold, metric.sign) for run in runs)
     interval = share_interval(n_reached / len(runs), len(runs), level=1 - ALPHA)
     return Reached(threshold=threshold, n_reached=n_reached, n=len(runs), interval=interval)
+
+
+def _arm_points(metric: Metric, trials: Sequence[Trial]) -> list[SearchPoint]:
+    points = []
+    best: float | None = None
+    for trial in trials:
+        counted, value = outcome(trial), measured_value(trial)
+        if trial.params is None and counted in ("open", "cancelled"):
+            continue
+        # only a complete trial can improve on the best so far
+        if counted == "complete" and value is not None:
+            best = value if best is None else max(best, value, key=lambda x: metric.sign * x)
+        points.append(
+            SearchPoint(
+                arm=trial.arm,
+                number=trial.number,
+                seed=trial.seed,
+                outcome=counted,
+                value=value,
+                best=best,
+                params=dict(trial.params or {}),
+                device_seconds=trial.device_seconds,
+            )
+        )
+    return points
+
+
+def _run(metric: Metric, trial: Trial) -> Run:
+    counted = outcome(trial)
+    is_result = counted == "complete" or counted in LOST
+    return Run(outcome=counted, value=counted_value(metric, trial) if is_result else None)
+
+
+def _point_runs(design: Design, metric: Metric, arm: str, rows: Sequence[SeedRow]) -> PointRuns:
+    values = _values(rows, arm)
+    return PointRuns(
+        n=len(values),
+        n_lost=sum(row.runs[arm].outcome in LOST for row in rows),
+        mean=statistics.fmean(values) if values else None,
+        spread=statistics.stdev(values) if len(values) > 1 else None,
+        best=max(values, key=lambda value: metric.sign * value, default=None),
+        reached=_all_reached(design, metric, arm, rows),
+    )
+
+
+def _all_reached(
+    design: Design, metric: Metric, arm: str, rows: Sequence[SeedRow]
+) -> tuple[Reached, ...]:
+    if not _values(rows, arm):
+        return ()
+    thresholds = design.spec.confirm.thresholds
+    return tuple(reached(metric, arm, threshold, rows) for threshold in thresholds)
+
+
+def _values(rows: Sequence[SeedRow], arm: str) -> list[float]:
+    return [value for row in rows if (value := row.runs[arm].value) is not None]
 
 
 def _of(trials: Sequence[Trial], phase: Phase, arm: str) -> list[Trial]:

@@ -118,6 +118,27 @@ class Design(ABC):
         """
 
     @property
+    @abstractmethod
+    def shared_settings(self) -> list[Setting]:
+        """The settings that every arm runs; empty where each arm chooses its own."""
+
+    @abstractmethod
+    def own_setting(self, arm: str) -> Setting | None:
+        """Return an arm's values in addition to the shared settings; None where a search chooses
+        the arm's setting.
+        """
+
+    @property
+    @abstractmethod
+    def n_finalists(self) -> int:
+        """Settings of each arm among which the chosen one is selected."""
+
+    @property
+    @abstractmethod
+    def n_rerun_seeds(self) -> int:
+        """Seeds on which each finalist is rerun; 0 without the rerun phase."""
+
+    @property
     def n_pairs(self) -> int:
         """Confirm runs of each arm: run i * n_settings + k is setting k on seed i."""
         return self.n_seeds * self.n_settings
@@ -323,6 +344,21 @@ class TunedDesign(Design):
     def n_settings(self) -> int:
         return 1
 
+    @property
+    def shared_settings(self) -> list[Setting]:
+        return []
+
+    def own_setting(self, arm: str) -> None:
+        return None
+
+    @property
+    def n_finalists(self) -> int:
+        return self.search.rerun.top if self.search.rerun.is_on else 1
+
+    @property
+    def n_rerun_seeds(self) -> int:
+        return self.search.rerun.n_seeds if self.search.rerun.is_on else 0
+
     def trials(self, phase: Phase, settings: Settings | None = None) -> list[PlannedTrial]:
         if phase == "search":
             arms = [arm.name for arm in self.spec.arms]
@@ -382,9 +418,20 @@ class GridDesign(Design):
         combinations = itertools.product(*map(points, entries))
         return [dict(zip(names, values, strict=True)) for values in combinations]
 
+    def own_setting(self, arm: str) -> Setting:
+        return fixed_values(self.arm(arm).space)
+
+    @property
+    def n_finalists(self) -> int:
+        return 0
+
+    @property
+    def n_rerun_seeds(self) -> int:
+        return 0
+
     def settings(self, arm: str) -> list[Setting]:
         """Return the settings of an arm: the shared ones with its own values."""
-        own = fixed_values(self.arm(arm).space)
+        own = self.own_setting(arm)
         return [{**setting, **own} for setting in self.shared_settings]
 
 

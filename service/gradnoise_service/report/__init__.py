@@ -1,8 +1,6 @@
-"""A study's comparison for people: an HTML page, Markdown, figures; for other programs: CSV, LaTeX."""
+"""Reports of a study for readers and other programs; every format module has a `render`.
 
-from gradnoise_service.report.markdown_text import markdown
-from gradnoise_service.report.page import html
-from gradnoise_service.report.plots import plots
-from gradnoise_service.report.tabular import csv_text, latex
-
-__all__ = ["csv_text", "html", "latex", "markdown", "plots"]
+`html`, `markdown`, `latex` and `json` take the study and its comparison, `csv` the study and its
+trials, `plots` the comparison. `words` and `palette` load no template engine, no numpy and no
+matplotlib.
+"""

@@ -1,4 +1,4 @@
-"""The report's colours, once for light and once for dark: page and figures draw from the same."""
+"""The colours of the report's page and figures, in a light and a dark set."""
 
 LIGHT = {
     "paper": "#fbfaf8",
@@ -52,16 +52,15 @@ N_SHADES = 5
 
 
 def arm_colour(index: int) -> str:
-    """Return the light colour of an arm: grey for the baseline, then five in turn. Shape tells arms
-    apart too, so the turn may repeat.
+    """Return the light colour of an arm: grey for the baseline, then five colours in turn.
+
+    The colours may repeat because the shapes of the marks differ too.
     """
     return LIGHT["arm0" if index == 0 else f"arm{(index - 1) % 5 + 1}"]
 
 
 def as_variables(svg: str) -> str:
-    """Return a drawing in which the light colours are CSS variables, so that the page decides
-    between light and dark.
-    """
+    """Return a drawing with CSS variables for the light colours; the page selects the set."""
     for name, colour in LIGHT.items():
         svg = svg.replace(colour, f"var(--{name})")
     return svg

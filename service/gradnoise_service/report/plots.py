@@ -1,24 +1,21 @@
-"""The report's figures for the Optuna Dashboard, which draws what Plotly describes: data and layout
-as plain values.
-"""
+"""The report's figures as Plotly describes them, for the Optuna Dashboard."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from gradnoise_service.compare.comparison import LOST, Comparison
-from gradnoise_service.compare.diagnostics import numeric
+from gradnoise_service.compare.facts.base import LOST
+from gradnoise_service.compare.facts.comparison import Comparison
 
 SYMBOLS = ("circle-open", "diamond", "square", "triangle-up", "triangle-down", "star")
 MOST_POINTS = 1_000
 Plot = Mapping[str, Any]
 
 
-def plots(comparison: Comparison) -> dict[str, str]:
-    """Return the figures that have something to show, by name, as the JSON of a Plotly figure.
+def render(comparison: Comparison) -> dict[str, str]:
+    """Return the figures that have data, by name, as the JSON of a Plotly figure.
 
-    Of an arm with more than 1,000 search trials the plots of the search show every second, third,
-    ... one.
+    At most 1,000 search trials of an arm are drawn, evenly chosen.
     """
     drawn = {
         "confirm": _plot(
@@ -41,16 +38,19 @@ def plots(comparison: Comparison) -> dict[str, str]:
             log="x",
         ),
         "importance": _plot(
-            "What explains the values", "Share of the variance of ranks", "", _shares(comparison)
+            "Importance of the hyperparameters",
+            "Share of the variance of ranks",
+            "",
+            _shares(comparison),
         ),
         "course": _plot(
-            "How the confirm runs learned",
+            "Learning curves of the confirm runs",
             "Epoch",
             f"Mean validation {comparison.metric}",
             _courses(comparison, "values"),
         ),
         "noise_course": _plot(
-            "How large the noise was beside the gradient",
+            "Scale of the noise relative to the gradient",
             "Epoch",
             "Norm of noise / norm of gradient",
             _courses(comparison, "noise_to_gradient"),
@@ -70,19 +70,13 @@ def _plot(title: str, x: str, y: str, traces: Iterator[Plot], *, log: str = "") 
 
 def _confirm(comparison: Comparison) -> Iterator[Plot]:
     for i, arm in enumerate(comparison.arms):
-        for name, outcomes in ((arm.name, ("complete",)), (f"{arm.name}, lost", LOST)):
-            runs = [
-                (row.runs[arm.name].value, row.number + 1)
-                for row in comparison.seeds
-                if row.runs[arm.name].outcome in outcomes
-            ]
-            if runs:
-                yield _trace(
-                    name,
-                    runs,
-                    "markers",
-                    symbol=SYMBOLS[i % len(SYMBOLS)] if name == arm.name else "x",
-                )
+        runs = [(row.number + 1, row.runs[arm.name]) for row in comparison.seeds]
+        complete = [(run.value, n) for n, run in runs if run.outcome == "complete"]
+        lost = [(run.value, n) for n, run in runs if run.outcome in LOST]
+        if complete:
+            yield _trace(arm.name, complete, "markers", symbol=SYMBOLS[i % len(SYMBOLS)])
+        if lost:
+            yield _trace(f"{arm.name}, lost", lost, "markers", symbol="x")
 
 
 def _best(comparison: Comparison) -> Iterator[Plot]:
@@ -100,7 +94,7 @@ def _best(comparison: Comparison) -> Iterator[Plot]:
 def _rates(comparison: Comparison) -> Iterator[Plot]:
     for i, arm in enumerate(comparison.arms):
         own = [p for p in comparison.search if p.arm == arm.name and p.outcome == "complete"]
-        points = [(rate, p.value) for p in own if (rate := numeric(p.params, "lr")) is not None]
+        points = [(rate, p.value) for p in own if (rate := p.numeric("lr")) is not None]
         if points:
             yield _trace(arm.name, points, "markers", symbol=SYMBOLS[i % len(SYMBOLS)])
 
@@ -108,12 +102,8 @@ def _rates(comparison: Comparison) -> Iterator[Plot]:
 def _shares(comparison: Comparison) -> Iterator[Plot]:
     alone, pairs = comparison.diagnostics.importances, comparison.diagnostics.interactions
     for i, arm in enumerate(comparison.arms):
-        own = [(one.share, one.chance, one.name) for one in alone if one.arm == arm.name]
-        own += [
-            (one.share, one.chance, " with ".join(one.names))
-            for one in pairs
-            if one.arm == arm.name
-        ]
+        own = [(f.share, f.chance, f.name) for f in alone if f.arm == arm.name]
+        own += [(f.share, f.chance, " with ".join(f.names)) for f in pairs if f.arm == arm.name]
         if own:
             yield _trace(
                 arm.name,
@@ -121,13 +111,14 @@ def _shares(comparison: Comparison) -> Iterator[Plot]:
                 "markers",
                 symbol=SYMBOLS[i % len(SYMBOLS)],
             )
-            reach = [(chance, name) for _, chance, name in own if chance is not None]
-            yield _trace(
-                f"{arm.name}: what noise alone reaches", reach, "markers", symbol="line-ns-open"
-            )
+            reach = [(chance, name) for _, chance, name in own]
+            name = f"{arm.name}: share that noise alone reaches"
+            yield _trace(name, reach, "markers", symbol="line-ns-open")
 
 
-def _courses(comparison: Comparison, column: str) -> Iterator[Plot]:
+def _courses(
+    comparison: Comparison, column: Literal["values", "noise_to_gradient"]
+) -> Iterator[Plot]:
     for i, course in enumerate(comparison.diagnostics.courses):
         points = [
             (epoch, value)

@@ -1,4 +1,4 @@
-"""Each arm's best setting is chosen on validation, whatever happened to the others."""
+"""Each arm's best setting is chosen on validation, independently of the other arms."""
 
 import random
 import statistics
@@ -8,59 +8,60 @@ import pytest
 
 from gradnoise_service.compare.choosing import choices, choose, finalists, outcome, rerun_means
 from gradnoise_service.compare.tables import seed_rows, summary
-from gradnoise_service.domain.spec import Phase, StudySpec
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Metric, Trial
 
 Make = Callable[..., Trial]
 
 
 def test_the_best_value_wins_by_the_metric_s_direction_and_of_equals_the_earlier(
-    make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric, loss: Metric
+    make_design: Callable[..., Design], make_trial: Make, accuracy: Metric, loss: Metric
 ) -> None:
-    spec = make_spec()
+    design = make_design()
     values = [0.5, 0.9, 0.2, 0.9, 0.2]
     trials = [
-        make_trial(spec, "search", arm.name, i, value)
-        for arm in spec.arms
+        make_trial(design, "search", arm.name, i, value)
+        for arm in design.spec.arms
         for i, value in enumerate(values)
     ]
     random.Random(1).shuffle(trials)
-    assert {name: t and t.number for name, t in choose(spec, accuracy, trials).items()} == {
+    assert {name: t and t.number for name, t in choose(design, accuracy, trials).items()} == {
         "baseline": 1,
         "noisy": 1,
     }
-    assert {name: t and t.number for name, t in choose(spec, loss, trials).items()} == {
+    assert {name: t and t.number for name, t in choose(design, loss, trials).items()} == {
         "baseline": 2,
         "noisy": 2,
     }
 
 
-def test_only_complete_search_trials_are_chosen_a_diverged_one_if_there_is_no_other(
-    make_spec: Callable[..., StudySpec], make_trial: Make, loss: Metric
+def test_only_complete_search_trials_are_chosen_or_a_diverged_one_without_any(
+    make_design: Callable[..., Design], make_trial: Make, loss: Metric
 ) -> None:
-    spec = make_spec()
+    design = make_design()
     trials = [
-        make_trial(spec, "search", "baseline", 0, 0.1, state="pruned"),
-        make_trial(spec, "search", "baseline", 1, 0.2, state="failed"),
-        make_trial(spec, "search", "baseline", 2, 0.3, diverged=True),
-        make_trial(spec, "search", "baseline", 3, float("nan")),
-        make_trial(spec, "search", "baseline", 4, 7.0),
-        make_trial(spec, "confirm", "baseline", 0, 0.0),
-        make_trial(spec, "search", "noisy", 0, "failed"),
-        make_trial(spec, "search", "noisy", 2, "diverged"),
-        make_trial(spec, "search", "noisy", 1, "diverged"),
+        make_trial(design, "search", "baseline", 0, 0.1, state="pruned"),
+        make_trial(design, "search", "baseline", 1, 0.2, state="failed"),
+        make_trial(design, "search", "baseline", 2, 0.3, diverged=True),
+        make_trial(design, "search", "baseline", 3, float("nan")),
+        make_trial(design, "search", "baseline", 4, 7.0),
+        make_trial(design, "confirm", "baseline", 0, 0.0),
+        make_trial(design, "search", "noisy", 0, "failed"),
+        make_trial(design, "search", "noisy", 2, "diverged"),
+        make_trial(design, "search", "noisy", 1, "diverged"),
     ]
-    assert {name: t and t.number for name, t in choose(spec, loss, trials).items()} == {
+    assert {name: t and t.number for name, t in choose(design, loss, trials).items()} == {
         "baseline": 4,
         "noisy": 1,
     }
 
 
-def test_an_arm_without_a_complete_trial_gets_none(
-    make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric
+def test_an_arm_without_a_complete_trial_has_no_choice(
+    make_design: Callable[..., Design], make_trial: Make, accuracy: Metric
 ) -> None:
-    spec = make_spec()
-    assert choose(spec, accuracy, [make_trial(spec, "search", "noisy", 0, "failed")]) == {
+    design = make_design()
+    assert choose(design, accuracy, [make_trial(design, "search", "noisy", 0, "failed")]) == {
         "baseline": None,
         "noisy": None,
     }
@@ -70,69 +71,69 @@ RERUN = {"n_trials": 4, "epochs": 3, "rerun": {"top": 2, "n_seeds": 2}}
 
 
 def test_the_best_mean_over_the_reruns_wins_once_all_have_ended(
-    make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric
+    make_design: Callable[..., Design], make_trial: Make, accuracy: Metric
 ) -> None:
-    spec = make_spec(search=RERUN)
+    design = make_design(search=RERUN)
     searched = [
-        make_trial(spec, "search", "noisy", i, value)
+        make_trial(design, "search", "noisy", i, value)
         for i, value in enumerate([0.6, 0.9, 0.1, 0.8])
     ]
     again = [
-        make_trial(spec, "rerun", "noisy", i, value)
+        make_trial(design, "rerun", "noisy", i, value)
         for i, value in enumerate([0.5, 0.6, 0.7, "diverged"])
     ]
-    better = [*again[:3], make_trial(spec, "rerun", "noisy", 3, 0.7)]
-    running = [*again[:3], make_trial(spec, "rerun", "noisy", 3, "running")]
+    better = [*again[:3], make_trial(design, "rerun", "noisy", 3, 0.7)]
+    running = [*again[:3], make_trial(design, "rerun", "noisy", 3, "running")]
 
     def chosen(trials: list[Trial]) -> int | None:
-        trial = choose(spec, accuracy, [*searched, *trials])["noisy"]
+        trial = choose(design, accuracy, [*searched, *trials])["noisy"]
         return trial and trial.number
 
-    assert [t.number for t in finalists(spec, accuracy, searched)["noisy"]] == [1, 3]
+    assert [t.number for t in finalists(design, accuracy, searched)["noisy"]] == [1, 3]
     assert (chosen([]), chosen(running), chosen(again), chosen(better)) == (1, 1, 1, 3)
     assert rerun_means(
-        spec, accuracy, [*searched, *again], finalists(spec, accuracy, searched)["noisy"]
+        design, accuracy, [*searched, *again], finalists(design, accuracy, searched)["noisy"]
     ) == [
         pytest.approx(0.55),
         0.35,
-    ]  # the lost one counts as 0
+    ]  # the lost run counts as 0
 
 
 def test_finalists_have_different_settings(
-    make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric
+    make_design: Callable[..., Design], make_trial: Make, accuracy: Metric
 ) -> None:
-    spec = make_spec(search=RERUN)
+    design = make_design(search=RERUN)
     trials = [
-        make_trial(spec, "search", "noisy", i, 0.9 - i / 10, params={"lr": lr})
+        make_trial(design, "search", "noisy", i, 0.9 - i / 10, params={"lr": lr})
         for i, lr in enumerate([0.1, 0.1, 0.2, 0.3])
     ]
-    assert [t.number for t in finalists(spec, accuracy, trials)["noisy"]] == [0, 2]
-    assert finalists(spec, accuracy, trials)["baseline"] == []
+    assert [t.number for t in finalists(design, accuracy, trials)["noisy"]] == [0, 2]
+    assert finalists(design, accuracy, trials)["baseline"] == []
 
 
 def test_selecting_and_judging_on_the_same_seeds_is_biased_and_confirming_is_not(
-    make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric
+    make_design: Callable[..., Design], make_trial: Make, accuracy: Metric
 ) -> None:
-    """Of settings that are all alike, the best of 20 lies 1.8675 standard deviations too high, the
-    best of three means of three reruns 0.8463 / sqrt(3), the confirm mean not at all (expected
+    """For equal settings, the best of 20 values is biased by 1.8675 standard deviations, the best
+    of three means of three reruns by 0.8463 / sqrt(3), and the confirm mean is unbiased (expected
     maxima of normal samples: Harter 1961).
     """
-    spec = make_spec(search={"n_trials": 20, "epochs": 3}, confirm={"n_seeds": 4})
+    design = make_design(search={"n_trials": 20, "epochs": 3}, confirm={"n_seeds": 4})
     rng = random.Random(5)
     n, true, sd = 600, 0.5, 0.01
     found: dict[str, list[float]] = {"search": [], "rerun": [], "confirm": []}
 
     def runs(phase: Phase, n_runs: int) -> list[Trial]:
-        return [make_trial(spec, phase, "noisy", i, rng.gauss(true, sd)) for i in range(n_runs)]
+        return [make_trial(design, phase, "noisy", i, rng.gauss(true, sd)) for i in range(n_runs)]
 
     for _ in range(n):
         trials = [*runs("search", 20), *runs("rerun", 9), *runs("confirm", 4)]
         arm = summary(
-            spec,
+            design,
             accuracy,
-            spec.arm("noisy"),
-            choices(spec, accuracy, trials)["noisy"],
-            seed_rows(spec, accuracy, trials),
+            "noisy",
+            choices(design, accuracy, trials)["noisy"],
+            seed_rows(design, accuracy, trials),
             trials,
         )
         for phase, value in (("rerun", arm.chosen_value), ("confirm", arm.mean)):
@@ -144,27 +145,27 @@ def test_selecting_and_judging_on_the_same_seeds_is_biased_and_confirming_is_not
     for phase, expected in (("search", 1.8675), ("rerun", 0.8463 / 3**0.5), ("confirm", 0.0)):
         error = statistics.stdev(found[phase]) / n**0.5
         assert abs(statistics.fmean(found[phase]) - expected) < 5 * error, phase
-        assert error < 0.05  # small enough to tell the three apart
+        assert error < 0.05  # small enough to distinguish the three
 
 
 def test_reruns_choose_better_settings_than_the_search_alone(
-    make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric
+    make_design: Callable[..., Design], make_trial: Make, accuracy: Metric
 ) -> None:
-    """Where settings differ half as much as seeds do, the chosen one is truly better on average."""
-    spec = make_spec(search={"n_trials": 20, "epochs": 3, "rerun": {"top": 5, "n_seeds": 5}})
+    """If settings vary half as much as seeds, the chosen setting is better on average."""
+    design = make_design(search={"n_trials": 20, "epochs": 3, "rerun": {"top": 5, "n_seeds": 5}})
     rng = random.Random(6)
     gains = []
     for _ in range(400):
         true = [rng.gauss(0.5, 0.005) for _ in range(20)]
         searched = [
-            make_trial(spec, "search", "noisy", i, rng.gauss(true[i], 0.01)) for i in range(20)
+            make_trial(design, "search", "noisy", i, rng.gauss(true[i], 0.01)) for i in range(20)
         ]
-        best = finalists(spec, accuracy, searched)["noisy"]
+        best = finalists(design, accuracy, searched)["noisy"]
         again = [
-            make_trial(spec, "rerun", "noisy", k, rng.gauss(true[best[k // 5].number], 0.01))
+            make_trial(design, "rerun", "noisy", k, rng.gauss(true[best[k // 5].number], 0.01))
             for k in range(25)
         ]
-        chosen = choose(spec, accuracy, [*searched, *again])["noisy"]
+        chosen = choose(design, accuracy, [*searched, *again])["noisy"]
         assert chosen is not None
         gains.append(true[chosen.number] - true[best[0].number])
     assert statistics.fmean(gains) > 5 * statistics.stdev(gains) / 400**0.5
@@ -185,7 +186,7 @@ def test_reruns_choose_better_settings_than_the_search_alone(
     ],
 )
 def test_every_state_counts_as_one_outcome(
-    make_spec: Callable[..., StudySpec],
+    make_design: Callable[..., Design],
     make_trial: Make,
     state: str,
     value: float | None,
@@ -195,7 +196,14 @@ def test_every_state_counts_as_one_outcome(
     assert (
         outcome(
             make_trial(
-                make_spec(), "search", "noisy", 0, 0.0, state=state, value=value, diverged=diverged
+                make_design(),
+                "search",
+                "noisy",
+                0,
+                0.0,
+                state=state,
+                value=value,
+                diverged=diverged,
             )
         )
         == expected

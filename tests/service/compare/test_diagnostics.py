@@ -1,19 +1,20 @@
-"""What describes a study is computed as said, and said where it should make a reader pause."""
+"""Diagnostics follow their formulas."""
 
 import dataclasses
 from collections.abc import Callable
 
 import pytest
-from scipy.stats import fisher_exact, linregress  # type: ignore[import-untyped]
+from scipy.stats import fisher_exact, hypergeom, linregress  # type: ignore[import-untyped]
 
 from chosen_outcomes import points
-from gradnoise_service.compare import compare
-from gradnoise_service.compare.comparison import Comparison, Course
+from gradnoise_service.compare.assembly import compare
 from gradnoise_service.compare.diagnostics import course, fisher_p, noise_cells, rate_range
-from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import EpochMean, Metric, Trial
 
-Make = Callable[..., tuple[StudySpec, list[Trial]]]
+Make = Callable[..., tuple[Design, list[Trial]]]
+DELTA = 0.02
 
 
 def means(
@@ -27,76 +28,67 @@ def means(
     ]
 
 
-@pytest.fixture
-def spec(make_trials: Make) -> StudySpec:
-    return make_trials({"baseline": [0.1], "noisy": [0.2]})[0]  # smallest difference 0.02
-
-
-def test_a_curve_that_gains_what_matters_in_its_last_fifth_is_climbing(
-    spec: StudySpec, accuracy: Metric
-) -> None:
-    steep = course(spec, accuracy, "noisy", means("noisy", [0.006 * i for i in range(20)]))
+def test_a_curve_with_a_relevant_gain_in_its_last_fifth_is_climbing(accuracy: Metric) -> None:
+    steep = course(DELTA, accuracy, "noisy", means("noisy", [0.006 * i for i in range(20)]))
     assert (steep.late_from, steep.is_climbing) == (16, True)
     assert steep.late_gain == pytest.approx(0.024)
-    gentle = course(spec, accuracy, "noisy", means("noisy", [0.0048 * i for i in range(20)]))
+    gentle = course(DELTA, accuracy, "noisy", means("noisy", [0.0048 * i for i in range(20)]))
     assert gentle.late_gain == pytest.approx(0.0192)
     assert not gentle.is_climbing
     assert not course(
-        spec, accuracy, "noisy", means("noisy", [-0.006 * i for i in range(20)])
+        DELTA, accuracy, "noisy", means("noisy", [-0.006 * i for i in range(20)])
     ).is_climbing
 
 
-def test_where_smaller_is_better_a_falling_curve_climbs(spec: StudySpec, loss: Metric) -> None:
-    assert course(spec, loss, "noisy", means("noisy", [-0.006 * i for i in range(20)])).is_climbing
+def test_a_falling_curve_climbs_if_smaller_is_better(loss: Metric) -> None:
+    assert course(DELTA, loss, "noisy", means("noisy", [-0.006 * i for i in range(20)])).is_climbing
 
 
-def test_a_gain_within_twice_its_standard_error_is_not_called_climbing(
-    spec: StudySpec, accuracy: Metric
-) -> None:
+def test_a_gain_within_twice_its_standard_error_is_not_climbing(accuracy: Metric) -> None:
     values: list[float | None] = [0.5] * 16 + [0.4, 0.6, 0.4, 0.65]
-    found = course(spec, accuracy, "noisy", means("noisy", values))
+    found = course(DELTA, accuracy, "noisy", means("noisy", values))
     line = linregress(range(16, 21), [0.5, 0.4, 0.6, 0.4, 0.65])
     assert found.late_gain == pytest.approx(4 * line.slope)
-    assert spec.smallest_difference < 4 * line.slope < 2 * 4 * line.stderr
+    assert DELTA < 4 * line.slope < 2 * 4 * line.stderr
     assert not found.is_climbing
 
 
 @pytest.mark.parametrize(
     "values", [[], [None] * 9, [0.1, 0.2, 0.3, 0.9], [None, 0.1, 0.5, None, 0.9]]
 )
-def test_of_few_epochs_nothing_is_said(
-    spec: StudySpec, accuracy: Metric, values: list[float | None]
-) -> None:
-    found = course(spec, accuracy, "noisy", means("noisy", values))
+def test_few_epochs_have_no_gain(accuracy: Metric, values: list[float | None]) -> None:
+    found = course(DELTA, accuracy, "noisy", means("noisy", values))
     assert (found.late_gain, found.is_climbing) == (None, False)
 
 
 @pytest.mark.parametrize(
-    "counts",
+    ("counts", "expected"),
     [
-        (8, 10, 1, 6),
-        (0, 5, 0, 5),
-        (5, 5, 0, 5),
-        (3, 40, 12, 44),
-        (1, 2, 1, 30),
-        (700, 5000, 610, 5000),
+        ((8, 10, 1, 6), 0.034965035),
+        ((0, 5, 0, 5), 1.0),
+        ((5, 5, 0, 5), 2 / 252),
+        ((3, 40, 12, 44), 0.0229654136),
+        ((1, 2, 1, 30), 0.122983871),
+        ((700, 5000, 610, 5000), 0.00832553885),
     ],
 )
-def test_the_exact_test_is_fisher_s(counts: tuple[int, int, int, int]) -> None:
-    a, n, b, m = counts
-    assert fisher_p(*counts) == pytest.approx(
-        fisher_exact([[a, n - a], [b, m - b]]).pvalue, rel=1e-6
-    )
-
-
-def test_the_range_of_rates_is_that_of_the_trials_near_the_best(
-    spec: StudySpec, accuracy: Metric
+def test_fisher_s_test_has_its_reference_values(
+    counts: tuple[int, int, int, int], expected: float
 ) -> None:
+    """The sum of the hypergeometric probabilities that are at most that of the observed count."""
+    a, n, b, m = counts
+    probabilities = hypergeom.pmf(range(a + b + 1), n + m, a + b, n)
+    by_sum = probabilities[probabilities <= probabilities[a] * (1 + 1e-7)].sum()
+    assert fisher_p(*counts) == pytest.approx(by_sum, rel=1e-6)
+    assert fisher_p(*counts) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_range_of_rates_is_that_of_the_trials_close_to_the_best(accuracy: Metric) -> None:
     tried = points(
         [0.5, 0.9, 0.7, 0.89, "diverged", "pruned", 0.881],
         lr=[0.001, 0.01, 0.02, 0.1, 0.05, 0.03, 1.0],
     )
-    found = rate_range(spec, accuracy, tried)
+    found = rate_range(DELTA, accuracy, tried)
     assert found is not None
     assert (found.best, found.low, found.high, found.n_within, found.n_between) == (
         0.9,
@@ -106,12 +98,12 @@ def test_the_range_of_rates_is_that_of_the_trials_near_the_best(
         5,
     )
     assert found.factor == pytest.approx(100)
-    assert rate_range(spec, accuracy, points(["failed", "diverged"], lr=[0.1, 0.2])) is None
-    assert rate_range(spec, accuracy, points([0.5, 0.6], lr=[0.1, 0.1])) is None
-    assert rate_range(spec, accuracy, []) is None
+    assert rate_range(DELTA, accuracy, points(["failed", "diverged"], lr=[0.1, 0.2])) is None
+    assert rate_range(DELTA, accuracy, points([0.5, 0.6], lr=[0.1, 0.1])) is None
+    assert rate_range(DELTA, accuracy, []) is None
 
 
-def test_every_cell_of_the_map_says_how_many_trials_it_rests_on() -> None:
+def test_every_cell_of_the_map_counts_its_trials() -> None:
     tried = points(
         [0.1, 0.3, "diverged", 0.7, "open"],
         eta=[0.01, 0.01, 0.01, 1.0, 1.0],
@@ -127,116 +119,49 @@ def test_every_cell_of_the_map_says_how_many_trials_it_rests_on() -> None:
     assert list(noise_cells(points([0.1], lr=[0.1]))) == []
 
 
-def _compared(make_trials: Make, metric: Metric, epochs: list[EpochMean]) -> Comparison:
-    spec, trials = make_trials({"baseline": [0.1, 0.2, 0.1], "noisy": [0.3, 0.2, 0.4]})
-    return compare(spec, metric, trials, protocol={}, epochs=epochs)
+def test_diagnostics_pass_through_json(make_trials: Make, accuracy: Metric) -> None:
+    design, trials = make_trials({"baseline": [0.1, 0.2, 0.1], "noisy": [0.3, 0.2, 0.4]})
+    epochs = means("baseline", [0.5] * 20) + means("noisy", [0.01 * i for i in range(20)])
+    comparison = compare(design, accuracy, trials, protocol={}, epochs=epochs)
+    assert Comparison.model_validate_json(comparison.model_dump_json()) == comparison
+    assert [found.arm for found in comparison.diagnostics.courses] == ["baseline", "noisy"]
+
+
+def test_divergences_have_fisher_s_p_value(make_trials: Make, accuracy: Metric) -> None:
+    design, trials = make_trials({"baseline": [0.1] * 8, "noisy": ["diverged"] * 6 + [0.2, 0.3]})
+    (found,) = compare(design, accuracy, trials, protocol={}).diagnostics.divergences
+    assert found.p_value == pytest.approx(fisher_exact([[6, 2], [0, 8]]).pvalue)
 
 
 @pytest.mark.parametrize(
-    ("ratios", "expected"),
+    ("delta", "low", "n_within", "width"),
     [
-        (
-            [0.001] * 10,
-            "noisy's noise, as a multiple of the gradient's norm, was below 0.01: the noise was "
-            "too small to do much (in all",
-        ),
-        ([0.02] * 4 + [0.009] * 6, "too small to do much (in 6 of 10 of the measured epochs)"),
-        ([50.0] * 6 + [1.0] * 4, "was above 10: the noise drowned the gradient (in 6 of 10"),
-        ([0.02] * 5 + [0.009] * 5, None),
-        ([1.0] * 10, None),
-        ([0.0] * 10, None),
+        (0.35, 0.01, 4, "wider"),
+        (0.05, 0.04, 1, "too_few_trials"),
+        (0.15, 0.03, 2, "too_few_trials"),
     ],
 )
-def test_noise_that_is_drowned_or_drowns_is_warned_of(
-    make_trials: Make, accuracy: Metric, ratios: list[float], expected: str | None
+def test_the_range_of_rates_is_compared_with_the_baseline_s(
+    make_trials: Make, accuracy: Metric, delta: float, low: float, n_within: int, width: str
 ) -> None:
-    epochs = means("baseline", [0.5] * 10) + means("noisy", [0.5] * 10, ratios)
-    warnings = [
-        warning
-        for warning in _compared(make_trials, accuracy, epochs).warnings
-        if "gradient" in warning
-    ]
-    assert len(warnings) == (expected is not None)
-    assert expected is None or expected in warnings[0]
-
-
-def test_a_climbing_curve_is_warned_of_with_its_numbers(
-    make_trials: Make, accuracy: Metric
-) -> None:
-    epochs = means("baseline", [0.5] * 20) + means("noisy", [0.01 * i for i in range(20)])
-    comparison = _compared(make_trials, accuracy, epochs)
-    (warning,) = [warning for warning in comparison.warnings if "learning" in warning]
-    assert (
-        "noisy had not finished learning: from epoch 16 to 20 its mean validation accuracy still "
-        "improved by 0.04" in warning
+    """The first baseline trial is at 0, so that its range is 0.02 to 0.04 at most."""
+    design, trials = make_trials(
+        {"baseline": [0.1, 0.2], "noisy": [0.3, 0.2]}, smallest_difference=delta
     )
-    assert Comparison.model_validate_json(comparison.model_dump_json()) == comparison
-    assert all(isinstance(one, Course) for one in comparison.diagnostics.courses)
-
-
-def test_an_arm_that_diverges_more_is_warned_of_and_one_that_may_by_chance_is_not(
-    make_trials: Make, make_trial: Callable[..., Trial], accuracy: Metric
-) -> None:
-    spec, trials = make_trials({"baseline": [0.1] * 8, "noisy": ["diverged"] * 6 + [0.2, 0.3]})
-    comparison = compare(spec, accuracy, trials, protocol={})
-    (found,) = comparison.diagnostics.divergences
-    assert found.p_value == pytest.approx(fisher_exact([[6, 2], [0, 8]]).pvalue)
-    told = (
-        "noisy diverged more often than baseline in the confirm phase: 6 of 8 against 0 of 8 "
-        "trials (Fisher's exact test, p = 0.007)."
-    )
-    assert told in comparison.warnings
-    spec, trials = make_trials({"baseline": [0.1] * 8, "noisy": ["diverged"] * 2 + [0.2] * 6})
-    assert not any(
-        "more often" in warning for warning in compare(spec, accuracy, trials, protocol={}).warnings
-    )
-
-
-def test_the_remarks_hold_the_ranges_of_both_arms_against_each_other(
-    make_trials: Make, accuracy: Metric
-) -> None:
-    spec, trials = make_trials(
-        {"baseline": [0.1, 0.2], "noisy": [0.3, 0.2]}, smallest_difference=0.35
-    )
-    trials = [
-        dataclasses.replace(t, value=0.0)
-        if (t.phase, t.arm, t.number) == ("search", "baseline", 0)
-        else t
-        for t in trials
-    ]
-    remarks = {
-        fact.name: fact.value
-        for fact in compare(spec, accuracy, trials, protocol={}).diagnostics.remarks
-    }
-    assert remarks["Usable learning rates of noisy"] == (
-        "0.01 to 0.04, a factor of 4; wider than baseline's factor of 2: "
-        "within 0.35 of its best value (0.4) in 4 of the 4 trials between them"
-    )
-    spec = make_trials({"baseline": [0.1], "noisy": [0.3]}, smallest_difference=0.05)[0]
-    remarks = {
-        fact.name: fact.value
-        for fact in compare(spec, accuracy, trials, protocol={}).diagnostics.remarks
-    }
-    assert (
-        remarks["Usable learning rates of noisy"]
-        == "0.04 alone: no other trial came within 0.05 of its best value (0.4)"
-    )
-    spec = make_trials({"baseline": [0.1], "noisy": [0.3]}, smallest_difference=0.15)[0]
-    remarks = {
-        fact.name: fact.value
-        for fact in compare(spec, accuracy, trials, protocol={}).diagnostics.remarks
-    }
-    assert (
-        "; too few trials came so near to be held against baseline's: within 0.15"
-        in remarks["Usable learning rates of noisy"]
-    )
+    first = next(t for t in trials if (t.phase, t.arm, t.number) == ("search", "baseline", 0))
+    trials[trials.index(first)] = dataclasses.replace(first, value=0.0)
+    baseline, noisy = compare(design, accuracy, trials, protocol={}).diagnostics.rates
+    assert (noisy.low, noisy.high, noisy.best) == (low, 0.04, 0.4)
+    assert (noisy.n_within, noisy.n_between, noisy.width) == (n_within, n_within, width)
+    assert baseline.width is None
+    assert width != "wider" or baseline.factor == pytest.approx(2)
 
 
 @pytest.mark.parametrize("value", [1e308, float("inf"), float("nan")])
-def test_a_mean_that_cannot_be_reckoned_with_leaves_a_gap_in_the_course(
-    make_spec: Callable[..., StudySpec], loss: Metric, value: float
+def test_a_mean_that_is_not_finite_or_too_large_leaves_a_gap_in_the_course(
+    loss: Metric, value: float
 ) -> None:
-    """One run's loss before it came down can be as large as numbers go."""
+    """The loss of a run can be as large as floats allow before it decreases."""
     means = [
         EpochMean(
             arm="noisy",
@@ -247,6 +172,6 @@ def test_a_mean_that_cannot_be_reckoned_with_leaves_a_gap_in_the_course(
         )
         for k in range(1, 9)
     ]
-    found = course(make_spec(), loss, "noisy", means)
+    found = course(DELTA, loss, "noisy", means)
     assert found.values == (None, None, *[1.0] * 6)
     assert found.noise_to_gradient == (None, None, *[0.5] * 6)

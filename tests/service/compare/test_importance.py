@@ -1,17 +1,12 @@
-"""The hyperparameters' weight is that of the formulas, is 0 where there is none, and is not told of
-too few trials.
-"""
+"""Importances follow the formulas, are 0 without an effect, and are omitted for few trials."""
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy.stats import kruskal  # type: ignore[import-untyped]
 
 from chosen_outcomes import points
-from gradnoise_service.compare import compare
-from gradnoise_service.compare.diagnostics import diagnose
 from gradnoise_service.compare.importance import (
     chance_share,
     importances,
@@ -19,8 +14,7 @@ from gradnoise_service.compare.importance import (
     interactions,
     kruskal_h,
 )
-from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import Metric, Trial
+from gradnoise_service.domain.study import Metric
 
 
 def test_the_statistic_behind_an_importance_is_kruskal_and_wallis_s() -> None:
@@ -30,18 +24,18 @@ def test_the_statistic_behind_an_importance_is_kruskal_and_wallis_s() -> None:
     assert kruskal_h(list(values), list(groups)) == pytest.approx(expected)
 
 
-def test_importance_goes_to_what_explains_the_values(accuracy: Metric) -> None:
-    """Of a hyperparameter that explains nothing, H is chi-squared with 3 degrees: its share is (H -
-    3) / (n - 4), standard deviation sqrt(6) / (n - 4); the bound is five of those.
+def test_importance_is_high_only_for_a_hyperparameter_with_an_effect(accuracy: Metric) -> None:
+    """Without an effect H is chi-squared with 3 degrees of freedom: the share is (H - 3) / (n - 4)
+    with standard deviation sqrt(6) / (n - 4); the bound is five of those.
     """
     rng = np.random.default_rng(5)
     n = 200
     lr, eta = rng.uniform(0.001, 1, n), rng.uniform(0, 1, n)
     found = importances(accuracy, points(list(lr), lr=lr, eta=eta, gamma=np.full(n, 0.55)))
-    assert [one.name for one in found] == ["lr", "eta"]
+    assert [f.name for f in found] == ["lr", "eta"]
     assert found[0].share > 0.9
     assert found[1].share < 5 * 6**0.5 / (n - 4)
-    assert {one.n_groups for one in found} == {4}
+    assert {f.n_groups for f in found} == {4}
 
 
 def test_a_lost_trial_counts_as_the_worst_for_the_importance(accuracy: Metric) -> None:
@@ -52,20 +46,18 @@ def test_a_lost_trial_counts_as_the_worst_for_the_importance(accuracy: Metric) -
 
 
 @pytest.mark.parametrize("values", [[0.1] * 40, [0.1 * i for i in range(19)], ["pruned"] * 40, []])
-def test_without_enough_that_differs_nothing_has_an_importance(
+def test_few_trials_or_equal_values_have_no_importance(
     accuracy: Metric, values: list[float | str]
 ) -> None:
     assert importances(accuracy, points(values, lr=list(range(len(values))))) == []
 
 
-def test_a_hyperparameter_of_words_or_of_some_trials_only_is_grouped_by_value(
+def test_a_hyperparameter_of_words_is_grouped_by_value(
     accuracy: Metric,
 ) -> None:
     words = ["relu" if i % 2 else "tanh" for i in range(40)]
     found = importances(accuracy, points([float(i % 2) for i in range(40)], act=words))
-    assert [(one.name, one.n_groups, one.share) for one in found] == [
-        ("act", 2, pytest.approx(1.0))
-    ]
+    assert [(f.name, f.n_groups, f.share) for f in found] == [("act", 2, pytest.approx(1.0))]
 
 
 def grid(n_first: int, n_second: int, n_each: int) -> tuple[list[int], list[int]]:
@@ -74,10 +66,10 @@ def grid(n_first: int, n_second: int, n_each: int) -> tuple[list[int], list[int]
     return list(first) * n_each, list(second) * n_each
 
 
-def test_effects_that_add_up_leave_nothing_to_an_interaction() -> None:
-    """4 a + b of a, b in 0 .. 3 has the ranks of 16 cells in a row, which add up as it does. So do
-    those of four uneven cells in the order (1, 0), (1, 1), (0, 0), (0, 1), as many trials in the
-    first two as in the others; and those of fewer cells than effects.
+def test_additive_effects_have_no_interaction() -> None:
+    """The ranks of 4 a + b with a, b in 0 .. 3 are additive over the 16 cells. So are those of four
+    uneven cells in the order (1, 0), (1, 1), (0, 0), (0, 1), with equally many trials in the first
+    two and in the others, and those of fewer cells than effects.
     """
     first, second = grid(4, 4, 5)
     assert interaction([4.0 * a + b for a, b in zip(first, second, strict=True)], first, second)[
@@ -99,20 +91,23 @@ def test_effects_that_add_up_leave_nothing_to_an_interaction() -> None:
 @pytest.mark.parametrize(
     "of", [lambda a, b: a != b, lambda a, b: (a - 0.5) * (b - 0.5)], ids=["exclusive or", "product"]
 )
-def test_what_neither_says_alone_is_all_interaction(of: object, accuracy: Metric) -> None:
+def test_a_joint_effect_without_separate_effects_is_all_interaction(
+    of: object, accuracy: Metric
+) -> None:
     first, second = grid(2, 2, 10)
     # a function
     values = [float(of(a, b)) for a, b in zip(first, second, strict=True)]  # type: ignore[operator]
     (found,) = interactions(accuracy, points(values, eta=first, gamma=second))
     assert (found.names, found.share, found.n_cells, found.n) == (("eta", "gamma"), 1.0, 4, 40)
-    assert [
-        one.share for one in importances(accuracy, points(values, eta=first, gamma=second))
-    ] == [0.0, 0.0]
+    assert [f.share for f in importances(accuracy, points(values, eta=first, gamma=second))] == [
+        0.0,
+        0.0,
+    ]
 
 
-def test_of_a_conjunction_a_third_is_interaction() -> None:
-    """a and b: 3/16 is the variance of the cells, 1/16 that of each alone; hence (n / 16 / (n - 3))
-    / (3 n / 16 / (n - 1)).
+def test_a_third_of_a_conjunction_is_interaction() -> None:
+    """For `a and b` the variance of the cells is 3/16, that of each alone 1/16; hence the share is
+    (n / 16 / (n - 3)) / (3 n / 16 / (n - 1)).
     """
     first, second = grid(2, 2, 10)
     share, freedom, rest = interaction(
@@ -122,10 +117,12 @@ def test_of_a_conjunction_a_third_is_interaction() -> None:
 
 
 @pytest.mark.parametrize(("n", "k", "m"), [(30, 2, 2), (30, 3, 2), (80, 4, 4)])
-def test_noise_interacts_by_chance_alone_and_as_far_as_is_said(n: int, k: int, m: int) -> None:
-    """Over 1,000 searches, with d and e degrees of freedom: the mean lies within five standard
-    errors of 0, sqrt(2 d / (e (d + e))) each; 5 % of them, within five standard errors, lie beyond
-    what chance is said to reach.
+def test_without_an_effect_the_share_exceeds_its_chance_value_in_5_percent(
+    n: int, k: int, m: int
+) -> None:
+    """Over 1,000 searches with d and e degrees of freedom, the mean lies within five standard
+    errors of 0, sqrt(2 d / (e (d + e))) each, and 5 % lie beyond the chance value, within five
+    standard errors.
     """
     rng, n_searches = np.random.default_rng(11), 1_000
     drawn = [
@@ -138,7 +135,7 @@ def test_noise_interacts_by_chance_alone_and_as_far_as_is_said(n: int, k: int, m
     assert abs(beyond - 0.05) < 5 * (0.05 * 0.95 / n_searches) ** 0.5
 
 
-def test_cells_grow_finer_with_the_trials_and_pairs_of_too_many_are_left_out(
+def test_cells_become_finer_with_more_trials_and_sparse_pairs_are_omitted(
     accuracy: Metric,
 ) -> None:
     rng = np.random.default_rng(2)
@@ -166,35 +163,15 @@ def test_cells_grow_finer_with_the_trials_and_pairs_of_too_many_are_left_out(
     )
 
 
-def test_a_pair_that_moves_as_one_has_no_interaction(accuracy: Metric) -> None:
-    """Where each group of the one has one of the other, no cell is left to tell."""
+def test_a_confounded_pair_has_no_interaction(accuracy: Metric) -> None:
+    """If each group of one occurs with a single group of the other, no cell separates them."""
     rng = np.random.default_rng(2)
     lr = rng.random(40)
     assert interactions(accuracy, points(rng.normal(size=40).tolist(), lr=lr, twice=2 * lr)) == []
 
 
-def test_the_shares_are_told_in_words_with_what_noise_alone_reaches(
-    make_trials: Callable[..., tuple[StudySpec, list[Trial]]], accuracy: Metric
-) -> None:
-    """40 trials in 2 x 2 cells, the exclusive or of eta and gamma; the arms are those of any study."""
-    spec, trials = make_trials({"baseline": [0.1, 0.2], "noisy": [0.3, 0.2]})
-    eta, gamma = grid(2, 2, 10)
-    search = points([float(a != b) for a, b in zip(eta, gamma, strict=True)], eta=eta, gamma=gamma)
-    found = diagnose(spec, accuracy, compare(spec, accuracy, trials, protocol={}).arms, search, [])
-    told = {fact.name: fact.value for fact in found.remarks}
-    alone, pairs = round(100 * chance_share(1, 38)), round(100 * chance_share(1, 36))
-    assert told["What explains noisy's values"].startswith(
-        "eta 0 %, gamma 0 % (share of the variance of ranks, each alone, over 40 trials; noise "
-        f"alone reaches {alone} %"
-    )
-    assert told["What explains noisy's values in pairs"] == (
-        "eta with gamma 100 % beyond what each explains alone (over 40 trials; noise alone "
-        f"reaches {pairs} %)"
-    )
-
-
 def test_ranks_make_a_sum_of_uniform_variables_interact_by_1_3_per_cent() -> None:
-    """As the documents say: on a fine grid, in quarters."""
+    """On a fine grid, in quarters, as documented."""
     first, second = grid(40, 40, 1)
     share, *_ = interaction(
         [float(a + b) for a, b in zip(first, second, strict=True)],

@@ -1,6 +1,4 @@
-"""The chances of a verdict are those of simulated studies, and the pairs asked for are the fewest
-that reach the power.
-"""
+"""Verdict probabilities are those of simulated studies, and required pairs are the fewest."""
 
 import math
 from collections.abc import Callable
@@ -12,10 +10,10 @@ from scipy import stats
 from gradnoise_service.compare.power import MOST_PAIRS, chances, pairs_for, pairs_to_decide
 from gradnoise_service.compare.tables import seed_rows
 from gradnoise_service.compare.verdict import judge, p_value
-from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import Metric, Trial
 
-Make = Callable[..., tuple[StudySpec, list[Trial]]]
+Make = Callable[..., tuple[Design, list[Trial]]]
 VERDICTS = ("helps", "hurts", "no_difference", "undecided")
 
 
@@ -42,8 +40,8 @@ VERDICTS = ("helps", "hurts", "no_difference", "undecided")
 def test_studies_end_as_often_in_each_verdict_as_computed(
     make_trials: Make, accuracy: Metric, n_studies: int, n: int, difference: float, sd: float
 ) -> None:
-    """Within three standard errors of the simulation and 0.05, as the signed ranks stand to
-    Student's test so only for many pairs.
+    """Within three standard errors of the simulation and 0.05: the efficiency of the signed ranks
+    is asymptotic.
 
     The smallest difference is 0.02; the differences are normal.
     """
@@ -51,19 +49,17 @@ def test_studies_end_as_often_in_each_verdict_as_computed(
     found = dict.fromkeys(VERDICTS, 0)
     for _ in range(n_studies):
         base = rng.normal(0.5, 0.1, size=n)
-        spec, trials = make_trials(
+        design, trials = make_trials(
             {
                 "baseline": base.tolist(),
                 "noisy": (base + rng.normal(difference, sd, size=n)).tolist(),
             }
         )
-        rows = seed_rows(spec, accuracy, trials)
-        found[
-            judge(
-                spec, accuracy, rows, "noisy", p=p_value(spec, rows, "noisy"), lacking=None
-            ).verdict
-        ] += 1
-    computed = chances(n, difference, sd, smallest_difference=spec.smallest_difference, level=0.95)
+        rows = seed_rows(design, accuracy, trials)
+        p = p_value(design, rows, "noisy")
+        found[judge(design, accuracy, rows, "noisy", p=p).verdict] += 1
+    delta = design.spec.smallest_difference
+    computed = chances(n, difference, sd, smallest_difference=delta, level=0.95)
     for verdict, chance in computed.items():
         assert found[verdict] / n_studies == pytest.approx(
             chance, abs=0.05 + 3 * math.sqrt(chance * (1 - chance) / n_studies)
@@ -79,7 +75,7 @@ def test_for_many_pairs_the_power_is_the_z_test_s_of_fewer_pairs() -> None:
     )
 
 
-def test_the_chances_are_of_everything_that_can_happen_and_turn_with_the_sign() -> None:
+def test_the_probabilities_sum_to_1_and_follow_the_sign() -> None:
     there, back = (chances(15, d, 0.1, smallest_difference=0.03, level=0.95) for d in (0.04, -0.04))
     assert sum(there.values()) == pytest.approx(1)
     assert (there["helps"], there["no_difference"]) == pytest.approx(
@@ -87,7 +83,7 @@ def test_the_chances_are_of_everything_that_can_happen_and_turn_with_the_sign() 
     )
 
 
-def test_too_few_pairs_decide_nothing() -> None:
+def test_too_few_pairs_are_undecided() -> None:
     assert chances(5, 1.0, 0.01, smallest_difference=0.1, level=0.95)["undecided"] == 1
 
 
@@ -95,7 +91,7 @@ def test_too_few_pairs_decide_nothing() -> None:
     ("sd", "power", "level"),
     [(0.02, 0.8, 0.95), (0.05, 0.5, 0.95), (0.05, 0.95, 0.95), (0.3, 0.8, 0.975)],
 )
-def test_the_pairs_asked_for_are_the_fewest_that_reach_the_power(
+def test_the_required_pairs_are_the_fewest_that_reach_the_power(
     sd: float, power: float, level: float
 ) -> None:
     n = pairs_for(0.05, sd, power, level)
@@ -115,26 +111,26 @@ def test_the_pairs_asked_for_are_the_fewest_that_reach_the_power(
         ((0.1, float("nan"), 0.8, 0.95), "sd must be above 0 and finite, but got sd=nan"),
         (
             (0.1, 0.1, 0.975, 0.95),
-            "power must be above 0 and below 0.975, beyond which no number of pairs reaches, but "
-            "got power=0.975",
+            "power must be above 0 and below 0.975, which no number of pairs reaches, but got "
+            "power=0.975",
         ),
         ((0.1, 0.1, 0.8, 1.0), r"level must be in \(0, 1\), but got level=1"),
         (
             (1e-9, 1.0, 0.8, 0.95),
-            "takes more than 1,000,000 pairs: give a larger smallest_difference or a smaller sd",
+            "requires more than 1,000,000 pairs: give a larger smallest_difference or a smaller sd",
         ),
     ],
 )
-def test_what_no_number_of_pairs_can_do_is_refused(
+def test_an_unreachable_power_is_rejected(
     arguments: tuple[float, float, float, float], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
         pairs_for(*arguments)
 
 
-def test_pairs_to_decide_count_every_verdict_and_end_where_there_are_too_many() -> None:
-    """An effect decides by being found; no effect by an interval inside the smallest difference: 2
-    (z s / delta)^2 and more.
+def test_pairs_to_decide_count_every_verdict_and_are_limited() -> None:
+    """An effect decides if it is detected; without an effect, an interval within the smallest
+    difference decides: 2 (z s / delta)^2 pairs and more.
     """
     found = pairs_to_decide(6, 0.5, 0.5, smallest_difference=0.1, level=0.95)
     same = pairs_to_decide(6, 0.0, 0.5, smallest_difference=0.1, level=0.95)

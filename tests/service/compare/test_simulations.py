@@ -1,8 +1,7 @@
-"""The promises hold in simulated studies, and docs/statistics.md says how well: its tables are
-measured here.
+"""Coverage and error rates hold in simulated studies, and are those of docs/statistics.md.
 
-`pytest -m slow tests/service/compare` measures all of them (some minutes), the default suite one
-column with fewer studies.
+`pytest -m slow tests/service/compare` simulates all documented tables (some minutes), the default
+suite one column with fewer studies.
 """
 
 import math
@@ -17,14 +16,14 @@ from gradnoise_service.compare.intervals import (
     interquartile_interval,
     mean_interval,
     share_interval,
-    signed_rank_p,
 )
+from gradnoise_service.compare.ranks import signed_rank_p
 from gradnoise_service.compare.tables import seed_rows
-from gradnoise_service.compare.verdict import ALPHA, judge
-from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.compare.verdict import judge
+from gradnoise_service.domain.design import ALPHA, Design
 from gradnoise_service.domain.study import Metric, Trial
 
-Make = Callable[..., tuple[StudySpec, list[Trial]]]
+Make = Callable[..., tuple[Design, list[Trial]]]
 Draw = Callable[[np.random.Generator, int, bool], np.ndarray]
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs/statistics.md").read_text(encoding="utf-8")
 PAIRS = (6, 12, 20, 40)
@@ -36,7 +35,7 @@ def learned(rng: np.random.Generator, n: int, rate: float) -> np.ndarray:
     return np.where(rng.random(n) < rate, 0.75, 0.1) + rng.normal(0, 0.02, n)
 
 
-# what a run of an arm gets: of the baseline, or of an arm that is better
+# values of an arm's runs: of the baseline, or of a better arm
 ARMS: Mapping[str, Draw] = {
     "normal": lambda rng, n, better: rng.normal(0.3 * better, 1, n),
     "skewed": lambda rng, n, better: rng.exponential(size=n),
@@ -47,14 +46,14 @@ ARMS: Mapping[str, Draw] = {
 
 def differences(data: str, rng: np.random.Generator, n: int) -> np.ndarray:
     noisy = ARMS[data](rng, n, True)
-    # of two arms alike the differences would be symmetric: here the baseline always gets the same
+    # equal arms have symmetric differences, so here the baseline is constant
     if data == "skewed":
         return noisy - 0.3
     return noisy - ARMS[data](rng, n, False)
 
 
 def coverage(data: str, n: int, n_studies: int) -> dict[str, float]:
-    """Return how often each 95 % interval of n pairs holds what it is an interval of."""
+    """Return the coverage of each 95 % interval of n pairs."""
     many = np.sort(differences(data, np.random.default_rng(1), 1_000_000))
     truth = {
         "mean": many.mean(),
@@ -76,8 +75,8 @@ def coverage(data: str, n: int, n_studies: int) -> dict[str, float]:
 
 
 def without_gain(data: str, rng: np.random.Generator, n: int) -> np.ndarray:
-    """Return differences of equal arms, or, beyond what the test promises, of arms with nothing
-    equal but their means.
+    """Return differences of equal arms, or of arms that have only their means in common, for which
+    the test guarantees nothing.
     """
     if data == "equal means alone":
         return rng.exponential(size=n) - 1
@@ -86,22 +85,22 @@ def without_gain(data: str, rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def false_verdicts(data: str, n: int, n_studies: int, make_trials: Make, metric: Metric) -> float:
-    """Return how often an arm that gains nothing is called better or worse."""
+    """Return the share of studies in which an equal arm is called better or worse."""
     rng = np.random.default_rng(n)
     wrong = 0
     for _ in range(n_studies):
         gains = without_gain(data, rng, n).tolist()
         p = signed_rank_p(gains)
-        if p <= ALPHA:  # beyond, the verdict is neither
-            spec, trials = make_trials({"baseline": [0.0] * n, "noisy": gains})
-            wrong += judge(
-                spec, metric, seed_rows(spec, metric, trials), "noisy", p=p, lacking=None
-            ).verdict in ("helps", "hurts")
+        if p <= ALPHA:  # else the verdict is neither
+            design, trials = make_trials({"baseline": [0.0] * n, "noisy": gains})
+            rows = seed_rows(design, metric, trials)
+            verdict = judge(design, metric, rows, "noisy", p=p).verdict
+            wrong += verdict in ("helps", "hurts")
     return wrong / n_studies
 
 
 def documented(*cells: str) -> list[float]:
-    """Return the percentages of the documents' table row that begins with these cells."""
+    """Return the percentages of the documented table row that starts with these cells."""
     (row,) = re.findall(rf"^\| {re.escape(' | '.join(cells))} \|(.*)\|$", DOCUMENT, re.MULTILINE)
     return [float(cell) / 100 for cell in row.split("|")]
 
@@ -114,23 +113,22 @@ def three_errors(share: float, *counts: int) -> float:
 @pytest.mark.parametrize("data", ARMS)
 def test_intervals_cover_as_often_as_documented(data: str) -> None:
     for name, share in coverage(data, 12, 150).items():
-        said = documented(name, data)[PAIRS.index(12)]
-        assert share == pytest.approx(said, abs=three_errors(min(said, 0.99), 150, N_STUDIES)), name
+        expected = documented(name, data)[PAIRS.index(12)]
+        error = three_errors(min(expected, 0.99), 150, N_STUDIES)
+        assert share == pytest.approx(expected, abs=error), name
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("data", ARMS)
-def test_the_documents_say_how_often_intervals_cover(data: str) -> None:
-    """To the studies themselves, as they are seeded; 0.3 % for what rounds otherwise on another
-    machine.
-    """
+def test_the_documented_coverage_is_the_simulated_one(data: str) -> None:
+    """The studies are seeded; 0.3 % allows for other rounding on another machine."""
     measured = [coverage(data, n, N_STUDIES) for n in PAIRS]
     for name in measured[0]:
         assert [one[name] for one in measured] == pytest.approx(documented(name, data), abs=0.003)
 
 
-def test_normal_differences_are_covered_as_promised() -> None:
-    """95 % less three errors of the simulation, as documented, for the mean at any number of pairs."""
+def test_intervals_of_normal_differences_have_their_nominal_coverage() -> None:
+    """At any number of pairs, less three standard errors of the simulation."""
     assert min(documented("mean", "normal")) >= 0.95 - three_errors(0.95, N_STUDIES)
 
 
@@ -144,7 +142,7 @@ def test_equal_arms_are_called_different_in_at_most_5_percent(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("data", [*ARMS, "equal means alone"])
-def test_the_documents_say_how_often_equal_arms_are_called_different(
+def test_the_documented_error_rates_are_the_simulated_ones(
     data: str, make_trials: Make, accuracy: Metric
 ) -> None:
     measured = [false_verdicts(data, n, N_EQUAL_STUDIES, make_trials, accuracy) for n in PAIRS]
@@ -152,9 +150,9 @@ def test_the_documents_say_how_often_equal_arms_are_called_different(
     assert data not in ARMS or max(measured) <= ALPHA + three_errors(ALPHA, N_EQUAL_STUDIES)
 
 
-def test_every_test_that_the_document_names_exists() -> None:
+def test_every_documented_test_exists() -> None:
     tests = "".join(
-        path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")
+        path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py")
     )
     named = set(re.findall(r"`(test_\w+)`", DOCUMENT))
     assert len(named) > 10

@@ -1,4 +1,4 @@
-"""Search points, confirm rows and summaries say what the trials are, whatever their order."""
+"""Search points, confirm rows and summaries follow from the trials, in any order."""
 
 from collections.abc import Callable
 
@@ -6,29 +6,29 @@ import pytest
 from scipy import stats
 
 from gradnoise_service.compare.choosing import Choice
-from gradnoise_service.compare.comparison import Run
+from gradnoise_service.compare.facts.tables import Run
 from gradnoise_service.compare.tables import reached, search_points, seed_rows, summary
-from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import Metric, Trial
 
 Make = Callable[..., Trial]
 
 
 def test_the_best_so_far_rises_with_complete_trials_alone(
-    make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric, loss: Metric
+    make_design: Callable[..., Design], make_trial: Make, accuracy: Metric, loss: Metric
 ) -> None:
-    spec = make_spec()
+    design = make_design()
     trials = [
-        make_trial(spec, "search", "baseline", 3, 0.6),
-        make_trial(spec, "search", "baseline", 0, "failed"),
-        make_trial(spec, "search", "baseline", 1, 0.4),
-        make_trial(spec, "search", "baseline", 2, 0.9, state="pruned"),
-        make_trial(spec, "search", "baseline", 4, "diverged"),
-        make_trial(spec, "search", "baseline", 5, 0.5),
-        make_trial(spec, "search", "baseline", 6, "running"),
-        make_trial(spec, "search", "baseline", 7, "waiting", params=None),
+        make_trial(design, "search", "baseline", 3, 0.6),
+        make_trial(design, "search", "baseline", 0, "failed"),
+        make_trial(design, "search", "baseline", 1, 0.4),
+        make_trial(design, "search", "baseline", 2, 0.9, state="pruned"),
+        make_trial(design, "search", "baseline", 4, "diverged"),
+        make_trial(design, "search", "baseline", 5, 0.5),
+        make_trial(design, "search", "baseline", 6, "running"),
+        make_trial(design, "search", "baseline", 7, "waiting", params=None),
     ]
-    points = search_points(spec, accuracy, trials)
+    points = search_points(design, accuracy, trials)
     assert [point.best for point in points] == [None, 0.4, 0.4, 0.6, 0.6, 0.6, 0.6]
     assert [point.value for point in points] == [None, 0.4, 0.9, 0.6, None, 0.5, None]
     assert [point.outcome for point in points] == [
@@ -40,7 +40,7 @@ def test_the_best_so_far_rises_with_complete_trials_alone(
         "complete",
         "open",
     ]
-    assert [point.best for point in search_points(spec, loss, trials)] == [
+    assert [point.best for point in search_points(design, loss, trials)] == [
         None,
         0.4,
         0.4,
@@ -51,15 +51,15 @@ def test_the_best_so_far_rises_with_complete_trials_alone(
     ]
 
 
-def test_a_lost_confirm_run_has_the_metric_s_worst_value_and_a_missing_one_none(
-    make_spec: Callable[..., StudySpec], make_trial: Make, loss: Metric
+def test_a_lost_confirm_run_has_the_metric_s_worst_value_and_a_missing_run_none(
+    make_design: Callable[..., Design], make_trial: Make, loss: Metric
 ) -> None:
-    spec = make_spec()
+    design = make_design()
     values = [0.3, "diverged", "failed", "cancelled"]
     rows = seed_rows(
-        spec,
+        design,
         loss,
-        [make_trial(spec, "confirm", "noisy", i, value) for i, value in enumerate(values)],
+        [make_trial(design, "confirm", "noisy", i, value) for i, value in enumerate(values)],
     )
     assert [row.runs["noisy"] for row in rows] == [
         Run(outcome="complete", value=0.3),
@@ -68,27 +68,27 @@ def test_a_lost_confirm_run_has_the_metric_s_worst_value_and_a_missing_one_none(
         Run(outcome="cancelled", value=None),
         Run(outcome="open", value=None),
     ]
-    assert [row.seed for row in rows] == [spec.trial_seed("confirm", i) for i in range(5)]
+    assert [row.seed for row in rows] == [design.seed("confirm", i) for i in range(5)]
     assert {row.runs["baseline"].outcome for row in rows} == {"open"}
 
 
 def test_a_summary_counts_every_trial_once_and_its_seconds(
-    make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric
+    make_design: Callable[..., Design], make_trial: Make, accuracy: Metric
 ) -> None:
-    spec = make_spec()
+    design = make_design()
     search = [
-        make_trial(spec, "search", "noisy", i, value)
+        make_trial(design, "search", "noisy", i, value)
         for i, value in enumerate([0.2, 0.7, "diverged", "failed"])
     ]
     confirm = [
-        make_trial(spec, "confirm", "noisy", i, value)
+        make_trial(design, "confirm", "noisy", i, value)
         for i, value in enumerate([0.6, 0.8, "diverged", "running"])
     ]
-    rows = seed_rows(spec, accuracy, confirm)
+    rows = seed_rows(design, accuracy, confirm)
     arm = summary(
-        spec,
+        design,
         accuracy,
-        spec.arm("noisy"),
+        "noisy",
         Choice(trial=search[1], rerun_mean=None),
         rows,
         search + confirm,
@@ -115,23 +115,21 @@ def test_a_summary_counts_every_trial_once_and_its_seconds(
     )
 
 
-def test_runs_at_a_threshold_have_reached_it_and_lost_ones_never(
-    make_spec: Callable[..., StudySpec], make_trial: Make, accuracy: Metric, loss: Metric
+def test_runs_at_a_threshold_reach_it_and_lost_runs_never(
+    make_design: Callable[..., Design], make_trial: Make, accuracy: Metric, loss: Metric
 ) -> None:
-    """Of three with a value and two lost ones; the interval is scipy's Wilson interval of 2 in 5."""
-    spec = make_spec()
+    """Three runs with a value and two lost; the interval is scipy's Wilson interval of 2 in 5."""
+    design = make_design()
     trials = [
-        make_trial(spec, "confirm", "noisy", i, value)
+        make_trial(design, "confirm", "noisy", i, value)
         for i, value in enumerate([0.9, 0.5, 0.3, "failed", "diverged", "cancelled"])
     ]
-    rows = seed_rows(spec, accuracy, trials)
-    above, all_of_them = (
-        reached(accuracy, spec.arm("noisy"), threshold, rows) for threshold in (0.5, 0.0)
-    )
+    rows = seed_rows(design, accuracy, trials)
+    above, all_of_them = (reached(accuracy, "noisy", threshold, rows) for threshold in (0.5, 0.0))
     assert (above.n_reached, above.n, all_of_them.n_reached) == (2, 5, 3)
     reference = stats.binomtest(2, 5).proportion_ci(method="wilson")
     assert (above.interval.low, above.interval.high) == pytest.approx(
         (reference.low, reference.high)
     )
-    below = reached(loss, spec.arm("noisy"), 0.5, seed_rows(spec, loss, trials))
+    below = reached(loss, "noisy", 0.5, seed_rows(design, loss, trials))
     assert (below.n_reached, below.n) == (2, 5)

@@ -1,8 +1,8 @@
-"""What the report's figures share: canvas, marks, axes, legend.
+"""Elements of the report's figures: canvas, marks, axes, legend.
 
-Shape, place or text tells apart all that colour does. A lost run (diverged or failed) has a place
-of its own at the bad end of the axis, marked by a cross: the metric's worst value, often far away,
-would squeeze the others together.
+Shape, place or text repeats every distinction by colour. A lost run (diverged or failed) is a cross
+at the bad end of the axis; drawn at the metric's worst value, which is often far away, it would
+compress the others.
 """
 
 import math
@@ -13,10 +13,17 @@ from typing import Any, Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    StrMethodFormatter,
+)
 
-from gradnoise_service.compare.comparison import Comparison
+from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.report.palette import LIGHT, arm_colour
+from gradnoise_service.report.words.numbers import number
 
 WIDTH = 430
 LEGEND_COLUMNS = 4
@@ -53,7 +60,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A drawing with its title and the words that stand for it where it cannot be seen."""
+    """A drawing with its title and its text alternative."""
 
     name: str
     title: str
@@ -62,12 +69,13 @@ class Picture:
 
 
 Draw = Callable[[Comparison], Picture | None]
-"""Draws a comparison, or returns None where there is nothing to show."""
+"""Draws a comparison; returns None without data."""
 
 
 def canvas(height: float, *, n_labels: int) -> tuple[Figure, Axes]:
-    """Return an empty drawing, in points, of a width that reads well on a phone and on half a page;
-    above it is room for the legend.
+    """Return an empty drawing of a height in points, with additional room for the legend above it.
+
+    Its width suits a phone and half a page.
     """
     legend_height = 20 * math.ceil(n_labels / LEGEND_COLUMNS) + 6
     whole = height + legend_height
@@ -77,8 +85,9 @@ def canvas(height: float, *, n_labels: int) -> tuple[Figure, Axes]:
 
 
 def dots(axes: Axes, points: Iterable[Point], arm: int, *, size: float) -> None:
-    """Mark points of an arm in its colour and shape; the baseline's are hollow, and wide enough to
-    show around another's.
+    """Mark points of an arm in its colour and shape.
+
+    The baseline's are hollow and large enough to be visible around another mark.
     """
     colour = arm_colour(arm)
     x, y = columns(points)
@@ -122,9 +131,7 @@ def value_axis(
     *,
     has_lost: bool,
 ) -> float:
-    """Fit an axis to the finite values, and set apart a place for the lost at its bad end; return
-    that place.
-    """
+    """Fit an axis to the finite values and return the place of lost runs at its bad end."""
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
     if low == high:
         low, high = low - 0.05 * (abs(low) or 1.0), low + 0.05 * (abs(low) or 1.0)
@@ -146,7 +153,7 @@ def value_axis(
             bad + 0.09 * out, color=LIGHT["muted"], linewidth=1, linestyle=(0, (1, 3))
         )
         transform = axes.get_xaxis_transform() if horizontal else axes.get_yaxis_transform()
-        # high learning rates, at the right, are those that are lost
+        # at the left: lost runs mostly have high learning rates
         at = (lost_at, 1.0) if horizontal else (0.005, lost_at)
         align = "center" if horizontal else "left"
         axes.text(
@@ -161,8 +168,23 @@ def value_axis(
     return lost_at
 
 
+def rate_axis(axes: Axes, values: Sequence[float]) -> None:
+    """Make the x axis logarithmic if the values span a factor above 5, with a tick at each of few
+    values.
+    """
+    if min(values) > 0 and max(values) > 5 * min(values):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    distinct = sorted(set(values))
+    if len(distinct) <= 5:
+        axes.set_xticks(distinct, [number(value) for value in distinct])
+        axes.xaxis.set_minor_locator(NullLocator())
+
+
 def arm_legend(figure: Figure, comparison: Comparison, *others: object) -> None:
-    """Name the arms by their marks, above the drawing, then what else is labelled."""
+    """Draw a legend of the arms' marks above the drawing, followed by other handles."""
     axes = figure.axes[0]
     handles: list[object] = []
     for i, arm in enumerate(comparison.arms):
@@ -191,13 +213,13 @@ def legend(figure: Figure, handles: Sequence[object]) -> None:
 
 
 def metric_label(comparison: Comparison, split: str) -> str:
-    """Return the label of an axis that shows the metric."""
+    """Return the label of an axis of the metric."""
     return f"{split.capitalize()} {comparison.metric}" + (
         "" if comparison.direction == "maximize" else " (smaller is better)"
     )
 
 
 def columns(points: Iterable[Point]) -> tuple[list[float], list[float]]:
-    """Return points as matplotlib takes them: all x, all y."""
-    taken = list(points)
-    return [x for x, _ in taken], [y for _, y in taken]
+    """Return all x and all y of points, as matplotlib expects them."""
+    listed = list(points)
+    return [x for x, _ in listed], [y for _, y in listed]

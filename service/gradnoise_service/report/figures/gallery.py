@@ -1,6 +1,4 @@
-"""The report's pictures: in the page, as SVG whose colours and font are the page's, or each alone
-as SVG or PNG.
-"""
+"""The report's figures: as SVG elements in the colours of the page, or alone as SVG or PNG."""
 
 import html
 import io
@@ -13,17 +11,15 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-from gradnoise_service.compare.comparison import Comparison
-from gradnoise_service.report.confirm_figures import confirm, difference
-from gradnoise_service.report.course_figures import course, noise_course
-from gradnoise_service.report.drawing import STYLE, Draw, Picture
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.report.figures.confirm import confirm
+from gradnoise_service.report.figures.course import course, noise_course
+from gradnoise_service.report.figures.difference import difference
+from gradnoise_service.report.figures.drawing import STYLE, Draw, Picture
+from gradnoise_service.report.figures.importance import importance
+from gradnoise_service.report.figures.noise_map import noise_map
+from gradnoise_service.report.figures.search import best_so_far, learning_rate
 from gradnoise_service.report.palette import LIGHT, as_variables
-from gradnoise_service.report.search_figures import (
-    best_so_far,
-    importance,
-    learning_rate,
-    noise_map,
-)
 
 FIGURES: dict[str, Draw] = {
     "confirm": confirm,
@@ -37,31 +33,39 @@ FIGURES: dict[str, Draw] = {
 }
 """The figures by name, in the order of the report."""
 
-# matplotlib's settings belong to the process, and the API answers in many threads
+# matplotlib's settings are global to the process, and the API draws in several threads
 _LOCK = threading.Lock()
 
 
 def pictures(comparison: Comparison) -> dict[str, str]:
-    """Return the figures that have something to show, as `<figure>` elements by name."""
+    """Return the figures that have data, as `<figure>` elements by name."""
     with _LOCK, matplotlib.rc_context(STYLE):
         drawn = [draw(comparison) for draw in FIGURES.values()]
         return {picture.name: _element(picture) for picture in drawn if picture is not None}
 
 
 def png(name: str, comparison: Comparison, *, dots_per_inch: int = 160) -> bytes:
-    """Return one figure as a PNG image, in light colours; about 6 inches wide.
+    """Return a figure as a PNG image in light colours, about 6 inches wide.
 
     Raises:
-        ValueError: If there is no such figure, or it has nothing to show.
+        ValueError: If there is no such figure, or it has no data.
     """
     return _file(name, comparison, "png", dpi=dots_per_inch)
 
 
 def svg(name: str, comparison: Comparison) -> bytes:
-    """Return one figure as an SVG image, in light colours, with its title and the words that stand
-    for it; raises as `png` does.
+    """Return a figure as an SVG image in light colours, with title and description.
+
+    Raises:
+        ValueError: As `png`.
     """
     return _file(name, comparison, "svg")
+
+
+def as_svg(draw: Callable[[], Picture]) -> bytes:
+    """Draw any picture in the style of the figures, as an SVG image."""
+    with _LOCK, matplotlib.rc_context(STYLE):
+        return _image(draw(), "svg")
 
 
 def _file(
@@ -72,25 +76,20 @@ def _file(
     with _LOCK, matplotlib.rc_context(STYLE):
         picture = FIGURES[name](comparison)
         if picture is None:
-            raise ValueError(
-                f"The figure {name!r} has nothing to show: the comparison holds no such runs."
-            )
+            raise ValueError(f"The figure {name!r} has nothing to show: there are no such runs.")
         return _image(picture, format, **options)
-
-
-def as_svg(draw: Callable[[], Picture]) -> bytes:
-    """Draw another picture in the figures' style, and return it as an SVG image."""
-    with _LOCK, matplotlib.rc_context(STYLE):
-        return _image(draw(), "svg")
 
 
 def _image(picture: Picture, format: Literal["png", "svg"], **options: Any) -> bytes:
     file = io.BytesIO()
     (FigureCanvasAgg if format == "png" else FigureCanvasSVG)(picture.figure)
-    said = {"Title": picture.title, "Description": picture.alt} | (
-        {"Date": None} if format == "svg" else {}
+    metadata: dict[str, str | None] = {"Title": picture.title, "Description": picture.alt}
+    if format == "svg":
+        # without a date equal figures are equal files
+        metadata["Date"] = None
+    picture.figure.savefig(
+        file, format=format, facecolor=LIGHT["card"], metadata=metadata, **options
     )
-    picture.figure.savefig(file, format=format, facecolor=LIGHT["card"], metadata=said, **options)
     return file.getvalue()
 
 
@@ -114,7 +113,5 @@ def _element(picture: Picture) -> str:
         "xlink:href", "href"
     )
     svg = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--font)", svg)
-    return (
-        "<figure "
-        f'class="{picture.name}"><figcaption>{html.escape(picture.title)}</figcaption>{as_variables(svg)}</figure>'
-    )
+    caption = f"<figcaption>{html.escape(picture.title)}</figcaption>"
+    return f'<figure class="{picture.name}">{caption}{as_variables(svg)}</figure>'

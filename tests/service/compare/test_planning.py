@@ -1,12 +1,12 @@
-"""The number of seeds follows from the declared power, by the verdict's own rule."""
+"""The number of seeds follows from the declared power, by the rule of the verdict."""
 
 from collections.abc import Callable
 
 import pytest
 
-from gradnoise_service.compare.design import planned, with_seeds
+from gradnoise_service.compare.planning import planned, with_seeds
 from gradnoise_service.compare.power import chances
-from gradnoise_service.compare.verdict import level_at
+from gradnoise_service.domain.design import Design, fewest_pairs
 from gradnoise_service.domain.errors import InvalidSpecError
 from gradnoise_service.domain.spec import StudySpec
 
@@ -15,7 +15,7 @@ Make = Callable[..., StudySpec]
 
 @pytest.mark.parametrize("n_arms", [2, 4])
 def test_the_fewest_seeds_that_reach_the_power_are_taken(make_spec: Make, n_arms: int) -> None:
-    """With more arms each comparison is stricter, so that it takes more of them."""
+    """With more arms each comparison is stricter, so it requires more seeds."""
     arms = [{"name": f"a{i}", "technique": "none"} for i in range(n_arms)]
     spec = with_seeds(
         make_spec(
@@ -31,26 +31,24 @@ def test_the_fewest_seeds_that_reach_the_power_are_taken(make_spec: Make, n_arms
     assert with_seeds(spec) == spec
 
 
-def test_without_a_power_the_study_stays_as_it_is(make_spec: Make) -> None:
+def test_without_a_power_the_spec_is_unchanged(make_spec: Make) -> None:
     assert with_seeds(make_spec()) == make_spec()
 
 
-def test_a_power_out_of_reach_is_refused(make_spec: Make) -> None:
+def test_an_unreachable_power_is_rejected(make_spec: Make) -> None:
     with pytest.raises(InvalidSpecError, match="power"):
         with_seeds(make_spec(confirm={"power": {"power": 0.99, "sd": 0.1}}))
 
 
-def test_looks_take_more_seeds_for_the_same_power(make_spec: Make) -> None:
-    """The last look has less than 5 %: it finds the gain with the declared chance by itself, and
-    one seed fewer would not.
-    """
+def test_looks_require_more_seeds_for_the_same_power(make_spec: Make) -> None:
+    """The last look has less than 5 %, and detects the gain with the declared probability."""
     confirm = {"power": {"power": 0.9, "sd": 0.08}}
     once, spec = (
         with_seeds(make_spec(smallest_difference=0.05, confirm=confirm | looks))
         for looks in ({}, {"looks": [12, 24], "boundary": "pocock"})
     )
     assert spec.confirm.n_seeds > once.confirm.n_seeds
-    level = 1 - level_at(spec, spec.confirm.n_seeds)
+    level = 1 - Design.of(spec).level_at(spec.confirm.n_seeds)
     assert (
         chances(spec.confirm.n_seeds, 0.05, 0.08, smallest_difference=0.05, level=level)["helps"]
         >= 0.9
@@ -58,12 +56,12 @@ def test_looks_take_more_seeds_for_the_same_power(make_spec: Make) -> None:
     assert planned(spec) == spec
 
 
-def test_looks_must_come_before_the_seeds_that_the_power_takes(make_spec: Make) -> None:
-    with pytest.raises(InvalidSpecError) as refused:
+def test_looks_must_be_below_the_seeds_that_the_power_requires(make_spec: Make) -> None:
+    with pytest.raises(InvalidSpecError) as rejected:
         planned(
             make_spec(smallest_difference=0.05, confirm={"power": {"sd": 0.05}, "looks": [9, 40]})
         )
-    (error,) = refused.value.errors
+    (error,) = rejected.value.errors
     assert (error.field, error.value, error.legal) == ("confirm.looks", [9, 40], "looks below 12")
 
 
@@ -78,11 +76,11 @@ def test_looks_must_come_before_the_seeds_that_the_power_takes(make_spec: Make) 
         ([7, 12], "pocock", None),
     ],
 )
-def test_a_look_at_which_no_verdict_is_possible_is_refused(
+def test_a_look_without_a_possible_verdict_is_rejected(
     make_spec: Make, looks: list[int], boundary: str, legal: str | None
 ) -> None:
-    """The exact test of n pairs reaches 2^(1 - n) at best. What is said to be legal is, and one
-    seed fewer is not.
+    """The exact test of n pairs reaches p = 2^(1 - n) at best. The legal number of seeds is
+    accepted, and a seed fewer is not.
     """
 
     def spec(looks: list[int], boundary: str) -> StudySpec:
@@ -91,9 +89,9 @@ def test_a_look_at_which_no_verdict_is_possible_is_refused(
     if legal is None:
         assert planned(spec(looks, boundary)) == spec(looks, boundary)
         return
-    with pytest.raises(InvalidSpecError) as refused:
+    with pytest.raises(InvalidSpecError) as rejected:
         planned(spec(looks, boundary))
-    (error,) = refused.value.errors
+    (error,) = rejected.value.errors
     assert (error.field, error.value, error.legal) == ("confirm.looks", looks, legal)
     if legal.startswith("at least"):
         fewest = int(legal.split()[2])
@@ -105,14 +103,23 @@ def test_a_look_at_which_no_verdict_is_possible_is_refused(
 
 
 @pytest.mark.parametrize("n_seeds", [5_000, 1_000_000])
-def test_a_look_that_would_be_held_to_nothing_is_refused(make_spec: Make, n_seeds: int) -> None:
-    """Its level is below every number there is: not even that many pairs of one sign are enough."""
+def test_a_look_at_the_least_level_is_rejected(make_spec: Make, n_seeds: int) -> None:
+    """Its level is so low that not even 12 pairs of equal sign reach it."""
     with pytest.raises(InvalidSpecError, match="no verdict is possible at 12 seeds"):
         planned(make_spec(confirm={"n_seeds": n_seeds, "looks": [12]}))
 
 
 @pytest.mark.parametrize("sd", [5e-324, 1e-300, 1e-12])
-def test_differences_that_hardly_vary_take_the_fewest_pairs_that_decide(
+def test_differences_that_hardly_vary_require_the_fewest_pairs_of_a_verdict(
     make_spec: Make, sd: float
 ) -> None:
     assert with_seeds(make_spec(confirm={"power": {"sd": sd}})).confirm.n_seeds == 6
+
+
+@pytest.mark.parametrize("n_comparisons", range(1, 10))
+def test_the_fewest_pairs_are_the_first_whose_smallest_p_is_small_enough(
+    n_comparisons: int,
+) -> None:
+    alpha = 0.05 / n_comparisons
+    n = fewest_pairs(alpha)
+    assert 2 ** (1 - n) <= alpha < 2 ** (2 - n)

@@ -1,6 +1,4 @@
-"""Figures over the epochs of the confirm runs: how each arm learned, and how large its noise was
-beside the gradient.
-"""
+"""Figures over the epochs of the confirm runs: learning curves, and the scale of the noise."""
 
 from collections.abc import Sequence
 
@@ -8,20 +6,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from gradnoise_service.compare.comparison import Comparison, Course
-from gradnoise_service.compare.diagnostics import DROWNED, DROWNING
-from gradnoise_service.report.drawing import MARKERS, Picture, arm_legend, canvas, metric_label
-from gradnoise_service.report.numbers import number
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.compare.facts.diagnostics import (
+    NOISE_DOMINANT,
+    NOISE_NEGLIGIBLE,
+    Course,
+)
+from gradnoise_service.report.figures.drawing import (
+    MARKERS,
+    Picture,
+    arm_legend,
+    canvas,
+    metric_label,
+)
 from gradnoise_service.report.palette import LIGHT, arm_colour
+from gradnoise_service.report.words.numbers import number, signed
 
 N_MARKS = 6
 
 
 def course(comparison: Comparison) -> Picture | None:
-    """Draw each arm's mean validation value over the epochs; the last fifth, by which climbing is
-    judged, is shaded.
+    """Draw each arm's mean validation value over the epochs, with the last fifth shaded.
+
+    The gain over the last fifth decides whether an arm was still learning.
     """
-    drawn = _drawn(comparison, [one.values for one in comparison.diagnostics.courses])
+    drawn = _drawn(comparison, [course.values for course in comparison.diagnostics.courses])
     if not drawn:
         return None
     figure, axes = _canvas(comparison, drawn)
@@ -40,35 +49,37 @@ def course(comparison: Comparison) -> Picture | None:
     ends = ", ".join(
         f"{c.arm} {number(points[-1][1])} after epoch {points[-1][0]}" for _, c, points in drawn
     )
-    gains = ", ".join(f"{c.arm} {c.late_gain:+.2g}" for _, c, _ in drawn if c.late_gain is not None)
+    gains = ", ".join(
+        f"{c.arm} {signed(c.late_gain)}" for _, c, _ in drawn if c.late_gain is not None
+    )
     alt = (
         f"Mean validation {comparison.metric} of each arm's complete confirm runs over the epochs. "
         f"At the end: {ends}."
     )
-    alt += (
-        f" Gained over the last epochs, which are shaded, above 0 better: {gains}." if gains else ""
+    alt += f" Gain over the last epochs (shaded), above 0 better: {gains}." if gains else ""
+    return Picture(
+        name="course", title="Learning curves of the confirm runs", alt=alt, figure=figure
     )
-    return Picture(name="course", title="How the confirm runs learned", alt=alt, figure=figure)
 
 
 def noise_course(comparison: Comparison) -> Picture | None:
-    """Draw how many times the gradient's norm the noise's was, over the epochs; where it is too
-    small or too large is shaded.
-    """
-    drawn = _drawn(comparison, [one.noise_to_gradient for one in comparison.diagnostics.courses])
+    """Draw the ratio of noise norm to gradient norm over the epochs, extreme ratios shaded."""
+    drawn = _drawn(
+        comparison, [course.noise_to_gradient for course in comparison.diagnostics.courses]
+    )
     if not drawn:
         return None
     figure, axes = _canvas(comparison, drawn)
     ratios = [ratio for _, _, points in drawn for _, ratio in points]
-    low, high = min(*ratios, DROWNED) / 2, max(*ratios, DROWNING) * 2
+    low, high = min(*ratios, NOISE_NEGLIGIBLE) / 2, max(*ratios, NOISE_DOMINANT) * 2
     axes.set_yscale("log")
     axes.set_ylim(low, high)
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.axhspan(low, DROWNED, color=LIGHT["band"], linewidth=0, zorder=0)
-    axes.axhspan(DROWNING, high, color=LIGHT["band"], linewidth=0, zorder=0)
+    axes.axhspan(low, NOISE_NEGLIGIBLE, color=LIGHT["band"], linewidth=0, zorder=0)
+    axes.axhspan(NOISE_DOMINANT, high, color=LIGHT["band"], linewidth=0, zorder=0)
     for y, text in (
-        (low * (DROWNED / low) ** 0.5, "too small to matter"),
-        (DROWNING * (high / DROWNING) ** 0.5, "drowns the gradient"),
+        (low * (NOISE_NEGLIGIBLE / low) ** 0.5, "too small to have an effect"),
+        (NOISE_DOMINANT * (high / NOISE_DOMINANT) ** 0.5, "mostly noise"),
     ):
         axes.text(
             0.99,
@@ -85,10 +96,10 @@ def noise_course(comparison: Comparison) -> Picture | None:
         f"{c.arm} from {number(points[0][1])} to {number(points[-1][1])}" for _, c, points in drawn
     )
     alt = f"Norm of the noise over that of the gradient at the last update of each epoch: {reach}."
-    alt += f" Shaded: below {DROWNED:g} and above {DROWNING:g}."
+    alt += f" Shaded: below {NOISE_NEGLIGIBLE:g} and above {NOISE_DOMINANT:g}."
     return Picture(
         name="noise_course",
-        title="How large the noise was beside the gradient",
+        title="Scale of the noise relative to the gradient",
         alt=alt,
         figure=figure,
     )
@@ -98,17 +109,17 @@ Drawn = tuple[int, Course, list[tuple[int, float]]]
 
 
 def _drawn(comparison: Comparison, columns: Sequence[Sequence[float | None]]) -> list[Drawn]:
-    """Return the courses that have at least two points, with their arm's place and the points."""
+    """Return the courses with at least two points, with their arm's index and the points."""
     place = {arm.name: i for i, arm in enumerate(comparison.arms)}
     found = []
-    for one, column in zip(comparison.diagnostics.courses, columns, strict=True):
+    for course, column in zip(comparison.diagnostics.courses, columns, strict=True):
         points = [
             (epoch, value)
-            for epoch, value in zip(one.epochs, column, strict=True)
+            for epoch, value in zip(course.epochs, column, strict=True)
             if value is not None
         ]
         if len(points) > 1:
-            found.append((place[one.arm], one, points))
+            found.append((place[course.arm], course, points))
     return found
 
 

@@ -1,0 +1,34 @@
+"""The base model of all facts, intervals, and the outcomes of trials."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Outcome = Literal["complete", "diverged", "pruned", "failed", "cancelled", "open"]
+"""How a trial counts: `diverged` ended with a non-finite loss or value; `open` has not ended."""
+
+LOST: tuple[Outcome, ...] = ("diverged", "failed")
+"""Outcomes that count as the metric's worst value."""
+
+IntervalMethod = Literal["bca", "bca_student", "wilson", "no_width_equal", "no_width_tied"]
+"""How an interval was computed, or why it has no width.
+
+`bca` is the BCa bootstrap, `bca_student` the same with an end that Student's interval widened,
+`wilson` the score interval of a share. With `no_width_equal` all values are equal, with
+`no_width_tied` so many that the resamples do not differ.
+"""
+
+
+class Frozen(BaseModel):
+    """A frozen model that rejects non-finite numbers."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class Interval(Frozen):
+    """A confidence interval from low to high at a level below 1."""
+
+    low: float
+    high: float
+    level: float
+    method: IntervalMethod

@@ -1,0 +1,156 @@
+"""Comparison: all results of a study, as facts."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from gradnoise_service.compare.facts.base import Frozen, Interval
+from gradnoise_service.compare.facts.diagnostics import Diagnostics
+from gradnoise_service.compare.facts.findings import Finding, NoVerdict
+from gradnoise_service.compare.facts.tables import ArmSummary, GridPoint, SearchPoint, SeedRow
+from gradnoise_service.domain.spec import Boundary
+from gradnoise_service.domain.study import Direction
+
+Verdict = Literal["helps", "hurts", "no_difference", "undecided"]
+Reason = Literal[
+    "interval_within",
+    "interval_beyond",
+    "interval_excludes_zero",
+    "interval_includes_zero",
+    "test_not_significant",
+]
+"""Why a verdict was reached, with delta the smallest difference that matters.
+
+`no_difference`: the interval of the gain lies within delta on both sides (`interval_within`).
+`helps`, `hurts`: it lies beyond delta (`interval_beyond`), or excludes 0 and reaches delta.
+`undecided`: it includes 0, or it excludes 0 but the exact test is not significant.
+"""
+
+
+class Difference(Frozen):
+    """An arm against the baseline over `n` of `n_declared` pairs of runs.
+
+    A lost run counts as the metric's worst value.
+
+    Args:
+        verdict: `undecided` also where `no_verdict` is given.
+        reason: Why the verdict was reached; None without one.
+        no_verdict: Why there is no verdict; None if there is one.
+        n_lost, baseline_n_lost: Lost runs of the arm and of the baseline.
+        mean, baseline_mean: Means over the pairs.
+        gain: Mean of the paired differences times the metric's sign; above 0 is better.
+        gain_interval: Its interval, at Bonferroni's level where several arms are compared.
+        difference: The same mean in the metric's sign, arm minus baseline.
+        relative: The difference as a share of the baseline's mean; None where that is 0, or less
+            than a billionth of the difference.
+        interquartile_mean: Mean of the paired differences without the lowest and highest quarter.
+        p_better: Probability that the arm beats the baseline on the same seed: the share of
+            pairs, a tie counted half.
+        p_better_interval: Its Wilson interval.
+        probability_of_improvement: Probability that a run of the arm beats a run of the baseline
+            on any seed: over all n times n pairs of runs, a tie counted half (Agarwal et al. 2021).
+        p_value: Of the two-sided signed-rank test by sign flips, adjusted for the number of arms.
+        further_seeds: For `undecided`: how many further seeds decide with probability 0.8, if
+            mean and standard deviation stay as they are; None if a million would not.
+    """
+
+    arm: str
+    baseline: str
+    verdict: Verdict
+    reason: Reason | None = None
+    no_verdict: NoVerdict | None = None
+    n: int
+    n_declared: int
+    n_better: int = 0
+    n_worse: int = 0
+    n_tied: int = 0
+    n_lost: int = 0
+    baseline_n_lost: int = 0
+    mean: float | None = None
+    baseline_mean: float | None = None
+    gain: float | None = None
+    gain_interval: Interval | None = None
+    difference: float | None = None
+    difference_interval: Interval | None = None
+    relative: float | None = None
+    interquartile_mean: float | None = None
+    interquartile_interval: Interval | None = None
+    p_better: float | None = None
+    p_better_interval: Interval | None = None
+    probability_of_improvement: float | None = None
+    p_value: float | None = None
+    further_seeds: int | None = None
+
+
+class Plan(Frozen):
+    """The declared looks, with the nominal level of each for each comparison with the baseline.
+
+    Args:
+        looks: Numbers of seeds, the last included.
+        n_seeds: The number of seeds of this comparison.
+    """
+
+    looks: tuple[int, ...]
+    levels: tuple[float, ...]
+    boundary: Boundary
+    n_seeds: int
+
+    @property
+    def level(self) -> float:
+        """The nominal level of this comparison; beyond the looks, that of the last."""
+        return dict(zip(self.looks, self.levels, strict=True)).get(self.n_seeds, self.levels[-1])
+
+
+class Comparison(Frozen):
+    """All results of a study, as facts; `verdict` is on the first compared arm.
+
+    Args:
+        is_final: Whether the verdicts are given: every declared trial has ended, and no further
+            look follows. While it is False and every declared trial has ended, the study
+            continues to its next look.
+        differences: Each further arm against the first.
+        arms: The arms, the baseline first.
+        seeds: The confirm runs, seed by seed.
+        points: The settings of a study without a search, with every arm's runs.
+        search: Every search trial that has started, by arm and number.
+        findings: Reasons to doubt the verdict, the most severe first.
+        protocol: Versions, formulas and the order of operations of what ran.
+        plan: The declared looks; None where the verdict is taken once.
+        looks: Numbers of seeds at which a verdict was possible before the study was extended.
+        false_verdict_chance: Upper bound on the probability that an arm that equals the baseline
+            is called better or worse at any look.
+        pocock_level: The p-value that each look of an extended study would have had to reach, had
+            so many looks been declared (Pocock); None where looks were declared, or without an
+            extension.
+    """
+
+    verdict: Verdict
+    is_final: bool
+    metric: str
+    direction: Direction
+    worst: float
+    smallest_difference: float
+    study_seed: int
+    differences: tuple[Difference, ...]
+    arms: tuple[ArmSummary, ...]
+    seeds: tuple[SeedRow, ...]
+    points: tuple[GridPoint, ...] = ()
+    search: tuple[SearchPoint, ...]
+    findings: tuple[Finding, ...] = ()
+    protocol: Mapping[str, Any]
+    plan: Plan | None = None
+    looks: tuple[int, ...] = ()
+    false_verdict_chance: float = 0.05
+    pocock_level: float | None = None
+    diagnostics: Diagnostics = Diagnostics()
+
+    @property
+    def sign(self) -> int:
+        """+1 where larger is better, -1 where smaller is."""
+        return 1 if self.direction == "maximize" else -1
+
+    @property
+    def baseline(self) -> ArmSummary:
+        return self.arms[0]
+
+    def arm(self, name: str) -> ArmSummary:
+        return next(arm for arm in self.arms if arm.name == name)

@@ -1,0 +1,164 @@
+"""Findings: why there is no verdict, and reasons to doubt a verdict; told apart by their `kind`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gradnoise_service.compare.facts.base import Frozen
+from gradnoise_service.compare.facts.diagnostics import Divergence
+from gradnoise_service.domain.space import Value
+from gradnoise_service.domain.spec import Phase
+
+
+class Waiting(Frozen):
+    """Not every declared trial has ended, or the study continues to its next declared look.
+
+    `undecided_at` holds the numbers of seeds of the looks that did not decide.
+    """
+
+    kind: Literal["waiting"] = "waiting"
+    n_cancelled: int = 0
+    undecided_at: tuple[int, ...] = ()
+
+
+class NoSetting(Frozen):
+    """No search trial of an arm is complete, so the arm has no setting to confirm."""
+
+    kind: Literal["no_setting"] = "no_setting"
+    arm: str
+
+
+class EveryRunFailed(Frozen):
+    """Every confirm run of an arm failed with an error."""
+
+    kind: Literal["every_run_failed"] = "every_run_failed"
+    arm: str
+
+
+class EveryRunLost(Frozen):
+    """Every confirm run of both arms diverged or failed."""
+
+    kind: Literal["every_run_lost"] = "every_run_lost"
+
+
+class TooFewPairs(Frozen):
+    """Fewer pairs than the exact test needs to reach its level."""
+
+    kind: Literal["too_few_pairs"] = "too_few_pairs"
+    n_needed: int
+
+
+NoVerdict = Annotated[
+    Waiting | NoSetting | EveryRunFailed | EveryRunLost | TooFewPairs, Field(discriminator="kind")
+]
+"""Why the data do not support any verdict."""
+
+
+class UnequalBudgets(Frozen):
+    """The arms were tuned with different numbers of search trials."""
+
+    kind: Literal["unequal_budgets"] = "unequal_budgets"
+    n_trials: dict[str, int]
+
+
+class LostTrials(Frozen):
+    """`n` of the `n_declared` trials of an arm in a phase diverged or failed."""
+
+    kind: Literal["lost_trials"] = "lost_trials"
+    arm: str
+    phase: Phase
+    outcome: Literal["diverged", "failed"]
+    n: int
+    n_declared: int
+
+
+class UntunedSetting(Frozen):
+    """All ended search trials of an arm diverged, so its setting is the first that was tried."""
+
+    kind: Literal["untuned_setting"] = "untuned_setting"
+    arm: str
+
+
+class EarlyStop(Frozen):
+    """The study ended at a declared look before its last seed."""
+
+    kind: Literal["early_stop"] = "early_stop"
+    n_seeds: int
+    n_declared: int
+
+
+class AllTied(Frozen):
+    """An arm and the baseline have equal values on every seed."""
+
+    kind: Literal["all_tied"] = "all_tied"
+    arm: str
+    baseline: str
+
+
+class AtEdge(Frozen):
+    """A chosen value lies at an end of its range, so a better value may lie outside."""
+
+    kind: Literal["at_edge"] = "at_edge"
+    arm: str
+    parameter: str
+    value: Value
+    end: Literal["lower", "upper"]
+
+
+class BestSetting(Frozen):
+    """The best mean of an arm over the seeds of a setting, with the values that identify it."""
+
+    arm: str
+    mean: float
+    params: dict[str, Value]
+
+
+class NothingTuned(Frozen):
+    """The verdict is about the mean over several settings that were not tuned."""
+
+    kind: Literal["nothing_tuned"] = "nothing_tuned"
+    n_settings: int
+    best: tuple[BestSetting, ...]
+
+
+class UnequalDivergence(Frozen):
+    """An arm diverged significantly more or less often than the baseline."""
+
+    kind: Literal["unequal_divergence"] = "unequal_divergence"
+    divergence: Divergence
+
+
+class StillLearning(Frozen):
+    """An arm's mean validation value still improved over the last fifth of the epochs."""
+
+    kind: Literal["still_learning"] = "still_learning"
+    arm: str
+    from_epoch: int
+    to_epoch: int
+    gain: float
+
+
+class NoiseScale(Frozen):
+    """The ratio of noise norm to gradient norm was beyond a limit in `n` of `n_measured` epochs."""
+
+    kind: Literal["noise_negligible", "noise_dominant"]
+    arm: str
+    limit: float
+    n: int
+    n_measured: int
+
+
+Finding = Annotated[
+    UnequalBudgets
+    | LostTrials
+    | UntunedSetting
+    | EarlyStop
+    | AllTied
+    | AtEdge
+    | NothingTuned
+    | UnequalDivergence
+    | StillLearning
+    | NoiseScale,
+    Field(discriminator="kind"),
+]
+"""A reason to doubt a verdict."""

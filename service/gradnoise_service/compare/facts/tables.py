@@ -1,0 +1,148 @@
+"""The tables of a comparison: search trials, confirm runs, and a summary of each arm."""
+
+from gradnoise_service.compare.facts.base import LOST, Frozen, Interval, Outcome
+from gradnoise_service.domain.space import Value
+
+
+class Tally(Frozen):
+    """How the `n_declared` trials of an arm in a phase ended; each is counted once."""
+
+    n_declared: int
+    n_complete: int
+    n_diverged: int
+    n_pruned: int
+    n_failed: int
+    device_seconds: float
+
+    @property
+    def n_ended(self) -> int:
+        return self.n_complete + self.n_diverged + self.n_pruned + self.n_failed
+
+    @property
+    def n_lost(self) -> int:
+        return self.n_diverged + self.n_failed
+
+
+NO_TRIALS = Tally(
+    n_declared=0, n_complete=0, n_diverged=0, n_pruned=0, n_failed=0, device_seconds=0.0
+)
+
+
+class Reached(Frozen):
+    """How many of `n` confirm runs are at least as good as a threshold, with Wilson's interval.
+
+    A lost run never reaches a threshold.
+    """
+
+    threshold: float
+    n_reached: int
+    n: int
+    interval: Interval
+
+
+class ArmSummary(Frozen):
+    """One arm: its chosen setting and the results of its confirm runs.
+
+    Mean, median, lowest and highest are over the confirm runs on test data; a lost run counts as
+    the metric's worst value.
+
+    Args:
+        setting: The setting that the search chose; without a search the arm's own values, in
+            addition to the settings that all arms run. None without a complete trial.
+        chosen_value: Mean of the chosen setting over its reruns on validation; the search's value
+            where there were no reruns.
+        search_value: Value of the chosen setting in the search, selected for being the best.
+    """
+
+    name: str
+    techniques: tuple[str, ...]
+    setting: dict[str, Value] | None
+    chosen_number: int | None
+    chosen_value: float | None
+    search_value: float | None = None
+    search: Tally
+    rerun: Tally = NO_TRIALS
+    confirm: Tally
+    mean: float | None
+    median: float | None
+    lowest: float | None
+    highest: float | None
+    reached: tuple[Reached, ...] = ()
+
+    @property
+    def device_seconds(self) -> float:
+        """Device time of all trials of the arm."""
+        return sum(tally.device_seconds for tally in (self.search, self.rerun, self.confirm))
+
+
+class SearchPoint(Frozen):
+    """One search trial.
+
+    `value` is the objective on validation, None where it is not finite; `best` is the best value
+    of the arm's complete trials so far.
+    """
+
+    arm: str
+    number: int
+    seed: int
+    outcome: Outcome
+    value: float | None
+    best: float | None
+    params: dict[str, Value]
+    device_seconds: float
+
+    def numeric(self, name: str) -> float | None:
+        """Return a hyperparameter if it is a number."""
+        value = self.params.get(name)
+        return float(value) if isinstance(value, int | float) else None
+
+
+class Run(Frozen):
+    """One confirm run of an arm; `value` is the metric's worst for a lost run, None without one."""
+
+    outcome: Outcome
+    value: float | None
+
+    def reaches(self, threshold: float, sign: int) -> bool:
+        """Return whether the run is at least as good as a threshold; a lost run never is.
+
+        `sign` is the metric's: -1 where smaller is better.
+        """
+        return (
+            self.outcome not in LOST
+            and self.value is not None
+            and sign * self.value >= sign * threshold
+        )
+
+
+class SeedRow(Frozen):
+    """The runs of every arm on a confirm seed.
+
+    `point` is the index of the setting that all arms ran, None where each arm has its own.
+    """
+
+    number: int
+    seed: int
+    point: int | None = None
+    runs: dict[str, Run]
+
+
+class PointRuns(Frozen):
+    """An arm's `n` runs of a setting on test data; a lost run counts as the metric's worst value.
+
+    `spread` is the standard deviation, `reached` the counts at the study's thresholds.
+    """
+
+    n: int
+    n_lost: int
+    mean: float | None
+    spread: float | None
+    best: float | None
+    reached: tuple[Reached, ...] = ()
+
+
+class GridPoint(Frozen):
+    """A setting of a study without a search, and every arm's runs of it."""
+
+    params: dict[str, Value]
+    runs: dict[str, PointRuns]

@@ -1,0 +1,110 @@
+"""The declarations of a study, completed before its first trial: seeds from power, sound looks."""
+
+import bisect
+from collections.abc import Sequence
+
+from gradnoise_service.compare.power import pairs_for
+from gradnoise_service.domain.design import Design, fewest_pairs
+from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
+from gradnoise_service.domain.spec import Power, StudySpec
+
+
+def planned(spec: StudySpec) -> StudySpec:
+    """Return the spec with its number of confirm seeds; every look can give a verdict.
+
+    Raises:
+        InvalidSpecError: If no number of seeds reaches the power, it contradicts the given number,
+            or a look is too early for any verdict.
+    """
+    spec = with_seeds(spec)
+    design = Design.of(spec)
+    for i, n_seeds in enumerate(spec.confirm.looks):
+        level = design.level_at(n_seeds)
+        fewest = fewest_pairs(level)
+        if n_seeds * design.n_settings < fewest:
+            message = (
+                f"no verdict is possible at {n_seeds} seeds: the level of this look is {level:.2g},"
+                f" which requires at least {fewest} pairs"
+            )
+            raise _fault("confirm.looks", spec.confirm.looks, message, _legal_look(design, i))
+    return spec
+
+
+def with_seeds(spec: StudySpec) -> StudySpec:
+    """Return the spec with the confirm seeds that its declared power requires; without one as is.
+
+    They are the fewest with which a technique that gains the smallest difference is detected with
+    that probability, at the level of each comparison. With declared looks it is the last look's
+    level, which is lower, because the others use part of the error probability.
+
+    Raises:
+        InvalidSpecError: If no number of seeds reaches the power, or the spec gives another number.
+    """
+    declared = spec.confirm.power
+    if declared is None:
+        return spec
+    n_seeds = _seeds(spec, declared)
+    if spec.confirm.n_seeds not in (0, n_seeds):
+        message = (
+            f"n_seeds and power are both given and disagree: this power requires {n_seeds} seeds"
+        )
+        raise _fault("confirm.n_seeds", spec.confirm.n_seeds, message, "one of the two")
+    if not _precede(spec.confirm.looks, n_seeds):
+        message = f"looks must be below n_seeds: this power requires {n_seeds} seeds"
+        raise _fault("confirm.looks", spec.confirm.looks, message, f"looks below {n_seeds}")
+    return _with(spec, n_seeds=n_seeds)
+
+
+def _seeds(spec: StudySpec, declared: Power) -> int:
+    """Return the seeds of a power; with looks the level depends on them, so it is iterated."""
+    level, n_seeds = 1 - Design.of(spec).alpha, 0
+    try:
+        while (n := _seeds_at(spec, declared, level)) > n_seeds:
+            n_seeds = n
+            if not _precede(spec.confirm.looks, n):
+                break
+            level = 1 - Design.of(_with(spec, n_seeds=n)).level_at(n)
+    except ValueError as error:
+        legal = f"a power below {(1 + level) / 2:.4g}, and an sd that a million seeds can resolve"
+        raise _fault("confirm.power", declared.model_dump(), str(error), legal) from None
+    return n_seeds
+
+
+def _seeds_at(spec: StudySpec, declared: Power, level: float) -> int:
+    n_pairs = pairs_for(spec.smallest_difference, declared.sd, declared.power, level)
+    return max(2, -(-n_pairs // Design.of(spec).n_settings))
+
+
+def _precede(looks: Sequence[int], n_seeds: int) -> bool:
+    return not looks or looks[-1] < n_seeds
+
+
+def _legal_look(design: Design, i: int) -> str:
+    """Return what is legal for a look while the others stay: the fewest sound seeds."""
+    looks = design.looks
+    later = range(looks[i] + 1, looks[i + 1])
+    first = bisect.bisect_left(later, True, key=lambda n_seeds: _is_sound(design, i, n_seeds))
+    found = (
+        f"at least {later[first]} seeds at this look"
+        if first < len(later)
+        else f"no look so early before {looks[i + 1]} seeds"
+    )
+    evenly = Design.of(_with(design.spec, boundary="pocock"))
+    return f"{found}, or the boundary pocock" if _is_sound(evenly, i, looks[i]) else found
+
+
+def _is_sound(design: Design, i: int, n_seeds: int) -> bool:
+    """Return whether a verdict is possible with look i moved to a number of seeds."""
+    looks = [*design.looks[:i], n_seeds, *design.looks[i + 1 : -1]]
+    moved = Design.of(_with(design.spec, looks=looks))
+    return fewest_pairs(moved.level_at(n_seeds)) <= n_seeds * design.n_settings
+
+
+def _with(spec: StudySpec, **confirm: object) -> StudySpec:
+    changed = spec.confirm.model_copy(update=confirm)
+    return spec.model_copy(update={"confirm": changed})
+
+
+def _fault(field: str, value: object, message: str, legal: str) -> InvalidSpecError:
+    fault = FieldFault(field=field, value=value, message=message, legal=legal)
+    return InvalidSpecError([fault])

@@ -1,0 +1,74 @@
+"""Trials as CSV: every trial of a study with all digits, and the search trials of a page."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from gradnoise_service.compare.choosing import counted_value, measured_value, outcome
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.domain.space import Value
+from gradnoise_service.domain.study import Study, Trial
+from gradnoise_service.report.words.numbers import MISSING
+
+COLUMNS = (
+    "phase",
+    "arm",
+    "number",
+    "seed",
+    "outcome",
+    "value",
+    "counts_as",
+    "epochs",
+    "device_seconds",
+)
+
+
+def render(study: Study, trials: Sequence[Trial]) -> str:
+    """Return every trial as a row of CSV (RFC 4180): values, seed, setting.
+
+    `value` is the objective, on test in the confirm phase and on validation before it, empty if
+    there is no finite value. `counts_as` has the metric's worst value for a lost trial. Confirm
+    trials of equal number are pairs. Without a search `point` numbers the settings that every arm
+    ran. Numbers have all their digits.
+    """
+    n_points = len(study.design.shared_settings)
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params or {}))
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow((*COLUMNS, *(["point"] if n_points else []), *names))
+    for trial in trials:
+        params = trial.params or {}
+        cells = (
+            trial.phase,
+            trial.arm,
+            trial.number,
+            trial.seed,
+            outcome(trial),
+            measured_value(trial),
+            counted_value(study.metric, trial),
+            trial.epochs,
+            trial.device_seconds,
+            *([trial.number % n_points + 1] if n_points else []),
+            *(params.get(name) for name in names),
+        )
+        writer.writerow(["" if cell is None else cell for cell in cells])
+    return file.getvalue()
+
+
+def search_trials(comparison: Comparison, names: Sequence[str]) -> str:
+    """Return the search trials as rows of CSV, with a column for each named hyperparameter."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("arm", "trial", "outcome", "value", "best", *names, "seed"))
+    for point in comparison.search:
+        values = (point.value, point.best, *(point.params.get(name) for name in names))
+        cells = map(_short, values)
+        writer.writerow((point.arm, point.number + 1, point.outcome, *cells, point.seed))
+    return file.getvalue()
+
+
+def _short(value: Value | None) -> str:
+    """Return a cell with four significant digits that programs can parse."""
+    if value is None:
+        return MISSING
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,74 @@
+"""Report: a comparison with its words, the content of the JSON report and of other formats."""
+
+from gradnoise_service.compare.facts.base import Frozen
+from gradnoise_service.compare.facts.comparison import Comparison, Difference
+from gradnoise_service.compare.facts.diagnostics import Diagnostics
+from gradnoise_service.domain.study import Study
+from gradnoise_service.report.words.conditions import Labelled, held_equal
+from gradnoise_service.report.words.remarks import remarks
+from gradnoise_service.report.words.verdict import sentence
+from gradnoise_service.report.words.warnings import warning
+
+
+class LabelledText(Frozen):
+    """A text with a label."""
+
+    name: str
+    value: str
+
+
+class ReportedDifference(Difference):
+    """A difference with its verdict as sentences."""
+
+    sentence: str
+
+
+class ReportedDiagnostics(Diagnostics):
+    """Diagnostics with remarks on the search."""
+
+    remarks: tuple[LabelledText, ...] = ()
+
+
+class Report(Comparison):
+    """A comparison in facts and words.
+
+    Args:
+        sentence: That of the first difference.
+        held_equal: What was equal in all arms.
+        warnings: The findings in words, the most severe first.
+    """
+
+    sentence: str
+    differences: tuple[ReportedDifference, ...]
+    held_equal: tuple[LabelledText, ...]
+    warnings: tuple[str, ...]
+    diagnostics: ReportedDiagnostics = ReportedDiagnostics()
+
+    @property
+    def lead(self) -> str | None:
+        """The warning that precedes the verdict: that the arms were not tuned equally."""
+        kinds = [finding.kind for finding in self.findings]
+        return self.warnings[kinds.index("unequal_budgets")] if "unequal_budgets" in kinds else None
+
+
+def document(study: Study, comparison: Comparison) -> Report:
+    """Return the report of a study's comparison."""
+    design, c = study.design, comparison
+    differences = tuple(
+        ReportedDifference(**dict(difference), sentence=sentence(c, difference))
+        for difference in c.differences
+    )
+    diagnostics = ReportedDiagnostics(
+        **dict(c.diagnostics), remarks=_labelled(list(remarks(design, c)))
+    )
+    facts = dict(c) | {"differences": differences, "diagnostics": diagnostics}
+    return Report(
+        **facts,
+        sentence=differences[0].sentence,
+        held_equal=_labelled(list(held_equal(design, study.metric))),
+        warnings=tuple(warning(design, c, finding) for finding in c.findings),
+    )
+
+
+def _labelled(texts: list[Labelled]) -> tuple[LabelledText, ...]:
+    return tuple(LabelledText(name=name, value=value) for name, value in texts)

@@ -1,0 +1,202 @@
+"""The report as Markdown: the numbers of the page, for a wiki, an issue or a terminal."""
+
+from collections.abc import Iterator
+
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.compare.facts.tables import ArmSummary, Run
+from gradnoise_service.domain.study import Study
+from gradnoise_service.report.document import Report, ReportedDifference, document
+from gradnoise_service.report.markdown_syntax import escaped, fenced, table
+from gradnoise_service.report.protocol import protocol, spec_text
+from gradnoise_service.report.tables import noise_map_note, point_table, thresholds
+from gradnoise_service.report.words.numbers import (
+    MISSING,
+    as_words,
+    confidence,
+    count,
+    duration,
+    ends,
+    level,
+    listed,
+    number,
+    p_value,
+    percent,
+    percent_span,
+    signed,
+    span,
+)
+from gradnoise_service.report.words.progress import ended_trials
+from gradnoise_service.report.words.settings import setting, techniques
+
+
+def render(study: Study, comparison: Comparison) -> str:
+    """Return a study's report as Markdown (GitHub's, with tables)."""
+    return "\n".join(_lines(study, document(study, comparison))) + "\n"
+
+
+def _lines(study: Study, c: Report) -> Iterator[str]:
+    yield f"# {escaped(study.spec.name)}"
+    if study.spec.description:
+        yield from ("", escaped(study.spec.description))
+    yield from _verdicts(study, c)
+    yield from ("", "## The arms", "")
+    if c.points:
+        settings = f"the same {count(len(c.points), 'setting')}"
+        yield from (f"Nothing was tuned: every arm ran {settings} on the same seeds.", "")
+    yield from _arms(c)
+    if thresholds(c):
+        yield from ("", *_reached(c))
+    yield from ("", "## The differences", "", *_differences(c))
+    if c.points:
+        note = (
+            "Mean, standard deviation and best of each arm's runs on test data, lost runs included."
+        )
+        yield from ("", "## The settings", "", note, "", *table(*point_table(c)))
+    if any(run.outcome != "open" for row in c.seeds for run in row.runs.values()):
+        yield from ("", "## The confirm runs", "", *_confirm_runs(c))
+    if not c.points:
+        yield from ("", "## The search", "", *_search(c))
+    if c.diagnostics.remarks:
+        yield ""
+        yield from (f"- {escaped(r.name)}: {escaped(r.value)}" for r in c.diagnostics.remarks)
+    if c.diagnostics.cells:
+        yield from ("", noise_map_note(c), "", *_cells(c))
+    yield from ("", "## What was held equal", "")
+    yield from (f"- {held.name}: {escaped(held.value)}" for held in c.held_equal)
+    yield from ("", "## Protocol", "")
+    yield from (f"- {escaped(name)}: {escaped(value)}" for name, value in protocol(c))
+    yield f"- study seed: {c.study_seed}"
+    yield from ("", "The study as submitted:", "", *fenced(spec_text(study), "yaml"))
+
+
+def _verdicts(study: Study, c: Report) -> Iterator[str]:
+    if not c.is_final:
+        label = "Incomplete" if study.has_ended else "Interim"
+        numbers = "numbers" if c.plan else "number"
+        yield from (
+            "",
+            f"**{label}.** {ended_trials(c)} have ended. A verdict is given at the declared "
+            f"{numbers} of seeds only: stopping at a pleasing difference finds too many.",
+        )
+    if c.looks:
+        yield from (
+            "",
+            f"Verdicts were given before, at {listed(c.looks)} seeds: with equal arms up to "
+            f"{percent(c.false_verdict_chance)} of such studies err, not {level(0.05)}.",
+        )
+    if c.lead:
+        yield from ("", f"**{escaped(c.lead)}**")
+    for d in c.differences:
+        arms = f"{escaped(d.arm)} against {escaped(d.baseline)}"
+        yield from ("", f"**{as_words(d.verdict)}** ({arms}): {escaped(d.sentence)}")
+    if study.error:
+        yield from ("", "The study failed:", "", *fenced(study.error))
+    if c.warnings:
+        yield from ("", "## Limitations", "", *(f"- {escaped(text)}" for text in c.warnings))
+
+
+def _arms(c: Comparison) -> Iterator[str]:
+    chosen = ["the arm's own values"] if c.points else ["chosen setting", f"validation {c.metric}"]
+    header = ["arm", "technique", *chosen, "mean on test", "median", "range", "lost"]
+    yield from table([*header, "device time"], [list(_arm(c, arm)) for arm in c.arms])
+
+
+def _arm(c: Comparison, arm: ArmSummary) -> Iterator[str]:
+    yield arm.name
+    yield techniques(arm.techniques)
+    yield setting(arm.setting or {})
+    if not c.points:
+        yield number(arm.chosen_value)
+    yield number(arm.mean)
+    yield number(arm.median)
+    yield MISSING if arm.lowest is None else f"{number(arm.lowest)} – {number(arm.highest)}"
+    yield f"{arm.confirm.n_lost} of {arm.confirm.n_ended}"
+    yield duration(arm.device_seconds)
+
+
+def _reached(c: Comparison) -> Iterator[str]:
+    side = "or above" if c.direction == "maximize" else "or below"
+    header = ["arm", *(f"runs at {number(threshold)} {side}" for threshold in thresholds(c))]
+    rows = [[arm.name, *_counts(arm)] for arm in c.arms if arm.reached]
+    yield from table(header, rows)
+
+
+def _counts(arm: ArmSummary) -> Iterator[str]:
+    for reached in arm.reached:
+        yield f"{reached.n_reached} of {reached.n} ({percent_span(reached.interval)})"
+
+
+def _differences(c: Report) -> Iterator[str]:
+    header = [
+        "arm",
+        "pairs",
+        f"difference in {c.metric}",
+        "interval",
+        "interquartile mean",
+        "P(better)",
+        "its interval",
+        "signed-rank p",
+    ]
+    yield from table(header, [list(_difference(d)) for d in c.differences])
+
+
+def _difference(d: ReportedDifference) -> Iterator[str]:
+    interval = d.difference_interval
+    yield d.arm
+    yield f"{d.n} of {d.n_declared}"
+    yield signed(d.difference)
+    yield MISSING if interval is None else f"{span(interval)} ({confidence(interval.level)})"
+    yield (
+        MISSING
+        if d.interquartile_mean is None
+        else f"{signed(d.interquartile_mean)} ({span(d.interquartile_interval)})"
+    )
+    yield percent(d.p_better)
+    yield percent_span(d.p_better_interval)
+    yield p_value(d.p_value)
+
+
+def _confirm_runs(c: Comparison) -> Iterator[str]:
+    settings = ["setting"] if c.points else []
+    header = ["pair" if c.points else "seed", "seed number", *settings]
+    rows = [
+        [
+            str(row.number + 1),
+            str(row.seed),
+            *([] if row.point is None else [setting(c.points[row.point].params)]),
+            *(_run(row.runs[arm.name]) for arm in c.arms),
+        ]
+        for row in c.seeds
+    ]
+    yield from table([*header, *(arm.name for arm in c.arms)], rows)
+
+
+def _run(run: Run) -> str:
+    value = number(run.value)
+    return value if run.outcome == "complete" else f"{value} ({run.outcome})"
+
+
+def _search(c: Comparison) -> Iterator[str]:
+    header = ("arm", "complete", "pruned", "diverged", "failed", "declared")
+    tallies = [(arm.name, arm.search) for arm in c.arms]
+    rows = [
+        (name, *map(str, (t.n_complete, t.n_pruned, t.n_diverged, t.n_failed, t.n_declared)))
+        for name, t in tallies
+    ]
+    yield from table(header, rows)
+
+
+def _cells(c: Comparison) -> Iterator[str]:
+    header = ("eta", "gamma", "trials", "lost", f"mean {c.metric}", "standard deviation")
+    rows = [
+        (
+            ends(cell.eta),
+            ends(cell.gamma),
+            str(cell.n),
+            str(cell.n_lost),
+            number(cell.mean),
+            number(cell.spread),
+        )
+        for cell in c.diagnostics.cells
+    ]
+    yield from table(header, rows)

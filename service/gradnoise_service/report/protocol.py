@@ -1,0 +1,34 @@
+"""What ran: the protocol as labelled texts, and the spec as it was submitted."""
+
+from collections.abc import Iterator, Mapping
+
+import yaml
+
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.domain.study import Study
+from gradnoise_service.report.words.conditions import Labelled
+from gradnoise_service.report.words.numbers import MISSING, as_words
+
+
+def protocol(comparison: Comparison) -> Iterator[Labelled]:
+    """Yield the protocol; of the formulas, those of each arm's techniques."""
+    for name, value in comparison.protocol.items():
+        if name == "formulas":
+            yield from _formulas(comparison, value)
+        elif isinstance(value, Mapping):
+            yield as_words(name), ", ".join(f"{key} {item}" for key, item in value.items())
+        else:
+            yield as_words(name), str(value)
+
+
+def spec_text(study: Study) -> str:
+    """Return the submitted spec as YAML that can be submitted again."""
+    return yaml.safe_dump(
+        study.spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
+    )
+
+
+def _formulas(comparison: Comparison, formulas: Mapping[str, str]) -> Iterator[Labelled]:
+    for arm in comparison.arms:
+        own = [formulas.get(technique, MISSING) for technique in arm.techniques]
+        yield f"formula of {arm.name}", "; ".join(own)

@@ -1,0 +1,72 @@
+"""Tables that several formats show, as text cells."""
+
+import statistics
+from collections.abc import Iterator
+
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.compare.facts.tables import GridPoint, PointRuns
+from gradnoise_service.report.words.numbers import MISSING, count, number
+
+
+def parameters(comparison: Comparison) -> list[str]:
+    """Return the names of all hyperparameters of the search trials, in order of appearance."""
+    return list(dict.fromkeys(name for point in comparison.search for name in point.params))
+
+
+def thresholds(comparison: Comparison) -> list[float]:
+    """Return the thresholds for which the runs that reach them are counted."""
+    counted = next((arm.reached for arm in comparison.arms if arm.reached), ())
+    return [reached.threshold for reached in counted]
+
+
+def point_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table of settings of a study without a search."""
+    c = comparison
+    side = "at least" if c.direction == "maximize" else "at most"
+    reached = [f"{side} {number(threshold)}" for threshold in thresholds(c)]
+    columns = ["runs", "mean ± sd", "best", *reached]
+    names = list(c.points[0].params) if c.points else []
+    header = [*names, *(f"{arm.name}: {column}" for arm in c.arms for column in columns)]
+    return header, [list(_point_row(c, point, len(reached))) for point in c.points]
+
+
+def noise_map_note(comparison: Comparison) -> str:
+    """Return the precision of the eta x gamma map: trials a cell, and the spread between seeds."""
+    cells = comparison.diagnostics.cells
+    if not cells:
+        return ""
+    fewest, most = min(cell.n for cell in cells), max(cell.n for cell in cells)
+    trials = count(most, "trial") if fewest == most else f"{fewest} to {most} trials"
+    holds = "cell holds" if len(cells) == 1 else "cells hold"
+    each = "" if len(cells) == 1 else " each"
+    note = (
+        f"Each mark of the map is one training with one seed; {len(cells)} {holds} {trials}{each}."
+    )
+    values = _complete_values(comparison, cells[0].arm)
+    if len(values) < 2:
+        return note
+    return (
+        f"{note} The chosen setting alone varies from seed to seed with a standard deviation of "
+        f"{number(statistics.stdev(values))} ({count(len(values), 'run')}): smaller differences "
+        "in the map are noise."
+    )
+
+
+def _point_row(c: Comparison, point: GridPoint, n_thresholds: int) -> Iterator[str]:
+    yield from map(number, point.params.values())
+    for arm in c.arms:
+        runs = point.runs[arm.name]
+        yield f"{runs.n}, {runs.n_lost} lost" if runs.n_lost else str(runs.n)
+        yield _mean(runs)
+        yield number(runs.best)
+        counts = [str(reached.n_reached) for reached in runs.reached]
+        yield from counts or [MISSING] * n_thresholds
+
+
+def _mean(runs: PointRuns) -> str:
+    return number(runs.mean) + ("" if runs.spread is None else f" ± {number(runs.spread)}")
+
+
+def _complete_values(comparison: Comparison, arm: str) -> list[float]:
+    runs = [row.runs[arm] for row in comparison.seeds]
+    return [run.value for run in runs if run.outcome == "complete" and run.value is not None]

@@ -1,0 +1,104 @@
+"""The conditions that were equal in all arms, as labelled texts."""
+
+from collections.abc import Iterator
+
+from gradnoise_service.domain.design import ALPHA, Design
+from gradnoise_service.domain.spec import Search
+from gradnoise_service.domain.study import Metric
+from gradnoise_service.report.words.looks import BOUNDARIES
+from gradnoise_service.report.words.numbers import count, level, listed, number
+from gradnoise_service.report.words.settings import space
+from gradnoise_service.report.words.warnings import budgets
+
+Labelled = tuple[str, str]
+"""A label and a text."""
+
+
+def held_equal(design: Design, metric: Metric) -> Iterator[Labelled]:
+    """Yield what was equal in all arms."""
+    spec = design.spec
+    options = ", ".join(f"{name} {value}" for name, value in spec.options.items())
+    workload = f"{spec.workload} ({options})" if options else spec.workload
+    yield "Workload", f"{workload}, optimizer {spec.optimizer}"
+    yield (
+        "Data",
+        "split by the workload, for each seed equally in every arm; if the split does not depend "
+        "on the seed, the verdict is about this split alone",
+    )
+    yield "Shared space", "; ".join(f"{name} {space(e)}" for name, e in spec.space.items())
+    yield from _no_tuning(design) if spec.search is None else _tuning(design, spec.search)
+    yield "Confirmation", _confirmation(design)
+    if design.is_sequential:
+        yield "Declared looks", _looks(design)
+    yield "Judged by", _objective(design, metric)
+
+
+def _no_tuning(design: Design) -> Iterator[Labelled]:
+    settings = "the single setting"
+    if design.n_settings > 1:
+        settings = f"the same {design.n_settings} settings, every combination of"
+    else:
+        settings += " of"
+    yield "Tuning", f"nothing was tuned: each arm ran {settings} the shared space's values"
+
+
+def _tuning(design: Design, search: Search) -> Iterator[Labelled]:
+    n_trials = {arm.name: design.n_trials("search", arm.name) for arm in design.spec.arms}
+    fewest, most = min(n_trials.values()), max(n_trials.values())
+    budget = count(most, "trial") if fewest == most else f"unequal, {budgets(n_trials)}"
+    pruner = "no pruner" if search.pruner.name == "none" else f"pruner {search.pruner.name}"
+    yield (
+        "Search budget",
+        f"{budget} of {count(search.epochs, 'epoch')}, sampler {search.sampler}, {pruner}; trial i "
+        "of every arm has the same seed",
+    )
+    if design.n_rerun_seeds:
+        selection = (
+            f"each arm's best {count(min(design.n_finalists, most), 'setting')} on validation, "
+            f"rerun on {count(design.n_rerun_seeds, 'other seed')} that all arms share; the best "
+            "mean was chosen"
+        )
+    else:
+        selection = (
+            "each arm's best value on validation, without reruns: selected on one noisy value, so "
+            "biased upwards (winner's curse)"
+        )
+    yield "Selection", selection
+
+
+def _confirmation(design: Design) -> str:
+    up_to = "up to " if design.is_sequential else ""
+    each = " for each setting" if design.shared_settings else ""
+    power = design.spec.confirm.power
+    declared = (
+        f" (for a power of {number(power.power)} at a standard deviation of {number(power.sd)})"
+        if power
+        else ""
+    )
+    return (
+        f"{up_to}{count(design.n_seeds, 'fresh seed')}{declared}{each}, the same for every arm "
+        f"(initialisation, data order), {count(design.epochs('confirm'), 'epoch')}"
+    )
+
+
+def _looks(design: Design) -> str:
+    levels = ", ".join(map(level, design.levels))
+    return (
+        f"at {listed(design.looks)} seeds, until every arm is decided; interval and test of each "
+        f"comparison use the levels {levels} ({BOUNDARIES[design.spec.confirm.boundary]}), so that "
+        f"over all looks equal arms are called different in at most {level(ALPHA)} of studies"
+    )
+
+
+def _objective(design: Design, metric: Metric) -> str:
+    epoch = (
+        "after the last epoch"
+        if design.spec.judge == "last_epoch"
+        else "at the epoch with the best validation value"
+    )
+    data = (
+        "on validation data for search and selection, on held-out test data for confirmation"
+        if "search" in design.phases
+        else "on held-out test data"
+    )
+    return f"{metric.name} {epoch}, {data}"

@@ -1,0 +1,67 @@
+"""Sentences on the looks of a study: the declared ones, and verdicts before an extension."""
+
+from gradnoise_service.compare.facts.comparison import Comparison, Difference, Plan
+from gradnoise_service.domain.design import ALPHA
+from gradnoise_service.domain.spec import Boundary
+from gradnoise_service.report.words.numbers import count, level, listed, p_value, percent
+
+BOUNDARIES: dict[Boundary, str] = {
+    "pocock": "Pocock",
+    "obrien_fleming": "O'Brien and Fleming",
+}
+
+
+def present_look(comparison: Comparison, difference: Difference) -> str:
+    """Return at which declared look a verdict is taken, and at which level; empty without looks."""
+    plan = comparison.plan
+    if plan is None or plan.n_seeds not in plan.looks:
+        return ""
+    return (
+        f" This is look {plan.looks.index(plan.n_seeds) + 1} of the {len(plan.looks)} declared "
+        f"looks, at {plan.n_seeds} of {plan.looks[-1]} seeds: interval and test use the level "
+        f"{level(plan.level)}{_each(comparison, plan)} ({BOUNDARIES[plan.boundary]}), so that over "
+        f"all looks equal arms are called different in at most {level(ALPHA)} of studies."
+        f"{_early_end(plan, difference)}"
+    )
+
+
+def earlier_verdicts(comparison: Comparison, difference: Difference) -> str:
+    """Return how earlier verdicts affect this one; empty if there were none."""
+    c, d = comparison, difference
+    if not c.looks:
+        return ""
+    looks = (
+        f" This is verdict {len(c.looks) + 1} of the study, after verdicts at {listed(c.looks)} "
+        "seeds: over these looks equal arms are called different in up to "
+        f"{percent(c.false_verdict_chance)} of studies, not in {level(ALPHA)}"
+    )
+    if c.pocock_level is None:
+        return f"{looks}; the study was extended beyond its declared looks."
+    return (
+        f"{looks}; had the looks been declared, each would require p of at most "
+        f"{p_value(c.pocock_level)} (Pocock){_would_hold(d, c.pocock_level)}."
+    )
+
+
+def _each(c: Comparison, plan: Plan) -> str:
+    n = len(c.differences)
+    if n == 1:
+        return ""
+    return (
+        f" for each of {n} comparisons (p, multiplied by {n}, must be at most "
+        f"{p_value(n * plan.level)})"
+    )
+
+
+def _early_end(plan: Plan, d: Difference) -> str:
+    spared = plan.looks[-1] - plan.n_seeds
+    if not spared or d.verdict == "undecided":
+        return ""
+    verb = "was" if spared == 1 else "were"
+    return f" The study ended early: the other {count(spared, 'paired seed')} {verb} not needed."
+
+
+def _would_hold(d: Difference, pocock_level: float) -> str:
+    if d.p_value is None:
+        return ""
+    return f", which this verdict {'meets' if d.p_value <= pocock_level else 'does not meet'}"

@@ -1,0 +1,86 @@
+"""Remarks on a search as labelled texts: usable learning rates, importance of hyperparameters."""
+
+from collections.abc import Iterator, Sequence
+
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.compare.facts.diagnostics import RateRange
+from gradnoise_service.domain.design import Design
+from gradnoise_service.report.words.conditions import Labelled
+from gradnoise_service.report.words.numbers import number
+
+EVEN_SAMPLERS = ("random", "grid", "qmc")
+"""Samplers whose settings do not depend on earlier results."""
+
+
+def remarks(design: Design, comparison: Comparison) -> Iterator[Labelled]:
+    """Yield the remarks on the search of each arm."""
+    rates = {rate.arm: rate for rate in comparison.diagnostics.rates}
+    for arm, rate in rates.items():
+        baseline = rates.get(comparison.baseline.name)
+        text = _rate_range(rate, baseline, comparison.smallest_difference)
+        yield f"Usable learning rates of {arm}", text
+    for summary in comparison.arms:
+        yield from _importances(design, comparison, summary.name)
+        yield from _interactions(comparison, summary.name)
+
+
+def _rate_range(rate: RateRange, baseline: RateRange | None, delta: float) -> str:
+    near = f"within {number(delta)} of its best value ({number(rate.best)})"
+    if rate.n_within == 1:
+        return f"{number(rate.low)} only: no other trial came {near}"
+    return (
+        f"{number(rate.low)} to {number(rate.high)}, a factor of {_factor(rate)}"
+        f"{_against(rate, baseline)}: {rate.n_within} of the {rate.n_between} trials in this range "
+        f"came {near}"
+    )
+
+
+def _against(rate: RateRange, baseline: RateRange | None) -> str:
+    if baseline is None or rate.width is None or rate.width == "equal":
+        return ""
+    if rate.width == "too_few_trials":
+        return f"; too few trials came so close to compare it with {baseline.arm}'s"
+    return f"; {rate.width} than {baseline.arm}'s factor of {_factor(baseline)}"
+
+
+def _factor(rate: RateRange) -> str:
+    return f"{rate.factor:.3g}"
+
+
+def _importances(design: Design, c: Comparison, arm: str) -> Iterator[Labelled]:
+    own = [found for found in c.diagnostics.importances if found.arm == arm]
+    if not own:
+        return
+    search = design.spec.search
+    bias = (
+        f"; {search.sampler} sampled mostly good settings, which lowers the shares"
+        if search is not None and search.sampler not in EVEN_SAMPLERS
+        else ""
+    )
+    shares = ", ".join(f"{found.name} {_share(found.share)}" for found in own)
+    yield (
+        f"Variance of {arm}'s values explained",
+        f"{shares} (share of the variance of ranks, each alone, over {own[0].n} trials; noise "
+        f"alone reaches {_reach([found.chance for found in own])}{bias})",
+    )
+
+
+def _interactions(c: Comparison, arm: str) -> Iterator[Labelled]:
+    own = [found for found in c.diagnostics.interactions if found.arm == arm]
+    if not own:
+        return
+    shares = ", ".join(f"{' with '.join(found.names)} {_share(found.share)}" for found in own)
+    yield (
+        f"Variance of {arm}'s values explained by pairs",
+        f"{shares} beyond what each explains alone (over {own[0].n} trials; noise alone reaches "
+        f"{_reach([found.chance for found in own])})",
+    )
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _reach(chances: Sequence[float]) -> str:
+    low, high = _share(min(chances)), _share(max(chances))
+    return low if low == high else f"{low.removesuffix(' %')} to {high}"

@@ -1,0 +1,50 @@
+"""Settings and search spaces as text."""
+
+from collections.abc import Mapping, Sequence
+
+from gradnoise_service.compare.facts.findings import BestSetting
+from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value
+from gradnoise_service.report.words.numbers import MISSING, as_words, number
+
+
+def setting(params: Mapping[str, Value]) -> str:
+    """Return a setting as text.
+
+    >>> setting({"lr": 0.1, "clip_norm": 10}), setting({})
+    ('lr 0.1, clip_norm 10', '–')
+    """
+    return ", ".join(f"{name} {number(value)}" for name, value in params.items()) or MISSING
+
+
+def best_mean(best: BestSetting) -> str:
+    """Return the best mean of an arm and its setting: `0.958 at lr 0.1`."""
+    return f"{number(best.mean)} at {setting(best.params)}"
+
+
+def techniques(names: Sequence[str]) -> str:
+    """Return the techniques of an arm.
+
+    >>> techniques(["annealed", "weight_noise"])
+    'annealed + weight noise'
+    """
+    return " + ".join(map(as_words, names))
+
+
+def space(entry: SpaceEntry) -> str:
+    """Return the search space of a parameter as text.
+
+    >>> space(Range(low=0.003, high=0.3, log=True)), space(0.9)
+    ('0.003 to 0.3, logarithmic', 'fixed at 0.9')
+    """
+    if isinstance(entry, Range):
+        return _range(entry)
+    if isinstance(entry, Choices):
+        return "one of " + ", ".join(map(number, entry.choices))
+    return f"fixed at {number(entry)}"
+
+
+def _range(entry: Range) -> str:
+    scale = ", logarithmic" if entry.log else ""
+    step = f", in steps of {number(entry.step)}" if entry.step else ""
+    integers = ", whole numbers" if entry.integer else ""
+    return f"{number(entry.low)} to {number(entry.high)}{scale}{step}{integers}"

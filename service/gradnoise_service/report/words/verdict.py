@@ -1,0 +1,139 @@
+"""The verdict on an arm as a sentence: the verdict, its numbers and their meaning, lost runs."""
+
+from gradnoise_service.compare.facts.comparison import Comparison, Difference
+from gradnoise_service.compare.facts.findings import (
+    EveryRunFailed,
+    EveryRunLost,
+    NoSetting,
+    TooFewPairs,
+    Waiting,
+)
+from gradnoise_service.report.words.looks import earlier_verdicts, present_look
+from gradnoise_service.report.words.numbers import (
+    confidence,
+    count,
+    listed,
+    number,
+    p_value,
+    signed,
+    span,
+)
+from gradnoise_service.report.words.progress import ended_trials
+
+
+def sentence(comparison: Comparison, difference: Difference) -> str:
+    """Return the sentences of a difference's verdict, or of why there is none."""
+    c, d = comparison, difference
+    so_far = f" So far: {measured(c, d)}." if d.n else ""
+    match d.no_verdict:
+        case None:
+            looks = earlier_verdicts(c, d) or present_look(c, d)
+            return f"{_claim(d)}: {measured(c, d)}; {_reason(c, d)}.{_losses(c, d)}{looks}"
+        case TooFewPairs(n_needed=n_needed):
+            return (
+                f"Undecided: {pairs(c, d)} cannot distinguish a difference from chance; at least "
+                f"{n_needed} are needed.{so_far}"
+            )
+        case Waiting() as waiting:
+            return f"No verdict: {_waiting(c, waiting)}.{so_far}"
+        case NoSetting(arm=arm):
+            return (
+                f"No verdict: no search trial of {arm} is complete, so {arm} has no setting to "
+                "confirm."
+            )
+        case EveryRunFailed(arm=arm):
+            return f"No verdict: every confirm run of {arm} failed with an error."
+        case EveryRunLost():
+            return f"No verdict: every confirm run of {d.baseline} and of {d.arm} was lost."
+
+
+def measured(comparison: Comparison, difference: Difference) -> str:
+    """Return the numbers of a difference with at least one pair."""
+    c, d = comparison, difference
+    better = "" if c.direction == "maximize" else " (smaller is better)"
+    ties = f", tied in {d.n_tied}" if d.n_tied else ""
+    return (
+        f"mean {c.metric}{better} {number(d.mean)} against {d.baseline}'s "
+        f"{number(d.baseline_mean)}, a difference of {signed(d.difference)}{_interval(d)} over "
+        f"{pairs(c, d)}, better in {d.n_better}{ties}"
+    )
+
+
+def pairs(comparison: Comparison, difference: Difference) -> str:
+    """Return the number of pairs of runs, and of what: seeds, or settings and seeds."""
+    n, n_settings = difference.n, len(comparison.points)
+    if not n_settings:
+        return count(n, "paired seed")
+    noun = "pair" if n == 1 else "pairs"
+    n_seeds = difference.n_declared // n_settings
+    return f"{n} {noun} of runs ({count(n_settings, 'setting')}, {count(n_seeds, 'seed')})"
+
+
+def _claim(d: Difference) -> str:
+    match d.verdict:
+        case "no_difference":
+            return f"{d.arm} makes no difference that matters"
+        case "undecided":
+            return f"Undecided whether {d.arm} helps or hurts"
+        case verdict:
+            return f"{d.arm} {verdict}"
+
+
+def _interval(d: Difference) -> str:
+    interval = d.difference_interval
+    if interval is None:
+        return ""
+    if interval.low == interval.high:
+        return " (the same in every pair)"
+    return f" ({confidence(interval.level)} interval {span(interval)})"
+
+
+def _reason(c: Comparison, d: Difference) -> str:
+    smallest = number(c.smallest_difference)
+    matters = f"{smallest}, the smallest difference that matters"
+    match d.reason:
+        case "interval_within":
+            return f"the interval lies within ±{matters}"
+        case "interval_beyond":
+            return f"the whole interval lies beyond {matters}"
+        case "interval_excludes_zero":
+            return f"the interval excludes 0 but not differences below {matters}"
+        case "interval_includes_zero":
+            why = f"the interval includes both 0 and differences that matter ({smallest} or more)"
+            return f"{why}; {_further_seeds(c, d)}"
+        case _:
+            why = "the interval excludes 0, but the exact signed-rank test is not significant"
+            return f"{why} (p = {p_value(d.p_value)}); {_further_seeds(c, d)}"
+
+
+def _further_seeds(c: Comparison, d: Difference) -> str:
+    if d.further_seeds is None:
+        return "if mean and spread stay as they are, even a million paired seeds would not decide"
+    seeds = count(d.further_seeds, "more paired seed")
+    each = " of every setting" if c.points else ""
+    return f"if mean and spread stay as they are, about {seeds}{each} would decide"
+
+
+def _losses(c: Comparison, d: Difference) -> str:
+    counts = {d.baseline: d.baseline_n_lost, d.arm: d.n_lost}
+    return "".join(_lost(c, arm, n, d.n_declared) for arm, n in counts.items() if n)
+
+
+def _lost(c: Comparison, arm: str, n: int, n_declared: int) -> str:
+    verbs = "was lost and counts" if n == 1 else "were lost and count"
+    return f" {n} of {arm}'s {n_declared} runs {verbs} as {number(c.worst)}."
+
+
+def _waiting(c: Comparison, waiting: Waiting) -> str:
+    cancelled = _cancelled(waiting.n_cancelled)
+    looks = f"; undecided at {listed(waiting.undecided_at)} seeds" if waiting.undecided_at else ""
+    return (
+        f"it is given once every declared trial has ended; {ended_trials(c)} have ended"
+        f"{cancelled}{looks}"
+    )
+
+
+def _cancelled(n: int) -> str:
+    if n == 0:
+        return ""
+    return "; 1 trial was cancelled" if n == 1 else f"; {n} trials were cancelled"

@@ -1,0 +1,109 @@
+"""Findings as warnings: what a reader should know before trusting the verdict."""
+
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.compare.facts.diagnostics import Divergence
+from gradnoise_service.compare.facts.findings import (
+    AllTied,
+    AtEdge,
+    EarlyStop,
+    Finding,
+    LostTrials,
+    NoiseScale,
+    NothingTuned,
+    StillLearning,
+    UnequalBudgets,
+    UnequalDivergence,
+    UntunedSetting,
+)
+from gradnoise_service.domain.design import Design
+from gradnoise_service.report.words.numbers import count, number, p_value
+from gradnoise_service.report.words.settings import best_mean, space
+
+
+def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
+    """Return a finding as a warning."""
+    match finding:
+        case UnequalBudgets():
+            return (
+                f"The arms were not tuned equally: {budgets(finding.n_trials)}. More trials find a "
+                "better setting regardless of the technique."
+            )
+        case LostTrials():
+            return _lost_trials(finding)
+        case UntunedSetting(arm=arm):
+            return (
+                f"Every ended search trial of {arm} diverged: its setting is the first that was "
+                "tried, not a tuned one."
+            )
+        case EarlyStop(n_seeds=n_seeds, n_declared=n_declared):
+            return (
+                f"The study ended early, at {n_seeds} of {n_declared} seeds, because of its "
+                "interim result: means after such a stop are biased, away from 0 if it stopped for "
+                "a difference. The level of the interval and the error probability of the verdict "
+                "remain valid."
+            )
+        case AllTied(arm=arm, baseline=baseline):
+            return (
+                f"{arm} and {baseline} tied on every seed: either the metric is too coarse or "
+                "neither arm learned anything."
+            )
+        case AtEdge(arm=arm, parameter=parameter):
+            return (
+                f"{arm}'s chosen {parameter} = {number(finding.value)} lies at the {finding.end} "
+                f"end of its space ({space(design.space(arm)[parameter])}): a better value may "
+                "lie outside."
+            )
+        case NothingTuned(n_settings=n_settings, best=best):
+            means = ", ".join(f"{own.arm} {best_mean(own)}" for own in best)
+            return (
+                f"Nothing was tuned: the verdict is on the mean over {n_settings} settings, good "
+                "and bad. Each arm's best mean over a setting, selected on the same test data and "
+                f"so biased: {means}."
+            )
+        case UnequalDivergence(divergence=divergence):
+            return _divergence(divergence)
+        case StillLearning():
+            return (
+                f"{finding.arm} had not finished learning: from epoch {finding.from_epoch} to "
+                f"{finding.to_epoch} its mean validation {comparison.metric} still improved by "
+                f"{number(finding.gain)}, at least the smallest difference that matters "
+                f"({number(comparison.smallest_difference)}). Longer training may change the "
+                "verdict."
+            )
+        case NoiseScale():
+            return _noise_scale(finding)
+
+
+def budgets(n_trials: dict[str, int]) -> str:
+    """Return the numbers of search trials by arm: `baseline 4 trials, noisy 9 trials`."""
+    return ", ".join(f"{arm} {count(n, 'trial')}" for arm, n in n_trials.items())
+
+
+def _lost_trials(finding: LostTrials) -> str:
+    verb = "failed with an error" if finding.outcome == "failed" else "diverged"
+    counted = "" if finding.phase == "search" else ": a lost run counts as the metric's worst value"
+    return (
+        f"{finding.n} of {finding.arm}'s {finding.n_declared} {finding.phase} trials {verb}"
+        f"{counted}."
+    )
+
+
+def _divergence(d: Divergence) -> str:
+    is_more = d.n_diverged * d.baseline_n > d.baseline_n_diverged * d.n
+    return (
+        f"{d.arm} diverged {'more' if is_more else 'less'} often than {d.baseline} in the "
+        f"{d.phase} phase: {d.n_diverged} of {d.n} against {d.baseline_n_diverged} of "
+        f"{d.baseline_n} trials (Fisher's exact test, p = {p_value(d.p_value)})."
+    )
+
+
+def _noise_scale(finding: NoiseScale) -> str:
+    share = "all" if finding.n == finding.n_measured else f"{finding.n} of {finding.n_measured}"
+    scale = (
+        f"below {number(finding.limit)} times that of the gradient in {share} measured epochs: too "
+        "small to have much effect"
+        if finding.kind == "noise_negligible"
+        else f"above {number(finding.limit)} times that of the gradient in {share} measured "
+        "epochs: the updates were mostly noise"
+    )
+    return f"The norm of {finding.arm}'s noise was {scale}."

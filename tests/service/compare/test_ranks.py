@@ -1,0 +1,102 @@
+"""Rank statistics agree with scipy, with enumeration and with closed forms."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from gradnoise_service.compare.ranks import (
+    attained_level,
+    holm,
+    probability_of_improvement,
+    signed_rank_p,
+)
+
+DIFFERENCES = [0.31, 0.12, -0.05, 0.22, 0.4, 0.08, 0.17, -0.02, 0.29, 0.11]
+
+
+def test_without_ties_the_signed_rank_test_is_scipy_s_exact_test() -> None:
+    assert signed_rank_p(DIFFERENCES) == pytest.approx(
+        stats.wilcoxon(DIFFERENCES, method="exact").pvalue
+    )
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [[1, 1, -1, 2, 3, 3, 0, 4], [0, 0, 2, 2, -2, 5, 1, 1], [3, -3, 1, 0, 2, -1, 4, 4]],
+)
+def test_with_ties_and_zeros_the_signed_rank_test_is_scipy_s_over_all_sign_flips(
+    differences: list[float],
+) -> None:
+    reference = stats.wilcoxon(
+        differences, zero_method="pratt", method=stats.PermutationMethod(n_resamples=np.inf)
+    )
+    assert signed_rank_p(differences) == pytest.approx(reference.pvalue)
+
+
+def test_beyond_400_pairs_the_normal_approximation_continues_smoothly() -> None:
+    x = np.random.default_rng(2).normal(0.1, 1.0, size=401)
+    assert signed_rank_p(x.tolist()) == pytest.approx(stats.wilcoxon(x, method="asymptotic").pvalue)
+    assert signed_rank_p([*x[:400], 0.0]) == pytest.approx(
+        stats.wilcoxon(x[:400], method="asymptotic").pvalue, rel=0.02
+    )
+
+
+@pytest.mark.parametrize("n", [6, 9, 13, 40])
+def test_differences_of_equal_sign_have_the_smallest_possible_p(n: int) -> None:
+    """Two of the 2^n sign flips are as extreme, with or without ties."""
+    assert signed_rank_p([0.5] * n) == pytest.approx(2 ** (1 - n))
+
+
+def test_without_any_difference_p_is_one() -> None:
+    assert signed_rank_p([0.0] * 8) == 1.0
+
+
+@pytest.mark.parametrize("n", [10, 25])
+def test_the_signed_rank_test_keeps_its_level_if_runs_learn_or_not(n: int) -> None:
+    """Ties, zeros and gaps: A/A differences of 0.8 times -1, 0 or 1. Bound: 5 % and three standard
+    errors of the simulation.
+    """
+    rng = np.random.default_rng(11)
+    n_simulations = 1_000
+    rejected = 0
+    for _ in range(n_simulations):
+        gains = 0.8 * (rng.integers(0, 2, size=n) - rng.integers(0, 2, size=n))
+        rejected += signed_rank_p(gains.tolist()) <= 0.05
+    assert rejected / n_simulations <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / n_simulations)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=10))
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    assert all(p <= q <= 1 for p, q in zip(p_values, adjusted, strict=True))
+    assert min(adjusted) == pytest.approx(min(1.0, len(p_values) * min(p_values)))
+    by_p = [q for _, q in sorted(zip(p_values, adjusted, strict=True))]
+    assert by_p == sorted(by_p)
+
+
+@pytest.mark.parametrize("n", [5, 6, 9, 14])
+def test_the_attained_level_is_the_share_of_sign_flips_that_reject(n: int) -> None:
+    ranks = np.arange(1, n + 1)
+    signs = np.array(list(itertools.product([-1, 1], repeat=n)))
+    sums = np.abs(signs @ ranks)
+    shares = np.array([np.mean(sums >= s) for s in np.unique(sums)])
+    assert attained_level(n, 0.05) == max(shares[shares <= 0.05], default=0.0)
+
+
+def test_the_probability_of_improvement_counts_all_pairs_of_runs() -> None:
+    """Agarwal et al. 2021, equation 1: the Mann-Whitney statistic over the number of pairs, as
+    rliable takes it from scipy.
+    """
+    rng = np.random.default_rng(4)
+    x, y = rng.integers(0, 6, size=11).tolist(), rng.integers(0, 5, size=8).tolist()
+    by_hand = sum((a > b) + (a == b) / 2 for a in x for b in y) / (len(x) * len(y))
+    assert probability_of_improvement(x, y) == pytest.approx(by_hand)
+    assert probability_of_improvement(x, y) == pytest.approx(
+        stats.mannwhitneyu(x, y).statistic / (len(x) * len(y))
+    )
+    assert probability_of_improvement(x, y) + probability_of_improvement(y, x) == pytest.approx(1)
