@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from gradnoise.training.trial import Finished, TrialSpec
-from gradnoise_service.compare import finalists
+from gradnoise_service.compare.choosing import finalists
 from gradnoise_service.domain.design import Design, SearchKey
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, Trial

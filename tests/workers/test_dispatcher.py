@@ -13,10 +13,10 @@ import pytest
 from formula_launcher import FormulaLauncher
 from gradnoise.training.calibration import Rate
 from gradnoise.training.trial import TrialSpec
-from gradnoise_service.compare.comparison import Comparison
+from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study
-from gradnoise_service.report.page import protocol
+from gradnoise_service.report.protocol import protocol
 from gradnoise_service.search import Storage
 from gradnoise_service.store import dispatchers, leases, studies, trials
 from gradnoise_service.store.database import Database

@@ -105,12 +105,8 @@ def test_an_earlier_holder_writes_nothing_after_a_takeover(
     study = submit(database, make_spec(), now)
     zombie = start(database, storage, FormulaLauncher(), now)
     zombie.step(0.0)
-    heir = start(
-        database,
-        open_storage(database.url.render_as_string(hide_password=False)),
-        FormulaLauncher(),
-        now + 2 * LEASE,
-    )
+    other = open_storage(database.url.render_as_string(hide_password=False))
+    heir = start(database, other, FormulaLauncher(), now + 2 * LEASE)
     for _ in range(3):
         with pytest.raises(LeaseLostError):
             zombie.step(0.0)
@@ -118,8 +114,8 @@ def test_an_earlier_holder_writes_nothing_after_a_takeover(
     after, table = read(database, study)
     assert after.state == "complete"
     assert all(trial.state == "complete" for trial in table)
-    heir._searches["noisy"]._storage.remove_session()
-    heir._searches["noisy"]._storage.engine.dispose()
+    other.remove_session()
+    other.engine.dispose()
 
 
 class Crash(BaseException):

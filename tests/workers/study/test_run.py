@@ -41,10 +41,11 @@ def test_a_study_runs_from_search_to_verdict(
     assert after.verdict == "helps"
     assert after.comparison is not None
     assert after.protocol == PROTOCOL
-    for name in ("baseline", "noisy", "confirm"):
+    for name in ("baseline", "noisy", "confirm phase"):
         note = get_note(optuna.load_study(study_name=f"a study · {name}", storage=storage))
-        assert str(after.comparison["sentence"]) in note.replace("\\", "")
-    shown = storage.get_study_system_attrs(storage.get_study_id_from_name("a study · confirm"))
+        assert "**helps**" in note
+    confirm = storage.get_study_id_from_name("a study · confirm phase")
+    shown = storage.get_study_system_attrs(confirm)
     assert {key.split(":")[2] for key in shown if key.startswith("dashboard:plot_data:")} >= {
         "confirm",
         "best_so_far",
@@ -63,6 +64,24 @@ def test_a_study_runs_from_search_to_verdict(
     }
     specs = {spec.key: spec for spec in launcher.admitted}
     assert len(specs) == 2 * (4 + 8)
+
+
+def test_a_fault_of_the_report_does_not_fail_a_finished_study(
+    database: Database,
+    storage: Storage,
+    make_spec: Make,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> str:
+        raise RuntimeError("no such plot")
+
+    monkeypatch.setattr("gradnoise_service.report.plots.render", broken)
+    study = submit(database, make_spec(), now)
+    finish(start(database, storage, FormulaLauncher(), now))
+    after, _ = read(database, study)
+    assert (after.state, after.error) == ("complete", None)
+    assert after.comparison is not None
 
 
 def test_values_are_judged_by_the_declared_rule_and_split(

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from gradnoise_service.compare import Comparison
+from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.domain.design import PlannedTrial, Setting
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import EpochMean, Study, Trial

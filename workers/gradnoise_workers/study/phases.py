@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gradnoise_service.compare import choose, finalists
+from gradnoise_service.compare.choosing import choose, finalists
 from gradnoise_service.domain.design import Design, Settings
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Metric, Trial

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from gradnoise.training.trial import TrialSpec
-from gradnoise_service.compare import Comparison, compare
+from gradnoise_service.compare.assembly import compare
+from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.domain.design import Design, PlannedTrial, Setting
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Trial
@@ -206,7 +207,9 @@ class StudyRun:
     def _publish(self, comparison: Comparison) -> None:
         """Show the report in the Optuna Dashboard; the study is complete, so a fault is logged."""
         try:
-            self._optuna.publish(markdown(self._study, comparison), plots(comparison))
+            self._optuna.publish(
+                markdown.render(self._study, comparison), plots.render(comparison)
+            )
         except Exception:
             log.exception("the Optuna Dashboard does not show the report")
 
