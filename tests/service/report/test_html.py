@@ -267,7 +267,7 @@ def test_earlier_verdicts_are_reported(
     )
     study = make_study(design, accuracy)
     assert (
-        "after verdicts at 6 seeds. Over these looks, equal arms are called different in up to "
+        "after a verdict at 6 seeds. Over these looks, equal arms are called different in up to "
         "8.05 % of such studies, not in 5 %" in html.render(study, comparison)
     )
     assert (
