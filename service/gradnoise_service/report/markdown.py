@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.compare.facts.tables import ArmSummary, Run
+from gradnoise_service.domain.design import ALPHA
 from gradnoise_service.domain.study import Study
 from gradnoise_service.report.document import Report, ReportedDifference, document
 from gradnoise_service.report.markdown_syntax import escaped, fenced, table
@@ -81,8 +82,8 @@ def _verdicts(study: Study, c: Report) -> Iterator[str]:
     if c.looks:
         yield from (
             "",
-            f"Verdicts were given before, at {listed(c.looks)} seeds: with equal arms up to "
-            f"{percent(c.false_verdict_chance)} of such studies err, not {level(0.05)}.",
+            f"The study was extended after earlier verdicts, at {listed(c.looks)} seeds: with equal "
+            f"arms up to {percent(c.false_verdict_chance)} of such studies err, not {level(ALPHA)}.",
         )
     if c.lead:
         yield from ("", f"**{escaped(c.lead)}**")

@@ -1,20 +1,20 @@
-"""The Optuna Dashboard is given the report's figures as Plotly describes them."""
+"""The figures of the Optuna Dashboard hold the numbers of the comparison."""
 
 import json
 from collections.abc import Callable
 
-from gradnoise_service.compare import compare
-from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.compare.assembly import compare
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import EpochMean, Metric, Trial
 from gradnoise_service.report import plots
 
-MakeTrials = Callable[..., tuple[StudySpec, list[Trial]]]
+MakeTrials = Callable[..., tuple[Design, list[Trial]]]
 
 
 def test_every_plot_holds_the_comparison_s_numbers(
     make_trials: MakeTrials, accuracy: Metric
 ) -> None:
-    spec, trials = make_trials({"baseline": [0.1, 0.2, 0.15], "noisy": [0.8, "failed", 0.9]})
+    design, trials = make_trials({"baseline": [0.1, 0.2, 0.15], "noisy": [0.8, "failed", 0.9]})
     epochs = [
         EpochMean(
             arm=arm,
@@ -28,7 +28,9 @@ def test_every_plot_holds_the_comparison_s_numbers(
     ]
     drawn = {
         name: json.loads(text)
-        for name, text in plots(compare(spec, accuracy, trials, protocol={}, epochs=epochs)).items()
+        for name, text in plots.render(
+            compare(design, accuracy, trials, protocol={}, epochs=epochs)
+        ).items()
     }
     shown = {
         name: [(trace["name"], trace["x"], trace["y"]) for trace in plot["data"]]
@@ -57,38 +59,40 @@ def test_every_plot_holds_the_comparison_s_numbers(
     }
 
 
-def test_of_a_study_without_results_there_are_no_plots(
-    make_trials: MakeTrials, accuracy: Metric
-) -> None:
-    spec, _ = make_trials({"baseline": [0.1], "noisy": [0.8]})
-    assert plots(compare(spec, accuracy, [], protocol={})) == {}
+def test_a_study_without_results_has_no_plots(make_trials: MakeTrials, accuracy: Metric) -> None:
+    design, _ = make_trials({"baseline": [0.1], "noisy": [0.8]})
+    assert plots.render(compare(design, accuracy, [], protocol={})) == {}
 
 
-def test_of_many_trials_at_most_a_thousand_are_drawn(
+def test_at_most_a_thousand_of_many_trials_are_drawn(
     make_trials: MakeTrials, make_trial: Callable[..., Trial], accuracy: Metric
 ) -> None:
-    spec, trials = make_trials(
+    design, trials = make_trials(
         {"baseline": [0.1], "noisy": [0.2]}, search={"n_trials": 2500, "epochs": 3}
     )
-    trials += [make_trial(spec, "search", "baseline", number, 0.2) for number in range(4, 2500)]
-    drawn = json.loads(plots(compare(spec, accuracy, trials, protocol={}))["learning_rate"])
+    trials += [make_trial(design, "search", "baseline", number, 0.2) for number in range(4, 2500)]
+    drawn = json.loads(
+        plots.render(compare(design, accuracy, trials, protocol={}))["learning_rate"]
+    )
     assert [len(trace["x"]) for trace in drawn["data"]] == [834, 4]
 
 
-def test_what_explains_the_values_is_drawn_by_name_beside_what_noise_alone_reaches(
+def test_importances_are_drawn_with_the_share_that_noise_alone_reaches(
     make_trials: MakeTrials, make_trial: Callable[..., Trial], accuracy: Metric
 ) -> None:
-    spec, trials = make_trials(
+    design, trials = make_trials(
         {"baseline": [0.1], "noisy": [0.2]}, search={"n_trials": 40, "epochs": 3}
     )
-    trials += [make_trial(spec, "search", "noisy", number, number / 100) for number in range(4, 40)]
-    comparison = compare(spec, accuracy, trials, protocol={})
-    alone = [one for one in comparison.diagnostics.importances if one.arm == "noisy"]
-    pairs = [one for one in comparison.diagnostics.interactions if one.arm == "noisy"]
+    trials += [
+        make_trial(design, "search", "noisy", number, number / 100) for number in range(4, 40)
+    ]
+    comparison = compare(design, accuracy, trials, protocol={})
+    alone = [f for f in comparison.diagnostics.importances if f.arm == "noisy"]
+    pairs = [f for f in comparison.diagnostics.interactions if f.arm == "noisy"]
     assert alone
-    names = [*(one.name for one in alone), *(" with ".join(one.names) for one in pairs)]
-    drawn = json.loads(plots(comparison)["importance"])
+    names = [*(f.name for f in alone), *(" with ".join(f.names) for f in pairs)]
+    drawn = json.loads(plots.render(comparison)["importance"])
     share, reach = (trace for trace in drawn["data"] if trace["name"].startswith("noisy"))
-    assert (share["y"], share["x"]) == (names, [one.share for one in (*alone, *pairs)])
-    assert (reach["y"], reach["x"]) == (names, [one.chance for one in (*alone, *pairs)])
+    assert (share["y"], share["x"]) == (names, [f.share for f in (*alone, *pairs)])
+    assert (reach["y"], reach["x"]) == (names, [f.chance for f in (*alone, *pairs)])
     assert "type" not in drawn["layout"]["yaxis"]

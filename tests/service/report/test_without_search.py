@@ -1,6 +1,4 @@
-"""The report of a study without a search has a row for each setting in every format, and no word of
-a tuning that never was.
-"""
+"""The report of a study without a search has a row for each setting, and no words on tuning."""
 
 import csv
 import io
@@ -10,12 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
-from gradnoise_service.compare import Comparison, compare
-from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.compare.assembly import compare
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import Metric, Study, Trial
-from gradnoise_service.report import csv_text, html, latex, markdown
+from gradnoise_service.report import csv as csv_report
+from gradnoise_service.report import html, latex, markdown
+from gradnoise_service.report import json as json_report
 from gradnoise_service.report.figures import pictures
-from gradnoise_service.report.page import point_table
+from gradnoise_service.report.tables import point_table
 
 Made = tuple[Study, Comparison, list[Trial]]
 BASE = [0.10, 0.50, 0.20, 0.55, 0.15, 0.60, 0.12, 0.58]
@@ -39,12 +40,12 @@ TUNING = (
 
 @pytest.fixture
 def made(
-    make_grid: Callable[..., tuple[StudySpec, list[Trial]]],
+    make_grid: Callable[..., tuple[Design, list[Trial]]],
     make_study: Callable[..., Study],
     accuracy: Metric,
 ) -> Made:
-    spec, trials = make_grid({"baseline": BASE, "noisy": NOISY}, confirm={"thresholds": [0.5]})
-    return make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={}), trials
+    design, trials = make_grid({"baseline": BASE, "noisy": NOISY}, confirm={"thresholds": [0.5]})
+    return make_study(design, accuracy), compare(design, accuracy, trials, protocol={}), trials
 
 
 def test_the_table_has_a_row_for_each_setting(made: Made) -> None:
@@ -59,15 +60,15 @@ def test_the_table_has_a_row_for_each_setting(made: Made) -> None:
     assert rows == ROWS
 
 
-def test_the_page_shows_it_and_nothing_of_a_search(made: Made) -> None:
-    text = html(*made[:2])
+def test_the_page_shows_it_without_a_search(made: Made) -> None:
+    text = html.render(*made[:2])
     for row in ROWS:
         assert "".join(f'<td class="number">{cell}</td>' for cell in row) in text
     assert (
-        "Nothing was tuned: every arm ran the same 2 settings on the same seeds, judged on test "
+        "Nothing was tuned: every arm ran the same 2 settings on the same seeds, evaluated on test "
         "data." in " ".join(text.split())
     )
-    body = text.split("The study as it was submitted")[0]
+    body = text.split("The study as submitted")[0]
     assert not [
         words
         for words in TUNING
@@ -77,18 +78,16 @@ def test_the_page_shows_it_and_nothing_of_a_search(made: Made) -> None:
     assert "eta 0.3, gamma 0.55" in text
 
 
-def test_markdown_shows_it_and_nothing_of_a_search(made: Made) -> None:
-    text = markdown(*made[:2])
+def test_markdown_shows_it_without_a_search(made: Made) -> None:
+    text = markdown.render(*made[:2])
     for row in ROWS:
         assert f"| {' | '.join(row)} |" in text
     assert "Nothing was tuned: every arm ran the same 2 settings on the same seeds." in text
-    assert not [
-        words for words in TUNING if words in text.split("The study as it was submitted")[0]
-    ]
+    assert not [words for words in TUNING if words in text.split("The study as submitted")[0]]
 
 
 def test_latex_has_a_second_table(made: Made) -> None:
-    text = latex(*made[:2])
+    text = latex.render(*made[:2])
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
     for row in ROWS:
         assert " & ".join(row).replace("±", r"$\pm$") + r" \\" in text
@@ -102,11 +101,11 @@ def test_the_learning_rate_response_is_drawn_from_the_confirm_runs(made: Made) -
         "Test accuracy against learning rate, a mark for each of 16 confirm runs."
         in drawn["learning_rate"]
     )
-    assert drawn["learning_rate"] in html(*made[:2])
+    assert drawn["learning_rate"] in html.render(*made[:2])
 
 
 def test_csv_numbers_the_settings_of_the_trials(made: Made) -> None:
-    rows = list(csv.DictReader(io.StringIO(csv_text(made[0], made[2]))))
+    rows = list(csv.DictReader(io.StringIO(csv_report.render(made[0], made[2]))))
     assert {(row["point"], row["lr"], row["momentum"]) for row in rows} == {
         ("1", "0.01", "0.9"),
         ("2", "0.1", "0.9"),
@@ -118,23 +117,23 @@ def test_csv_numbers_the_settings_of_the_trials(made: Made) -> None:
 
 
 def test_json_holds_it(made: Made) -> None:
-    plain = json.loads(made[1].model_dump_json())
-    assert [point["params"]["lr"] for point in plain["points"]] == [0.01, 0.1]
-    assert plain["points"][1]["runs"]["noisy"]["n_lost"] == 1
-    assert Comparison.model_validate(plain) == made[1]
+    values = json.loads(json_report.render(*made[:2]))
+    assert [point["params"]["lr"] for point in values["points"]] == [0.01, 0.1]
+    assert values["points"][1]["runs"]["noisy"]["n_lost"] == 1
+    assert Comparison.model_validate(values) == made[1]
 
 
 def test_an_interim_report_counts_the_runs_alone(
-    make_grid: Callable[..., tuple[StudySpec, list[Trial]]],
+    make_grid: Callable[..., tuple[Design, list[Trial]]],
     make_study: Callable[..., Study],
     accuracy: Metric,
 ) -> None:
-    spec, trials = make_grid({"baseline": BASE, "noisy": [*NOISY[:2], *["running"] * 6]})
+    design, trials = make_grid({"baseline": BASE, "noisy": [*NOISY[:2], *["running"] * 6]})
     study, comparison = (
-        make_study(spec, accuracy, state="running"),
-        compare(spec, accuracy, trials, protocol={}),
+        make_study(design, accuracy, state="running"),
+        compare(design, accuracy, trials, protocol={}),
     )
-    for text in (html(study, comparison), markdown(study, comparison)):
+    for text in (html.render(study, comparison), markdown.render(study, comparison)):
         assert "10 of 16 confirm runs have ended." in text
-    assert html(study, compare(spec, accuracy, [], protocol={}))
-    assert latex(study, compare(spec, accuracy, [], protocol={}))
+    assert html.render(study, compare(design, accuracy, [], protocol={}))
+    assert latex.render(study, compare(design, accuracy, [], protocol={}))

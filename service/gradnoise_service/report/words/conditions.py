@@ -22,8 +22,8 @@ def held_equal(design: Design, metric: Metric) -> Iterator[Labelled]:
     yield "Workload", f"{workload}, optimizer {spec.optimizer}"
     yield (
         "Data",
-        "split by the workload, for each seed equally in every arm; if the split does not depend "
-        "on the seed, the verdict is about this split alone",
+        "split by the workload, identically in all arms on each seed; if the split does not depend "
+        "on the seed, the verdict holds for this split alone",
     )
     yield "Shared space", "; ".join(f"{name} {space(e)}" for name, e in spec.space.items())
     yield from _no_tuning(design) if spec.search is None else _tuning(design, spec.search)

@@ -18,9 +18,9 @@ def present_look(comparison: Comparison, difference: Difference) -> str:
         return ""
     return (
         f" This is look {plan.looks.index(plan.n_seeds) + 1} of the {len(plan.looks)} declared "
-        f"looks, at {plan.n_seeds} of {plan.looks[-1]} seeds: interval and test use the level "
-        f"{level(plan.level)}{_each(comparison, plan)} ({BOUNDARIES[plan.boundary]}), so that over "
-        f"all looks equal arms are called different in at most {level(ALPHA)} of studies."
+        f"looks, at {plan.n_seeds} of {plan.looks[-1]} seeds: interval and test use "
+        f"{BOUNDARIES[plan.boundary]}'s level of {level(plan.level)}{_each(comparison, plan)}, so "
+        f"that over all looks equal arms are called different in at most {level(ALPHA)} of studies."
         f"{_early_end(plan, difference)}"
     )
 
@@ -30,8 +30,9 @@ def earlier_verdicts(comparison: Comparison, difference: Difference) -> str:
     c, d = comparison, difference
     if not c.looks:
         return ""
+    earlier = "a verdict" if len(c.looks) == 1 else "verdicts"
     looks = (
-        f" This is verdict {len(c.looks) + 1} of the study, after verdicts at {listed(c.looks)} "
+        f" This is verdict {len(c.looks) + 1} of the study, after {earlier} at {listed(c.looks)} "
         "seeds: over these looks equal arms are called different in up to "
         f"{percent(c.false_verdict_chance)} of studies, not in {level(ALPHA)}"
     )

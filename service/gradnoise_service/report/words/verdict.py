@@ -126,7 +126,11 @@ def _lost(c: Comparison, arm: str, n: int, n_declared: int) -> str:
 
 def _waiting(c: Comparison, waiting: Waiting) -> str:
     cancelled = _cancelled(waiting.n_cancelled)
-    looks = f"; undecided at {listed(waiting.undecided_at)} seeds" if waiting.undecided_at else ""
+    looks = (
+        f"; undecided so far, at {listed(waiting.undecided_at)} seeds"
+        if waiting.undecided_at
+        else ""
+    )
     return (
         f"it is given once every declared trial has ended; {ended_trials(c)} have ended"
         f"{cancelled}{looks}"

@@ -1,4 +1,4 @@
-"""Figures come as PNG by name, and say what is wrong where there is none."""
+"""Figures are drawn as elements of the page, SVG or PNG, with a text alternative."""
 
 import dataclasses
 import struct
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.stats import kruskal  # type: ignore[import-untyped]
 
-from gradnoise_service.compare import compare
-from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.compare.assembly import compare
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import EpochMean, Metric, Trial
 from gradnoise_service.report.figures import FIGURES, pictures, png, svg
 
-MakeTrials = Callable[..., tuple[StudySpec, list[Trial]]]
+MakeTrials = Callable[..., tuple[Design, list[Trial]]]
 N_SEARCH = 24
 VALUES = {"baseline": [0.1, 0.2, 0.15], "noisy": [0.8, "failed", 0.9]}
 EPOCHS = [
@@ -25,12 +25,10 @@ EPOCHS = [
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_can_be_had_as_png(
-    make_trials: MakeTrials, accuracy: Metric, name: str
-) -> None:
-    spec, trials = make_trials(VALUES, n_search=N_SEARCH)
+def test_every_figure_is_drawn_as_png(make_trials: MakeTrials, accuracy: Metric, name: str) -> None:
+    design, trials = make_trials(VALUES, n_search=N_SEARCH)
     image = png(
-        name, compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS), dots_per_inch=144
+        name, compare(design, accuracy, trials, protocol={}, epochs=EPOCHS), dots_per_inch=144
     )
     assert image.startswith(b"\x89PNG")
     width, height = struct.unpack(">II", image[16:24])
@@ -39,57 +37,59 @@ def test_every_figure_can_be_had_as_png(
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_can_be_had_as_svg_with_the_words_that_stand_for_it(
+def test_every_figure_is_drawn_as_svg_with_a_description(
     make_trials: MakeTrials, accuracy: Metric, name: str
 ) -> None:
-    spec, trials = make_trials(VALUES, n_search=N_SEARCH)
-    image = svg(name, compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS)).decode()
+    design, trials = make_trials(VALUES, n_search=N_SEARCH)
+    image = svg(name, compare(design, accuracy, trials, protocol={}, epochs=EPOCHS)).decode()
     root = ElementTree.fromstring(image)
     assert root.tag.endswith("svg")
-    said = next(root.iter("{http://purl.org/dc/elements/1.1/}description"))
-    assert len(said.text or "") > 40
+    description = next(root.iter("{http://purl.org/dc/elements/1.1/}description"))
+    assert len(description.text or "") > 40
     assert "var(--" not in image
-    assert image == svg(name, compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS)).decode()
+    assert (
+        image == svg(name, compare(design, accuracy, trials, protocol={}, epochs=EPOCHS)).decode()
+    )
 
 
-def test_a_figure_that_is_not_there_is_refused_with_the_names_of_those_that_are(
-    make_trials: MakeTrials, accuracy: Metric
-) -> None:
-    spec, trials = make_trials(VALUES)
+def test_an_unknown_or_empty_figure_is_rejected(make_trials: MakeTrials, accuracy: Metric) -> None:
+    design, trials = make_trials(VALUES)
     with pytest.raises(
         ValueError,
         match=r"name must be one of confirm, difference, best_so_far, .* but got name='scatter'",
     ):
-        png("scatter", compare(spec, accuracy, trials, protocol={}))
+        png("scatter", compare(design, accuracy, trials, protocol={}))
     with pytest.raises(ValueError, match="'confirm' has nothing to show"):
-        png("confirm", compare(spec, accuracy, [], protocol={}))
+        png("confirm", compare(design, accuracy, [], protocol={}))
 
 
-def test_only_figures_that_have_something_to_show_are_drawn(
-    make_trials: MakeTrials, accuracy: Metric
-) -> None:
-    spec, trials = make_trials(VALUES, n_search=N_SEARCH)
+def test_only_figures_with_data_are_drawn(make_trials: MakeTrials, accuracy: Metric) -> None:
+    design, trials = make_trials(VALUES, n_search=N_SEARCH)
     search = [t for t in trials if t.phase == "search"]
     whole = list(FIGURES)
-    assert list(pictures(compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS))) == whole
-    quiet = [dataclasses.replace(one, noise_to_gradient=None) for one in EPOCHS]
-    assert list(pictures(compare(spec, accuracy, trials, protocol={}, epochs=quiet))) == whole[:-1]
+    assert list(pictures(compare(design, accuracy, trials, protocol={}, epochs=EPOCHS))) == whole
+    quiet = [dataclasses.replace(mean, noise_to_gradient=None) for mean in EPOCHS]
     assert (
-        list(pictures(compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS[:1])))
+        list(pictures(compare(design, accuracy, trials, protocol={}, epochs=quiet))) == whole[:-1]
+    )
+    assert (
+        list(pictures(compare(design, accuracy, trials, protocol={}, epochs=EPOCHS[:1])))
         == whole[:-2]
     )
-    assert list(pictures(compare(spec, accuracy, search, protocol={}))) == [
+    assert list(pictures(compare(design, accuracy, search, protocol={}))) == [
         "best_so_far",
         "learning_rate",
         "noise_map",
         "importance",
     ]
-    assert pictures(compare(spec, accuracy, [], protocol={})) == {}
+    assert pictures(compare(design, accuracy, [], protocol={})) == {}
 
 
-def test_the_words_of_a_figure_carry_its_numbers(make_trials: MakeTrials, accuracy: Metric) -> None:
-    spec, trials = make_trials(VALUES)
-    drawn = pictures(compare(spec, accuracy, trials, protocol={}, epochs=EPOCHS))
+def test_the_text_alternative_of_a_figure_has_its_numbers(
+    make_trials: MakeTrials, accuracy: Metric
+) -> None:
+    design, trials = make_trials(VALUES)
+    drawn = pictures(compare(design, accuracy, trials, protocol={}, epochs=EPOCHS))
     assert "At the end: baseline 0.8 after epoch 20, noisy 0.8 after epoch 20." in drawn["course"]
     assert "above 0 better: baseline +0.16, noisy +0.16." in drawn["course"]
     assert (
@@ -107,14 +107,14 @@ def test_the_words_of_a_figure_carry_its_numbers(make_trials: MakeTrials, accura
     assert "Chosen, ringed: eta 0.3, gamma 0.3." in drawn["noise_map"]
 
 
-def test_the_words_of_the_importances_carry_their_shares_and_the_numbers_of_trials(
+def test_the_text_alternative_of_the_importances_has_shares_and_trials(
     make_trials: MakeTrials, accuracy: Metric
 ) -> None:
-    """24 trials whose value rises with the learning rate, as the noisy arm's with gamma: (H - 3) /
-    20 of the ranks 1 to 24 in quarters.
+    """The value of 24 trials rises with the learning rate, in the noisy arm with gamma too: (H - 3)
+    / 20 of the ranks 1 to 24 in quarters.
     """
-    spec, trials = make_trials(VALUES, n_search=N_SEARCH)
-    drawn = pictures(compare(spec, accuracy, trials, protocol={}))["importance"]
+    design, trials = make_trials(VALUES, n_search=N_SEARCH)
+    drawn = pictures(compare(design, accuracy, trials, protocol={}))["importance"]
     share = round(100 * (kruskal(*np.arange(24).reshape(4, 6)).statistic - 3) / 20)
     assert (
         f"beyond that: baseline lr {share} %, noisy lr {share} %, noisy gamma {share} %; trials: "
@@ -122,20 +122,20 @@ def test_the_words_of_the_importances_carry_their_shares_and_the_numbers_of_tria
     )
 
 
-def test_of_thousands_of_pairs_an_even_choice_is_drawn_and_its_title_says_so(
+def test_of_thousands_of_pairs_an_even_choice_is_drawn(
     make_trials: MakeTrials, accuracy: Metric
 ) -> None:
-    """The picture stays of a size that can be looked at, and the page of one that opens."""
+    """Figure and page have a limited size."""
     n = 3_001
     values = {
         "baseline": [0.4 + 0.01 * (i % 9) for i in range(n)],
         "noisy": [0.6 + 0.01 * (i % 7) for i in range(n)],
     }
-    spec, trials = make_trials(values)
-    comparison = compare(spec, accuracy, trials, protocol={})
+    design, trials = make_trials(values)
+    comparison = compare(design, accuracy, trials, protocol={})
     drawn = pictures(comparison)["confirm"]
     assert "Confirm runs, 250 of 3,001 pairs, evenly chosen" in drawn
-    assert "on 3001 confirm seeds, of which 250, evenly apart, are drawn. Means of all" in drawn
+    assert "on 3,001 confirm seeds, of which 250, evenly spaced, are drawn. Means of all" in drawn
     assert len(drawn) < 200_000
     _, height = struct.unpack(">II", png("confirm", comparison, dots_per_inch=72)[16:24])
     assert height < 900

@@ -1,6 +1,4 @@
-"""The page is one well-formed file that loads nothing, hides nothing and trusts nobody's text,
-whatever the comparison holds.
-"""
+"""The page is a well-formed file without external resources; foreign text is escaped."""
 
 import csv
 import dataclasses
@@ -15,12 +13,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gradnoise_service.compare import compare
-from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.compare.assembly import compare
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import EpochMean, Metric, Study, Trial
 from gradnoise_service.report import html, latex, markdown
 
-MakeTrials = Callable[..., tuple[StudySpec, list[Trial]]]
+MakeTrials = Callable[..., tuple[Design, list[Trial]]]
 MakeStudy = Callable[..., Study]
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 GOOD = [0.9, 0.8, 0.85, 0.9, 0.95, 0.9]
@@ -38,7 +36,7 @@ ATTACK = "<script>alert('x')</script>\"&"
 
 
 class Outline(HTMLParser):
-    """Reads a page and fails where a tag is not closed in its order."""
+    """Reads a page; fails if a tag is not closed in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -65,9 +63,9 @@ class Outline(HTMLParser):
 
 @pytest.fixture
 def page(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> str:
-    spec, trials = make_trials({"baseline": BAD, "noisy": [*GOOD[:-1], "diverged"]})
-    study = make_study(spec, accuracy)
-    return html(study, compare(spec, accuracy, trials, protocol=PROTOCOL, epochs=EPOCHS))
+    design, trials = make_trials({"baseline": BAD, "noisy": [*GOOD[:-1], "diverged"]})
+    study = make_study(design, accuracy)
+    return html.render(study, compare(design, accuracy, trials, protocol=PROTOCOL, epochs=EPOCHS))
 
 
 def test_the_page_is_well_formed_and_loads_nothing(page: str) -> None:
@@ -83,7 +81,7 @@ def test_the_page_is_well_formed_and_loads_nothing(page: str) -> None:
     assert "@import" not in page
 
 
-def test_every_id_is_the_only_one_and_every_reference_has_its_id(page: str) -> None:
+def test_every_id_is_unique_and_every_reference_has_an_id(page: str) -> None:
     outline = Outline(page)
     ids = [value for name, value in outline.attributes if name == "id"]
     assert len(ids) == len(set(ids))
@@ -92,7 +90,7 @@ def test_every_id_is_the_only_one_and_every_reference_has_its_id(page: str) -> N
     assert references <= set(ids)
 
 
-def test_every_figure_is_xml_in_the_page_s_colours_with_words_for_who_cannot_see_it(
+def test_every_figure_is_xml_in_the_page_s_colours_with_a_text_alternative(
     page: str,
 ) -> None:
     drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
@@ -105,7 +103,7 @@ def test_every_figure_is_xml_in_the_page_s_colours_with_words_for_who_cannot_see
         assert "DejaVu" not in drawing
 
 
-def test_the_page_tells_verdict_settings_seeds_versions_formula_and_spec(page: str) -> None:
+def test_the_page_has_verdict_settings_seeds_versions_formula_and_spec(page: str) -> None:
     text = re.sub(r"<svg.*?</svg>|<style.*?</style>", "", page, flags=re.DOTALL)
     for words in (
         "noisy helps",
@@ -122,18 +120,21 @@ def test_the_page_tells_verdict_settings_seeds_versions_formula_and_spec(page: s
     assert text.index("noisy helps") < text.index("The arms") < text.index("Protocol")
 
 
-def test_text_from_outside_is_shown_as_text(make_trials: MakeTrials, make_study: MakeStudy) -> None:
+def test_foreign_text_is_escaped(make_trials: MakeTrials, make_study: MakeStudy) -> None:
     metric = Metric(name=f"acc {ATTACK} $x$", direction="maximize", worst=0.0)
-    spec, trials = make_trials(
+    design, trials = make_trials(
         {"baseline": BAD, "noisy": GOOD},
         description=ATTACK,
         options={"note": ATTACK},
         workload=ATTACK,
     )
     comparison = compare(
-        spec, metric, trials, protocol={"formulas": {"annealed": ATTACK}, ATTACK: {"torch": ATTACK}}
+        design,
+        metric,
+        trials,
+        protocol={"formulas": {"annealed": ATTACK}, ATTACK: {"torch": ATTACK}},
     )
-    page = html(make_study(spec, metric, error=ATTACK, state="failed"), comparison)
+    page = html.render(make_study(design, metric, error=ATTACK, state="failed"), comparison)
     assert "script" not in Outline(page).tags
     assert page.count("&lt;script&gt;") > 10
 
@@ -153,7 +154,7 @@ def test_text_from_outside_is_shown_as_text(make_trials: MakeTrials, make_study:
     ],
 )
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_there_is_a_page_for_whatever_trials_there_are(
+def test_there_is_a_page_for_any_trials(
     make_trials: MakeTrials,
     make_study: MakeStudy,
     noisy: list[float | str],
@@ -163,37 +164,39 @@ def test_there_is_a_page_for_whatever_trials_there_are(
     metric = Metric(
         name="loss", direction=direction, worst=0.0 if direction == "maximize" else 100.0
     )  # type: ignore[arg-type]
-    spec, trials = make_trials({"baseline": BAD, "noisy": noisy}, **changes)
+    design, trials = make_trials({"baseline": BAD, "noisy": noisy}, **changes)
     for table in (
         [],
         trials[:2],
         trials,
         [dataclasses.replace(t, state="failed", value=None, params=None) for t in trials],
     ):
-        Outline(html(make_study(spec, metric), compare(spec, metric, table, protocol={})))
+        Outline(
+            html.render(make_study(design, metric), compare(design, metric, table, protocol={}))
+        )
 
 
-def test_ten_arms_have_a_verdict_each_but_the_first(
+def test_each_of_ten_arms_but_the_first_has_a_verdict(
     make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
 ) -> None:
     names = ["baseline", *(f"arm{i}" for i in range(9))]
-    spec, trials = make_trials(dict.fromkeys(names, GOOD))
-    page = html(make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={}))
+    design, trials = make_trials(dict.fromkeys(names, GOOD))
+    page = html.render(make_study(design, accuracy), compare(design, accuracy, trials, protocol={}))
     Outline(page)
     assert page.count('aria-label="Verdict on ') == 9
 
 
-def test_the_same_comparison_gives_the_same_page_in_many_threads(
+def test_equal_comparisons_give_equal_pages_in_several_threads(
     make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
 ) -> None:
-    spec, trials = make_trials({"baseline": BAD, "noisy": GOOD})
-    study, comparison = make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={})
+    design, trials = make_trials({"baseline": BAD, "noisy": GOOD})
+    study, comparison = make_study(design, accuracy), compare(design, accuracy, trials, protocol={})
     with ThreadPoolExecutor(3) as pool:
-        pages = set(pool.map(lambda _: html(study, comparison), range(4)))
+        pages = set(pool.map(lambda _: html.render(study, comparison), range(4)))
     assert len(pages) == 1
 
 
-def test_every_plot_has_its_numbers_as_a_table(page: str) -> None:
+def test_every_plot_has_a_table(page: str) -> None:
     text = re.sub(r"<svg.*?</svg>|<style.*?</style>", "", page, flags=re.DOTALL)
     tables = [
         re.sub(r"<[^>]+>", "|", table)
@@ -203,37 +206,34 @@ def test_every_plot_has_its_numbers_as_a_table(page: str) -> None:
     assert f"|{max(GOOD):g}|" in confirm
     assert search.count("|complete|") == 8
     assert re.search(r"\|0\.3\|.*\|4\||\|1\|", cells)
-    assert (
-        "Each mark of the map is one training with one seed; its 4 cells rest on 1 trial each."
-        in cells
-    )
+    assert "Each mark of the map is one training with one seed; 4 cells hold 1 trial each." in cells
     assert courses.count("|noisy|") == 7
-    assert "differs from seed to seed by a standard deviation of 0.05701" in cells
+    assert "varies from seed to seed with a standard deviation of 0.05701 (5 runs)" in cells
 
 
-def test_an_interim_report_says_so_before_anything_else_and_why_it_must_not_decide(
+def test_an_interim_report_starts_with_a_notice(
     make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
 ) -> None:
-    spec, trials = make_trials({"baseline": BAD, "noisy": [*GOOD[:4], "running", "waiting"]})
-    comparison = compare(spec, accuracy, trials, protocol={})
+    design, trials = make_trials({"baseline": BAD, "noisy": [*GOOD[:4], "running", "waiting"]})
+    comparison = compare(design, accuracy, trials, protocol={})
     for text in (
-        html(make_study(spec, accuracy, state="running"), comparison),
-        markdown(make_study(spec, accuracy, state="running"), comparison),
+        html.render(make_study(design, accuracy, state="running"), comparison),
+        markdown.render(make_study(design, accuracy, state="running"), comparison),
     ):
         assert "8 of 8 search trials and 10 of 12 confirm runs have ended." in text
         assert text.index("Interim") < text.index("No verdict")
-        assert "at the declared number of seeds alone" in text
-    whole = html(
-        make_study(spec, accuracy),
-        compare(spec, accuracy, make_trials({"baseline": BAD, "noisy": GOOD})[1], protocol={}),
+        assert "at the declared number of seeds only" in text
+    whole = html.render(
+        make_study(design, accuracy),
+        compare(design, accuracy, make_trials({"baseline": BAD, "noisy": GOOD})[1], protocol={}),
     )
     assert "Interim" not in whole
 
 
-def test_a_report_on_unequal_tuning_leads_with_it(
+def test_a_report_on_unequal_tuning_starts_with_it(
     make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
 ) -> None:
-    """In every format that has words it stands before the verdict."""
+    """In every format with words it precedes the verdict."""
     noisy = {
         "name": "noisy",
         "technique": "annealed",
@@ -241,36 +241,56 @@ def test_a_report_on_unequal_tuning_leads_with_it(
         "n_trials": 9,
     }
     arms = [{"name": "baseline", "technique": "none"}, noisy]
-    spec, trials = make_trials(
+    design, trials = make_trials(
         {"baseline": [0.1] * 6, "noisy": [0.5] * 6}, arms=arms, budget="unequal"
     )
-    study, comparison = make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={})
-    for text in (html(study, comparison), markdown(study, comparison), latex(study, comparison)):
+    study, comparison = make_study(design, accuracy), compare(design, accuracy, trials, protocol={})
+    for text in (
+        html.render(study, comparison),
+        markdown.render(study, comparison),
+        latex.render(study, comparison),
+    ):
         assert (
             0
-            < text.index(
-                "The arms were not tuned alike: unequal, baseline 4 trials, noisy 9 trials."
-            )
+            < text.index("The arms were not tuned equally: baseline 4 trials, noisy 9 trials.")
             < text.index("against baseline")
         )
         assert "with the same budget" not in text
 
 
-def test_many_search_trials_stand_in_the_page_as_csv(
+def test_earlier_verdicts_are_reported(
+    make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
+) -> None:
+    design, trials = make_trials({"baseline": [0.1] * 8, "noisy": [0.9] * 8})
+    comparison = compare(design, accuracy, trials, protocol={}).model_copy(
+        update={"looks": (6,), "false_verdict_chance": 0.0805}
+    )
+    study = make_study(design, accuracy)
+    assert (
+        "after a verdict at 6 seeds. Over these looks, equal arms are called different in up to "
+        "8.05 % of such studies, not in 5 %" in html.render(study, comparison)
+    )
+    assert (
+        "at 6 seeds: with equal arms up to 8.05 % of such studies err, not 5 %"
+        in markdown.render(study, comparison)
+    )
+
+
+def test_many_search_trials_are_csv_in_the_page(
     make_trials: MakeTrials,
     make_trial: Callable[..., Trial],
     make_study: MakeStudy,
     accuracy: Metric,
 ) -> None:
-    spec, trials = make_trials(
+    design, trials = make_trials(
         {"baseline": BAD, "noisy": GOOD}, search={"n_trials": 600, "epochs": 3}
     )
     trials += [
-        make_trial(spec, "search", arm, number, 0.2)
+        make_trial(design, "search", arm, number, 0.2)
         for arm in ("baseline", "noisy")
         for number in range(4, 600)
     ]
-    page = html(make_study(spec, accuracy), compare(spec, accuracy, trials, protocol={}))
+    page = html.render(make_study(design, accuracy), compare(design, accuracy, trials, protocol={}))
     Outline(page)
     (lines,) = re.findall(r"<pre>(arm,trial,.*?)</pre>", page, flags=re.DOTALL)
     rows = list(csv.DictReader(io.StringIO(lines)))
@@ -287,10 +307,11 @@ def test_many_search_trials_stand_in_the_page_as_csv(
     assert shown.items() <= rows[3].items()
 
 
-def test_neither_scipy_nor_matplotlib_is_loaded_before_something_is_computed_or_drawn() -> None:
+def test_stored_comparisons_are_shown_without_numpy_scipy_and_matplotlib() -> None:
+    modules = "html, markdown, latex, csv, json, plots"
     code = (
-        "import sys, gradnoise_service.report, gradnoise_service.compare; print(sorted({'scipy', "
-        "'matplotlib'} & set(sys.modules)))"
+        f"import sys; from gradnoise_service.report import {modules}; "
+        "print(sorted({'numpy', 'scipy', 'matplotlib'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

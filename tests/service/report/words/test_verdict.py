@@ -1,0 +1,171 @@
+"""The verdict on an arm as sentences."""
+
+from collections.abc import Callable
+
+import pytest
+
+from gradnoise_service.compare.assembly import compare
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.study import Metric, Trial
+from gradnoise_service.report.words.verdict import sentence
+
+Make = Callable[..., tuple[Design, list[Trial]]]
+Compare = Callable[..., Comparison]
+GOOD = [0.9, 0.8, 0.85, 0.9, 0.95, 0.9]
+BAD = [0.1, 0.2, 0.15, 0.1, 0.05, 0.1]
+
+
+@pytest.fixture
+def compared(make_trials: Make, accuracy: Metric) -> Compare:
+    """A function that compares an arm `noisy` with a baseline, from their confirm values."""
+
+    def make(
+        noisy: list[float | str], baseline: list[float | str], **changes: object
+    ) -> Comparison:
+        design, trials = make_trials({"baseline": baseline, "noisy": noisy}, **changes)
+        return compare(design, accuracy, trials, protocol={})
+
+    return make
+
+
+def verdict(comparison: Comparison) -> str:
+    return sentence(comparison, comparison.differences[0])
+
+
+@pytest.mark.parametrize(
+    ("noisy", "claim", "reason"),
+    [
+        (
+            GOOD,
+            "noisy helps: mean accuracy 0.8833 against baseline's 0.5, a difference of +0.3833 (95 "
+            "% interval +0.",
+            " over 6 paired seeds, better in 6; the whole interval lies beyond 0.02, the smallest "
+            "difference that matters.",
+        ),
+        (
+            BAD,
+            "noisy hurts: mean accuracy 0.1167 against baseline's 0.5, a difference of −0.3833 (95 "
+            "% interval −0.",
+            " better in 0; the whole interval lies beyond 0.02, the smallest difference that "
+            "matters.",
+        ),
+        (
+            [0.5, 0.51, 0.5, 0.5, 0.49, 0.5],
+            "noisy makes no difference that matters: mean accuracy 0.5 against baseline's 0.5, ",
+            " better in 1, tied in 4; the interval lies within ±0.02, the smallest difference that "
+            "matters.",
+        ),
+        (
+            [0.8, 0.2, 0.7, 0.4, 0.6, 0.6],
+            "Undecided whether noisy helps or hurts: mean accuracy 0.55 against baseline's 0.5, ",
+            " the interval includes both 0 and differences that matter (0.02 or more); if mean and "
+            "spread stay as they are, about 151 more paired seeds would decide.",
+        ),
+        (
+            [0.51, 0.53, 0.52, 0.53, 0.52, 0.53],
+            "noisy helps: mean accuracy 0.5233 against baseline's 0.5, a difference of +0.02333 ",
+            " the interval excludes 0 but not differences below 0.02, the smallest difference that "
+            "matters.",
+        ),
+    ],
+)
+def test_a_sentence_has_the_verdict_its_numbers_and_their_meaning(
+    compared: Compare, noisy: list[float | str], claim: str, reason: str
+) -> None:
+    text = verdict(compared(noisy, [0.5] * 6))
+    assert text.startswith(claim)
+    assert text.endswith(reason)
+
+
+def test_an_interval_that_the_test_does_not_confirm_is_undecided(compared: Compare) -> None:
+    text = verdict(compared(["diverged"] * 5 + [0.5], [0.5] * 6))
+    assert "; the interval excludes 0, but the exact signed-rank test is not significant" in text
+    assert " (p = 0.062); if mean and spread stay as they are, about 1 more paired seed" in text
+
+
+def test_lost_runs_are_counted(compared: Compare) -> None:
+    text = verdict(compared(["failed"] * 5 + [0.9], [0.1] * 5 + ["diverged"]))
+    assert text.endswith(
+        " 1 of baseline's 6 runs was lost and counts as 0. 5 of noisy's 6 runs were lost and count "
+        "as 0."
+    )
+
+
+def test_equal_differences_are_the_same_in_every_pair(compared: Compare) -> None:
+    text = verdict(compared([0.2] * 6, [0.1] * 6))
+    assert "a difference of +0.1 (the same in every pair) over 6 paired seeds, better in 6" in text
+
+
+def test_a_metric_to_be_minimized_is_named(make_trials: Make, loss: Metric) -> None:
+    design, trials = make_trials({"baseline": BAD, "noisy": GOOD})
+    text = verdict(compare(design, loss, trials, protocol={}))
+    assert text.startswith("noisy hurts: mean loss (smaller is better) 0.8833 against baseline's")
+
+
+@pytest.mark.parametrize(
+    ("noisy", "expected"),
+    [
+        (
+            GOOD[:5],
+            "Undecided: 5 paired seeds cannot distinguish a difference from chance; at least 6 are "
+            "needed. So far: mean accuracy 0.88 against baseline's 0.12, a difference of +0.76 "
+            "over 5 paired seeds, better in 5.",
+        ),
+        (["failed"] * 5, "No verdict: every confirm run of noisy failed with an error."),
+    ],
+)
+def test_without_a_verdict_the_sentence_has_the_reason(
+    compared: Compare, noisy: list[float | str], expected: str
+) -> None:
+    assert verdict(compared(noisy, BAD[:5])) == expected
+
+
+def test_arms_with_only_lost_runs_have_no_verdict(compared: Compare) -> None:
+    text = verdict(compared(["diverged"] * 6, ["diverged"] * 6))
+    assert text == "No verdict: every confirm run of baseline and of noisy was lost."
+
+
+def test_an_arm_without_a_setting_has_no_verdict(
+    make_trials: Make, make_trial: Callable[..., Trial], accuracy: Metric
+) -> None:
+    design, trials = make_trials({"baseline": BAD, "noisy": []})
+    others = [t for t in trials if (t.phase, t.arm) != ("search", "noisy")]
+    failed = [make_trial(design, "search", "noisy", i, "failed") for i in range(4)]
+    text = verdict(compare(design, accuracy, [*others, *failed], protocol={}))
+    assert text == (
+        "No verdict: no search trial of noisy is complete, so noisy has no setting to confirm."
+    )
+
+
+@pytest.mark.parametrize(
+    ("late", "cancelled"),
+    [
+        (["running"], ""),
+        (["cancelled"], "; 1 trial was cancelled"),
+        (["cancelled"] * 2, "; 2 trials were cancelled"),
+    ],
+)
+def test_before_the_declared_end_the_sentence_counts_the_ended_trials(
+    compared: Compare, late: list[float | str], cancelled: str
+) -> None:
+    text = verdict(compared([*GOOD[: -len(late)], *late], BAD))
+    n_ended = 12 - len(late)
+    assert text.startswith(
+        "No verdict: it is given once every declared trial has ended; 8 of 8 search trials and "
+        f"{n_ended} of 12 confirm runs have ended{cancelled}. So far: mean accuracy "
+    )
+
+
+def test_without_a_search_the_pairs_are_of_settings_and_seeds(
+    make_grid: Make, accuracy: Metric
+) -> None:
+    base = [0.10, 0.50, 0.20, 0.55, 0.15, 0.60, 0.12, 0.58]
+    mixed = [value + (0.3 if i % 4 < 2 else -0.2) for i, value in enumerate(base)]
+    design, trials = make_grid({"baseline": base, "noisy": mixed})
+    comparison = compare(design, accuracy, trials, protocol={})
+    further = comparison.differences[0].further_seeds
+    assert further is not None
+    text = verdict(comparison)
+    assert "over 8 pairs of runs (2 settings, 4 seeds), better in 4; " in text
+    assert text.endswith(f"about {further} more paired seeds of every setting would decide.")
