@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch.nn import functional
 
-from gradnoise.streams import normal
+from gradnoise._streams import normal
 from gradnoise.workloads import Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.data import DataUnavailableError, images
 from gradnoise.workloads.memn2n import MemN2N

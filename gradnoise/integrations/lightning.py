@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from gradnoise.hook import GradientNoise, attach
-from gradnoise.keys import key
+from gradnoise._hook import GradientNoise, attach
+from gradnoise._keys import key
 
 
 class GradientNoiseCallback(Callback):

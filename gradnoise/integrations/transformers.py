@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from gradnoise.hook import GradientNoise, attach
+from gradnoise._hook import GradientNoise, attach
 
 
 class GradientNoiseCallback(TrainerCallback):

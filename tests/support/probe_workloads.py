@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradnoise.streams import normal, permutation
+from gradnoise._streams import normal, permutation
 from gradnoise.workloads import (
     Batch,
     Dropout,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradnoise.kernels import portable
+from gradnoise._kernels import portable
 
-compiled = pytest.importorskip("gradnoise.kernels.compiled")
+compiled = pytest.importorskip("gradnoise._kernels.compiled")
 
 Runs = list[tuple[int, int, int]]
 runs = st.lists(

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from gradnoise.kernels import portable
-from gradnoise.noise import Runs
-from gradnoise.parts import Part
+from gradnoise._kernels import portable
+from gradnoise._kernels.runs import Runs
+from gradnoise._parts import Part
 
 HAS_GPU = torch.cuda.is_available()
 if not (HAS_GPU or os.environ.get("TRITON_INTERPRET")):
     pytest.skip("neither a GPU nor TRITON_INTERPRET=1", allow_module_level=True)
 
-cuda = pytest.importorskip("gradnoise.kernels.cuda")
+cuda = pytest.importorskip("gradnoise._kernels.cuda")
 
 DEVICE = torch.device("cuda" if HAS_GPU else "cpu")
 PARTS = {

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from gradnoise.kernels import GROUP, portable
+from gradnoise._kernels import GROUP, portable
 
 # (counter, key, words) as published with Random123, whose authors are Philox's: kat_vectors,
 # philox4x32, 10 rounds

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-compiled = pytest.importorskip("gradnoise.kernels.compiled")
-team = pytest.importorskip("gradnoise.kernels.team")
+compiled = pytest.importorskip("gradnoise._kernels.compiled")
+team = pytest.importorskip("gradnoise._kernels.team")
 
 N_SHARES = 37
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from gradnoise.noise import NoiseProcess
+from gradnoise._processes import NoiseProcess
 from gradnoise.schedules import annealed
 from gradnoise.training.setup import prepare
 from gradnoise.training.trial import TrialSpec

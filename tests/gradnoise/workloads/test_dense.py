@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from gradnoise.streams import normal
+from gradnoise._streams import normal
 from gradnoise.workloads.dense import ROWS_AT_ONCE, DenseLayer, DenseNetworks
 
 

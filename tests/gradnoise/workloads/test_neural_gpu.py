@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 import trial_runs
-from gradnoise.streams import normal
+from gradnoise._streams import normal
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.training.trial import Measurement, TrialSpec

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trial_runs
-from gradnoise.streams import normal
+from gradnoise._streams import normal
 from gradnoise.techniques.dropout import activation_shapes, dropout
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
