@@ -65,7 +65,7 @@ S0, S1, S2, S3, S4 = (
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
-def _compile(**options: Any) -> Callable[[Function], Function]:
+def kernel(**options: Any) -> Callable[[Function], Function]:
     """Return numba's decorator; it caches machine code on disk if a cache folder is writable."""
 
     def decorate(function: Function) -> Function:
@@ -115,7 +115,7 @@ def _fetch(_typing: Any, _address: Any) -> Any:
     return types.none(types.int64), generate
 
 
-@_compile()
+@kernel()
 def add_all(
     addresses: Any,
     starts: Any,
@@ -179,7 +179,7 @@ def add_all(
     return True
 
 
-@_compile()
+@kernel()
 def _are_apart(addresses: Any, sizes: Any) -> bool:
     """Return whether all runs that hold numbers start at different addresses."""
     room = 16
@@ -198,12 +198,12 @@ def _are_apart(addresses: Any, sizes: Any) -> bool:
     return True
 
 
-@_compile()
+@kernel()
 def _n_chunks(start: int, size: int) -> int:
     return (start + size + CHUNK - 1) // CHUNK - start // CHUNK if size else 0
 
 
-@_compile()
+@kernel()
 def _philox(group: int, n_groups: int, t: int, key: int, words: Any, address: int) -> None:
     t0, t1 = np.uint64(t) & LOW, np.uint64(t) >> HALF
     key0, key1 = np.uint64(key) & LOW, np.uint64(key) >> HALF
@@ -231,7 +231,7 @@ def _philox(group: int, n_groups: int, t: int, key: int, words: Any, address: in
             words[at + 3 * LANES + lane] = np.uint32(c3)
 
 
-@_compile(fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _radii(words: Any, radii: Any, n_groups: int) -> None:
     _widest()
     for g in range(n_groups):
@@ -247,7 +247,7 @@ def _radii(words: Any, radii: Any, n_groups: int) -> None:
             radii[i] = np.sqrt(np.float32(exponent) * LN2 + log)
 
 
-@_compile(fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _pairs(words: Any, drawn: Any, n_groups: int) -> None:
     _widest()
     for g in range(n_groups):
@@ -262,7 +262,7 @@ def _pairs(words: Any, drawn: Any, n_groups: int) -> None:
             drawn[i + PAIRS] = (radius * x) * (S0 + xx * (S1 + xx * (S2 + xx * (S3 + xx * S4))))
 
 
-@_compile(fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _add(values: Any, drawn: Any, std: Any) -> None:
     _widest()
     for i in range(len(values)):

@@ -37,6 +37,8 @@ def add_on_threads(
     if n_threads == 1:
         return bool(compiled.add_all(*columns, 1, 0))
     n_shares = min(-(-runs.n_numbers // SHARE), SHARES_PER_THREAD * n_threads)
+    if openmp := backends.openmp():
+        return bool(openmp.add_all_on(n_threads, *columns, n_shares))
     shares = iter(range(n_shares))  # each thread takes the next share when it is free
 
     def work() -> bool:
@@ -52,5 +54,5 @@ def _threads(n: int) -> ThreadPoolExecutor:
 
 
 if hasattr(os, "register_at_fork"):
-    # threads do not survive a fork
+    # threads do not survive a fork; those of a new pool do their work
     os.register_at_fork(after_in_child=_threads.cache_clear)
