@@ -1,10 +1,8 @@
-"""The bAbI tasks of Weston et al. 2015 (arXiv:1502.05698): version 1.2, in English, 1,000 questions
-for training, CC BY 3.0.
+"""The bAbI tasks of Weston et al. 2015, arXiv:1502.05698 (version 1.2, in English, CC BY 3.0).
 
-The parts are the official ones: 900 questions to train on and 100 to validate (`en-valid`), 1,000
-    to test. They are looked for in
-`$GRADNOISE_DATA/babi/en-valid`, then in the user's cache, and downloaded into it at last; each task
-must have the SHA-256 that stands here.
+The splits of each task are the official ones (`en-valid`): 900 questions for training, 100 for
+validation, 1,000 for testing. The files are read from `$GRADNOISE_DATA/babi/en-valid`, from the
+user's cache, or downloaded. SHA256 holds their checksums.
 """
 
 import functools
@@ -17,7 +15,7 @@ from pathlib import Path
 import torch
 
 from gradnoise.workloads.base import Batch, Splits
-from gradnoise.workloads.data import DataUnavailableError, fetch, own_folder
+from gradnoise.workloads.paper.downloads import DataUnavailableError, data_folder, fetch
 
 N_TASKS = 20
 PARTS = ("train", "valid", "test")
@@ -26,7 +24,7 @@ MIRRORS = (
     "https://s3.amazonaws.com/text-datasets/babi_tasks_1-20_v1-2.tar.gz",
 )
 FOLDER = "tasks_1-20_v1-2/en-valid"
-SHA256 = (  # of each task's files for training, validation and test, one after the other
+SHA256 = (  # per task, of its three files in the order of PARTS, concatenated
     "b3ea9b623954300d2073db9cd82078c6f99086a7724e7bebe00a62a709b0240d",
     "3d342beddc38c4dffeffeafbf7e111c165914e0c3699735ca991408b798573f0",
     "724893e117d8d9f11392c39f956ef8323c21211c72afd169e615bb1b1b415b9c",
@@ -52,8 +50,12 @@ SHA256 = (  # of each task's files for training, validation and test, one after 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A question with the sentences before it, the oldest first, and its answer, one word of the
-    vocabulary even where it lists several.
+    """A question about a story.
+
+    Args:
+        story: The words of each sentence before the question, the oldest sentence first.
+        words: The question.
+        answer: A single word of the vocabulary, even if it lists several.
     """
 
     story: tuple[tuple[str, ...], ...]
@@ -62,13 +64,12 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coded:
-    """Questions as numbers, and what the numbers mean: word i of `vocabulary` is i, and
-    len(vocabulary) stands where there is no word.
+class EncodedTask:
+    """The questions of a task as tensors, with the vocabulary.
 
-    Each example is (story, question, answer): story int64 [n_sentences, n_words], the latest
-        sentence first; question int64 [n_words];
-    answer int64.
+    An example is (story, question, answer): the story int64 [n_sentences, n_words], the latest
+    sentence first; the question int64 [n_words]; the answer int64. The number i means word i of the
+    vocabulary, len(vocabulary) means that there is no word.
     """
 
     splits: Splits
@@ -78,15 +79,16 @@ class Coded:
 
 
 @functools.lru_cache(maxsize=4)
-def coded(task: int, n_sentences: int) -> Coded:
-    """Return a task, or all of them where task is 0, with the latest n_sentences of each story.
+def encoded(task: int, n_sentences: int) -> EncodedTask:
+    """Return a task with the latest n_sentences of each story; all tasks together if task is 0.
 
     Raises:
-        DataUnavailableError: If the data cannot be had, or their checksum is wrong.
+        DataUnavailableError: If the data are missing and cannot be downloaded, or their checksum is
+            wrong.
     """
     tasks = range(1, N_TASKS + 1) if task == 0 else (task,)
     parts = {
-        part: [question for one in tasks for question in questions(texts(one)[part])]
+        part: [question for number in tasks for question in questions(texts(number)[part])]
         for part in PARTS
     }
     everything = [question for part in parts.values() for question in part]
@@ -101,12 +103,12 @@ def coded(task: int, n_sentences: int) -> Coded:
             | {question.answer for question in everything}
         )
     )
-    number = {word: i for i, word in enumerate(vocabulary)}
+    number_of = {word: i for i, word in enumerate(vocabulary)}
     longest = max(len(question.story) for question in everything)
     n_words, n_sentences = max(map(len, sentences)), min(n_sentences, longest)
 
     def row(words: Sequence[str]) -> list[int]:
-        return [*(number[word] for word in words), *[len(vocabulary)] * (n_words - len(words))]
+        return [*(number_of[word] for word in words), *[len(vocabulary)] * (n_words - len(words))]
 
     def batch(part: Sequence[Question]) -> Batch:
         latest_first = [question.story[::-1][:n_sentences] for question in part]
@@ -114,20 +116,21 @@ def coded(task: int, n_sentences: int) -> Coded:
             [row(story[i] if i < len(story) else ()) for i in range(n_sentences)]
             for story in latest_first
         ]
-        asked, answers = (
-            [row(question.words) for question in part],
-            [number[question.answer] for question in part],
-        )
-        return torch.tensor(stories), torch.tensor(asked), torch.tensor(answers)
+        rows = [row(question.words) for question in part]
+        answers = [number_of[question.answer] for question in part]
+        return torch.tensor(stories), torch.tensor(rows), torch.tensor(answers)
 
     train, validation, test = (batch(parts[part]) for part in PARTS)
     splits = Splits(train=train, validation=validation, test=test)
-    return Coded(splits=splits, vocabulary=vocabulary, n_sentences=n_sentences, n_words=n_words)
+    return EncodedTask(
+        splits=splits, vocabulary=vocabulary, n_sentences=n_sentences, n_words=n_words
+    )
 
 
 def questions(text: str) -> Iterator[Question]:
-    """Yield the questions of a file: numbered lines, a story begins at 1; a question's line has its
-    answer after a tab.
+    """Yield the questions of a file.
+
+    Lines are numbered, from 1 in each story. A question's line has the answer after a tab.
 
     >>> [question] = questions("1 Mary moved to the bathroom.\\n2 Where is Mary? \\tbathroom\\t1\\n")
     >>> question.story, question.words, question.answer
@@ -138,8 +141,8 @@ def questions(text: str) -> Iterator[Question]:
         number, rest = line.split(" ", 1)
         if number == "1":
             story = []
-        said, *answer = rest.split("\t")
-        words = tuple(re.findall(r"[a-z0-9']+", said.lower()))
+        sentence, *answer = rest.split("\t")
+        words = tuple(re.findall(r"[a-z0-9']+", sentence.lower()))
         if answer:
             yield Question(story=tuple(story), words=words, answer=answer[0].lower())
         else:
@@ -147,42 +150,39 @@ def questions(text: str) -> Iterator[Question]:
 
 
 def texts(task: int) -> dict[str, str]:
-    """Return a task's files by part, checked.
+    """Return the texts of a task's files by part, after a check of their checksum.
 
     Raises:
-        DataUnavailableError: If they cannot be had, or the ones in `GRADNOISE_DATA` have another
-            checksum.
+        DataUnavailableError: If the files are missing and cannot be downloaded, or their checksum
+            is wrong.
     """
-    own = own_folder("babi", "en-valid")
-    if own and all((own / name).exists() for name in _names(task)):
-        return _checked(task, own)
-    members = [f"{FOLDER}/{name}" for one in range(1, N_TASKS + 1) for name in _names(one)]
-    remedy = "put the folder en-valid of its archive into a folder babi/"
-    return _checked(
-        task,
-        fetch(
-            "bAbI",
-            MIRRORS,
-            looked_in=own,
-            into="babi",
-            file="tasks.tar.gz",
-            members=members,
-            remedy=remedy,
-        )
-        / FOLDER,
+    folder = data_folder("babi", "en-valid")
+    if folder and all((folder / name).exists() for name in file_names(task)):
+        return _checked(task, folder)
+    all_names = [name for number in range(1, N_TASKS + 1) for name in file_names(number)]
+    cache = fetch(
+        "bAbI",
+        MIRRORS,
+        looked_in=folder,
+        into="babi",
+        file="tasks.tar.gz",
+        members=[f"{FOLDER}/{name}" for name in all_names],
+        remedy="put the folder en-valid of its archive into a folder babi/",
     )
+    return _checked(task, cache / FOLDER)
 
 
-def _names(task: int) -> list[str]:
+def file_names(task: int) -> list[str]:
+    """Return the names of a task's files, in the order of PARTS."""
     return [f"qa{task}_{part}.txt" for part in PARTS]
 
 
 def _checked(task: int, folder: Path) -> dict[str, str]:
-    contents = [(folder / name).read_bytes() for name in _names(task)]
+    contents = [(folder / name).read_bytes() for name in file_names(task)]
     found = hashlib.sha256(b"".join(contents)).hexdigest()
     if found != SHA256[task - 1]:
         raise DataUnavailableError(
-            f"{', '.join(_names(task))} in {folder} are not the files they should be: "
-            f"their SHA-256 is {found}, not {SHA256[task - 1]}. Replace or remove them."
+            f"{', '.join(file_names(task))} in {folder} have a wrong content: their SHA-256 is "
+            f"{found}, not {SHA256[task - 1]}. Replace or delete them."
         )
     return {part: content.decode("ascii") for part, content in zip(PARTS, contents, strict=True)}

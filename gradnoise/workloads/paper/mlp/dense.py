@@ -1,8 +1,7 @@
-"""Fully connected ReLU layers under cross-entropy, many models at once, with their outputs and
-their gradient written out.
+"""Outputs and gradients of many fully connected ReLU networks at once, under cross-entropy.
 
-`torch.func.vmap` spends most of its time between the products of such narrow layers; here each
-layer is three batched products, into memory that is used again at every update.
+`torch.func.vmap` spends most of its time between the matrix products of such narrow layers. Here
+each layer is three batched products, whose results reuse the same memory at every update.
 """
 
 from collections.abc import Sequence
@@ -14,13 +13,17 @@ from torch.nn import functional
 from gradnoise.workloads.base import Batch, Tensors
 
 ROWS_AT_ONCE = 1_000
-"""So many examples' activations stay in a core's caches."""
+"""The activations of this many examples fit into the caches of a core."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DenseLayer:
-    """Names of a layer's parameters, and of the buffer that multiplies its activations under
-    dropout; empty if there is none.
+    """The names of a layer's parameters and of its dropout mask.
+
+    Args:
+        weight: Name of the weight matrix.
+        bias: Name of the bias.
+        mask: Name of the buffer that multiplies the activations under dropout; empty: none.
     """
 
     weight: str
@@ -29,7 +32,7 @@ class DenseLayer:
 
 
 class DenseNetworks:
-    """ReLU layers, z_l = W_l h_{l-1} + b_l, h_l = m_l max(z_l, 0), the last without ReLU.
+    """ReLU layers z_l = W_l h_{l-1} + b_l, h_l = m_l max(z_l, 0); the last layer has no ReLU.
 
     Args:
         layers: From the first to the last.
@@ -37,11 +40,13 @@ class DenseNetworks:
 
     def __init__(self, layers: Sequence[DenseLayer]) -> None:
         self._layers = layers
-        self._room: dict[tuple[object, ...], torch.Tensor] = {}
+        self._buffers: dict[tuple[object, ...], torch.Tensor] = {}
 
     def outputs(self, weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
-        """Return what each model makes of the same inputs, [models, examples, classes], without
-        masks.
+        """Return each model's outputs for the same inputs, without masks.
+
+        Returns:
+            [models, examples, classes].
         """
         n = len(weights[self._layers[0].weight])
         pieces = []
@@ -57,11 +62,13 @@ class DenseNetworks:
     def gradient(
         self, weights: Tensors, masks: Tensors, batch: Batch, gradients: Tensors
     ) -> torch.Tensor:
-        """Write the gradient of each model's mean cross-entropy on its own batch, and return the
-        losses, [models].
+        """Write the gradient of each model's mean cross-entropy on its batch into `gradients`.
 
         dL/dz_last = (softmax(z_last) - onehot(y)) / n; dL/dW_l = dL/dz_l^T h_{l-1}; dL/db_l = sum
         dL/dz_l; dL/dz_{l-1} = (dL/dz_l W_l) m_{l-1} [h_{l-1} > 0].
+
+        Returns:
+            The losses, [models].
         """
         inputs, labels = batch
         hidden = [inputs]
@@ -72,7 +79,7 @@ class DenseNetworks:
                 if layer.mask in masks:
                     outputs.mul_(masks[layer.mask])
             hidden.append(outputs)
-        # [models, classes, examples]: along a few classes torch is slow
+        # [models, classes, examples], because torch is slow along a short last axis
         outputs = hidden.pop().transpose(1, 2).contiguous()
         logarithms, chosen = functional.log_softmax(outputs, dim=1), labels.unsqueeze(1)
         losses = -logarithms.gather(1, chosen).mean((1, 2))
@@ -82,12 +89,12 @@ class DenseNetworks:
         back = logarithms.transpose(1, 2).contiguous()
         for i in reversed(range(len(self._layers))):
             layer, before = self._layers[i], hidden[i]
-            own = weights[layer.weight]
-            product = self._empty("weight", i, own.shape, inputs)
+            weight = weights[layer.weight]
+            product = self._empty("weight", i, weight.shape, inputs)
             gradients[layer.weight].copy_(torch.bmm(back.transpose(1, 2), before, out=product))
             torch.sum(back, 1, out=gradients[layer.bias])
             if i:
-                back = torch.bmm(back, own, out=self._empty("back", i, before.shape, inputs))
+                back = torch.bmm(back, weight, out=self._empty("back", i, before.shape, inputs))
                 mask = masks.get(self._layers[i - 1].mask)
                 if mask is not None:
                     back.mul_(mask)
@@ -99,15 +106,15 @@ class DenseNetworks:
     def _forward(
         self, place: tuple[str, int], layer: DenseLayer, weights: Tensors, hidden: torch.Tensor
     ) -> torch.Tensor:
-        own, bias = weights[layer.weight], weights[layer.bias]
-        outputs = self._empty(*place, (*hidden.shape[:2], own.shape[1]), hidden)
-        return torch.baddbmm(bias.unsqueeze(1), hidden, own.transpose(1, 2), out=outputs)
+        weight, bias = weights[layer.weight], weights[layer.bias]
+        outputs = self._empty(*place, (*hidden.shape[:2], weight.shape[1]), hidden)
+        return torch.baddbmm(bias.unsqueeze(1), hidden, weight.transpose(1, 2), out=outputs)
 
     def _empty(
         self, what: str, layer: int, shape: Sequence[int], like: torch.Tensor
     ) -> torch.Tensor:
-        """Return memory for an intermediate result, the same at every update."""
+        """Return uninitialised memory for an intermediate result, the same at every update."""
         key = (what, layer, *shape, like.dtype, like.device)
-        if key not in self._room:
-            self._room[key] = torch.empty(*shape, dtype=like.dtype, device=like.device)
-        return self._room[key]
+        if key not in self._buffers:
+            self._buffers[key] = torch.empty(*shape, dtype=like.dtype, device=like.device)
+        return self._buffers[key]
