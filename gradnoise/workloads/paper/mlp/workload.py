@@ -159,6 +159,4 @@ class Mlp(Workload):
             DenseLayer(weight=f"{i}.weight", bias=f"{i}.bias", mask=f"{i + 1}.mask")
             for i in range(0, last, 2)
         ]
-        return DenseNetworks(
-            [*hidden, DenseLayer(weight=f"{last}.weight", bias=f"{last}.bias")]
-        )
+        return DenseNetworks([*hidden, DenseLayer(weight=f"{last}.weight", bias=f"{last}.bias")])

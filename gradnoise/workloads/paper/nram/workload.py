@@ -25,9 +25,7 @@ class NramOptions:
         "reverse; listk, the k-th number of a linked list.",
     )
     longest: int = option(4, "Length of the longest array or list.", minimum=1, maximum=30)
-    size: int = option(
-        8, "Number of memory cells and of integers.", minimum=4, maximum=64
-    )
+    size: int = option(8, "Number of memory cells and of integers.", minimum=4, maximum=64)
     registers: int = option(3, "Number of registers.", minimum=1, maximum=32)
     steps: int = option(
         4,

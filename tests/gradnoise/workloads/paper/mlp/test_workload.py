@@ -7,7 +7,7 @@ from torch.nn import functional
 from gradnoise.techniques.dropout import activation_shapes
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
-from gradnoise.workloads.mlp import Mlp
+from gradnoise.workloads.paper.mlp import Mlp
 from trial_runs import curve, run, spec
 
 pytest.importorskip("sklearn")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gradnoise.workloads import babi
-from gradnoise.workloads.data import DataUnavailableError
+from gradnoise.workloads.paper.downloads import DataUnavailableError
+from gradnoise.workloads.paper.memn2n import data
 
 pytest.importorskip("pooch")
 
@@ -28,23 +28,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     right ones; no cache and no network.
     """
     content = STORIES.encode()
-    monkeypatch.setattr(babi, "SHA256", (hashlib.sha256(3 * content).hexdigest(),) * babi.N_TASKS)
-    monkeypatch.setattr(babi, "MIRRORS", ("http://127.0.0.1:9/tasks.tar.gz",))
+    monkeypatch.setattr(data, "SHA256", (hashlib.sha256(3 * content).hexdigest(),) * data.N_TASKS)
+    monkeypatch.setattr(data, "MIRRORS", ("http://127.0.0.1:9/tasks.tar.gz",))
     monkeypatch.setenv("GRADNOISE_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     place = tmp_path / "babi" / "en-valid"
     place.mkdir(parents=True)
-    for task in range(1, babi.N_TASKS + 1):
-        for name in babi._names(task):
+    for task in range(1, data.N_TASKS + 1):
+        for name in data.file_names(task):
             (place / name).write_bytes(content)
-    babi.coded.cache_clear()
+    data.encoded.cache_clear()
     yield place
-    babi.coded.cache_clear()
+    data.encoded.cache_clear()
 
 
 def test_a_story_ends_where_the_numbers_begin_anew_and_holds_no_questions() -> None:
-    first, second, third = babi.questions(STORIES)
+    first, second, third = data.questions(STORIES)
     assert first.story == (
         ("mary", "moved", "to", "the", "bathroom"),
         ("john", "went", "to", "the", "hallway"),
@@ -57,13 +57,13 @@ def test_a_story_ends_where_the_numbers_begin_anew_and_holds_no_questions() -> N
 
 
 def test_words_are_numbered_and_the_latest_sentence_comes_first(folder: Path) -> None:
-    coded = babi.coded(1, 50)
-    none = len(coded.vocabulary)
-    stories, asked, answers = coded.splits.train
+    task = data.encoded(1, 50)
+    none = len(task.vocabulary)
+    stories, asked, answers = task.splits.train
     assert stories.shape == (3, 2, 5)
 
     def words(row: list[int]) -> str:
-        return " ".join(coded.vocabulary[i] for i in row if i != none)
+        return " ".join(task.vocabulary[i] for i in row if i != none)
 
     assert [words(sentence) for sentence in stories[0].tolist()] == [
         "john went to the hallway",
@@ -75,18 +75,18 @@ def test_words_are_numbered_and_the_latest_sentence_comes_first(folder: Path) ->
         "what is mary carrying",
         "is it here",
     ]
-    assert [coded.vocabulary[i] for i in answers.tolist()] == ["bathroom", "milk,football", "no"]
-    assert coded.vocabulary == tuple(sorted(set(coded.vocabulary)))
+    assert [task.vocabulary[i] for i in answers.tolist()] == ["bathroom", "milk,football", "no"]
+    assert task.vocabulary == tuple(sorted(set(task.vocabulary)))
 
 
 def test_a_short_memory_keeps_the_latest_sentences(folder: Path) -> None:
-    coded = babi.coded(1, 1)
-    assert coded.splits.train[0].shape == (3, 1, 5)
-    assert "moved" not in coded.vocabulary
+    task = data.encoded(1, 1)
+    assert task.splits.train[0].shape == (3, 1, 5)
+    assert "moved" not in task.vocabulary
 
 
 def test_all_tasks_together_are_one_after_the_other(folder: Path) -> None:
-    assert len(babi.coded(0, 50).splits.validation[0]) == 3 * babi.N_TASKS
+    assert len(data.encoded(0, 50).splits.validation[0]) == 3 * data.N_TASKS
 
 
 def test_a_corrupt_file_is_named_with_both_checksums(folder: Path) -> None:
@@ -95,9 +95,9 @@ def test_a_corrupt_file_is_named_with_both_checksums(folder: Path) -> None:
         DataUnavailableError,
         match=r"qa7_train\.txt, qa7_valid\.txt, qa7_test\.txt in .* are not the files they should be",
     ) as caught:
-        babi.coded(7, 50)
-    assert babi.SHA256[6] in str(caught.value)
-    babi.coded(6, 50)
+        data.encoded(7, 50)
+    assert data.SHA256[6] in str(caught.value)
+    data.encoded(6, 50)
 
 
 def test_without_data_or_network_the_error_says_where_it_was_sought_and_what_to_do(
@@ -105,7 +105,7 @@ def test_without_data_or_network_the_error_says_where_it_was_sought_and_what_to_
 ) -> None:
     (folder / "qa1_train.txt").unlink()
     with pytest.raises(DataUnavailableError) as caught:
-        babi.coded(1, 50)
+        data.encoded(1, 50)
     for fact in (
         str(folder),
         "gradnoise/babi",
@@ -122,16 +122,16 @@ def test_a_download_is_unpacked_checked_and_kept(
     """The first mirror is dead: the second serves. A second call needs neither."""
     archive = tmp_path / "tasks.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
-        tar.add(folder, arcname=babi.FOLDER)
+        tar.add(folder, arcname=data.FOLDER)
     monkeypatch.delenv("GRADNOISE_DATA")
     monkeypatch.setattr(
-        babi,
+        data,
         "MIRRORS",
-        (*babi.MIRRORS, serve("tasks.tar.gz", archive.read_bytes()) + "tasks.tar.gz"),
+        (*data.MIRRORS, serve("tasks.tar.gz", archive.read_bytes()) + "tasks.tar.gz"),
     )
-    assert babi.texts(3)["test"] == STORIES
-    monkeypatch.setattr(babi, "MIRRORS", babi.MIRRORS[:1])
-    assert babi.texts(20)["train"] == STORIES
+    assert data.texts(3)["test"] == STORIES
+    monkeypatch.setattr(data, "MIRRORS", data.MIRRORS[:1])
+    assert data.texts(20)["train"] == STORIES
 
 
 def test_the_real_tasks_are_split_as_stated() -> None:
@@ -143,13 +143,13 @@ def test_the_real_tasks_are_split_as_stated() -> None:
             "needs a folder babi/en-valid in $GRADNOISE_DATA, which is "
             f"{os.environ.get('GRADNOISE_DATA')!r}"
         )
-    coded = babi.coded(1, 50)
+    task = data.encoded(1, 50)
     assert [
-        len(part[0]) for part in (coded.splits.train, coded.splits.validation, coded.splits.test)
+        len(part[0]) for part in (task.splits.train, task.splits.validation, task.splits.test)
     ] == [900, 100, 1_000]
-    assert coded.n_sentences == 10
-    answers = {coded.vocabulary[i] for i in coded.splits.train[2].tolist()}
+    assert task.n_sentences == 10
+    answers = {task.vocabulary[i] for i in task.splits.train[2].tolist()}
     assert answers == {"bathroom", "bedroom", "garden", "hallway", "kitchen", "office"}
-    assert len(coded.vocabulary) == 19
-    for task in range(1, babi.N_TASKS + 1):
-        assert len(babi.texts(task)["train"]) > 0
+    assert len(task.vocabulary) == 19
+    for task in range(1, data.N_TASKS + 1):
+        assert len(data.texts(task)["train"]) > 0

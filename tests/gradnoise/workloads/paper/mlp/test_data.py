@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from gradnoise.workloads import data
-from gradnoise.workloads.data import DataUnavailableError
+from gradnoise.workloads.paper.downloads import DataUnavailableError
+from gradnoise.workloads.paper.mlp import data
 
 pytest.importorskip("pooch")
 pytest.importorskip("sklearn")

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from gradnoise._streams import normal
-from gradnoise.workloads.dense import ROWS_AT_ONCE, DenseLayer, DenseNetworks
+from gradnoise.workloads.paper.mlp.dense import ROWS_AT_ONCE, DenseLayer, DenseNetworks
 
 
 @settings(max_examples=30, deadline=None)
