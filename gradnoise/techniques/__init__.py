@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gradnoise.noise import NoiseProcess
+from gradnoise._processes import NoiseProcess
 from gradnoise.techniques import (
     annealed,
     anticorrelated,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from gradnoise._streams import normal
 from gradnoise.parameters import Parameter
-from gradnoise.streams import normal
 from gradnoise.techniques.base import Technique
 
 PURPOSE = "dropout"

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from gradnoise import schedules
-from gradnoise.noise import Noise
+from gradnoise._noise import Noise
+from gradnoise._processes import AnnealedStd, Schedule
 from gradnoise.parameters import Parameter
-from gradnoise.schedules import Schedule
 from gradnoise.techniques.annealed import GAMMA
 from gradnoise.techniques.base import Technique
 
@@ -39,7 +38,7 @@ def weight_noise(eta: float, gamma: float) -> WeightNoise:
     >>> round(weight_noise(eta=0.01, gamma=0.55).schedule(99), 4)
     0.0282
     """
-    return WeightNoise(schedule=schedules.annealed(eta, gamma))
+    return WeightNoise(schedule=AnnealedStd(eta, gamma))
 
 
 class NoisyWeights:

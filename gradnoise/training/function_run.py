@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from gradnoise.noise import NoiseProcess
+from gradnoise._processes import NoiseProcess
 from gradnoise.techniques import ON_GRADIENTS
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup

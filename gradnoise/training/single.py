@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from gradnoise import streams
-from gradnoise.hook import GradientNoise, attach
-from gradnoise.noise import NoiseProcess
+from gradnoise._hook import GradientNoise, attach
+from gradnoise._processes import NoiseProcess
+from gradnoise._streams import permutation
 from gradnoise.techniques import Effect
 from gradnoise.techniques.dropout import DropoutMasks, adopt, dropped, places
 from gradnoise.techniques.weight_noise import NoisyWeights, WeightNoise
@@ -97,7 +97,7 @@ class SingleRun:
         self._noise: GradientNoise | None = None
         self._noisy_weights: NoisyWeights | None = None
         if isinstance(setup.effect, NoiseProcess):
-            self._noise = attach(self._optimizer, seed=setup.spec.seed, injection=setup.effect)
+            self._noise = attach(self._optimizer, setup.effect, seed=setup.spec.seed)
         elif isinstance(setup.effect, WeightNoise):
             self._noisy_weights = NoisyWeights(
                 self._model.named_parameters(), setup.effect, seed=setup.spec.seed
@@ -290,7 +290,7 @@ def noise_to_gradient(
         or not 0 < gradient_norm < math.inf
     ):
         return {}
-    return {"noise_to_gradient": effect.size(t) * math.sqrt(n_weights) / gradient_norm}
+    return {"noise_to_gradient": effect.std(t) * math.sqrt(n_weights) / gradient_norm}
 
 
 def n_steps(workload: Workload) -> int:
@@ -313,7 +313,7 @@ def epoch_order(workload: Workload, seed: int, epoch: int) -> torch.Tensor:
     fill no whole batch are left out.
     """
     n = n_steps(workload) * workload.batch_size
-    return streams.permutation(seed, "order", epoch, len(workload.data().train[0]))[:n].view(
+    return permutation(seed, "order", epoch, len(workload.data().train[0]))[:n].view(
         -1, workload.batch_size
     )
 

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gradnoise.noise import Noise, NoiseProcess, StackedNoise
+from gradnoise._noise import Noise, StackedNoise
+from gradnoise._processes import NoiseProcess
 from gradnoise.techniques import dropout
 from gradnoise.techniques.dropout import quantile
 from gradnoise.techniques.weight_noise import WeightNoise

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch.func import functional_call, grad_and_value, vmap
 
-from gradnoise.noise import Noise, NoiseProcess
+from gradnoise._noise import Noise
+from gradnoise._processes import NoiseProcess
 from gradnoise.techniques import weight_noise
 from gradnoise.techniques.weight_noise import WeightNoise
 from gradnoise.training.randomness import Randomness

@@ -2,6 +2,7 @@
 `gradnoise.workloads`.
 """
 
+from gradnoise._streams import normal, permutation
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.dropout import Dropout
 from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
@@ -19,5 +20,7 @@ __all__ = [
     "Trial",
     "Workload",
     "function",
+    "normal",
     "option",
+    "permutation",
 ]

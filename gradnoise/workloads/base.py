@@ -158,7 +158,7 @@ class Workload(ABC):
     @abstractmethod
     def initialise(self, model: torch.nn.Module, seed: int) -> None:
         """Set every weight, as a function of the seed alone: draw with
-        `gradnoise.streams.normal(seed, "init", 0, name, shape)`.
+        `gradnoise.workloads.normal(seed, "init", 0, name, shape)`.
         """
 
     @abstractmethod

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from gradnoise.hook import GradientNoise, attach
-from gradnoise.noise import NoiseProcess
+from gradnoise._hook import GradientNoise, attach
+from gradnoise._processes import NoiseProcess
 from gradnoise.parameters import Parameter
 from gradnoise.techniques import ON_GRADIENTS
 from gradnoise.workloads.base import Metric, NoOptions
@@ -125,7 +125,7 @@ class Trial:
         if self._noise is not None:
             raise RuntimeError("trial.noise was called twice: one optimizer gets the noise.")
         if self._injection is not None:
-            self._noise = attach(optimizer, seed=self.seed, injection=self._injection)
+            self._noise = attach(optimizer, self._injection, seed=self.seed)
 
     def report(self, *, epoch: int, **values: float) -> None:
         """Hand over the values measured after an epoch, by `<split>_<metric>`, and wait to be told

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradnoise.streams import normal, permutation
 from gradnoise.workloads import (
     Batch,
     Dropout,
@@ -21,7 +20,9 @@ from gradnoise.workloads import (
     Trial,
     Workload,
     function,
+    normal,
     option,
+    permutation,
 )
 from gradnoise.workloads.base import StackedGradient, StackedMeasure, Tensors
 

@@ -132,7 +132,7 @@ def test_noise_comes_after_clipping_and_once_for_all_accumulated_batches(tmp_pat
 
 @pytest.mark.parametrize(
     "noise",
-    [NOISE, {"injection": preconditioned(eta=0.3, gamma=0.55), "seed": 1}],
+    [NOISE, {"process": preconditioned(eta=0.3, gamma=0.55), "seed": 1}],
     ids=["annealed", "preconditioned"],
 )
 def test_a_fit_resumed_from_a_checkpoint_is_one_that_never_stopped(

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from gradnoise.streams import normal
+from gradnoise._streams import normal
 from gradnoise.techniques.dropout import (
     Dropout,
     DropoutMasks,

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from gradnoise.noise import NoiseProcess
+from gradnoise._processes import NoiseProcess
 from gradnoise.techniques import ON_GRADIENTS, TECHNIQUES, effect, technique
 from gradnoise.techniques.dropout import DropoutMasks
 from gradnoise.techniques.weight_noise import WeightNoise

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from gradnoise.streams import normal
+from gradnoise._streams import normal
 from gradnoise.techniques.weight_noise import NoisyWeights, weight_noise
 
 ETA, GAMMA = 0.3, 0.55

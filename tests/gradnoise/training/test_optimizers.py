@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import Parameter
 
-from gradnoise.streams import normal
+from gradnoise._streams import normal
 from gradnoise.training.optimizers import OPTIMIZERS, Optimizer, optimizer
 
 MEMBERS: Mapping[str, list[dict[str, float]]] = {

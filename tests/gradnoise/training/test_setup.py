@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 
-from gradnoise.noise import NoiseProcess
-from gradnoise.schedules import annealed
+from gradnoise._processes import NoiseProcess, annealed
 from gradnoise.training.setup import prepare
 from gradnoise.training.trial import TrialSpec
-from gradnoise.workloads.mlp import Mlp, MlpOptions
+from gradnoise.workloads.paper.mlp import Mlp
+from gradnoise.workloads.paper.mlp.workload import MlpOptions
 
 GOOD: dict[str, Any] = {
     "workload": "mlp",
@@ -24,7 +24,7 @@ def test_a_legal_trial_is_opened_with_its_options_and_its_techniques_effect() ->
     assert isinstance(setup.workload, Mlp)
     assert setup.options == MlpOptions(depth=2)
     assert isinstance(setup.effect, NoiseProcess)
-    assert list(setup.effect.terms(5)) == [(5, annealed(0.3, 0.55)(5))]
+    assert list(setup.effect.terms(5)) == [(5, annealed(0.3, 0.55).std(5))]
     assert (setup.clip_value, setup.clip_norm) == (None, None)
     assert setup.lr_factor(3) == 1.0
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 
-from gradnoise.streams import permutation
+from gradnoise._streams import permutation
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.trial import Measurement, TrialSpec

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gradnoise.streams import normal, permutation
+from gradnoise._streams import normal, permutation
 from gradnoise.training import open_trainer
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleTrainer

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from gradnoise.workloads.catalogue import document
-from gradnoise.workloads.mlp import Mlp
+from gradnoise.workloads.paper.mlp import Mlp
 from gradnoise.workloads.registry import find, installed
 
 GOOD = """
