@@ -1,9 +1,8 @@
-"""What a report costs: reading the study, comparing, drawing and writing the page, with the memory
-of the whole process, and how it grows.
+"""Time and memory of a report: reading the study, comparing, drawing and writing the page.
 
-Each report is made by a process of its own, as the first one of an API is: its memory counts the
-    imports. Of each trial 50 epochs are
-measured, 20 seeds confirm; half of the interim study's trials have not ended.
+Each report is made in a new process, like the first report of an API, so its memory includes the
+imports. Each trial has 50 measured epochs, and there are 20 confirm seeds; half of the interim
+study's trials have not ended.
 """
 
 import json
@@ -25,7 +24,7 @@ N_SEEDS = 20
 
 
 def main() -> bool:
-    """Measure and hold against the bars; return whether all hold."""
+    """Measure and compare with the bars; return whether all hold."""
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         for n in (100, 1_000, 5_000):
@@ -64,7 +63,7 @@ def main() -> bool:
 
 
 def measured(path: Path) -> dict[str, float]:
-    """Make the report twice in a process of its own."""
+    """Make the report twice in a new process."""
     child = subprocess.run(
         [sys.executable, "-m", "benchmarks.bench_report", str(path)],
         capture_output=True,
@@ -76,9 +75,10 @@ def measured(path: Path) -> dict[str, float]:
 
 
 def child(path: str) -> None:
-    """Print what two reports in a row cost."""
+    """Print time and memory of two reports in a row."""
     started = time.perf_counter()
-    from gradnoise_service.api.reports import render
+    from gradnoise_service.compare.assembly import compare
+    from gradnoise_service.report import html
     from gradnoise_service.store import measurements, studies, trials
     from gradnoise_service.store.database import open_database
 
@@ -89,7 +89,8 @@ def child(path: str) -> None:
             study = studies.get(session, 1, None)
             known = trials.of_study(session, 1)
             epochs = measurements.mean_curves(session, 1, study.metric.name)
-        return len(render(study, known, epochs, "html").body)
+        comparison = compare(study.design, study.metric, known, protocol={}, epochs=epochs)
+        return len(html.render(study, comparison).encode())
 
     size = page()
     first = time.perf_counter() - started
@@ -104,6 +105,7 @@ def build(path: Path, n_trials: int, *, is_interim: bool) -> None:
     """Store a study whose trials have values drawn with a seed."""
     from sqlalchemy import insert, select, update
 
+    from gradnoise_service.domain.design import Design
     from gradnoise_service.domain.spec import StudySpec
     from gradnoise_service.domain.study import Metric
     from gradnoise_service.migrate import prepare_database
@@ -134,7 +136,7 @@ def build(path: Path, n_trials: int, *, is_interim: bool) -> None:
             owner="ada",
             now=now,
         )
-        trials.declare(session, 1, spec, "search")
+        trials.declare(session, 1, Design.of(spec).trials("search"))
         declared = trials.of_study(session, 1)
         row = {
             k: v

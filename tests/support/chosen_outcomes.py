@@ -51,7 +51,7 @@ def study(
     space = {"eta": {"choices": [0.01, 0.3, 1.0]}, "gamma": {"low": -1.0, "high": 1.0}}
     arms = [{"name": name, "technique": "annealed", "space": space} for name in values]
     arms[0] = {"name": next(iter(values)), "technique": "none"}
-    n_seeds = max(2, *(len(own) for own in values.values()))
+    n_seeds = max(2, *map(len, values.values()))
     spec = make_spec(**({"arms": arms, "confirm": {"n_seeds": n_seeds}} | changes))
     design = Design.of(spec)
     trials = [
@@ -61,8 +61,8 @@ def study(
     ]
     trials += [
         trial(design, "confirm", name, i, value)
-        for name, own in values.items()
-        for i, value in enumerate(own)
+        for name, results in values.items()
+        for i, value in enumerate(results)
     ]
     return design, trials
 
@@ -84,7 +84,7 @@ def without_search(
         {"name": name, "technique": "annealed", "space": space} for name in values
     ]
     arms[0] = {"name": next(iter(values)), "technique": "none"}
-    n_seeds = max(2, *(-(-len(own) // len(rates)) for own in values.values()))
+    n_seeds = max(2, *(-(-len(results) // len(rates)) for results in values.values()))
     fields = {
         "arms": arms,
         "search": None,
@@ -96,8 +96,8 @@ def without_search(
     settings = {arm.name: design.settings(arm.name) for arm in spec.arms}
     return design, [
         trial(design, "confirm", name, i, value, params=settings[name][i % len(rates)])
-        for name, own in values.items()
-        for i, value in enumerate(own)
+        for name, results in values.items()
+        for i, value in enumerate(results)
     ]
 
 

@@ -79,7 +79,7 @@ def rerun_means(
                 values.setdefault(trial.number // n_seeds, []).append(value)
     # sorted: the order of the trials must not change the last digit
     runs = [sorted(values.get(rank, [])) for rank in range(len(best))]
-    return [statistics.fmean(own) if len(own) == n_seeds else None for own in runs]
+    return [statistics.fmean(reruns) if len(reruns) == n_seeds else None for reruns in runs]
 
 
 def outcome(trial: Trial) -> Outcome:

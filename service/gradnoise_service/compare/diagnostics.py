@@ -48,20 +48,20 @@ def diagnose(
             measured.
     """
     names = [arm.name for arm in arms]
-    own = [[point for point in search if point.arm == name] for name in names]
+    by_arm = [[point for point in search if point.arm == name] for name in names]
     delta = design.spec.smallest_difference
     courses = (
         course(delta, metric, name, [e for e in epochs if e.arm == name])
         for name in (names if epochs else ())
     )
-    rates = [found for points in own if (found := rate_range(delta, metric, points)) is not None]
-    maps = (tuple(noise_cells(points)) for points in own)
+    rates = [found for points in by_arm if (found := rate_range(delta, metric, points)) is not None]
+    maps = (tuple(noise_cells(points)) for points in by_arm)
     return Diagnostics(
         courses=tuple(courses),
         divergences=tuple(divergences(arms)),
         rates=tuple(_against_baseline(names[0], rates)),
-        importances=tuple(found for points in own for found in importances(metric, points)),
-        interactions=tuple(found for points in own for found in interactions(metric, points)),
+        importances=tuple(found for points in by_arm for found in importances(metric, points)),
+        interactions=tuple(found for points in by_arm for found in interactions(metric, points)),
         cells=next((cells for cells in maps if cells), ()),
     )
 
@@ -164,8 +164,8 @@ def noise_cells(points: Sequence[SearchPoint]) -> Iterator[Cell]:
     of_cell: dict[tuple[int, int], list[tuple[float, float, SearchPoint]]] = {}
     for key, place in zip(zip(rows, columns, strict=True), placed, strict=True):
         of_cell.setdefault(key, []).append(place)
-    for _, own in sorted(of_cell.items(), key=lambda item: item[0]):
-        yield _cell(own)
+    for key in sorted(of_cell):
+        yield _cell(of_cell[key])
 
 
 def _late(known: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
@@ -187,19 +187,19 @@ def _line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
 
 
 def _divergence(
-    arm: ArmSummary, baseline: ArmSummary, phase: Phase, own: Tally, base: Tally
+    arm: ArmSummary, baseline: ArmSummary, phase: Phase, tally: Tally, base: Tally
 ) -> Iterator[Divergence]:
-    n, baseline_n = own.n_ended - own.n_failed, base.n_ended - base.n_failed
-    if n and baseline_n and own.n_diverged + base.n_diverged:
+    n, baseline_n = tally.n_ended - tally.n_failed, base.n_ended - base.n_failed
+    if n and baseline_n and tally.n_diverged + base.n_diverged:
         yield Divergence(
             arm=arm.name,
             baseline=baseline.name,
             phase=phase,
-            n_diverged=own.n_diverged,
+            n_diverged=tally.n_diverged,
             n=n,
             baseline_n_diverged=base.n_diverged,
             baseline_n=baseline_n,
-            p_value=fisher_p(own.n_diverged, n, base.n_diverged, baseline_n),
+            p_value=fisher_p(tally.n_diverged, n, base.n_diverged, baseline_n),
         )
 
 

@@ -6,6 +6,7 @@ signed ranks, Hodges and Lehmann 1956), at the level that n pairs can attain: a 
 2^n sign flips is extreme, so 6 pairs test at 3.1 % instead of 5 %.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -46,16 +47,13 @@ def chances(
         level: Confidence level, in (0, 1).
     """
     # scipy is imported with the first computation: stored comparisons are shown without it
-    from scipy.special import gammaincinv, ndtr, stdtrit  # type: ignore[import-untyped]
+    from scipy.special import ndtr  # type: ignore[import-untyped]  # scipy ships no types
 
     if n < fewest_pairs(1 - level):
         return {"helps": 0.0, "hurts": 0.0, "no_difference": 0.0, "undecided": 1.0}
-    m = EFFICIENCY * n
-    middles = (np.arange(N_NODES) + 0.5) / N_NODES
-    spread = np.sqrt(2 * gammaincinv((m - 1) / 2, middles) / (m - 1))
-    w = stdtrit(m - 1, 1 - attained_level(n, 1 - level) / 2) * spread
+    w = _half_widths(n, level)
     in_errors = (
-        math.sqrt(m)
+        math.sqrt(EFFICIENCY * n)
         * np.array([difference, smallest_difference])
         / max(sd, FINEST * max(abs(difference), smallest_difference))
     )
@@ -142,6 +140,18 @@ def pairs_to_decide(
         )
 
     return _fewest(decides, max(n + 1, fewest_pairs(1 - level)))
+
+
+@functools.lru_cache(maxsize=256)
+def _half_widths(n: int, level: float) -> np.ndarray:
+    """Return half the interval's width in standard errors of the mean, at the midpoints of S."""
+    from scipy.special import gammaincinv, stdtrit
+
+    m = EFFICIENCY * n
+    middles = (np.arange(N_NODES) + 0.5) / N_NODES
+    spread = np.sqrt(2 * gammaincinv((m - 1) / 2, middles) / (m - 1))
+    widths: np.ndarray = stdtrit(m - 1, 1 - attained_level(n, 1 - level) / 2) * spread
+    return widths
 
 
 def _fewest(suffices: Callable[[int], bool], start: int) -> int | None:

@@ -43,7 +43,7 @@ def differences(
         arm.name: waiting or _fault(tables.arms[0], arm, tables.seeds) for arm in tables.arms[1:]
     }
     rows = {arm: tables.seeds if fault in (None, waiting) else () for arm, fault in faults.items()}
-    raw = {arm: p_value(design, own, arm) for arm, own in rows.items()}
+    raw = {arm: p_value(design, pairs, arm) for arm, pairs in rows.items()}
     p_values = adjusted(design, {arm: p for arm, p in raw.items() if p is not None})
     return tuple(
         judge(design, metric, rows[arm], arm, p=p_values.get(arm), no_verdict=fault)

@@ -82,8 +82,9 @@ def _verdicts(study: Study, c: Report) -> Iterator[str]:
     if c.looks:
         yield from (
             "",
-            f"The study was extended after earlier verdicts, at {listed(c.looks)} seeds: with equal "
-            f"arms up to {percent(c.false_verdict_chance)} of such studies err, not {level(ALPHA)}.",
+            f"The study was extended after earlier verdicts, at {listed(c.looks)} seeds: with "
+            f"equal arms up to {percent(c.false_verdict_chance)} of such studies err, not "
+            f"{level(ALPHA)}.",
         )
     if c.lead:
         yield from ("", f"**{escaped(c.lead)}**")

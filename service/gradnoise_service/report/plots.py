@@ -93,8 +93,8 @@ def _best(comparison: Comparison) -> Iterator[Plot]:
 
 def _rates(comparison: Comparison) -> Iterator[Plot]:
     for i, arm in enumerate(comparison.arms):
-        own = [p for p in comparison.search if p.arm == arm.name and p.outcome == "complete"]
-        points = [(rate, p.value) for p in own if (rate := p.numeric("lr")) is not None]
+        complete = [p for p in comparison.search if p.arm == arm.name and p.outcome == "complete"]
+        points = [(rate, p.value) for p in complete if (rate := p.numeric("lr")) is not None]
         if points:
             yield _trace(arm.name, points, "markers", symbol=SYMBOLS[i % len(SYMBOLS)])
 
@@ -102,16 +102,16 @@ def _rates(comparison: Comparison) -> Iterator[Plot]:
 def _shares(comparison: Comparison) -> Iterator[Plot]:
     alone, pairs = comparison.diagnostics.importances, comparison.diagnostics.interactions
     for i, arm in enumerate(comparison.arms):
-        own = [(f.share, f.chance, f.name) for f in alone if f.arm == arm.name]
-        own += [(f.share, f.chance, " with ".join(f.names)) for f in pairs if f.arm == arm.name]
-        if own:
+        shares = [(f.share, f.chance, f.name) for f in alone if f.arm == arm.name]
+        shares += [(f.share, f.chance, " with ".join(f.names)) for f in pairs if f.arm == arm.name]
+        if shares:
             yield _trace(
                 arm.name,
-                [(share, name) for share, _, name in own],
+                [(share, name) for share, _, name in shares],
                 "markers",
                 symbol=SYMBOLS[i % len(SYMBOLS)],
             )
-            reach = [(chance, name) for _, chance, name in own]
+            reach = [(chance, name) for _, chance, name in shares]
             name = f"{arm.name}: share that noise alone reaches"
             yield _trace(name, reach, "markers", symbol="line-ns-open")
 

@@ -30,5 +30,5 @@ def spec_text(study: Study) -> str:
 
 def _formulas(comparison: Comparison, formulas: Mapping[str, str]) -> Iterator[Labelled]:
     for arm in comparison.arms:
-        own = [formulas.get(technique, MISSING) for technique in arm.techniques]
-        yield f"formula of {arm.name}", "; ".join(own)
+        texts = [formulas.get(technique, MISSING) for technique in arm.techniques]
+        yield f"formula of {arm.name}", "; ".join(texts)

@@ -1,4 +1,4 @@
-"""Findings: why there is no verdict, and reasons to doubt a verdict; told apart by their `kind`."""
+"""Findings: why there is no verdict, and reasons to doubt a verdict; `kind` discriminates them."""
 
 from typing import Annotated, Literal
 

@@ -46,14 +46,14 @@ def confirm(comparison: Comparison) -> Picture | None:
             [min(ends), max(ends)], [y, y], color=LIGHT["line"], linewidth=2 if few else 1, zorder=1
         )
     for i, arm in enumerate(comparison.arms):
-        own = [(row.runs[arm.name], y) for y, row in enumerate(rows)]
+        runs_at = [(row.runs[arm.name], y) for y, row in enumerate(rows)]
         dots(
             axes,
-            ((place(run), y) for run, y in own if run.outcome == "complete"),
+            ((place(run), y) for run, y in runs_at if run.outcome == "complete"),
             i,
             size=38 if few else 14,
         )
-        crosses(axes, ((place(run), y) for run, y in own if run.outcome in LOST), i)
+        crosses(axes, ((place(run), y) for run, y in runs_at if run.outcome in LOST), i)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     labelled = range(len(rows)) if few else range(0, len(rows), len(rows) // 10)
     axes.set_yticks(labelled, [str(rows[y].number + 1) for y in labelled])

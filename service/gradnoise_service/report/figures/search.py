@@ -76,14 +76,14 @@ def learning_rate(comparison: Comparison) -> Picture | None:
         axes, "y", comparison, finite, has_lost=any(p.outcome in LOST for p, _ in tried)
     )
     for i, arm in enumerate(comparison.arms):
-        own = [(p, rate) for p, rate in tried if p.arm == arm.name]
+        arm_points = [(p, rate) for p, rate in tried if p.arm == arm.name]
         complete = [
             (rate, p.value, p.number)
-            for p, rate in own
+            for p, rate in arm_points
             if p.outcome == "complete" and p.value is not None
         ]
         dots(axes, ((rate, value) for rate, value, _ in complete), i, size=30)
-        crosses(axes, ((rate, lost_at) for p, rate in own if p.outcome in LOST), i)
+        crosses(axes, ((rate, lost_at) for p, rate in arm_points if p.outcome in LOST), i)
         for rate, value, n in complete:
             if n == arm.chosen_number:
                 ring(axes, (rate, value), size=150)

@@ -15,8 +15,8 @@ def ended_trials(comparison: Comparison) -> str:
         "confirm runs": [arm.confirm for arm in comparison.arms],
     }
     counts = {
-        noun: (sum(t.n_ended for t in own), sum(t.n_declared for t in own))
-        for noun, own in tallies.items()
+        noun: (sum(t.n_ended for t in of_arms), sum(t.n_declared for t in of_arms))
+        for noun, of_arms in tallies.items()
     }
     return listed(
         [f"{n} of {n_declared} {noun}" for noun, (n, n_declared) in counts.items() if n_declared]

@@ -48,8 +48,8 @@ def _factor(rate: RateRange) -> str:
 
 
 def _importances(design: Design, c: Comparison, arm: str) -> Iterator[Labelled]:
-    own = [found for found in c.diagnostics.importances if found.arm == arm]
-    if not own:
+    explained = [found for found in c.diagnostics.importances if found.arm == arm]
+    if not explained:
         return
     search = design.spec.search
     bias = (
@@ -57,23 +57,25 @@ def _importances(design: Design, c: Comparison, arm: str) -> Iterator[Labelled]:
         if search is not None and search.sampler not in EVEN_SAMPLERS
         else ""
     )
-    shares = ", ".join(f"{found.name} {_share(found.share)}" for found in own)
+    shares = ", ".join(f"{found.name} {_share(found.share)}" for found in explained)
+    n, reach = explained[0].n, _reach([found.chance for found in explained])
     yield (
         f"Variance of {arm}'s values explained",
-        f"{shares} (share of the variance of ranks, each alone, over {own[0].n} trials; noise "
-        f"alone reaches {_reach([found.chance for found in own])}{bias})",
+        f"{shares} (share of the variance of ranks, each alone, over {n} trials; noise alone "
+        f"reaches {reach}{bias})",
     )
 
 
 def _interactions(c: Comparison, arm: str) -> Iterator[Labelled]:
-    own = [found for found in c.diagnostics.interactions if found.arm == arm]
-    if not own:
+    explained = [found for found in c.diagnostics.interactions if found.arm == arm]
+    if not explained:
         return
-    shares = ", ".join(f"{' with '.join(found.names)} {_share(found.share)}" for found in own)
+    names = {" with ".join(found.names): found.share for found in explained}
+    shares = ", ".join(f"{pair} {_share(share)}" for pair, share in names.items())
+    n, reach = explained[0].n, _reach([found.chance for found in explained])
     yield (
         f"Variance of {arm}'s values explained by pairs",
-        f"{shares} beyond what each explains alone (over {own[0].n} trials; noise alone reaches "
-        f"{_reach([found.chance for found in own])})",
+        f"{shares} beyond what each explains alone (over {n} trials; noise alone reaches {reach})",
     )
 
 

@@ -54,7 +54,7 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
                 "lie outside."
             )
         case NothingTuned(n_settings=n_settings, best=best):
-            means = ", ".join(f"{own.arm} {best_mean(own)}" for own in best)
+            means = ", ".join(f"{mean.arm} {best_mean(mean)}" for mean in best)
             return (
                 f"Nothing was tuned: the verdict is on the mean over {n_settings} settings, good "
                 "and bad. Each arm's best mean over a setting, selected on the same test data and "

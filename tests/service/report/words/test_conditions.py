@@ -41,7 +41,7 @@ def test_a_tuned_study_has_a_search_budget_and_a_selection(
     }
 
 
-def test_counts_of_one_are_singular(make_design: MakeDesign, accuracy: Metric) -> None:
+def test_single_counts_are_singular(make_design: MakeDesign, accuracy: Metric) -> None:
     search = {"n_trials": 1, "epochs": 1, "rerun": {"top": 3, "n_seeds": 1}, "pruner": "median"}
     found = conditions(make_design(search=search), accuracy)
     assert found["Search budget"].startswith("1 trial of 1 epoch, sampler tpe, pruner median; ")
