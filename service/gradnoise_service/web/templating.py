@@ -1,6 +1,4 @@
-"""Fills the templates of the pages: everything escaped, nothing undefined, numbers and times as
-people read them.
-"""
+"""Renders the templates of the pages, with all values escaped and no undefined names."""
 
 from datetime import datetime
 from pathlib import Path
@@ -14,13 +12,13 @@ FOLDER = Path(__file__).parent
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """Return a page; the template sees the request's path and whether there is a login to leave."""
+    """Return a page; the template gets the values and the path of the request."""
     text = ENVIRONMENT.get_template(template).render(path=request.url.path, **values)
     return HTMLResponse(text, status)
 
 
 def number(value: float | str | None) -> str:
-    """Return a value as a table shows it: four digits are enough.
+    """Return a value with four significant digits, `–` for none.
 
     >>> number(0.0123456), number(12), number(None), number("relu")
     ('0.01235', '12', '–', 'relu')
@@ -31,7 +29,7 @@ def number(value: float | str | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a span of time in the two units that matter.
+    """Return a duration in its two largest units, `–` for none.
 
     >>> duration(8), duration(200), duration(7500), duration(None)
     ('8 s', '3 min 20 s', '2 h 5 min', '–')
@@ -45,12 +43,13 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def moment(at: datetime | None) -> str:
+def utc_time(at: datetime | None) -> str:
+    """Return a UTC time to the minute, `–` for none."""
     return "–" if at is None else at.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def words(name: str) -> str:
-    """Return a name from the code as words: `no_difference` as `no difference`."""
+    """Return a name with spaces in place of underscores: `no difference` for `no_difference`."""
     return name.replace("_", " ")
 
 
@@ -60,4 +59,9 @@ ENVIRONMENT = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
 )
 ENVIRONMENT.trim_blocks = ENVIRONMENT.lstrip_blocks = True
-ENVIRONMENT.filters |= {"number": number, "duration": duration, "moment": moment, "words": words}
+ENVIRONMENT.filters |= {
+    "number": number,
+    "duration": duration,
+    "utc_time": utc_time,
+    "words": words,
+}
