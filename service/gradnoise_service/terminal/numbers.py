@@ -26,7 +26,7 @@ def duration(seconds: float) -> str:
     """Return a duration in its one or two largest units.
 
     >>> duration(42), duration(150), duration(7300)
-    ('42 s', '2 min 30 s', '2 h 2 min')
+    ('42 s', '2 min 30 s', '2 h 1 min')
     """
     whole = max(0, round(seconds))
     if whole < 60:
