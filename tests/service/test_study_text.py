@@ -1,4 +1,4 @@
-"""The text of a study becomes plain JSON values, or an error that names the place."""
+"""The text of a study becomes plain JSON values, or an error that names the position."""
 
 import contextlib
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradnoise_service.study_file import (
+from gradnoise_service.study_text import (
     MalformedStudyError,
     parse_json,
     parse_yaml,
@@ -14,8 +14,7 @@ from gradnoise_service.study_file import (
 )
 
 
-def test_numbers_are_read_as_people_write_them() -> None:
-    """1e-3 is a number in YAML too, and a date stays the text that it is."""
+def test_exponents_are_numbers_and_dates_are_strings() -> None:
     assert parse_yaml("lr: [1e-3, 3E5, .5, 2]\nday: 2026-01-02") == {
         "lr": [0.001, 300_000.0, 0.5, 2],
         "day": "2026-01-02",
@@ -27,33 +26,31 @@ def test_numbers_are_read_as_people_write_them() -> None:
     [
         ("name: x\nspace: {lr: [1\nseed: 1", 3, 5, "expected"),
         ("name: x\n\tseed: 1", 2, 1, r"cannot start any token|found character"),
-        ("name: x\nname: y", 2, 1, "'name' stands twice"),
+        ("name: x\nname: y", 2, 1, "duplicate key 'name'"),
         ("a: &x [1]\nb: *x", 2, 4, "alias"),
         ("a:\n  b: .nan", 2, 6, "finite"),
-        ("a: 1\n2: b", 2, 1, "must be a text"),
+        ("a: 1\n2: b", 2, 1, "must be a string"),
         ("a: !!python/object/apply:os.system [ls]", 1, 4, "tag"),
         ("a: 1\nb: \x07", 2, 4, "not allowed"),
         ("a: " + "[" * 30 + "]" * 30, 1, 23, "deeper"),
     ],
 )
-def test_malformed_yaml_is_named_by_line_and_column(
+def test_malformed_yaml_is_refused_with_line_and_column(
     text: str, line: int, column: int, problem: str
 ) -> None:
-    """Lines and columns count from 1, and the problem is said in words."""
+    """Lines and columns count from 1."""
     with pytest.raises(MalformedStudyError, match=problem) as caught:
         parse_yaml(text)
     assert (caught.value.line, caught.value.column) == (line, column)
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b", "just words", "3", "!!int x"])
-def test_a_text_that_is_no_mapping_is_refused(text: str) -> None:
-    """A study is a mapping."""
+def test_text_that_is_not_a_mapping_is_refused(text: str) -> None:
     with pytest.raises(MalformedStudyError):
         parse_yaml(text)
 
 
-def test_a_text_may_hold_several_mappings() -> None:
-    """With --- between them, at the beginning or not at all."""
+def test_documents_are_separated_by_three_dashes() -> None:
     assert parse_yaml_documents("a: 1") == parse_yaml_documents("---\na: 1") == [{"a": 1}]
     assert parse_yaml_documents("a: 1\n---\na: 2") == [{"a": 1}, {"a": 2}]
 
@@ -67,8 +64,8 @@ SEVERAL = [
 
 
 @pytest.mark.parametrize(("text", "line"), SEVERAL)
-def test_one_malformed_mapping_among_several_is_enough(text: str, line: int | None) -> None:
-    """Its line counts from the beginning of the text; a text that holds none is refused."""
+def test_malformed_document_is_named_by_its_line_in_the_text(text: str, line: int | None) -> None:
+    """An empty text is refused too."""
     with pytest.raises(MalformedStudyError) as caught:
         parse_yaml_documents(text)
     assert caught.value.line == line
@@ -78,7 +75,7 @@ def test_one_malformed_mapping_among_several_is_enough(text: str, line: int | No
     ("text", "line", "problem"),
     [
         ('{"a": 1,\n}', 2, "property name"),
-        ('{"a": 1, "a": 2}', None, "stands twice"),
+        ('{"a": 1, "a": 2}', None, "duplicate key"),
         ('{"a": NaN}', None, "finite"),
         ('{"a": 1e999}', None, "finite"),
         ("[" * 100_000, None, "deeper"),
@@ -86,7 +83,7 @@ def test_one_malformed_mapping_among_several_is_enough(text: str, line: int | No
     ],
 )
 def test_malformed_json_is_refused(text: str, line: int | None, problem: str) -> None:
-    """What JSON's own reader lets pass, such as NaN and doubled keys, is refused as well."""
+    """NaN and duplicate keys are refused, although Python's parser accepts them."""
     with pytest.raises(MalformedStudyError, match=problem) as caught:
         parse_json(text)
     assert caught.value.line == line
@@ -94,7 +91,7 @@ def test_malformed_json_is_refused(text: str, line: int | None, problem: str) ->
 
 @given(st.text())
 def test_any_text_is_a_mapping_or_malformed(text: str) -> None:
-    """No text makes the reader fail in another way."""
+    """No text raises another error."""
     for parse in (parse_yaml, parse_json):
         with contextlib.suppress(MalformedStudyError):
             assert isinstance(parse(text), dict)

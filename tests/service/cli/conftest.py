@@ -19,7 +19,9 @@ def gradnoise(
     """A function that runs the command against the API, from the test's folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GRADNOISE_URL", api.url)
-    return lambda *arguments, **options: CliRunner().invoke(app, list(map(str, arguments)), **options)
+    return lambda *arguments, **options: CliRunner().invoke(
+        app, list(map(str, arguments)), **options
+    )
 
 
 @pytest.fixture

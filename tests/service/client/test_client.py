@@ -92,9 +92,7 @@ def test_studies_of_a_paper_table_are_submitted_once(client: Client) -> None:
         client.submit_preset("paper-table-1")
 
 
-def test_extended_study_is_the_same_study(
-    client: Client, worker: Any, make_spec: MakeSpec
-) -> None:
+def test_extended_study_is_the_same_study(client: Client, worker: Any, make_spec: MakeSpec) -> None:
     study = client.submit(make_spec())
     worker.run_all(study.id)
     client.extend(study.id, 3)

@@ -148,7 +148,9 @@ def test_submission_whose_answer_is_lost_is_repeated_without_a_duplicate(
             headers = {name.lower(): value for name, value in pairs}
             body = self.rfile.read(int(headers.get("content-length", 0)))
             forwarded = {
-                name: headers[name] for name in ("idempotency-key", "content-type") if name in headers
+                name: headers[name]
+                for name in ("idempotency-key", "content-type")
+                if name in headers
             }
             answer = httpx2.request(method, api.url + path, headers=forwarded, content=body)
             if next(n_lost, None) is None:

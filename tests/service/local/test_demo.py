@@ -19,7 +19,16 @@ def test_demo_writes_verdict_and_report_and_leaves_no_process(tmp_path: Path) ->
     home = tmp_path / "home"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "gradnoise_service", "demo", "--home", home, "--port", port]
+        command = [
+            sys.executable,
+            "-m",
+            "gradnoise_service",
+            "demo",
+            "--home",
+            home,
+            "--port",
+            port,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Using port" in done.stderr

@@ -1,37 +1,41 @@
-"""Watchers of the same study share one query a beat."""
+"""Streams of the same study share one query per interval."""
 
 from typing import Any
 
 import anyio
 import pytest
 
-from gradnoise_service.api import feed
-from gradnoise_service.api.feed import ProgressFeed
 from gradnoise_service.store.database import Database
+from gradnoise_service.usecases import feed
+from gradnoise_service.usecases.feed import ProgressFeed
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-def test_within_a_beat_the_database_is_asked_once(
-    database: Database, workshop: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("interval_seconds", "n_queries"), [(3600, 1), (0, 2)])
+def test_progress_is_queried_once_per_interval(
+    database: Database,
+    workshop: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    interval_seconds: float,
+    n_queries: int,
 ) -> None:
-    study, looks = workshop.queued(), []
+    monkeypatch.setattr(feed, "INTERVAL_SECONDS", interval_seconds)
+    study, queries = workshop.queued(), []
 
-    async def read_twice(beat_seconds: float) -> int:
-        monkeypatch.setattr(feed, "BEAT_SECONDS", beat_seconds)
-        looks.clear()
-        progress = ProgressFeed(database, lambda: looks.append(1) or workshop.now)
+    async def read_twice() -> None:
+        progress = ProgressFeed(database, lambda: queries.append(1) or workshop.now)
         assert (await progress.read(study.id)) == (await progress.read(study.id))
-        return len(looks)
 
-    assert anyio.run(read_twice, 3600) == 1
-    assert anyio.run(read_twice, 0) == 2
+    anyio.run(read_twice)
+    assert len(queries) == n_queries
 
 
-def test_the_memory_of_studies_is_bounded(
+def test_cache_is_bounded(
     database: Database, workshop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "MAX_REMEMBERED", 2)
+    """Beyond the bound, progress is still read."""
+    monkeypatch.setattr(feed, "MAX_CACHED", 2)
     studies = [workshop.queued() for _ in range(3)]
 
     async def read_all() -> list[int]:
