@@ -34,7 +34,7 @@ SMALLER = {"paper-table-5": "half", "paper-table-6": "quick"}
 
 
 def main() -> bool:
-    names = sys.argv[1:] or [name for name in presets.names() if presets.paper_table(name)]
+    names = sys.argv[1:] or [name for name in presets.names() if presets.find_table(name)]
     n_cores = os.cpu_count() or 1
     with workloads(), Crew(n_cores, {"CUDA_VISIBLE_DEVICES": ""}) as crew:
         return report(

@@ -44,9 +44,7 @@ class LiveApi:
         """Serve another database, with fresh rate limits."""
         assert self.app is not None
         self.database = database
-        service = Service(
-            settings=self.settings, database=database, clock=now, admin_token=None
-        )
+        service = Service(settings=self.settings, database=database, clock=now, admin_token=None)
         state.attach(self.app, service, ProgressFeed(database, now))
 
     def end_streams(self) -> None:

@@ -51,5 +51,5 @@ def presets(
     if json:
         show_json(studies)
     else:
-        is_table = library.paper_table(name) is not None
+        is_table = library.find_table(name) is not None
         out.out(as_yaml(studies) if is_table else library.text(name), highlight=False, end="")

@@ -3,7 +3,7 @@
 `gradnoise submit --preset NAME` submits a preset; `--scale` and `--row` select from a paper table.
 """
 
-from gradnoise_service.presets.loading import describe, load, names, paper_table, scales, text
+from gradnoise_service.presets.loading import describe, find_table, load, names, scales, text
 from gradnoise_service.presets.paper_table import FULL, PaperFigures, PaperTable, TableRow
 
 __all__ = [
@@ -12,9 +12,9 @@ __all__ = [
     "PaperTable",
     "TableRow",
     "describe",
+    "find_table",
     "load",
     "names",
-    "paper_table",
     "scales",
     "text",
 ]

@@ -30,7 +30,7 @@ def text(name: str) -> str:
     return (FILES / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def paper_table(name: str) -> PaperTable | None:
+def find_table(name: str) -> PaperTable | None:
     """Return a preset that is a table of the paper, None for a single study; raises as `text`."""
     preset = _parsed(text(name))
     return preset if isinstance(preset, PaperTable) else None
@@ -48,7 +48,7 @@ def load(name: str, scale: str = FULL, row: str | None = None) -> list[dict[str,
         KeyError: If there is no preset of this name.
         InvalidSpecError: If the preset does not have this scale or this row.
     """
-    table = paper_table(name)
+    table = find_table(name)
     row_names = [table_row.name for table_row in table.rows] if table else []
     _check_choice(name, "scale", scale, scales(name) or [FULL])
     if row is not None:
@@ -64,7 +64,7 @@ def scales(name: str) -> list[str]:
 
     Raises as `text`.
     """
-    table = paper_table(name)
+    table = find_table(name)
     return list(table.scales) if table else []
 
 

@@ -17,7 +17,7 @@ def table_results(client: Client) -> list[TableResult]:
     A study belongs to a row if it has the row's name and was submitted with the row's spec.
     """
     studies = {study.name: study for study in client.studies()}
-    tables = [table for name in presets.names() if (table := presets.paper_table(name))]
+    tables = [table for name in presets.names() if (table := presets.find_table(name))]
     tables.sort(key=lambda table: not any(row.paper for row in table.rows))
     return [
         TableResult(table=table, rows=tuple(_row_results(client, table, studies)))

@@ -1,4 +1,4 @@
-"""The page on the reproduction of the paper, from real stored studies of a small table of our own."""
+"""The page on the reproduction of the paper, from stored studies of a small table."""
 
 import json
 import re
@@ -11,13 +11,15 @@ import pytest
 from typer.testing import CliRunner
 
 from gradnoise_service import presets
-from gradnoise_service.cli import app
+from gradnoise_service.cli.app import app
 from gradnoise_service.client import Client
 from gradnoise_service.compare.intervals import mean_interval
 from gradnoise_service.compare.wording import signed
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Trial
-from gradnoise_service.reproduction import sections, write
+from gradnoise_service.presets import loading
+from gradnoise_service.reproduction.reading import table_results
+from gradnoise_service.reproduction.writing import write
 
 STUDY = {
     "workload": "mlp",
@@ -75,12 +77,12 @@ def value(trial: Trial) -> float:
 def client(
     api: Any, whole_catalogue: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Client]:
-    """A client of a service that has no preset but the table and one of a single study."""
+    """A client of a service whose presets are the table and a single study."""
     folder = tmp_path / "presets"
     folder.mkdir()
     (folder / "paper-table-9.yaml").write_text(json.dumps(TABLE), encoding="utf-8")
     (folder / "demo.yaml").write_text(presets.text("demo"), encoding="utf-8")
-    monkeypatch.setattr(presets, "FILES", folder)
+    monkeypatch.setattr(loading, "FILES", folder)
     monkeypatch.setenv("GRADNOISE_URL", api.url)
     with Client(api.url) as client:
         yield client
@@ -88,8 +90,9 @@ def client(
 
 @pytest.fixture
 def ran(client: Client, worker: Any) -> Client:
-    """The client, after row a has run in full and quickly, b quickly, c has begun to, and d's name
-    has gone to another question.
+    """The client after row a ran at both scales and b at quick.
+
+    Row c is queued at quick, and a different study has the name of row d.
     """
     full, quick = (client.preset("paper-table-9", scale) for scale in ("full", "quick"))
     for spec in (full[0], quick[0], quick[1], full[3] | {"seed": 99}):
@@ -98,10 +101,10 @@ def ran(client: Client, worker: Any) -> Client:
     return client
 
 
-def test_each_row_has_the_largest_scale_that_is_complete(ran: Client) -> None:
-    """A study that has the name but asks something else is none of the table's."""
-    (section,) = sections(ran)
-    assert [outcome.ran and outcome.ran.scale for outcome in section.outcomes] == [
+def test_each_row_has_its_largest_complete_scale(ran: Client) -> None:
+    """A different study with the row's name does not count."""
+    (result,) = table_results(ran)
+    assert [row.study and row.study.scale for row in result.rows] == [
         "full",
         "quick",
         None,
@@ -109,13 +112,11 @@ def test_each_row_has_the_largest_scale_that_is_complete(ran: Client) -> None:
         None,
     ]
     states = ["not complete, queued at scale quick", "not run", "not run"]
-    assert [outcome.state for outcome in section.outcomes if outcome.ran is None] == states
+    assert [row.state for row in result.rows if row.study is None] == states
 
 
-def test_every_claim_has_a_sentence_with_the_stored_numbers(ran: Client, tmp_path: Path) -> None:
-    """Whether it stood, what the paper has, the difference with interval and pairs as the study's
-    report has them, and the scale.
-    """
+def test_every_claim_has_a_sentence(ran: Client, tmp_path: Path) -> None:
+    """It has the standing, the paper's figures, the difference of the stored report, the scale."""
     assert write(ran, tmp_path / "page.md") == (5, 2)
     bullets = [
         line
@@ -132,24 +133,24 @@ def test_every_claim_has_a_sentence_with_the_stored_numbers(ran: Client, tmp_pat
             "12 pairs"
         )
 
-    best = "Each at its best setting: noisy 0.701 at lr {0}, baseline 0.501 at lr {0}."
+    best = "Best settings: noisy 0.701 at lr {0}, baseline 0.501 at lr {0}."
     less = (
         "Not run at full scale: quick, seeds 4 in place of 6, epochs 2 in place of 8, dataset "
         "digits in place of –."
     )
     assert bullets == [
-        "- 🟢 **Row \\| A, noisy: stood.** The paper has it ahead of baseline in the mean accuracy "
+        "- 🟢 **Row \\| A, noisy: stood.** In the paper it is ahead of baseline in the mean accuracy "
         "(0.527 against 0.431); "
         f"{here(noisy)}: helps. Run at full scale. {best.format('0.1')}",
-        f"- 🔵 **Row \\| A, noisy-1.0: not in the paper.** The paper has no figures of it; "
+        f"- 🔵 **Row \\| A, noisy-1.0: not in the paper.** The paper has no figures for it; "
         f"{here(other)}: no difference. Run at full scale. "
         f"{best.format('0.1').replace('noisy 0.701', 'noisy-1.0 0.501')}",
-        "- 🟢 **Row B, noisy: stood at quick scale.** The paper has it ahead of baseline in the "
+        "- 🟢 **Row B, noisy: stood at quick scale.** In the paper it is ahead of baseline in the "
         "share of runs at accuracy 0.6 or above "
         "(5 % against 1 %); here the share of runs at accuracy 0.6 or above differs by +1, 97.5 % "
         "interval +1 to +1, 8 pairs: "
         f"helps. {less} {best.format('0.01')}",
-        "- 🔵 **Row B, noisy-1.0: not in the paper.** The paper has no figures of it; here the "
+        "- 🔵 **Row B, noisy-1.0: not in the paper.** The paper has no figures for it; here the "
         "mean accuracy differs by 0, "
         f"97.5 % interval 0 to 0, 8 pairs: no difference. {less} "
         f"{best.format('0.01').replace('noisy 0.701', 'noisy-1.0 0.501')}",
@@ -159,8 +160,8 @@ def test_every_claim_has_a_sentence_with_the_stored_numbers(ran: Client, tmp_pat
     ]
 
 
-def test_every_row_has_the_command_that_runs_it(ran: Client, tmp_path: Path) -> None:
-    """At the scale that it has run at, else at full scale."""
+def test_every_row_has_its_command(ran: Client, tmp_path: Path) -> None:
+    """The scale is that of the complete study, else full."""
     write(ran, tmp_path / "page.md")
     commands = [
         line
@@ -174,10 +175,8 @@ def test_every_row_has_the_command_that_runs_it(ran: Client, tmp_path: Path) -> 
     ]
 
 
-def test_the_tables_have_the_paper_s_figures_beside_ours(ran: Client, tmp_path: Path) -> None:
-    """Best, mean with its interval, share reached with Wilson's; runs, device time; every line has
-    as many cells as its heading.
-    """
+def test_tables_have_the_figures_of_the_paper_beside_ours(ran: Client, tmp_path: Path) -> None:
+    """They have best values, means and shares with intervals, runs and device time."""
     write(ran, tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert (
@@ -207,15 +206,11 @@ def test_the_tables_have_the_paper_s_figures_beside_ours(ran: Client, tmp_path: 
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
 
 
-def test_the_cost_is_measured_or_extrapolated_from_an_epoch_with_the_same_options(
-    ran: Client, tmp_path: Path
-) -> None:
-    """Every epoch took 2 seconds; the quick scale of the table has other options than the full one,
-    so that b's says nothing of it.
-    """
-    (section,) = sections(ran)
+def test_cost_is_measured_or_unknown_for_other_options(ran: Client, tmp_path: Path) -> None:
+    """Every epoch took 2 seconds; the scale quick has other options than full."""
+    (result,) = table_results(ran)
     whole = 3 * 12 * 8 * 2.0
-    assert [outcome.full_seconds for outcome in section.outcomes] == [whole, None, None, None, None]
+    assert [row.full_seconds for row in result.rows] == [whole, None, None, None, None]
     spec = StudySpec.model_validate(ran.preset("paper-table-9")[0])
     assert whole == 2.0 * spec.n_epochs_total
     write(ran, tmp_path / "page.md")
@@ -224,23 +219,23 @@ def test_the_cost_is_measured_or_extrapolated_from_an_epoch_with_the_same_option
     ).read_text(encoding="utf-8")
 
 
-def test_a_study_that_goes_on_lets_the_cost_be_extrapolated(client: Client, worker: Any) -> None:
-    """From the epochs that it has trained, at full scale; one that has trained none says nothing."""
+def test_cost_is_extrapolated_from_an_incomplete_study(client: Client, worker: Any) -> None:
+    """It follows from the seconds per epoch; a study without epochs has none."""
     spec = client.preset("paper-table-9")[0]
     study = client.submit(spec)
-    assert sections(client)[0].outcomes[0].full_seconds is None
+    assert table_results(client)[0].rows[0].full_seconds is None
     worker.begin(study.id)
     worker.end_trial(study.id, 0.75)
     (trial,) = client.trials(study.id, state="complete")
     assert trial.epochs == 8
     assert (
-        sections(client)[0].outcomes[0].full_seconds
+        table_results(client)[0].rows[0].full_seconds
         == trial.device_seconds / 8 * StudySpec.model_validate(spec).n_epochs_total
     )
 
 
-def test_the_picture_names_its_rows(ran: Client, tmp_path: Path) -> None:
-    """It is an SVG of its own, in which every claim of a row that has run is told of in words."""
+def test_picture_describes_every_claim(ran: Client, tmp_path: Path) -> None:
+    """The description of the SVG lists the claims of all rows that ran."""
     write(ran, tmp_path / "page.md")
     assert "(pictures/paper-table-9.svg)" in (tmp_path / "page.md").read_text(encoding="utf-8")
     text = "".join(
@@ -250,8 +245,8 @@ def test_the_picture_names_its_rows(ran: Client, tmp_path: Path) -> None:
     assert "Row B, noisy-1.0: the paper –, here 0 (0 to 0), not in the paper" in text
 
 
-def test_the_command_writes_the_page(client: Client, tmp_path: Path) -> None:
-    """Of a service that has run nothing it says so, row by row, without pictures."""
+def test_command_writes_the_page(client: Client, tmp_path: Path) -> None:
+    """Without studies, every row is marked as not run, and there are no pictures."""
     file = tmp_path / "page.md"
     made = CliRunner().invoke(app, ["reproduction", "--output", str(file), "--json"])
     assert (made.exit_code, json.loads(made.stdout)) == (
