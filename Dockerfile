@@ -1,13 +1,15 @@
-# One image for every process of the service; docker-compose.yml says which one a container runs.
+# An image for every process of the service; docker-compose.yml selects the process of a container.
 FROM python:3.11-slim
 
-# Where pip looks besides its usual index. On an index of CPU wheels of torch the image needs no CUDA and becomes several times smaller.
+# An additional index for pip. With an index of CPU wheels of torch, the image has no CUDA and is
+# several times smaller.
 ARG PIP_EXTRA_INDEX_URL=
 ARG PIP_NO_CACHE_DIR=1
 
 WORKDIR /opt/gradnoise
 
-# The slow layers depend on the lock and on pyproject.toml alone: an empty project draws in everything the real one needs.
+# The slow layers depend only on the lock and pyproject.toml: an empty project has the same
+# dependencies.
 COPY requirements.lock ./
 RUN pip install -c requirements.lock torch hatchling editables
 COPY pyproject.toml ./

@@ -108,7 +108,7 @@ def build(path: Path, n_trials: int, *, is_interim: bool) -> None:
     from gradnoise_service.domain.design import Design
     from gradnoise_service.domain.spec import StudySpec
     from gradnoise_service.domain.study import Metric
-    from gradnoise_service.migrate import prepare_database
+    from gradnoise_service.prepare_database import prepare_database
     from gradnoise_service.store import studies, tables, trials
     from gradnoise_service.store.database import open_database
 

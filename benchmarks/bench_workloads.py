@@ -22,7 +22,8 @@ from benchmarks.sides import Case
 from gradnoise.training.single import n_steps
 from gradnoise.workloads.registry import find
 from gradnoise_service import presets
-from gradnoise_service.domain.spec import Choices, Range, StudySpec
+from gradnoise_service.domain.space import Choices, Range
+from gradnoise_service.domain.spec import StudySpec
 
 ROUNDS = 5
 TURN_SECONDS = 1.0
@@ -34,7 +35,7 @@ SMALLER = {"paper-table-5": "half", "paper-table-6": "quick"}
 
 
 def main() -> bool:
-    names = sys.argv[1:] or [name for name in presets.names() if presets.table(name)]
+    names = sys.argv[1:] or [name for name in presets.names() if presets.find_table(name)]
     n_cores = os.cpu_count() or 1
     with workloads(), Crew(n_cores, {"CUDA_VISIBLE_DEVICES": ""}) as crew:
         return report(

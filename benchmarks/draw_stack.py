@@ -12,7 +12,7 @@ from matplotlib.ticker import NullLocator
 
 from benchmarks.bench_stack import GPU_SLOTS, N_SHARING, rate_name, sharing_name
 from benchmarks.harness import RESULTS
-from gradnoise_service.report.drawing import STYLE
+from gradnoise_service.report.figures.drawing import STYLE
 from gradnoise_service.report.palette import LIGHT, arm_colour
 
 

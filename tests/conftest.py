@@ -156,7 +156,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: PostgresServer) -> str:
-    from gradnoise_service.migrate import prepare_database
+    from gradnoise_service.prepare_database import prepare_database
 
     name = postgres_server.create()
     prepare_database(postgres_server.url(name))
@@ -165,7 +165,7 @@ def postgres_template(postgres_server: PostgresServer) -> str:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from gradnoise_service.migrate import prepare_database
+    from gradnoise_service.prepare_database import prepare_database
 
     path = tmp_path_factory.mktemp("template") / "gradnoise.db"
     prepare_database(f"sqlite:///{path}")

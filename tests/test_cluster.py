@@ -1,6 +1,4 @@
-"""The cluster's files: nothing is open, nothing boots without secrets, each database role can do
-its work and no more.
-"""
+"""The cluster's files: minimal access, required secrets, minimal rights of the database roles."""
 
 import os
 import re
@@ -15,17 +13,17 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 CLUSTER: dict[str, Any] = yaml.safe_load(COMPOSE)
-OUTSIDE = {"api", "dashboard"}
+PUBLISHED = {"api", "dashboard"}
 
 
-def test_only_api_and_dashboard_are_published_and_only_on_loopback() -> None:
-    """No other service has a port or is on a network that leads outside."""
+def test_only_api_and_dashboard_are_published_on_loopback() -> None:
+    """No other service has a port or is on an external network."""
     published = {
         name: service["ports"]
         for name, service in CLUSTER["services"].items()
         if "ports" in service
     }
-    assert published.keys() == OUTSIDE
+    assert published.keys() == PUBLISHED
     assert all(
         re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
         for ports in published.values()
@@ -38,11 +36,11 @@ def test_only_api_and_dashboard_are_published_and_only_on_loopback() -> None:
         name
         for name, service in CLUSTER["services"].items()
         if open_networks & set(service["networks"])
-    } == OUTSIDE
+    } == PUBLISHED
 
 
-def test_ray_and_the_database_share_only_the_dispatcher() -> None:
-    """Whoever takes over a Ray node reaches no database port, and the API reaches no Ray port."""
+def test_only_the_dispatcher_is_on_the_networks_of_ray_and_database() -> None:
+    """A Ray node cannot reach the database, and the API cannot reach Ray."""
     members = {
         network: {
             name for name, service in CLUSTER["services"].items() if network in service["networks"]
@@ -57,10 +55,8 @@ def test_ray_and_the_database_share_only_the_dispatcher() -> None:
     )
 
 
-def test_every_node_reaches_the_checkpoints_where_the_dispatcher_names_them() -> None:
-    """A volume in place of the read-only file system, made in the image for the user that writes
-    it.
-    """
+def test_every_node_mounts_the_folder_of_checkpoints() -> None:
+    """The image creates it for its user, because the file system is read-only."""
     folder = CLUSTER["services"]["workers"]["environment"]["GRADNOISE_CHECKPOINTS"]
     assert all(
         f"checkpoints:{folder}" in CLUSTER["services"][name]["volumes"]
@@ -72,20 +68,16 @@ def test_every_node_reaches_the_checkpoints_where_the_dispatcher_names_them() ->
 
 
 @pytest.mark.parametrize("name", CLUSTER["services"])
-def test_containers_have_no_rights_to_spare(name: str) -> None:
-    """Every container drops all capabilities and can gain none; our own have a read-only file
-    system.
-    """
+def test_container_has_minimal_rights(name: str) -> None:
+    """It drops all capabilities and cannot gain any; our containers have a read-only file system."""
     service = CLUSTER["services"][name]
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
     assert service.get("read_only") or service["image"].startswith("postgres:")
 
 
-def test_every_secret_is_required_and_listed_without_a_value() -> None:
-    """A secret's first use refuses an empty value, and .env.example names each of them, so that
-    `make secrets` makes one.
-    """
+def test_every_secret_is_required_and_listed() -> None:
+    """.env.example lists each secret without a value, for `make secrets`."""
     required = set(re.findall(r"\$\{(\w+):\?", COMPOSE))
     assert required == set(
         re.findall(r"^(\w+)=$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
@@ -96,10 +88,8 @@ def test_every_secret_is_required_and_listed_without_a_value() -> None:
     assert secret == required
 
 
-def test_secrets_are_made_once_and_differ(tmp_path: Path) -> None:
-    """`make secrets` gives each a random value, only its owner may read them, and a second call
-    leaves them as they are.
-    """
+def test_secrets_are_created_once_and_differ(tmp_path: Path) -> None:
+    """Only the owner can read the file, and a second call does not change it."""
     for name in ("Makefile", ".env.example"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     first = subprocess.run(
@@ -118,12 +108,8 @@ def test_secrets_are_made_once_and_differ(tmp_path: Path) -> None:
 
 
 @pytest.mark.postgres
-def test_database_roles_do_their_work_and_no_more(
-    postgres_server: Any, postgres_template: str
-) -> None:
-    """Workers write studies and see no token; the dashboard reads and writes nothing; making the
-    roles twice is no error.
-    """
+def test_database_roles_have_minimal_rights(postgres_server: Any, postgres_template: str) -> None:
+    """Workers write studies and cannot read tokens; the dashboard only reads."""
     name = postgres_server.create(postgres_template)
     environment = os.environ | {"WORKERS_PASSWORD": "w", "DASHBOARD_PASSWORD": "d"}
     for _ in range(2):

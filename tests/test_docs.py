@@ -34,8 +34,8 @@ import yaml
 
 from gradnoise_service.domain.catalogue import Catalogue
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.migrate import prepare_database
-from gradnoise_service.report.numbers import duration
+from gradnoise_service.prepare_database import prepare_database
+from gradnoise_service.report.words.numbers import duration
 from gradnoise_service.settings import Settings
 from gradnoise_service.store import catalogues
 from gradnoise_service.store.database import open_database
@@ -171,7 +171,7 @@ def check_command(program: str, words: list[str], openapi: Mapping[str, Any]) ->
 def check_gradnoise(words: list[str]) -> None:
     import typer.main
 
-    from gradnoise_service.cli import app
+    from gradnoise_service.cli.app import app
 
     command: Any = typer.main.get_command(app)
     for word in words:

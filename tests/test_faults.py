@@ -44,8 +44,8 @@ def is_in_the_middle(up: Up, phase: str) -> bool:
 
 def victim(up: Up, kind: str) -> int:
     words = {
-        "dispatcher": "gradnoise_service.tether gradnoise_workers",
-        "api": "gradnoise_service.tether gradnoise_service.app",
+        "dispatcher": "gradnoise_service.local.tether gradnoise_workers",
+        "api": "gradnoise_service.local.tether gradnoise_service.app",
         "actor": "ray::TrialActor",
     }[kind]
     return next(pid for pid, command in up.processes().items() if words in command)

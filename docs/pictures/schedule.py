@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from gradnoise import annealed
-from gradnoise_service.report.drawing import STYLE
+from gradnoise_service.report.figures.drawing import STYLE
 from gradnoise_service.report.palette import LIGHT, arm_colour
 
 ETAS = (0.01, 0.3, 1.0)  # the paper's

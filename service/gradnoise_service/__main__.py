@@ -1,23 +1,25 @@
-"""The command `gradnoise`; says what to install where only the library is installed."""
+"""The command `gradnoise`; a library-only install gets a message about the missing extra."""
 
 import importlib.util
 import sys
 
-NEEDED = ("typer", "rich", "httpx2", "pydantic_settings")
+REQUIRED = ("typer", "rich", "httpx2", "pydantic_settings")
 """Packages of the extra `service` that the command line imports."""
 
 
 def main() -> None:
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    """Run the command line, or exit with the install command if the service is not installed."""
+    missing = [name for name in REQUIRED if importlib.util.find_spec(name) is None]
     if missing:
         sys.exit(
-            f"The command gradnoise needs the service, and {', '.join(missing)} is not installed.\n"
-            "Install it with: pip install 'gradnoise[service]'\n"
-            "The library alone needs no command: import gradnoise."
+            "The command gradnoise requires the service, but these packages are not installed: "
+            f"{', '.join(missing)}.\n"
+            "Install them with: pip install 'gradnoise[service]'\n"
+            "The library works without the command: import gradnoise."
         )
-    from gradnoise_service import cli
+    from gradnoise_service.cli.app import app
 
-    cli.main()
+    app()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The Optuna Dashboard behind a guard: `python -m gradnoise_service.dashboard`.
+"""The process of the Optuna Dashboard behind a guard: `python -m gradnoise_service.dashboard`.
 
-It has neither authentication nor a read-only mode of its own, so both stand before it: only GET and
-HEAD pass, only under our own Host names, and where tokens are needed only with one that may see
-every owner's studies, since the dashboard shows them all.
+The dashboard has neither authentication nor a read-only mode. The guard lets only GET and HEAD
+requests with a known Host pass. Where tokens are required, the token must have the scope `admin`,
+because the dashboard shows the studies of every owner.
 """
 
 import base64
@@ -22,31 +22,33 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gradnoise_service import logs
-from gradnoise_service.api.auth import identify, token_of
-from gradnoise_service.api.feed import ProgressFeed
+from gradnoise_service.api.auth import token_of
 from gradnoise_service.api.guard import Guard
-from gradnoise_service.api.limits import Limiter
-from gradnoise_service.api.problem import answer
-from gradnoise_service.api.service import Service
+from gradnoise_service.api.limits import Limiter, address_key
+from gradnoise_service.api.problem import problem_response
 from gradnoise_service.domain.errors import ForbiddenError, StudyError, UnauthenticatedError
-from gradnoise_service.migrate import prepare_database
+from gradnoise_service.prepare_database import prepare_database
 from gradnoise_service.search import Storage, open_storage
 from gradnoise_service.settings import Settings
 from gradnoise_service.store.database import Database, open_database
+from gradnoise_service.usecases.callers import identify
+from gradnoise_service.usecases.service import Service
 
-READING = ("GET", "HEAD")
+SAFE_METHODS = ("GET", "HEAD")
+SHUTDOWN_SECONDS = 3
 
 
 class ReadersOnly:
-    """Middleware that lets pass what reads, from callers who may; everything else is answered here.
+    """Middleware that passes GET and HEAD requests of permitted callers and refuses all others.
 
-    A browser is asked for the token as the password of a login, under any user name; the cookie of
-    a login to our pages serves too.
+    A browser gets a login dialog; the token is the password, and the user name is ignored. The
+    login cookie of the pages is accepted too.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app = app
         self.service = service
+        self.limiter = Limiter(service.settings.requests_per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,13 +56,12 @@ class ReadersOnly:
             return
         request = Request(scope)
         try:
-            if request.method not in READING:
-                raise HTTPException(
-                    405, "The dashboard is for reading.", headers={"Allow": ", ".join(READING)}
-                )
-            await run_in_threadpool(self._admit, request)
+            if request.method not in SAFE_METHODS:
+                allowed = {"Allow": ", ".join(SAFE_METHODS)}
+                raise HTTPException(405, "The dashboard is read-only.", headers=allowed)
+            await run_in_threadpool(self._check_access, request)
         except (HTTPException, StudyError) as error:
-            response = answer(request, error)
+            response = problem_response(request, error)
             if isinstance(error, UnauthenticatedError):
                 response.headers["WWW-Authenticate"] = (
                     'Basic realm="gradnoise: any name, the token as password", charset="UTF-8"'
@@ -69,17 +70,15 @@ class ReadersOnly:
             return
         await self.app(scope, receive, send)
 
-    def _admit(self, request: Request) -> None:
-        found = identify(self.service, _password(request) or token_of(request))
-        if found is None:
-            self.service.limiter.take(
-                f"address {request.client.host if request.client else 'unknown'}"
-            )
+    def _check_access(self, request: Request) -> None:
+        caller = identify(self.service, _password(request) or token_of(request))
+        if caller is None:
+            self.limiter.take(address_key(request))
             raise UnauthenticatedError()
-        if found.sees is not None:
+        if caller.visible_owner is not None:
             raise ForbiddenError(
-                "The dashboard shows every owner's studies: it needs a token with the scope "
-                "'admin'."
+                "The dashboard shows the studies of every owner and requires a token with the "
+                "scope 'admin'."
             )
 
 
@@ -88,21 +87,17 @@ def create_app(
 ) -> ASGIApp:
     """Return the guarded dashboard."""
     service = Service(
-        settings=settings,
-        database=database,
-        clock=clock,
-        limiter=Limiter(settings.requests_per_minute),
-        feed=ProgressFeed(database, clock),
-        admin_token=settings.bootstrap_token,
+        settings=settings, database=database, clock=clock, admin_token=settings.bootstrap_token
     )
     dashboard: Any = WSGIMiddleware(wsgi(storage))
-    return Guard(ReadersOnly(dashboard, service), settings.allowed_hosts, answer)
+    return Guard(ReadersOnly(dashboard, service), settings.allowed_hosts, problem_response)
 
 
 def main() -> None:
+    """Serve until a signal arrives."""
     settings = Settings()
     logs.configure(settings, "dashboard")
-    # uvicorn stops in order, then raises the signal again: it shall end us with 0
+    # uvicorn shuts down, then raises the signal again: exit with 0
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     prepare_database(settings.database)
@@ -115,13 +110,14 @@ def main() -> None:
             port=settings.dashboard_port,
             log_config=None,
             access_log=False,
-            timeout_graceful_shutdown=3,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
     finally:
         database.dispose()
 
 
 def _password(request: Request) -> str | None:
+    """Return the password of basic authentication."""
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -1,4 +1,4 @@
-"""Structured logs on stderr: readable on a terminal, one JSON object a line on request."""
+"""Structured logs on stderr, as text or as one JSON object a line."""
 
 import logging
 import sys
@@ -9,8 +9,11 @@ from gradnoise_service.settings import Settings
 
 
 def configure(settings: Settings, process: str) -> None:
-    """Send structlog's and the standard library's records of this process to stderr in the chosen
-    format.
+    """Send the records of structlog and of `logging` to stderr in the configured format.
+
+    Args:
+        settings: Provide `log_format` and `log_level`.
+        process: The name of this process, added to every record.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -21,7 +24,7 @@ def configure(settings: Settings, process: str) -> None:
     if settings.log_format == "console":
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            # the rich one prints local variables, tokens among them
+            # rich tracebacks print local variables, which may hold tokens
             exception_formatter=structlog.dev.plain_traceback,
         )
     else:

@@ -1,4 +1,4 @@
-"""All settings of the service's processes, read once from `GRADNOISE_*` by each process's root."""
+"""Settings of the service's processes; each process reads `GRADNOISE_*` once, at its start."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -17,11 +17,13 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr = Field(
         default=SecretStr(""),
-        description="SQLAlchemy URL of the database; a SQLite file in the home folder by default.",
+        description="SQLAlchemy URL of the database; by default a SQLite file in the home folder.",
     )
     host: str = Field(
         default="127.0.0.1",
-        description="Address the API and the dashboard listen on; any but loopback requires tokens.",
+        description=(
+            "Address of the API and the dashboard; any address but loopback requires tokens."
+        ),
     )
     port: int = Field(default=8000, ge=1, le=65535, description="Port of the API and the pages.")
     dashboard_port: int = Field(
@@ -29,74 +31,77 @@ class Settings(BaseSettings):
     )
     public_dashboard_url: str = Field(
         default="",
-        description="Where people reach the dashboard; http://127.0.0.1:<dashboard_port> by default.",
+        description=(
+            "Public address of the dashboard; http://127.0.0.1:<dashboard_port> by default."
+        ),
     )
     allowed_hosts: list[str] = Field(
         default_factory=list,
-        description="Host names that requests may carry, beside the loopback ones; a JSON list.",
+        description="Accepted Host names besides those of loopback; a JSON list.",
     )
     admin_token: SecretStr | None = Field(
-        default=None, description="A token with every scope, for the first login of a cluster."
+        default=None, description="Token with every scope, for the first login to a cluster."
     )
     admin_token_file: Path | None = Field(
-        default=None, description="File that holds the admin token; instead of admin_token."
+        default=None, description="File with the admin token, in place of GRADNOISE_ADMIN_TOKEN."
     )
     max_trials: int = Field(
         default=20_000,
         ge=2,
-        description="Most trials that one study may have, all arms and phases together.",
+        description="Maximum number of trials of a study, over all arms and phases.",
     )
     max_body_bytes: int = Field(
-        default=1_000_000, ge=1_000, description="Largest request body, in bytes."
+        default=1_000_000, ge=1_000, description="Maximum size of a request body, in bytes."
     )
     requests_per_minute: int = Field(
-        default=600, ge=1, description="Most requests that one client may send in a minute."
+        default=600, ge=1, description="Maximum number of requests of a client per minute."
     )
     lease_seconds: int = Field(
-        default=30, ge=2, description="How long a dispatcher holds a study without a sign of life."
+        default=30,
+        ge=2,
+        description="Seconds until the lease of a dispatcher expires if it is not extended.",
     )
     concurrent_studies: int = Field(
         default=1,
         ge=1,
         le=64,
         description=(
-            "How many studies one dispatcher runs at once; each gets that share of every core or "
-            "GPU."
+            "Number of studies that a dispatcher runs at once; each core or GPU is shared equally."
         ),
     )
     slots: int = Field(
         default=0,
         ge=0,
         description=(
-            "How many trials one actor trains as one model; 0 for as many as a measurement finds "
-            "best."
+            "Number of trials that an actor trains as one model; 0 measures the best number."
         ),
     )
     checkpoints: Path | None = Field(
         default=None,
         description=(
-            "Folder for checkpoints, the same on all nodes; `checkpoints` in the home folder by "
+            "Folder for checkpoints, shared by all nodes; `checkpoints` in the home folder by "
             "default."
         ),
     )
     checkpoint_seconds: float = Field(
         default=30.0,
         ge=0,
-        description="Least time between two checkpoints of a trial; 0 for every epoch.",
+        description="Minimum seconds between two checkpoints of a trial; 0 for every epoch.",
     )
     ray_address: str = Field(
-        default="local", description="Ray cluster to join; `local` starts one on this machine."
+        default="local",
+        description="Address of the Ray cluster; `local` starts Ray on this machine.",
     )
     log_format: Literal["console", "json"] = Field(
-        default="console", description="Logs for people or for machines."
+        default="console", description="Log format: text or one JSON object a line."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severe level that is logged."
+        default="info", description="Lowest level that is logged."
     )
 
     @property
     def database(self) -> str:
-        """The effective SQLAlchemy URL, its driver named."""
+        """The SQLAlchemy URL in effect, with its driver."""
         url = (
             self.database_url.get_secret_value()
             or f"sqlite:///{self.home.resolve() / 'gradnoise.db'}"

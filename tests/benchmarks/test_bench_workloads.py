@@ -12,7 +12,7 @@ from gradnoise.workloads.registry import find
 from gradnoise_service import presets
 from gradnoise_service.domain.spec import StudySpec
 
-TABLES = [name for name in presets.names() if presets.table(name)]
+TABLES = [name for name in presets.names() if presets.find_table(name)]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,9 @@
-"""What the tests here share: studies whose outcome is chosen; a real API on a real port, where a
-worker's part is played by the store.
-"""
+"""Fixtures: studies with chosen outcomes; a real API on a real port, and a worker made of the store."""
 
 import copy
 import functools
 import logging
 import shutil
-import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,49 +13,16 @@ from typing import Any
 
 import pytest
 import structlog
-import uvicorn
 
 import chosen_outcomes
-from gradnoise_service import ports
-from gradnoise_service.app import create_app
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, Trial
+from gradnoise_service.local import ports
 from gradnoise_service.settings import Settings
 from gradnoise_service.store import attempts, catalogues, leases, studies, trials
 from gradnoise_service.store.database import Database, open_database
-
-
-@dataclass
-class LiveApi:
-    """The API in a thread of this process; it can be stopped, and started again on the same port."""
-
-    settings: Settings
-    database: Database
-    server: uvicorn.Server | None = None
-    thread: threading.Thread | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.settings.port}"
-
-    def start(self) -> None:
-        # whoever connects from now on is answered, sooner or later
-        listener = socket.create_server(("127.0.0.1", self.settings.port))
-        self.app = create_app(self.settings, self.database)
-        self.server = uvicorn.Server(
-            uvicorn.Config(self.app, log_config=None, access_log=False, timeout_graceful_shutdown=3)
-        )
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
-        self.thread.start()
-
-    def stop(self) -> None:
-        if self.server is None or self.thread is None:
-            return
-        self.app.state.service.feed.close()
-        self.server.should_exit = True
-        self.thread.join()
-        self.server = None
+from live_api import LiveApi
 
 
 @dataclass
@@ -151,7 +114,7 @@ class WorkerPart:
 
 @pytest.fixture
 def live_database(tmp_path: Path, sqlite_template: Path) -> Iterator[Database]:
-    """A migrated SQLite database of the test's own."""
+    """A migrated SQLite database of the test's own, in the folder `home`."""
     (tmp_path / "home").mkdir()
     shutil.copy(sqlite_template, tmp_path / "home" / "gradnoise.db")
     database = open_database(f"sqlite:///{tmp_path / 'home' / 'gradnoise.db'}")
@@ -160,18 +123,42 @@ def live_database(tmp_path: Path, sqlite_template: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def serve(live_database: Database, tmp_path: Path) -> Iterator[Callable[..., LiveApi]]:
-    """A function that starts an API with the given settings; all are stopped after the test."""
-    # stdout is the command's alone
+def quiet() -> Iterator[None]:
+    """Silence the log, because stdout belongs to the command under test."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def shared_api() -> Iterator[LiveApi]:
+    """A server for the whole session; the fixture `api` gives it the database of the test."""
+    database = open_database("sqlite://")
+    api = LiveApi(Settings(port=ports.free("127.0.0.1")), database)
+    api.start()
+    yield api
+    api.stop()
+    database.dispose()
+
+
+@pytest.fixture
+def api(
+    shared_api: LiveApi, live_database: Database, worker: WorkerPart, quiet: None
+) -> Iterator[LiveApi]:
+    """The shared server on a loopback address, on the test's database, with a worker."""
+    shared_api.use(live_database)
+    yield shared_api
+    shared_api.end_streams()
+
+
+@pytest.fixture
+def serve(live_database: Database, tmp_path: Path, quiet: None) -> Iterator[Callable[..., LiveApi]]:
+    """A function that starts a server with the given settings on the test's database."""
     with ExitStack() as stack:
-        stack.callback(structlog.reset_defaults)
 
         def start(**settings: Any) -> LiveApi:
-            api = LiveApi(
-                Settings(home=tmp_path / "home", port=ports.free("127.0.0.1"), **settings),
-                live_database,
-            )
+            port = ports.free("127.0.0.1")
+            api = LiveApi(Settings(home=tmp_path / "home", port=port, **settings), live_database)
             api.start()
             stack.callback(api.stop)
             return api
@@ -196,12 +183,6 @@ def whole_catalogue(live_database: Database, worker: WorkerPart) -> None:
 
     with live_database.session(write=True) as session:
         catalogues.publish(session, document(), datetime.now(UTC))
-
-
-@pytest.fixture
-def api(serve: Callable[..., LiveApi], worker: WorkerPart) -> LiveApi:
-    """An API on a loopback address, with a worker behind it."""
-    return serve()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The process of the API: light, documented, unwilling to stand open, and quick to stop."""
+"""The process of the API: it starts light, refuses to run unprotected, and stops at once."""
 
 import os
 import signal
@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, given
 from pydantic import SecretStr
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from gradnoise_service import ports
 from gradnoise_service.app import create_app
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
+from gradnoise_service.local import ports
 from gradnoise_service.settings import Settings
 from gradnoise_service.store import catalogues, studies
 from gradnoise_service.store.database import Database, open_database
@@ -38,10 +38,8 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_the_process_loads_nothing_heavy(tmp_path: Path) -> None:
-    """Making and asking the app loads neither the library nor what trains, searches, compares or
-    draws.
-    """
+def test_app_and_openapi_load_no_heavy_package(tmp_path: Path) -> None:
+    """Neither the library nor packages for training, search, comparison or drawing are loaded."""
     program = f"""
 import sys
 from gradnoise_service.app import create_app, main
@@ -54,7 +52,7 @@ print(*sorted(set(sys.modules) & set({HEAVY})))
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
-def test_it_refuses_to_stand_open(tmp_path: Path) -> None:
+def test_public_address_without_tokens_is_refused(tmp_path: Path) -> None:
     done = run(
         "-m", "gradnoise_service.app", GRADNOISE_HOME=str(tmp_path), GRADNOISE_HOST="0.0.0.0"
     )
@@ -64,7 +62,7 @@ def test_it_refuses_to_stand_open(tmp_path: Path) -> None:
 
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx2.Client]]:
-    """The API as its users start it, on a database that is not there yet, and a client of it."""
+    """The API as a process, on a database that does not exist yet, and a client of it."""
     port = ports.free("127.0.0.1")
     environment = os.environ | {
         "GRADNOISE_HOME": str(tmp_path),
@@ -85,7 +83,7 @@ def process(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx2.Cl
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_prepares_its_database_and_stops_at_once_while_someone_watches(
+def test_process_creates_its_database_and_stops_at_once_despite_open_streams(
     process: tuple[subprocess.Popen[bytes], httpx2.Client], number: signal.Signals, tmp_path: Path
 ) -> None:
     api, client = process
@@ -97,7 +95,7 @@ def test_it_prepares_its_database_and_stops_at_once_while_someone_watches(
     ]
     spec = client.get("/v1/presets/demo").json()["studies"][0]
     assert client.post("/v1/studies", json=spec).status_code == 503
-    submit_beside(tmp_path, spec)
+    store_study(tmp_path, spec)
     with client.stream("GET", "/v1/studies/1/events") as stream:
         lines = stream.iter_lines()
         assert next(lines) == "event: progress"
@@ -109,7 +107,7 @@ def test_it_prepares_its_database_and_stops_at_once_while_someone_watches(
     assert "graceful shutdown exceeded" not in log
 
 
-def submit_beside(home: Path, spec: Mapping[str, Any]) -> None:
+def store_study(home: Path, spec: Mapping[str, Any]) -> None:
     database = open_database(f"sqlite:///{home / 'gradnoise.db'}")
     metric = Metric(name="accuracy", direction="maximize", worst=0.0)
     with database.session(write=True) as session:
@@ -132,9 +130,7 @@ def app(
 
 
 def test_every_operation_is_documented(app: FastAPI) -> None:
-    """Each has a tag, a summary, a description, described parameters, and the problems it may
-    answer with.
-    """
+    """It has a tag, a summary, a description, described parameters and its problems."""
     for path, item in app.openapi()["paths"].items():
         for method, operation in item.items():
             assert method in METHODS
@@ -153,7 +149,7 @@ def test_every_operation_is_documented(app: FastAPI) -> None:
                 assert all(list(content) == ["application/problem+json"] for content in problems)
 
 
-def test_every_reference_of_the_description_resolves(app: FastAPI) -> None:
+def test_every_reference_in_the_openapi_document_resolves(app: FastAPI) -> None:
     document = app.openapi()
 
     def references(node: object) -> Iterator[str]:
@@ -170,13 +166,11 @@ def test_every_reference_of_the_description_resolves(app: FastAPI) -> None:
     assert set(references(document)) <= known
 
 
-def test_whatever_the_description_allows_is_answered_as_it_says(app: FastAPI) -> None:
-    """Generated requests, legal and not, never fail the service, and each answer has the status,
-    type and schema that are documented.
-    """
+def test_generated_requests_are_answered_as_documented(app: FastAPI) -> None:
+    """Legal and illegal requests never fail the service; status, type and schema are documented."""
     headers = {"Host": "127.0.0.1", "Authorization": "Bearer secret"}
-    description = schemathesis.openapi.from_asgi("/openapi.json", app, headers=headers)
-    operations = [found.ok() for found in description.get_all_operations()]
+    document = schemathesis.openapi.from_asgi("/openapi.json", app, headers=headers)
+    operations = [found.ok() for found in document.get_all_operations()]
     assert len(operations) == sum(map(len, app.openapi()["paths"].values()))
     for operation in operations:
 

@@ -1,4 +1,4 @@
-"""The Optuna Dashboard can be read by whoever may, and written by nobody."""
+"""The Optuna Dashboard is readable with permission and never writable."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ Open = Callable[..., TestClient]
 
 @pytest.fixture
 def storage(database_url: str) -> Iterator[Storage]:
-    """Optuna's storage with one study of one trial."""
+    """Optuna's storage with a study of one trial."""
     storage = open_storage(database_url)
     study = optuna.create_study(study_name="a study · baseline", storage=storage)
     study.tell(study.ask(), 0.5)
@@ -33,20 +33,20 @@ def storage(database_url: str) -> Iterator[Storage]:
 
 @pytest.fixture
 def open_dashboard(database: Database, storage: Storage, now: datetime) -> Open:
-    """A function that opens the dashboard under settings, as a browser at 127.0.0.1 sees it."""
+    """A function that returns a client of the dashboard with the given settings."""
 
-    def open_(**settings: object) -> TestClient:
+    def create(**settings: object) -> TestClient:
         return TestClient(
             create_app(Settings.model_validate(settings), database, storage, lambda: now),
             base_url="http://127.0.0.1:8001",
         )
 
-    return open_
+    return create
 
 
 @pytest.fixture
 def cluster(open_dashboard: Open) -> TestClient:
-    """The dashboard as it stands in a cluster: with an admin token."""
+    """The dashboard of a cluster, with an admin token."""
     return open_dashboard(host="0.0.0.0", admin_token=SecretStr("the-admin-token"))
 
 
@@ -60,8 +60,8 @@ def token(
         )
 
 
-def test_a_loopback_dashboard_shows_studies_and_trials(open_dashboard: Open) -> None:
-    """The page, its script and its data are there without a token."""
+def test_loopback_dashboard_shows_studies_without_a_token(open_dashboard: Open) -> None:
+    """The page, its script and its data are served."""
     dashboard = open_dashboard()
     assert "text/html" in dashboard.get("/").headers["content-type"]
     assert dashboard.get("/static/bundle.js").status_code == 200
@@ -86,7 +86,7 @@ def test_a_loopback_dashboard_shows_studies_and_trials(open_dashboard: Open) -> 
 def test_nothing_can_be_written(
     open_dashboard: Open, storage: Storage, method: str, path: str
 ) -> None:
-    """Whatever is neither GET nor HEAD is refused with 405, and the studies stay as they were."""
+    """Methods other than GET and HEAD are refused with 405, and the studies do not change."""
     refusal = open_dashboard().request(method, path, json={})
     assert refusal.status_code == 405
     assert refusal.headers["allow"] == "GET, HEAD"
@@ -94,15 +94,15 @@ def test_nothing_can_be_written(
     assert [study.study_name for study in storage.get_all_studies()] == ["a study · baseline"]
 
 
-def test_a_foreign_host_name_is_refused(open_dashboard: Open) -> None:
-    """A name that is not ours may be an attacker's, rebound to this machine."""
+def test_unknown_host_name_is_refused(open_dashboard: Open) -> None:
+    """It may be an attacker's name, rebound to this machine."""
     dashboard = open_dashboard(allowed_hosts=["lab.example"])
     assert dashboard.get("/api/studies", headers={"Host": "evil.example:8001"}).status_code == 421
     assert dashboard.get("/api/studies", headers={"Host": "lab.example"}).status_code == 200
 
 
-def test_a_cluster_asks_for_a_token(cluster: TestClient) -> None:
-    """Without one nothing is shown, and a browser is told to ask for it."""
+def test_cluster_requires_a_token(cluster: TestClient) -> None:
+    """The answer makes a browser show its login dialog."""
     refusal = cluster.get("/api/studies")
     assert refusal.status_code == 401
     assert refusal.headers["www-authenticate"].startswith("Basic ")
@@ -118,8 +118,8 @@ def test_a_cluster_asks_for_a_token(cluster: TestClient) -> None:
     ],
     ids=["bearer", "password", "cookie"],
 )
-def test_an_administrator_is_let_in(cluster: TestClient, headers: dict[str, str]) -> None:
-    """By header, by the browser's login or by the pages' cookie."""
+def test_admin_token_gives_access(cluster: TestClient, headers: dict[str, str]) -> None:
+    """It may be in a header, the browser's login dialog or the pages' cookie."""
     assert cluster.get("/api/studies", headers=headers).status_code == 200
 
 
@@ -133,29 +133,28 @@ def test_an_administrator_is_let_in(cluster: TestClient, headers: dict[str, str]
         "",
     ],
 )
-def test_a_wrong_token_is_nobody(cluster: TestClient, authorization: str) -> None:
-    """Neither a wrong token nor a malformed header lets in or breaks anything."""
+def test_wrong_token_is_refused(cluster: TestClient, authorization: str) -> None:
+    """A malformed header is refused too."""
     assert cluster.get("/api/studies", headers={"Authorization": authorization}).status_code == 401
 
 
-def test_only_a_token_that_sees_everything_is_enough(
+def test_token_without_the_scope_admin_is_refused(
     cluster: TestClient, database: Database, now: datetime
 ) -> None:
-    """The dashboard shows every owner's studies, so a reader of its own studies may not look."""
+    """The dashboard shows the studies of every owner."""
     headers = {"Authorization": f"Bearer {token(database, now, 'read', 'submit')}"}
     assert cluster.get("/api/studies", headers=headers).status_code == 403
 
 
-def test_an_expired_token_is_nobody(cluster: TestClient, database: Database, now: datetime) -> None:
-    """A token counts until its expiry."""
+def test_expired_token_is_refused(cluster: TestClient, database: Database, now: datetime) -> None:
     headers = {
         "Authorization": f"Bearer {token(database, now, 'admin', lifetime=timedelta(seconds=-1))}"
     }
     assert cluster.get("/api/studies", headers=headers).status_code == 401
 
 
-def test_guessing_tokens_is_slowed_down(open_dashboard: Open) -> None:
-    """After too many refusals the address has to wait."""
+def test_guessed_tokens_are_rate_limited(open_dashboard: Open) -> None:
+    """The limit applies to the address."""
     dashboard = open_dashboard(admin_token=SecretStr("the-admin-token"), requests_per_minute=3)
     answers = [
         dashboard.get("/api/studies", headers={"Authorization": f"Bearer guess-{i}"}).status_code
@@ -165,8 +164,7 @@ def test_guessing_tokens_is_slowed_down(open_dashboard: Open) -> None:
     assert 429 in answers[3:]
 
 
-def test_the_admin_token_may_come_from_a_file(open_dashboard: Open, tmp_path: Path) -> None:
-    """As container secrets do."""
+def test_admin_token_is_read_from_a_file(open_dashboard: Open, tmp_path: Path) -> None:
     secret = tmp_path / "token"
     secret.write_text("from-a-file\n", encoding="utf-8")
     dashboard = open_dashboard(admin_token_file=secret)

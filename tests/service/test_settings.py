@@ -1,4 +1,4 @@
-"""Settings that follow from others."""
+"""Settings that are derived from others."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from gradnoise_service.settings import Settings
         ({"GRADNOISE_CHECKPOINTS": "/srv/c"}, "/srv/c"),
     ],
 )
-def test_checkpoints_lie_in_the_home_folder_unless_named(
+def test_checkpoints_are_in_the_home_folder_unless_configured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], folder: str
 ) -> None:
-    """The path is whole, since actors work elsewhere."""
+    """The path is absolute, because actors have another working directory."""
     monkeypatch.chdir(tmp_path)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -87,8 +87,9 @@ def announced(database: Database, catalogue_document: Mapping[str, Any], now: da
 def make_client(
     database: Database, now: datetime, tmp_path: Path
 ) -> Iterator[Callable[..., TestClient]]:
-    """A function that returns a client of an app with the given settings; the app's clock goes on
-    by a second at each look.
+    """A function that returns a client of an app with the given settings.
+
+    The app's clock advances by a second at each reading.
     """
     opened: list[TestClient] = []
 

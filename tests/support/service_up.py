@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gradnoise_service import ports
+from gradnoise_service.local import ports
 from processes import has_ended, with_environment
 
 
@@ -22,7 +22,7 @@ class Up:
 
     def __init__(self, home: Path, database_url: str) -> None:
         self.port = ports.free("127.0.0.1")
-        dashboard_port = ports.free("127.0.0.1", besides=frozenset({self.port}))
+        dashboard_port = ports.free("127.0.0.1", exclude=frozenset({self.port}))
         self.home = home
         environment = {
             **os.environ,

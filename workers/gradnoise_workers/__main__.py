@@ -16,7 +16,7 @@ import structlog
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.workloads.catalogue import document
 from gradnoise_service import logs
-from gradnoise_service.migrate import prepare_database
+from gradnoise_service.prepare_database import prepare_database
 from gradnoise_service.search import open_storage
 from gradnoise_service.settings import Settings
 from gradnoise_service.store import catalogues

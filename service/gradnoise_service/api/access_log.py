@@ -1,18 +1,19 @@
-"""One structured line for each request that has been answered."""
+"""The access log: a structured line for each answered request."""
 
 import time
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-QUIET = ("/healthz", "/readyz", "/static/")
+QUIET_PATHS = ("/healthz", "/readyz", "/static/")
 
 logger = structlog.get_logger()
 
 
 class AccessLog:
-    """Middleware that logs method, path, status and milliseconds; what machines ask every few
-    seconds only where debugging is on.
+    """Middleware that logs method, path, status, duration and client of each request.
+
+    Health checks and static files are logged at the level debug.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -22,29 +23,24 @@ class AccessLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started_at, status = time.perf_counter(), 500
 
-        async def noted(message: Message) -> None:
+        async def send_and_record_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self.app(scope, receive, noted)
+            await self.app(scope, receive, send_and_record_status)
         finally:
-            log = (
-                logger.debug
-                if scope["path"].startswith(QUIET) and status in (200, 503)
-                else logger.info
-            )
-            client = scope["client"][0] if scope.get("client") else None
-            milliseconds = round((time.perf_counter() - started) * 1000, 1)
+            is_quiet = scope["path"].startswith(QUIET_PATHS) and status in (200, 503)
+            log = logger.debug if is_quiet else logger.info
             log(
                 "request",
                 method=scope["method"],
                 path=scope["path"],
                 status=status,
-                ms=milliseconds,
-                client=client,
+                ms=round((time.perf_counter() - started_at) * 1000, 1),
+                client=scope["client"][0] if scope.get("client") else None,
             )

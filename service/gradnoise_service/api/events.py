@@ -1,4 +1,4 @@
-"""Progress as it happens, as server-sent events."""
+"""Progress of a study as server-sent events."""
 
 import dataclasses
 from collections.abc import AsyncIterable
@@ -8,29 +8,30 @@ from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from gradnoise_service.api.auth import Reader
+from gradnoise_service.api.parameters import StudyId
 from gradnoise_service.api.problem import documented
-from gradnoise_service.api.service import CurrentService
-from gradnoise_service.api.studies import StudyId
+from gradnoise_service.api.state import CurrentFeed, CurrentService
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.study import STUDY_ENDED, Study
-from gradnoise_service.store import studies
+from gradnoise_service.usecases import studies
 
 router = APIRouter(tags=["studies"])
 
-MAX_SILENT_BEATS = 10
+MAX_SILENT_INTERVALS = 10
+"""Intervals after which a change of the time left alone is sent."""
 
 LastEventId = Annotated[
     str | None,
     Header(
         alias="Last-Event-ID",
-        description="The last event that was seen; the numbers go on from it.",
+        description="Id of the last event that was received; numbering continues from it.",
     ),
 ]
 
 
 def _visible(caller: Reader, service: CurrentService, study_id: StudyId) -> Study:
-    with service.database.session() as session:
-        return studies.get(session, study_id, caller.sees)
+    """Return the study before the stream starts, so that an unknown study is a 404."""
+    return studies.show(service, caller, study_id)
 
 
 @router.get(
@@ -41,30 +42,30 @@ def _visible(caller: Reader, service: CurrentService, study_id: StudyId) -> Stud
 )
 async def follow(
     study: Annotated[Study, Depends(_visible)],
-    service: CurrentService,
+    feed: CurrentFeed,
     last_event_id: LastEventId = None,
 ) -> AsyncIterable[ServerSentEvent]:
-    """Send an event `progress` with the whole progress as JSON, at once and whenever it changes,
-    and `end` after the last.
+    """Send an event `progress` with the whole progress as JSON at once and at each change, and an
+    event `end` when the study has ended.
     """
-    number = (
-        int(last_event_id)
-        if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 16
-        else 0
-    )
-    sent, n_silent = None, 0
-    while not service.feed.is_closed:
-        progress = await service.feed.read(study.id)
-        if _news(progress) != _news(sent) or (n_silent >= MAX_SILENT_BEATS and progress != sent):
+    number, sent, n_silent = _event_number(last_event_id), None, 0
+    while not feed.is_closed:
+        progress = await feed.read(study.id)
+        is_due = n_silent >= MAX_SILENT_INTERVALS and progress != sent
+        if _without_time_left(progress) != _without_time_left(sent) or is_due:
             number, sent, n_silent = number + 1, progress, 0
             yield ServerSentEvent(data=progress, event="progress", id=str(number))
         if progress.state in STUDY_ENDED:
             yield ServerSentEvent(data={"state": progress.state}, event="end", id=str(number + 1))
             return
         n_silent += 1
-        await service.feed.beat()
+        await feed.wait()
 
 
-def _news(progress: Progress | None) -> Progress | None:
-    """Return progress without the estimate of time left, which alone is news only now and then."""
+def _event_number(last_event_id: str | None) -> int:
+    is_number = last_event_id and last_event_id.isdecimal() and len(last_event_id) < 16
+    return int(last_event_id) if last_event_id and is_number else 0
+
+
+def _without_time_left(progress: Progress | None) -> Progress | None:
     return None if progress is None else dataclasses.replace(progress, seconds_left=None)

@@ -1,6 +1,4 @@
-"""Middleware that lets in only requests addressed to us and sent by our own pages or by programs,
-and that hardens what goes out.
-"""
+"""Guard: middleware against DNS rebinding and cross-site requests; sets security headers."""
 
 import ipaddress
 import re
@@ -15,6 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+DOCUMENT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+"""The Content-Security-Policy of reports and figures, which hold their styles and run no script."""
+
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
@@ -31,21 +35,26 @@ HEADERS = {
 
 
 class Guard:
-    """Refuses foreign Host names (421) and changes that another site sends through a visitor's
-    browser (403); sets the security headers; answers HEAD wherever there is GET.
+    """Refuses unknown Host names (421) and unsafe requests from other sites (403).
 
-    A Host that is an address cannot be rebound; a name can, so names must be known: loopback's, or
-    those of `allowed_hosts`.
+    An IP address as Host cannot be rebound, so any is accepted. A name must be a loopback name or
+    one of `allowed_hosts`. The guard also sets the security headers, and answers HEAD requests as
+    GET requests.
+
+    Args:
+        app: The guarded app.
+        allowed_hosts: Accepted Host names.
+        respond: Returns the response to a refused request.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         allowed_hosts: Collection[str],
-        answer: Callable[[Request, Exception], Response],
+        respond: Callable[[Request, Exception], Response],
     ) -> None:
         self.app = app
-        self.answer = answer
+        self.respond = respond
         self.allowed_hosts = {*LOOPBACK_NAMES, *(host.lower() for host in allowed_hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +62,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
-        async def hardened(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -61,28 +70,29 @@ class Guard:
             await send(message)
 
         if scope["method"] == "HEAD":
-            # the server itself knows better, and leaves the body out
+            # the server omits the body
             scope = {**scope, "method": "GET"}
         refusal = self._refusal(scope["method"], Headers(scope=scope))
-        app = self.app if refusal is None else self.answer(Request(scope), refusal)
-        await app(scope, receive, hardened)
+        app = self.app if refusal is None else self.respond(Request(scope), refusal)
+        await app(scope, receive, send_with_headers)
 
     def _refusal(self, method: str, headers: Headers) -> HTTPException | None:
         host = headers.get("host", "")
-        if not self._is_ours(host):
-            return HTTPException(421, f"This service does not answer to the name {host!r}.")
+        if not self._is_known(host):
+            return HTTPException(421, f"The Host name {host!r} is unknown.")
         if method not in SAFE_METHODS and is_from_another_site(headers):
-            return HTTPException(403, "This request was sent by a page of another site.")
+            return HTTPException(403, "The request was sent by a page of another site.")
         return None
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_known(self, host: str) -> bool:
         name = re.sub(r":\d+$", "", host).strip("[]").lower()
         return name in self.allowed_hosts or _is_address(name)
 
 
 def is_from_another_site(headers: Headers) -> bool:
-    """Tell whether a browser sent the request on behalf of a page that is not ours; programs send
-    neither of the two headers.
+    """True if a browser sent the request for a page of another site.
+
+    Programs send neither Sec-Fetch-Site nor Origin.
     """
     site = headers.get("sec-fetch-site")
     if site is not None:

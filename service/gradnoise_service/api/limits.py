@@ -1,4 +1,4 @@
-"""How much one client may ask for: requests in a minute, and bytes in a body."""
+"""Limits on the requests of a client: their rate, and the size of their bodies."""
 
 import math
 import threading
@@ -7,19 +7,20 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_CLIENTS = 10_000
 
 
 class Limiter:
-    """A token bucket for each client: full at first, refilled steadily, the longest unused
-    forgotten beyond MAX_CLIENTS.
+    """A token bucket for each client, full at first and refilled at a constant rate.
+
+    Beyond `MAX_CLIENTS` clients the least recently used bucket is dropped.
 
     Args:
-        per_minute: Requests that a client may send in a minute, and at once after a minute of
-            silence.
-        seconds: A clock that never goes back, in seconds.
+        per_minute: The rate, and the capacity of a bucket.
+        seconds: A monotonic clock.
     """
 
     def __init__(self, per_minute: int, seconds: Callable[[], float] = time.monotonic) -> None:
@@ -29,31 +30,34 @@ class Limiter:
         self._lock = threading.Lock()
 
     def take(self, client: str) -> None:
-        """Count one request of the client.
+        """Count a request of a client.
 
         Raises:
-            HTTPException: 429 with Retry-After, in seconds, when its bucket is empty.
+            HTTPException: 429 with Retry-After, in seconds, if the client's bucket is empty.
         """
         with self._lock:
             now = self._seconds()
-            left, since = self._buckets.pop(client, (float(self._per_minute), now))
-            left = min(self._per_minute, left + (now - since) * self._per_minute / 60)
+            left, updated_at = self._buckets.pop(client, (float(self._per_minute), now))
+            left = min(self._per_minute, left + (now - updated_at) * self._per_minute / 60)
             self._buckets[client] = (max(left - 1, 0) if left >= 1 else left, now)
             if len(self._buckets) > MAX_CLIENTS:
                 self._buckets.popitem(last=False)
         if left < 1:
-            wait = math.ceil((1 - left) * 60 / self._per_minute)
+            wait_seconds = math.ceil((1 - left) * 60 / self._per_minute)
             raise HTTPException(
                 429,
-                f"More than {self._per_minute} requests in a minute.",
-                headers={"Retry-After": str(wait)},
+                f"More than {self._per_minute} requests per minute.",
+                headers={"Retry-After": str(wait_seconds)},
             )
 
 
+def address_key(request: Request) -> str:
+    """Return the limiter's key of a request without a valid token: the client's address."""
+    return f"address {request.client.host if request.client else 'unknown'}"
+
+
 class BodyLimit:
-    """Middleware that refuses a body above `max_bytes`, whether its length is announced or it comes
-    in pieces.
-    """
+    """Middleware that refuses a body above `max_bytes`, with or without a Content-Length."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app = app
@@ -74,6 +78,5 @@ class BodyLimit:
 
 
 def too_large(max_bytes: int) -> HTTPException:
-    return HTTPException(
-        413, f"The body is larger than {max_bytes} bytes, the most that this service reads."
-    )
+    """Return the 413 error of a body above `max_bytes`."""
+    return HTTPException(413, f"The body exceeds the limit of {max_bytes} bytes.")

@@ -1,4 +1,4 @@
-"""Ready studies."""
+"""Endpoints of the presets."""
 
 from typing import Annotated
 
@@ -10,14 +10,14 @@ from gradnoise_service.api.problem import documented
 from gradnoise_service.api.schemas import Items, PresetOut, PresetWithStudies
 from gradnoise_service.domain.errors import NotFoundError
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.presets.table import FULL
+from gradnoise_service.presets import FULL
 
 router = APIRouter(tags=["presets"])
 
 
 @router.get("/presets", summary="List the presets", responses=documented())
 def list_presets(_caller: Reader) -> Items[PresetOut]:
-    """Return the ready studies that come with the service."""
+    """Return the studies that are ready to submit, and the tables of the paper."""
     return Items(items=[_described(name) for name in presets.names()])
 
 
@@ -25,25 +25,21 @@ def list_presets(_caller: Reader) -> Items[PresetOut]:
 def show(
     _caller: Reader,
     name: Annotated[str, Path(description="The preset's name.")],
-    scale: Annotated[str, Query(description="The scale, of a preset that has several.")] = FULL,
-    row: Annotated[
-        str | None, Query(description="A row of a table, to have its study alone.")
-    ] = None,
+    scale: Annotated[str, Query(description="The scale of a paper table.")] = FULL,
+    row: Annotated[str | None, Query(description="A row of a paper table; all by default.")] = None,
 ) -> PresetWithStudies:
     """Return a preset with its studies."""
     if name not in presets.names():
-        raise NotFoundError(
-            f"There is no preset named {name!r}; there are {', '.join(presets.names())}."
-        )
+        known = ", ".join(presets.names())
+        raise NotFoundError(f"There is no preset named {name!r}; legal: {known}.")
     studies = [StudySpec.model_validate(plain) for plain in presets.load(name, scale, row)]
     return PresetWithStudies(**dict(_described(name)), studies=studies)
 
 
 def _described(name: str) -> PresetOut:
-    n_studies = len(presets.load(name))
     return PresetOut(
         name=name,
         description=presets.describe(name),
-        n_studies=n_studies,
+        n_studies=len(presets.load(name)),
         scales=presets.scales(name),
     )

@@ -1,4 +1,4 @@
-"""What the API answers with, where it is not a value of the domain as it stands."""
+"""The bodies of requests and responses that are not values of the domain."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,6 +6,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
+from gradnoise_service.domain.access import Scope
 from gradnoise_service.domain.catalogue import (
     ParameterizedEntry,
     ParameterRange,
@@ -15,10 +16,8 @@ from gradnoise_service.domain.catalogue import (
 from gradnoise_service.domain.design import Extension
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, StudyState
-from gradnoise_service.store.tokens import Scope
 
 T = TypeVar("T")
-MAX_ID = 2**63 - 1
 
 
 class Items(BaseModel, Generic[T]):
@@ -28,16 +27,14 @@ class Items(BaseModel, Generic[T]):
 
 
 class Page(BaseModel, Generic[T]):
-    """A part of a list; `next` is the address of the part that follows, null after the last."""
+    """A page of a list; `next` is the address of the next page, null after the last page."""
 
     items: Sequence[T]
     next: str | None
 
 
 class Links(BaseModel):
-    """Where more is to be found: the study, its report, its page for people, and the Optuna
-    Dashboard.
-    """
+    """Addresses of a study, its report, its HTML page, and the Optuna Dashboard."""
 
     self: str
     report: str
@@ -46,9 +43,7 @@ class Links(BaseModel):
 
 
 class StudyOut(BaseModel):
-    """A study as submitted, and what has become of it; `verdict` is the first compared arm's, once
-    there is one.
-    """
+    """A study as submitted, with its state; `verdict` is about the first compared arm."""
 
     id: int
     name: str
@@ -62,16 +57,15 @@ class StudyOut(BaseModel):
     spec: StudySpec
     metric: Metric
     verdict: str | None
-    n_seeds: int = Field(description="Confirm seeds, those of extensions included.")
+    n_seeds: int = Field(description="Confirm seeds, including those of extensions.")
     extensions: Sequence[Extension] = Field(
-        description="Seeds added after a verdict, with that verdict; each look is one more chance to err."
+        description="Seeds that were added, each with the verdict before; each look adds to the error."
     )
     links: Links
 
     @classmethod
     def of(cls, study: Study, dashboard_url: str) -> "StudyOut":
-        here = f"/v1/studies/{study.id}"
-        page = f"/studies/{study.id}"
+        path = f"/v1/studies/{study.id}"
         return cls(
             id=study.id,
             name=study.spec.name,
@@ -88,26 +82,30 @@ class StudyOut(BaseModel):
             n_seeds=study.design.n_seeds,
             extensions=study.extensions,
             links=Links(
-                self=here,
-                report=f"{here}/report",
-                page=page,
+                self=path,
+                report=f"{path}/report",
+                page=f"/studies/{study.id}",
                 dashboard=f"{dashboard_url}/dashboard/",
             ),
         )
 
 
 class ExtensionIn(BaseModel, extra="forbid"):
-    """More confirm seeds for a complete study."""
+    """Further confirm seeds for a complete study."""
 
     seeds: int = Field(
-        strict=True, ge=1, le=1_000_000, description="How many more; each arm runs once on each."
+        strict=True,
+        ge=1,
+        le=1_000_000,
+        description="Number of further seeds; each arm runs once on each seed.",
     )
 
 
 class ParameterOut(BaseModel):
-    """The legal values of a hyperparameter: numbers, null where it is unbounded (`low_open`:
-    without low itself; `integer`: whole ones), or the words of `choices`, of which some need other
-    hyperparameters to be given (`needs`).
+    """The legal values of a hyperparameter: numbers from low to high, or the strings of `choices`.
+
+    A bound is null where the range is unbounded. `low_open` excludes low, `integer` restricts to
+    whole numbers, and `needs` lists the hyperparameters that a choice requires.
     """
 
     name: str
@@ -133,14 +131,12 @@ class ParameterOut(BaseModel):
             low_open=parameter.low_open,
             integer=parameter.integer,
             choices=list(parameter.choices),
-            needs={word: list(names) for word, names in parameter.needs.items()},
+            needs={choice: list(names) for choice, names in parameter.needs.items()},
         )
 
 
 class WorkloadOut(BaseModel):
-    """What can be trained: its options as a JSON Schema, the metrics it measures (the first decides
-    unless the study says otherwise).
-    """
+    """A workload: its options as a JSON Schema, and its metrics, the default objective first."""
 
     name: str
     description: str
@@ -149,7 +145,7 @@ class WorkloadOut(BaseModel):
     parameters: list[ParameterOut]
     stacks: bool = Field(description="Whether several trials can train as one model.")
     techniques: list[str] | None = Field(
-        description="The techniques it can be trained with, null for all."
+        description="The techniques that it supports, null for all."
     )
 
     @classmethod
@@ -166,7 +162,7 @@ class WorkloadOut(BaseModel):
 
 
 class NamedOut(BaseModel):
-    """A technique or an optimizer, with the hyperparameters it takes and those it needs."""
+    """A technique or an optimizer, with its hyperparameters and those that are required."""
 
     name: str
     description: str
@@ -185,14 +181,12 @@ class NamedOut(BaseModel):
 
 
 class TechniqueOut(NamedOut):
-    """A technique: what it does to an update, as a formula, and the hyperparameters it takes and
-    those it needs.
-    """
+    """A technique, with its effect on an update as a formula."""
 
     formula: str = Field(
-        description="What it does to the gradient, the weights or the activations of an update."
+        description="The effect on the gradient, the weights or the activations of an update."
     )
-    source: str = Field(description="Where it was published.")
+    source: str = Field(description="The publication.")
 
     @classmethod
     def of_technique(cls, technique: TechniqueEntry) -> "TechniqueOut":
@@ -202,39 +196,37 @@ class TechniqueOut(NamedOut):
 
 
 class Techniques(Items[TechniqueOut]):
-    """The techniques, and the optimizers beside them."""
+    """The techniques and the optimizers."""
 
     optimizers: list[NamedOut]
 
 
 class PresetOut(BaseModel):
-    """A ready study, or a table of the paper with a study for each row."""
+    """A study that is ready to submit, or a table of the paper with a study for each row."""
 
     name: str
     description: str
     n_studies: int
     scales: list[str] = Field(
-        description="The scales at which a table can be run, the smallest first; none for a single study."
+        description="The scales of a paper table, smallest first; empty for a single study."
     )
 
 
 class PresetWithStudies(PresetOut):
-    """A preset with its studies at a scale, to be submitted one by one as they stand or changed
-    first.
-    """
+    """A preset with its studies at a scale, each of which can be submitted."""
 
     studies: list[StudySpec]
 
 
 class TokenIn(BaseModel, extra="forbid"):
-    """A token to be made."""
+    """A token to create."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$", description="What the token is for; unique."
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$", description="Name of the token; unique."
     )
     owner: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,79}$",
-        description="Whose studies it submits and sees.",
+        description="Owner of the studies submitted with the token.",
     )
     scopes: list[Scope] = Field(
         default=["read", "submit"],
@@ -243,12 +235,12 @@ class TokenIn(BaseModel, extra="forbid"):
         description="`admin` includes the others.",
     )
     days: int | None = Field(
-        default=90, ge=1, le=3650, description="Days until it expires; null for never."
+        default=90, ge=1, le=3650, description="Days until the token expires; null for never."
     )
 
 
 class TokenOut(BaseModel):
-    """A token, without the token."""
+    """The description of a token."""
 
     name: str
     owner: str
@@ -257,13 +249,13 @@ class TokenOut(BaseModel):
 
 
 class NewToken(TokenOut):
-    """A token, shown this one time."""
+    """A new token with its description; the token cannot be read again."""
 
     token: str
 
 
-class Check(BaseModel):
-    """One thing that the service needs, whether it is there, and what to do if it is not."""
+class CheckOut(BaseModel):
+    """The result of a check, with a hint if it failed."""
 
     name: Literal["database", "schema", "catalogue"]
     ok: bool
@@ -272,7 +264,7 @@ class Check(BaseModel):
 
 
 class DispatcherOut(BaseModel):
-    """A dispatcher that has given a sign of life in time."""
+    """A dispatcher whose lease has not expired."""
 
     id: str
     device: str
@@ -281,8 +273,8 @@ class DispatcherOut(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether studies can be submitted, and who would run them."""
+    """Whether studies can be submitted, and the live dispatchers."""
 
     ready: bool
-    checks: list[Check]
+    checks: list[CheckOut]
     dispatchers: list[DispatcherOut]

@@ -1,46 +1,34 @@
-"""Studies: submit, list, show, progress, cancel."""
+"""Endpoints of studies: submit, list, show, progress, cancel, extend."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from gradnoise_service import presets
-from gradnoise_service.api.auth import Caller, Reader, Submitter
+from gradnoise_service.api.auth import Reader, Submitter
 from gradnoise_service.api.body import Content, read_spec
+from gradnoise_service.api.pagination import next_address
+from gradnoise_service.api.parameters import MAX_ID, IdempotencyKey, StudyId
 from gradnoise_service.api.problem import documented
-from gradnoise_service.api.schemas import MAX_ID, ExtensionIn, Page, StudyOut
-from gradnoise_service.api.service import CurrentService, Service
-from gradnoise_service.domain import legal
-from gradnoise_service.domain.errors import NotFoundError
+from gradnoise_service.api.schemas import ExtensionIn, Page, StudyOut
+from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.progress import Progress
-from gradnoise_service.domain.study import Study, StudyState
-from gradnoise_service.store import catalogues, studies
+from gradnoise_service.domain.study import StudyState
+from gradnoise_service.usecases import studies
 
 router = APIRouter(tags=["studies"])
 
-StudyId = Annotated[int, Path(ge=1, le=MAX_ID, description="The study's id.")]
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=200,
-        description="Names this submission: sent again, it submits once.",
-    ),
-]
 State = Annotated[StudyState | None, Query(description="Only studies in this state.")]
 Name = Annotated[
     str | None,
     Query(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$", description="Only the study of this name."
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$", description="Only the study with this name."
     ),
 ]
 Before = Annotated[
-    int | None, Query(ge=1, le=MAX_ID, description="Only studies with an id below this one.")
+    int | None, Query(ge=1, le=MAX_ID, description="Only studies with an id below this id.")
 ]
-Limit = Annotated[int, Query(ge=1, le=100, description="Most studies to return.")]
+Limit = Annotated[int, Query(ge=1, le=100, description="Maximum number of studies.")]
 
 SPEC_SCHEMA = {"$ref": "#/components/schemas/StudySpec"}
 SPEC_BODY: dict[str, Any] = {
@@ -74,28 +62,16 @@ def submit(
     content: Content,
     service: CurrentService,
     response: Response,
-    key: Key = None,
+    key: IdempotencyKey = None,
 ) -> StudyOut:
-    """Check a study against what the workers can train, store it and queue it. A study with any
-    fault is refused whole.
+    """Check a study against the workloads that the workers announced, store it and queue it. A
+    study with any fault is refused as a whole.
     """
-    spec = read_spec(content)
-    if spec.confirm.power is not None or spec.confirm.looks:
-        # numpy is loaded with the first study that asks for it
-        from gradnoise_service.compare.design import planned
-
-        spec = planned(spec)
-    now = service.clock()
-    with service.database.session(write=True) as session:
-        metric = legal.check(catalogues.read(session), spec, service.settings.max_trials)
-        study = studies.submit(
-            session, spec, metric, owner=caller.owner, now=now, idempotency_key=key
-        )
-    # an older one is the answer to the same key
-    response.status_code = 201 if study.created_at == now else 200
-    shown = _shown(study, service)
-    response.headers["Location"] = shown.links.self
-    return shown
+    submission = studies.submit(service, caller, read_spec(content), key)
+    study = StudyOut.of(submission.study, service.settings.dashboard_url)
+    response.status_code = 201 if submission.is_new else 200
+    response.headers["Location"] = study.links.self
+    return study
 
 
 @router.get("/studies", summary="List studies, newest first", responses=documented(422))
@@ -107,51 +83,45 @@ def list_studies(
     state: State = None,
     name: Name = None,
 ) -> Page[StudyOut]:
-    """Return a page of the studies that the caller may see, or the one of a name."""
+    """Return a page of the studies that the caller may see, or the study with a name."""
+    url = service.settings.dashboard_url
     if name is not None:
-        return Page(items=_of_name(name, caller, service), next=None)
-    with service.database.session() as session:
-        found = studies.page(
-            session, owner=caller.sees, before=before, limit=limit + 1, state=state
-        )
-    more = (
-        {"before": found[limit - 1].id, "limit": limit, "state": state}
-        if len(found) > limit
-        else None
-    )
+        named = studies.named(service, caller, name)
+        return Page(items=[StudyOut.of(study, url) for study in named], next=None)
+    found = studies.page(service, caller, before=before, limit=limit, state=state)
+    filters = {"limit": limit, "state": state}
     return Page(
-        items=[_shown(study, service) for study in found[:limit]], next=address("/v1/studies", more)
+        items=[StudyOut.of(study, url) for study in found.items],
+        next=next_address("/v1/studies", {"before": found.last_id}, filters),
     )
 
 
 @router.get("/studies/{study_id}", summary="Show a study", responses=documented(404, 422))
 def show(caller: Reader, service: CurrentService, study_id: StudyId) -> StudyOut:
-    """Return a study as submitted, its state and its verdict."""
-    with service.database.session() as session:
-        return _shown(studies.get(session, study_id, caller.sees), service)
+    """Return a study as submitted, with its state and its verdict."""
+    study = studies.show(service, caller, study_id)
+    return StudyOut.of(study, service.settings.dashboard_url)
 
 
 @router.get(
     "/studies/{study_id}/progress",
-    summary="Show how far a study is",
+    summary="Show a study's progress",
     responses=documented(404, 422),
 )
 def progress(caller: Reader, service: CurrentService, study_id: StudyId) -> Progress:
     """Return the counts of each arm in each phase, the best values so far, and an estimate of the
     time left, in seconds.
     """
-    with service.database.session() as session:
-        studies.get(session, study_id, caller.sees)
-        return studies.progress(session, study_id, service.clock())
+    return studies.progress(service, caller, study_id)
 
 
 @router.post(
     "/studies/{study_id}/cancel", summary="Cancel a study", responses=documented(404, 409, 422)
 )
 def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> StudyOut:
-    """End a study now; what its trials have measured stays."""
-    with service.database.session(write=True) as session:
-        return _shown(studies.cancel(session, study_id, caller.sees, service.clock()), service)
+    """End a study now; its measurements are kept."""
+    study = studies.cancel(service, caller, study_id)
+    return StudyOut.of(study, service.settings.dashboard_url)
 
 
 @router.post(
@@ -161,43 +131,12 @@ def extend(
     caller: Submitter,
     service: CurrentService,
     study_id: StudyId,
-    wanted: ExtensionIn,
-    key: Key = None,
+    extension: ExtensionIn,
+    key: IdempotencyKey = None,
 ) -> StudyOut:
-    """Queue a complete study again for more confirm seeds. Nothing runs twice: the new runs join
-    the old ones, and the verdict is given anew. The verdict so far is kept with the study: each
-    look is one more chance to err, and the report says what that comes to.
+    """Queue a complete study again with more confirm seeds. The existing runs are kept, and the
+    verdict is computed anew over all runs. The earlier verdict is stored with the study, because
+    each look increases the probability of an error; the report states by how much.
     """
-    most = service.settings.max_trials
-    with service.database.session(write=True) as session:
-        study = studies.extend(
-            session,
-            study_id,
-            caller.sees,
-            wanted.seeds,
-            max_trials=most,
-            now=service.clock(),
-            idempotency_key=key,
-        )
-    return _shown(study, service)
-
-
-def address(path: str, query: Mapping[str, Any] | None) -> str | None:
-    """Return the address of a page's next part, without what is None; None if there is none."""
-    return (
-        None
-        if query is None
-        else f"{path}?{urlencode({name: value for name, value in query.items() if value is not None})}"
-    )
-
-
-def _of_name(name: str, caller: Caller, service: Service) -> list[StudyOut]:
-    try:
-        with service.database.session() as session:
-            return [_shown(studies.find(session, name, caller.sees), service)]
-    except NotFoundError:
-        return []
-
-
-def _shown(study: Study, service: Service) -> StudyOut:
+    study = studies.extend(service, caller, study_id, extension.seeds, key)
     return StudyOut.of(study, service.settings.dashboard_url)

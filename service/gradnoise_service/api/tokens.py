@@ -1,6 +1,5 @@
-"""Tokens, for administrators."""
+"""Endpoints of API tokens, for administrators."""
 
-from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -8,8 +7,8 @@ from fastapi import APIRouter, Path
 from gradnoise_service.api.auth import Admin
 from gradnoise_service.api.problem import documented
 from gradnoise_service.api.schemas import Items, NewToken, TokenIn, TokenOut
-from gradnoise_service.api.service import CurrentService
-from gradnoise_service.store import tokens
+from gradnoise_service.api.state import CurrentService
+from gradnoise_service.usecases import tokens
 
 router = APIRouter(tags=["tokens"])
 
@@ -19,46 +18,24 @@ TokenName = Annotated[
 
 
 @router.post(
-    "/tokens", status_code=201, summary="Make a token", responses=documented(409, 413, 422)
+    "/tokens", status_code=201, summary="Create a token", responses=documented(409, 413, 422)
 )
-def create(_caller: Admin, wanted: TokenIn, service: CurrentService) -> NewToken:
-    """Make a token and show it this one time; only its digest is stored."""
-    now = service.clock()
-    expires_at = None if wanted.days is None else now + timedelta(days=wanted.days)
-    with service.database.session(write=True) as session:
-        made = tokens.create(
-            session,
-            owner=wanted.owner,
-            scopes=wanted.scopes,
-            name=wanted.name,
-            expires_at=expires_at,
-            now=now,
-        )
-    return NewToken(
-        name=wanted.name,
-        owner=wanted.owner,
-        scopes=wanted.scopes,
-        expires_at=expires_at,
-        token=made,
-    )
+def create(_caller: Admin, body: TokenIn, service: CurrentService) -> NewToken:
+    """Create a token and return it; it cannot be read again, because only its digest is stored."""
+    token, info = tokens.create(service, **dict(body))
+    return NewToken(**TokenOut.model_validate(info, from_attributes=True).model_dump(), token=token)
 
 
 @router.get("/tokens", summary="List the tokens", responses=documented())
 def list_tokens(_caller: Admin, service: CurrentService) -> Items[TokenOut]:
-    """Return what is known of every token, without the tokens."""
-    with service.database.session() as session:
-        return Items(
-            items=[
-                TokenOut.model_validate(info, from_attributes=True)
-                for info in tokens.list_all(session)
-            ]
-        )
+    """Return name, owner, scopes and expiry of every token."""
+    infos = tokens.list_all(service)
+    return Items(items=[TokenOut.model_validate(info, from_attributes=True) for info in infos])
 
 
 @router.delete(
     "/tokens/{name}", status_code=204, summary="Revoke a token", responses=documented(404, 422)
 )
 def revoke(_caller: Admin, name: TokenName, service: CurrentService) -> None:
-    """Delete a token; whoever uses it is refused from now on."""
-    with service.database.session(write=True) as session:
-        tokens.revoke(session, name)
+    """Delete a token; requests with it are refused from now on."""
+    tokens.revoke(service, name)

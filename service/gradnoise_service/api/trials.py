@@ -1,31 +1,30 @@
-"""Trials of a study and their measurements."""
+"""Endpoints of a study's trials and their measurements."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
 from gradnoise_service.api.auth import Reader
+from gradnoise_service.api.pagination import next_address
+from gradnoise_service.api.parameters import MAX_ID, StudyId
 from gradnoise_service.api.problem import documented
-from gradnoise_service.api.schemas import MAX_ID, Items, Page
-from gradnoise_service.api.service import CurrentService
-from gradnoise_service.api.studies import StudyId, address
-from gradnoise_service.domain.errors import NotFoundError
+from gradnoise_service.api.schemas import Items, Page
+from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.spec import Phase
-from gradnoise_service.domain.study import Trial, TrialState
-from gradnoise_service.store import measurements, studies, trials
-from gradnoise_service.store.measurements import MeasurementRow
+from gradnoise_service.domain.study import Measurement, Trial, TrialState
+from gradnoise_service.usecases import trials
 
 router = APIRouter(tags=["trials"])
 
 TrialId = Annotated[int, Path(ge=1, le=MAX_ID, description="The trial's id.")]
-After = Annotated[int, Query(ge=0, le=MAX_ID, description="Only trials with an id above this one.")]
-Limit = Annotated[int, Query(ge=1, le=1000, description="Most trials to return.")]
+After = Annotated[int, Query(ge=0, le=MAX_ID, description="Only trials with an id above this id.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Maximum number of trials.")]
 ArmName = Annotated[
     str | None,
     Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$", description="Only trials of this arm."),
 ]
-WantedPhase = Annotated[Phase | None, Query(description="Only trials of this phase.")]
-WantedState = Annotated[TrialState | None, Query(description="Only trials in this state.")]
+TrialPhase = Annotated[Phase | None, Query(description="Only trials of this phase.")]
+State = Annotated[TrialState | None, Query(description="Only trials in this state.")]
 
 
 @router.get(
@@ -38,21 +37,16 @@ def list_trials(
     after: After = 0,
     limit: Limit = 200,
     arm: ArmName = None,
-    phase: WantedPhase = None,
-    state: WantedState = None,
+    phase: TrialPhase = None,
+    state: State = None,
 ) -> Page[Trial]:
-    """Return a page of trials by id, which is the order in which they are started."""
-    with service.database.session() as session:
-        studies.get(session, study_id, caller.sees)
-        found = trials.page(
-            session, study_id, after=after, limit=limit + 1, arm=arm, phase=phase, state=state
-        )
-    more = (
-        {"after": found[limit - 1].id, "limit": limit, "arm": arm, "phase": phase, "state": state}
-        if len(found) > limit
-        else None
+    """Return a page of trials in the order of their ids, which is the order of their start."""
+    found = trials.page(
+        service, caller, study_id, after=after, limit=limit, arm=arm, phase=phase, state=state
     )
-    return Page(items=found[:limit], next=address(f"/v1/studies/{study_id}/trials", more))
+    filters = {"limit": limit, "arm": arm, "phase": phase, "state": state}
+    path = f"/v1/studies/{study_id}/trials"
+    return Page(items=found.items, next=next_address(path, {"after": found.last_id}, filters))
 
 
 @router.get(
@@ -62,13 +56,6 @@ def list_trials(
 )
 def list_measurements(
     caller: Reader, service: CurrentService, study_id: StudyId, trial_id: TrialId
-) -> Items[MeasurementRow]:
+) -> Items[Measurement]:
     """Return the metric values of every epoch; null where a value was not finite."""
-    with service.database.session() as session:
-        studies.get(session, study_id, caller.sees)
-        if not any(
-            trial.id == trial_id
-            for trial in trials.page(session, study_id, after=trial_id - 1, limit=1)
-        ):
-            raise NotFoundError(f"Study {study_id} has no trial {trial_id}.")
-        return Items(items=measurements.of_trial(session, trial_id))
+    return Items(items=trials.measurements_of(service, caller, study_id, trial_id))

@@ -1,9 +1,8 @@
-"""Pydantic's complaints in the words of whoever wrote the study: the path as it was written, what
-is wrong, what is legal.
+"""Pydantic's validation errors as faults: the path as in the request, the message, what is legal.
 
-What is wrong follows from the kind of complaint, what is legal from the schema at that place. Where
-a field takes several forms (a range, choices or a plain value), only the complaints about the form
-that was meant are told.
+The message follows from the type of the error, the legal values from the schema at the path. If a
+field has several forms (a range, choices or a plain value), only errors of the intended form are
+reported.
 """
 
 import difflib
@@ -16,41 +15,55 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gradnoise_service.domain.errors import FieldFault
-from gradnoise_service.domain.spec import CrossFieldError, StudySpec
+from gradnoise_service.domain.space import CrossFieldError
+from gradnoise_service.domain.spec import StudySpec
 
 Schema = Mapping[str, Any]
 
 PATTERNS = {
-    r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$": "1 to 80 letters, digits, spaces, '_', '.' or '-', the first a letter or digit",
-    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$": "1 to 80 letters, digits, '_', '.' or '-', the first a letter or digit",
-    r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,79}$": "1 to 80 letters, digits, '_', '.', '@' or '-', the first a letter or digit",
-    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$": "1 to 40 letters, digits, '_', '.' or '-', the first a letter or digit",
+    r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$": (
+        "1 to 80 letters, digits, spaces, '_', '.' or '-', the first a letter or digit"
+    ),
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$": (
+        "1 to 80 letters, digits, '_', '.' or '-', the first a letter or digit"
+    ),
+    r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,79}$": (
+        "1 to 80 letters, digits, '_', '.', '@' or '-', the first a letter or digit"
+    ),
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$": (
+        "1 to 40 letters, digits, '_', '.' or '-', the first a letter or digit"
+    ),
 }
-"""What the patterns of our schemas ask for, in words."""
+"""The texts that match the patterns of our schemas, in words."""
 
 FORMS = {
     "Range": (
         "a range {low, high} with low below high, optionally with log (then low above 0), step or "
         "integer"
     ),
-    "Choices": "choices {choices: [...]}, each once",
+    "Choices": "choices {choices: [...]}, without duplicates",
 }
-"""The forms of a parameter that are mappings, in words."""
+"""The mapping forms of a parameter, in words."""
 
 KINDS = {
     "integer": "a whole number",
     "number": "a number",
-    "string": "a text",
+    "string": "a string",
     "boolean": "true or false",
     "array": "a list",
     "object": "a mapping",
 }
-RULE_ACROSS_FIELDS = "arms"
-"""The field to name for a rule that spans the whole study: the one such rule is about arms."""
+FIELD_OF_STUDY_RULES = "arms"
+"""The field of errors about the whole study: the only rule without a field is about the arms."""
 
 
 def spec_errors(error: ValidationError, sent: Mapping[str, Any]) -> list[FieldFault]:
-    """Return the faults of a study as it was sent, each once."""
+    """Return the faults of a study without duplicates.
+
+    Args:
+        error: The validation error of the study.
+        sent: The study's plain values, as in the request.
+    """
     faults: dict[str, FieldFault] = {}
     for details in error.errors(include_url=False):
         fault = _fault(details, sent)
@@ -60,44 +73,43 @@ def spec_errors(error: ValidationError, sent: Mapping[str, Any]) -> list[FieldFa
 
 
 def request_errors(errors: Sequence[Mapping[str, Any]]) -> list[FieldFault]:
-    """Return the faults of a request's parameters and small bodies, as FastAPI reports them."""
-    return [
-        FieldFault(
-            field=".".join(map(str, error["loc"][1:])) or str(error["loc"][0]),
-            value=None if error["type"] == "missing" else error["input"],
-            message="is missing"
-            if error["type"] == "missing"
-            else f"{_shown(error['input'])} is not accepted here",
-            legal=PATTERNS.get(
-                error.get("ctx", {}).get("pattern"), error["msg"].removeprefix("Input should be ")
-            ),
-        )
-        for error in errors
-    ]
+    """Return the faults of a request's parameters and small bodies, from FastAPI's errors."""
+    return list(map(_request_fault, errors))
+
+
+def _request_fault(error: Mapping[str, Any]) -> FieldFault:
+    is_missing = error["type"] == "missing"
+    pattern = error.get("ctx", {}).get("pattern")
+    return FieldFault(
+        field=".".join(map(str, error["loc"][1:])) or str(error["loc"][0]),
+        value=None if is_missing else error["input"],
+        message="is missing" if is_missing else f"{_shown(error['input'])} is not legal",
+        legal=PATTERNS.get(pattern, error["msg"].removeprefix("Input should be ")),
+    )
 
 
 def _fault(details: ErrorDetails, sent: Mapping[str, Any]) -> FieldFault | None:
-    across = details.get("ctx", {}).get("error")
-    if isinstance(across, CrossFieldError):
+    cause = details.get("ctx", {}).get("error")
+    if isinstance(cause, CrossFieldError):
         return FieldFault(
-            field=across.field, value=across.value, message=across.message, legal=across.legal
+            field=cause.field, value=cause.value, message=cause.message, legal=cause.legal
         )
     path: list[str] = []
     node, value, parent = _resolved(_schema()), sent, _schema()
-    is_written = True  # False from where a short form stands for a mapping: `pruner: median`
+    is_written = True  # False below a short form of a mapping, such as `pruner: median`
     for item in details["loc"]:
         if item == "[key]":
             return FieldFault(
                 field=".".join(path),
                 value=details["input"],
-                message="is not a text",
-                legal="a name that is a text",
+                message="is not a string",
+                legal="a name that is a string",
             )
         forms = _forms(node)
         if len(forms) > 1:
-            form = _meant(forms, value)
+            form = _intended(forms, value)
             if form is None:
-                return _neither(path, value, node)
+                return _no_form_fault(path, value, node)
             if form["title"] not in str(item):
                 return None
             node = form
@@ -110,7 +122,7 @@ def _fault(details: ErrorDetails, sent: Mapping[str, Any]) -> FieldFault | None:
     if not path:
         names = [arm.get("name") for arm in sent.get("arms", ()) if isinstance(arm, Mapping)]
         return FieldFault(
-            field=RULE_ACROSS_FIELDS,
+            field=FIELD_OF_STUDY_RULES,
             value=names,
             message=_message(details, value, node, parent),
             legal=_phrase(_below(_schema(), "arms")),
@@ -133,9 +145,7 @@ def _message(details: ErrorDetails, value: object, node: Schema, parent: Schema)
     if kind == "extra_forbidden":
         name = str(details["loc"][-1])
         near = difflib.get_close_matches(name, _forms(parent)[0].get("properties", ()), n=1)
-        return f"there is no field named {name!r} here" + (
-            f"; did you mean {near[0]!r}?" if near else ""
-        )
+        return f"unknown field {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     if kind in ("greater_than", "greater_than_equal"):
         return f"{shown} is too small"
     if kind in ("less_than", "less_than_equal"):
@@ -145,23 +155,24 @@ def _message(details: ErrorDetails, value: object, node: Schema, parent: Schema)
     if kind == "finite_number":
         return f"{shown} is not finite"
     if kind in ("string_pattern_mismatch", "literal_error"):
-        return f"{shown} is not allowed here"
+        return f"{shown} is not legal"
     return f"{shown} is not {_kind(node)}"
 
 
-def _neither(path: Sequence[str], value: object, node: Schema) -> FieldFault:
+def _no_form_fault(path: Sequence[str], value: object, node: Schema) -> FieldFault:
     legal = _phrase(node)
     return FieldFault(
         field=".".join(path),
         value=value,
-        message=f"{_shown(value)} is nothing that can stand here",
+        message=f"{_shown(value)} is not legal",
         legal=legal,
     )
 
 
-def _meant(forms: Sequence[Schema], value: object) -> Schema | None:
-    """Return the mapping form that shares most of its fields with the value, needed ones first;
-    None if none shares any.
+def _intended(forms: Sequence[Schema], value: object) -> Schema | None:
+    """Return the mapping form that shares most fields with the value, required fields first.
+
+    None if no form shares a field.
     """
     keys = set(value) if isinstance(value, Mapping) else set()
     sharing = [form for form in forms if keys & set(form.get("properties", ()))]
@@ -173,7 +184,7 @@ def _meant(forms: Sequence[Schema], value: object) -> Schema | None:
 
 
 def _phrase(node: Schema) -> str:
-    """Say what a schema admits: `a whole number, at least 1`."""
+    """Return the values that a schema admits, in words: `a whole number, at least 1`."""
     forms = _forms(node)
     if len(forms) > 1:
         return ("; or " if len(forms) > 2 else " or ").join(map(_phrase, forms))
@@ -196,7 +207,7 @@ def _kind(node: Schema) -> str:
 
 
 def _bounds(form: Schema) -> Iterator[str]:
-    words = {
+    phrases = {
         "minimum": "at least {}",
         "exclusiveMinimum": "above {}",
         "maximum": "at most {}",
@@ -207,7 +218,7 @@ def _bounds(form: Schema) -> Iterator[str]:
         "maxProperties": "at most {} entries",
         "maxLength": "at most {} characters",
     }
-    return (text.format(form[key]) for key, text in words.items() if key in form)
+    return (phrase.format(form[key]) for key, phrase in phrases.items() if key in form)
 
 
 def _field_names(parent: Schema) -> str:
@@ -228,7 +239,7 @@ def _forms(node: Schema) -> list[Schema]:
     forms = [
         form for form in map(_resolved, node.get("anyOf", [node])) if form.get("type") != "null"
     ]
-    # a whole number is a number
+    # "a whole number or a number" is a number
     return [
         form for form in forms if form != {"type": "integer"} or {"type": "number"} not in forms
     ]

@@ -5,16 +5,14 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from gradnoise_service.domain.access import Scope
 from gradnoise_service.domain.errors import ConflictError, NotFoundError
 from gradnoise_service.store.tables import TokenRow
-
-Scope = Literal["read", "submit", "admin"]
 
 
 @dataclass(frozen=True, kw_only=True)

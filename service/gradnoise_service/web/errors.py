@@ -1,27 +1,30 @@
-"""Errors as people see them in a browser; programs get problem+json."""
+"""Errors as pages for browsers, and as problem+json for programs."""
 
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gradnoise_service.api import problem
+from gradnoise_service.api.problem import headers_of, problem_of, problem_response
 from gradnoise_service.web.templating import render
 
-FOR_PROGRAMS = ("/v1/", "/healthz", "/readyz", "/openapi.json")
+PROGRAM_PATHS = ("/v1/", "/healthz", "/readyz", "/openapi.json")
 
 
-def answer(request: Request, error: Exception) -> Response:
-    """Answer a browser with a page, or with the login where one is needed, and a program with the
+def respond(request: Request, error: Exception) -> Response:
+    """Return the response to an error.
+
+    A browser gets a page, or a redirect to the login if a token is required; a program gets the
     problem.
     """
-    if request.url.path.startswith(FOR_PROGRAMS) or "text/html" not in request.headers.get(
-        "accept", ""
-    ):
-        return problem.answer(request, error)
-    shown = problem.problem_of(error)
-    if shown.status == 401 and request.method == "GET":
+    accepts_html = "text/html" in request.headers.get("accept", "")
+    if request.url.path.startswith(PROGRAM_PATHS) or not accepts_html:
+        return problem_response(request, error)
+    problem = problem_of(error)
+    if problem.status == 401 and request.method == "GET":
         return RedirectResponse(f"/login?next={quote(request.url.path)}", status_code=303)
-    page = render(request, "error.html", status=shown.status, needs_tokens=False, problem=shown)
-    page.headers.update(problem.headers_of(error))
+    page = render(
+        request, "error.html", status=problem.status, requires_tokens=False, problem=problem
+    )
+    page.headers.update(headers_of(error))
     return page

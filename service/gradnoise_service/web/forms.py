@@ -1,4 +1,4 @@
-"""What a page's form sends."""
+"""The fields of a submitted form."""
 
 from typing import Annotated
 from urllib.parse import parse_qs
@@ -12,11 +12,9 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 
 async def _fields(request: Request) -> dict[str, str]:
     if request.headers.get("content-type", "").partition(";")[0].strip() != FORM_TYPE:
-        raise HTTPException(415, f"A form is sent as {FORM_TYPE}.")
-    return {
-        name: values[0]
-        for name, values in parse_qs((await request.body()).decode("utf-8", "replace")).items()
-    }
+        raise HTTPException(415, f"A form requires the Content-Type {FORM_TYPE}.")
+    text = (await request.body()).decode("utf-8", "replace")
+    return {name: values[0] for name, values in parse_qs(text).items()}
 
 
 Fields = Annotated[dict[str, str], Depends(_fields)]

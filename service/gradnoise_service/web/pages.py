@@ -1,19 +1,19 @@
-"""Pages for people: the studies, one study as it runs, its report."""
+"""HTML pages: the list of studies, a study, its report."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from starlette.requests import Request
-from starlette.responses import RedirectResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 
-from gradnoise_service.api import reports
 from gradnoise_service.api.auth import Reader, Submitter
-from gradnoise_service.api.schemas import MAX_ID, ExtensionIn
-from gradnoise_service.api.service import CurrentService
-from gradnoise_service.api.studies import StudyId
+from gradnoise_service.api.guard import DOCUMENT_POLICY
+from gradnoise_service.api.parameters import MAX_ID, StudyId
+from gradnoise_service.api.schemas import ExtensionIn
+from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.progress import Progress
-from gradnoise_service.store import studies, trials
+from gradnoise_service.usecases import reports, studies, trials
 from gradnoise_service.web.forms import Fields
 from gradnoise_service.web.templating import render
 
@@ -28,104 +28,87 @@ Before = Annotated[int | None, Query(ge=1, le=MAX_ID)]
 def list_studies(
     caller: Reader, service: CurrentService, request: Request, before: Before = None
 ) -> Response:
-    """Show the studies, newest first, with the progress of those under way."""
-    with service.database.session() as session:
-        found = studies.page(session, owner=caller.sees, before=before, limit=N_STUDIES + 1)
-        progress = {
-            s.id: studies.progress(session, s.id, service.clock())
-            for s in found[:N_STUDIES]
-            if s.state == "running"
-        }
-    following = found[N_STUDIES - 1].id if len(found) > N_STUDIES else None
-    shown = found[:N_STUDIES]
-    active = any(not study.has_ended for study in shown)
-    counts = {study_id: _counts(of_study) for study_id, of_study in progress.items()}
+    """Show the studies, newest first, with the progress of those that run."""
+    shown = studies.page(service, caller, before=before, limit=N_STUDIES)
+    progress = studies.progress_of_running(service, shown)
     return _page(
         request,
         service,
         "studies.html",
-        studies=shown,
-        counts=counts,
+        studies=shown.items,
+        counts={study_id: _counts(of_study) for study_id, of_study in progress.items()},
         progress=progress,
-        next=following,
-        active=active,
+        next=shown.last_id,
+        has_active=any(not study.has_ended for study in shown.items),
     )
 
 
 @router.get("/studies/{study_id}")
 def show(caller: Reader, service: CurrentService, request: Request, study_id: StudyId) -> Response:
-    """Show one study: state, verdict, how far each arm is, its settings, its latest trials."""
-    with service.database.session() as session:
-        study = studies.get(session, study_id, caller.sees)
-        progress = studies.progress(session, study_id, service.clock())
-        latest = trials.latest(session, study_id, N_TRIALS)
-    has_report = any(
-        arm.best_value is not None or arm.n_failed or arm.n_pruned for arm in progress.arms
-    )
-    can_cancel = caller.may("submit") and not study.has_ended
-    can_extend = caller.may("submit") and study.state == "complete"
+    """Show a study: state, verdict, progress of each arm, declaration, latest trials."""
+    study = studies.show(service, caller, study_id)
+    progress = studies.progress(service, caller, study_id)
     return _page(
         request,
         service,
         "study.html",
         study=study,
+        design=study.design,
+        verdicts=reports.verdicts(study),
         progress=progress,
-        trials=latest,
-        has_report=has_report,
-        can_cancel=can_cancel,
-        can_extend=can_extend,
+        trials=trials.latest(service, caller, study_id, N_TRIALS),
+        has_report=_has_report(progress),
+        can_cancel=caller.may("submit") and not study.has_ended,
+        can_extend=caller.may("submit") and study.state == "complete",
     )
 
 
 @router.post("/studies/{study_id}/cancel")
 def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> Response:
-    """End a study and show it again."""
-    with service.database.session(write=True) as session:
-        studies.cancel(session, study_id, caller.sees, service.clock())
+    """Cancel a study and show it again."""
+    studies.cancel(service, caller, study_id)
     return RedirectResponse(f"/studies/{study_id}", status_code=303)
 
 
 @router.post("/studies/{study_id}/extend")
 def extend(caller: Submitter, service: CurrentService, study_id: StudyId, form: Fields) -> Response:
-    """Give a complete study more confirm seeds and show it again."""
-    try:
-        seeds = ExtensionIn.model_validate({"seeds": int(form.get("seeds", ""))}).seeds
-    except ValueError:  # a ValidationError is one too
-        fault = FieldFault(
-            field="seeds",
-            value=form.get("seeds"),
-            message="is no number of seeds",
-            legal="a whole number, at least 1",
-        )
-        raise InvalidSpecError([fault]) from None
-    with service.database.session(write=True) as session:
-        studies.extend(
-            session,
-            study_id,
-            caller.sees,
-            seeds,
-            max_trials=service.settings.max_trials,
-            now=service.clock(),
-        )
+    """Add confirm seeds to a complete study and show it again."""
+    studies.extend(service, caller, study_id, _seeds(form))
     return RedirectResponse(f"/studies/{study_id}", status_code=303)
 
 
 @router.get("/studies/{study_id}/report")
 def report(caller: Reader, service: CurrentService, study_id: StudyId) -> Response:
-    """Show the report, as the API gives it."""
-    return reports.report(caller, service, study_id, format="html")
+    """Show the report."""
+    html = reports.report(service, caller, study_id, "html")
+    return HTMLResponse(html, headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 
 def _page(request: Request, service: CurrentService, template: str, **values: Any) -> Response:
     return render(
         request,
         template,
-        needs_tokens=service.needs_tokens,
+        requires_tokens=service.requires_tokens,
         dashboard=f"{service.settings.dashboard_url}/dashboard/",
         **values,
     )
 
 
 def _counts(progress: Progress) -> tuple[int, int]:
-    """Return how many of a study's trials have ended, and how many there are."""
+    """Return the number of a study's trials that have ended, and of all its trials."""
     return sum(arm.n_ended for arm in progress.arms), sum(arm.n_trials for arm in progress.arms)
+
+
+def _has_report(progress: Progress) -> bool:
+    """True if a trial has ended with a result."""
+    return any(arm.best_value is not None or arm.n_failed or arm.n_pruned for arm in progress.arms)
+
+
+def _seeds(form: Fields) -> int:
+    text = form.get("seeds", "")
+    try:
+        return ExtensionIn(seeds=int(text)).seeds
+    except ValueError:  # pydantic's ValidationError is a ValueError
+        message, legal = "is not a number of seeds", "a whole number, at least 1"
+        fault = FieldFault(field="seeds", value=text, message=message, legal=legal)
+        raise InvalidSpecError([fault]) from None

@@ -1,4 +1,4 @@
-"""Who may do what: nobody needs a token on loopback; elsewhere a token's scopes and owner decide."""
+"""Permissions: none are required on loopback; elsewhere they follow from a token's scopes and owner."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -35,13 +35,13 @@ def make_token(database: Database, now: datetime) -> MakeToken:
     return make
 
 
-def test_on_loopback_everyone_is_the_local_owner(client: TestClient) -> None:
+def test_no_token_is_required_on_loopback(client: TestClient) -> None:
     assert client.get("/v1/studies").status_code == 200
     assert client.get("/v1/tokens").status_code == 200
 
 
 @pytest.mark.parametrize("settings", [{"host": "0.0.0.0"}, {"admin_token": ADMIN}])
-def test_elsewhere_or_with_an_admin_token_set_a_token_is_needed(
+def test_token_is_required_elsewhere_or_with_an_admin_token(
     make_client: MakeClient, settings: dict[str, Any]
 ) -> None:
     answer = make_client(**settings).get("/v1/studies")
@@ -52,21 +52,21 @@ def test_elsewhere_or_with_an_admin_token_set_a_token_is_needed(
 @pytest.mark.parametrize(
     "header", ["Bearer nonsense", "Bearer ", "Basic YTpi", "nonsense", "Bearer é"]
 )
-def test_a_wrong_token_is_refused(make_client: MakeClient, header: str) -> None:
+def test_wrong_token_is_refused(make_client: MakeClient, header: str) -> None:
     client = make_client(host="0.0.0.0", admin_token=ADMIN)
     assert client.get("/v1/studies", headers={"Authorization": header.encode()}).status_code == 401
 
 
-def test_the_admin_token_opens_everything(make_client: MakeClient) -> None:
+def test_admin_token_has_every_scope(make_client: MakeClient) -> None:
     assert (
         make_client(ADMIN, host="0.0.0.0", admin_token=ADMIN).get("/v1/tokens").status_code == 200
     )
 
 
-def test_a_stored_token_works_until_it_expires(
+def test_stored_token_works_until_it_expires(
     make_client: MakeClient, make_token: MakeToken, now: datetime
 ) -> None:
-    """The client's clock goes on by a second at each look."""
+    """The app's clock advances by a second at each reading."""
     client = make_client(
         make_token("ada", "read", expires_at=now + timedelta(seconds=2)), host="0.0.0.0"
     )
@@ -82,7 +82,7 @@ def test_a_stored_token_works_until_it_expires(
         (["admin"], {"GET /v1/studies", "POST /v1/studies/1/cancel", "GET /v1/tokens"}),
     ],
 )
-def test_scopes_decide(
+def test_scopes_limit_the_methods(
     make_client: MakeClient, make_token: MakeToken, scopes: Sequence[Scope], allowed: set[str]
 ) -> None:
     client = make_client(make_token("ada", *scopes), host="0.0.0.0")
@@ -93,7 +93,7 @@ def test_scopes_decide(
     assert {line for line, status in tried.items() if status != 403} == allowed
 
 
-def test_another_owners_study_is_not_there(
+def test_study_of_another_owner_is_not_found(
     make_client: MakeClient, make_token: MakeToken, workshop: Any
 ) -> None:
     study = workshop.running(owner="ada")
@@ -128,7 +128,7 @@ def test_another_owners_study_is_not_there(
     assert make_client(ADMIN, host="0.0.0.0", admin_token=ADMIN).get(here).status_code == 200
 
 
-def test_a_study_belongs_to_whoever_submitted_it(
+def test_study_belongs_to_its_submitter(
     make_client: MakeClient, make_token: MakeToken, announced: None, plain_spec: dict[str, Any]
 ) -> None:
     ada = make_client(make_token("ada", "submit", "read"), host="0.0.0.0")

@@ -1,4 +1,4 @@
-"""Bodies that are no study are refused with the place of the fault, and cost little."""
+"""Malformed bodies are refused with the position of the fault, at little cost."""
 
 import json
 from collections.abc import Callable
@@ -14,13 +14,13 @@ BOMB = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: &c [*b, *b, *b]\nd: [*c, *c, *c]
 
 
 @pytest.mark.parametrize(
-    ("content", "headers", "said"),
+    ("content", "headers", "detail"),
     [
         ("name: [unclosed", YAML, "line 1, column"),
         ("name: x\n  bad: indent", YAML, "line 2, column"),
         (BOMB, YAML, "alias"),
         ("!!python/object/apply:os.system [id]", YAML, "line 1, column"),
-        ("name: a\nname: b", YAML, "stands twice"),
+        ("name: a\nname: b", YAML, "duplicate key"),
         ("[" * 50, YAML, "nested deeper"),
         ("- a list", YAML, "a list"),
         ("", YAML, "empty"),
@@ -29,7 +29,7 @@ BOMB = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: &c [*b, *b, *b]\nd: [*c, *c, *c]
         ('{"a": 1}\n}', JSON, "line 2, column 1"),
         ("[]", JSON, "a list"),
         ("[" * 100_000, JSON, "nested deeper"),
-        ('{"seed": 1, "seed": 2}', JSON, "stands twice"),
+        ('{"seed": 1, "seed": 2}', JSON, "duplicate key"),
         ('{"seed": ' + "9" * 5000 + "}", JSON, "digits"),
         (b"\xff\xfe", JSON, "UTF-8"),
         ('{"seed": NaN}', JSON, "finite"),
@@ -37,12 +37,12 @@ BOMB = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: &c [*b, *b, *b]\nd: [*c, *c, *c]
         ("options: {dataset: !!binary aGk=}", YAML, "not allowed"),
     ],
 )
-def test_a_malformed_body_is_400_and_says_where(
-    client: TestClient, content: Any, headers: dict[str, str], said: str
+def test_malformed_body_is_400_with_the_position(
+    client: TestClient, content: Any, headers: dict[str, str], detail: str
 ) -> None:
     answer = client.post("/v1/studies", content=content, headers=headers)
     assert (answer.status_code, answer.json()["type"]) == (400, "/docs#malformed")
-    assert said in answer.json()["detail"]
+    assert detail in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_malformed_body_is_400_and_says_where(
         ('{"dataset": ' + "[" * 30 + "]" * 30 + "}", "options.dataset" + ".0" * 19),
     ],
 )
-def test_what_the_database_could_not_hold_is_refused(
+def test_value_that_the_database_cannot_hold_is_refused(
     client: TestClient, options: str, field: str
 ) -> None:
     answer = client.post("/v1/studies", content=f'{{"options": {options}}}', headers=JSON)
@@ -72,32 +72,32 @@ def test_what_the_database_could_not_hold_is_refused(
         "application/jsonx",
     ],
 )
-def test_another_kind_of_body_is_not_read(
+def test_other_media_type_is_not_read(
     client: TestClient, plain_spec: dict[str, Any], content_type: str | None
 ) -> None:
-    """A page of another site can send these without asking, so they are not even parsed."""
+    """A page of another site can send these without a preflight request."""
     headers = {"Content-Type": content_type} if content_type else {}
     answer = client.post("/v1/studies", content=json.dumps(plain_spec), headers=headers)
     assert (answer.status_code, answer.json()["type"]) == (415, "/docs#media-type")
 
 
-def test_a_body_above_the_limit_is_413_whether_announced_or_in_pieces(
+def test_body_above_the_limit_is_413_with_or_without_content_length(
     make_client: Callable[..., TestClient], announced: None
 ) -> None:
     client = make_client(max_body_bytes=1_000)
-    announced_length = client.post("/v1/studies", content=b" " * 1_001, headers=JSON)
-    in_pieces = client.post("/v1/studies", content=(b" " * 300 for _ in range(4)), headers=JSON)
-    for answer in (announced_length, in_pieces):
+    with_length = client.post("/v1/studies", content=b" " * 1_001, headers=JSON)
+    chunked = client.post("/v1/studies", content=(b" " * 300 for _ in range(4)), headers=JSON)
+    for answer in (with_length, chunked):
         assert (answer.status_code, answer.json()["type"]) == (413, "/docs#too-large")
         assert "1000 bytes" in answer.json()["detail"]
     assert client.post("/v1/studies", content=b" " * 1_000, headers=JSON).status_code == 400
 
 
-def test_yaml_has_a_lower_limit_since_it_is_slow_to_read(client: TestClient) -> None:
+def test_yaml_has_a_lower_limit(client: TestClient) -> None:
     assert client.post("/v1/studies", content="# " + "x" * 100_000, headers=YAML).status_code == 413
 
 
-def test_a_flood_of_faults_is_cut_short(client: TestClient, plain_spec: dict[str, Any]) -> None:
+def test_list_of_faults_is_limited(client: TestClient, plain_spec: dict[str, Any]) -> None:
     answer = client.post(
         "/v1/studies", json=plain_spec | {f"extra{i}": "x" * 1_000 for i in range(300)}
     )

@@ -1,6 +1,4 @@
-"""Progress is streamed as it changes, to many watchers at once, and the stream ends with the study,
-the watcher or the service.
-"""
+"""Event streams send each change to many clients, and end with study, client or service."""
 
 import asyncio
 import json
@@ -16,7 +14,7 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
-from gradnoise_service.api.feed import ProgressFeed
+from gradnoise_service.usecases.feed import ProgressFeed
 
 Event = dict[str, str]
 
@@ -28,7 +26,7 @@ def events_of(text: str) -> list[Event]:
     ]
 
 
-def test_an_ended_study_sends_its_progress_and_the_end(client: TestClient, workshop: Any) -> None:
+def test_ended_study_sends_its_progress_and_end(client: TestClient, workshop: Any) -> None:
     study = workshop.running()
     workshop.cancel(study)
     answer = client.get(f"/v1/studies/{study.id}/events")
@@ -40,7 +38,7 @@ def test_an_ended_study_sends_its_progress_and_the_end(client: TestClient, works
 
 
 @pytest.mark.parametrize(("last", "first"), [("41", "42"), ("x", "1"), ("9" * 40, "1"), ("²", "1")])
-def test_numbers_go_on_from_the_last_event_that_was_seen(
+def test_numbering_continues_after_the_last_received_event(
     client: TestClient, workshop: Any, last: str, first: str
 ) -> None:
     study = workshop.queued()
@@ -51,7 +49,7 @@ def test_numbers_go_on_from_the_last_event_that_was_seen(
 
 @dataclass
 class Served:
-    """The client's app behind a real server: the test client gives a stream only when it has ended."""
+    """The client's app behind a real server, because the test client buffers whole streams."""
 
     url: str
     server: uvicorn.Server
@@ -65,7 +63,7 @@ def served(client: TestClient) -> Iterator[Served]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         yield Served(
-            f"http://127.0.0.1:{listening.getsockname()[1]}", server, client.app.state.service.feed
+            f"http://127.0.0.1:{listening.getsockname()[1]}", server, client.app.state.feed
         )  # type: ignore[attr-defined]
         server.should_exit = True
         thread.join(timeout=30)
@@ -91,7 +89,7 @@ async def watching(http: httpx2.AsyncClient, study_id: int) -> AsyncIterator[Asy
         yield events(response)
 
 
-def talk(served: Served, conversation: Callable[[httpx2.AsyncClient], Any]) -> None:
+def run(served: Served, conversation: Callable[[httpx2.AsyncClient], Any]) -> None:
     async def main() -> None:
         limits = httpx2.Limits(max_connections=None)
         async with httpx2.AsyncClient(
@@ -102,7 +100,7 @@ def talk(served: Served, conversation: Callable[[httpx2.AsyncClient], Any]) -> N
     asyncio.run(main())
 
 
-def test_a_change_is_sent_when_it_happens(served: Served, workshop: Any) -> None:
+def test_change_is_sent_at_once(served: Served, workshop: Any) -> None:
     study = workshop.running()
 
     async def conversation(http: httpx2.AsyncClient) -> None:
@@ -117,14 +115,12 @@ def test_a_change_is_sent_when_it_happens(served: Served, workshop: Any) -> None
         ]
         assert [event["id"] for event in (first, *rest)] == ["1", "2", "3"]
 
-    talk(served, conversation)
+    run(served, conversation)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_more_watchers_than_threads_hinder_nobody(served: Served, workshop: Any) -> None:
-    """Sixty streams, more than the pool has threads or the database connections: requests are still
-    answered, and each stream ends.
-    """
+def test_more_streams_than_threads_block_no_request(served: Served, workshop: Any) -> None:
+    """There are more streams than threads in the pool and connections to the database."""
     study = workshop.running()
 
     async def conversation(http: httpx2.AsyncClient) -> None:
@@ -142,37 +138,35 @@ def test_more_watchers_than_threads_hinder_nobody(served: Served, workshop: Any)
         assert (await http.post(f"/v1/studies/{study.id}/cancel")).status_code == 200
         assert await asyncio.gather(*watchers) == ["end"] * 60
 
-    talk(served, conversation)
+    run(served, conversation)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_watcher_that_leaves_is_let_go(
+def test_stream_of_a_disconnected_client_ends(
     served: Served, workshop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = workshop.running()
     has_left = threading.Event()
 
-    async def beat() -> None:
+    async def wait() -> None:
         try:
             await asyncio.Event().wait()
         finally:
             has_left.set()
 
-    monkeypatch.setattr(served.feed, "beat", beat)
+    monkeypatch.setattr(served.feed, "wait", wait)
 
     async def conversation(http: httpx2.AsyncClient) -> None:
         async with watching(http, study.id) as events:
             await anext(events)
         assert await asyncio.to_thread(has_left.wait, 30)
 
-    talk(served, conversation)
+    run(served, conversation)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_closing_the_feed_ends_every_stream(served: Served, workshop: Any) -> None:
-    """So that the service can stop while someone watches; without `end`, so that watchers come
-    back.
-    """
+    """The event `end` is not sent, so that clients reconnect."""
     study = workshop.running()
 
     async def conversation(http: httpx2.AsyncClient) -> None:
@@ -181,4 +175,4 @@ def test_closing_the_feed_ends_every_stream(served: Served, workshop: Any) -> No
             served.feed.close()
             assert [event["event"] async for event in events] == []
 
-    talk(served, conversation)
+    run(served, conversation)

@@ -1,6 +1,4 @@
-"""Only requests that are addressed to us and not sent by other sites get in; what goes out is
-hardened.
-"""
+"""Requests with an unknown Host or from another site are refused; responses have security headers."""
 
 from collections.abc import Callable
 
@@ -21,7 +19,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
         "gradnoise.example",
     ],
 )
-def test_our_names_and_any_address_are_answered(
+def test_known_names_and_any_ip_address_are_accepted(
     make_client: Callable[..., TestClient], host: str
 ) -> None:
     client = make_client(allowed_hosts=["Gradnoise.example"])
@@ -38,8 +36,8 @@ def test_our_names_and_any_address_are_answered(
         "localhost@evil.example",
     ],
 )
-def test_a_name_that_is_not_ours_is_refused(client: TestClient, host: str) -> None:
-    """A page that rebinds its own name to 127.0.0.1 still sends that name."""
+def test_unknown_name_is_refused(client: TestClient, host: str) -> None:
+    """A page whose name was rebound to 127.0.0.1 still sends that name."""
     answer = client.get("/v1/studies", headers={"Host": host})
     assert (answer.status_code, answer.headers["content-type"]) == (421, "application/problem+json")
     assert "GRADNOISE_ALLOWED_HOSTS" in answer.json()["hint"]
@@ -60,7 +58,7 @@ def test_a_name_that_is_not_ours_is_refused(client: TestClient, host: str) -> No
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/studies/1/cancel", "/studies/1/cancel", "/logout"])
-def test_a_change_sent_by_another_site_is_refused(
+def test_unsafe_request_of_another_site_is_refused(
     client: TestClient, path: str, headers: dict[str, str], is_refused: bool
 ) -> None:
     assert (client.post(path, headers=headers).status_code == 403) == is_refused
@@ -72,12 +70,12 @@ def test_head_is_answered_like_get(client: TestClient) -> None:
     assert client.head("/v1/studies/7").status_code == 404
 
 
-def test_reading_is_open_to_links_from_elsewhere(client: TestClient) -> None:
+def test_link_from_another_site_can_be_followed(client: TestClient) -> None:
     assert client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/studies", "/v1/nowhere", "/docs", "/static/style.css"])
-def test_every_answer_is_hardened(client: TestClient, path: str) -> None:
+def test_every_response_has_security_headers(client: TestClient, path: str) -> None:
     headers = client.get(path).headers
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]

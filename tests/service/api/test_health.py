@@ -1,4 +1,4 @@
-"""The process says that it is alive, and whether it can do its work, and what is missing."""
+"""Health checks: the process runs, is ready, or names what is missing."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -23,17 +23,17 @@ def failed(client: TestClient) -> tuple[int, list[str], list[str]]:
     )
 
 
-def test_an_api_with_a_catalogue_is_ready(client: TestClient) -> None:
+def test_api_with_a_catalogue_is_ready(client: TestClient) -> None:
     assert failed(client) == (200, ["database", "schema", "catalogue"], [])
 
 
-def test_without_workers_it_is_alive_but_not_ready(make_client: Callable[..., TestClient]) -> None:
+def test_api_without_workers_is_alive_but_not_ready(make_client: Callable[..., TestClient]) -> None:
     client = make_client()
     assert client.get("/healthz").json() == {"status": "alive"}
     assert failed(client) == (503, ["database", "schema"], ["catalogue"])
 
 
-def test_a_schema_that_is_not_there_is_named(empty_database_url: str, tmp_path: Path) -> None:
+def test_missing_schema_is_named(empty_database_url: str, tmp_path: Path) -> None:
     database = open_database(empty_database_url)
     with TestClient(
         create_app(Settings(home=tmp_path), database), base_url="http://127.0.0.1"
@@ -42,7 +42,7 @@ def test_a_schema_that_is_not_there_is_named(empty_database_url: str, tmp_path: 
     database.dispose()
 
 
-def test_a_database_that_is_away_is_named(tmp_path: Path) -> None:
+def test_unreachable_database_is_named(tmp_path: Path) -> None:
     database = open_database("postgresql+psycopg://nobody@/nothing?host=/nonexistent")
     with TestClient(
         create_app(Settings(home=tmp_path), database), base_url="http://127.0.0.1"

@@ -1,4 +1,4 @@
-"""A client may ask as often as it is allowed, and no client spends another's allowance."""
+"""Rate limits are per client."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def n_taken(limiter: Limiter, client: str, tries: int) -> int:
     return tries
 
 
-def test_a_bucket_empties_and_fills_again() -> None:
+def test_bucket_empties_and_refills() -> None:
     clock = Clock()
     limiter = Limiter(60, clock)
     assert n_taken(limiter, "a", 100) == 60
@@ -36,12 +36,12 @@ def test_a_bucket_empties_and_fills_again() -> None:
     assert n_taken(limiter, "a", 100) == 60
 
 
-def test_clients_have_a_bucket_each() -> None:
+def test_each_client_has_a_bucket() -> None:
     limiter = Limiter(10, Clock())
     assert (n_taken(limiter, "a", 20), n_taken(limiter, "b", 20)) == (10, 10)
 
 
-def test_whoever_waits_as_told_gets_in() -> None:
+def test_request_after_the_retry_time_is_accepted() -> None:
     clock = Clock()
     limiter = Limiter(7, clock)
     n_taken(limiter, "a", 7)
@@ -52,17 +52,17 @@ def test_whoever_waits_as_told_gets_in() -> None:
     limiter.take("a")
 
 
-def test_the_memory_of_clients_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_buckets_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_CLIENTS", 3)
     limiter = Limiter(1, Clock())
     for client in "abcd":
         limiter.take(client)
-    limiter.take("a")  # forgotten, hence fresh
+    limiter.take("a")  # its bucket was dropped, so it is full again
     assert n_taken(limiter, "d", 1) == 0
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_too_many_requests_are_429_and_health_is_not_counted(
+def test_too_many_requests_are_429_except_health_checks(
     make_client: Callable[..., TestClient],
 ) -> None:
     client = make_client(requests_per_minute=2)
@@ -76,7 +76,7 @@ def test_too_many_requests_are_429_and_health_is_not_counted(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_guessing_tokens_does_not_spend_the_owners_allowance(
+def test_guessed_tokens_do_not_count_against_the_owner(
     make_client: Callable[..., TestClient],
 ) -> None:
     client = make_client(requests_per_minute=2, host="0.0.0.0", admin_token="secret")

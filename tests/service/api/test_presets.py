@@ -1,4 +1,4 @@
-"""Presets are listed and shown; one that is shown can be sent back as it stands."""
+"""Presets are listed and shown with their studies."""
 
 import pytest
 from starlette.testclient import TestClient
@@ -18,9 +18,9 @@ def test_presets_are_listed(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("name", "scale"), [("demo", "full"), ("paper-table-1", "full"), ("paper-table-1", "quick")]
 )
-def test_a_preset_has_whole_studies(client: TestClient, name: str, scale: str) -> None:
+def test_preset_has_complete_studies(client: TestClient, name: str, scale: str) -> None:
     shown = client.get(f"/v1/presets/{name}", params={"scale": scale}).json()
-    assert [StudySpec.model_validate(one) for one in shown["studies"]] == [
+    assert [StudySpec.model_validate(study) for study in shown["studies"]] == [
         StudySpec.model_validate(plain) for plain in presets.load(name, scale)
     ]
     assert (shown["n_studies"], shown["scales"]) == (len(shown["studies"]), presets.scales(name))
@@ -29,9 +29,7 @@ def test_a_preset_has_whole_studies(client: TestClient, name: str, scale: str) -
 @pytest.mark.parametrize(
     ("name", "legal"), [("demo", "full"), ("paper-table-1", "quick | half | full")]
 )
-def test_a_scale_that_a_preset_does_not_have_is_refused(
-    client: TestClient, name: str, legal: str
-) -> None:
+def test_unknown_scale_is_refused(client: TestClient, name: str, legal: str) -> None:
     refused = client.get(f"/v1/presets/{name}", params={"scale": "huge"})
     assert refused.status_code == 422
     assert [(e["field"], e["value"], e["legal"]) for e in refused.json()["errors"]] == [
@@ -39,13 +37,13 @@ def test_a_scale_that_a_preset_does_not_have_is_refused(
     ]
 
 
-def test_a_row_of_a_table_is_shown_alone(client: TestClient) -> None:
-    """And a row that is none is refused, as one of a single study is."""
+def test_row_of_a_paper_table_is_shown_alone(client: TestClient) -> None:
+    """An unknown row is refused; a single study has no rows."""
     shown = client.get("/v1/presets/paper-table-2", params={"row": "two-stage"}).json()
     assert [study["name"] for study in shown["studies"]] == ["paper-table-2 two-stage"]
     for name, legal in (
         ("paper-table-2", "one-stage | two-stage"),
-        ("demo", "none, as it is a single study"),
+        ("demo", "none, because the preset is a single study"),
     ):
         refused = client.get(f"/v1/presets/{name}", params={"row": "three-stage"})
         assert refused.status_code == 422
@@ -55,5 +53,5 @@ def test_a_row_of_a_table_is_shown_alone(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing", "..%2F..%2Fspec", "demo.yaml"])
-def test_no_other_file_is_a_preset(client: TestClient, name: str) -> None:
+def test_no_other_file_can_be_read(client: TestClient, name: str) -> None:
     assert client.get(f"/v1/presets/{name}").status_code == 404

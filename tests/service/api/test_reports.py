@@ -1,6 +1,4 @@
-"""The report in each format: the stored comparison of a complete study, an interim one of what
-there is otherwise.
-"""
+"""The report in each format: the stored comparison of a complete study, else an interim one."""
 
 import csv
 import io
@@ -13,8 +11,8 @@ from sqlalchemy import update
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
-from gradnoise_service import client as client_side
-from gradnoise_service.api.reports import FigureName, preferred
+from gradnoise_service.api.reports import FigureName, preferred_format
+from gradnoise_service.client import FIGURES as CLIENT_FIGURES
 from gradnoise_service.compare import Comparison, compare
 from gradnoise_service.domain.study import Measurement, Study
 from gradnoise_service.report.figures import FIGURES
@@ -25,9 +23,7 @@ from gradnoise_service.store.tables import StudyRow
 
 @pytest.fixture
 def complete(database: Database, workshop: Any) -> Study:
-    """A study that ran to its end, with its comparison stored: the noisy arm is better by 0.2 and a
-    little on each seed.
-    """
+    """A complete study with its comparison: the noisy arm is better by 0.2 and a little per seed."""
     study = workshop.queued(confirm={"n_seeds": 12})
     with database.session(write=True) as session:
         acquired = leases.acquire(session, "dispatcher", workshop.now, timedelta(hours=1))
@@ -75,7 +71,7 @@ def complete(database: Database, workshop: Any) -> Study:
         ("application/x-tex", "application/x-tex"),
     ],
 )
-def test_the_format_goes_by_accept(
+def test_accept_selects_the_format(
     client: TestClient, complete: Study, accept: str, content_type: str
 ) -> None:
     answer = client.get(f"/v1/studies/{complete.id}/report", headers={"Accept": accept})
@@ -93,7 +89,7 @@ def test_the_format_goes_by_accept(
         ("tex", "application/x-tex"),
     ],
 )
-def test_a_format_that_is_named_wins(
+def test_format_parameter_overrides_accept(
     client: TestClient, complete: Study, format: str, content_type: str
 ) -> None:
     answer = client.get(
@@ -102,15 +98,13 @@ def test_a_format_that_is_named_wins(
     assert answer.headers["content-type"].startswith(content_type)
 
 
-def test_a_format_that_is_not_there_is_refused(client: TestClient, complete: Study) -> None:
+def test_unknown_format_is_refused(client: TestClient, complete: Study) -> None:
     answer = client.get(f"/v1/studies/{complete.id}/report", headers={"Accept": "application/pdf"})
     assert (answer.status_code, answer.json()["type"]) == (406, "/docs#not-acceptable")
     assert client.get(f"/v1/studies/{complete.id}/report?format=pdf").status_code == 422
 
 
-def test_the_csv_has_every_trial_of_the_stored_study(
-    client: TestClient, complete: Study, database: Database
-) -> None:
+def test_csv_has_every_trial(client: TestClient, complete: Study, database: Database) -> None:
     rows = list(
         csv.DictReader(io.StringIO(client.get(f"/v1/studies/{complete.id}/report?format=csv").text))
     )
@@ -119,7 +113,7 @@ def test_the_csv_has_every_trial_of_the_stored_study(
     assert [float(row["value"]) for row in rows] == [trial.value for trial in known]
 
 
-def test_a_figure_comes_as_svg_or_png(client: TestClient, complete: Study) -> None:
+def test_figure_is_svg_or_png(client: TestClient, complete: Study) -> None:
     for name in ("confirm", "difference", "best_so_far", "learning_rate"):
         drawn = client.get(f"/v1/studies/{complete.id}/report/figures/{name}")
         assert (drawn.status_code, drawn.headers["content-type"]) == (200, "image/svg+xml")
@@ -128,7 +122,7 @@ def test_a_figure_comes_as_svg_or_png(client: TestClient, complete: Study) -> No
     assert (image.headers["content-type"], image.content[:4]) == ("image/png", b"\x89PNG")
 
 
-def test_a_figure_that_shows_nothing_or_is_none_is_refused(
+def test_empty_or_unknown_figure_is_refused(
     client: TestClient, complete: Study, workshop: Any
 ) -> None:
     refused = client.get(f"/v1/studies/{complete.id}/report/figures/course")
@@ -145,22 +139,20 @@ def test_a_figure_that_shows_nothing_or_is_none_is_refused(
     )
 
 
-def test_the_names_of_the_figures_are_the_report_s() -> None:
-    assert list(FIGURES) == list(get_args(FigureName)) == list(client_side.FIGURES)
+def test_names_of_the_figures_are_those_of_the_report() -> None:
+    assert list(FIGURES) == list(get_args(FigureName)) == list(CLIENT_FIGURES)
 
 
-def test_a_complete_study_shows_the_comparison_that_was_stored(
-    client: TestClient, complete: Study
-) -> None:
+def test_complete_study_shows_its_stored_comparison(client: TestClient, complete: Study) -> None:
     shown = client.get(f"/v1/studies/{complete.id}/report").json()
     assert shown == complete.comparison
     assert (Comparison.model_validate(shown).is_final, shown["verdict"]) == (True, "helps")
 
 
-def test_of_a_study_compared_before_there_were_diagnostics_they_are_computed_and_the_verdict_stays(
+def test_missing_diagnostics_are_computed_without_changing_the_verdict(
     client: TestClient, complete: Study, database: Database
 ) -> None:
-    """With the courses from what was measured; the stored comparison itself is not touched."""
+    """The courses come from the measurements; the stored comparison is not changed."""
     assert complete.comparison is not None
     with database.session(write=True) as session:
         confirm = [
@@ -194,9 +186,7 @@ def test_of_a_study_compared_before_there_were_diagnostics_they_are_computed_and
     assert client.get(f"/v1/studies/{complete.id}/report/figures/course").status_code == 200
 
 
-def test_the_html_report_stands_alone_under_a_policy_without_scripts(
-    client: TestClient, complete: Study
-) -> None:
+def test_html_report_runs_no_script(client: TestClient, complete: Study) -> None:
     answer = client.get(f"/studies/{complete.id}/report")
     assert "script-src" not in answer.headers["content-security-policy"]
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
@@ -204,9 +194,7 @@ def test_the_html_report_stands_alone_under_a_policy_without_scripts(
     assert complete.spec.name in answer.text
 
 
-def test_the_page_of_a_complete_study_shows_its_verdict(
-    client: TestClient, complete: Study
-) -> None:
+def test_page_of_a_complete_study_shows_its_verdict(client: TestClient, complete: Study) -> None:
     page = client.get(f"/studies/{complete.id}").text
     assert complete.comparison is not None
     assert "noisy against baseline" in page
@@ -214,9 +202,7 @@ def test_the_page_of_a_complete_study_shows_its_verdict(
     assert "badge helps" in client.get("/").text
 
 
-def test_a_study_under_way_has_an_interim_report_without_verdict(
-    client: TestClient, workshop: Any
-) -> None:
+def test_running_study_has_an_interim_report(client: TestClient, workshop: Any) -> None:
     study = workshop.running()
     shown = client.get(f"/v1/studies/{study.id}/report").json()
     assert (shown["is_final"], shown["verdict"]) == (False, "undecided")
@@ -224,18 +210,16 @@ def test_a_study_under_way_has_an_interim_report_without_verdict(
     assert client.get(f"/v1/studies/{study.id}/report?format=md").status_code == 200
 
 
-def test_before_a_trial_has_ended_there_is_nothing_to_report(
-    client: TestClient, workshop: Any
-) -> None:
+def test_report_before_the_first_result_is_409(client: TestClient, workshop: Any) -> None:
     queued = workshop.queued(priority=-1)
-    begun = workshop.running(n_ended=0)
+    started = workshop.running(n_ended=0)
     workshop.cancel(queued)
-    for study in (queued, begun):
+    for study in (queued, started):
         answer = client.get(f"/v1/studies/{study.id}/report")
         assert (answer.status_code, answer.json()["type"]) == (409, "/docs#report-not-ready")
 
 
-def test_what_json_cannot_hold_is_null(client: TestClient, complete: Study) -> None:
+def test_report_is_strict_json(client: TestClient, complete: Study) -> None:
     json.loads(client.get(f"/v1/studies/{complete.id}/report").text, parse_constant=pytest.fail)
 
 
@@ -253,14 +237,14 @@ def test_what_json_cannot_hold_is_null(client: TestClient, complete: Study) -> N
         ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "html"),
     ],
 )
-def test_accept_is_weighed(accept: str, format: str) -> None:
-    assert preferred(accept) == format
+def test_accept_is_weighted(accept: str, format: str) -> None:
+    assert preferred_format(accept) == format
 
 
 @pytest.mark.parametrize(
     "accept", ["image/png", "text/html;q=0", "text/html;q=high", "*/*;q=0", "nonsense"]
 )
-def test_what_nothing_satisfies_is_refused(accept: str) -> None:
+def test_unsatisfiable_accept_is_refused(accept: str) -> None:
     with pytest.raises(HTTPException) as refused:
-        preferred(accept)
+        preferred_format(accept)
     assert refused.value.status_code == 406

@@ -1,4 +1,4 @@
-"""Studies over HTTP: submitted once, listed in pages, shown to their owner, cancelled at most once."""
+"""Studies over HTTP: submitted, listed in pages, shown, cancelled."""
 
 import threading
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def n_stored(database: Database) -> int:
         return len(studies.page(session, owner=None, before=None, limit=100))
 
 
-def test_a_study_is_submitted_and_read_back(client: TestClient, plain_spec: dict[str, Any]) -> None:
+def test_submitted_study_is_read_back(client: TestClient, plain_spec: dict[str, Any]) -> None:
     answer = client.post("/v1/studies", json=plain_spec)
     assert answer.status_code == 201
     study = answer.json()
@@ -37,7 +37,7 @@ def test_a_study_is_submitted_and_read_back(client: TestClient, plain_spec: dict
     assert client.get(answer.headers["location"]).json() == study
 
 
-def test_yaml_is_taken_as_well(client: TestClient) -> None:
+def test_yaml_is_accepted(client: TestClient) -> None:
     text = """
     name: by hand
     workload: mlp
@@ -55,7 +55,7 @@ def test_yaml_is_taken_as_well(client: TestClient) -> None:
     assert answer.json()["spec"]["search"]["pruner"]["name"] == "median"
 
 
-def test_a_key_submits_once(
+def test_same_key_submits_once(
     client: TestClient, database: Database, plain_spec: dict[str, Any]
 ) -> None:
     first = client.post("/v1/studies", json=plain_spec, headers={"Idempotency-Key": "k"})
@@ -70,12 +70,10 @@ def test_a_key_submits_once(
     assert n_stored(database) == 1
 
 
-def test_a_key_that_is_raced_for_submits_once(
+def test_concurrent_requests_with_the_same_key_submit_once(
     client: TestClient, database: Database, plain_spec: dict[str, Any]
 ) -> None:
-    """Two threads that send the same study with the same key at the same time make one study; both
-    are told of it.
-    """
+    """Every thread gets the same study."""
     barrier, answers = threading.Barrier(4), []
 
     def send() -> None:
@@ -94,7 +92,7 @@ def test_a_key_that_is_raced_for_submits_once(
     assert n_stored(database) == 1
 
 
-def test_a_taken_name_is_refused_with_a_free_one(
+def test_taken_name_is_refused_with_a_free_name(
     client: TestClient, plain_spec: dict[str, Any]
 ) -> None:
     client.post("/v1/studies", json=plain_spec)
@@ -108,12 +106,10 @@ def test_a_taken_name_is_refused_with_a_free_one(
     )
 
 
-def test_a_commit_that_fails_is_no_success(
+def test_failed_commit_is_500(
     client: TestClient, database: Database, plain_spec: dict[str, Any]
 ) -> None:
-    """What could not be committed was not created: the answer is 500 and says nothing of our
-    inside.
-    """
+    """The answer does not reveal the cause."""
 
     def fail(_session: Session) -> None:
         raise OSError("the disk of /var/lib is full")
@@ -130,10 +126,8 @@ def test_a_commit_that_fails_is_no_success(
     assert client.post("/v1/studies", json=plain_spec).status_code == 201
 
 
-def test_seeds_follow_from_power(client: TestClient, plain_spec: dict[str, Any]) -> None:
-    """The number stands in the stored study, which can be submitted again as it is shown; a number
-    that disagrees is refused.
-    """
+def test_seeds_are_computed_from_power(client: TestClient, plain_spec: dict[str, Any]) -> None:
+    """The stored study has the number and can be submitted again; a different number is refused."""
     power = {"power": 0.8, "sd": 0.05}
     wanted = plain_spec | {
         "smallest_difference": 0.05,
@@ -180,7 +174,7 @@ def test_seeds_follow_from_power(client: TestClient, plain_spec: dict[str, Any])
         ),
     ],
 )
-def test_a_power_threshold_or_look_that_is_none_is_refused(
+def test_illegal_power_threshold_or_look_is_refused(
     client: TestClient,
     database: Database,
     plain_spec: dict[str, Any],
@@ -206,13 +200,13 @@ def test_pages_show_every_study_once_newest_first(client: TestClient, workshop: 
     assert seen == ids[::-1]
 
 
-def test_a_page_that_is_just_full_is_the_last(client: TestClient, workshop: Any) -> None:
+def test_page_that_is_exactly_full_is_the_last(client: TestClient, workshop: Any) -> None:
     for _ in range(2):
         workshop.queued()
     assert client.get("/v1/studies?limit=2").json()["next"] is None
 
 
-def test_studies_are_found_by_state_and_by_name(client: TestClient, workshop: Any) -> None:
+def test_studies_are_filtered_by_state_and_name(client: TestClient, workshop: Any) -> None:
     cancelled, queued = workshop.queued(name="one"), workshop.queued(name="two")
     workshop.cancel(cancelled)
     other = workshop.queued(name="three")
@@ -246,7 +240,7 @@ def test_progress_counts_each_arm_in_each_phase(client: TestClient, workshop: An
     assert progress["seconds_left"] > 0
 
 
-def test_a_study_is_cancelled_once(client: TestClient, workshop: Any) -> None:
+def test_study_is_cancelled_once(client: TestClient, workshop: Any) -> None:
     study = workshop.running()
     cancelled = client.post(f"/v1/studies/{study.id}/cancel")
     assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
@@ -257,7 +251,7 @@ def test_a_study_is_cancelled_once(client: TestClient, workshop: Any) -> None:
 @pytest.mark.parametrize(
     "path", ["", "/progress", "/trials", "/trials/1/measurements", "/events", "/report"]
 )
-def test_a_study_that_is_not_there_is_404(client: TestClient, path: str) -> None:
+def test_unknown_study_is_404(client: TestClient, path: str) -> None:
     answer = client.get(f"/v1/studies/7{path}")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
     assert answer.json()["detail"] == "There is no study 7."
@@ -338,7 +332,7 @@ REFUSED: list[tuple[dict[str, Any], str, Any, str]] = [
     ("changes", "field", "value", "legal"), REFUSED, ids=lambda case: str(case)[:40]
 )
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_what_cannot_run_is_refused_with_field_value_and_what_is_legal(
+def test_illegal_study_is_refused_with_field_value_and_legal_values(
     client: TestClient,
     database: Database,
     plain_spec: dict[str, Any],
@@ -356,7 +350,7 @@ def test_what_cannot_run_is_refused_with_field_value_and_what_is_legal(
     assert n_stored(database) == 0
 
 
-def test_every_fault_is_told_at_once(client: TestClient, plain_spec: dict[str, Any]) -> None:
+def test_every_fault_is_reported_at_once(client: TestClient, plain_spec: dict[str, Any]) -> None:
     answer = client.post(
         "/v1/studies", json=plain_spec | {"seed": -1, "confirm": {"n_seeds": 0}, "sede": 1}
     )
@@ -367,7 +361,7 @@ def test_every_fault_is_told_at_once(client: TestClient, plain_spec: dict[str, A
     }
 
 
-def test_no_study_is_taken_before_a_worker_has_announced_itself(
+def test_submission_before_the_first_worker_is_503(
     make_client: Callable[..., TestClient], plain_spec: dict[str, Any]
 ) -> None:
     answer = make_client().post("/v1/studies", json=plain_spec)
@@ -387,7 +381,7 @@ def test_no_study_is_taken_before_a_worker_has_announced_itself(
         "name=%00",
     ],
 )
-def test_a_bad_query_is_refused(client: TestClient, query: str) -> None:
+def test_illegal_query_is_refused(client: TestClient, query: str) -> None:
     answer = client.get(f"/v1/studies?{query}")
     assert (answer.status_code, answer.json()["type"]) == (422, "/docs#invalid-request")
     assert answer.json()["errors"][0]["field"] == query.split("=")[0]

@@ -1,4 +1,4 @@
-"""Tokens are made once, listed without the secret, and worth nothing once revoked."""
+"""Tokens are created, listed without the secret, and revoked."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -15,21 +15,21 @@ def admin(make_client: Callable[..., TestClient]) -> TestClient:
     return make_client("secret", host="0.0.0.0", admin_token="secret")
 
 
-def test_a_token_is_made_used_listed_and_revoked(admin: TestClient, now: datetime) -> None:
-    made = admin.post("/v1/tokens", json={"name": "laptop", "owner": "ada"})
-    assert (made.status_code, made.json()["scopes"]) == (201, ["read", "submit"])
-    bearer = {"Authorization": f"Bearer {made.json()['token']}"}
+def test_token_is_created_used_listed_and_revoked(admin: TestClient, now: datetime) -> None:
+    created = admin.post("/v1/tokens", json={"name": "laptop", "owner": "ada"})
+    assert (created.status_code, created.json()["scopes"]) == (201, ["read", "submit"])
+    bearer = {"Authorization": f"Bearer {created.json()['token']}"}
     assert admin.get("/v1/studies", headers=bearer).status_code == 200
     assert admin.get("/v1/tokens", headers=bearer).status_code == 403
     [listed] = admin.get("/v1/tokens").json()["items"]
-    assert listed == {name: value for name, value in made.json().items() if name != "token"}
+    assert listed == {name: value for name, value in created.json().items() if name != "token"}
     assert (datetime.fromisoformat(listed["expires_at"]) - now).days == 90
     assert admin.delete("/v1/tokens/laptop").status_code == 204
     assert admin.get("/v1/studies", headers=bearer).status_code == 401
     assert admin.delete("/v1/tokens/laptop").status_code == 404
 
 
-def test_a_token_may_last_for_ever(admin: TestClient) -> None:
+def test_token_may_have_no_expiry(admin: TestClient) -> None:
     assert (
         admin.post("/v1/tokens", json={"name": "ci", "owner": "ci", "days": None}).json()[
             "expires_at"
@@ -38,7 +38,7 @@ def test_a_token_may_last_for_ever(admin: TestClient) -> None:
     )
 
 
-def test_a_name_is_given_once(admin: TestClient) -> None:
+def test_name_of_a_token_is_unique(admin: TestClient) -> None:
     assert [
         admin.post("/v1/tokens", json={"name": "x", "owner": "ada"}).status_code for _ in range(2)
     ] == [201, 409]
@@ -55,12 +55,12 @@ def test_a_name_is_given_once(admin: TestClient) -> None:
         ({"extra": 1}, "extra"),
     ],
 )
-def test_a_bad_token_is_refused(admin: TestClient, changes: dict[str, Any], field: str) -> None:
+def test_illegal_token_is_refused(admin: TestClient, changes: dict[str, Any], field: str) -> None:
     answer = admin.post("/v1/tokens", json={"name": "x", "owner": "ada"} | changes)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
     assert admin.get("/v1/tokens").json()["items"] == []
 
 
-def test_a_body_that_is_no_json_is_refused(admin: TestClient) -> None:
+def test_malformed_json_is_refused(admin: TestClient) -> None:
     answer = admin.post("/v1/tokens", content="{", headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")

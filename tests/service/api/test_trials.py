@@ -1,4 +1,4 @@
-"""Trials in pages by id, filtered; measurements of a trial of that very study."""
+"""Trials are listed in pages by id, with filters; measurements belong to a trial of the study."""
 
 from typing import Any
 
@@ -40,12 +40,12 @@ def test_filters_hold_on_every_page(client: TestClient, workshop: Any) -> None:
 @pytest.mark.parametrize(
     "query", ["arm=%00", "phase=later", "state=lost", "limit=1001", "after=-1"]
 )
-def test_a_bad_filter_is_refused(client: TestClient, workshop: Any, query: str) -> None:
+def test_illegal_filter_is_refused(client: TestClient, workshop: Any, query: str) -> None:
     study = workshop.running()
     assert client.get(f"/v1/studies/{study.id}/trials?{query}").status_code == 422
 
 
-def test_measurements_come_epoch_by_epoch(
+def test_measurements_are_listed_by_epoch(
     client: TestClient, workshop: Any, database: Database
 ) -> None:
     study = workshop.running()
@@ -68,8 +68,8 @@ def test_measurements_come_epoch_by_epoch(
     ]
 
 
-def test_a_trial_of_another_study_is_not_there(client: TestClient, workshop: Any) -> None:
-    """Otherwise an owner could read every other owner's measurements by guessing trials."""
+def test_trial_of_another_study_is_not_found(client: TestClient, workshop: Any) -> None:
+    """Otherwise an owner could read the measurements of other owners by guessing ids."""
     first = workshop.running()
     other = workshop.queued()
     trial = client.get(f"/v1/studies/{first.id}/trials").json()["items"][0]["id"]

@@ -1,6 +1,4 @@
-"""The faults of a study are told at the path as it was written, without the noise of the forms that
-were not meant.
-"""
+"""Faults of a study name the path as in the request and concern only the intended form."""
 
 from typing import Any
 
@@ -22,7 +20,7 @@ BASE: dict[str, Any] = {
 }
 
 
-def told(**changes: object) -> list[tuple[str, object, str]]:
+def faults(**changes: object) -> list[tuple[str, object, str]]:
     sent = BASE | changes
     with pytest.raises(ValidationError) as caught:
         StudySpec.model_validate(sent)
@@ -48,13 +46,13 @@ def told(**changes: object) -> list[tuple[str, object, str]]:
             {"low": 1, "hihg": 2},
             [
                 ("space.lr.high", None, "is missing"),
-                ("space.lr.hihg", 2, "there is no field named 'hihg' here; did you mean 'high'?"),
+                ("space.lr.hihg", 2, "unknown field 'hihg'; did you mean 'high'?"),
             ],
         ),
         ({"choices": []}, [("space.lr.choices", [], "has too few entries")]),
         (
             {"choices": [1, None]},
-            [("space.lr.choices.1", None, "null is nothing that can stand here")],
+            [("space.lr.choices.1", None, "null is not legal")],
         ),
         (
             {"choices": [1, 1]},
@@ -62,7 +60,7 @@ def told(**changes: object) -> list[tuple[str, object, str]]:
         ),
         (
             {"choices": [1], "log": True},
-            [("space.lr.log", True, "there is no field named 'log' here")],
+            [("space.lr.log", True, "unknown field 'log'")],
         ),
         (
             {"min": 1, "max": 2},
@@ -70,23 +68,23 @@ def told(**changes: object) -> list[tuple[str, object, str]]:
                 (
                     "space.lr",
                     {"min": 1, "max": 2},
-                    '{"min": 1, "max": 2} is nothing that can stand here',
+                    '{"min": 1, "max": 2} is not legal',
                 )
             ],
         ),
-        ([1, 2], [("space.lr", [1, 2], "[1, 2] is nothing that can stand here")]),
-        (None, [("space.lr", None, "null is nothing that can stand here")]),
+        ([1, 2], [("space.lr", [1, 2], "[1, 2] is not legal")]),
+        (None, [("space.lr", None, "null is not legal")]),
     ],
 )
-def test_a_parameter_is_told_in_the_form_that_was_meant(
+def test_fault_of_a_parameter_concerns_the_intended_form(
     parameter: object, expected: list[tuple[str, object, str]]
 ) -> None:
-    assert told(space={"lr": parameter}) == expected
+    assert faults(space={"lr": parameter}) == expected
     arms = [
         {"name": "a", "technique": "none"},
         {"name": "b", "technique": "none", "space": {"eta": parameter}},
     ]
-    assert told(arms=arms) == [
+    assert faults(arms=arms) == [
         (field.replace("space.lr", "arms.1.space.eta"), value, message)
         for field, value, message in expected
     ]
@@ -105,17 +103,17 @@ def test_a_parameter_is_told_in_the_form_that_was_meant(
         ({"search": 5}, ("search", 5, "5 is not a mapping")),
         (
             {"search": {"n_trials": 4, "epochs": 3, "pruner": "hyper"}},
-            ("search.pruner", "hyper", '"hyper" is not allowed here'),
+            ("search.pruner", "hyper", '"hyper" is not legal'),
         ),
         ({"description": "x" * 2001}, ("description", "x" * 2001, "is too long")),
-        ({"space": {1: 2}}, ("space.1", 1, "is not a text")),
+        ({"space": {1: 2}}, ("space.1", 1, "is not a string")),
         ({"space": 7}, ("space", 7, "7 is not a mapping")),
         ({"arms": "two"}, ("arms", "two", '"two" is not a list')),
         (
             {"arms": [{"name": "a", "technique": "none"}]},
             ("arms", [{"name": "a", "technique": "none"}], "has too few entries"),
         ),
-        ({"objective": 3}, ("objective", 3, "3 is not a text")),
+        ({"objective": 3}, ("objective", 3, "3 is not a string")),
         (
             {"confirm": {"n_seeds": 5, "looks": [9]}},
             ("confirm.looks", [9], "9 is no look before the last, at n_seeds = 5"),
@@ -142,20 +140,22 @@ def test_a_parameter_is_told_in_the_form_that_was_meant(
         ),
     ],
 )
-def test_a_fault_names_path_value_and_what_is_wrong(
+def test_fault_names_path_value_and_cause(
     changes: dict[str, object], expected: tuple[str, object, str]
 ) -> None:
-    assert told(**changes) == [expected]
+    assert faults(**changes) == [expected]
 
 
-def test_without_a_search_faults_name_the_field_the_value_and_what_is_legal() -> None:
+def test_fault_of_a_study_without_search_names_field_value_and_legal_values() -> None:
     sent = {name: value for name, value in BASE.items() if name != "search"} | {
         "confirm": {"n_seeds": 5, "epochs": 3}
     }
     sent |= {"space": {"lr": {"low": 0.1, "high": 0.3}}}
     with pytest.raises(ValidationError) as caught:
         StudySpec.model_validate(sent)
-    assert [(one.field, one.value, one.legal) for one in spec_errors(caught.value, sent)] == [
+    assert [
+        (fault.field, fault.value, fault.legal) for fault in spec_errors(caught.value, sent)
+    ] == [
         (
             "space.lr",
             {"low": 0.1, "high": 0.3},
@@ -164,19 +164,19 @@ def test_without_a_search_faults_name_the_field_the_value_and_what_is_legal() ->
     ]
 
 
-def test_a_misspelt_field_within_what_may_be_left_out_is_told_with_the_fields_there_are() -> None:
+def test_misspelt_optional_field_is_reported_with_the_legal_fields() -> None:
     sent = BASE | {
         "search": {"n_trial": 4, "epochs": 3},
         "confirm": {"power": {"sd": 0.1, "pwer": 0.9}},
     }
     with pytest.raises(ValidationError) as caught:
         StudySpec.model_validate(sent)
-    told = {one.field: (one.message, one.legal) for one in spec_errors(caught.value, sent)}
-    message, legal = told["search.n_trial"]
+    by_field = {f.field: (f.message, f.legal) for f in spec_errors(caught.value, sent)}
+    message, legal = by_field["search.n_trial"]
     assert message.endswith("did you mean 'n_trials'?")
     assert legal == "one of the fields n_trials, epochs, sampler, pruner, rerun"
-    assert told["confirm.power.pwer"] == (
-        "there is no field named 'pwer' here; did you mean 'power'?",
+    assert by_field["confirm.power.pwer"] == (
+        "unknown field 'pwer'; did you mean 'power'?",
         "one of the fields power, sd",
     )
 
@@ -184,21 +184,21 @@ def test_a_misspelt_field_within_what_may_be_left_out_is_told_with_the_fields_th
 @pytest.mark.parametrize(
     ("name", "entry"), [("looks", "a whole number"), ("thresholds", "a number")]
 )
-def test_a_list_is_told_with_what_its_entries_are(name: str, entry: str) -> None:
+def test_fault_of_a_list_names_its_entries(name: str, entry: str) -> None:
     sent = BASE | {"confirm": {"n_seeds": 9, name: 5}}
     with pytest.raises(ValidationError) as caught:
         StudySpec.model_validate(sent)
-    assert [one.legal for one in spec_errors(caught.value, sent)] == [
+    assert [fault.legal for fault in spec_errors(caught.value, sent)] == [
         f"a list, each {entry}, at most 10 entries"
     ]
 
 
-def test_the_rule_that_spans_the_study_is_told_at_the_arms() -> None:
+def test_rule_of_the_whole_study_is_reported_at_the_arms() -> None:
     arms = [
         {"name": "a", "technique": "none"},
         {"name": "b", "technique": "none", "space": {"lr": 1}},
     ]
-    [(field, value, message)] = told(arms=arms)
+    [(field, value, message)] = faults(arms=arms)
     assert (field, value) == ("arms", ["a", "b"])
     assert "repeats ['lr']" in message
 
@@ -210,8 +210,8 @@ def patterns(schema: object) -> set[str]:
     return set().union(*map(patterns, schema)) if isinstance(schema, list) else set()
 
 
-def test_every_pattern_has_words() -> None:
-    """What a pattern asks for is told in words, not as a regular expression."""
+def test_every_pattern_has_a_description() -> None:
+    """No regular expression is shown."""
     assert patterns(StudySpec.model_json_schema()) | patterns(TokenIn.model_json_schema()) == set(
         PATTERNS
     )

@@ -1,4 +1,4 @@
-"""What the workers announced is shown as they announced it."""
+"""Workloads, techniques and optimizers are shown as the workers announced them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-def test_workloads_come_with_options_metrics_and_parameters(
+def test_workloads_have_options_metrics_and_parameters(
     client: TestClient, catalogue_document: Mapping[str, Any]
 ) -> None:
     [workload] = client.get("/v1/workloads").json()["items"]
@@ -17,7 +17,7 @@ def test_workloads_come_with_options_metrics_and_parameters(
     assert {name: workload[name] for name in announced} == announced
 
 
-def test_techniques_and_optimizers_come_with_formula_and_bounds(client: TestClient) -> None:
+def test_techniques_and_optimizers_have_formula_and_bounds(client: TestClient) -> None:
     shown = client.get("/v1/techniques").json()
     assert [technique["name"] for technique in shown["items"]] == ["none", "annealed"]
     assert shown["items"][1]["required"] == ["eta", "gamma"]
@@ -38,7 +38,7 @@ def test_techniques_and_optimizers_come_with_formula_and_bounds(client: TestClie
 
 
 @pytest.mark.parametrize("path", ["/v1/workloads", "/v1/techniques"])
-def test_before_a_worker_came_there_is_nothing_to_show(
+def test_request_before_the_first_worker_is_503(
     make_client: Callable[..., TestClient], path: str
 ) -> None:
     assert make_client().get(path).status_code == 503

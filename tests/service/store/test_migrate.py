@@ -15,7 +15,7 @@ from sqlalchemy import inspect
 from gradnoise_service import search
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
-from gradnoise_service.migrate import prepare_database
+from gradnoise_service.prepare_database import prepare_database
 from gradnoise_service.store import migrate, studies
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.tables import PREFIX, Base

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from gradnoise_service.domain.design import Extension
 from gradnoise_service.domain.errors import (
     IdempotencyMismatchError,
     InvalidSpecError,
@@ -15,7 +16,7 @@ from gradnoise_service.domain.errors import (
     StudyNotCompleteError,
 )
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import Extension, Metric, Study
+from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.store import attempts, leases, studies, trials
 from gradnoise_service.store.database import Database
 

@@ -1,6 +1,4 @@
-"""A page in a real browser keeps itself up to date, and nothing on it breaks the policy that it is
-served under.
-"""
+"""Pages in a real browser update themselves and respect their Content-Security-Policy."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ def page(tmp_path: Path) -> Any:
         yield page
 
 
-def test_a_study_page_follows_its_study_to_the_end(
+def test_study_page_follows_its_study_until_it_ends(
     page: Page, api: Any, worker: Any, make_spec: Any
 ) -> None:
     study_id = submit(api, make_spec(name="followed"))
@@ -38,7 +36,7 @@ def test_a_study_page_follows_its_study_to_the_end(
     assert page.complaints == []
 
 
-def test_the_list_follows_every_study(page: Page, api: Any, worker: Any, make_spec: Any) -> None:
+def test_list_follows_every_study(page: Page, api: Any, worker: Any, make_spec: Any) -> None:
     study_id = submit(api, make_spec(name="listed"))
     page.open(f"{api.url}/")
     worker.begin(study_id)

@@ -1,4 +1,4 @@
-"""People log in with a token, which becomes a cookie that is of use to nobody else."""
+"""Login stores the token in a cookie that scripts and other sites cannot use."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ def visitor(make_client: Callable[..., TestClient]) -> TestClient:
     return make_client(host="0.0.0.0", admin_token="secret")
 
 
-def test_a_page_leads_to_the_login_and_back(visitor: TestClient) -> None:
+def test_page_redirects_to_the_login_and_back(visitor: TestClient) -> None:
     sent = visitor.get("/studies/3", headers=HTML)
     assert (sent.status_code, sent.headers["location"]) == (303, "/login?next=/studies/3")
     form = visitor.get(sent.headers["location"])
@@ -30,14 +30,14 @@ def test_a_page_leads_to_the_login_and_back(visitor: TestClient) -> None:
     assert visitor.get("/v1/tokens").status_code == 200
 
 
-def test_logging_out_forgets_the_cookie(visitor: TestClient) -> None:
+def test_logout_deletes_the_cookie(visitor: TestClient) -> None:
     visitor.post("/login", data={"token": "secret"})
     assert "Log out" in visitor.get("/", headers=HTML).text
     assert visitor.post("/logout").headers["location"] == "/login"
     assert visitor.get("/", headers=HTML).headers["location"] == "/login?next=/"
 
 
-def test_a_wrong_token_shows_the_form_again(visitor: TestClient) -> None:
+def test_wrong_token_shows_the_form_again(visitor: TestClient) -> None:
     refused = visitor.post("/login", data={"token": "guess", "next": "/studies/3"})
     assert (refused.status_code, "set-cookie" in refused.headers) == (401, False)
     assert "unknown or has expired" in refused.text
@@ -55,11 +55,11 @@ def test_a_wrong_token_shows_the_form_again(visitor: TestClient) -> None:
         "",
     ],
 )
-def test_a_login_leads_nowhere_else(visitor: TestClient, path: str) -> None:
+def test_login_redirects_to_no_other_site(visitor: TestClient, path: str) -> None:
     assert visitor.post("/login", data={"token": "secret", "next": path}).headers["location"] == "/"
 
 
-def test_over_https_the_cookie_is_secure(visitor: TestClient) -> None:
+def test_cookie_is_secure_over_https(visitor: TestClient) -> None:
     assert (
         "; Secure"
         in visitor.post("https://127.0.0.1:8000/login", data={"token": "secret"}).headers[
@@ -68,7 +68,7 @@ def test_over_https_the_cookie_is_secure(visitor: TestClient) -> None:
     )
 
 
-def test_guesses_are_limited(make_client: Callable[..., TestClient]) -> None:
+def test_guessed_tokens_are_rate_limited(make_client: Callable[..., TestClient]) -> None:
     visitor = make_client(host="0.0.0.0", admin_token="secret", requests_per_minute=2)
     assert [visitor.post("/login", data={"token": "guess"}).status_code for _ in range(3)] == [
         401,
@@ -77,10 +77,10 @@ def test_guesses_are_limited(make_client: Callable[..., TestClient]) -> None:
     ]
 
 
-def test_only_a_form_logs_in(visitor: TestClient) -> None:
+def test_login_requires_a_form(visitor: TestClient) -> None:
     assert visitor.post("/login", json={"token": "secret"}).status_code == 415
 
 
-def test_on_loopback_there_is_nothing_to_log_in_to(client: TestClient) -> None:
+def test_loopback_has_no_login(client: TestClient) -> None:
     assert client.get("/login").headers["location"] == "/"
     assert "Log out" not in client.get("/").text

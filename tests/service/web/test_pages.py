@@ -1,4 +1,4 @@
-"""Pages for people: complete without a script, escaped, live with one, and well-formed."""
+"""HTML pages are well-formed, escaped, and complete without a script."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,9 +19,7 @@ VOID = {"meta", "link", "img", "input", "br"}
 
 
 class Outline(HTMLParser):
-    """Checks that every element is closed in order; collects ids, links, forms and what would be
-    loaded or run.
-    """
+    """Checks that elements are closed in order; collects ids, links, attributes and loaded files."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -65,7 +63,7 @@ def read(client: TestClient, path: str) -> Outline:
 
 @pytest.fixture
 def shown(client: TestClient, workshop: Any, database: Database) -> dict[str, int]:
-    """One study in each state."""
+    """A study in each state, by state."""
     ids = {"running": workshop.running(description="Does it <b>help</b>?").id}
     failed = workshop.queued(priority=100)
     with database.session(write=True) as session:
@@ -77,7 +75,7 @@ def shown(client: TestClient, workshop: Any, database: Database) -> dict[str, in
     return ids | {"queued": workshop.queued().id, "failed": failed.id, "cancelled": cancelled.id}
 
 
-def test_the_list_shows_every_study_and_is_refreshed_while_one_is_active(
+def test_list_shows_every_study_and_refreshes_while_any_is_active(
     client: TestClient, shown: dict[str, int]
 ) -> None:
     page = read(client, "/")
@@ -88,20 +86,20 @@ def test_the_list_shows_every_study_and_is_refreshed_while_one_is_active(
     assert "data-refresh" in page.attributes
 
 
-def test_an_empty_list_says_how_to_begin(client: TestClient) -> None:
+def test_empty_list_suggests_the_demo(client: TestClient) -> None:
     page = read(client, "/")
     assert "gradnoise submit --preset demo" in page.text
     assert "data-refresh" not in page.attributes
 
 
-def test_older_studies_are_a_page_away(client: TestClient, workshop: Any) -> None:
+def test_older_studies_are_on_the_next_page(client: TestClient, workshop: Any) -> None:
     ids = [workshop.queued().id for _ in range(51)]
     following = next(link for link in read(client, "/").links if "before" in link)
     assert f"/studies/{ids[0]}" in read(client, following).links
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "failed", "cancelled"])
-def test_a_study_shows_its_state_question_and_trials(
+def test_study_shows_its_state_and_declaration(
     client: TestClient, shown: dict[str, int], state: str
 ) -> None:
     page = read(client, f"/studies/{shown[state]}")
@@ -111,7 +109,7 @@ def test_a_study_shows_its_state_question_and_trials(
     assert ("data-events" in page.attributes) == (state in ("queued", "running"))
 
 
-def test_a_running_study_shows_bars_and_its_latest_trials(
+def test_running_study_shows_bars_and_its_latest_trials(
     client: TestClient, shown: dict[str, int]
 ) -> None:
     page = read(client, f"/studies/{shown['running']}")
@@ -124,11 +122,11 @@ def test_a_running_study_shows_bars_and_its_latest_trials(
     assert {"progress", "trials", "state", "actions"} <= set(page.ids)
 
 
-def test_what_users_wrote_is_escaped(client: TestClient, shown: dict[str, int]) -> None:
+def test_description_is_escaped(client: TestClient, shown: dict[str, int]) -> None:
     assert "Does it <b>help</b>?" in read(client, f"/studies/{shown['running']}").text
 
 
-def test_a_study_is_cancelled_by_its_form(
+def test_form_cancels_a_study(
     client: TestClient, database: Database, shown: dict[str, int]
 ) -> None:
     study_id = shown["running"]
@@ -143,7 +141,7 @@ def test_a_study_is_cancelled_by_its_form(
     assert "/cancel" not in client.get(f"/studies/{study_id}").text
 
 
-def test_a_complete_study_is_extended_by_its_form(
+def test_form_extends_a_complete_study(
     client: TestClient, database: Database, workshop: Any
 ) -> None:
     study = workshop.queued()
@@ -155,10 +153,10 @@ def test_a_complete_study_is_extended_by_its_form(
     read(client, f"/studies/{study.id}")
     assert f'action="/studies/{study.id}/extend"' in client.get(f"/studies/{study.id}").text
     same = {"Sec-Fetch-Site": "same-origin", **HTML}
-    for wrong in ("", "0", "many", "1.5"):
+    for illegal in ("", "0", "many", "1.5"):
         assert (
             client.post(
-                f"/studies/{study.id}/extend", data={"seeds": wrong}, headers=same
+                f"/studies/{study.id}/extend", data={"seeds": illegal}, headers=same
             ).status_code
             == 422
         )
@@ -169,7 +167,7 @@ def test_a_complete_study_is_extended_by_its_form(
     assert (extended.state, extended.spec.confirm.n_seeds, extended.looks) == ("queued", 12, (5,))
 
 
-def test_whoever_may_not_cancel_sees_no_form(
+def test_reader_without_permission_sees_no_form(
     make_client: Callable[..., TestClient], workshop: Any
 ) -> None:
     admin = make_client("secret", host="0.0.0.0", admin_token="secret")
@@ -182,12 +180,12 @@ def test_whoever_may_not_cancel_sees_no_form(
     assert "/cancel" in admin.get(f"/studies/{study.id}", headers=HTML).text
 
 
-def test_the_script_and_the_sheet_are_served(client: TestClient) -> None:
+def test_script_and_stylesheet_are_served(client: TestClient) -> None:
     assert client.get("/static/live.js").headers["content-type"].startswith("text/javascript")
     assert client.get("/static/style.css").headers["content-type"].startswith("text/css")
 
 
-def test_a_study_without_a_search_says_so(client: TestClient, workshop: Any) -> None:
+def test_study_without_search_shows_its_settings(client: TestClient, workshop: Any) -> None:
     arms = [
         {"name": "baseline", "technique": "none"},
         {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.5}},
@@ -197,8 +195,8 @@ def test_a_study_without_a_search_says_so(client: TestClient, workshop: Any) -> 
     text = " ".join(read(client, f"/studies/{study.id}").text.split())
     for words in (
         "none: every arm runs 2 settings",
-        "12 fresh seeds for each setting, the same for every arm, 3 epochs each; or fewer, where "
-        "a verdict at 9 seeds decides",
+        "12 fresh seeds for each setting, the same for every arm, 3 epochs each; fewer if the "
+        "verdict at 9 seeds decides",
         "Every arm runs",
     ):
         assert words in text

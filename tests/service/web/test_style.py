@@ -1,4 +1,4 @@
-"""Pages and report are of one look."""
+"""Pages and report share their colours."""
 
 import re
 from pathlib import Path
@@ -10,9 +10,7 @@ SHEET = Path(templating.FOLDER / "static" / "style.css").read_text(encoding="utf
 
 
 def test_pages_and_report_have_the_same_colours() -> None:
-    """Every colour that the pages and the report both name has the same value in both, in light and
-    in dark.
-    """
+    """Colours that both define have the same value, in light and in dark."""
     light, dark = (
         dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", block))
         for block in re.findall(r":root \{(.*?)\}", SHEET, re.DOTALL)
@@ -25,6 +23,6 @@ def test_pages_and_report_have_the_same_colours() -> None:
         }
 
 
-def test_every_colour_that_is_used_is_defined() -> None:
+def test_every_used_colour_is_defined() -> None:
     defined = set(re.findall(r"--([a-z-]+):", SHEET))
     assert set(re.findall(r"var\(--([a-z-]+)\)", SHEET)) == defined

@@ -207,9 +207,7 @@ class StudyRun:
     def _publish(self, comparison: Comparison) -> None:
         """Show the report in the Optuna Dashboard; the study is complete, so a fault is logged."""
         try:
-            self._optuna.publish(
-                markdown.render(self._study, comparison), plots.render(comparison)
-            )
+            self._optuna.publish(markdown.render(self._study, comparison), plots.render(comparison))
         except Exception:
             log.exception("the Optuna Dashboard does not show the report")
 

@@ -1,5 +1,5 @@
 "use strict";
-// Keeps a page up to date: fetches it anew when the service says that something has changed, and swaps the parts that differ.
+// Updates a page: fetches it again when the service reports a change, and replaces the parts that differ.
 (() => {
   const main = document.querySelector("main");
   let isFetching = false;
@@ -15,7 +15,7 @@
       const response = await fetch(location.href, { headers: { Accept: "text/html" } });
       if (response.ok) swap(new DOMParser().parseFromString(await response.text(), "text/html"));
     } catch {
-      // the service is away for a moment: the next event tries again
+      // the service is temporarily unreachable; the next event retries
     } finally {
       isFetching = false;
     }

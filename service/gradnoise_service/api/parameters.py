@@ -1,0 +1,18 @@
+"""Path, query and header parameters that several endpoints share."""
+
+from typing import Annotated
+
+from fastapi import Header, Path
+
+MAX_ID = 2**63 - 1
+
+StudyId = Annotated[int, Path(ge=1, le=MAX_ID, description="The study's id.")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        description="Identifies this request: a repetition with the same key has no effect.",
+    ),
+]

@@ -1,0 +1,182 @@
+"""The kinds of problems: status, slug, title and hint for each error and each HTTP status."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gradnoise_service.domain.errors import (
+    CatalogueEmptyError,
+    ConflictError,
+    ForbiddenError,
+    IdempotencyMismatchError,
+    InvalidSpecError,
+    LeaseLostError,
+    NameTakenError,
+    NotFoundError,
+    ReportNotReadyError,
+    StudyFinishedError,
+    StudyNotCompleteError,
+    UnauthenticatedError,
+)
+from gradnoise_service.study_text import MalformedStudyError
+
+
+@dataclass(frozen=True)
+class ProblemKind:
+    """A kind of problem; `slug` is its anchor in the API reference."""
+
+    status: int
+    slug: str
+    title: str
+    hint: str
+
+
+KINDS_BY_ERROR: Mapping[type[Exception], ProblemKind] = {
+    NotFoundError: ProblemKind(
+        404,
+        "not-found",
+        "Not found",
+        "Check the id or name in the list; studies of other owners are not visible.",
+    ),
+    InvalidSpecError: ProblemKind(
+        422,
+        "invalid-study",
+        "The study cannot be run as described",
+        "Correct the fields listed under errors; nothing was stored.",
+    ),
+    MalformedStudyError: ProblemKind(
+        400,
+        "malformed",
+        "The body cannot be parsed",
+        "Send one JSON object, or YAML with Content-Type: application/yaml.",
+    ),
+    UnauthenticatedError: ProblemKind(
+        401,
+        "unauthenticated",
+        "A token is required",
+        "Log in at /login, or send Authorization: Bearer TOKEN.",
+    ),
+    ForbiddenError: ProblemKind(
+        403,
+        "forbidden",
+        "The token does not permit this",
+        "Get a token with the required scope from an administrator.",
+    ),
+    CatalogueEmptyError: ProblemKind(
+        503,
+        "no-workers",
+        "No worker has started",
+        "Wait until a worker has started; /readyz lists what is missing.",
+    ),
+    ConflictError: ProblemKind(
+        409,
+        "conflict",
+        "The current state does not allow this",
+        "Read the current state, then decide whether to send another request.",
+    ),
+    NameTakenError: ProblemKind(
+        409,
+        "name-taken",
+        "The name is taken",
+        "Submit the study under the name in free_name, or under another name.",
+    ),
+    StudyFinishedError: ProblemKind(
+        409,
+        "study-finished",
+        "The study has ended",
+        "Submit a new study; the result of this study is kept.",
+    ),
+    StudyNotCompleteError: ProblemKind(
+        409,
+        "not-complete",
+        "The study is not complete",
+        "Wait until the study is complete; submit a failed or cancelled study again.",
+    ),
+    IdempotencyMismatchError: ProblemKind(
+        409,
+        "key-reused",
+        "The Idempotency-Key was used for another request",
+        "Use a new key for each study and each extension.",
+    ),
+    ReportNotReadyError: ProblemKind(
+        409,
+        "report-not-ready",
+        "There is nothing to report yet",
+        "Wait until the first trial has ended; /progress shows when.",
+    ),
+    LeaseLostError: ProblemKind(
+        409,
+        "lease-lost",
+        "Another dispatcher holds the study",
+        "Read the study again, then decide whether to send another request.",
+    ),
+}
+"""A kind for each class of the domain's error tree; a test finds classes without a kind."""
+
+KINDS_BY_STATUS: Mapping[int, ProblemKind] = {
+    403: ProblemKind(
+        403,
+        "cross-site",
+        "The request came from another site",
+        "Send it from a page of this service, or from a program.",
+    ),
+    404: ProblemKind(
+        404, "no-such-page", "There is nothing at this address", "/docs lists every address."
+    ),
+    405: ProblemKind(
+        405,
+        "method",
+        "The method is not supported at this address",
+        "/docs lists the methods of every address.",
+    ),
+    406: ProblemKind(
+        406,
+        "not-acceptable",
+        "The format is not supported",
+        "Request application/json, text/html or text/markdown.",
+    ),
+    413: ProblemKind(
+        413,
+        "too-large",
+        "The body is too large",
+        "Send a smaller study, or increase GRADNOISE_MAX_BODY_BYTES.",
+    ),
+    415: ProblemKind(
+        415,
+        "media-type",
+        "The type of the body is not supported",
+        "Send Content-Type: application/json or application/yaml.",
+    ),
+    421: ProblemKind(
+        421,
+        "unknown-host",
+        "The Host name is unknown",
+        "Add the name to GRADNOISE_ALLOWED_HOSTS, or use the IP address.",
+    ),
+    422: ProblemKind(
+        422, "invalid-request", "The request is invalid", "Correct the fields listed under errors."
+    ),
+    429: ProblemKind(
+        429,
+        "too-many-requests",
+        "Too many requests",
+        "Wait for the number of seconds in Retry-After.",
+    ),
+    500: ProblemKind(
+        500,
+        "internal",
+        "Internal error",
+        "Try again; if the error persists, see the log of the service.",
+    ),
+}
+
+
+def kind_of_error(error: Exception) -> ProblemKind:
+    """Return the kind of an error of the domain by its nearest base class; 500 for any other."""
+    kinds = (KINDS_BY_ERROR[cls] for cls in type(error).__mro__ if cls in KINDS_BY_ERROR)
+    return next(kinds, KINDS_BY_STATUS[500])
+
+
+def kind_of_status(status: int, detail: str) -> ProblemKind:
+    """Return the kind of an HTTP status; a status without a kind has the detail as its title."""
+    unknown = ProblemKind(status, "http", detail, "/docs describes every address.")
+    return KINDS_BY_STATUS.get(status, unknown)

@@ -1,0 +1,36 @@
+"""What the endpoints of a process share, as FastAPI dependencies."""
+
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request
+
+from gradnoise_service.api.limits import Limiter
+from gradnoise_service.usecases.feed import ProgressFeed
+from gradnoise_service.usecases.service import Service
+
+
+def attach(app: FastAPI, service: Service, feed: ProgressFeed) -> None:
+    """Store the service, its feed and a rate limiter in the state of an app."""
+    app.state.service = service
+    app.state.feed = feed
+    app.state.limiter = Limiter(service.settings.requests_per_minute)
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def _limiter(request: Request) -> Limiter:
+    limiter: Limiter = request.app.state.limiter
+    return limiter
+
+
+def _feed(request: Request) -> ProgressFeed:
+    feed: ProgressFeed = request.app.state.feed
+    return feed
+
+
+CurrentService = Annotated[Service, Depends(_service)]
+CurrentLimiter = Annotated[Limiter, Depends(_limiter)]
+CurrentFeed = Annotated[ProgressFeed, Depends(_feed)]

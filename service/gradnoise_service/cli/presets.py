@@ -1,0 +1,55 @@
+"""The command that lists presets, or prints a preset."""
+
+from typing import Annotated
+
+import typer
+
+from gradnoise_service.cli.options import Json, Row, Scale
+from gradnoise_service.cli.preset_choice import load_preset
+
+commands = typer.Typer()
+
+
+@commands.command()
+def presets(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="Print this preset as a study file.", show_default=False
+        ),
+    ] = None,
+    scale: Scale = "full",
+    row: Row = None,
+    json: Json = False,
+) -> None:
+    """List the presets, or print a preset as a study file."""
+    from gradnoise_service import presets as library
+    from gradnoise_service.terminal.console import out, show_json
+    from gradnoise_service.terminal.study import as_yaml
+    from gradnoise_service.terminal.tables import show_table
+
+    if name is None and json:
+        listed = [
+            {
+                "name": preset,
+                "description": library.describe(preset),
+                "n_studies": len(library.load(preset)),
+                "scales": library.scales(preset),
+            }
+            for preset in library.names()
+        ]
+        show_json(listed)
+        return
+    if name is None:
+        rows = (
+            (p, len(library.load(p)), " ".join(library.scales(p)), library.describe(p))
+            for p in library.names()
+        )
+        show_table(("preset", "studies", "scales", "description"), rows)
+        return
+    studies = load_preset(name, scale, row, param_hint="NAME")
+    if json:
+        show_json(studies)
+    else:
+        is_table = library.find_table(name) is not None
+        out.out(as_yaml(studies) if is_table else library.text(name), highlight=False, end="")

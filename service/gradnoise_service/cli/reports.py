@@ -1,0 +1,77 @@
+"""Commands that write reports: on a study, and on the reproduction of the paper."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from gradnoise_service.cli.options import Json, StudyName, Token, Url
+
+commands = typer.Typer()
+
+
+@commands.command()
+def report(
+    study: StudyName,
+    format: Annotated[
+        Literal["html", "md", "json", "csv", "tex", "svg", "png"] | None,
+        typer.Option(
+            help=(
+                "By default the suffix of --output, else md; svg and png write every figure into "
+                "the folder --output."
+            )
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write; a folder for svg and png."),
+    ] = None,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Print or write the report of a study; an interim report while the study runs."""
+    from gradnoise_service.cli import report_files
+    from gradnoise_service.local.connection import connect
+    from gradnoise_service.terminal.console import err, out
+
+    if format == "svg" or format == "png":
+        if output is None:
+            raise typer.BadParameter(f"{format} requires a folder", param_hint="--output")
+        with connect(url, token) as client:
+            n_figures = report_files.write_figures(client, study, format, output)
+        err.print(f"Wrote {n_figures} figures into {output}.")
+        return
+    suffix = output.suffix.lower().removeprefix(".") if output else "md"
+    with connect(url, token) as client:
+        text = report_files.report_text(client, study, "json" if json else format or suffix)
+    if output is None:
+        out.out(text, highlight=False)
+        return
+    output.write_text(text, encoding="utf-8", newline="")
+    err.print(f"Wrote {output}.")
+
+
+@commands.command()
+def reproduction(
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="File to write; its pictures go into the folder pictures."
+        ),
+    ],
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Write the page that compares the paper's tables with our studies."""
+    from gradnoise_service.local.connection import connect
+    from gradnoise_service.reproduction.writing import write
+    from gradnoise_service.terminal.console import err, show_json
+
+    with connect(url, token) as client:
+        n_rows, n_complete = write(client, output)
+    if json:
+        show_json({"file": str(output), "rows": n_rows, "ran": n_complete})
+    else:
+        err.print(f"Wrote {output}: {n_complete} of {n_rows} rows are complete.")

@@ -1,0 +1,190 @@
+"""Commands on studies: submit, list, show, watch, cancel, extend."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from gradnoise_service.cli.options import (
+    IdempotencyKey,
+    Json,
+    Row,
+    Scale,
+    StudyName,
+    Token,
+    Url,
+    Watch,
+)
+
+commands = typer.Typer()
+
+
+@commands.command()
+def submit(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="Study file, YAML or JSON.",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Preset to submit in place of a file; skips existing studies of a table."
+        ),
+    ] = None,
+    scale: Scale = "full",
+    row: Row = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the study, in place of the name in the file.")
+    ] = None,
+    watch: Watch = False,
+    key: IdempotencyKey = None,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Submit a study, or every study of a file or paper table."""
+    if (file is None) == (preset is None):
+        raise typer.BadParameter("give either FILE or --preset NAME", param_hint="FILE")
+    if file and (row is not None or scale != "full"):
+        raise typer.BadParameter(
+            "only presets have scales and rows", param_hint="--scale" if row is None else "--row"
+        )
+    from gradnoise_service.cli import submission, watching
+    from gradnoise_service.local.connection import connect
+    from gradnoise_service.terminal.console import show_json
+    from gradnoise_service.terminal.study import show_submitted
+
+    with connect(url, token) as client:
+        specs = submission.load(client, file, preset, scale, row)
+        if len(specs) > 1 and (name or key):
+            raise typer.BadParameter(
+                f"cannot apply to {len(specs)} studies", param_hint="--name" if name else "--key"
+            )
+        studies = []
+        for study, is_new in submission.submit(client, specs, preset=preset, name=name, key=key):
+            studies.append(study)
+            if not json:
+                show_submitted(study, client.base_url, is_new=is_new)
+        if json:
+            show_json(studies if len(studies) > 1 else studies[0])
+        if watch:
+            codes = [watching.watch(client, study.id, as_json=json) for study in studies]
+            raise typer.Exit(max(codes))
+
+
+@commands.command("list")
+def list_studies(
+    state: Annotated[
+        Literal["queued", "running", "complete", "cancelled", "failed"] | None,
+        typer.Option(help="Only studies in this state."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of studies.")] = 20,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """List studies, newest first."""
+    from itertools import islice
+
+    from gradnoise_service.local.connection import connect
+    from gradnoise_service.report.words.numbers import moment
+    from gradnoise_service.terminal.console import err, show_json
+    from gradnoise_service.terminal.tables import show_table
+
+    with connect(url, token) as client:
+        studies = list(islice(client.studies(state), limit))
+    if json:
+        show_json([study.model_dump(mode="json") for study in studies])
+        return
+    columns = ("id", "name", "state", "verdict", "workload", "owner", "submitted")
+    rows = (
+        (s.id, s.name, s.state, s.verdict, s.workload, s.owner, moment(s.created_at, zone=None))
+        for s in studies
+    )
+    show_table(columns, rows)
+    if not studies:
+        err.print("No studies. Submit the demo: `gradnoise submit --preset demo`.", style="dim")
+
+
+@commands.command()
+def show(study: StudyName, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """Show a study: declaration, progress and outcome."""
+    from gradnoise_service.local.connection import connect
+    from gradnoise_service.terminal.console import show_json
+    from gradnoise_service.terminal.study import show_study
+
+    with connect(url, token) as client:
+        info = client.study(study)
+        progress = client.progress(info.id)
+        comparison = client.comparison(info.id) if info.state == "complete" else None
+    if json:
+        plain_study = info.model_dump(mode="json")
+        show_json({"study": plain_study, "progress": progress, "comparison": comparison})
+    else:
+        show_study(info, progress, comparison, client.base_url)
+
+
+@commands.command()
+def watch(study: StudyName, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """Follow a study until it ends: exit code 0 if complete, 1 if failed or cancelled."""
+    from gradnoise_service.cli import watching
+    from gradnoise_service.local.connection import connect
+
+    with connect(url, token) as client:
+        raise typer.Exit(watching.watch(client, client.study(study).id, as_json=json))
+
+
+@commands.command()
+def cancel(study: StudyName, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """Cancel a study; its measurements are kept."""
+    from gradnoise_service.local.connection import connect
+    from gradnoise_service.terminal.console import out, show_json
+
+    with connect(url, token) as client:
+        info = client.cancel(client.study(study).id)
+    if json:
+        show_json(info)
+    else:
+        out.print(f"Study {info.name} (id {info.id}) is {info.state}.")
+
+
+@commands.command()
+def extend(
+    study: StudyName,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Number of further confirm seeds; each arm runs once on each seed.",
+            show_default=False,
+        ),
+    ],
+    watch: Watch = False,
+    key: IdempotencyKey = None,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Add confirm seeds to a complete study; the verdict is computed anew over all runs."""
+    from gradnoise_service.cli import watching
+    from gradnoise_service.local.connection import connect
+    from gradnoise_service.terminal.console import out, show_json
+
+    with connect(url, token) as client:
+        info = client.extend(client.study(study).id, seeds, idempotency_key=key)
+        if json:
+            show_json(info)
+        else:
+            out.print(
+                f"Study {info.name} (id {info.id}) is {info.state} again, now with {info.n_seeds} "
+                "seeds."
+            )
+        if watch:
+            raise typer.Exit(watching.watch(client, info.id, as_json=json))

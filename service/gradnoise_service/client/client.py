@@ -1,0 +1,321 @@
+"""Client: the REST interface as typed Python methods; the command line is built on it."""
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
+
+from gradnoise_service.client.errors import ApiError, ClientError
+from gradnoise_service.client.study_files import StudySource, plain_values
+from gradnoise_service.client.study_info import StudyInfo
+from gradnoise_service.client.transport import Transport
+from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.spec import Phase, StudySpec
+from gradnoise_service.domain.study import StudyState, Trial, TrialState
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+ReportFormat = Literal["json", "html", "markdown", "csv", "tex"]
+MEDIA_TYPES: dict[ReportFormat, str] = {
+    "json": "application/json",
+    "html": "text/html",
+    "markdown": "text/markdown",
+    "csv": "text/csv",
+    "tex": "application/x-tex",
+}
+FIGURES = (
+    "confirm",
+    "difference",
+    "best_so_far",
+    "learning_rate",
+    "noise_map",
+    "importance",
+    "course",
+    "noise_course",
+)
+PROGRESS = TypeAdapter(Progress)
+TRIAL = TypeAdapter(Trial)
+
+
+class Client:
+    """A connection to one service; close it, or use it in a `with` block.
+
+    Safe requests are repeated after a connection failure or a restart of the service. Submissions
+    and extensions are safe because they carry an Idempotency-Key.
+
+    Args:
+        base_url: The address of the service.
+        token: An API token; a service on a loopback address needs none.
+        patience_seconds: How long to reconnect a lost event stream before the service counts as
+            unreachable.
+    """
+
+    def __init__(
+        self, base_url: str = DEFAULT_URL, token: str | None = None, *, patience_seconds: float = 60
+    ) -> None:
+        self._transport = Transport(base_url, token, patience_seconds=patience_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def base_url(self) -> str:
+        return self._transport.base_url
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def submit(self, study: StudySource, *, idempotency_key: str | None = None) -> StudyInfo:
+        """Submit a study and return it.
+
+        Args:
+            study: A spec, its plain values, or a YAML or JSON file.
+            idempotency_key: Identifies this submission: a second submission of the same study with
+                the same key returns the first. Random by default.
+
+        Raises:
+            MalformedStudyError: If the file is neither YAML nor JSON.
+            ApiError: If the service refuses the study; nothing is stored then.
+        """
+        return self._post_once("/v1/studies", plain_values(study), idempotency_key)
+
+    def submit_once(self, study: StudySource) -> tuple[StudyInfo, bool]:
+        """Submit a study unless its name holds the same study already.
+
+        Returns:
+            The study, and True if it is new. The description of an existing study may differ.
+
+        Raises:
+            ApiError: With status 409 if a different study has the name, or as `submit`.
+        """
+        values = plain_values(study)
+        try:
+            return self.submit(values), True
+        except ApiError as error:
+            existing = next(self._named(values["name"]), None) if error.free_name else None
+            if existing is None or not existing.was_submitted_as(StudySpec.model_validate(values)):
+                raise
+            return existing, False
+
+    def submit_preset(self, preset: str, name: str | None = None) -> StudyInfo:
+        """Submit a preset of one study under `name`, by default its preset name or the next free.
+
+        Raises:
+            ClientError: If the preset has several studies: pass each study that `preset` returns to
+                `submit_once`.
+        """
+        spec, *others = self.preset(preset)
+        if others:
+            raise ClientError(
+                f"The preset {preset} is a table of {len(others) + 1} studies: submit each study "
+                "that Client.preset returns."
+            )
+        if name is not None:
+            return self.submit({**spec, "name": name})
+        while True:
+            try:
+                return self.submit(spec)
+            except ApiError as error:
+                if error.free_name is None:
+                    raise
+                spec = {**spec, "name": error.free_name}
+
+    def studies(self, state: StudyState | None = None) -> Iterator[StudyInfo]:
+        """Yield the studies, newest first; pages are fetched on demand."""
+        return map(StudyInfo.model_validate, self._transport.pages("/v1/studies", {"state": state}))
+
+    def study(self, study: int | str) -> StudyInfo:
+        """Return a study by its id or its name.
+
+        Raises:
+            ApiError: With status 404 if there is no such study.
+        """
+        if isinstance(study, int) or study.isdecimal():
+            response = self._transport.request("GET", f"/v1/studies/{study}")
+            return StudyInfo.model_validate_json(response.content)
+        try:
+            found = next(self._named(study), None)
+        except ApiError as error:
+            if error.status != 422:  # the text is not a legal name, so no study has it
+                raise
+            found = None
+        if found is None:
+            problem = {
+                "title": "Not found",
+                "detail": f"There is no study named {study!r}.",
+                "hint": "`gradnoise list` shows the studies.",
+            }
+            raise ApiError(404, problem)
+        return found
+
+    def progress(self, study_id: int) -> Progress:
+        """Return the progress of a study."""
+        response = self._transport.request("GET", f"/v1/studies/{study_id}/progress")
+        return PROGRESS.validate_json(response.content)
+
+    def watch(self, study_id: int) -> Iterator[Progress]:
+        """Yield the progress of a study at each change until the study ends.
+
+        Raises:
+            UnreachableError: If the service stays unreachable for longer than `patience_seconds`.
+        """
+        for name, data in self._transport.events(f"/v1/studies/{study_id}/events"):
+            if name == "progress":
+                yield PROGRESS.validate_json(data)
+
+    def cancel(self, study_id: int) -> StudyInfo:
+        """Cancel a study; its measurements are kept."""
+        response = self._transport.request("POST", f"/v1/studies/{study_id}/cancel", json={})
+        return StudyInfo.model_validate_json(response.content)
+
+    def extend(self, study_id: int, seeds: int, *, idempotency_key: str | None = None) -> StudyInfo:
+        """Queue a complete study again with more confirm seeds.
+
+        The existing runs are kept, and the verdict is computed anew over all runs.
+
+        Args:
+            study_id: The study.
+            seeds: The number of further seeds, at least 1; each arm runs once on each seed.
+            idempotency_key: As for `submit`: the same key extends the study once.
+
+        Raises:
+            ApiError: With status 409 if the study is not complete, 422 if it would become too
+                large.
+        """
+        return self._post_once(f"/v1/studies/{study_id}/extend", {"seeds": seeds}, idempotency_key)
+
+    def trials(
+        self,
+        study_id: int,
+        *,
+        arm: str | None = None,
+        phase: Phase | None = None,
+        state: TrialState | None = None,
+    ) -> Iterator[Trial]:
+        """Yield a study's trials in the order of their ids; pages are fetched on demand."""
+        filters = {"arm": arm, "phase": phase, "state": state}
+        trials = self._transport.pages(f"/v1/studies/{study_id}/trials", filters)
+        return map(TRIAL.validate_python, trials)
+
+    def measurements(self, study_id: int, trial_id: int) -> list[dict[str, Any]]:
+        """Return a trial's metric values, epoch by epoch."""
+        path = f"/v1/studies/{study_id}/trials/{trial_id}/measurements"
+        return list(self._transport.pages(path, {}))
+
+    def report(self, study_id: int, format: ReportFormat = "json") -> str:
+        """Return a study's report; an interim report while the study runs.
+
+        Raises:
+            ApiError: With status 409 before the first trial has ended.
+        """
+        headers = {"Accept": MEDIA_TYPES[format]}
+        return self._transport.request(
+            "GET", f"/v1/studies/{study_id}/report", headers=headers
+        ).text
+
+    def figures(self, study_id: int, format: Literal["svg", "png"] = "svg") -> dict[str, bytes]:
+        """Return the non-empty figures of a study's report as images by name.
+
+        Raises as `report`.
+        """
+        images = {}
+        for name in FIGURES:
+            path = f"/v1/studies/{study_id}/report/figures/{name}"
+            try:
+                response = self._transport.request("GET", path, params={"format": format})
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+            else:
+                images[name] = bytes(response.content)
+        return images
+
+    def comparison(self, study_id: int) -> dict[str, Any]:
+        """Return the JSON report as plain values; raises as `report`."""
+        plain: dict[str, Any] = json.loads(self.report(study_id, "json"))
+        return plain
+
+    def workloads(self) -> list[dict[str, Any]]:
+        """Return the workloads that the workers can train."""
+        return list(self._transport.pages("/v1/workloads", {}))
+
+    def techniques(self) -> list[dict[str, Any]]:
+        """Return the techniques that an arm can use."""
+        return list(self._transport.pages("/v1/techniques", {}))
+
+    def optimizers(self) -> list[dict[str, Any]]:
+        """Return the optimizers that a study can use."""
+        response = self._transport.request("GET", "/v1/techniques")
+        optimizers: list[dict[str, Any]] = response.json()["optimizers"]
+        return optimizers
+
+    def presets(self) -> list[dict[str, Any]]:
+        """Return name, description, scales and number of studies of each preset."""
+        return list(self._transport.pages("/v1/presets", {}))
+
+    def preset(
+        self, name: str, scale: str = "full", row: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the studies of a preset as plain values.
+
+        Args:
+            name: The preset's name.
+            scale: A scale of a paper table; a preset of one study has only `full`.
+            row: A row of a paper table, to get the study of this row alone.
+        """
+        params = {"scale": scale} | ({"row": row} if row is not None else {})
+        path = "/v1/presets/" + quote(name, safe="")
+        studies: list[dict[str, Any]] = self._transport.request("GET", path, params=params).json()[
+            "studies"
+        ]
+        return studies
+
+    def tokens(self) -> list[dict[str, Any]]:
+        """Return the description of every token; requires the scope `admin`."""
+        return list(self._transport.pages("/v1/tokens", {}))
+
+    def create_token(
+        self,
+        name: str,
+        *,
+        owner: str,
+        scopes: Sequence[str] = ("read", "submit"),
+        days: int | None = 90,
+    ) -> dict[str, Any]:
+        """Create a token and return its description; requires the scope `admin`.
+
+        The field `token` holds the token itself, which cannot be read again.
+        """
+        body = {"name": name, "owner": owner, "scopes": list(scopes), "days": days}
+        token: dict[str, Any] = self._transport.request("POST", "/v1/tokens", json=body).json()
+        return token
+
+    def revoke_token(self, name: str) -> None:
+        """Delete a token; requires the scope `admin`."""
+        self._transport.request("DELETE", "/v1/tokens/" + quote(name, safe=""))
+
+    def readiness(self) -> dict[str, Any]:
+        """Return the answer of /readyz, whether the service is ready or not."""
+        plain: dict[str, Any] = self._transport.get_once("/readyz").json()
+        return plain
+
+    def _named(self, name: str) -> Iterator[StudyInfo]:
+        return map(StudyInfo.model_validate, self._transport.pages("/v1/studies", {"name": name}))
+
+    def _post_once(self, path: str, body: object, idempotency_key: str | None) -> StudyInfo:
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        response = self._transport.request(
+            "POST", path, json=body, headers=headers, may_repeat=True
+        )
+        return StudyInfo.model_validate_json(response.content)

@@ -1,0 +1,47 @@
+"""Study files: YAML or JSON, read into plain values."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.study_text import MalformedStudyError, parse_json, parse_yaml_documents
+
+StudySource = StudySpec | Mapping[str, Any] | Path
+"""A study as a spec, as its plain values, or as a YAML or JSON file."""
+
+
+def plain_values(study: StudySource) -> dict[str, Any]:
+    """Return the plain values of a study; raises as `read_study` if it is a file."""
+    if isinstance(study, StudySpec):
+        return study.model_dump(mode="json", exclude_defaults=True)
+    if isinstance(study, Path):
+        return read_study(study)
+    return dict(study)
+
+
+def read_study(path: Path) -> dict[str, Any]:
+    """Return the plain values of a study file: JSON if its name ends in .json, else YAML.
+
+    Raises:
+        OSError: If the file cannot be read.
+        MalformedStudyError: If the file is not valid JSON or YAML, or holds several studies.
+    """
+    study, *others = read_studies(path)
+    if others:
+        raise MalformedStudyError(
+            f"{path.name} holds {len(others) + 1} studies: submit each of them separately"
+        )
+    return study
+
+
+def read_studies(path: Path) -> list[dict[str, Any]]:
+    """Return the plain values of every study of a file; YAML separates studies by `---`.
+
+    Raises as `read_study`, but accepts several studies.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MalformedStudyError(f"not UTF-8 at byte {error.start}") from None
+    return [parse_json(text)] if path.suffix.lower() == ".json" else parse_yaml_documents(text)

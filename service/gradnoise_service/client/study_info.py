@@ -1,0 +1,36 @@
+"""A study as the service describes it."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from gradnoise_service.domain.design import Extension
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric, StudyState
+
+
+class StudyInfo(BaseModel):
+    """A submitted study; `links` holds the paths of its page, report and Optuna Dashboard."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: int
+    name: str
+    owner: str
+    state: StudyState
+    workload: str
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: str | None = None
+    spec: StudySpec
+    metric: Metric
+    verdict: str | None = None
+    n_seeds: int
+    extensions: tuple[Extension, ...] = ()
+    links: dict[str, str]
+
+    def was_submitted_as(self, spec: StudySpec) -> bool:
+        """True if the study was submitted with this spec; the description may differ."""
+        submitted, other = (s.model_dump(exclude={"description"}) for s in (self.spec, spec))
+        return submitted == other

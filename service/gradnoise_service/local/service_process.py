@@ -1,0 +1,141 @@
+"""A process of the service: started on a tether, logged to a file, stopped with its group."""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+import structlog
+
+from gradnoise_service.local.errors import N_LAST_LINES
+
+MAX_LOG_BYTES = 10_000_000
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """What a process of the service does: its module, and the time that it may take to stop."""
+
+    name: str
+    module: str
+    grace: timedelta = timedelta(seconds=8)
+
+
+# in the order of starting; they stop in reverse order, so that the dispatcher stops its trials
+# while API and dashboard still run
+ROLES = (
+    Role(name="api", module="gradnoise_service.app"),
+    Role(name="dashboard", module="gradnoise_service.dashboard"),
+    Role(name="workers", module="gradnoise_workers", grace=timedelta(seconds=20)),
+)
+
+
+class ServiceProcess:
+    """The process in a role; `start` may be called again after the process has ended.
+
+    Args:
+        role: What the process does.
+        log_file: The file that receives the process's output.
+        environment: The environment variables of the process.
+        on_line: Called with each line of output, from another thread.
+        on_exit: Called with the exit code when the process ends, from another thread.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        log_file: Path,
+        environment: Mapping[str, str],
+        *,
+        on_line: Callable[[str], None],
+        on_exit: Callable[[int], None],
+    ) -> None:
+        self.role = role
+        self.log_file = log_file
+        self.last_lines: deque[str] = deque(maxlen=N_LAST_LINES)
+        self.n_quick_deaths = 0
+        self._environment = environment
+        self._on_line = on_line
+        self._on_exit = on_exit
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self._started_at = 0.0
+
+    @property
+    def age(self) -> timedelta:
+        """The time since the last start."""
+        return timedelta(seconds=time.monotonic() - self._started_at)
+
+    def start(self) -> None:
+        """Start the process in a session of its own."""
+        self.last_lines.clear()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gradnoise_service.local.tether", self.role.module],
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._process, self._started_at = process, time.monotonic()
+        name = self.role.name
+        self._reader = threading.Thread(
+            target=self._read_output, args=(process,), name=f"log of {name}", daemon=True
+        )
+        self._reader.start()
+        threading.Thread(
+            target=lambda: self._on_exit(process.wait()), name=f"wait for {name}", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        """Send SIGTERM and wait for the end, at most for the role's grace."""
+        process, grace_seconds = self._process, self.role.grace.total_seconds()
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            log.warning(
+                "process did not stop in time; killing it",
+                role=self.role.name,
+                grace_seconds=grace_seconds,
+            )
+
+    def kill_group(self) -> None:
+        """Kill the rest of the process group and release the tether."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def wait_for_output(self, seconds: float) -> None:
+        """Wait until all output of an ended process has been read."""
+        if self._reader is not None:
+            self._reader.join(timeout=seconds)
+
+    def _read_output(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        handler = RotatingFileHandler(
+            self.log_file, maxBytes=MAX_LOG_BYTES, backupCount=1, encoding="utf-8"
+        )
+        with process.stdout as output, contextlib.closing(handler):
+            for raw in output:
+                line = raw.decode(errors="replace").rstrip()
+                self.last_lines.append(line)
+                handler.emit(logging.LogRecord("", logging.INFO, "", 0, line, None, None))
+                self._on_line(line)

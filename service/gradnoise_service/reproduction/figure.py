@@ -1,0 +1,102 @@
+"""The picture of a paper table: each arm's gain in the paper and in our study."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.presets import TableRow
+from gradnoise_service.report.figures.drawing import Picture, canvas, legend
+from gradnoise_service.report.palette import LIGHT
+from gradnoise_service.report.words.numbers import as_words, signed, span
+from gradnoise_service.reproduction.claims import Claim, Standing
+
+COLOURS: dict[Standing, str] = {
+    "stood": LIGHT["good"],
+    "did not stand": LIGHT["bad"],
+    "undecided": LIGHT["unsure"],
+    "not in the paper": LIGHT["arm1"],
+}
+LEGEND_LABELS: dict[Standing, str] = {"not in the paper": "no claim"}
+"""Shorter labels for the legend."""
+
+DIAMOND: dict[str, Any] = {
+    "marker": "D",
+    "markersize": 7,
+    "color": LIGHT["card"],
+    "markeredgecolor": LIGHT["ink"],
+}
+OFFSET = 0.16
+"""Distance of the paper's and our marker from the middle of a line."""
+
+
+def draw(name: str, rows: Sequence[tuple[TableRow, Comparison, Sequence[Claim]]]) -> Picture:
+    """Draw the gain of each arm of each row.
+
+    The paper's gain is a hollow diamond; ours has its interval, in the colour of the standing.
+    """
+    lines = [(row, c, claim) for row, c, claims_of_row in rows for claim in claims_of_row]
+    standings = {claim.standing for _, _, claim in lines}
+    shown = [standing for standing in COLOURS if standing in standings]
+    has_paper = any(claim.paper_gain is not None for _, _, claim in lines)
+    figure, axes = canvas(60 + 44 * len(lines), n_labels=len(shown) + has_paper)
+    axes.axvline(0, color=LIGHT["muted"], linewidth=1, zorder=1)
+    for y, (_, c, claim) in enumerate(lines):
+        _draw_claim(axes, y, c, claim)
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    labels = [textwrap.fill(f"{row.title}: {claim.arm}", 24) for row, _, claim in lines]
+    axes.set_yticks(range(len(lines)), labels, fontsize=10)
+    axes.tick_params(length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    axes.set_xlabel("Gain over the baseline (right is better)")
+    legend(figure, _legend_entries(axes, shown, has_paper=has_paper))
+    alt = ". ".join(_description(row, claim) for row, _, claim in lines)
+    title = f"{name}: differences in the paper and here"
+    return Picture(name=name, title=title, alt=alt, figure=figure)
+
+
+def _draw_claim(axes: Any, y: float, c: Comparison, claim: Claim) -> None:
+    result, colour = claim.result, COLOURS[claim.standing]
+    if claim.figures is None or claim.figures.threshold is None:
+        delta = c.smallest_difference
+        ends = [y - 0.4, y + 0.4]
+        axes.fill_betweenx(ends, -delta, delta, color=LIGHT["band"], linewidth=0, zorder=0)
+    if claim.paper_gain is not None:
+        axes.plot([claim.paper_gain], [y - OFFSET], zorder=4, **DIAMOND)
+    if result.gain_interval is not None:
+        axes.plot(
+            [result.gain_interval.low, result.gain_interval.high],
+            [y + OFFSET, y + OFFSET],
+            color=colour,
+            linewidth=3,
+            solid_capstyle="butt",
+            zorder=3,
+        )
+    if result.gain is not None:
+        axes.plot([result.gain], [y + OFFSET], marker="o", markersize=8, color=colour, zorder=5)
+
+
+def _legend_entries(axes: Any, standings: Sequence[Standing], *, has_paper: bool) -> list[Any]:
+    paper = axes.plot([], [], linestyle="", label="paper", **DIAMOND) if has_paper else []
+    ours = [
+        axes.plot(
+            [],
+            [],
+            marker="o",
+            markersize=8,
+            linewidth=3,
+            color=COLOURS[standing],
+            label=LEGEND_LABELS.get(standing, standing),
+        )[0]
+        for standing in standings
+    ]
+    return [*paper, *ours]
+
+
+def _description(row: TableRow, claim: Claim) -> str:
+    result = claim.result
+    return (
+        f"{row.title}, {claim.arm}: the paper {signed(claim.paper_gain)}, "
+        f"here {signed(result.gain)} ({span(result.gain_interval)}), {as_words(claim.standing)}"
+    )

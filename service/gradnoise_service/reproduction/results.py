@@ -1,0 +1,61 @@
+"""The results of our studies for the rows of the paper's tables."""
+
+from dataclasses import dataclass
+
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.presets import FULL, PaperTable, TableRow
+from gradnoise_service.report.figures import as_svg
+from gradnoise_service.reproduction.claims import Claim, CompleteStudy, claims
+from gradnoise_service.reproduction.figure import draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowResult:
+    """A row of a table and its studies.
+
+    Args:
+        row: The row.
+        full: The row's study at full scale.
+        study: The complete study at the largest scale, None if no study is complete.
+        state: The state of a row without a complete study, as text.
+        full_seconds: The device seconds of the study at full scale, measured or extrapolated; None
+            if unknown.
+    """
+
+    row: TableRow
+    full: StudySpec
+    study: CompleteStudy | None
+    state: str
+    full_seconds: float | None
+
+    @property
+    def claims(self) -> list[Claim]:
+        return claims(self.row.paper, self.study) if self.study else []
+
+    @property
+    def is_measured(self) -> bool:
+        """True if the row ran at full scale."""
+        return self.study is not None and self.study.scale == FULL
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableResult:
+    """A table and the results of its rows."""
+
+    table: PaperTable
+    rows: tuple[RowResult, ...]
+
+    @property
+    def has_run(self) -> bool:
+        """True if any row has a complete study."""
+        return any(result.study for result in self.rows)
+
+    @property
+    def picture(self) -> bytes | None:
+        """The differences in the paper and in our studies as SVG; None if no row has run."""
+        complete = [
+            (result.row, result.study.comparison, result.claims)
+            for result in self.rows
+            if result.study
+        ]
+        return as_svg(lambda: draw(self.table.name, complete)) if complete else None

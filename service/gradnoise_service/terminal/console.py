@@ -1,0 +1,37 @@
+"""The two streams of the command line, and JSON output."""
+
+import dataclasses
+import json
+import sys
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+
+ASCII_DASHES = str.maketrans("−–", "--")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def show_json(value: Any) -> None:
+    """Print a value as one JSON document: indented on a terminal, else on one line."""
+    text = json.dumps(value, default=_to_json)
+    if out.is_terminal:
+        out.print_json(text)
+    else:
+        show_line(text)
+
+
+def show_line(line: str) -> None:
+    """Print a line for other programs: without formatting, minus signs and dashes in ASCII."""
+    sys.stdout.write(line.translate(ASCII_DASHES) + "\n")
+    sys.stdout.flush()
+
+
+def _to_json(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return str(value)

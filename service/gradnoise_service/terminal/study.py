@@ -1,0 +1,98 @@
+"""A study: what it compares, its progress, its outcome."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from rich.text import Text
+
+from gradnoise_service.client import StudyInfo
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.report.words.numbers import count, listed, moment, number
+from gradnoise_service.report.words.settings import setting
+from gradnoise_service.terminal.console import out, show_line
+from gradnoise_service.terminal.outcome import show_outcome
+from gradnoise_service.terminal.progress import bars
+from gradnoise_service.terminal.tables import show_facts
+
+
+def show_study(
+    info: StudyInfo, progress: Progress, comparison: Mapping[str, Any] | None, base_url: str
+) -> None:
+    """Print the declaration of a study, its progress if it is not complete, and its outcome."""
+    show_facts(_declaration(info))
+    if info.state != "complete":
+        out.print()
+        _show_progress(progress)
+    out.print()
+    show_outcome(info, comparison, links(info, base_url))
+
+
+def show_submitted(info: StudyInfo, base_url: str, *, is_new: bool = True) -> None:
+    """Print that a study was submitted or existed before, with the address of its page."""
+    label, state = ("Submitted ", "") if is_new else ("Already submitted: ", f", {info.state}")
+    address = f" (id {info.id}{state}): {base_url}{info.links['page']}"
+    out.print(Text.assemble(label, (info.name, "bold"), address))
+
+
+def links(info: StudyInfo, base_url: str) -> dict[str, str]:
+    """Return the addresses of a study's pages by name."""
+    return {"page": base_url + info.links["page"], "Optuna Dashboard": info.links["dashboard"]}
+
+
+def as_yaml(studies: Sequence[Mapping[str, Any]]) -> str:
+    """Return studies as one YAML text, separated by `---`."""
+    return yaml.safe_dump_all(map(dict, studies), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _declaration(info: StudyInfo) -> dict[str, object]:
+    spec = info.spec
+    submitted = moment(info.created_at, zone=None)
+    return {
+        "study": f"{info.name} (id {info.id}, owner {info.owner}, submitted {submitted})",
+        "description": spec.description,
+        "state": info.state,
+        "workload": f"{info.workload} ({setting(spec.options)})" if spec.options else info.workload,
+        "objective": (
+            f"{info.metric.name}, {info.metric.direction}; the smallest difference that matters "
+            f"is {number(spec.smallest_difference)}"
+        ),
+        "search": _search(spec),
+        "rerun": _rerun(spec),
+        "confirm": _confirm(info),
+    }
+
+
+def _search(spec: StudySpec) -> str:
+    if spec.search is None:
+        n_settings = Design.of(spec).n_settings
+        return f"none: every arm runs {count(n_settings, 'setting')} on every seed"
+    unequal = "".join(f", {arm.name} {arm.n_trials}" for arm in spec.arms if arm.n_trials)
+    return (
+        f"{spec.search.n_trials} trials per arm{unequal} of {spec.search.epochs} epochs, sampler "
+        f"{spec.search.sampler}, pruner {spec.search.pruner.name}"
+    )
+
+
+def _rerun(spec: StudySpec) -> str | None:
+    if spec.search is None or not spec.search.rerun.is_on:
+        return None
+    rerun = spec.search.rerun
+    return f"the best {rerun.top} settings of each arm on {rerun.n_seeds} other seeds"
+
+
+def _confirm(info: StudyInfo) -> str:
+    looks, n_epochs = info.spec.confirm.looks, Design.of(info.spec).epochs("confirm")
+    fewer = f", or fewer: looks at {listed(looks)}" if looks else ""
+    return f"{info.n_seeds} paired seeds of {n_epochs} epochs{fewer}"
+
+
+def _show_progress(progress: Progress) -> None:
+    if out.is_terminal:
+        out.print(bars(progress), soft_wrap=False)
+        return
+    for arm in progress.arms:
+        count = f"{arm.n_ended}/{arm.n_trials}"
+        show_line("\t".join((arm.phase, arm.arm, count, number(arm.best_value))))

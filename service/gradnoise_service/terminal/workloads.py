@@ -1,0 +1,87 @@
+"""The workloads, techniques and optimizers that the workers announced."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.padding import Padding
+from rich.text import Text
+
+from gradnoise_service.terminal.console import out
+from gradnoise_service.terminal.tables import grid, show_table
+
+Entry = Mapping[str, Any]
+Line = tuple[str, str, str, str]
+"""Kind, name, legal values and description."""
+
+INDENT = 1
+DETAILS = ("option", "parameter")
+
+
+def show_workloads(
+    workloads: Sequence[Entry], techniques: Sequence[Entry], optimizers: Sequence[Entry]
+) -> None:
+    """Print workloads with options, and techniques and optimizers with parameters."""
+    lines = [
+        *(line for workload in workloads for line in _workload(workload)),
+        *(line for technique in techniques for line in _named("technique", technique)),
+        *(line for optimizer in optimizers for line in _named("optimizer", optimizer)),
+    ]
+    if out.is_terminal:
+        _show_sections(lines)
+    else:
+        show_table(("kind", "name", "legal", "description"), lines)
+
+
+def _workload(workload: Entry) -> Iterator[Line]:
+    metrics = (f"{metric['name']} ({metric['direction']})" for metric in workload["metrics"])
+    yield "workload", workload["name"], ", ".join(metrics), workload["description"]
+    for name, option in workload["options_schema"].get("properties", {}).items():
+        yield "option", name, _legal_option(option), option.get("description", "")
+    yield from _parameters(workload)
+
+
+def _named(kind: str, entry: Entry) -> Iterator[Line]:
+    yield kind, entry["name"], "", entry["description"]
+    yield from _parameters(entry)
+
+
+def _parameters(entry: Entry) -> Iterator[Line]:
+    for parameter in entry["parameters"]:
+        yield "parameter", parameter["name"], _legal_values(parameter), parameter["description"]
+
+
+def _legal_option(option: Entry) -> str:
+    """Return the values that a JSON Schema admits, and its default."""
+    legal = str(option.get("type", "anything"))
+    if "enum" in option:
+        legal = " | ".join(map(str, option["enum"]))
+    if "minimum" in option or "maximum" in option:
+        legal += f" in [{option.get('minimum', '-inf')}, {option.get('maximum', 'inf')}]"
+    return f"{legal} = {option['default']}" if "default" in option else legal
+
+
+def _legal_values(parameter: Entry) -> str:
+    if parameter["choices"]:
+        return " | ".join(parameter["choices"])
+    low, high = parameter["low"], parameter["high"]
+    bracket = "(" if parameter["low_open"] else "["
+    start = "(-inf" if low is None else f"{bracket}{low:g}"
+    end = "inf)" if high is None else f"{high:g}]"
+    return f"{'integer in ' if parameter['integer'] else ''}{start}, {end}"
+
+
+def _show_sections(lines: Sequence[Line]) -> None:
+    """Print each workload, technique and optimizer as a section with its details in a grid."""
+    details = grid(INDENT, 15, 30)
+    for i, (kind, name, legal, description) in enumerate(lines):
+        if kind in DETAILS:
+            cells = (Text(legal, style="cyan"), Text(description, style="dim"))
+            details.add_row("", name, *cells)
+            continue
+        if i > 0:
+            out.print(details, soft_wrap=False)
+            out.print()
+        out.print(Text.assemble((f"{kind} ", "dim"), (name, "bold"), f"  {legal}"))
+        out.print(Padding(Text(description), (0, 0, 0, 3)), soft_wrap=False)
+        details = grid(INDENT, 15, 30)
+    out.print(details, soft_wrap=False)

@@ -1,0 +1,60 @@
+"""ProgressFeed: progress for many event streams, at one query per study and interval."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import anyio
+from anyio.to_thread import run_sync
+
+from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.study import STUDY_ENDED
+from gradnoise_service.store import studies
+from gradnoise_service.store.database import Database
+
+INTERVAL_SECONDS = 0.5
+N_THREADS = 4
+MAX_CACHED = 1000
+
+
+class ProgressFeed:
+    """Reads the progress of a study at most once per interval, whatever the number of streams.
+
+    It queries in threads of its own, so that streams do not use up the threads of the endpoints.
+    `close` ends every stream, so that the process can stop.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+        self._threads = anyio.CapacityLimiter(N_THREADS)
+        self._cache: dict[int, tuple[float, Progress]] = {}
+        self.is_closed = False
+
+    async def read(self, study_id: int) -> Progress:
+        """Return progress that is at most one interval old.
+
+        The progress of an ended study is not cached, because the study may be extended.
+        """
+        cached = self._cache.get(study_id)
+        if cached is not None:
+            read_at, progress = cached
+            is_fresh = time.monotonic() - read_at < INTERVAL_SECONDS
+            if is_fresh and progress.state not in STUDY_ENDED:
+                return progress
+        progress = await run_sync(self._query, study_id, limiter=self._threads)
+        if len(self._cache) >= MAX_CACHED:
+            self._cache.clear()
+        self._cache[study_id] = (time.monotonic(), progress)
+        return progress
+
+    async def wait(self) -> None:
+        """Wait for one interval."""
+        await anyio.sleep(INTERVAL_SECONDS)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def _query(self, study_id: int) -> Progress:
+        with self._database.session() as session:
+            return studies.progress(session, study_id, self._clock())

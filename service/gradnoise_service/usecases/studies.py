@@ -1,0 +1,131 @@
+"""Use cases on studies: submit, list, show, progress, cancel, extend."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gradnoise_service.domain import legal
+from gradnoise_service.domain.access import Caller
+from gradnoise_service.domain.errors import NotFoundError
+from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Study, StudyState
+from gradnoise_service.store import catalogues, studies
+from gradnoise_service.usecases.service import Service
+from gradnoise_service.usecases.slices import Slice, sliced
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A submitted study; `is_new` is False if the same idempotency key submitted it before."""
+
+    study: Study
+    is_new: bool
+
+
+def submit(service: Service, caller: Caller, spec: StudySpec, key: str | None) -> Submission:
+    """Check a study against the announced workloads, store it and queue it.
+
+    Raises:
+        InvalidSpecError: If the study cannot run as described.
+        CatalogueEmptyError: If no worker has announced its workloads.
+        NameTakenError: If another study has the name.
+        IdempotencyMismatchError: If the key was used for another study.
+    """
+    if spec.confirm.power is not None or spec.confirm.looks:
+        # loads numpy, which most submissions do not need
+        from gradnoise_service.compare.planning import planned
+
+        spec = planned(spec)
+    now = service.clock()
+    with service.database.session(write=True) as session:
+        metric = legal.check(catalogues.read(session), spec, service.settings.max_trials)
+        study = studies.submit(
+            session, spec, metric, owner=caller.owner, now=now, idempotency_key=key
+        )
+    return Submission(study=study, is_new=study.created_at == now)
+
+
+def page(
+    service: Service,
+    caller: Caller,
+    *,
+    before: int | None,
+    limit: int,
+    state: StudyState | None = None,
+) -> Slice[Study]:
+    """Return up to `limit` visible studies with ids below `before`, newest first."""
+    with service.database.session() as session:
+        found = studies.page(
+            session, owner=caller.visible_owner, before=before, limit=limit + 1, state=state
+        )
+    return sliced(found, limit)
+
+
+def named(service: Service, caller: Caller, name: str) -> list[Study]:
+    """Return the visible study with a name, as a list of at most one."""
+    try:
+        with service.database.session() as session:
+            return [studies.find(session, name, caller.visible_owner)]
+    except NotFoundError:
+        return []
+
+
+def show(service: Service, caller: Caller, study_id: int) -> Study:
+    """Return a study.
+
+    Raises:
+        NotFoundError: If there is no visible study with this id.
+    """
+    with service.database.session() as session:
+        return studies.get(session, study_id, caller.visible_owner)
+
+
+def progress(service: Service, caller: Caller, study_id: int) -> Progress:
+    """Return the progress of a study; raises as `show`."""
+    with service.database.session() as session:
+        studies.get(session, study_id, caller.visible_owner)
+        return studies.progress(session, study_id, service.clock())
+
+
+def progress_of_running(service: Service, shown: Slice[Study]) -> Mapping[int, Progress]:
+    """Return the progress of the running studies of a slice, by id."""
+    with service.database.session() as session:
+        return {
+            study.id: studies.progress(session, study.id, service.clock())
+            for study in shown.items
+            if study.state == "running"
+        }
+
+
+def cancel(service: Service, caller: Caller, study_id: int) -> Study:
+    """Cancel a study; its measurements are kept.
+
+    Raises:
+        NotFoundError: As `show`.
+        StudyFinishedError: If the study has ended.
+    """
+    with service.database.session(write=True) as session:
+        return studies.cancel(session, study_id, caller.visible_owner, service.clock())
+
+
+def extend(
+    service: Service, caller: Caller, study_id: int, n_seeds: int, key: str | None = None
+) -> Study:
+    """Queue a complete study again with `n_seeds` further confirm seeds.
+
+    Raises:
+        NotFoundError: As `show`.
+        StudyNotCompleteError: If the study is not complete.
+        InvalidSpecError: If the study would have too many trials.
+        IdempotencyMismatchError: If the key was used for another number of seeds.
+    """
+    with service.database.session(write=True) as session:
+        return studies.extend(
+            session,
+            study_id,
+            caller.visible_owner,
+            n_seeds,
+            max_trials=service.settings.max_trials,
+            now=service.clock(),
+            idempotency_key=key,
+        )

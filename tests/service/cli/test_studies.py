@@ -1,0 +1,173 @@
+"""`gradnoise submit`, `list`, `show`, `watch`, `cancel` and `extend` against a real API."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import Result
+
+from cli_output import rows
+from gradnoise_service import presets
+from gradnoise_service.domain.spec import StudySpec
+
+Run = Callable[..., Result]
+
+
+def test_submitted_file_is_listed_and_shown_by_id_and_name(
+    gradnoise: Run, study_file: Path
+) -> None:
+    submitted = gradnoise("submit", study_file)
+    assert submitted.exit_code == 0
+    assert "a study (id 1)" in submitted.stdout
+    assert rows(gradnoise("list"))[1][:3] == ["1", "a study", "queued"]
+    by_id, by_name = gradnoise("show", 1), gradnoise("show", "a study")
+    assert by_id.stdout == by_name.stdout
+    assert ["state", "queued"] in rows(by_id)
+
+
+def test_complete_study_is_extended(gradnoise: Run, study_file: Path, worker: Any) -> None:
+    """An incomplete study is refused with exit code 1."""
+    gradnoise("submit", study_file)
+    refused = gradnoise("extend", "a study", "--seeds", 3)
+    assert (refused.exit_code, "only a complete one can be extended" in refused.stderr) == (1, True)
+    worker.run_all(1)
+    assert (
+        gradnoise("extend", "a study", "--seeds", 3).stdout
+        == "Study a study (id 1) is queued again, now with 8 seeds.\n"
+    )
+    worker.run_all(1)
+    extended = json.loads(gradnoise("extend", 1, "--seeds", 2, "--key", "k", "--json").stdout)
+    assert [extension["at_n"] for extension in extended["extensions"]] == [5, 8]
+    assert gradnoise("extend", 1, "--seeds", 0).exit_code == 2
+
+
+def test_study_without_search_is_submitted_run_reported_and_extended(
+    gradnoise: Run, make_spec: Callable[..., StudySpec], worker: Any, tmp_path: Path
+) -> None:
+    """The report has a row for each setting; an incomplete declaration names the missing field."""
+    values = make_spec().model_dump(mode="json", exclude={"search"})
+    noisy = {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.5}}
+    values |= {
+        "space": {"lr": {"choices": [0.1, 0.01]}},
+        "arms": [{"name": "baseline", "technique": "none"}, noisy],
+    }
+    file = tmp_path / "restarts.yaml"
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    refused = gradnoise("submit", file)
+    assert (refused.exit_code, "confirm.epochs" in refused.stderr) == (1, True)
+    file.write_text(
+        yaml.safe_dump(values | {"confirm": {"n_seeds": 5, "epochs": 3}}), encoding="utf-8"
+    )
+    assert gradnoise("submit", file).exit_code == 0
+    assert ["search", "none: every arm runs 2 settings on every seed"] in rows(gradnoise("show", 1))
+    worker.run_all(1)
+    report = gradnoise("report", 1).stdout
+    assert "10 pairs of runs (2 settings, 5 seeds), better in 0, tied in 10" in report
+    assert "| 0.1 | 5 | 0.54 ± " in report
+    assert "point,lr" in gradnoise("report", 1, "--format", "csv").stdout.splitlines()[0]
+    assert gradnoise("extend", 1, "--seeds", 2).exit_code == 0
+    assert [row for row in rows(gradnoise("show", 1)) if row[0] == "confirm"][1][2] == "10/14"
+
+
+def test_json_output_is_one_document(gradnoise: Run, study_file: Path) -> None:
+    """Stdout holds nothing else, so that a script can parse it."""
+    submitted = json.loads(gradnoise("submit", study_file, "--json").stdout)
+    assert (submitted["id"], submitted["spec"]["seed"]) == (1, 1)
+    assert [study["id"] for study in json.loads(gradnoise("list", "--json").stdout)] == [1]
+    shown = json.loads(gradnoise("show", "1", "--json").stdout)
+    assert (shown["study"]["name"], shown["progress"]["state"], shown["comparison"]) == (
+        "a study",
+        "queued",
+        None,
+    )
+    assert json.loads(gradnoise("workloads", "--json").stdout)["workloads"][0]["name"] == "mlp"
+    assert json.loads(gradnoise("presets", "--json").stdout)[0]["name"] == "demo"
+    assert json.loads(gradnoise("presets", "demo", "--json").stdout)[0]["workload"] == "mlp"
+    findings = json.loads(gradnoise("doctor", "--json").stdout)
+    assert {finding["name"] for finding in findings} >= {"Python", "database", "service"}
+    assert json.loads(gradnoise("cancel", "1", "--json").stdout)["state"] == "cancelled"
+    watched = gradnoise("watch", "1", "--json").stdout.splitlines()
+    assert [json.loads(line)["state"] for line in watched] == ["cancelled"]
+
+
+def test_preset_takes_the_next_free_name(gradnoise: Run) -> None:
+    """A name on the command line replaces the preset's."""
+    assert [gradnoise("submit", "--preset", "demo").exit_code for _ in range(2)] == [0, 0]
+    assert gradnoise("submit", "--preset", "demo", "--name", "mine").exit_code == 0
+    assert [row[1] for row in rows(gradnoise("list"))[1:]] == ["mine", "demo-2", "demo"]
+
+
+@pytest.mark.usefixtures("whole_catalogue")
+def test_paper_table_is_submitted_once_and_watched(gradnoise: Run, worker: Any) -> None:
+    """Each study has a line; existing studies are marked; an unknown scale is refused."""
+    refused = gradnoise("submit", "--preset", "paper-table-1", "--scale", "huge")
+    assert (refused.exit_code, "legal: quick | half | full" in refused.stderr) == (1, True)
+    names = [spec["name"] for spec in presets.load("paper-table-1", "quick")]
+    quick = ("submit", "--preset", "paper-table-1", "--scale", "quick")
+    submitted = gradnoise(*quick).stdout.splitlines()
+    assert [line.split(" (id ")[0] for line in submitted] == [f"Submitted {name}" for name in names]
+    for i in range(1, len(names)):
+        gradnoise("cancel", i)
+    worker.run_all(len(names))
+    again = gradnoise(*quick, "--watch")
+    assert again.exit_code == 1
+    states = ["cancelled"] * (len(names) - 1) + ["complete"]
+    lines = again.stdout.splitlines()
+    assert [line.split("): ")[0] for line in lines[: len(names)]] == [
+        f"Already submitted: {name} (id {i}, {state}"
+        for i, (name, state) in enumerate(zip(names, states, strict=True), start=1)
+    ]
+    assert sum(line.startswith(tuple(names)) for line in lines) == len(names)
+
+
+@pytest.mark.usefixtures("whole_catalogue")
+def test_row_of_a_paper_table_is_a_study(gradnoise: Run) -> None:
+    """It is printed, and submitted once by its name or its key; an unknown row is refused."""
+    row = ("--preset", "paper-table-1", "--scale", "quick", "--row", "simple clip 10")
+    printed = json.loads(gradnoise("presets", *row[1:], "--json").stdout)
+    assert [spec["name"] for spec in printed] == ["paper-table-1 simple clip 10 quick"]
+    assert [gradnoise("submit", *row).exit_code for _ in range(2)] == [0, 0]
+    with_key = ("submit", *row, "--name", "mine", "--key", "k")
+    assert [gradnoise(*with_key).exit_code for _ in range(2)] == [0, 0]
+    assert [cells[1] for cells in rows(gradnoise("list"))[1:]] == [
+        "mine",
+        "paper-table-1 simple clip 10 quick",
+    ]
+    refused = gradnoise("submit", *row[:-1], "complex")
+    legal = "legal: simple | simple clip 100 | simple clip 10"
+    assert (refused.exit_code, legal in refused.stderr) == (1, True)
+
+
+def test_watch_exits_with_1_for_a_cancelled_study(gradnoise: Run, study_file: Path) -> None:
+    gradnoise("submit", study_file)
+    cancelled = gradnoise("cancel", "a study")
+    assert (cancelled.exit_code, cancelled.stdout) == (0, "Study a study (id 1) is cancelled.\n")
+    assert gradnoise("watch", 1).exit_code == 1
+    assert gradnoise("cancel", 1).exit_code == 1
+
+
+def test_watch_shows_the_error_of_a_failed_study(
+    gradnoise: Run, study_file: Path, worker: Any
+) -> None:
+    gradnoise("submit", study_file)
+    worker.begin(1)
+    worker.fail(1, "Every trial of the search failed. The first error:\nRuntimeError: no data")
+    watched = gradnoise("watch", 1)
+    assert watched.exit_code == 1
+    assert "RuntimeError: no data" in watched.stdout
+
+
+@pytest.mark.parametrize("command", ["watch", "show"])
+def test_complete_study_shows_its_verdict(
+    gradnoise: Run, study_file: Path, worker: Any, command: str
+) -> None:
+    gradnoise("submit", study_file)
+    worker.begin(1)
+    worker.end_trial(1, 0.5)
+    worker.complete(1)
+    result = gradnoise(command, 1)
+    assert result.exit_code == 0
+    assert "undecided" in result.stdout

@@ -1,0 +1,273 @@
+"""Client against a real API."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from gradnoise_service.client import ApiError, Client, ClientError, UnreachableError
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.study_text import MalformedStudyError
+
+MakeSpec = Callable[..., StudySpec]
+
+
+def test_submitted_study_is_found_by_id_by_name_and_in_the_list(
+    client: Client, make_spec: MakeSpec
+) -> None:
+    spec = make_spec()
+    submitted = client.submit(spec)
+    assert submitted.spec == spec
+    assert submitted.state == "queued"
+    assert (
+        client.study(submitted.id)
+        == client.study(str(submitted.id))
+        == client.study("a study")
+        == submitted
+    )
+    assert list(client.studies()) == [submitted]
+    assert list(client.studies("running")) == []
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".yml", ".json"])
+def test_study_file_is_submitted(
+    client: Client, make_spec: MakeSpec, tmp_path: Path, suffix: str
+) -> None:
+    file = tmp_path / f"study{suffix}"
+    file.write_text(make_spec().model_dump_json(), encoding="utf-8")
+    assert client.submit(file).spec == make_spec()
+
+
+def test_malformed_file_is_not_sent(client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("name: x\nspace: [1\nseed: 1", encoding="utf-8")
+    with pytest.raises(MalformedStudyError, match="line 3, column 5"):
+        client.submit(file)
+    assert list(client.studies()) == []
+
+
+def test_same_key_submits_once(client: Client, make_spec: MakeSpec) -> None:
+    first, second = (client.submit(make_spec(), idempotency_key="a-key") for _ in range(2))
+    assert first.id == second.id
+
+
+def test_refusal_holds_every_fault(client: Client, make_spec: MakeSpec) -> None:
+    """Nothing is stored."""
+    values = make_spec().model_dump(mode="json") | {"workload": "nope", "optimizer": "nope"}
+    with pytest.raises(ApiError) as caught:
+        client.submit(values)
+    assert caught.value.status == 422
+    assert {fault["field"] for fault in caught.value.errors} == {"workload", "optimizer"}
+    assert all(fault["value"] == "nope" and fault["legal"] for fault in caught.value.errors)
+    assert list(client.studies()) == []
+
+
+def test_preset_takes_the_next_free_name_unless_a_name_is_given(client: Client) -> None:
+    assert [client.submit_preset("demo").name for _ in range(3)] == ["demo", "demo-2", "demo-3"]
+    assert client.submit_preset("demo", "mine").name == "mine"
+    with pytest.raises(ApiError) as caught:
+        client.submit_preset("demo", "mine")
+    assert (caught.value.status, caught.value.free_name) == (409, "mine-2")
+
+
+@pytest.mark.usefixtures("whole_catalogue")
+def test_studies_of_a_paper_table_are_submitted_once(client: Client) -> None:
+    """A new description is the same study; any other change is refused."""
+    specs = client.preset("paper-table-1", "quick")
+    first = [client.submit_once(spec) for spec in specs]
+    assert [(study.name, is_new) for study, is_new in first] == [
+        (spec["name"], True) for spec in specs
+    ]
+    again = [client.submit_once(spec | {"description": "In other words."}) for spec in specs]
+    assert [(study.id, is_new) for study, is_new in again] == [
+        (study.id, False) for study, _ in first
+    ]
+    with pytest.raises(ApiError) as caught:
+        client.submit_once(specs[0] | {"seed": 1})
+    assert caught.value.status == 409
+    with pytest.raises(ClientError, match="a table of 6 studies"):
+        client.submit_preset("paper-table-1")
+
+
+def test_extended_study_is_the_same_study(client: Client, worker: Any, make_spec: MakeSpec) -> None:
+    study = client.submit(make_spec())
+    worker.run_all(study.id)
+    client.extend(study.id, 3)
+    assert client.submit_once(make_spec()) == (client.study(study.id), False)
+
+
+def test_lists_are_read_over_all_pages(client: Client, worker: Any, make_spec: MakeSpec) -> None:
+    study = client.submit(make_spec(search={"n_trials": 150, "epochs": 1}))
+    worker.begin(study.id)
+    found = list(client.trials(study.id))
+    assert len(found) == len({trial.id for trial in found}) == 300
+    assert {trial.arm for trial in client.trials(study.id, arm="noisy")} == {"noisy"}
+    for i in range(55):
+        client.submit(make_spec(name=f"study {i}"))
+    ids = [listed.id for listed in client.studies()]
+    assert ids == sorted(ids, reverse=True)
+    assert len(ids) == 56
+
+
+def test_watch_yields_each_change_until_the_study_ends(
+    client: Client, worker: Any, make_spec: MakeSpec
+) -> None:
+    study = client.submit(make_spec())
+    events = client.watch(study.id)
+    assert next(events).state == "queued"
+    worker.begin(study.id)
+    assert next(events).state == "running"
+    worker.end_trial(study.id, 0.75)
+    assert next(events).arms[0].best_value == 0.75
+    client.cancel(study.id)
+    assert [progress.state for progress in events] == ["cancelled"]
+    assert client.study(study.id).state == client.progress(study.id).state == "cancelled"
+
+
+def test_watch_continues_after_a_restart_of_the_api(
+    serve: Any, worker: Any, make_spec: MakeSpec
+) -> None:
+    api = serve()
+    with Client(api.url) as client:
+        study = client.submit(make_spec())
+        events = client.watch(study.id)
+        assert next(events).state == "queued"
+        api.stop()
+        worker.begin(study.id)
+        api.start()
+        assert next(events).state == "running"
+        client.cancel(study.id)
+        assert next(events).state == "cancelled"
+        assert list(events) == []
+
+
+def test_watch_gives_up_after_the_patience(serve: Any, worker: Any, make_spec: MakeSpec) -> None:
+    api = serve()
+    with Client(api.url, patience_seconds=0.3) as client:
+        events = client.watch(client.submit(make_spec()).id)
+        next(events)
+        api.stop()
+        with pytest.raises(UnreachableError, match=api.url):
+            list(events)
+
+
+def test_watching_an_unknown_study_is_refused(client: Client) -> None:
+    with pytest.raises(ApiError) as caught:
+        list(client.watch(99))
+    assert caught.value.status == 404
+
+
+@pytest.mark.parametrize("study", [99, "an unknown study"])
+def test_unknown_study_is_not_found(client: Client, study: int | str) -> None:
+    with pytest.raises(ApiError) as caught:
+        client.study(study)
+    assert (caught.value.status, caught.value.title) == (404, "Not found")
+
+
+def test_ended_study_cannot_be_cancelled(client: Client, make_spec: MakeSpec) -> None:
+    study = client.submit(make_spec())
+    client.cancel(study.id)
+    with pytest.raises(ApiError, match="already ended"):
+        client.cancel(study.id)
+
+
+def test_complete_study_is_extended_and_watched_to_its_new_end(
+    client: Client, worker: Any, make_spec: MakeSpec
+) -> None:
+    """The earlier verdict is kept, and the same key extends the study once."""
+    study = client.submit(make_spec())
+    with pytest.raises(ApiError, match="only a complete one can be extended"):
+        client.extend(study.id, 3)
+    worker.run_all(study.id)
+    assert [progress.state for progress in client.watch(study.id)] == ["complete"]
+    verdict = client.study(study.id).verdict
+    extended, again = (client.extend(study.id, 3, idempotency_key="k") for _ in range(2))
+    assert extended == again == client.study(study.id)
+    assert (extended.state, extended.verdict, extended.n_seeds) == ("queued", None, 8)
+    assert [(e.n_seeds, e.at_n, e.verdict) for e in extended.extensions] == [(3, 5, verdict)]
+    events = client.watch(study.id)
+    assert next(events).state == "queued"
+    with pytest.raises(ApiError) as caught:
+        client.extend(study.id, 3)
+    assert caught.value.status == 409
+    worker.run_all(study.id)
+    assert [progress.state for progress in events][-1] == "complete"
+    assert client.comparison(study.id)["differences"][0]["n"] == 8
+
+
+@pytest.mark.parametrize("seeds", [0, -1, 10_000])
+def test_extension_out_of_range_is_refused(
+    client: Client, worker: Any, make_spec: MakeSpec, seeds: int
+) -> None:
+    """The study stays complete."""
+    study = client.submit(make_spec())
+    worker.run_all(study.id)
+    with pytest.raises(ApiError) as caught:
+        client.extend(study.id, seeds)
+    assert caught.value.status == 422
+    assert [(fault["field"], fault["value"]) for fault in caught.value.errors] == [("seeds", seeds)]
+    assert caught.value.errors[0]["legal"]
+    assert client.study(study.id).state == "complete"
+
+
+def test_report_before_the_first_result_is_refused_with_a_hint(
+    client: Client, make_spec: MakeSpec
+) -> None:
+    with pytest.raises(ApiError) as caught:
+        client.report(client.submit(make_spec()).id)
+    assert (caught.value.status, bool(caught.value.hint)) == (409, True)
+
+
+def test_complete_study_has_its_report_in_every_format(
+    client: Client, worker: Any, make_spec: MakeSpec
+) -> None:
+    study = client.submit(make_spec())
+    worker.begin(study.id)
+    worker.end_trial(study.id, 0.75)
+    worker.complete(study.id)
+    assert (
+        client.study(study.id).verdict
+        == client.comparison(study.id)["verdict"]
+        == json.loads(client.report(study.id))["verdict"]
+    )
+    assert client.report(study.id, "html").lstrip().lower().startswith("<!doctype html")
+    assert "a study" in client.report(study.id, "markdown")
+    assert r"\toprule" in client.report(study.id, "tex")
+    n_trials = len(list(client.trials(study.id)))
+    assert len(client.report(study.id, "csv").splitlines()) == 1 + n_trials
+    assert [*client.figures(study.id)] == ["best_so_far"]
+    assert client.measurements(study.id, next(client.trials(study.id)).id) == []
+
+
+def test_workloads_techniques_optimizers_and_presets_are_listed(client: Client) -> None:
+    assert [workload["name"] for workload in client.workloads()] == ["mlp"]
+    assert {technique["name"] for technique in client.techniques()} == {"none", "annealed"}
+    assert {optimizer["name"] for optimizer in client.optimizers()} == {"sgd", "adam"}
+    assert "demo" in {preset["name"] for preset in client.presets()}
+    assert [study["name"] for study in client.preset("demo")] == ["demo"]
+    assert client.readiness()["ready"] is True
+
+
+def test_preset_name_is_one_segment_of_the_path(client: Client) -> None:
+    """Slashes and dots in a name reach no other address."""
+    with pytest.raises(ApiError) as caught:
+        client.preset("../studies")
+    assert caught.value.status == 404
+
+
+def test_token_works_until_it_is_revoked(serve: Any, worker: Any, make_spec: MakeSpec) -> None:
+    api = serve(admin_token=SecretStr("the-admin-token"))
+    with Client(api.url, "the-admin-token") as admin:
+        created = admin.create_token("laptop", owner="ada", scopes=["read", "submit"], days=None)
+        assert [(t["name"], t["expires_at"]) for t in admin.tokens()] == [("laptop", None)]
+        with Client(api.url, created["token"]) as ada:
+            assert ada.submit(make_spec()).owner == "ada"
+            admin.revoke_token("laptop")
+            with pytest.raises(ApiError) as caught:
+                list(ada.studies())
+        assert caught.value.status == 401
+    with Client(api.url) as anonymous, pytest.raises(ApiError, match="token"):
+        list(anonymous.studies())

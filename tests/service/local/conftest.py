@@ -1,0 +1,57 @@
+"""Fixtures: a home folder with a database and small modules to supervise, and settings for it."""
+
+import os
+import shutil
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from gradnoise_service.local import ports
+from gradnoise_service.settings import Settings
+
+MODULES = {
+    "obedient": """
+        import os, signal, sys
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("obedient stops")))
+        print("obedient", os.getpid(), os.environ["GRADNOISE_PORT"])
+        while True:
+            signal.pause()
+    """,
+    "stubborn": """
+        import os, signal, subprocess, sys
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"
+        helper = subprocess.Popen([sys.executable, "-c", ignore])
+        print("stubborn", os.getpid(), helper.pid)
+        while True:
+            signal.pause()
+    """,
+    "dying": """
+        import sys
+        print("dying with a last word")
+        sys.exit(7)
+    """,
+}
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules that subprocesses can run."""
+    for name, text in MODULES.items():
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text), encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+
+@pytest.fixture
+def settings(
+    tmp_path: Path, sqlite_template: Path, modules: None, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """Settings with free ports and a home folder with a migrated database."""
+    monkeypatch.delenv("GRADNOISE_DATABASE_URL", raising=False)
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(sqlite_template, home / "gradnoise.db")
+    port = ports.free("127.0.0.1")
+    dashboard_port = ports.free("127.0.0.1", exclude=frozenset({port}))
+    return Settings(home=home, port=port, dashboard_port=dashboard_port)

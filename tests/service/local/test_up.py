@@ -1,0 +1,138 @@
+"""`gradnoise up` with real processes, a real Ray and a real study."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gradnoise_service.client import Client
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.local import ports
+from processes import has_ended, with_environment
+
+COMMAND = [sys.executable, "-m", "gradnoise_service"]
+
+
+def up_command(home: Path, port: int) -> list[str]:
+    dashboard_port = ports.free("127.0.0.1", exclude=frozenset({port}))
+    options = {"--home": home, "--port": port, "--dashboard-port": dashboard_port}
+    return [*COMMAND, "up", *(str(part) for option in options.items() for part in option)]
+
+
+class Up:
+    """`gradnoise up` in a process, ready to take studies."""
+
+    def __init__(self, home: Path) -> None:
+        port = ports.free("127.0.0.1")
+        self.home = home
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen(
+            up_command(home, port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.printed = ""
+        self.until("Ready: ")
+
+    def until(self, text: str) -> str:
+        """Return the next line of output that contains a text."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.printed += line
+            if text in line:
+                return line
+        raise AssertionError(f"{text!r} was not printed, but:\n{self.printed}")
+
+    def processes(self) -> dict[int, str]:
+        """Return the command lines of all its processes by id."""
+        return with_environment(f"GRADNOISE_HOME={self.home}")
+
+    def pid(self, module: str) -> int:
+        return next(
+            pid
+            for pid, command in self.processes().items()
+            if command.endswith(f"gradnoise_service.local.tether {module}")
+        )
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Up]:
+    monkeypatch.delenv("GRADNOISE_DATABASE_URL", raising=False)
+    service = Up(tmp_path / "home")
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def small(make_spec: Callable[..., StudySpec]) -> StudySpec:
+    """A real study that trains for a second."""
+    return make_spec(
+        options={"dataset": "digits", "depth": 1, "width": 4},
+        search={"n_trials": 4, "epochs": 2, "sampler": "random"},
+        confirm={"n_seeds": 3},
+    )
+
+
+@pytest.mark.ray
+def test_study_survives_killed_processes_and_ctrl_c_leaves_no_process(
+    up: Up, small: StudySpec
+) -> None:
+    """API and dispatcher are killed while a study runs: both restart, and the study completes."""
+    with Client(up.url) as client:
+        study = client.submit(small)
+        events = client.watch(study.id)
+        next(events)
+        for module in ("gradnoise_workers", "gradnoise_service.app"):
+            os.kill(up.pid(module), signal.SIGKILL)
+            up.until("restarting it")
+        assert list(events)[-1].state == "complete"
+        trials = list(client.trials(study.id))
+        assert Counter((trial.phase, trial.arm) for trial in trials) == {
+            ("search", "baseline"): 4,
+            ("search", "noisy"): 4,
+            ("rerun", "baseline"): 9,
+            ("rerun", "noisy"): 9,
+            ("confirm", "baseline"): 3,
+            ("confirm", "noisy"): 3,
+        }
+        assert all(trial.state == "complete" for trial in trials)
+        assert client.report(study.id, "html").lstrip().lower().startswith("<!doctype html")
+    running = up.processes()
+    assert any("raylet" in command for command in running.values())
+    up.process.send_signal(signal.SIGINT)
+    up.process.communicate(timeout=60)  # reads the output, so that a full pipe blocks no process
+    assert up.process.returncode == 0
+    assert [command for pid, command in running.items() if not has_ended(pid)] == []
+
+
+@pytest.mark.ray
+def test_no_process_outlives_a_killed_service(up: Up) -> None:
+    """After kill -9 of `gradnoise up`, API, dashboard, dispatcher and Ray end by themselves."""
+    running = up.processes()
+    ours = ("raylet", "gradnoise_service.local.tether")
+    assert sum(any(name in command for name in ours) for command in running.values()) >= 4
+    up.process.kill()
+    assert [command for pid, command in running.items() if not has_ended(pid)] == []
+
+
+def test_crash_loop_ends_the_service_with_the_last_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This holds in a background job of a shell too, where SIGINT is ignored."""
+    (tmp_path / "ray.py").write_text("raise ImportError('this Ray is broken')", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    home = tmp_path / "home"
+    command = up_command(home, ports.free("127.0.0.1"))
+    in_background = ["sh", "-c", '"$@" & wait $!', "sh", *command]
+    done = subprocess.run(in_background, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "The process 'workers' ended 5 times in a row" in done.stderr
+    assert "ImportError: this Ray is broken" in done.stderr
+    assert with_environment(f"GRADNOISE_HOME={home}") == {}

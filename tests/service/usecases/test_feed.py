@@ -1,0 +1,45 @@
+"""Streams of the same study share one query per interval."""
+
+from typing import Any
+
+import anyio
+import pytest
+
+from gradnoise_service.store.database import Database
+from gradnoise_service.usecases import feed
+from gradnoise_service.usecases.feed import ProgressFeed
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.mark.parametrize(("interval_seconds", "n_queries"), [(3600, 1), (0, 2)])
+def test_progress_is_queried_once_per_interval(
+    database: Database,
+    workshop: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    interval_seconds: float,
+    n_queries: int,
+) -> None:
+    monkeypatch.setattr(feed, "INTERVAL_SECONDS", interval_seconds)
+    study, queries = workshop.queued(), []
+
+    async def read_twice() -> None:
+        progress = ProgressFeed(database, lambda: queries.append(1) or workshop.now)
+        assert (await progress.read(study.id)) == (await progress.read(study.id))
+
+    anyio.run(read_twice)
+    assert len(queries) == n_queries
+
+
+def test_cache_is_bounded(
+    database: Database, workshop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the bound, progress is still read."""
+    monkeypatch.setattr(feed, "MAX_CACHED", 2)
+    studies = [workshop.queued() for _ in range(3)]
+
+    async def read_all() -> list[int]:
+        progress = ProgressFeed(database, lambda: workshop.now)
+        return [(await progress.read(study.id)).study_id for study in studies]
+
+    assert anyio.run(read_all) == [study.id for study in studies]

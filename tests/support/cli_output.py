@@ -1,0 +1,8 @@
+"""The output of a command, as tests read it."""
+
+from typer.testing import Result
+
+
+def rows(result: Result) -> list[list[str]]:
+    """Return the tab-separated cells of each line."""
+    return [line.split("\t") for line in result.stdout.splitlines()]
