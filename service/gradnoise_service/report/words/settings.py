@@ -1,13 +1,14 @@
 """Settings and search spaces as text."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gradnoise_service.compare.facts.findings import BestSetting
-from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value
+from gradnoise_service.domain.space import Choices, Range, SpaceEntry
 from gradnoise_service.report.words.numbers import MISSING, as_words, number
 
 
-def setting(params: Mapping[str, Value]) -> str:
+def setting(params: Mapping[str, Any]) -> str:
     """Return a setting as text.
 
     >>> setting({"lr": 0.1, "clip_norm": 10}), setting({})
