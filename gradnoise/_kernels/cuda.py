@@ -36,8 +36,8 @@ def add_(tensors: Sequence[torch.Tensor], runs: Runs, t: int, std: float) -> Non
         is_cuda = device.type == "cuda"  # False in Triton's interpreter
         if is_cuda and torch.cuda.is_current_stream_capturing():
             raise RuntimeError(
-                "noise must not be captured in a CUDA graph: capture forward and backward, and call "
-                "step() outside the graph."
+                "noise must not be captured in a CUDA graph: capture forward and backward, and "
+                "call step() outside the graph."
             )
         chosen = tuple((tensor.device, tensor.dtype) == (device, dtype) for tensor in tensors)
         plan = _plan(runs, chosen, device)

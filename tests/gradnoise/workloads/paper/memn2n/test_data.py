@@ -93,7 +93,7 @@ def test_a_corrupt_file_is_named_with_both_checksums(folder: Path) -> None:
     (folder / "qa7_valid.txt").write_text(STORIES + "1 Too much.\n")
     with pytest.raises(
         DataUnavailableError,
-        match=r"qa7_train\.txt, qa7_valid\.txt, qa7_test\.txt in .* are not the files they should be",
+        match=r"qa7_train\.txt, qa7_valid\.txt, qa7_test\.txt in .* have a wrong content",
     ) as caught:
         data.encoded(7, 50)
     assert data.SHA256[6] in str(caught.value)

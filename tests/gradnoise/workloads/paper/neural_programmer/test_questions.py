@@ -12,7 +12,7 @@ from gradnoise.workloads.paper.neural_programmer.questions import (
 
 
 def answered(asked: Question, n_texts: int) -> tuple[int | None, set[tuple[int, int]]]:
-    """Answer a question by its words, entry by entry: the scalar, in hundredths, and the entries."""
+    """Return the answer to a question by its words: the scalar, in hundredths, and the entries."""
     words, table = list(asked.words), asked.table.tolist()
     n_columns = len(table[0])
     pivots = {left: pivot for pivot, left in asked.pivots}

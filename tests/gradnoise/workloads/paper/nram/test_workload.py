@@ -50,6 +50,10 @@ def test_it_trains_in_a_stack_as_it_does_alone(controller: str) -> None:
     """In float32 over ten updates, through the curriculum's lengths and the decay of the bonus."""
     options = {
         "controller": controller,
+        "size": 6,
+        "registers": 2,
+        "steps": 2,
+        "hidden": 8,
         "batch_size": 1_000,
         "longest": 3,
         "length_updates": 2,
