@@ -79,7 +79,7 @@ def assert_noise_reaches(
     """
     ends = []
     for kind in ("hook", "hand", "none"):
-        torch.manual_seed(0)  # some optimizers draw numbers of their own
+        torch.manual_seed(0)  # some optimizers draw random numbers
         parameters = net()
         optimizer = make(list(parameters.items()) if named else list(parameters.values()))
         names = list(parameters.items()) if named else unnamed(optimizer)

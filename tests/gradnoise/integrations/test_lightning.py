@@ -100,9 +100,8 @@ def by_hand(
     return model
 
 
-def assert_same_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
-    for a, b in zip(one.parameters(), other.parameters(), strict=True):
-        assert torch.equal(a, b)
+def assert_same_weights(found: torch.nn.Module, expected: torch.nn.Module) -> None:
+    assert all(map(torch.equal, found.parameters(), expected.parameters()))
 
 
 @pytest.mark.parametrize("net", [Net, NetWithoutNames])
@@ -276,7 +275,7 @@ def test_the_noise_ends_with_the_fit_even_if_it_raises_an_error(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": 1}, "exactly one of eta"),
+        ({"seed": 1}, "exactly one of process and eta"),
         ({"seed": -1, "eta": 0.1}, "seed must be at least 0"),
         ({"seed": 1, "eta": -0.1}, "eta must be"),
     ],

@@ -109,9 +109,8 @@ def by_hand(
     return model
 
 
-def assert_same_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
-    for a, b in zip(one.parameters(), other.parameters(), strict=True):
-        assert torch.equal(a, b)
+def assert_same_weights(found: torch.nn.Module, expected: torch.nn.Module) -> None:
+    assert all(map(torch.equal, found.parameters(), expected.parameters()))
 
 
 def test_a_run_equals_the_loop_by_hand(tmp_path: Path) -> None:
@@ -231,7 +230,7 @@ def assert_no_noise(optimizer: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": 1}, "exactly one of eta"),
+        ({"seed": 1}, "exactly one of process and eta"),
         ({"seed": -1, "eta": 0.1}, "seed must be at least 0"),
         ({"seed": 1, "eta": -0.1}, "eta must be"),
     ],
