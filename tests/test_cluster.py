@@ -108,9 +108,7 @@ def test_secrets_are_created_once_and_differ(tmp_path: Path) -> None:
 
 
 @pytest.mark.postgres
-def test_database_roles_have_minimal_rights(
-    postgres_server: Any, postgres_template: str
-) -> None:
+def test_database_roles_have_minimal_rights(postgres_server: Any, postgres_template: str) -> None:
     """Workers write studies and cannot read tokens; the dashboard only reads."""
     name = postgres_server.create(postgres_template)
     environment = os.environ | {"WORKERS_PASSWORD": "w", "DASHBOARD_PASSWORD": "d"}

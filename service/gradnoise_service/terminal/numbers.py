@@ -41,7 +41,7 @@ def local_time(at: datetime) -> str:
     return f"{at.astimezone():%Y-%m-%d %H:%M}"
 
 
-def settings(values: Mapping[str, object]) -> str:
+def named_values(values: Mapping[str, object]) -> str:
     """Return named values as `lr=0.1, eta=0.3`."""
     return ", ".join(
         f"{name}={number(value) if isinstance(value, float) else value}"

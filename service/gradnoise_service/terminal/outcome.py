@@ -7,7 +7,7 @@ from rich.text import Text
 
 from gradnoise_service.client import StudyInfo
 from gradnoise_service.terminal.console import out, show_line
-from gradnoise_service.terminal.numbers import duration, interval, number, settings
+from gradnoise_service.terminal.numbers import duration, interval, named_values, number
 from gradnoise_service.terminal.tables import STATE_STYLES, VERDICT_STYLES, show_facts, show_table
 
 PHASES = ("search", "rerun", "confirm")
@@ -54,7 +54,7 @@ def _show_arms(comparison: Mapping[str, Any]) -> None:
     rows = (
         (
             arm["name"],
-            settings(arm["setting"] or {}),
+            named_values(arm["setting"] or {}),
             number(arm["mean"]),
             _confirm_runs(arm["confirm"]),
             duration(_device_seconds(arm)),

@@ -10,7 +10,7 @@ from gradnoise_service.client import StudyInfo
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Progress
 from gradnoise_service.terminal.console import out, show_line
-from gradnoise_service.terminal.numbers import local_time, number, settings
+from gradnoise_service.terminal.numbers import local_time, named_values, number
 from gradnoise_service.terminal.outcome import show_outcome
 from gradnoise_service.terminal.progress import bars
 from gradnoise_service.terminal.tables import show_facts
@@ -52,7 +52,7 @@ def _declaration(info: StudyInfo) -> dict[str, object]:
         "study": f"{info.name} (id {info.id}, owner {info.owner}, submitted {submitted})",
         "description": spec.description,
         "state": info.state,
-        "workload": f"{info.workload} {settings(spec.options)}".strip(),
+        "workload": f"{info.workload} {named_values(spec.options)}".strip(),
         "objective": (
             f"{info.metric.name}, {info.metric.direction}; the smallest difference that matters "
             f"is {spec.smallest_difference:g}"
