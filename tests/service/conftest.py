@@ -114,7 +114,7 @@ class WorkerPart:
 
 @pytest.fixture
 def live_database(tmp_path: Path, sqlite_template: Path) -> Iterator[Database]:
-    """A migrated SQLite database of the test's own, in the folder `home`."""
+    """A new migrated SQLite database in the folder `home`."""
     (tmp_path / "home").mkdir()
     shutil.copy(sqlite_template, tmp_path / "home" / "gradnoise.db")
     database = open_database(f"sqlite:///{tmp_path / 'home' / 'gradnoise.db'}")

@@ -1,4 +1,4 @@
-"""A real app on a real database, its clients, and studies in every state."""
+"""An app on a database, its clients, and studies in every state."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -23,9 +23,7 @@ ADMIN_TOKEN = "an-admin-token-for-tests"
 
 @dataclass
 class Workshop:
-    """Brings studies into the state that a test needs, by the same functions of the store that the
-    workers use.
-    """
+    """Brings studies into a state by the functions of the store that the workers use."""
 
     database: Database
     make_spec: Callable[..., StudySpec]
@@ -39,7 +37,7 @@ class Workshop:
             return studies.submit(session, spec, metric, owner=owner, now=self.now)
 
     def running(self, n_ended: int = 4, **changes: object) -> Study:
-        """A study whose first trials have ended, with values that rise, and whose next one runs."""
+        """A study whose first trials have ended with increasing values, and whose next trial runs."""
         study = self.queued(**changes)
         with self.database.session(write=True) as session:
             acquired = leases.acquire(session, "dispatcher", self.now, timedelta(hours=1))
@@ -78,7 +76,7 @@ def workshop(database: Database, make_spec: Callable[..., StudySpec], now: datet
 
 @pytest.fixture
 def announced(database: Database, catalogue_document: Mapping[str, Any], now: datetime) -> None:
-    """A worker has announced what it can train."""
+    """A worker has announced its workloads."""
     with database.session(write=True) as session:
         catalogues.publish(session, catalogue_document, now)
 
@@ -118,7 +116,7 @@ def make_client(
 
 @pytest.fixture
 def client(make_client: Callable[..., TestClient], announced: None) -> TestClient:
-    """A client on a loopback address, where no token is needed."""
+    """A client on a loopback address, where no token is required."""
     return make_client()
 
 

@@ -1,4 +1,4 @@
-"""A real headless Chromium, spoken to through a pipe in its DevTools protocol."""
+"""A headless Chromium, controlled through a pipe by its DevTools protocol."""
 
 import itertools
 import json
@@ -19,9 +19,7 @@ SWITCHES = """
 
 
 class Page:
-    """One tab. `run` evaluates a script there and waits for its promise; what the page complained
-    of is kept in `complaints`.
-    """
+    """A tab; `complaints` holds the errors that the page reported."""
 
     def __init__(self, commands: BinaryIO, answers: BinaryIO) -> None:
         self._commands = commands
@@ -39,16 +37,17 @@ class Page:
             self._call(f"{domain}.enable")
 
     def open(self, url: str) -> None:
-        """Load a page to its end."""
+        """Load a page and wait until it is complete."""
         self._call("Page.navigate", url=url)
         self.await_load()
 
     def await_load(self) -> None:
-        """Wait until the page that loads next has been loaded."""
+        """Wait until the next page is complete."""
         while self._receive().get("method") != "Page.loadEventFired":
             pass
 
     def run(self, script: str) -> Any:
+        """Evaluate a script and return the value of its promise."""
         answer = self._call(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
@@ -56,7 +55,7 @@ class Page:
         return answer["result"].get("value")
 
     def await_text(self, selector: str, text: str) -> None:
-        """Wait until an element shows a text."""
+        """Wait until the text of an element contains a text."""
         wanted = f"document.querySelector({json.dumps(selector)})?.innerText.includes({json.dumps(text)})"
         self.run(
             f"new Promise(done => {{ const look = () => {wanted} ? done() : setTimeout(look, 20); "
@@ -86,12 +85,12 @@ class Page:
 
 @contextmanager
 def browser(folder: Path) -> Iterator[Page]:
-    """Run Chromium with its profile in a folder; skip the test where it is not installed."""
+    """Run Chromium with its profile in a folder; skip the test if it is not installed."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("needs Chromium (Debian: apt-get install chromium)")
     (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
-    # the protocol's pipes are the descriptors 3 and 4
+    # the protocol uses the descriptors 3 and 4
     script = f'exec "$0" "$@" 3</dev/fd/{theirs_in} 4>/dev/fd/{theirs_out}'
     command = ["sh", "-c", script, program, *SWITCHES.split(), f"--user-data-dir={folder}"]
     with (

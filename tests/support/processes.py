@@ -1,4 +1,4 @@
-"""What tests ask about processes that are not their own children."""
+"""Queries about processes that are not children of the test."""
 
 import os
 import select
@@ -8,7 +8,7 @@ WAIT_SECONDS = 40
 
 
 def has_ended(pid: int) -> bool:
-    """Wait for the end of a process, our child or not."""
+    """Wait for the end of a process; return whether it ended in time."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -20,9 +20,7 @@ def has_ended(pid: int) -> bool:
 
 
 def with_environment(setting: str) -> dict[int, str]:
-    """Return the processes that were started with a setting in their environment, and their command
-    lines.
-    """
+    """Return id and command line of each process with a setting in its environment."""
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -34,6 +32,6 @@ def with_environment(setting: str) -> dict[int, str]:
                     .decode(errors="replace")
                     .strip()
                 )
-        except OSError:  # it has ended in between
+        except OSError:  # the process has ended
             continue
     return found

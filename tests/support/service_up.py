@@ -1,4 +1,4 @@
-"""`gradnoise up` as a process, with a folder of its own."""
+"""`gradnoise up` as a process in a temporary folder."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from processes import has_ended, with_environment
 
 
 class Up:
-    """`gradnoise up` in a folder of its own, and what a test does to it."""
+    """A running `gradnoise up`, and requests to it."""
 
     def __init__(self, home: Path, database_url: str) -> None:
         self.port = ports.free("127.0.0.1")
@@ -49,9 +49,7 @@ class Up:
             return json.load(answer)  # type: ignore[no-any-return]
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
-        """Poll the service from outside, as a user would; a service that does not answer has not
-        met the condition.
-        """
+        """Poll until a condition holds; it counts as false while the service does not answer."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.tail()
@@ -76,7 +74,7 @@ class Up:
 
 @contextmanager
 def service_up(home: Path, database_url: str) -> Iterator[Up]:
-    """Start a service and stop it again; no process of it may remain."""
+    """Start a service and stop it at the end; no process of it may remain."""
     service = Up(home, database_url)
     try:
         service.until(lambda: bool(service.get("/readyz")["ready"]), "getting ready")

@@ -11,7 +11,7 @@ commands = typer.Typer(no_args_is_help=True, help="Create, list and revoke API t
 
 
 class TokenScope(StrEnum):
-    """What a token permits."""
+    """The scopes as choices of an option; typer accepts no list of literals."""
 
     read = "read"
     submit = "submit"
