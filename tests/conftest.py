@@ -20,7 +20,23 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.store.database import Database, open_database
 from service_up import Up, service_up
 
-DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+DATABASES = [
+    "sqlite",
+    pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.postgres_repeat]),
+]
+BOTH_DATABASES = Path(__file__).parent / "service" / "store"
+"""The tests in this folder run on both databases in the default suite."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move PostgreSQL repeats into the slow suite, and let one process run all tests with Ray."""
+    for item in items:
+        is_repeat = item.get_closest_marker("postgres_repeat") is not None
+        if is_repeat and not item.path.is_relative_to(BOTH_DATABASES):
+            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("ray") is not None:
+            item.add_marker(pytest.mark.xdist_group("ray"))
 
 
 @dataclass
