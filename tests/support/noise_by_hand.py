@@ -1,5 +1,5 @@
-"""What an attached optimizer must see, written out by hand: g + std_t * N_t for every parameter
-that has a gradient.
+"""The gradients that an attached optimizer must receive: g + std_t * N_t for every parameter that
+has a gradient, computed without the hook.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,9 +20,7 @@ STD = annealed(ETA, GAMMA)
 
 
 def add_noise(parameters: Iterable[tuple[str, Parameter]], seed: int, t: int, std: float) -> None:
-    """Give each parameter that has a gradient a new one, with the noise of update t under the
-    parameter's name.
-    """
+    """Add the noise of update t under each parameter's name to a copy of its gradient."""
     for name, parameter in parameters:
         if parameter.grad is not None:
             parameter.grad = parameter.grad.clone()
@@ -30,7 +28,7 @@ def add_noise(parameters: Iterable[tuple[str, Parameter]], seed: int, t: int, st
 
 
 def unnamed(optimizer: torch.optim.Optimizer) -> list[tuple[str, Parameter]]:
-    """Return the parameters under the names that they have when the optimizer was given none."""
+    """Return the parameters under their default names, `GROUP.POSITION`."""
     return [
         (f"{g}.{i}", parameter)
         for g, group in enumerate(optimizer.param_groups)
@@ -50,8 +48,9 @@ def matrix() -> Parameters:
 
 
 def gradients(parameters: Iterable[torch.Tensor], create_graph: bool = False) -> torch.Tensor:
-    """Set gradients that are smaller than the noise, so that the noise turns signs too, and return
-    the loss.
+    """Set gradients and return the loss.
+
+    The gradients are smaller than the noise, so the noise changes their signs too.
     """
     parameters = list(parameters)
     loss = sum((0.1 * (parameter - 2.0) ** 2).sum() for parameter in parameters)
@@ -79,12 +78,13 @@ def assert_noise_reaches(
     named: bool = True,
     create_graph: bool = False,
 ) -> None:
-    """Train with the hook, with the same noise added by hand, and without noise: the first two
-    agree bit for bit, the last differs.
+    """Assert that training with the hook equals training with the same noise added by hand.
+
+    The two agree bit for bit; training without noise differs.
     """
     ends = []
     for kind in ("hook", "hand", "none"):
-        torch.manual_seed(0)  # some optimizers draw numbers of their own
+        torch.manual_seed(0)  # some optimizers draw random numbers
         parameters = net()
         optimizer = make(list(parameters.items()) if named else list(parameters.values()))
         names = list(parameters.items()) if named else unnamed(optimizer)

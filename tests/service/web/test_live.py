@@ -35,7 +35,7 @@ def test_a_study_page_follows_its_study_to_the_end(
         None,
         False,
     ]
-    assert page.complaints == []
+    assert page.errors == []
 
 
 def test_the_list_follows_every_study(page: Page, api: Any, worker: Any, make_spec: Any) -> None:
@@ -43,7 +43,7 @@ def test_the_list_follows_every_study(page: Page, api: Any, worker: Any, make_sp
     page.open(f"{api.url}/")
     worker.begin(study_id)
     page.await_text("#studies", "running")
-    assert page.complaints == []
+    assert page.errors == []
 
 
 def submit(api: Any, spec: Any) -> int:
