@@ -1,6 +1,4 @@
-"""Runs migrations on the connection that gradnoise_service.store.migrate hands over; Optuna's
-tables are left alone.
-"""
+"""Run migrations on the connection of gradnoise_service.store.migrate; exclude Optuna's tables."""
 
 from typing import Any
 
@@ -9,7 +7,10 @@ from alembic import context
 from gradnoise_service.store.tables import PREFIX, Base
 
 
-def is_ours(_object: Any, name: str | None, kind: str, _reflected: bool, _compared: Any) -> bool:
+def is_included(
+    _object: Any, name: str | None, kind: str, _reflected: bool, _compared: Any
+) -> bool:
+    """Whether a schema object is ours: Optuna's tables have another prefix."""
     return kind != "table" or (name is not None and name.startswith(PREFIX))
 
 
@@ -17,7 +18,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Base.metadata,
     version_table=PREFIX + "alembic_version",
-    include_object=is_ours,
+    include_object=is_included,
     render_as_batch=True,
     transactional_ddl=True,
 )

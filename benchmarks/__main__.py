@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: runs every benchmark beside this file; ends with 1 if a bar is missed."""
+"""`python -m benchmarks`: run every benchmark of this folder; exit with 1 if a bar is missed."""
 
 import importlib
 import sys

@@ -1,9 +1,9 @@
-"""What the service costs beside the training: wall time a trial, its growth with the study, start
-and memory of the API.
+"""Overhead of the service: wall time per trial, its growth with the study, start and memory of the
+API.
 
-The trials make one step on one number, so what is measured is asking, storing, scheduling and
-telling, through the real processes (API, dispatcher, Ray actors) on SQLite. Beside it, in the same
-round, a plain Optuna loop does the same trials in one process, on SQLite too.
+A trial makes a single step on a single number, so the time measured is that of proposing, storing,
+scheduling and reporting, through the real processes (API, dispatcher, Ray actors) on SQLite. In the
+same round, a plain Optuna loop in one process runs the same trials, on SQLite too.
 """
 
 import os
@@ -28,14 +28,18 @@ N_SEEDS = 5
 ROUNDS = 3
 PATIENCE_SECONDS = 1_800.0
 
-# A package as pip would have installed it: the workers find the workload by its entry point.
+# The module of an installed package; the workers find the workload by its entry point.
 WORKLOAD = """
 import torch
 
 from gradnoise.workloads import Metric, function
 
 
-@function(name="nothing", description="Makes one step from 0.", metrics=[Metric(name="score", direction="maximize", worst=-1e9)])
+@function(
+    name="nothing",
+    description="Makes one step from 0.",
+    metrics=[Metric(name="score", direction="maximize", worst=-1e9)],
+)
 def train(trial):
     weight = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.SGD([weight], lr=trial.params["lr"])
@@ -48,7 +52,7 @@ def train(trial):
 
 
 def spec(name: str, n_trials: int, sampler: str) -> dict[str, Any]:
-    """Return a study of n_trials trials in all, search and confirm, of both arms."""
+    """Return a study of two arms that has n_trials trials, search and confirm together."""
     return {
         "name": name,
         "workload": "nothing",
@@ -69,7 +73,7 @@ def spec(name: str, n_trials: int, sampler: str) -> dict[str, Any]:
 def process(
     module: str, environment: dict[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `python -m module`; on leaving ask it to stop."""
+    """Run `python -m module` until the block ends."""
     with log.open("wb") as output:
         child = subprocess.Popen(
             [sys.executable, "-m", module],
@@ -85,25 +89,30 @@ def process(
 
 
 def wait_for(client: httpx2.Client, path: str, child: subprocess.Popen[bytes], log: Path) -> None:
-    """Return when the path answers 200."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
+    """Wait until the path answers 200.
+
+    Raises:
+        RuntimeError: If the process ends first.
+        TimeoutError: If the path does not answer 200 within two minutes.
+    """
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
         try:
-            answered = client.get(path).status_code == 200
+            is_ready = client.get(path).status_code == 200
         except httpx2.TransportError:
-            answered = False
+            is_ready = False
         if child.poll() is not None:
             raise RuntimeError(
                 f"a process ended with {child.returncode}:\n{log.read_text()[-2000:]}"
             )
-        if answered:
+        if is_ready:
             return
         time.sleep(0.01)
     raise TimeoutError(f"{path} did not answer 200 within two minutes:\n{log.read_text()[-2000:]}")
 
 
-def nothing(folder: Path) -> dict[str, str]:
-    """Install the workload, and return the setting by which the service finds it."""
+def installed(folder: Path) -> dict[str, str]:
+    """Install the workload and return the environment in which the service finds it."""
     return {
         "PYTHONPATH": install(
             folder / "site",
@@ -116,9 +125,7 @@ def nothing(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def service(folder: Path, settings: Mapping[str, str] = {}) -> Iterator[tuple[httpx2.Client, int]]:
-    """Run API and dispatcher on a database of their own, ready for studies; yields a client and the
-    dispatcher's process id.
-    """
+    """Run API and dispatcher on a new database; yield a client and the dispatcher's process id."""
     environment = api_environment(folder) | {"GRADNOISE_REQUESTS_PER_MINUTE": "100000"} | settings
     log = folder / "workers.log"
     with (
@@ -150,31 +157,39 @@ def client_of(environment: dict[str, str]) -> httpx2.Client:
 
 
 def milliseconds_a_trial(client: httpx2.Client, study: dict[str, Any], n_trials: int) -> float:
-    """Submit a study and return its wall time from acquisition to verdict, divided by its trials."""
-    done = complete(client, study)
-    took = datetime.fromisoformat(done["finished_at"]) - datetime.fromisoformat(done["started_at"])
-    return took.total_seconds() * 1_000 / n_trials
+    """Run a study and return its wall time per trial, from acquisition to verdict."""
+    seconds = seconds_between(complete(client, study), "started_at", "finished_at")
+    return seconds * 1_000 / n_trials
 
 
 def complete(client: httpx2.Client, study: dict[str, Any]) -> dict[str, Any]:
-    """Submit a study, wait for its verdict, and return it as the API shows it then."""
+    """Submit a study, wait for its verdict, and return the API's answer about it.
+
+    Raises:
+        TimeoutError: If the study does not end in time.
+        RuntimeError: If it ends without a verdict.
+    """
     answer = client.post("/v1/studies", json=study)
     answer.raise_for_status()
     url = answer.json()["links"]["self"]
-    until = time.monotonic() + PATIENCE_SECONDS
-    while (now := client.get(url).json())["finished_at"] is None:
-        if time.monotonic() > until:
-            raise TimeoutError(f"the study did not end within {PATIENCE_SECONDS:g} s: {now}")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (shown := client.get(url).json())["finished_at"] is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the study did not end within {PATIENCE_SECONDS:g} s: {shown}")
         time.sleep(0.2)
-    if now["state"] != "complete":
-        raise RuntimeError(f"the study ended {now['state']}: {now['error']}")
-    return dict(now)
+    if shown["state"] != "complete":
+        raise RuntimeError(f"the study ended {shown['state']}: {shown['error']}")
+    return dict(shown)
+
+
+def seconds_between(study: Mapping[str, Any], first: str, last: str) -> float:
+    """Return the seconds between two times of a study, given by their fields' names."""
+    started, ended = (datetime.fromisoformat(study[field]) for field in (first, last))
+    return (ended - started).total_seconds()
 
 
 def plain_optuna(folder: Path, n_trials: int, sampler: str) -> float:
-    """Return the wall milliseconds a trial of the same search in a loop around Optuna alone, on
-    SQLite.
-    """
+    """Return the wall milliseconds per trial of the same search by Optuna alone, on SQLite."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = f"sqlite:///{folder / 'plain.db'}"
     create = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[sampler]
@@ -197,9 +212,7 @@ def plain_optuna(folder: Path, n_trials: int, sampler: str) -> float:
 
 
 def api_start(folder: Path) -> tuple[float, float]:
-    """Return the seconds from the start of the API's process to its first answer, and its resident
-    megabytes after a few requests.
-    """
+    """Return the seconds from the API's start to its first answer, and its resident megabytes."""
     environment = api_environment(folder)
     log = folder / "api.log"
     started = time.perf_counter()
@@ -229,7 +242,7 @@ def main() -> bool:
                 plain[sampler].append(plain_optuna(Path(folder), few, sampler))
             with (
                 tempfile.TemporaryDirectory(prefix="bench-") as folder,
-                service(Path(folder), nothing(Path(folder))) as (client, _),
+                service(Path(folder), installed(Path(folder))) as (client, _),
             ):
                 small[sampler].append(
                     milliseconds_a_trial(client, spec(f"few {round_number}", few, sampler), few)

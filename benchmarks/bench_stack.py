@@ -1,10 +1,10 @@
-"""What training many trials as one model is worth: member-steps a second against eager processes,
-and a whole study against Ray Tune.
+"""Throughput of stacks: member-steps per second against eager processes, and a whole study against
+Ray Tune.
 
-`python -m benchmarks.bench_stack` measures the CPU, with torch alone where Ray is not installed;
-`--gpu` measures the first GPU, with torch alone, and `python -m benchmarks.draw_stack` draws what
-it found. The sides take turns within each round, all cores at one side at once; what is held
-against a bar is the ratio in a round.
+`python -m benchmarks.bench_stack` measures the CPU; without Ray it omits the whole study. `--gpu`
+measures the first GPU, and `python -m benchmarks.draw_stack` draws the result. Both need torch
+alone. The sides take turns in each round, and each turn has all cores. A bar applies to the median
+over the rounds of the ratio of two sides.
 """
 
 import importlib.util
@@ -27,7 +27,8 @@ from gradnoise.training.calibration import Rate, best, candidates, explore
 
 ROUNDS = 7
 TURN_SECONDS = 0.5
-EAGER = 0  # slots of the reference trainer
+EAGER = 0
+"""The number of slots that stands for the reference trainer."""
 
 CPU_SLOTS = (1, 2, 4, 8, 16, 32)
 CPU_CASES = (
@@ -83,7 +84,7 @@ def main() -> bool:
 
 @contextmanager
 def workloads() -> Iterator[None]:
-    """Let this process, and those that it starts, find the workloads of the benchmarks."""
+    """Install the benchmarks' workloads for this process and those that it starts."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         sys.path.insert(0, install(Path(folder), "gradnoise_benchmarks", ENTRY_POINTS))
         try:
@@ -93,7 +94,7 @@ def workloads() -> Iterator[None]:
 
 
 def throughput(crew: Crew) -> Iterator[Figure]:
-    """Member-steps a second of stacks of every size, one a core, against one eager process a core."""
+    """Measure stacks of every size, one per core, against one eager process per core."""
     limits = []
     for case in CPU_CASES:
         chosen = picked(crew, case, on_gpu=False)
@@ -101,8 +102,8 @@ def throughput(crew: Crew) -> Iterator[Figure]:
         limit = []
         for _ in range(ROUNDS):
             limit.append(sum(crew.call(sides.multiply, 1_024, TURN_SECONDS)))
-            for slots, own in rates.items():
-                own.append(sum(crew.call(sides.train, case, slots, TURN_SECONDS)))
+            for slots, in_rounds in rates.items():
+                in_rounds.append(sum(crew.call(sides.train, case, slots, TURN_SECONDS)))
         crew.call(sides.forget)
         limits += limit
         name = f"{case.name}: the way picked, against one eager process a core"
@@ -113,15 +114,23 @@ def throughput(crew: Crew) -> Iterator[Figure]:
     yield Figure(
         name="limit: products of 1,024 x 1,024 in float32, all cores",
         unit="GFLOP/s",
-        values=[one / 1e9 for one in limits],
+        values=[rate / 1e9 for rate in limits],
     )
 
 
 def parts(
     case: Case, rates: dict[int, list[float]], chosen: int, limit: Sequence[float]
 ) -> Iterator[Figure]:
-    """What stands below a comparison: the way picked, the rate of each way, and the share of the
-    limit that the picked one reaches.
+    """Yield the details of a comparison.
+
+    They are the slots picked, the rate at each number of slots, and the share of the limit that the
+    picked stack reaches.
+
+    Args:
+        case: What was trained.
+        rates: Member-steps per second in each round, by slots.
+        chosen: The slots that were picked.
+        limit: Floating-point operations per second in each round.
     """
     yield Figure(name="  slots picked", unit="", values=[chosen])
     yield Figure(
@@ -129,8 +138,8 @@ def parts(
         unit="%",
         values=[100 * x * sides.flops(case) for x in ratios(rates[chosen], limit)],
     )
-    for slots, own in rates.items():
-        yield Figure(name=rate_name(slots), unit="steps/s", values=own)
+    for slots, in_rounds in rates.items():
+        yield Figure(name=rate_name(slots), unit="steps/s", values=in_rounds)
 
 
 def rate_name(slots: int) -> str:
@@ -138,11 +147,11 @@ def rate_name(slots: int) -> str:
 
 
 def picked(crew: Crew, case: Case, *, on_gpu: bool) -> int:
-    """Return the slots that a study on these processes would choose, by its own calibration."""
+    """Return the slots that the calibration of a study on these processes would choose."""
 
     def on_all(slots: int, _before: Rate | None) -> Rate:
-        own = crew.call(sides.measure, case, slots)
-        return replace(own[0], steps_per_second=sum(rate.steps_per_second for rate in own))
+        each = crew.call(sides.measure, case, slots)
+        return replace(each[0], steps_per_second=sum(rate.steps_per_second for rate in each))
 
     rates = {rate.slots: rate for rate in explore(candidates(on_gpu=on_gpu), on_all)}
     crew.call(sides.forget)
@@ -150,11 +159,11 @@ def picked(crew: Crew, case: Case, *, on_gpu: bool) -> int:
 
 
 def growth(crew: Crew) -> Iterator[Figure]:
-    """A member-step in a stack of many against one in a stack of few."""
+    """Compare the time of a member-step in a large stack with that in a small stack."""
     rates: dict[int, list[float]] = {FEW: [], MANY: []}
     for _ in range(3):
-        for slots, own in rates.items():
-            own.append(sum(crew.call(sides.train, GROWTH_CASE, slots, 2.0)))
+        for slots, in_rounds in rates.items():
+            in_rounds.append(sum(crew.call(sides.train, GROWTH_CASE, slots, 2.0)))
     crew.call(sides.forget)
     yield Figure(name=growth_name(), unit="x", values=ratios(rates[FEW], rates[MANY]), at_most=1.5)
 
@@ -164,8 +173,9 @@ def growth_name() -> str:
 
 
 def on_gpu() -> Iterator[Figure]:
-    """Member-steps a second of stacks of every size on one GPU, against one eager process and
-    against several that share the GPU.
+    """Measure stacks of every size on one GPU.
+
+    They are compared with one eager process, and with several that share the GPU.
     """
     with Crew(max(N_SHARING)) as eager, Crew(1) as stack:
         chosen = picked(stack, GPU_CASE, on_gpu=True)
@@ -175,10 +185,11 @@ def on_gpu() -> Iterator[Figure]:
         limit = []
         for _ in range(ROUNDS):
             limit += stack.call(sides.multiply, 8_192, TURN_SECONDS)
-            for n, own in shared.items():
-                own.append(sum(eager.call(sides.train, GPU_CASE, EAGER, 2 * TURN_SECONDS, n=n)))
-            for slots, own in rates.items():
-                own += stack.call(sides.train, GPU_CASE, slots, 2 * TURN_SECONDS)
+            for n, in_rounds in shared.items():
+                found = eager.call(sides.train, GPU_CASE, EAGER, 2 * TURN_SECONDS, n=n)
+                in_rounds.append(sum(found))
+            for slots, in_rounds in rates.items():
+                in_rounds += stack.call(sides.train, GPU_CASE, slots, 2 * TURN_SECONDS)
         busy, kernels = stack.call(sides.kernels, GPU_CASE, chosen, TURN_SECONDS)[0]
     best_shared = [max(values) for values in zip(*(shared[n] for n in N_SHARING), strict=True)]
     yield Figure(
@@ -193,12 +204,12 @@ def on_gpu() -> Iterator[Figure]:
     )
     yield Figure(name=name, unit="x", values=ratios(rates[chosen], best_shared), at_least=15.1)
     yield from parts(GPU_CASE, rates, chosen, limit)
-    for n, own in shared.items():
-        yield Figure(name=sharing_name(n), unit="steps/s", values=own)
+    for n, in_rounds in shared.items():
+        yield Figure(name=sharing_name(n), unit="steps/s", values=in_rounds)
     yield Figure(
         name="limit: products of 8,192 x 8,192 in float32",
         unit="GFLOP/s",
-        values=[one / 1e9 for one in limit],
+        values=[rate / 1e9 for rate in limit],
     )
     yield Figure(name=growth_name(), unit="x", values=ratios(rates[FEW], rates[MANY]), at_most=1.5)
     for slots, n_bytes in taken.items():

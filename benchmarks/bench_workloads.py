@@ -1,13 +1,14 @@
-"""What our trainers cost on the paper's systems: member-steps a second, alone and stacked, beside a
-plain PyTorch loop of the same model.
+"""Throughput of the trainers on the paper's systems, against a plain PyTorch loop per model.
 
-`python -m benchmarks.bench_workloads` takes the first row of each of the paper's tables, at full
-scale where SMALLER does not say another; `... NAME ...` only those presets. An epoch is cut to 20
-updates. All cores are at one side at once, one thread a process; half of the members are noisy.
-From the stacks' rates follow the hours that a preset takes on this machine's cores at full scale:
-each row's updates are taken to last as long as they have floating-point operations, beside those of
-the row that was measured; what its trials are measured on test data for is left out. On a GPU
-nothing is measured: the hours of an H200 are those operations at its published peak, so no fewer.
+`python -m benchmarks.bench_workloads [NAME ...]` measures the first row of each table of the paper,
+or of the presets named, at full scale unless SMALLER gives another. An epoch is cut to 20 updates.
+The sides take turns, each with all cores and one thread per process. Half of the members have
+noise.
+
+The hours that a whole preset takes at full scale on these cores are extrapolated from the stacks'
+rates: the time of an update is proportional to its floating-point operations, and measurements on
+test data are left out. The hours on an H200 are the same operations at its published peak, which is
+a lower bound; no GPU is measured.
 """
 
 import os
@@ -22,15 +23,16 @@ from benchmarks.sides import Case
 from gradnoise.training.single import n_steps
 from gradnoise.workloads.registry import find
 from gradnoise_service import presets
-from gradnoise_service.domain.space import Choices, Range
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value
 from gradnoise_service.domain.spec import StudySpec
 
 ROUNDS = 5
 TURN_SECONDS = 1.0
 ALONE_AT_LEAST, STACKED_AT_LEAST = 0.9, 0.95
 H200_FLOPS = 67e12
-"""Operations a second in float32 without tensor cores, as NVIDIA publishes for the H200 SXM."""
-# a stack of full ones takes half a minute and more for an epoch
+"""NVIDIA's peak of the H200 SXM in float32 without tensor cores, operations per second."""
+# at full scale an epoch of a stack takes over half a minute
 SMALLER = {"paper-table-5": "half", "paper-table-6": "quick"}
 
 
@@ -45,9 +47,7 @@ def main() -> bool:
 
 
 def of_preset(name: str, crew: Crew, n_cores: int) -> Iterator[Figure]:
-    """The three ways to train a preset's first row, and what all of its rows take at full scale as
-    studies train them.
-    """
+    """Measure three ways to train a preset's first row, and extrapolate to all of its rows."""
     studies = [StudySpec.model_validate(plain) for plain in presets.load(name)]
     case = case_of(StudySpec.model_validate(presets.load(name, SMALLER.get(name, "full"))[0]))
     chosen = picked(crew, case, on_gpu=False)
@@ -59,15 +59,15 @@ def of_preset(name: str, crew: Crew, n_cores: int) -> Iterator[Figure]:
         alone.append(sum(crew.call(sides.train, case, EAGER, TURN_SECONDS)))
         stacked.append(sum(crew.call(sides.train, case, chosen, TURN_SECONDS)))
     crew.call(sides.forget)
-    own = f"{case.name} ({studies[0].workload})"
+    label = f"{case.name} ({studies[0].workload})"
     yield Figure(
-        name=f"{own}: alone, against a plain loop",
+        name=f"{label}: alone, against a plain loop",
         unit="x",
         values=ratios(alone, plain),
         at_least=ALONE_AT_LEAST,
     )
     yield Figure(
-        name=f"{own}: as studies train it, against a plain loop",
+        name=f"{label}: as studies train it, against a plain loop",
         unit="x",
         values=ratios(stacked, plain),
         at_least=STACKED_AT_LEAST,
@@ -87,17 +87,12 @@ def of_preset(name: str, crew: Crew, n_cores: int) -> Iterator[Figure]:
 
 
 def case_of(spec: StudySpec) -> Case:
-    """Return the case of a study: its workload, cut short, its options and a setting of its space."""
-    setting = {
-        name: one.low
-        if isinstance(one, Range)
-        else one.choices[0]
-        if isinstance(one, Choices)
-        else one
-        for name, one in spec.space.items()
-    }
-    # a schedule costs nothing
-    params = {name: value for name, value in setting.items() if not name.startswith("lr_")}
+    """Return the case of a study: its shortened workload, its options, a setting of its space.
+
+    The setting omits the learning rate's schedule, which takes no time.
+    """
+    space = {name: entry for name, entry in spec.space.items() if not name.startswith("lr_")}
+    params = {name: first_value(entry) for name, entry in space.items()}
     return Case(
         name=spec.name,
         workload=f"short-{spec.workload}",
@@ -107,11 +102,21 @@ def case_of(spec: StudySpec) -> Case:
     )
 
 
+def first_value(entry: SpaceEntry) -> Value:
+    """Return the lowest value of a range, the first choice, or the fixed value."""
+    match entry:
+        case Range():
+            return entry.low
+        case Choices():
+            return entry.choices[0]
+    return entry
+
+
 def n_updates(spec: StudySpec) -> int:
-    """Return the updates that a study makes, of all its trials."""
+    """Return the number of updates of all trials of a study."""
     declared = find(spec.workload)
     assert isinstance(declared, type)
-    return spec.n_epochs_total * n_steps(declared(spec.options))
+    return Design.of(spec).n_epochs_total * n_steps(declared(spec.options))
 
 
 if __name__ == "__main__":

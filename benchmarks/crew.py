@@ -1,5 +1,5 @@
-"""Processes that do the same thing at the same time, one thread each, and keep what they hold
-between two calls.
+"""Processes that run the same function at the same time, one thread each, and keep their state
+between calls.
 """
 
 import multiprocessing
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 class Crew:
-    """Started processes; `with` ends them.
+    """Started processes, which end with the `with` block.
 
     Args:
-        n: How many.
-        environment: What is set in theirs beside what is set here.
+        n: The number of processes.
+        environment: Variables set in the processes, in addition to this process's.
     """
 
     def __init__(self, n: int, environment: Mapping[str, str] = {}) -> None:
@@ -33,15 +33,14 @@ class Crew:
             for process in self._processes:
                 process.start()
         for _, theirs in pairs:
-            theirs.close()  # so that the end of a process is seen
+            theirs.close()  # else a process that ends would not close the pipe
         self._pipes = [ours for ours, _ in pairs]
 
     def call(self, function: Callable[..., T], *args: object, n: int | None = None) -> list[T]:
-        """Call the function in the first n processes at once, in all by default, and return what
-        each returned.
+        """Call the function in the first n processes, by default in all, and return the results.
 
         Raises:
-            RuntimeError: If one of them raised or ended; with its traceback.
+            RuntimeError: If a process raised, with its traceback, or ended.
         """
         pipes = self._pipes[:n]
         for pipe in pipes:
@@ -66,13 +65,13 @@ class Crew:
         try:
             value, error = pipe.recv()
         except EOFError:
-            return None, "it ended without an answer; too little memory, perhaps."
+            return None, "it ended without an answer, possibly for lack of memory."
         return value, error
 
 
 @contextmanager
 def variables(environment: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes that are started meanwhile."""
+    """Set environment variables for the processes that are started in the block."""
     before = dict(os.environ)
     os.environ.update(environment)
     try:

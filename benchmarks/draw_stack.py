@@ -1,5 +1,6 @@
-"""Draws throughput against slots, beside the figures of `bench_stack --gpu`: `python -m
-benchmarks.draw_stack [FIGURES.json]`.
+"""`python -m benchmarks.draw_stack [FIGURES.json]`: draw throughput over slots.
+
+The picture of the figures of `bench_stack --gpu` is written to the folder of the JSON file.
 """
 
 import json
@@ -17,8 +18,9 @@ from gradnoise_service.report.palette import LIGHT, arm_colour
 
 
 def draw(path: Path) -> Figure:
-    """Return member-steps a second over the slots of a stack, both axes logarithmic, with the eager
-    processes as lines across.
+    """Return a plot of member-steps per second over slots, both axes logarithmic.
+
+    A horizontal line shows the rate of each number of eager processes.
     """
     document = json.loads(path.read_text(encoding="utf-8"))
     medians = {figure["name"]: figure["median"] for figure in document["figures"]}

@@ -1,6 +1,4 @@
-"""What every benchmark shares: figures with their spread, held against a bar, as a table and as
-JSON.
-"""
+"""Figures with their spread and their bar, printed as a table and written as JSON."""
 
 import contextlib
 import json
@@ -16,7 +14,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-# of the last minute: above 0.5 something else was running, and the times say little
+# the mean of the last minute; above 0.5 other processes ran, and times are unreliable
 LOAD_BEFORE = os.getloadavg()[0]
 RESULTS = Path(__file__).resolve().parent / "results"
 ROUNDS = 15
@@ -37,9 +35,7 @@ PACKAGES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One measured quantity: the values of all rounds, and the bar that their median must hold, if
-    there is one.
-    """
+    """A measured quantity: its value in each round, and the bar for their median, if any."""
 
     name: str
     unit: str
@@ -68,10 +64,14 @@ class Figure:
 
 
 def report(name: str, figures: Sequence[Figure], result: str | None = None) -> bool:
-    """Print the figures, write them to `results/<result or name>.json`, and return whether every
-    bar holds.
+    """Print the figures, write them as JSON, and return whether every bar holds.
 
-    It needs the standard library alone, so that it runs on a machine that has just torch.
+    This needs the standard library alone: some benchmarks run where only torch is installed.
+
+    Args:
+        name: The benchmark's module.
+        figures: What it measured.
+        result: The name of the file in `results/`, without `.json`; by default the module's.
     """
     rows = [("", "median", "spread", "bar", "")]
     for figure in figures:
@@ -117,8 +117,9 @@ def report(name: str, figures: Sequence[Figure], result: str | None = None) -> b
 
 
 def side_by_side(*sides: Callable[[], object], seconds: float = 0.15) -> list[list[float]]:
-    """Return the seconds that one call of each side takes, in each round; in a round each side runs
-    for about `seconds`, in many turns.
+    """Return the seconds per call of each side in each round.
+
+    In a round each side runs for about `seconds`, in many alternating turns.
     """
     counts = [max(1, round(TURN_SECONDS / timed(side, 3))) for side in sides]
     n_turns = max(1, round(seconds / max(TURN_SECONDS, *(timed(side, 3) for side in sides))))
@@ -127,12 +128,13 @@ def side_by_side(*sides: Callable[[], object], seconds: float = 0.15) -> list[li
         turns = [
             [timed(side, n) for side, n in zip(sides, counts, strict=True)] for _ in range(n_turns)
         ]
-        for own, in_turns in zip(rounds, zip(*turns, strict=True), strict=True):
-            own.append(sum(in_turns) / n_turns)
+        for values, in_turns in zip(rounds, zip(*turns, strict=True), strict=True):
+            values.append(sum(in_turns) / n_turns)
     return rounds
 
 
 def timed(side: Callable[[], object], n: int) -> float:
+    """Return the mean seconds of n calls, after a call that is not measured."""
     side()
     synchronise()
     start = time.perf_counter()
@@ -143,21 +145,29 @@ def timed(side: Callable[[], object], n: int) -> float:
 
 
 def synchronise() -> None:
-    """Wait for the GPU, where torch uses one."""
+    """Wait for the GPU if torch uses it."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
 
-def ratios(ones: Sequence[float], others: Sequence[float]) -> list[float]:
-    return [one / other for one, other in zip(ones, others, strict=True)]
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
+    """Return the ratio in each round."""
+    return [a / b for a, b in zip(numerators, denominators, strict=True)]
 
 
 def install(
     folder: Path, package: str, entry_points: Mapping[str, str], modules: Mapping[str, str] = {}
 ) -> str:
-    """Put a package with workloads into the folder as pip would have done, and return the folder,
-    for `sys.path` or `PYTHONPATH`.
+    """Install a package with workloads in the folder, and return the folder's path.
+
+    Processes with the folder in `sys.path` or `PYTHONPATH` find the workloads.
+
+    Args:
+        folder: Created if missing.
+        package: The name of the distribution.
+        entry_points: The object reference of each workload, by the workload's name.
+        modules: The source of each module that is installed, by the module's name.
     """
     metadata = folder / f"{package}-0.dist-info"
     metadata.mkdir(parents=True)

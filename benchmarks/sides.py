@@ -1,4 +1,4 @@
-"""What a side of a comparison does in its process: train members, multiply matrices, tell of memory
+"""The sides of a comparison, in their processes: train members, multiply matrices, measure memory
 and kernels.
 """
 
@@ -22,21 +22,22 @@ from gradnoise.training.trial import Measurement, TrialSpec
 from gradnoise.workloads import Dropout, Workload
 from gradnoise.workloads.registry import find
 
-EPOCHS = 1_000_000  # more than any side trains
+EPOCHS = 1_000_000
+"""A budget that no side reaches."""
 PARAMS = {"none": {"lr": 0.001}, "annealed": {"lr": 0.001, "eta": 0.01, "gamma": 0.55}}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What is trained, by every side alike: half of the members with annealed noise.
+    """What every side trains; half of the members have annealed noise.
 
     Args:
-        name: As the figures name it.
-        workload: One of benchmarks/workloads.py.
-        options: Its options.
-        optimizer: By which it is trained, `sgd` or `adam`.
-        params: Hyperparameters beside those in PARAMS, or in their place.
-        at_least: How many times as fast as an eager process the way that is picked must be.
+        name: Its name in the figures.
+        workload: The name of a workload of benchmarks/workloads.py.
+        options: The workload's options.
+        optimizer: `sgd` or `adam`.
+        params: Hyperparameters that are added to those in PARAMS or replace them.
+        at_least: The bar for the rate of the picked stack over that of an eager process.
     """
 
     name: str
@@ -61,13 +62,10 @@ class Case:
     def open(self) -> Workload:
         declared = find(self.workload)
         assert isinstance(declared, type)
+        names = [parameter.name for parameter in declared.parameters]
         return declared(
             self.options,
-            {
-                one.name: self.params[one.name]
-                for one in declared.parameters
-                if one.name in self.params
-            },
+            {name: self.params[name] for name in names if name in self.params},
         )
 
 
@@ -77,14 +75,15 @@ _loops: dict[str, list[Iterator[Mapping[str, float]]]] = {}
 
 
 def train(case: Case, slots: int, seconds: float) -> float:
-    """Train the members for about so long, in whole epochs, and return the member-steps a second;
-    first one epoch unmeasured.
+    """Train whole epochs for about `seconds` and return the member-steps per second.
+
+    The first call trains an additional epoch before it measures.
 
     Args:
-        case: What is trained.
+        case: What to train.
         slots: Members that train as one model; 0 for the reference trainer, which trains each
             alone.
-        seconds: How long; at least one epoch.
+        seconds: At least one epoch is trained.
     """
     trainers = _trainers.get((case.name, slots)) or _open(case, slots)
     start, n_epochs = time.perf_counter(), 0
@@ -94,8 +93,9 @@ def train(case: Case, slots: int, seconds: float) -> float:
 
 
 def _open(case: Case, slots: int) -> list[Trainer]:
-    """Open the side, and train it by an epoch; what trains one by one is two trainers, with noise
-    and without.
+    """Open the trainers and train an epoch.
+
+    A stack is a single trainer; 0 or 1 slots are two trainers, without and with noise.
     """
     specs = members(case, max(2, slots))
     if slots > 1:
@@ -112,9 +112,7 @@ def _open(case: Case, slots: int) -> list[Trainer]:
 
 
 def train_plainly(case: Case, seconds: float) -> float:
-    """Train two members as `train` does, but in a loop that knows nothing of us, and return the
-    member-steps a second.
-    """
+    """Train two members in plain PyTorch loops, and return the member-steps per second."""
     if case.name not in _loops:
         _loops[case.name] = [plain_loop(case, is_noisy=is_noisy) for is_noisy in (False, True)]
         for loop in _loops[case.name]:
@@ -128,10 +126,10 @@ def train_plainly(case: Case, seconds: float) -> float:
 
 
 def plain_loop(case: Case, *, is_noisy: bool) -> Iterator[Mapping[str, float]]:
-    """Train the case's model as one writes it in PyTorch alone, and yield what an epoch gave.
+    """Train the case's model in a plain PyTorch loop, and yield the metrics of each epoch.
 
-    Model, initial weights, loss, optimizer, clipping, noise and metrics are those of `train`; what
-    is random is torch's own.
+    Model, initial weights, loss, optimizer, clipping, noise and metrics are those of `train`; the
+    random numbers are torch's.
     """
     workload, params = case.open(), {**PARAMS["annealed"], **case.params}
     data, model = workload.data(), with_torch_dropout(workload.model())
@@ -166,17 +164,15 @@ def plain_loop(case: Case, *, is_noisy: bool) -> Iterator[Mapping[str, float]]:
 
 
 def with_torch_dropout(model: torch.nn.Module) -> torch.nn.Module:
-    """Return the model with torch's own module at each place that drops activations in every arm."""
+    """Return the model with torch's dropout module wherever every arm drops activations."""
     for name, module in model.named_children():
-        is_place = isinstance(module, Dropout) and module.rate > 0
-        setattr(
-            model, name, torch.nn.Dropout(module.rate) if is_place else with_torch_dropout(module)
-        )
+        drops = isinstance(module, Dropout) and module.rate > 0
+        setattr(model, name, torch.nn.Dropout(module.rate) if drops else with_torch_dropout(module))
     return model
 
 
 def measure(case: Case, slots: int) -> Rate:
-    """Measure so many slots as a study does that begins."""
+    """Measure a number of slots as the calibration of a study does."""
     measurer = _measurers[case.name] = _measurers.get(case.name) or Measurer(
         case.spec("calibration", "annealed", 0)
     )
@@ -184,7 +180,7 @@ def measure(case: Case, slots: int) -> Rate:
 
 
 def members(case: Case, n: int) -> list[TrialSpec]:
-    """Return n trials of the case, every other one with noise."""
+    """Return n trials of the case, alternately without and with noise."""
     return [
         case.spec(f"{i}", technique, seed=i)
         for i, technique in zip(range(n), itertools.cycle(PARAMS))
@@ -192,7 +188,7 @@ def members(case: Case, n: int) -> list[TrialSpec]:
 
 
 def _epoch(trainer: Trainer) -> int:
-    """Train by an epoch and return how many members have."""
+    """Train an epoch and return the number of members that trained."""
     events = trainer.advance()
     ended = [event for event in events if not isinstance(event, Measurement)]
     if ended or not events:
@@ -201,7 +197,7 @@ def _epoch(trainer: Trainer) -> int:
 
 
 def forget() -> None:
-    """Let go of every member."""
+    """Release all members and their memory."""
     _trainers.clear()
     _measurers.clear()
     _loops.clear()
@@ -211,9 +207,7 @@ def forget() -> None:
 
 
 def memory(case: Case, slots: int) -> int:
-    """Open the side, and return the most bytes of the GPU that it took for that and for its first
-    epoch.
-    """
+    """Return the peak of the GPU's memory, in bytes, while the side opens and trains an epoch."""
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     _open(case, slots)
@@ -221,16 +215,14 @@ def memory(case: Case, slots: int) -> int:
 
 
 def multiply(n: int, seconds: float) -> float:
-    """Return the floating-point operations a second that multiplying two matrices of n x n reaches,
-    in float32.
-    """
+    """Return the floating-point operations per second of n x n matrix products in float32."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    one, other, out = (torch.ones(n, n, device=device) for _ in range(3))
-    torch.mm(one, other, out=out)
+    a, b, out = (torch.ones(n, n, device=device) for _ in range(3))
+    torch.mm(a, b, out=out)
     _wait()
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
-        torch.mm(one, other, out=out)
+        torch.mm(a, b, out=out)
         _wait()
         count += 1
     return count * 2 * n**3 / (time.perf_counter() - start)
@@ -242,8 +234,9 @@ def _wait() -> None:
 
 
 def kernels(case: Case, slots: int, seconds: float) -> tuple[float, list[tuple[str, int, float]]]:
-    """Return the share of the time in which the GPU computes, and its kernels: name, launches,
-    share of what it computes; largest first.
+    """Return the share of time in which the GPU computes, and its kernels by their time.
+
+    A kernel is its name, its number of launches, and its share of the computing time.
     """
     train(case, slots, 0.0)
     with profiler(activities=[ProfilerActivity.CUDA]) as profile:
@@ -264,8 +257,9 @@ def kernels(case: Case, slots: int, seconds: float) -> tuple[float, list[tuple[s
 
 
 def flops(case: Case) -> int:
-    """Return the floating-point operations of one member's update: the products of its forward and
-    backward pass.
+    """Return the floating-point operations of a member's update.
+
+    These are the products of its forward and backward pass.
     """
     workload = case.open()
     model = workload.model()

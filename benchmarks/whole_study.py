@@ -1,11 +1,10 @@
-"""A whole study end to end, against the same trials under Ray Tune; and what the driver costs where
-many trials report.
+"""A whole study against the same trials under Ray Tune, and the driver's cost with many trials.
 
 Ray Tune is used as its guides show: a function that reports each epoch, or a class whose actors are
-    reused; one CPU a trial, one thread a
-process, and all else by default but for the table it prints. Each side has its Ray running when the
-clock starts, and keeps its results on disk. The service asks more of itself: a tenth of its trials
-are the confirming ones, measured on test data too, and it ends with a verdict.
+reused; one CPU per trial, one thread per process, and defaults otherwise, except that it prints no
+table. On each side Ray runs before the clock starts, and results are stored on disk. The service
+does more: a tenth of its trials are confirm trials, which are also measured on test data, and the
+study ends with a verdict.
 """
 
 import logging
@@ -14,7 +13,6 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import datetime
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 from typing import Any
@@ -23,7 +21,7 @@ import ray
 import torch
 from ray import tune
 
-from benchmarks.bench_service import PATIENCE_SECONDS, complete, service
+from benchmarks.bench_service import PATIENCE_SECONDS, complete, seconds_between, service
 from benchmarks.crew import variables
 from benchmarks.harness import Figure, install, ratios
 from benchmarks.workloads import ENTRY_POINTS
@@ -51,7 +49,7 @@ def figures() -> Iterator[Figure]:
 
 
 def against_ray_tune() -> Iterator[Figure]:
-    """Wall time of 64 trials, half of them noisy, by random search."""
+    """Compare the wall time of 64 trials, half of them with noise, by random search."""
     seconds: dict[str, list[float]] = {
         "Ray Tune by default": [],
         "Ray Tune with reuse_actors": [],
@@ -73,14 +71,12 @@ def against_ray_tune() -> Iterator[Figure]:
                 client,
                 study("against Ray Tune", "mlp", OPTIONS, N_TRIALS // 2 - N_SEEDS, N_SEEDS, EPOCHS),
             )
-            took = datetime.fromisoformat(done["finished_at"]) - datetime.fromisoformat(
-                done["created_at"]
-            )
-            seconds["gradnoise"].append(took.total_seconds())
-    own = seconds["gradnoise"]
+            seconds["gradnoise"].append(seconds_between(done, "created_at", "finished_at"))
     for name, bar in (("Ray Tune by default", 3.0), ("Ray Tune with reuse_actors", 1.7)):
         label = f"{N_TRIALS} trials, 20x50 on {OPTIONS['dataset']}: times as fast as {name}"
-        yield Figure(name=label, unit="x", values=ratios(seconds[name], own), at_least=bar)
+        yield Figure(
+            name=label, unit="x", values=ratios(seconds[name], seconds["gradnoise"]), at_least=bar
+        )
     for name, values in seconds.items():
         yield Figure(name=f"  {name}", unit="s", values=values)
 
@@ -93,7 +89,7 @@ def study(
     n_seeds: int,
     epochs: int,
 ) -> dict[str, Any]:
-    """Return a study of two arms, with noise and without, with n_search and n_seeds trials each."""
+    """Return a study of two arms, each with n_search search trials and n_seeds confirm trials."""
     low, high = LR
     return {
         "name": name,
@@ -136,7 +132,7 @@ def ray_running() -> Iterator[None]:
 
 
 def by_ray_tune(trainable: Any, folder: Path, *, reuse_actors: bool) -> float:
-    """Return the seconds that Ray Tune takes for the trials."""
+    """Return the seconds in which Ray Tune runs the trials."""
     space = {
         "technique": tune.grid_search(["none", "annealed"]),
         "lr": tune.loguniform(*LR),
@@ -173,7 +169,7 @@ def train(config: dict[str, Any]) -> None:
 
 
 class Reused(tune.Trainable):
-    """The same as a class, whose actor takes one trial after the other."""
+    """The same trial as a class, whose actor runs trial after trial."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self._trainer = opened(config)
@@ -186,11 +182,11 @@ class Reused(tune.Trainable):
         return True
 
     def save_checkpoint(self, _folder: str) -> dict[str, Any]:
-        return {}  # which Ray Tune asks of every class at the end
+        return {}  # Ray Tune saves every class at its end
 
 
 def opened(config: Mapping[str, Any]) -> SingleTrainer:
-    """Return the plain eager trainer with the trial in it."""
+    """Return a reference trainer that holds the trial."""
     torch.set_num_threads(1)
     names = ("lr", "eta", "gamma") if config["technique"] == "annealed" else ("lr",)
     spec = TrialSpec(
@@ -208,15 +204,13 @@ def opened(config: Mapping[str, Any]) -> SingleTrainer:
 
 
 def epoch(trainer: SingleTrainer) -> dict[str, float]:
-    """Train an epoch and return its values; a diverged trial has the worst accuracy from then on."""
+    """Train an epoch and return its values; after a divergence, the worst accuracy."""
     values = [event.values for event in trainer.advance() if isinstance(event, Measurement)]
     return dict(values[0]) if values else {"validation_accuracy": 0.0}
 
 
 def driver() -> Iterator[Figure]:
-    """What one more epoch of one more trial costs the dispatcher, while few slots are full and
-    while many are.
-    """
+    """Compare the dispatcher's cost of a trial's epoch with few and with many full slots."""
     cost = {n: [microseconds_a_report(n)] for n in (FEW, MANY)}
     yield Figure(
         name=f"the driver's cost of a trial's epoch, {MANY:,} slots against {FEW}",
@@ -229,9 +223,7 @@ def driver() -> Iterator[Figure]:
 
 
 def microseconds_a_report(n: int) -> float:
-    """Run n trials that do next to nothing, and return the dispatcher's processor time for each
-    epoch that it stores once all are in.
-    """
+    """Return the dispatcher's processor time per stored epoch, with n cheap trials running."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         site = install(Path(folder) / "site", "gradnoise_benchmarks", ENTRY_POINTS)
         slots = -(-n // (os.cpu_count() or 1))
@@ -246,9 +238,9 @@ def microseconds_a_report(n: int) -> float:
                 "/v1/studies", json=study("endless", "line", {}, n // 2, 2, 1_000_000)
             )
             answer.raise_for_status()
-            until = monotonic() + PATIENCE_SECONDS
+            deadline = monotonic() + PATIENCE_SECONDS
             while count(database, "gradnoise_trial WHERE state = 'running'") < n:
-                if monotonic() > until:
+                if monotonic() > deadline:
                     raise TimeoutError(f"{n} trials were not running within {PATIENCE_SECONDS:g} s")
                 sleep(0.2)
             before = cpu_seconds(process), count(database, "gradnoise_measurement")
@@ -265,6 +257,6 @@ def count(database: Path, rows: str) -> int:
 
 
 def cpu_seconds(process: int) -> float:
-    """Return the processor's time that a process has had, its children aside."""
+    """Return the processor time of a process, without its children."""
     fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

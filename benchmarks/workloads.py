@@ -1,5 +1,5 @@
-"""What the benchmarks train. It needs torch alone: where a data set is not at hand, random images
-of its shape take its place.
+"""The workloads of the benchmarks. They need torch alone: random images of the same shape replace a
+data set that is missing.
 """
 
 import functools
@@ -25,8 +25,9 @@ N_UPDATES = 20
 
 
 class Dense(Mlp):
-    """The network `mlp`, measured on a fifth as many images as it trains on, so that an epoch can
-    be short and still be like one.
+    """The network `mlp`, evaluated on a fifth as many images as it trains on.
+
+    A short epoch then spends about the same share of its time on evaluation as a whole epoch.
     """
 
     name = "dense"
@@ -74,7 +75,7 @@ class Convolutions(Workload):
 
 
 class Line(Workload):
-    """One weight and one update an epoch: what an epoch costs is all but the training."""
+    """One weight and one update per epoch, so that training takes almost no time."""
 
     name = "line"
     description = "A line through two points."
@@ -100,8 +101,9 @@ class Line(Workload):
 
 
 def shortened(declared: type[Workload]) -> type[Workload]:
-    """Return a workload whose epoch is its first 20 updates, and what is measured cut alike: short,
-    and still like a whole one.
+    """Return a workload whose epoch is its first 20 updates.
+
+    The splits that are measured are cut by the same factor as the training data.
     """
 
     def data(self: Workload) -> Splits:
@@ -121,7 +123,7 @@ SHORT = SimpleNamespace(
 
 ENTRY_POINTS = {
     name: f"benchmarks.workloads:{name.capitalize()}" for name in ("dense", "convolutions", "line")
-} | {own.name: f"benchmarks.workloads:SHORT.{name}" for name, own in vars(SHORT).items()}
+} | {short.name: f"benchmarks.workloads:SHORT.{name}" for name, short in vars(SHORT).items()}
 
 
 @functools.cache
@@ -156,9 +158,7 @@ def _cut(dataset: str, n: int) -> Splits:
 
 @functools.cache
 def _random_images(shape: tuple[int, ...], n: int) -> Splits:
-    """Return n images to train on and a fifth as many to measure on; float32 in [0, 1), of ten
-    classes.
-    """
+    """Return n random training images and a fifth as many to measure on, of ten classes."""
     generator = torch.Generator().manual_seed(0)
     counts = [n, n // 5, n // 5]
     inputs = torch.rand((sum(counts), *shape), generator=generator)

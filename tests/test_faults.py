@@ -1,14 +1,18 @@
-"""The whole service, with real processes: whatever is killed in the middle of a study, the study
-ends with exactly its declared trials.
+"""The whole service with real processes: a study ends with exactly its declared trials although a
+process is killed in the middle of each phase.
 """
 
 import os
 import signal
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import FrozenTrial
 
+from gradnoise_service.domain.study import Trial
 from gradnoise_service.search import open_storage
 from gradnoise_service.store import measurements, trials
 from gradnoise_service.store.database import open_database
@@ -35,20 +39,20 @@ N_TRIALS = {"search": 16, "confirm": 12}
 
 
 def is_in_the_middle(up: Up, phase: str) -> bool:
-    """Whether all trials of the phase train, so that whichever worker is killed holds some."""
-    running: list[dict[str, int]] = up.get(f"/v1/studies/1/trials?state=running&phase={phase}")[
-        "items"
-    ]  # type: ignore[assignment]
+    """Whether all trials of the phase are training, so that every worker holds some."""
+    page: Any = up.get(f"/v1/studies/1/trials?state=running&phase={phase}")
+    running = page["items"]
     return len(running) == N_TRIALS[phase] and all(trial["epochs"] >= 5 for trial in running)
 
 
 def victim(up: Up, kind: str) -> int:
-    words = {
+    """Return the process id of a process of this kind."""
+    pattern = {
         "dispatcher": "gradnoise_service.local.tether gradnoise_workers",
         "api": "gradnoise_service.local.tether gradnoise_service.app",
         "actor": "ray::TrialActor",
     }[kind]
-    return next(pid for pid, command in up.processes().items() if words in command)
+    return next(pid for pid, command in up.processes().items() if pattern in command)
 
 
 @pytest.mark.parametrize("kind", ["dispatcher", "actor", "api"])
@@ -70,6 +74,7 @@ def test_a_study_survives_kill_9(up: Up, database_url: str, kind: str) -> None:
 
 
 def assert_exactly_as_declared(database_url: str) -> None:
+    """Assert that every declared trial ended, and that Optuna holds the same trials and values."""
     database = open_database(database_url)
     with database.session() as session:
         table = trials.of_study(session, 1)
@@ -83,27 +88,24 @@ def assert_exactly_as_declared(database_url: str) -> None:
     }
     assert {trial.state for trial in table} <= {"complete", "pruned"}
     storage = open_storage(database_url)
-    for name, n in (("baseline", 8), ("noisy", 8), ("confirm", 12)):
-        told = optuna.load_study(study_name=f"survivor · {name}", storage=storage).trials
-        ours = [
-            trial
-            for trial in table
-            if name == ("confirm" if trial.phase == "confirm" else trial.arm)
-        ]
-        assert len(told) == n
-        assert all(trial.state.is_finished() for trial in told)
-        values = [
-            sorted(trial.value for trial in trials_of if trial.value is not None)
-            for trials_of in (told, ours)
-        ]
-        assert values[0] == values[1]
+    for name, n in (("baseline", 8), ("noisy", 8), ("confirm phase", 12)):
+        recorded = optuna.load_study(study_name=f"survivor · {name}", storage=storage).trials
+        declared = [trial for trial in table if trial.key.label == name]
+        assert len(recorded) == n
+        assert all(trial.state.is_finished() for trial in recorded)
+        assert values_of(recorded) == values_of(declared)
     storage.remove_session()
     storage.engine.dispose()
 
 
+def values_of(trials_found: Sequence[FrozenTrial | Trial]) -> list[float]:
+    return sorted(trial.value for trial in trials_found if trial.value is not None)
+
+
 def assert_nothing_was_trained_twice(database_url: str, is_resumed: bool) -> None:
-    """Every epoch that was told of cost its time once, however many attempts the trial took: each
-    went on where the last one stood.
+    """Assert that every attempt continued from the checkpoint of the previous attempt.
+
+    A trial's device time is then the sum over its measurements, each counted once.
     """
     database = open_database(database_url)
     with database.session() as session:
@@ -112,8 +114,8 @@ def assert_nothing_was_trained_twice(database_url: str, is_resumed: bool) -> Non
             {"search", "confirm"} if is_resumed else set()
         )
         for trial in table:
-            told = sum(row.seconds for row in measurements.of_trial(session, trial.id))
-            assert trial.device_seconds == pytest.approx(told, rel=1e-6), (
+            measured = sum(row.seconds for row in measurements.of_trial(session, trial.id))
+            assert trial.device_seconds == pytest.approx(measured, rel=1e-6), (
                 f"trial {trial.id} of {trial.n_attempts} attempts"
             )
     database.dispose()

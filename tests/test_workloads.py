@@ -1,5 +1,5 @@
-"""The paper's five systems, trained by the whole service: submitted through REST, the command line
-and Python, on both databases.
+"""The paper's five systems, trained by the whole service on both databases, and submitted through
+REST, the command line and Python.
 """
 
 import itertools
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gradnoise_service.client import Client
+from processes import WAIT_SECONDS
 from service_up import Up
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(900)]
@@ -30,7 +31,7 @@ TINY: dict[str, dict[str, Any]] = {
     },
     "neural-gpu": {"longest": 2, "maps": 4, "batch_size": 1000},
 }
-"""Options with which an epoch takes a moment."""
+"""Options with which an epoch takes well under a second."""
 
 
 def submit_by_rest(up: Up, spec: dict[str, Any]) -> int:
@@ -48,8 +49,8 @@ def submit_by_command(up: Up, spec: dict[str, Any]) -> int:
         f"http://127.0.0.1:{up.port}",
         "--json",
     ]
-    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
-    return int(json.loads(told)["id"])
+    run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=WAIT_SECONDS)
+    return int(json.loads(run.stdout)["id"])
 
 
 def submit_by_python(up: Up, spec: dict[str, Any]) -> int:
@@ -57,8 +58,8 @@ def submit_by_python(up: Up, spec: dict[str, Any]) -> int:
         return client.submit(spec).id
 
 
-def test_every_workload_trains_however_it_is_submitted(up: Up, database_url: str) -> None:
-    """In turn by each way, and by another on the other database."""
+def test_every_workload_trains_by_each_kind_of_submission(up: Up, database_url: str) -> None:
+    """The kinds take turns over the workloads, in another order on the second database."""
     ways = itertools.cycle((submit_by_rest, submit_by_command, submit_by_python))
     if not database_url.startswith("sqlite"):
         next(ways)

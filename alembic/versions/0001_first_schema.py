@@ -1,4 +1,4 @@
-"""The first schema: studies, trials, attempts, measurements, and who may and can run them."""
+"""Create studies, trials, attempts, measurements, tokens, dispatchers and the catalogue."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What was measured of stacks, so that the next study of the same kind need not measure again."""
+"""Add the calibrations of stacks, which later studies of the same kind reuse."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Studies from before there was a rerun phase ran without one, and say so from now on."""
+"""Record in the specs of existing studies that they ran without a rerun phase."""
 
 import sqlalchemy as sa
 from alembic import op

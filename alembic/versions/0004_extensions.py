@@ -1,6 +1,4 @@
-"""Complete studies may be extended by further confirm seeds; what was asked for, and what the
-verdict was before, is kept.
-"""
+"""Add the extensions of a study: further confirm seeds, with the verdict before them."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,5 +1,6 @@
-"""Draws the picture of docs/gradient-noise.md, beside this file or into a folder: `python
-docs/pictures/schedule.py [FOLDER]`.
+"""`python docs/pictures/schedule.py [FOLDER]`: draw the picture of docs/gradient-noise.md.
+
+It is written to the folder, by default to that of this file.
 """
 
 import sys
@@ -13,16 +14,14 @@ from gradnoise import annealed
 from gradnoise_service.report.figures.drawing import STYLE
 from gradnoise_service.report.palette import LIGHT, arm_colour
 
-ETAS = (0.01, 0.3, 1.0)  # the paper's
+ETAS = (0.01, 0.3, 1.0)  # those of the paper
 GAMMA = 0.55
 MARKED = (0, 100, 1_000, 10_000)
 LAST = 100_000
 
 
 def draw() -> Figure:
-    """Return std over t for each eta, both axes logarithmic; a power of 1 + t is a straight line
-    there.
-    """
+    """Return a plot of std over 1 + t for each eta; logarithmic axes show a power as a line."""
     figure = Figure(figsize=(7.4, 4.1), layout="constrained", facecolor=LIGHT["card"])
     axes = figure.add_subplot()
     for i, eta in enumerate(ETAS):

@@ -1,6 +1,4 @@
-"""What tests of the benchmarks share: the benchmarks' own workloads, found by this process and by
-those that it starts.
-"""
+"""The fixture of the benchmarks' tests."""
 
 from collections.abc import Iterator
 
@@ -11,6 +9,7 @@ from gradnoise.workloads import registry
 
 @pytest.fixture
 def workloads() -> Iterator[None]:
+    """Install the benchmarks' workloads for this process and those that it starts."""
     from benchmarks import bench_stack
 
     with bench_stack.workloads():

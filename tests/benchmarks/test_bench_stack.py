@@ -1,4 +1,4 @@
-"""The benchmark of stacks: what it needs, and what it picks."""
+"""The benchmark of stacks: its imports, the slots it picks, its figures and their picture."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from benchmarks.sides import Case
 from gradnoise.training.calibration import candidates
 
 ROOT = Path(__file__).resolve().parents[2]
-ELSE = (
+OTHER_PACKAGES = (
     "ray",
     "sklearn",
     "pooch",
@@ -31,12 +31,10 @@ ELSE = (
 
 
 def test_it_needs_torch_alone() -> None:
-    """It is imported, and its networks train on random images, where nothing but torch and numpy
-    can be imported.
-    """
+    """Its networks train on random images where torch and numpy are the only packages."""
     program = f"""
 import sys
-sys.modules.update(dict.fromkeys({ELSE!r}))
+sys.modules.update(dict.fromkeys({OTHER_PACKAGES!r}))
 from benchmarks import bench_stack, sides
 with bench_stack.workloads():
     for case in (*bench_stack.CPU_CASES[:1], bench_stack.GROWTH_CASE):
@@ -53,8 +51,7 @@ with bench_stack.workloads():
     assert run.stdout == "64 True\n64 True\n", run.stderr
 
 
-def test_without_a_gpu_the_gpu_is_not_measured() -> None:
-    """It says what is missing, and writes no figures."""
+def test_without_a_gpu_it_exits_with_a_message() -> None:
     command = [sys.executable, "-m", "benchmarks.bench_stack", "--gpu"]
     run = subprocess.run(
         command,
@@ -68,8 +65,8 @@ def test_without_a_gpu_the_gpu_is_not_measured() -> None:
     assert (run.returncode, run.stderr) == (1, "--gpu needs a GPU that torch sees.\n")
 
 
-def test_slots_are_picked_as_a_study_picks_them(workloads: None) -> None:
-    """What comes out is one of the numbers that a study tries."""
+@pytest.mark.slow
+def test_the_slots_picked_are_candidates_of_a_study(workloads: None) -> None:
     case = Case(
         name="few digits",
         workload="dense",
@@ -79,10 +76,8 @@ def test_slots_are_picked_as_a_study_picks_them(workloads: None) -> None:
         assert bench_stack.picked(crew, case, on_gpu=False) in candidates(on_gpu=False)
 
 
-def test_a_comparison_shows_what_it_rests_on(workloads: None) -> None:
-    """Below a ratio stand the slots picked, each way's rate, and the limit's share: operations a
-    second over those of the limit.
-    """
+def test_a_comparison_has_the_slots_the_rates_and_the_share_of_the_limit(workloads: None) -> None:
+    """The share is the operations per second over those of the limit."""
     case = Case(
         name="few digits", workload="dense", options={"dataset": "digits", "depth": 1, "width": 10}
     )
@@ -101,9 +96,7 @@ def test_a_comparison_shows_what_it_rests_on(workloads: None) -> None:
 def test_the_picture_shows_every_stack_that_was_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Throughput against slots, from the figures as they are stored, with a line for each number of
-    eager processes.
-    """
+    """The curve is throughput over slots; each number of eager processes has a horizontal line."""
     monkeypatch.setattr("benchmarks.harness.RESULTS", tmp_path)
     stacks = [
         Figure(name=bench_stack.rate_name(n), unit="steps/s", values=[1_000.0 * n])
@@ -115,6 +108,6 @@ def test_the_picture_shows_every_stack_that_was_measured(
     ]
     report("bench_stack", [*stacks, *eager], "bench_stack_cuda")
     (axes,) = draw_stack.draw(tmp_path / "bench_stack_cuda.json").axes
-    curve, *across = axes.lines
+    curve, *horizontal = axes.lines
     assert list(zip(*curve.get_data(), strict=True)) == [(1, 1e3), (64, 64e3), (2_048, 2_048e3)]
-    assert [line.get_ydata()[0] for line in across] == [901.0, 904.0, 908.0, 916.0]
+    assert [line.get_ydata()[0] for line in horizontal] == [901.0, 904.0, 908.0, 916.0]

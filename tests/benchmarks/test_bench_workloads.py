@@ -1,4 +1,4 @@
-"""The benchmark of the paper's systems: what it trains, and what it makes of the rates."""
+"""The benchmark of the paper's systems: its cases, its counts and its figures."""
 
 import pytest
 
@@ -24,10 +24,11 @@ TABLES = [name for name in presets.names() if presets.find_table(name)]
     ],
 )
 def test_a_preset_is_measured_on_short_epochs_of_its_first_row(name: str, workloads: None) -> None:
-    """The same model, trained at one of the row's settings, in 20 updates; the part that is
-    measured is cut by the same factor.
+    """The model has the row's options and a setting of the row's space.
+
+    An epoch has 20 updates, and the validation examples are cut by the same factor.
     """
-    spec = StudySpec.model_validate(presets.load(name)[0])
+    spec = StudySpec.model_validate(presets.load(name, "quick")[0])
     case = bench_workloads.case_of(spec)
     short, declared = case.open(), find(spec.workload)
     assert isinstance(declared, type)
@@ -36,7 +37,9 @@ def test_a_preset_is_measured_on_short_epochs_of_its_first_row(name: str, worklo
     assert case.params.keys() == spec.space.keys()
     assert prepare(case.spec("a", "annealed", seed=1)).spec.params.items() >= case.params.items()
     assert n_steps(short) == N_UPDATES
-    validation, whole_validation = (len(one.data().validation[0]) for one in (short, whole))
+    validation, whole_validation = (
+        len(workload.data().validation[0]) for workload in (short, whole)
+    )
     assert abs(validation - whole_validation * N_UPDATES / n_steps(whole)) <= max(
         0.5, 1 - whole_validation / n_steps(whole)
     )
@@ -44,15 +47,14 @@ def test_a_preset_is_measured_on_short_epochs_of_its_first_row(name: str, worklo
 
 
 def test_the_updates_of_a_preset_are_counted() -> None:
-    """72 settings of 3 seeds in 5 arms, 20 epochs of 50,000 questions in batches of 50."""
-    (plain,) = presets.load("paper-table-3")
-    assert bench_workloads.n_updates(StudySpec.model_validate(plain)) == 72 * 3 * 5 * 20 * 1_000
+    """12 settings and 3 seeds in 5 arms, with 5 epochs of 2,500 questions in batches of 50."""
+    (plain,) = presets.load("paper-table-3", "quick")
+    assert bench_workloads.n_updates(StudySpec.model_validate(plain)) == 12 * 3 * 5 * 5 * 50
 
 
+@pytest.mark.slow
 def test_a_preset_gives_ratios_and_hours(workloads: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the rates that stand below them, on one core; the hours of a row that was not measured go
-    by its operations.
-    """
+    """The ratios are those of the rates; the hours of other rows are proportional to operations."""
     monkeypatch.setattr(bench_workloads, "ROUNDS", 1)
     monkeypatch.setattr(bench_workloads, "TURN_SECONDS", 0.0)
     monkeypatch.setattr(calibration, "ON_CPU", (1, 2))

@@ -1,4 +1,4 @@
-"""What every benchmark shares: figures held against bars, results as JSON."""
+"""Figures and their bars, and the results as JSON."""
 
 import json
 from pathlib import Path
@@ -19,19 +19,17 @@ from benchmarks.harness import Figure, ratios, report
         ([0.1], {}, True),
     ],
 )
-def test_the_median_is_held_against_the_bar(
+def test_a_bar_holds_for_the_median_of_the_rounds(
     values: list[float], bar: dict[str, float], holds: bool
 ) -> None:
-    """A bar is met by the median of the rounds, the bar itself included."""
+    """A median equal to the bar meets it."""
     assert Figure(name="speed", unit="x", values=values, **bar).holds is holds
 
 
-def test_a_missed_bar_is_told_and_returned(
+def test_a_missed_bar_is_printed_and_returned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One missed bar among held ones makes the whole report one of a miss; the JSON holds every
-    figure with its values.
-    """
+    """A single missed bar makes `report` return False; the JSON has the values of all figures."""
     monkeypatch.setattr(harness, "RESULTS", tmp_path)
     good = Figure(name="good", unit="x", values=[2.0], at_least=1.5)
     bad = Figure(name="bad", unit="x", values=[1.0, 1.2], at_least=1.5)
@@ -45,5 +43,5 @@ def test_a_missed_bar_is_told_and_returned(
     assert capsys.readouterr().out.count("MISSED") == 1
 
 
-def test_ratios_are_taken_round_by_round() -> None:
+def test_there_is_a_ratio_for_each_round() -> None:
     assert ratios([2.0, 9.0], [1.0, 3.0]) == [2.0, 3.0]

@@ -1,4 +1,4 @@
-"""What a side of a comparison does: the members that it trains, and what an update of one takes."""
+"""The sides of a comparison: their members, their operations and their training."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,39 +22,46 @@ CONVOLUTIONS = Case(name="convolutions", workload="convolutions")
 
 
 @pytest.fixture(autouse=True)
-def forgotten(workloads: None) -> Iterator[None]:
+def no_members(workloads: None) -> Iterator[None]:
+    """Release the members of each test."""
     yield
     sides.forget()
 
 
 def test_an_update_of_a_dense_network_takes_three_products_a_layer() -> None:
-    """Forward, gradient of the weights, gradient of the inputs: the first layer's inputs need none."""
+    """They are the forward pass and the gradients of the weights and of the inputs.
+
+    The inputs of the first layer need no gradient.
+    """
     forward = 2 * 100 * (64 * 7 + 7 * 7 + 7 * 7 + 7 * 10)
     with_gradients = 3 * forward - 2 * 100 * 64 * 7
     assert sides.flops(DIGITS) == with_gradients
 
 
 def test_an_update_of_a_convolution_net_takes_three_products_a_layer() -> None:
-    """A 3x3 convolution multiplies 9 weights for each pair of channels and place of its output; the
-    padding counts.
+    """A 3x3 convolution multiplies 9 weights for each pair of channels and each output position.
+
+    Padding is multiplied as well.
     """
     first, rest = 16 * 1 * 9 * 16 * 16, 32 * 16 * 9 * 8 * 8 + 32 * 32 * 9 * 4 * 4 + 512 * 10
     assert sides.flops(CONVOLUTIONS) == 2 * 50 * (2 * first + 3 * rest)
 
 
-def test_half_of_the_members_are_noisy() -> None:
-    """Every way trains the same mixture, each member with a seed of its own."""
-    found = sides.members(DIGITS, 6)
-    assert [spec.technique for spec in found] == ["none", "annealed"] * 3
-    assert len({spec.seed for spec in found}) == len({spec.key for spec in found}) == 6
+def test_half_of_the_members_have_noise() -> None:
+    """Each member has a different seed."""
+    specs = sides.members(DIGITS, 6)
+    assert [spec.technique for spec in specs] == ["none", "annealed"] * 3
+    assert len({spec.seed for spec in specs}) == len({spec.key for spec in specs}) == 6
 
 
-@pytest.mark.parametrize("case", [DIGITS, CONVOLUTIONS], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [DIGITS, pytest.param(CONVOLUTIONS, marks=pytest.mark.slow)],
+    ids=lambda case: case.name,
+)
 @pytest.mark.parametrize("slots", [0, 1, 4])
-def test_every_way_trains(case: Case, slots: int) -> None:
-    """The reference, single trials and a stack get through epochs of each network, and go on where
-    they were in the next turn.
-    """
+def test_every_side_trains_in_two_turns(case: Case, slots: int) -> None:
+    """The sides are the reference trainer, single trials and a stack."""
     assert sides.train(case, slots, 0.0) > 0
     assert sides.train(case, slots, 0.0) > 0
 
@@ -62,11 +69,12 @@ def test_every_way_trains(case: Case, slots: int) -> None:
 @pytest.mark.parametrize(
     ("optimizer", "params"), [("sgd", {"lr": 0.1, "clip_norm": 0.1}), ("adam", {"lr": 0.01})]
 )
-def test_the_plain_loop_does_what_the_reference_trainer_does(
+def test_the_plain_loop_trains_like_the_reference_trainer(
     optimizer: str, params: dict[str, float]
 ) -> None:
-    """Where an epoch is one batch, so that its order is of no account: losses and metrics of six
-    epochs agree in float32; noise shows.
+    """Losses and metrics of six epochs agree in float32, and noise changes them.
+
+    An epoch is a single batch, so the order of the examples has no effect.
     """
     case = replace(
         DIGITS,
@@ -87,12 +95,13 @@ def test_the_plain_loop_does_what_the_reference_trainer_does(
     assert sides.train_plainly(case, 0.0) > 0
 
 
-def test_the_plain_loop_drops_what_every_arm_drops() -> None:
-    """By torch's own module, at the same rate; a place for the technique alone stays one."""
+def test_the_plain_loop_drops_activations_where_every_arm_does() -> None:
+    """torch's module replaces `Dropout` at the same rate; a place for the technique stays."""
     model = sides.with_torch_dropout(
         torch.nn.Sequential(Dropout(0.25), torch.nn.Sequential(Dropout(), Dropout(0.5)))
     )
-    assert [(type(one), getattr(one, "p", None)) for one in (model[0], *model[1])] == [
+    places = (model[0], *model[1])
+    assert [(type(place), getattr(place, "p", None)) for place in places] == [
         (torch.nn.Dropout, 0.25),
         (Dropout, None),
         (torch.nn.Dropout, 0.5),

@@ -1,4 +1,4 @@
-"""A headless Chromium, controlled through a pipe by its DevTools protocol."""
+"""A headless Chromium, controlled by its DevTools protocol through pipes."""
 
 import itertools
 import json
@@ -13,20 +13,21 @@ from typing import Any, BinaryIO
 import pytest
 
 SWITCHES = """
-    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage --disable-background-networking
-    --disable-component-update --disable-sync --remote-debugging-pipe
+    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage
+    --disable-background-networking --disable-component-update --disable-sync
+    --remote-debugging-pipe
 """
 
 
 class Page:
-    """A tab; `complaints` holds the errors that the page reported."""
+    """A tab; `errors` collects the exceptions and the log entries of its pages."""
 
     def __init__(self, commands: BinaryIO, answers: BinaryIO) -> None:
         self._commands = commands
         self._answers = answers
         self._numbers = itertools.count(1)
         self._session: dict[str, str] = {}
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = {
             "sessionId": self._call("Target.attachToTarget", targetId=target, flatten=True)[
@@ -37,17 +38,17 @@ class Page:
             self._call(f"{domain}.enable")
 
     def open(self, url: str) -> None:
-        """Load a page and wait until it is complete."""
+        """Load a page and wait until it is loaded."""
         self._call("Page.navigate", url=url)
         self.await_load()
 
     def await_load(self) -> None:
-        """Wait until the next page is complete."""
+        """Wait until the next page is loaded."""
         while self._receive().get("method") != "Page.loadEventFired":
             pass
 
     def run(self, script: str) -> Any:
-        """Evaluate a script and return the value of its promise."""
+        """Evaluate a script, wait for its promise, and return the value."""
         answer = self._call(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
@@ -55,11 +56,12 @@ class Page:
         return answer["result"].get("value")
 
     def await_text(self, selector: str, text: str) -> None:
-        """Wait until the text of an element contains a text."""
-        wanted = f"document.querySelector({json.dumps(selector)})?.innerText.includes({json.dumps(text)})"
+        """Wait until an element contains a text."""
+        element = f"document.querySelector({json.dumps(selector)})"
+        is_shown = f"{element}?.innerText.includes({json.dumps(text)})"
         self.run(
-            f"new Promise(done => {{ const look = () => {wanted} ? done() : setTimeout(look, 20); "
-            f"look(); }})"
+            f"new Promise(done => {{ const look = () => {is_shown} ? done() : setTimeout(look, 20);"
+            " look(); })"
         )
 
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -75,11 +77,11 @@ class Page:
     def _receive(self) -> dict[str, Any]:
         received = bytearray()
         while (byte := self._answers.read(1)) != b"\0":
-            assert byte, "Chromium has ended"
+            assert byte, "Chromium ended"
             received += byte
         message: dict[str, Any] = json.loads(received)
         if message.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
-            self.complaints.append(json.dumps(message["params"]))
+            self.errors.append(json.dumps(message["params"]))
         return message
 
 
@@ -89,22 +91,22 @@ def browser(folder: Path) -> Iterator[Page]:
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("needs Chromium (Debian: apt-get install chromium)")
-    (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
-    # the protocol uses the descriptors 3 and 4
-    script = f'exec "$0" "$@" 3</dev/fd/{theirs_in} 4>/dev/fd/{theirs_out}'
+    (child_in, parent_out), (parent_in, child_out) = os.pipe(), os.pipe()
+    # the protocol's pipes are the descriptors 3 and 4
+    script = f'exec "$0" "$@" 3</dev/fd/{child_in} 4>/dev/fd/{child_out}'
     command = ["sh", "-c", script, program, *SWITCHES.split(), f"--user-data-dir={folder}"]
     with (
         subprocess.Popen(
             command,
-            pass_fds=(theirs_in, theirs_out),
+            pass_fds=(child_in, child_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as process,
-        os.fdopen(ours_out, "wb", buffering=0) as commands,
-        os.fdopen(ours_in, "rb") as answers,
+        os.fdopen(parent_out, "wb", buffering=0) as commands,
+        os.fdopen(parent_in, "rb") as answers,
     ):
-        os.close(theirs_in)
-        os.close(theirs_out)
+        os.close(child_in)
+        os.close(child_out)
         try:
             yield Page(commands, answers)
         finally:

@@ -1,4 +1,4 @@
-"""Processes that form a process group on the CPU, and run functions of a test module together."""
+"""Processes of a gloo process group, which run the functions of a test module."""
 
 import datetime
 import multiprocessing
@@ -13,30 +13,30 @@ TIMEOUT = datetime.timedelta(seconds=120)
 
 
 class Ranks:
-    """Ranks of one process group; they start once and then run function after function.
+    """The ranks of a process group, which start once and run any number of functions.
 
     Args:
-        n: How many.
-        folder: An empty folder, where they meet.
+        n: The number of ranks.
+        folder: An empty folder for their rendezvous.
     """
 
     def __init__(self, n: int, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
         pipes = [context.Pipe() for _ in range(n)]
-        self._pipes = [ours for ours, _ in pipes]
+        self._pipes = [parent for parent, _ in pipes]
         self._processes = [
             context.Process(target=_serve, args=(rank, n, folder, pipes[rank][1]), daemon=True)
             for rank in range(n)
         ]
-        for process, (_, theirs) in zip(self._processes, pipes, strict=True):
+        for process, (_, child) in zip(self._processes, pipes, strict=True):
             process.start()
-            theirs.close()
+            child.close()
 
     def run(self, function: Callable[..., Any], *args: Any) -> list[Any]:
-        """Run a module's function on every rank and return what they return, in order.
+        """Run a module's function on every rank and return the results in order.
 
         Raises:
-            RuntimeError: If it raises on a rank; the ranks are of no use after that.
+            RuntimeError: If it raises on a rank; the ranks are then stopped.
         """
         for pipe in self._pipes:
             pipe.send((function.__code__.co_filename, function.__name__, args))

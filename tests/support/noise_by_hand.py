@@ -1,4 +1,6 @@
-"""The noise by hand, as `attach` must add it: g + std_t * N_t for every gradient g."""
+"""The gradients that an attached optimizer must receive: g + std_t * N_t for every parameter that
+has a gradient, computed without the hook.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,7 +20,7 @@ STD = annealed(ETA, GAMMA).std
 
 
 def add_noise(parameters: Iterable[tuple[str, Parameter]], seed: int, t: int, std: float) -> None:
-    """Replace the gradient of each parameter by the gradient plus the noise of update t."""
+    """Add the noise of update t under each parameter's name to a copy of its gradient."""
     for name, parameter in parameters:
         if parameter.grad is not None:
             parameter.grad = parameter.grad.clone()
@@ -26,7 +28,7 @@ def add_noise(parameters: Iterable[tuple[str, Parameter]], seed: int, t: int, st
 
 
 def unnamed(optimizer: torch.optim.Optimizer) -> list[tuple[str, Parameter]]:
-    """Return the parameters with their default names, `<group>.<index>`."""
+    """Return the parameters under their default names, `GROUP.POSITION`."""
     return [
         (f"{g}.{i}", parameter)
         for g, group in enumerate(optimizer.param_groups)
@@ -46,7 +48,10 @@ def matrix() -> Parameters:
 
 
 def gradients(parameters: Iterable[torch.Tensor], create_graph: bool = False) -> torch.Tensor:
-    """Set gradients smaller than the noise, so that signs change too, and return the loss."""
+    """Set gradients and return the loss.
+
+    The gradients are smaller than the noise, so the noise changes their signs too.
+    """
     parameters = list(parameters)
     loss = sum((0.1 * (parameter - 2.0) ** 2).sum() for parameter in parameters)
     assert isinstance(loss, torch.Tensor)
@@ -75,7 +80,7 @@ def assert_noise_reaches(
 ) -> None:
     """Assert that training with the hook equals training with the same noise added by hand.
 
-    To the bit; training without noise must differ.
+    The two agree bit for bit; training without noise differs.
     """
     ends = []
     for kind in ("hook", "hand", "none"):

@@ -1,14 +1,15 @@
-"""Queries about processes that are not children of the test."""
+"""Waiting for processes, and finding them, children or not."""
 
 import os
 import select
 from pathlib import Path
 
-WAIT_SECONDS = 40
+WAIT_SECONDS = 120
+"""A limit for what happens at once, far above its time on a busy machine."""
 
 
 def has_ended(pid: int) -> bool:
-    """Wait for the end of a process; return whether it ended in time."""
+    """Wait until a process ends, and return whether it does."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -20,7 +21,11 @@ def has_ended(pid: int) -> bool:
 
 
 def with_environment(setting: str) -> dict[int, str]:
-    """Return id and command line of each process with a setting in its environment."""
+    """Return the command lines of the processes whose environment has a setting, by process id.
+
+    Args:
+        setting: `NAME=VALUE`.
+    """
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -32,6 +37,6 @@ def with_environment(setting: str) -> dict[int, str]:
                     .decode(errors="replace")
                     .strip()
                 )
-        except OSError:  # the process has ended
+        except OSError:  # it ended in the meantime
             continue
     return found

@@ -1,4 +1,4 @@
-"""`gradnoise up` as a process in a temporary folder."""
+"""`gradnoise up` as a process, with a new folder."""
 
 import json
 import os
@@ -14,11 +14,16 @@ from pathlib import Path
 import pytest
 
 from gradnoise_service.local import ports
-from processes import has_ended, with_environment
+from processes import WAIT_SECONDS, has_ended, with_environment
 
 
 class Up:
-    """A running `gradnoise up`, and requests to it."""
+    """A running `gradnoise up`, and its API.
+
+    Args:
+        home: An empty folder.
+        database_url: A migrated database.
+    """
 
     def __init__(self, home: Path, database_url: str) -> None:
         self.port = ports.free("127.0.0.1")
@@ -28,7 +33,7 @@ class Up:
             **os.environ,
             "GRADNOISE_HOME": str(home),
             "GRADNOISE_DATABASE_URL": database_url,
-            "GRADNOISE_LEASE_SECONDS": "4",
+            "GRADNOISE_LEASE_SECONDS": "10",
             "GRADNOISE_CHECKPOINT_SECONDS": "0",
             "GRADNOISE_SLOTS": "16",
             "GRADNOISE_PORT": str(self.port),
@@ -41,15 +46,16 @@ class Up:
         )
 
     def get(self, path: str, body: object = None) -> dict[str, object]:
+        """Return the answer to a GET request, or with a body to a POST request."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=WAIT_SECONDS) as answer:
             return json.load(answer)  # type: ignore[no-any-return]
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
-        """Poll until a condition holds; it counts as false while the service does not answer."""
+        """Poll until a condition holds; a request without an answer counts as False."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.tail()
@@ -62,19 +68,21 @@ class Up:
         pytest.fail(f"{what} did not happen within {seconds:.0f} s:\n{self.tail()}")
 
     def tail(self) -> str:
+        """Return the end of the service's log."""
         return (self.home / "up.log").read_text(errors="replace")[-4000:]
 
     def processes(self) -> dict[int, str]:
+        """Return the command lines of the service's processes, by process id."""
         return with_environment(f"GRADNOISE_HOME={self.home}")
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(60)
+        self.process.wait(WAIT_SECONDS)
 
 
 @contextmanager
 def service_up(home: Path, database_url: str) -> Iterator[Up]:
-    """Start a service and stop it at the end; no process of it may remain."""
+    """Start a service, and stop it at the end of the block; assert that no process remains."""
     service = Up(home, database_url)
     try:
         service.until(lambda: bool(service.get("/readyz")["ready"]), "getting ready")

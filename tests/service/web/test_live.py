@@ -33,7 +33,7 @@ def test_study_page_follows_its_study_until_it_ends(
         None,
         False,
     ]
-    assert page.complaints == []
+    assert page.errors == []
 
 
 def test_list_follows_every_study(page: Page, api: Any, worker: Any, make_spec: Any) -> None:
@@ -41,7 +41,7 @@ def test_list_follows_every_study(page: Page, api: Any, worker: Any, make_spec: 
     page.open(f"{api.url}/")
     worker.begin(study_id)
     page.await_text("#studies", "running")
-    assert page.complaints == []
+    assert page.errors == []
 
 
 def submit(api: Any, spec: Any) -> int:
