@@ -57,7 +57,7 @@ class StudyOut(BaseModel):
     metric: Metric
     verdict: str | None
     extensions: Sequence[Extension] = Field(
-        description="Seeds that were added, each with the verdict before; each look adds to the error."
+        description="Added seeds, each with the earlier verdict; each look adds to the error."
     )
     links: Links
 
