@@ -69,7 +69,7 @@ def test_every_node_mounts_the_folder_of_checkpoints() -> None:
 
 @pytest.mark.parametrize("name", CLUSTER["services"])
 def test_container_has_minimal_rights(name: str) -> None:
-    """It drops all capabilities and cannot gain any; our containers have a read-only file system."""
+    """It drops all capabilities and cannot gain any; our file systems are read-only."""
     service = CLUSTER["services"][name]
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]

@@ -17,7 +17,7 @@ PACKAGES = ("gradnoise", "gradnoise_service", "gradnoise_workers")
 
 @dataclass
 class Installed:
-    """A virtual environment with the wheel; `added` are the names in site-packages that it added."""
+    """A virtual environment with the wheel; `added` are the names that it added."""
 
     folder: Path
     site_packages: Path

@@ -1,4 +1,4 @@
-"""Fixtures: studies with chosen outcomes; a real API on a real port, and a worker made of the store."""
+"""Fixtures: studies with chosen outcomes, a real API, and a worker made of the store."""
 
 import copy
 import functools

@@ -37,7 +37,7 @@ class Workshop:
             return studies.submit(session, spec, metric, owner=owner, now=self.now)
 
     def running(self, n_ended: int = 4, **changes: object) -> Study:
-        """A study whose first trials have ended with increasing values, and whose next trial runs."""
+        """A study whose first trials ended with increasing values, and whose next trial runs."""
         study = self.queued(**changes)
         with self.database.session(write=True) as session:
             acquired = leases.acquire(session, "dispatcher", self.now, timedelta(hours=1))

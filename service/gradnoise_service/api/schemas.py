@@ -59,7 +59,7 @@ class StudyOut(BaseModel):
     verdict: str | None
     n_seeds: int = Field(description="Confirm seeds, including those of extensions.")
     extensions: Sequence[Extension] = Field(
-        description="Seeds that were added, each with the verdict before; each look adds to the error."
+        description="Added seeds, each with the earlier verdict; each look adds to the error."
     )
     links: Links
 

@@ -1,4 +1,4 @@
-"""Permissions: none are required on loopback; elsewhere they follow from a token's scopes and owner."""
+"""Permissions follow from a token's scopes and owner; on loopback no token is required."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Requests with an unknown Host or from another site are refused; responses have security headers."""
+"""The guard refuses unknown hosts and other sites, and sets security headers."""
 
 from collections.abc import Callable
 

@@ -23,7 +23,7 @@ from gradnoise_service.store.tables import StudyRow
 
 @pytest.fixture
 def complete(database: Database, workshop: Any) -> Study:
-    """A complete study with its comparison: the noisy arm is better by 0.2 and a little per seed."""
+    """A complete study; the noisy arm is better by 0.2 plus a little per seed."""
     study = workshop.queued(confirm={"n_seeds": 12})
     with database.session(write=True) as session:
         acquired = leases.acquire(session, "dispatcher", workshop.now, timedelta(hours=1))

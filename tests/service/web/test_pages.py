@@ -19,7 +19,7 @@ VOID = {"meta", "link", "img", "input", "br"}
 
 
 class Outline(HTMLParser):
-    """Checks that elements are closed in order; collects ids, links, attributes and loaded files."""
+    """Checks that elements are closed in order; collects ids, links, attributes and files."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
