@@ -19,8 +19,8 @@ from benchmarks.bench_stack import EAGER, picked, workloads
 from benchmarks.crew import Crew
 from benchmarks.harness import Figure, ratios, report
 from benchmarks.sides import Case
-from gradnoise.training.single import n_steps
-from gradnoise.workloads.registry import find
+from gradnoise.training.epochs import n_steps
+from gradnoise.workloads.registry import WORKLOADS
 from gradnoise_service import presets
 from gradnoise_service.domain.spec import Choices, Range, StudySpec
 
@@ -108,7 +108,7 @@ def case_of(spec: StudySpec) -> Case:
 
 def n_updates(spec: StudySpec) -> int:
     """Return the updates that a study makes, of all its trials."""
-    declared = find(spec.workload)
+    declared = WORKLOADS.find(spec.workload)
     assert isinstance(declared, type)
     return spec.n_epochs_total * n_steps(declared(spec.options))
 

@@ -4,6 +4,7 @@ from gradnoise import schedules
 from gradnoise.noise import NoiseProcess
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.base import Technique
+from gradnoise.techniques.contribution import on_gradient
 
 GAMMA = Parameter(
     name="gamma",
@@ -41,6 +42,7 @@ TECHNIQUE = Technique(
         "coordinate of every parameter"
     ),
     source="Neelakantan et al. 2015, arXiv:1511.06807",
+    places=("gradient",),
     parameters=(
         Parameter(
             name="eta",
@@ -49,5 +51,5 @@ TECHNIQUE = Technique(
         ),
         GAMMA,
     ),
-    effect=annealed,
+    contribute=on_gradient(annealed),
 )

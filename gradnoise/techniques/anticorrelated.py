@@ -4,6 +4,7 @@ from gradnoise import schedules
 from gradnoise.noise import NoiseProcess
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.base import Technique
+from gradnoise.techniques.contribution import on_gradient
 
 
 def anticorrelated(std: float) -> NoiseProcess:
@@ -37,6 +38,7 @@ TECHNIQUE = Technique(
     description="Gaussian noise on every gradient that takes back the noise of the update before.",
     formula="g_t <- g_t + std (xi_t - xi_{t-1}), xi_t ~ N(0, I), xi_{-1} = 0",
     source="Anti-PGD of Orvieto et al. 2022, arXiv:2202.02831, on the gradient",
+    places=("gradient",),
     parameters=(
         Parameter(
             name="std",
@@ -44,5 +46,5 @@ TECHNIQUE = Technique(
             low=0,
         ),
     ),
-    effect=anticorrelated,
+    contribute=on_gradient(anticorrelated),
 )

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from gradnoise.streams import normal
-from gradnoise.techniques.dropout import Dropout
+from gradnoise.techniques.dropout_layers import Dropout
 from gradnoise.workloads import babi
 from gradnoise.workloads.base import CROSS_ENTROPY, Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.options import option

@@ -12,7 +12,7 @@ from torch.func import vmap
 from torch.nn import functional
 
 from gradnoise.streams import normal
-from gradnoise.techniques.dropout import Dropout
+from gradnoise.techniques.dropout_layers import Dropout
 from gradnoise.workloads.base import (
     CROSS_ENTROPY,
     Batch,

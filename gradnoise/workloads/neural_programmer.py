@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from gradnoise.keys import key
 from gradnoise.streams import normal
-from gradnoise.techniques.dropout import Dropout
+from gradnoise.techniques.dropout_layers import Dropout
 from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.options import option
 

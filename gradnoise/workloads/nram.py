@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from gradnoise.keys import key
 from gradnoise.streams import normal
-from gradnoise.techniques import TECHNIQUES
+from gradnoise.techniques.contribution import Place
 from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.options import option
 
@@ -126,7 +126,7 @@ class Nram(Workload):
         ),
     )
     Options: ClassVar[type] = NramOptions
-    techniques: ClassVar[tuple[str, ...]] = tuple(name for name in TECHNIQUES if name != "dropout")
+    places: ClassVar[tuple[Place, ...]] = ("gradient", "weights")
     options: NramOptions
 
     @property

@@ -45,7 +45,7 @@ def test_an_update_of_a_convolution_net_takes_three_products_a_layer() -> None:
 def test_half_of_the_members_are_noisy() -> None:
     """Every way trains the same mixture, each member with a seed of its own."""
     found = sides.members(DIGITS, 6)
-    assert [spec.technique for spec in found] == ["none", "annealed"] * 3
+    assert [spec.techniques for spec in found] == [("none",), ("annealed",)] * 3
     assert len({spec.seed for spec in found}) == len({spec.key for spec in found}) == 6
 
 

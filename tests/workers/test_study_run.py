@@ -152,7 +152,7 @@ def test_a_study_runs_from_search_to_verdict(
             key=lambda trial: trial.value or 0.0,
         )
         assert chosen[arm] == best.params
-    assert {spec.with_test for spec in launcher.admitted if spec.technique == "annealed"} == {
+    assert {spec.with_test for spec in launcher.admitted if spec.techniques == ("annealed",)} == {
         True,
         False,
     }
@@ -225,7 +225,7 @@ def test_reruns_that_are_lost_count_against_their_setting(
     ended: list[Finished] = []
 
     def refuse(spec: TrialSpec, epoch: int) -> News | None:
-        if spec.seed not in again or spec.technique == "annealed" or len(ended) == 2:
+        if spec.seed not in again or spec.techniques == ("annealed",) or len(ended) == 2:
             return None
         ended.append(Finished(key=spec.key, diverged=True, seconds=0.1))
         return ended[-1]
@@ -286,7 +286,7 @@ def loses(spec: StudySpec, *numbers: int) -> Callable[[TrialSpec, int], News | N
     lost = {spec.trial_seed("confirm", i) for i in numbers}
 
     def refuse(trial: TrialSpec, epoch: int) -> News | None:
-        is_lost = trial.technique == "annealed" and trial.seed in lost
+        is_lost = trial.techniques == ("annealed",) and trial.seed in lost
         return Finished(key=trial.key, diverged=True, seconds=0.1) if is_lost else None
 
     return refuse
@@ -486,9 +486,9 @@ def test_values_are_judged_by_the_declared_rule_and_split(
     launcher = FormulaLauncher()
     finish(begin(database, storage, launcher, now))
     _, table = read(database, study)
-    by_seed = {(spec.seed, spec.technique): spec for spec in launcher.admitted}
+    by_seed = {(spec.seed, spec.techniques): spec for spec in launcher.admitted}
     for trial in table:
-        spec = by_seed[trial.seed, "annealed" if trial.arm == "noisy" else "none"]
+        spec = by_seed[trial.seed, ("annealed",) if trial.arm == "noisy" else ("none",)]
         assert trial.value == pytest.approx(
             accuracy(spec, 3) - (0.01 if trial.phase == "confirm" else 0.0)
         )
@@ -558,7 +558,7 @@ def test_a_trial_that_raises_is_retried_with_the_same_seed_and_parameters(
     seen: Counter[int] = Counter()
 
     def fail_twice(spec: TrialSpec, epoch: int) -> News | None:
-        if epoch != 2 or spec.technique != "annealed":
+        if epoch != 2 or spec.techniques != ("annealed",):
             return None
         seen[spec.seed] += 1
         return fails(spec) if seen[spec.seed] <= 2 else None
@@ -572,10 +572,10 @@ def test_a_trial_that_raises_is_retried_with_the_same_seed_and_parameters(
         ("noisy", "complete", 3),
     }
     for seed, group in itertools.groupby(
-        sorted(launcher.admitted, key=lambda spec: (spec.seed, spec.technique)),
+        sorted(launcher.admitted, key=lambda spec: (spec.seed, spec.techniques)),
         lambda spec: spec.seed,
     ):
-        noisy = [spec for spec in group if spec.technique == "annealed"]
+        noisy = [spec for spec in group if spec.techniques == ("annealed",)]
         assert len(noisy) == 3, seed
         assert all(spec.params == noisy[0].params for spec in noisy)
 
@@ -586,7 +586,7 @@ def test_a_trial_that_keeps_failing_is_a_loss_with_its_traceback(
     study = submit(database, make_spec(max_attempts=2), now)
     bad = study.spec.trial_seed("confirm", 3)
     refuse = lambda spec, epoch: (  # noqa: E731
-        fails(spec) if (spec.seed, spec.technique) == (bad, "annealed") else None
+        fails(spec) if (spec.seed, spec.techniques) == (bad, ("annealed",)) else None
     )
     finish(begin(database, storage, FormulaLauncher(refuse=refuse), now))
     after, table = read(database, study)
@@ -785,7 +785,7 @@ def test_a_rung_that_was_passed_is_not_decided_again(
     seed, lost = study.spec.trial_seed("search", number), []
 
     def refuse(spec: TrialSpec, epoch: int) -> News | None:
-        if (spec.seed, spec.technique, epoch) == (seed, "none", 5) and not lost:
+        if (spec.seed, spec.techniques, epoch) == (seed, ("none",), 5) and not lost:
             lost.append(spec.key)
             return WorkerLost(key=spec.key, reason="killed")
         return None

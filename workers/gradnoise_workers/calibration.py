@@ -121,7 +121,7 @@ def probe(spec: StudySpec) -> TrialSpec:
         key="probe",
         workload=spec.workload,
         options=spec.options,
-        technique=arm.technique,
+        techniques=(arm.technique,),
         optimizer=spec.optimizer,
         params={name: _middle(parameter) for name, parameter in spec.arm_space(arm.name).items()},
         seed=0,

@@ -68,7 +68,7 @@ class TrialActor:
         the other processes.
         """
         from gradnoise.training.calibration import Measurer, fits
-        from gradnoise.training.stacked_run import is_out_of_memory
+        from gradnoise.training.memory import is_out_of_memory
 
         if before is not None and before.slots < slots and not fits(before, slots, n_processes):
             return None

@@ -194,7 +194,7 @@ class StudyRun:
             key=token,
             workload=self._spec.workload,
             options=self._spec.options,
-            technique=self._spec.arm(trial.arm).technique,
+            techniques=(self._spec.arm(trial.arm).technique,),
             optimizer=self._spec.optimizer,
             params=params,
             seed=trial.seed,

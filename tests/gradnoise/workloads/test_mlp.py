@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gradnoise.techniques.dropout import activation_shapes
+from gradnoise.techniques.dropout_layers import activation_shapes
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.workloads.mlp import Mlp
@@ -133,8 +133,8 @@ def test_layer_normalisation_trains_in_a_stack_as_it_does_alone() -> None:
         "workload": "mlp",
         "options": {"depth": 4, "width": 12, "norm": "layer", "train_examples": 1_200},
     }
-    noisy = {"technique": "annealed", "params": {"lr": 0.05, "eta": 0.01, "gamma": 0.55}}
-    dropped = {"technique": "dropout", "params": {"lr": 0.05, "rate": 0.2}}
+    noisy = {"techniques": ("annealed",), "params": {"lr": 0.05, "eta": 0.01, "gamma": 0.55}}
+    dropped = {"techniques": ("dropout",), "params": {"lr": 0.05, "rate": 0.2}}
     for own in ({}, noisy, dropped):
         stack = StackTrainer(4)
         one = spec(budget_epochs=2, **changes | own)

@@ -361,7 +361,7 @@ def test_it_trains_in_a_stack_as_it_does_alone() -> None:
         "eta": 0.001,
         "gamma": 0.55,
     }
-    own = {"options": options, "params": params, "technique": "annealed"}
+    own = {"options": options, "params": params, "techniques": ("annealed",)}
     stack = StackTrainer(3)
     found = curve(run(stack, spec(**own), *(spec(key=f"{i}", seed=i, **own) for i in (5, 6))))
     assert list(stack.refusals.values()) == [""]
@@ -378,7 +378,7 @@ def test_the_technique_dropout_finds_its_places() -> None:
         curve(
             run(
                 SingleTrainer(1),
-                spec(options=options, technique=technique, params={"lr": 0.01} | params),
+                spec(options=options, techniques=(technique,), params={"lr": 0.01} | params),
             )
         )
         for technique, params in (("none", {}), ("dropout", {"rate": 0.5}))

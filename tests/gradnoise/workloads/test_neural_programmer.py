@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import trial_runs
 from gradnoise.streams import normal
-from gradnoise.techniques.dropout import activation_shapes, dropout
+from gradnoise.techniques.dropout_layers import activation_shapes
+from gradnoise.techniques.masks import DropoutMasks
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.training.trial import Measurement, TrialSpec
@@ -278,7 +279,7 @@ def test_dropout_acts_where_operations_and_columns_are_chosen() -> None:
     inputs = tensors(asked)[:5]
     assert activation_shapes(model, lambda: model(*inputs)) == {"drop": (3, 8)}
     whole = model(*inputs)
-    model.drop.mask = dropout(rate=0.5).draw(1, 0, "drop", torch.ones(3, 8).double())
+    model.drop.mask = DropoutMasks(rate=0.5).draw(1, 0, "drop", torch.ones(3, 8).double())
     found = model(*inputs)
     for i, one in enumerate(asked):
         scalar, entries = by_hand(model, one, 1, is_hard=False, mask=model.drop.mask[i])
@@ -400,7 +401,7 @@ def test_it_trains_in_a_stack_as_it_does_alone(
     """
     options = {"train_examples": 500, "batch_size": 100} | options
     own = {
-        "technique": "dropout" if technique else "none",
+        "techniques": ("dropout",) if technique else ("none",),
         "params": {"lr": 0.01, "clip_norm": 1.0} | technique,
         "options": options,
     }
