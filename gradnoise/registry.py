@@ -92,8 +92,8 @@ class Registry(Generic[T]):
             TypeError, ValueError: If a declaration is not usable.
         """
         before = self.installed()
-        added = {declared.name: self._check(declared) for declared in declarations}
-        merged = {**before.declared, **added}
+        checked = [self._check(declared) for declared in declarations]
+        merged = {**before.declared, **{declared.name: declared for declared in checked}}
         self._installed = Installed(declared=dict(sorted(merged.items())), broken=before.broken)
         try:
             yield
