@@ -17,7 +17,7 @@ from torch.nn import functional
 
 import gradnoise
 from benchmarks.harness import Figure, ratios, report, side_by_side
-from gradnoise.noise import Noise
+from gradnoise._noise import Noise
 
 STD = 0.1
 

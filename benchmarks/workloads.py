@@ -11,14 +11,15 @@ from typing import Any, ClassVar
 import torch
 from torch.nn import functional
 
-from gradnoise.streams import normal
-from gradnoise.workloads import Batch, Forward, Metric, Splits, Workload
-from gradnoise.workloads.data import DataUnavailableError, images
-from gradnoise.workloads.memn2n import MemN2N
-from gradnoise.workloads.mlp import INITS, N_CLASSES, Mlp
-from gradnoise.workloads.neural_gpu import NeuralGpu
-from gradnoise.workloads.neural_programmer import NeuralProgrammer
-from gradnoise.workloads.nram import Nram
+from gradnoise.workloads import Batch, Forward, Metric, Splits, Workload, normal
+from gradnoise.workloads.paper.downloads import DataUnavailableError
+from gradnoise.workloads.paper.memn2n import MemN2N
+from gradnoise.workloads.paper.mlp import Mlp
+from gradnoise.workloads.paper.mlp.data import N_CLASSES, images
+from gradnoise.workloads.paper.mlp.model import INITS
+from gradnoise.workloads.paper.neural_gpu import NeuralGpu
+from gradnoise.workloads.paper.neural_programmer import NeuralProgrammer
+from gradnoise.workloads.paper.nram import Nram
 
 N_UPDATES = 20
 

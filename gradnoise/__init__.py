@@ -1,15 +1,17 @@
-"""Gradient noise for torch: attach it to an optimizer, or compare training with and without it."""
+"""Gradient noise for torch: attach it to an optimizer, or compare training with and without it.
 
-from gradnoise.hook import GradientNoise, attach
-from gradnoise.noise import NoiseProcess
-from gradnoise.schedules import Schedule, annealed, constant
-from gradnoise.techniques.anticorrelated import anticorrelated
-from gradnoise.techniques.preconditioned import preconditioned
+The public modules are `gradnoise`, `gradnoise.workloads` and `gradnoise.integrations`.
+"""
+
+from gradnoise._hook import GradientNoise, attach
+from gradnoise._processes import NoiseProcess, annealed, anticorrelated, constant, preconditioned
+
+__version__ = "0.1.0"
 
 __all__ = [
     "GradientNoise",
     "NoiseProcess",
-    "Schedule",
+    "__version__",
     "annealed",
     "anticorrelated",
     "attach",

@@ -5,8 +5,11 @@ range, and the rules that hold across several.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gradnoise.rules import Rule, check_rules
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +141,7 @@ def union(declared: Iterable[tuple[str, Sequence[Parameter]]]) -> tuple[Paramete
     return tuple(found)
 
 
-def pick(params: Mapping[str, object], declared: Iterable[Parameter]) -> dict[str, object]:
+def pick(params: Mapping[str, V], declared: Iterable[Parameter]) -> dict[str, V]:
     """Return the values of the declared hyperparameters that are given."""
-    return {
-        parameter.name: params[parameter.name] for parameter in declared if parameter.name in params
-    }
+    names = [parameter.name for parameter in declared]
+    return {name: params[name] for name in names if name in params}

@@ -26,7 +26,7 @@ def draw() -> Figure:
     figure = Figure(figsize=(7.4, 4.1), layout="constrained", facecolor=LIGHT["card"])
     axes = figure.add_subplot()
     for i, eta in enumerate(ETAS):
-        std = annealed(eta, GAMMA)
+        std = annealed(eta, GAMMA).std
         colour = arm_colour(i + 1)
         axes.plot([1, 1 + LAST], [std(0), std(LAST)], color=colour, linewidth=2)
         axes.scatter(

@@ -1,5 +1,6 @@
-"""Gradient noise in Lightning: `Trainer(callbacks=[GradientNoiseCallback(eta=0.3, seed=0)])`; needs
-`gradnoise[lightning]`.
+"""Gradient noise in Lightning: `Trainer(callbacks=[GradientNoiseCallback(eta=0.3, seed=0)])`.
+
+Requires `gradnoise[lightning]`.
 """
 
 from typing import Any
@@ -7,39 +8,44 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from gradnoise.hook import GradientNoise, attach
-from gradnoise.keys import key
+from gradnoise import GradientNoise, NoiseProcess, attach
+from gradnoise._keys import key
 
 
 class GradientNoiseCallback(Callback):
-    """Adds noise to the gradients of a fit's optimizers at every update, after Lightning's
-    clipping, as `gradnoise.attach` does.
+    """A callback that adds noise to the gradients of a fit's optimizers, as `gradnoise.attach` does.
 
-    Lightning's checkpoints hold what the noise must remember: a resumed fit goes on with the noise
-    of one that never stopped. The standard deviation of each update's noise is logged as
-    `gradnoise/std`, and std / ||g|| as `gradnoise/ratio` where it is measured.
+    The noise is added at every update, after Lightning's clipping. Lightning's checkpoints contain
+    the state of the noise, so a resumed fit has the noise of an uninterrupted fit. The standard
+    deviation of each update's noise is logged as `gradnoise/std`; std / ||g|| as `gradnoise/ratio`
+    if it is measured.
 
-    Parameters go by the names that their optimizer was given (`SGD(self.named_parameters(), ...)`),
-    else by `<group>.<index>`. Of several optimizers the first has the noise of the seed, and each
-    further one that of a seed made from it and the optimizer's place, so that no two share noise
-    whatever the names; their logs end in `-1`, `-2` and so on.
+    Parameters have the names that their optimizer was given (`SGD(self.named_parameters(), ...)`),
+    else `<group>.<index>`. With several optimizers, the first has the noise of the seed. Each
+    further optimizer has the noise of a seed derived from the seed and the optimizer's index, so
+    optimizers do not share noise even if their parameters share names; the names of its logs end in
+    `-1`, `-2` and so on.
 
     Args:
+        process: The noise process; None with eta.
         seed: Seeds the noise; at least 0.
-        arguments: What else `gradnoise.attach` takes: eta, gamma, schedule, injection, allow,
-            measure_ratio.
+        arguments: Further arguments of `gradnoise.attach`: eta, gamma, allow, measure_ratio.
 
     Raises:
-        ValueError: If `gradnoise.attach` would refuse the arguments.
+        TypeError: If `gradnoise.attach` raises it for these arguments.
+        ValueError: If `gradnoise.attach` raises it for these arguments.
 
     >>> noise = GradientNoiseCallback(eta=0.3, gamma=0.55, seed=0)
-    >>> trainer = Trainer(callbacks=[noise], accelerator="cpu", logger=False, enable_checkpointing=False)
+    >>> trainer = Trainer(
+    ...     callbacks=[noise], accelerator="cpu", logger=False, enable_checkpointing=False
+    ... )
     """
 
-    def __init__(self, *, seed: int, **arguments: Any) -> None:
-        # refuses now what it would refuse when fitting starts
-        attach(torch.optim.SGD([torch.zeros(1)]), seed=seed, **arguments).remove()
+    def __init__(self, process: NoiseProcess | None = None, *, seed: int, **arguments: Any) -> None:
+        # raises errors of the arguments now rather than when fitting starts
+        attach(torch.optim.SGD([torch.zeros(1)]), process, seed=seed, **arguments).remove()
         self.noises: list[GradientNoise] = []
+        self._process = process
         self._seed = seed
         self._arguments = arguments
         self._restored: list[dict[str, Any]] = []
@@ -50,7 +56,7 @@ class GradientNoiseCallback(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.noises = [
-            attach(optimizer, seed=self._seed_of(i), **self._arguments)
+            attach(optimizer, self._process, seed=self._seed_of(i), **self._arguments)
             for i, optimizer in enumerate(trainer.optimizers)
         ]
         self._restore()
@@ -89,7 +95,7 @@ class GradientNoiseCallback(Callback):
         )
 
     def _restore(self) -> None:
-        # Lightning loads the callbacks' state before optimizers are there, but after that with
+        # Lightning restores callbacks before it creates the optimizers, or after that with
         # strategies that shard the model
         if self._restored and self.noises:
             for noise, state in zip(self.noises, self._restored, strict=True):
@@ -100,5 +106,5 @@ class GradientNoiseCallback(Callback):
             noise.remove()
 
 
-def _log_name(of: str, i: int) -> str:
-    return f"gradnoise/{of}-{i}" if i else f"gradnoise/{of}"
+def _log_name(quantity: str, i: int) -> str:
+    return f"gradnoise/{quantity}-{i}" if i else f"gradnoise/{quantity}"

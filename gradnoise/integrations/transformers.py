@@ -1,5 +1,6 @@
-"""Gradient noise in Transformers: `Trainer(callbacks=[GradientNoiseCallback(eta=0.3, seed=0)])`;
-needs `gradnoise[transformers]`.
+"""Gradient noise in Transformers: `Trainer(callbacks=[GradientNoiseCallback(eta=0.3, seed=0)])`.
+
+Requires `gradnoise[transformers]`.
 """
 
 from typing import Any
@@ -7,45 +8,46 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from gradnoise.hook import GradientNoise, attach
+from gradnoise import GradientNoise, NoiseProcess, attach
 
 
 class GradientNoiseCallback(TrainerCallback):
-    """Adds noise to the gradients of a training run at every update, after the Trainer's clipping,
-    as `gradnoise.attach` does.
+    """A callback that adds noise to the gradients of a training run, as `gradnoise.attach` does.
 
-    The update count is in the optimizer's checkpoint: a resumed run goes on with the noise of one
-    that never stopped, save that a preconditioner starts anew. The standard deviation of the last
-    update's noise stands beside `grad_norm` in the logs, as `gradnoise_std`, and std / ||g|| as
-    `gradnoise_ratio` where it is measured. Reporters such as TensorBoard are served before the
-    callbacks that a Trainer is given; for them to see it too, put this one first, by
+    The noise is added at every update, after the Trainer's clipping. The optimizer's checkpoint
+    contains the update count, so a resumed run has the noise of an uninterrupted run, except that
+    the state of a preconditioner is lost. The logs contain the standard deviation of the last
+    update's noise beside `grad_norm`, as `gradnoise_std`, and std / ||g|| as `gradnoise_ratio` if
+    it is measured. Reporters such as TensorBoard run before the callbacks passed to a Trainer. For
+    them to log these values, insert this callback first:
     `trainer.callback_handler.callbacks.insert(0, callback)`.
 
-    Parameters go by the names that their optimizer was given (`SGD(model.named_parameters(),
-    ...)`), else by `<group>.<index>`, as those of the Trainer's own optimizer.
+    Parameters have the names that their optimizer was given (`SGD(model.named_parameters(), ...)`),
+    else `<group>.<index>`, as in the optimizer that the Trainer creates.
 
     Args:
+        process: The noise process; None with eta.
         seed: Seeds the noise; at least 0.
-        arguments: What else `gradnoise.attach` takes: eta, gamma, schedule, injection, allow,
-            measure_ratio.
+        arguments: Further arguments of `gradnoise.attach`: eta, gamma, allow, measure_ratio.
 
     Raises:
-        ValueError: If `gradnoise.attach` would refuse the arguments.
+        TypeError: If `gradnoise.attach` raises it for these arguments.
+        ValueError: If `gradnoise.attach` raises it for these arguments.
 
     >>> noise = GradientNoiseCallback(eta=0.3, gamma=0.55, seed=0)
     """
 
-    def __init__(self, *, seed: int, **arguments: Any) -> None:
-        # refuses now what it would refuse when training starts
-        attach(torch.optim.SGD([torch.zeros(1)]), seed=seed, **arguments).remove()
+    def __init__(self, process: NoiseProcess | None = None, *, seed: int, **arguments: Any) -> None:
+        # raises errors of the arguments now rather than when training starts
+        attach(torch.optim.SGD([torch.zeros(1)]), process, seed=seed, **arguments).remove()
         self.noise: GradientNoise | None = None
-        self._arguments = {"seed": seed, **arguments}
+        self._arguments: dict[str, Any] = {"process": process, "seed": seed, **arguments}
         self._std = 0.0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._remove()  # of a run that raised
+        self._remove()  # that of a run that raised an error
         self.noise = attach(kwargs["optimizer"], **self._arguments)
 
     def on_pre_optimizer_step(
@@ -57,7 +59,7 @@ class GradientNoiseCallback(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        # an evaluation's logs, or the summary at the end
+        # the logs of an evaluation and the final summary have no loss
         if self.noise is None or "loss" not in kwargs["logs"]:
             return
         entries = {"gradnoise_std": self._std}

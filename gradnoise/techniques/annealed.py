@@ -1,7 +1,6 @@
 """Annealed gradient noise."""
 
-from gradnoise import schedules
-from gradnoise.noise import NoiseProcess
+from gradnoise._processes import annealed
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.base import Technique
 from gradnoise.techniques.contribution import on_gradient
@@ -11,25 +10,6 @@ GAMMA = Parameter(
     description="Decay exponent of the variance, dimensionless; the paper uses 0.55.",
     low=0,
 )
-
-
-def annealed(eta: float, gamma: float) -> NoiseProcess:
-    """Return annealed gradient noise: g_t <- g_t + N(0, eta / (1 + t)^gamma) (Neelakantan et al.
-    2015, arXiv:1511.06807).
-
-    Args:
-        eta: Variance of the noise at step 0, in squared gradient units; at least 0.
-        gamma: Decay exponent, dimensionless; at least 0. The paper uses 0.55.
-
-    Raises:
-        ValueError: If eta or gamma is negative or not finite.
-
-    >>> [(t, std)] = annealed(eta=0.01, gamma=0.55).terms(99)
-    >>> t, round(std, 4)
-    (99, 0.0282)
-    """
-    return NoiseProcess.of(schedules.annealed(eta, gamma))
-
 
 TECHNIQUE = Technique(
     name="annealed",

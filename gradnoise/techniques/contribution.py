@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, ParamSpec
 
-from gradnoise.noise import NoiseProcess, Terms
+from gradnoise._processes import NoiseProcess
+from gradnoise._processes.process import Terms
 from gradnoise.techniques.masks import DropoutMasks
 
 Place = Literal["gradient", "weights", "activations"]
@@ -103,7 +104,7 @@ def combine(contributions: Iterable[Contribution]) -> Contribution:
             preconditioners.
 
     >>> processes = [NoiseProcess.of(lambda t: 0.3), NoiseProcess.of(lambda t: 0.4)]
-    >>> combine(Contribution(gradient=process) for process in processes).gradient.size(0)
+    >>> combine(Contribution(gradient=process) for process in processes).gradient.std(0)
     0.5
     """
     contributions = tuple(contributions)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gradnoise.streams import normal
+from gradnoise._streams import normal
 
 PURPOSE = "dropout"
 

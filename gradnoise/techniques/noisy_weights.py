@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
-from gradnoise.noise import Noise, NoiseProcess
+from gradnoise._noise import Noise
+from gradnoise._processes import NoiseProcess
 
 PURPOSE = "weight_noise"  # a stream of its own: independent of the gradient noise
 

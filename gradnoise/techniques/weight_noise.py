@@ -1,7 +1,6 @@
 """Noise on the weights at which the gradient is taken."""
 
-from gradnoise import schedules
-from gradnoise.noise import NoiseProcess
+from gradnoise._processes import annealed
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.annealed import GAMMA
 from gradnoise.techniques.base import Technique
@@ -21,10 +20,10 @@ def weight_noise(eta: float, gamma: float) -> Contribution:
     Raises:
         ValueError: If eta or gamma is negative or not finite.
 
-    >>> round(weight_noise(eta=0.01, gamma=0.55).weights.size(99), 4)
+    >>> round(weight_noise(eta=0.01, gamma=0.55).weights.std(99), 4)
     0.0282
     """
-    return Contribution(weights=NoiseProcess.of(schedules.annealed(eta, gamma)))
+    return Contribution(weights=annealed(eta, gamma))
 
 
 TECHNIQUE = Technique(

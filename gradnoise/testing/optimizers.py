@@ -185,7 +185,12 @@ def check_stack(case: OptimizerCase) -> None:
     """With clipping, a learning-rate schedule and noise, the stacked trainer gives the results of the
     single trainer.
     """
-    noise = {"eta": 0.0001, "gamma": 0.55, "clip_norm": 0.5, "lr_schedule": "cosine"}
+    noise: dict[str, ParamValue] = {
+        "eta": 0.0001,
+        "gamma": 0.55,
+        "clip_norm": 0.5,
+        "lr_schedule": "cosine",
+    }
     with registered(OPTIMIZERS, case.optimizer):
         for params in case.members:
             spec = trial(("annealed",), case.optimizer.name, {**params, **noise})

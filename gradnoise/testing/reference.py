@@ -3,15 +3,17 @@
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
-from gradnoise.registry import Registry
+from gradnoise.registry import Named, Registry
 from gradnoise.training.trial import ParamValue, TrialSpec
 from gradnoise.workloads import Batch, Dropout, Forward, Metric, Splits, Workload, normal
 from gradnoise.workloads.registry import WORKLOADS
 
 NAME = "gradnoise-testing-reference"
+T = TypeVar("T", bound=Named)
 
 
 class Reference(Workload):
@@ -64,7 +66,7 @@ def trial(
 
 
 @contextmanager
-def registered(registry: Registry, declared: object) -> Iterator[None]:
+def registered(registry: Registry[T], declared: T) -> Iterator[None]:
     """Register the reference workload, and a declaration, for the time of a context."""
     with WORKLOADS.including(Reference), registry.including(declared):
         yield
@@ -75,7 +77,7 @@ def _splits() -> Splits:
     """Return 30 examples to train on, 10 to validate and 10 to test."""
     inputs = normal(0, "data", 0, "inputs", (50, 5)).double()
     targets = inputs[:, :1].sin() - inputs[:, 1:2]
-    train, validation, test = zip(
-        inputs.split([30, 10, 10]), targets.split([30, 10, 10]), strict=True
+    train, validation, test = (
+        (inputs[rows], targets[rows]) for rows in (slice(30), slice(30, 40), slice(40, 50))
     )
     return Splits(train=train, validation=validation, test=test)

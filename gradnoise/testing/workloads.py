@@ -262,7 +262,8 @@ def _in_float64(workload: type[Workload]) -> type[Workload]:
             return _double(super().data())
 
         def model(self) -> torch.nn.Module:
-            return super().model().double()
+            model: torch.nn.Module = super().model()
+            return model.double()
 
     InFloat64.__name__ = workload.__name__
     return InFloat64

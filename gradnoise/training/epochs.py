@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from gradnoise import streams
-from gradnoise.noise import NoiseProcess
+from gradnoise._processes import NoiseProcess
+from gradnoise._streams import permutation
 from gradnoise.techniques.dropout_layers import adopt, dropped
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup
@@ -73,7 +73,7 @@ def epoch_order(workload: Workload, seed: int, epoch: int) -> torch.Tensor:
     examples that fill no whole batch are left out.
     """
     n = n_steps(workload) * workload.batch_size
-    order = streams.permutation(seed, "order", epoch, len(workload.data().train[0]))
+    order = permutation(seed, "order", epoch, len(workload.data().train[0]))
     return order[:n].view(-1, workload.batch_size)
 
 
@@ -110,4 +110,4 @@ def noise_to_gradient(
     """
     if process is None or process.preconditioner is not None or not 0 < gradient_norm < math.inf:
         return {}
-    return {"noise_to_gradient": process.size(t) * math.sqrt(n_weights) / gradient_norm}
+    return {"noise_to_gradient": process.std(t) * math.sqrt(n_weights) / gradient_norm}

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gradnoise.noise import Noise, StackedNoise, Terms
+from gradnoise._noise import Noise, StackedNoise
+from gradnoise._processes.process import Terms
 
 Update = int | torch.Tensor
 """An update of an epoch, counted from 0: a number, or in a CUDA graph the tensor [1] that holds it

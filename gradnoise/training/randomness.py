@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradnoise.keys import key
+from gradnoise._keys import key
 
 
 class Randomness:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gradnoise.hook import GradientNoise, attach
+from gradnoise._hook import GradientNoise, attach
 from gradnoise.techniques.dropout_layers import dropout_layers
 from gradnoise.techniques.masks import DropoutMasks
 from gradnoise.techniques.noisy_weights import NoisyWeights
@@ -100,9 +100,7 @@ class SingleRun:
         self._gradient_process = setup.contribution.gradient
         self._noise: GradientNoise | None = None
         if self._gradient_process is not None:
-            self._noise = attach(
-                self._optimizer, seed=setup.spec.seed, injection=self._gradient_process
-            )
+            self._noise = attach(self._optimizer, self._gradient_process, seed=setup.spec.seed)
         self._noisy_weights: NoisyWeights | None = None
         if setup.contribution.weights is not None:
             self._noisy_weights = NoisyWeights(

@@ -7,7 +7,9 @@ from functools import cached_property
 
 import torch
 
-from gradnoise.noise import Noise, NoiseProcess, Terms
+from gradnoise._noise import Noise
+from gradnoise._processes import NoiseProcess
+from gradnoise._processes.process import Terms
 from gradnoise.techniques import masks
 from gradnoise.training.epochs import n_steps
 from gradnoise.training.noise_terms import NoiseTerms

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from gradnoise.noise import NoiseProcess
+from gradnoise._processes import NoiseProcess
 from gradnoise.techniques.masks import quantile
 from gradnoise.training.epochs import (
     epoch_order,

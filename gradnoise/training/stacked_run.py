@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.func import functional_call, grad_and_value, vmap
 
-from gradnoise.noise import Noise
+from gradnoise._noise import Noise
 from gradnoise.techniques import noisy_weights
 from gradnoise.training.epochs import open_model
 from gradnoise.training.randomness import Randomness

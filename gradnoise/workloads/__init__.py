@@ -4,10 +4,9 @@ Each is named by an entry point, of the groups `gradnoise.workloads`, `gradnoise
 `gradnoise.optimizers`. `gradnoise.testing` checks that a declaration keeps its promises.
 """
 
-from gradnoise.noise import NoiseProcess
+from gradnoise._streams import normal, permutation
 from gradnoise.parameters import Parameter
 from gradnoise.rules import Rule, When
-from gradnoise.streams import normal, permutation
 from gradnoise.techniques.base import Technique
 from gradnoise.techniques.contribution import Contribution
 from gradnoise.techniques.dropout_layers import Dropout
@@ -25,7 +24,6 @@ __all__ = [
     "Forward",
     "FunctionWorkload",
     "Metric",
-    "NoiseProcess",
     "Optimizer",
     "Parameter",
     "Rule",

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from gradnoise.hook import GradientNoise, attach
-from gradnoise.noise import NoiseProcess
+from gradnoise._hook import GradientNoise, attach
+from gradnoise._processes import NoiseProcess
 from gradnoise.parameters import Parameter
 from gradnoise.rules import Rule
 from gradnoise.techniques.contribution import Place
@@ -133,7 +133,7 @@ class Trial:
         if self._noise is not None:
             raise RuntimeError("trial.noise was called twice: only one optimizer gets the noise.")
         if self._process is not None:
-            self._noise = attach(optimizer, seed=self.seed, injection=self._process)
+            self._noise = attach(optimizer, self._process, seed=self.seed)
 
     def lr_factor(self, epoch: int) -> float:
         """Return the factor of the learning rate under the study's schedule, 1 without one.

@@ -14,8 +14,8 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages(gradnoise.__pat
 NEEDS = {
     "gradnoise.integrations.lightning": "lightning",
     "gradnoise.integrations.transformers": "transformers",
-    "gradnoise.kernels.compiled": "numba",
-    "gradnoise.kernels.cuda": "triton",
+    "gradnoise._kernels.compiled": "numba",
+    "gradnoise._kernels.cuda": "triton",
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from gradnoise.streams import normal, permutation
+from gradnoise._streams import normal, permutation
 
 N = 1_000_000
 
@@ -27,15 +27,13 @@ def test_draws_have_the_moments_of_a_normal(draws: torch.Tensor) -> None:
 
 
 def test_draws_follow_the_normal_distribution(draws: torch.Tensor) -> None:
-    """Kolmogorov and Smirnov do not reject at one in a million."""
+    """The Kolmogorov-Smirnov test does not reject at a level of 1e-6."""
     assert stats.kstest(draws.numpy(), "norm").pvalue > 1e-6
 
 
 @pytest.mark.parametrize("z", [3.0, 4.0, 4.5])
-def test_tails_are_neither_cut_nor_thick(draws: torch.Tensor, z: float) -> None:
-    """The number beyond z is Poisson to within five standard deviations: a truncated normal has
-    none.
-    """
+def test_tails_are_those_of_a_normal(draws: torch.Tensor, z: float) -> None:
+    """The number of draws beyond z is Poisson: it lies within five standard deviations of its mean."""
     expected = N * 2 * stats.norm.sf(z)
     assert abs(int((draws.abs() > z).sum()) - expected) < 5 * math.sqrt(expected)
 
@@ -51,23 +49,24 @@ def test_tails_are_neither_cut_nor_thick(draws: torch.Tensor, z: float) -> None:
     ],
     ids=str,
 )
-def test_streams_that_differ_in_anything_are_independent(other: tuple[int, str, int, str]) -> None:
-    one, two = normal(1, "test", 0, "a", (100_000,)), normal(*other, (100_000,))
-    assert abs(float(torch.corrcoef(torch.stack([one, two]))[0, 1])) < 5 / math.sqrt(100_000)
+def test_streams_that_differ_in_any_argument_are_uncorrelated(
+    other: tuple[int, str, int, str],
+) -> None:
+    n = 100_000
+    streams = torch.stack([normal(1, "test", 0, "a", (n,)), normal(*other, (n,))])
+    assert abs(float(torch.corrcoef(streams)[0, 1])) < 5 / math.sqrt(n)
 
 
-def test_streams_stay_what_they_were() -> None:
-    """A stored seed must mean the same tomorrow: these values are the definition (float32 functions
-    may round otherwise elsewhere).
-    """
+def test_streams_stay_unchanged() -> None:
+    """Stored seeds must keep their meaning: these values are the definition, to float32 rounding."""
     assert normal(1, "init", 3, "weight", (4,)).tolist() == pytest.approx(
         [0.924525, -1.732871, 0.303948, 0.265481], abs=1e-5
     )
     assert permutation(1, "order", 3, 6).tolist() == [0, 2, 3, 4, 1, 5]
 
 
-def test_every_order_of_three_is_equally_likely() -> None:
-    """Chi-squared over the six orders in 6,000 epochs does not reject at one in a million."""
+def test_every_permutation_of_three_is_equally_likely() -> None:
+    """The chi-squared test over 6,000 permutations does not reject at a level of 1e-6."""
     counts: dict[tuple[int, ...], int] = {}
     for epoch in range(6_000):
         order = tuple(permutation(3, "order", epoch, 3).tolist())
@@ -79,7 +78,7 @@ def test_every_order_of_three_is_equally_likely() -> None:
 @pytest.mark.parametrize(
     "draw", [lambda: normal(1, "init", 0, "w", (5,)), lambda: permutation(1, "order", 0, 5)]
 )
-def test_the_global_generators_are_left_alone(draw: Callable[[], object]) -> None:
+def test_the_global_generators_are_unchanged(draw: Callable[[], object]) -> None:
     torch.manual_seed(0)
     np.random.seed(0)
     expected = torch.rand(1), np.random.rand()

@@ -9,14 +9,14 @@ import torch
 from torch.nn import Parameter
 
 from gradnoise import annealed, attach
-from gradnoise.noise import Noise
+from gradnoise._noise import Noise
 
 Parameters = dict[str, Parameter]
 Closure = Callable[[], torch.Tensor]
 Update = Callable[[Any, Closure], object]
 
 SEED, ETA, GAMMA, N_UPDATES = 1, 0.3, 0.55, 6
-STD = annealed(ETA, GAMMA)
+STD = annealed(ETA, GAMMA).std
 
 
 def add_noise(parameters: Iterable[tuple[str, Parameter]], seed: int, t: int, std: float) -> None:

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from gradnoise import annealed, attach
-from gradnoise.techniques.preconditioned import preconditioned
+from gradnoise import annealed, attach, preconditioned
 
 pytest.importorskip("lightning.pytorch")
 
@@ -132,7 +131,7 @@ def test_noise_comes_after_clipping_and_once_for_all_accumulated_batches(tmp_pat
 
 @pytest.mark.parametrize(
     "noise",
-    [NOISE, {"injection": preconditioned(eta=0.3, gamma=0.55), "seed": 1}],
+    [NOISE, {"process": preconditioned(eta=0.3, gamma=0.55), "seed": 1}],
     ids=["annealed", "preconditioned"],
 )
 def test_a_fit_resumed_from_a_checkpoint_is_one_that_never_stopped(

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradnoise.kernels import portable
+from gradnoise._kernels import portable
 
-compiled = pytest.importorskip("gradnoise.kernels.compiled")
+compiled = pytest.importorskip("gradnoise._kernels.compiled")
 
 Runs = list[tuple[int, int, int]]
 runs = st.lists(
@@ -23,7 +23,7 @@ def add(values: list[np.ndarray], of: Runs, t: int, std: float, n_shares: int = 
         for column in zip(*((start, size) for start, size, _ in of), strict=True)
     ]
     starts, sizes = arrays or [np.empty(0, dtype=np.int64)] * 2
-    addresses = np.array([own.ctypes.data for own in values], dtype=np.int64)
+    addresses = np.array([array.ctypes.data for array in values], dtype=np.int64)
     keys = np.array([key for _, _, key in of], dtype=np.uint64)
     for share in range(n_shares):
         compiled.add_all(
@@ -33,42 +33,40 @@ def add(values: list[np.ndarray], of: Runs, t: int, std: float, n_shares: int = 
 
 @settings(max_examples=60, deadline=None)
 @given(of=runs, t=st.integers(0, 2**60), n_shares=st.integers(1, 7))
-def test_it_is_the_definition_to_rounding(of: Runs, t: int, n_shares: int) -> None:
-    """Whatever the runs, their places in the streams and the shares that they are dealt into; and
-    it touches nothing beside them.
+def test_it_equals_the_definition_to_rounding(of: Runs, t: int, n_shares: int) -> None:
+    """For any runs, starts in the streams and numbers of shares; memory beside the runs stays
+    unchanged.
 
-    The bound: numbers up to 6.7, each from a few roundings of float32 (6e-8 of the value each).
+    The bound: values up to 6.7, each with a few float32 roundings (6e-8 of the value each).
     """
     room = [np.full(size + 2, 0.25, dtype=np.float32) for _, size, _ in of]
-    add([own[1:] for own in room], of, t, 0.5, n_shares)
-    for own, (start, size, key) in zip(room, of, strict=True):
+    add([array[1:] for array in room], of, t, 0.5, n_shares)
+    for array, (start, size, key) in zip(room, of, strict=True):
         expected = np.full(size, 0.25, dtype=np.float32)
         portable.add(expected, start, key, t, 0.5)
-        np.testing.assert_allclose(own[1:-1], expected, rtol=0, atol=2e-6)
-        assert own[0] == own[-1] == 0.25
+        np.testing.assert_allclose(array[1:-1], expected, rtol=0, atol=2e-6)
+        assert array[0] == array[-1] == 0.25
 
 
-def test_shares_are_the_whole_bit_for_bit() -> None:
+def test_all_shares_together_equal_a_single_share_to_the_bit() -> None:
     of = [(0, 100_000, 1), (77, 50, 2), (2_000, 3_000, 3)]
     alone = [np.zeros(size, dtype=np.float32) for _, size, _ in of]
     shared = [np.zeros(size, dtype=np.float32) for _, size, _ in of]
     add(alone, of, 4, 1.0)
     add(shared, of, 4, 1.0, n_shares=5)
-    assert all(np.array_equal(one, other) for one, other in zip(alone, shared, strict=True))
+    assert all(map(np.array_equal, alone, shared))
 
 
 def test_extreme_words_give_finite_numbers() -> None:
-    """Both ends of the radius, over many blocks: none is infinite or no number, and the largest
-    stays below sqrt(2 ln 2^32).
-    """
+    """Over many blocks all draws are finite and below sqrt(2 ln 2^32)."""
     values = np.zeros(10_000_000, dtype=np.float32)
     add([values], [(0, len(values), 9)], 0, 1.0)
     assert np.isfinite(values).all()
     assert np.abs(values).max() < 6.67
 
 
-def test_it_compiles_where_no_machine_code_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """numba raises when it finds no place to write to: neither beside the package nor in a home."""
+def test_it_compiles_without_a_writable_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numba raises an error if neither the package's folder nor the home folder is writable."""
 
     def njit(cache: bool = False, **_: Any) -> Callable[..., Any]:
         def decorate(function: Any) -> Any:
@@ -79,13 +77,11 @@ def test_it_compiles_where_no_machine_code_can_be_kept(monkeypatch: pytest.Monke
         return decorate
 
     monkeypatch.setattr(compiled, "njit", njit)
-    assert compiled._compile()(abs) is abs
+    assert compiled.kernel()(abs) is abs
 
 
-def test_it_is_not_used_where_numba_does_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when somebody debugs other code of numba's; the portable kernel then takes over, as where
-    numba is missing.
-    """
+def test_its_import_fails_if_numba_does_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while other numba code is debugged; the portable kernel is used then."""
     monkeypatch.setattr(compiled.config, "DISABLE_JIT", 1)
     with pytest.raises(ImportError, match="NUMBA_DISABLE_JIT"):
         importlib.reload(compiled)

@@ -1,6 +1,4 @@
-"""The Triton kernel: on a GPU where there is one, else through Triton's interpreter, with `make
-test-triton`.
-"""
+"""The Triton kernel, on a GPU or in Triton's interpreter (`make test-library`)."""
 
 import os
 
@@ -8,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from gradnoise.kernels import portable
-from gradnoise.noise import Runs
-from gradnoise.parts import Part
+from gradnoise._kernels import portable
+from gradnoise._kernels.runs import Runs
+from gradnoise._parts import Part
 
 HAS_GPU = torch.cuda.is_available()
 if not (HAS_GPU or os.environ.get("TRITON_INTERPRET")):
     pytest.skip("neither a GPU nor TRITON_INTERPRET=1", allow_module_level=True)
 
-cuda = pytest.importorskip("gradnoise.kernels.cuda")
+cuda = pytest.importorskip("gradnoise._kernels.cuda")
 
 DEVICE = torch.device("cuda" if HAS_GPU else "cpu")
 PARTS = {
@@ -30,8 +28,8 @@ PARTS = {
 
 @pytest.mark.parametrize("t", [0, 1, 2**31 + 5, 2**40 + 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_it_is_the_definition_to_rounding(dtype: torch.dtype, t: int) -> None:
-    """For many tensors in one launch, whole, in runs, and beginning anywhere in their streams."""
+def test_it_equals_the_definition_to_rounding(dtype: torch.dtype, t: int) -> None:
+    """For many tensors in a single launch: whole ones, runs, and parts with any start."""
     keys = [2**63 + i for i in range(len(PARTS))]
     runs = Runs.of(list(PARTS.values()), keys)
     tensors = [
@@ -51,19 +49,18 @@ def test_it_is_the_definition_to_rounding(dtype: torch.dtype, t: int) -> None:
 
 def test_types_may_be_mixed() -> None:
     runs = Runs.of([Part(np.array([0]), 200), Part(np.array([0]), 200)], [1, 1])
-    one, other = (
-        torch.zeros(200, device=DEVICE),
-        torch.zeros(200, dtype=torch.bfloat16, device=DEVICE),
-    )
-    cuda.add_([one, other], runs, 0, 1.0)
+    wide = torch.zeros(200, device=DEVICE)
+    narrow = torch.zeros(200, dtype=torch.bfloat16, device=DEVICE)
+    cuda.add_([wide, narrow], runs, 0, 1.0)
     if HAS_GPU:
-        assert torch.equal(one.bfloat16(), other)
-    # the interpreter cuts where a GPU rounds
-    torch.testing.assert_close(one, other.float(), rtol=torch.finfo(torch.bfloat16).eps, atol=0)
+        assert torch.equal(wide.bfloat16(), narrow)
+    # the interpreter truncates where a GPU rounds
+    eps = torch.finfo(torch.bfloat16).eps
+    torch.testing.assert_close(wide, narrow.float(), rtol=eps, atol=0)
 
 
 @pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
-def test_a_capture_is_refused() -> None:
+def test_a_capture_in_a_cuda_graph_raises_an_error() -> None:
     """Each replay of the graph would add the same numbers."""
     runs = Runs.of([Part(np.array([0]), 200)], [1])
     tensor = torch.zeros(200, device=DEVICE)
@@ -74,8 +71,8 @@ def test_a_capture_is_refused() -> None:
             cuda.add_([tensor], runs, 1, 1.0)
 
 
-def test_each_row_of_a_stack_has_its_own_noise() -> None:
-    """Own keys, update counts and sizes, one launch; the first row's size is 0."""
+def test_each_row_of_a_stack_has_the_noise_of_its_member() -> None:
+    """Rows with different keys, update counts and stds in a single launch; the first std is 0."""
     sizes, keys = [300, 0, 41], np.arange(9, dtype=np.uint64)
     rows = torch.full((3, sum(sizes)), 0.25, device=DEVICE)
     offsets, owners = np.tile([0, 300, 300], 3), np.repeat(np.arange(3), 3)
@@ -91,8 +88,8 @@ def test_each_row_of_a_stack_has_its_own_noise() -> None:
     stack.add_(
         torch.tensor(ts, device=DEVICE), torch.tensor(stds, dtype=torch.float64, device=DEVICE)
     )
-    for row, t, std, own in zip(rows.cpu(), ts, stds, keys.reshape(3, 3), strict=True):
-        for values, key in zip(row.split(sizes), own.tolist(), strict=True):
+    for row, t, std, row_keys in zip(rows.cpu(), ts, stds, keys.reshape(3, 3), strict=True):
+        for values, key in zip(row.split(sizes), row_keys.tolist(), strict=True):
             expected = np.full(len(values), 0.25, dtype=np.float32)
             portable.add(expected, 0, key, t, std)
             torch.testing.assert_close(values, torch.from_numpy(expected), rtol=0, atol=4e-6)

@@ -3,10 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from gradnoise.kernels import GROUP, portable
+from gradnoise._kernels import GROUP, portable
 
-# (counter, key, words) as published with Random123, whose authors are Philox's: kat_vectors,
-# philox4x32, 10 rounds
+# (counter, key, words) of kat_vectors in Random123, by the authors of Philox: philox4x32, 10 rounds
 PUBLISHED = [
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
     ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
@@ -28,9 +27,7 @@ def test_words_are_those_of_philox(
 
 
 def test_numbers_are_those_of_the_definition() -> None:
-    """Each of three groups' elements, computed in plain Python from the words as the package's
-    docstring says.
-    """
+    """The elements of three groups, computed in plain Python by the package's docstring."""
     key, t, first = 0x0123456789ABCDEF, 2**35 + 7, 5
     drawn = portable.normals(first, 3, key, t)
     for e in range(3 * GROUP):
@@ -39,11 +36,11 @@ def test_numbers_are_those_of_the_definition() -> None:
         words = portable.words(np.array([32 * (first + group) + lane], dtype=np.uint64), key, t)[
             :, 0
         ].tolist()
-        one, other = words[:2] if quarter % 2 == 0 else words[2:]
-        radius = math.sqrt(-2 * math.log((one // 2 + 0.5) / 2**31))
-        low = other % 2**31
+        radius_word, angle_word = words[:2] if quarter % 2 == 0 else words[2:]
+        radius = math.sqrt(-2 * math.log((radius_word // 2 + 0.5) / 2**31))
+        low = angle_word % 2**31
         angle = math.pi / 2 * (low - 2**31 * (low >= 2**30)) / 2**30
-        sign = -1 if other >> 31 else 1
+        sign = -1 if angle_word >> 31 else 1
         expected = sign * radius * (math.cos(angle) if quarter < 2 else math.sin(angle))
         assert drawn[e] == pytest.approx(expected, abs=4e-6)
 

@@ -4,13 +4,10 @@ import re
 import pytest
 import torch
 
-from gradnoise.noise import NoiseProcess
-from gradnoise.techniques.anticorrelated import anticorrelated
-from gradnoise.techniques.constant import constant
+from gradnoise import NoiseProcess, anticorrelated, constant, preconditioned
 from gradnoise.techniques.contribution import NOTHING, Contribution, combine, on_gradient
 from gradnoise.techniques.masks import DropoutMasks
 from gradnoise.techniques.noisy_weights import NoisyWeights
-from gradnoise.techniques.preconditioned import preconditioned
 from gradnoise.workloads import normal
 
 N = 10_000

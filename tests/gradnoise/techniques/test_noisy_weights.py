@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from gradnoise.noise import NoiseProcess
-from gradnoise.techniques.annealed import annealed
+from gradnoise import NoiseProcess, annealed
 from gradnoise.techniques.noisy_weights import NoisyWeights
 from gradnoise.workloads import normal
 

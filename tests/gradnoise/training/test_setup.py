@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
+from gradnoise import annealed
 from gradnoise.parameters import Parameter
 from gradnoise.rules import Rule
-from gradnoise.schedules import annealed
 from gradnoise.techniques.contribution import NOTHING
 from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.training.setup import prepare
@@ -29,7 +29,7 @@ def test_a_legal_trial_is_opened_with_its_options_and_its_techniques_contributio
     assert setup.options == MlpOptions(depth=2)
     assert setup.contribution.places == ("gradient",)
     assert setup.contribution.gradient is not None
-    assert list(setup.contribution.gradient.terms(5)) == [(5, annealed(0.3, 0.55)(5))]
+    assert list(setup.contribution.gradient.terms(5)) == list(annealed(0.3, 0.55).terms(5))
     assert (setup.clip_value, setup.clip_norm) == (None, None)
     assert setup.lr_factor(3) == 1.0
 
@@ -40,7 +40,7 @@ def test_the_contributions_of_several_techniques_are_combined() -> None:
     assert setup.contribution.places == ("gradient", "activations")
     assert setup.contribution.gradient is not None
     assert list(setup.contribution.gradient.terms(5)) == [
-        (5, annealed(0.3, 0.55)(5)),
+        *annealed(0.3, 0.55).terms(5),
         (5 + 2**48, 0.1),
     ]
 

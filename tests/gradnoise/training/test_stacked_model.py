@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gradnoise import noise
+from gradnoise._noise import backends
 from gradnoise.training.setup import prepare
 from gradnoise.training.stacked_epoch import StackedEpoch
 from gradnoise.training.stacked_model import StackedModel
@@ -96,8 +96,8 @@ def test_its_noise_is_the_same_up_to_rounding(
         StackedEpoch(runs(technique, TECHNIQUES[technique], "narrow"), 4), by_counter=False
     )
     if DEVICE.type == "cpu":
-        monkeypatch.setattr(noise, "_is_on_gpu", lambda rows: True)
-        monkeypatch.setattr(noise, "_compiled", lambda: None)
+        monkeypatch.setattr(backends, "is_on_gpu", lambda rows: True)
+        monkeypatch.setattr(backends, "compiled", lambda: None)
     found = trained(
         StackedEpoch(runs(technique, TECHNIQUES[technique], "narrow"), 4), by_counter=True
     )

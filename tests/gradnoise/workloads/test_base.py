@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from gradnoise.workloads.base import Metric, Splits, Workload
-from gradnoise.workloads.mlp import Mlp
+from gradnoise.workloads.paper.mlp import Mlp
 
 
 def test_a_workload_checks_its_options_and_its_own_hyperparameters() -> None:

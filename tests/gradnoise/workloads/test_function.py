@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from gradnoise.noise import NoiseProcess
-from gradnoise.streams import normal
-from gradnoise.techniques.anticorrelated import anticorrelated
-from gradnoise.techniques.constant import constant
+from gradnoise import anticorrelated, constant
+from gradnoise._processes import NoiseProcess
+from gradnoise._streams import normal
 from gradnoise.workloads.base import Metric
 from gradnoise.workloads.function import Trial, function
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from gradnoise.streams import normal
-from gradnoise.workloads import Batch, Dropout, Forward, Metric, Splits, Workload, option
+from gradnoise.workloads import Batch, Dropout, Forward, Metric, Splits, Workload, normal, option
 
 
 @dataclass(frozen=True, kw_only=True)

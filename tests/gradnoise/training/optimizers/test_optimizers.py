@@ -298,5 +298,5 @@ def test_nesterov_without_momentum_is_refused() -> None:
 
 @pytest.mark.parametrize("changes", [{"parameters": ()}, {"defaults": {"beta": 0.9}}])
 def test_an_optimizer_declares_what_it_uses(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="parameters must include '(lr|beta)'"):
+    with pytest.raises(ValueError, match=r"parameters must include '(lr|beta)'"):
         dataclasses.replace(OPTIMIZERS.find("sgd"), **changes)

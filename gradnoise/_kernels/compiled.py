@@ -1,0 +1,269 @@
+"""The noise kernel for the CPU's vector units, compiled by numba; equals `portable` to rounding.
+
+Each phase is a simple loop that reads scratch memory in the first-level cache and writes a single
+array: the form that LLVM vectorises. The polynomials are minimax fits in float32 with errors below
+5e-8. Products and sums may be contracted; no other floating-point rule is relaxed.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, config, njit, types
+from numba.extending import intrinsic
+
+from gradnoise._kernels import GROUP, LANES, MULTIPLIERS, ROUNDS, WEYL
+
+if config.DISABLE_JIT:
+    raise ImportError("numba does not compile while NUMBA_DISABLE_JIT is set.")
+
+CHUNK = 2048
+PAIRS = GROUP // 2
+LINE = 64  # bytes of a cache line
+
+LOW = np.uint64(0xFFFFFFFF)
+HALF = np.uint64(32)
+M0, M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
+W0, W1 = np.uint64(WEYL[0]), np.uint64(WEYL[1])
+
+# the bits of sqrt(1/2): mantissas are in [sqrt(1/2), sqrt(2))
+ROOT_HALF = np.int32(0x3F3504F3)
+EXPONENT_31 = np.int32(31 << 23)
+LN2 = np.float32(-2 * math.log(2))
+# -2 ln(1 + x) / x on [sqrt(1/2) - 1, sqrt(2) - 1]
+L0, L1, L2, L3 = (
+    np.float32(-1.9999996),
+    np.float32(1.0000118),
+    np.float32(-0.66672063),
+    np.float32(0.4992376),
+)
+L4, L5, L6, L7 = (
+    np.float32(-0.39752153),
+    np.float32(0.3462201),
+    np.float32(-0.32796055),
+    np.float32(0.20282203),
+)
+# cos(pi/2 x) and sin(pi/2 x) / x in x^2, on [-1, 1]
+C0, C1, C2, C3, C4 = (
+    np.float32(0.99999995),
+    np.float32(-1.2336982),
+    np.float32(0.25365075),
+    np.float32(-0.020810628),
+    np.float32(0.00085819),
+)
+S0, S1, S2, S3, S4 = (
+    np.float32(1.5707963),
+    np.float32(-0.6459634),
+    np.float32(0.07968848),
+    np.float32(-0.004672228),
+    np.float32(0.00015082),
+)
+
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def kernel(**options: Any) -> Callable[[Function], Function]:
+    """Return numba's decorator; it caches machine code on disk if a cache folder is writable."""
+
+    def decorate(function: Function) -> Function:
+        compiled: Function
+        try:
+            compiled = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+        except RuntimeError:
+            compiled = njit(nogil=True, error_model="numpy", **options)(function)
+        return compiled
+
+    return decorate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # of numba
+def _widest(_typing: Any) -> Any:
+    """Allow 512-bit registers in this function; on some processors LLVM prefers 256 bits."""
+
+    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def pointer(_typing: Any, _address: Any, kind: Any) -> Any:
+    """Return the address as a pointer to numbers of a type, such as np.float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(kind.dtype)(types.int64, kind), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _fetch(_typing: Any, _address: Any) -> Any:
+    """Prefetch the cache line at the address for writing."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        prefetch = builder.module.declare_intrinsic(
+            "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+        )
+        builder.call(prefetch, [builder.inttoptr(arguments[0], byte), i32(1), i32(3), i32(1)])
+        return context.get_dummy_value()
+
+    return types.none(types.int64), generate
+
+
+@kernel()
+def add_all(
+    addresses: Any,
+    starts: Any,
+    sizes: Any,
+    keys: Any,
+    ts: Any,
+    stds: Any,
+    n_shares: int,
+    share: int,
+) -> bool:
+    """Add std * z to a share of many float32 runs in memory, in place.
+
+    Return False, without a change, if two runs start at the same address.
+
+    Args:
+        addresses: The address of each run, int64.
+        starts: The element of its stream that each run starts with, int64.
+        sizes: Numbers in each run, int64.
+        keys: Each run's key, uint64.
+        ts: The update count of each run, or a single one for all, int64; in [0, 2^63).
+        stds: The standard deviation of each run, or a single one for all, float64, in the numbers'
+            units; 0: the run stays unchanged.
+        n_shares: Number of shares into which the chunks of all runs are divided; at least 1.
+        share: Index of the share, from 0.
+    """
+    _widest()
+    if not _are_apart(addresses, sizes):
+        return False
+    words = np.empty(CHUNK, np.uint32)
+    drawn = np.empty(CHUNK, np.float32)
+    n_chunks = 0
+    for run in range(len(addresses)):
+        n_chunks += _n_chunks(starts[run], sizes[run])
+    skip = n_chunks * share // n_shares
+    left = n_chunks * (share + 1) // n_shares - skip
+    for run in range(len(addresses)):
+        n = _n_chunks(starts[run], sizes[run])
+        if skip >= n:
+            skip -= n
+            continue
+        start = starts[run]
+        stop = start + sizes[run]
+        values = carray(pointer(addresses[run], np.float32), sizes[run])
+        t = ts[run] if len(ts) > 1 else ts[0]
+        scale = np.float32(stds[run] if len(stds) > 1 else stds[0])
+        base = start // CHUNK
+        for chunk in range(base + skip, base + (min(n, skip + left) if scale != 0 else skip)):
+            lo = max(start, chunk * CHUNK)
+            hi = min(stop, (chunk + 1) * CHUNK)
+            group = lo // GROUP
+            n_groups = (hi + GROUP - 1) // GROUP - group
+            before = lo - group * GROUP
+            _philox(group, n_groups, t, keys[run], words, addresses[run] + 4 * (lo - start))
+            _radii(words, drawn, n_groups)
+            _pairs(words, drawn, n_groups)
+            _add(values[lo - start : hi - start], drawn[before : before + hi - lo], scale)
+        left -= min(n, skip + left) - skip
+        skip = 0
+        if left == 0:
+            break
+    return True
+
+
+@kernel()
+def _are_apart(addresses: Any, sizes: Any) -> bool:
+    """Return whether all runs that hold numbers start at different addresses."""
+    room = 16
+    while room < 2 * len(addresses):
+        room *= 2
+    # an open-addressing hash table with linear probing
+    seen = np.zeros(room, np.int64)
+    for run in range(len(addresses)):
+        if sizes[run]:
+            place = (addresses[run] // 16 * 0x9E3779B1) % room
+            while seen[place]:
+                if seen[place] == addresses[run]:
+                    return False
+                place = (place + 1) % room
+            seen[place] = addresses[run]
+    return True
+
+
+@kernel()
+def _n_chunks(start: int, size: int) -> int:
+    return (start + size + CHUNK - 1) // CHUNK - start // CHUNK if size else 0
+
+
+@kernel()
+def _philox(group: int, n_groups: int, t: int, key: int, words: Any, address: int) -> None:
+    t0, t1 = np.uint64(t) & LOW, np.uint64(t) >> HALF
+    key0, key1 = np.uint64(key) & LOW, np.uint64(key) >> HALF
+    for g in range(n_groups):
+        at = g * GROUP
+        for line in range(0, 4 * GROUP, LINE):
+            _fetch(address + 4 * at + line)
+        for lane in range(LANES):
+            block = np.uint64((group + g) * LANES + lane)
+            c0, c1, c2, c3 = block & LOW, block >> HALF, t0, t1
+            k0, k1 = key0, key1
+            for _ in range(ROUNDS):
+                p0 = M0 * c0
+                p1 = M1 * c2
+                c0 = (p1 >> HALF) ^ c1 ^ k0
+                c1 = p1 & LOW
+                c2 = (p0 >> HALF) ^ c3 ^ k1
+                c3 = p0 & LOW
+                k0 = (k0 + W0) & LOW
+                k1 = (k1 + W1) & LOW
+            # the words of the radii first, then those of the angles
+            words[at + lane] = np.uint32(c0)
+            words[at + LANES + lane] = np.uint32(c2)
+            words[at + 2 * LANES + lane] = np.uint32(c1)
+            words[at + 3 * LANES + lane] = np.uint32(c3)
+
+
+@kernel(fastmath={"contract"})
+def _radii(words: Any, radii: Any, n_groups: int) -> None:
+    _widest()
+    for g in range(n_groups):
+        for pair in range(PAIRS):
+            i = g * GROUP + pair
+            u = np.float32(np.int32(words[i] >> np.uint32(1))) + np.float32(0.5)
+            bits = np.int32(np.float32(u).view(np.int32) - EXPONENT_31)
+            exponent = np.int32(np.int32(bits - ROOT_HALF) >> np.int32(23))
+            x = np.int32(bits - np.int32(exponent << np.int32(23))).view(np.float32) - np.float32(1)
+            log = x * (
+                L0 + x * (L1 + x * (L2 + x * (L3 + x * (L4 + x * (L5 + x * (L6 + x * L7))))))
+            )
+            radii[i] = np.sqrt(np.float32(exponent) * LN2 + log)
+
+
+@kernel(fastmath={"contract"})
+def _pairs(words: Any, drawn: Any, n_groups: int) -> None:
+    _widest()
+    for g in range(n_groups):
+        for pair in range(PAIRS):
+            i = g * GROUP + pair
+            word = words[i + PAIRS]
+            sign = np.int32(word & np.uint32(0x80000000))
+            radius = np.int32(np.int32(np.float32(drawn[i]).view(np.int32)) | sign).view(np.float32)
+            x = np.float32(np.int32(np.uint32(word << np.uint32(1)))) * np.float32(2.0**-31)
+            xx = x * x
+            drawn[i] = radius * (C0 + xx * (C1 + xx * (C2 + xx * (C3 + xx * C4))))
+            drawn[i + PAIRS] = (radius * x) * (S0 + xx * (S1 + xx * (S2 + xx * (S3 + xx * S4))))
+
+
+@kernel(fastmath={"contract"})
+def _add(values: Any, drawn: Any, std: Any) -> None:
+    _widest()
+    for i in range(len(values)):
+        values[i] += std * drawn[i]

@@ -1,0 +1,204 @@
+"""The noise kernel for CUDA, in Triton; equals `portable` to rounding.
+
+All parameters get their noise in a single launch and a single pass over memory.
+"""
+
+import contextlib
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import triton
+import triton.language as tl
+
+from gradnoise._kernels import GROUP
+from gradnoise._kernels.runs import Integers, Runs
+
+GROUPS = 16  # per program
+CHUNK = GROUP * GROUPS
+
+
+def add_(tensors: Sequence[torch.Tensor], runs: Runs, t: int, std: float) -> None:
+    """Add std * z to tensors in place; each sum is rounded once to the tensor's type.
+
+    Args:
+        tensors: Contiguous; float32, bfloat16 or float16; on any number of GPUs.
+        runs: The elements of streams that the tensors hold.
+        t: Update count; in [0, 2^63).
+        std: Standard deviation, in the tensors' units.
+
+    Raises:
+        RuntimeError: During the capture of a CUDA graph: each replay would add the noise of this t.
+    """
+    for device, dtype in {(tensor.device, tensor.dtype) for tensor in tensors}:
+        is_cuda = device.type == "cuda"  # False in Triton's interpreter
+        if is_cuda and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError(
+                "noise must not be captured in a CUDA graph: capture forward and backward, and call "
+                "step() outside the graph."
+            )
+        chosen = tuple((tensor.device, tensor.dtype) == (device, dtype) for tensor in tensors)
+        plan = _plan(runs, chosen, device)
+        if plan.n_programs:
+            addresses = [
+                tensor.data_ptr()
+                for tensor, is_chosen in zip(tensors, chosen, strict=True)
+                if is_chosen
+            ]
+            with torch.cuda.device(device) if is_cuda else contextlib.nullcontext():
+                packed = torch.tensor(
+                    [*addresses, t, np.float64(std).view(np.int64)],
+                    device="cpu",
+                    pin_memory=is_cuda,
+                )
+                packed = packed.to(device, non_blocking=True)
+                begins = packed[:-2][plan.owners] + plan.offsets * dtype.itemsize
+                plan.launch(begins, packed[-2:-1], packed[-1:].view(torch.float64), 0, dtype)
+
+
+class Rows:
+    """The rows of a `StackedNoise` on a GPU.
+
+    Args:
+        rows: Contiguous, [members, numbers].
+        runs: The elements of streams that the rows hold; the owner of a run is its row.
+        addresses: The address of each run.
+    """
+
+    def __init__(self, rows: torch.Tensor, runs: Runs, addresses: Integers) -> None:
+        self._dtype = rows.dtype
+        self._plan = _Plan(runs, [True] * len(rows), rows.device)
+        self._holds = runs.sizes > 0
+        self._begins = torch.tensor(addresses[self._holds], device=rows.device)
+
+    def set_keys(self, keys: npt.NDArray[np.uint64]) -> None:
+        """Replace the keys, one per run; CUDA graphs that were captured before use them too."""
+        self._plan.columns[2].copy_(torch.from_numpy(keys[self._holds].view(np.int64)))
+
+    def add_(self, ts: torch.Tensor, stds: torch.Tensor) -> None:
+        """Add stds[k] * N_ts[k] to row k in place.
+
+        Args:
+            ts: Update counts, int64, [members], on the rows' device.
+            stds: Standard deviations, float64, [members], on the rows' device.
+        """
+        self._plan.launch(self._begins, ts, stds, 1, self._dtype)
+
+
+TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
+
+
+class _Plan:
+    """The runs of the chosen tensors, stored on their device, with each program's run and chunk."""
+
+    def __init__(self, runs: Runs, is_chosen: Sequence[bool], device: torch.device) -> None:
+        chosen = np.flatnonzero(np.array(is_chosen)[runs.owners] & (runs.sizes > 0))
+        starts, sizes = runs.starts[chosen], runs.sizes[chosen]
+        first = starts // CHUNK
+        n = (starts + sizes - 1) // CHUNK - first + 1
+        self.n_programs = int(n.sum())
+        run = np.repeat(np.arange(len(chosen)), n)
+        chunk = np.arange(self.n_programs) - np.repeat(np.cumsum(n) - n, n) + first[run]
+        renumbered = np.cumsum(is_chosen) - 1
+        put = functools.partial(torch.tensor, device=device)
+        self.owners = put(renumbered[runs.owners[chosen]])
+        self.offsets = put(runs.offsets[chosen])
+        keys = runs.keys[chosen]
+        self.columns = (
+            put(starts),
+            put(sizes),
+            put(keys.view(np.int64)),
+            self.owners,
+            put(run),
+            put(chunk),
+        )
+
+    def launch(
+        self,
+        begins: torch.Tensor,
+        ts: torch.Tensor,
+        stds: torch.Tensor,
+        stride: int,
+        dtype: torch.dtype,
+    ) -> None:
+        """Add the noise of (ts[stride * owner], stds[stride * owner]) to each run.
+
+        Args:
+            begins: The address of each run.
+            ts: Update counts.
+            stds: Standard deviations.
+            stride: 0 if a single t and std serve all runs, 1 if each owner has its own.
+            dtype: Type of the numbers in memory.
+        """
+        _add[(self.n_programs,)](begins, *self.columns, ts, stds, stride, TYPES[dtype], GROUPS)
+
+
+@functools.lru_cache(maxsize=64)
+def _plan(runs: Runs, is_chosen: tuple[bool, ...], device: torch.device) -> _Plan:
+    return _Plan(runs, is_chosen, device)
+
+
+@triton.jit(do_not_specialize=["stride"])  # type: ignore[untyped-decorator]  # of Triton
+def _add(  # type: ignore[no-untyped-def]
+    begins,
+    starts,
+    sizes,
+    keys,
+    owners,
+    runs,
+    chunks,
+    ts,
+    stds,
+    stride,
+    dtype: tl.constexpr,
+    GROUPS: tl.constexpr,  # noqa: N803
+):
+    """Add the noise to the groups of a program: [GROUPS, LANES] blocks of four words each."""
+    program = tl.program_id(0)
+    run = tl.load(runs + program)
+    start = tl.load(starts + run)
+    size = tl.load(sizes + run)
+    key = tl.load(keys + run)
+    values = tl.load(begins + run).to(tl.pointer_type(dtype))
+    member = tl.load(owners + run) * stride
+    t = tl.load(ts + member)
+    std = tl.load(stds + member).to(tl.float32)
+
+    group = tl.load(chunks + program) * GROUPS + tl.arange(0, GROUPS)[:, None].to(tl.int64)
+    lane = tl.arange(0, 32)[None, :]
+    block = group * 32 + lane
+    w0, w1, w2, w3 = tl.philox_impl(
+        block.to(tl.uint32),
+        (block >> 32).to(tl.uint32),
+        tl.zeros_like(block).to(tl.uint32) + t.to(tl.uint32),
+        tl.zeros_like(block).to(tl.uint32) + (t >> 32).to(tl.uint32),
+        key.to(tl.uint32),
+        (key >> 32).to(tl.uint32),
+        10,
+    )
+    at = group * 128 + lane - start
+    cosine, sine = _pair(w0, w1, std)
+    _add_at(values, at, size, cosine, dtype)
+    _add_at(values, at + 64, size, sine, dtype)
+    cosine, sine = _pair(w2, w3, std)
+    _add_at(values, at + 32, size, cosine, dtype)
+    _add_at(values, at + 96, size, sine, dtype)
+
+
+@triton.jit
+def _pair(word, angle_word, std):  # type: ignore[no-untyped-def]
+    u = ((word >> 1).to(tl.int32).to(tl.float32) + 0.5) * 4.656612873077393e-10  # 2^-31
+    radius = std * tl.sqrt(-2.0 * tl.log(u))
+    radius = tl.where((angle_word >> 31) != 0, -radius, radius)
+    # pi/2 * 2^-31
+    angle = (angle_word << 1).to(tl.int32, bitcast=True).to(tl.float32) * 7.314590396335798e-10
+    return radius * tl.cos(angle), radius * tl.sin(angle)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _add_at(values, at, size, drawn, dtype: tl.constexpr):  # type: ignore[no-untyped-def]
+    is_in = (at >= 0) & (at < size)
+    value = tl.load(values + at, mask=is_in).to(tl.float32)
+    tl.store(values + at, (value + drawn).to(dtype), mask=is_in)

@@ -1,0 +1,152 @@
+"""The noise of a seed on the named parameters of a model."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gradnoise._kernels.runs import Integers, Runs
+from gradnoise._keys import key
+from gradnoise._noise import backends
+from gradnoise._noise.chunks import add_in_chunks
+from gradnoise._noise.threads import add_on_threads
+from gradnoise._parts import Part, whole
+
+PURPOSE = "noise"
+
+
+class Noise:
+    """The noise of a seed on named parameters.
+
+    The noise std * N_t of an element is a function of seed, purpose, t, the parameter's name and
+    the element's index. Elements are counted row by row in the whole parameter, whatever the
+    tensor's layout in memory. float32 tensors in CPU memory get their noise in a single pass, on as
+    many threads as torch uses; tensors on a GPU by a single kernel launch; all others in chunks of
+    65,536 numbers.
+
+    Args:
+        seed: At least 0.
+        shapes: The parameters' shapes by name.
+        purpose: The use of the draws: streams of different purposes are independent.
+        parts: For each tensor that holds only a part of its parameter: that part, by name.
+
+    Attributes:
+        sizes: Number of elements of each tensor.
+        keys: The key of each parameter's stream.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        shapes: Mapping[str, Sequence[int]],
+        purpose: str = PURPOSE,
+        parts: Mapping[str, Part] = {},
+    ) -> None:
+        self._parts = [parts.get(name) or whole(shape) for name, shape in shapes.items()]
+        self.keys = [int(key(seed, purpose, name)[0]) for name in shapes]
+        self.sizes = [len(part.starts) * part.size for part in self._parts]
+        self._runs = Runs.of(self._parts, self.keys)
+        self._runs_of_some: dict[tuple[int, ...], Runs] = {}
+
+    def add_(
+        self,
+        tensors: Sequence[torch.Tensor],
+        t: int,
+        std: float,
+        scales: Sequence[torch.Tensor] | None = None,
+    ) -> None:
+        """Add std * N_t to the tensors in place; each sum is rounded once to the tensor's type.
+
+        Args:
+            tensors: In the order of `shapes`, of any floating type, device and strides; no two
+                elements may share memory.
+            t: Update count; in [0, 2^63).
+            std: Standard deviation, in the tensors' units.
+            scales: Factors of the noise, one per element, in tensors of the same shapes.
+
+        Raises:
+            ValueError: If a tensor's number of elements differs from that of its part or shape, or
+                t is out of range.
+        """
+        if scales is None and self.add_plain_(tensors, t, std):
+            return
+        sizes = [tensor.numel() for tensor in tensors]
+        if sizes != self.sizes:
+            raise ValueError(f"tensors must have {self.sizes} elements, but they have {sizes}.")
+        is_on_gpu = scales is None and all(map(backends.is_on_gpu, tensors))
+        cuda = backends.cuda() if is_on_gpu else None
+        if cuda:
+            cuda.add_(tensors, self._runs, t, std)
+        else:
+            done = self._add_where_plain_(tensors, t, std) if scales is None else ()
+            for i in sorted(set(range(len(tensors))) - set(done)):
+                scale = None if scales is None else scales[i]
+                add_in_chunks(tensors[i], scale, self._parts[i], self.keys[i], t, std)
+        # the kernels write to memory without torch's knowledge
+        torch.autograd.graph.increment_version(tensors)
+
+    def add_plain_(self, tensors: Sequence[torch.Tensor | None], t: int, std: float) -> bool:
+        """Add std * N_t in a single pass, or return False without a change.
+
+        It succeeds if every tensor is contiguous float32 in CPU memory and no two share memory.
+        """
+        if not 0 <= t < 2**63:
+            raise ValueError(f"t must be in [0, 2^63), but got {t=}.")
+        if not backends.compiled():
+            return False
+        addresses = _addresses(tensors, self.sizes)
+        if addresses is None or not _add_compiled(self._runs, addresses, t, std):
+            return False
+        torch.autograd.graph.increment_version(tensors)  # type: ignore[arg-type]  # none is None
+        return True
+
+    def _add_where_plain_(
+        self, tensors: Sequence[torch.Tensor], t: int, std: float
+    ) -> tuple[int, ...]:
+        """Add std * N_t to those tensors that `add_plain_` takes; return their indices."""
+        if not backends.compiled():
+            return ()
+        addresses = {
+            i: address
+            for i, tensor in enumerate(tensors)
+            if (address := _addresses([tensor], [self.sizes[i]])) is not None
+        }
+        chosen = tuple(addresses)
+        if not chosen:
+            return ()
+        if chosen not in self._runs_of_some:
+            parts, keys = [self._parts[i] for i in chosen], [self.keys[i] for i in chosen]
+            self._runs_of_some = {chosen: Runs.of(parts, keys)}
+        runs, begins = self._runs_of_some[chosen], np.concatenate(list(addresses.values()))
+        return chosen if _add_compiled(runs, begins, t, std) else ()
+
+
+def _addresses(tensors: Sequence[torch.Tensor | None], sizes: Sequence[int]) -> Integers | None:
+    """Return the tensors' addresses; None unless each is contiguous float32 in CPU memory, of the
+    given size.
+    """
+    if len(tensors) != len(sizes):
+        return None
+    # called at every update: a single loop, because each attribute access takes time
+    addresses = [
+        tensor.data_ptr()
+        if type(tensor) is _Tensor
+        and tensor.dtype is _F32
+        and tensor.layout is _STRIDED
+        and tensor.is_cpu
+        and tensor.numel() == size
+        and tensor.is_contiguous()
+        else -1
+        for tensor, size in zip(tensors, sizes, strict=True)
+    ]
+    return None if -1 in addresses else np.array(addresses, dtype=np.int64)
+
+
+_Tensor, _F32, _STRIDED = torch.Tensor, torch.float32, torch.strided
+
+
+def _add_compiled(runs: Runs, addresses: npt.NDArray[np.int64], t: int, std: float) -> bool:
+    if len(runs.owners) > len(addresses):
+        addresses = addresses[runs.owners] + 4 * runs.offsets
+    return add_on_threads(runs, addresses, np.array([t], dtype=np.int64), np.array([std]))

@@ -1,0 +1,58 @@
+"""The compiled kernel on as many threads as torch uses."""
+
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gradnoise._kernels.runs import Integers, Runs
+from gradnoise._noise import backends
+
+# numbers per share; larger where there would be more than SHARES_PER_THREAD shares per thread
+SHARE = 2**17
+SHARES_PER_THREAD = 16  # each share walks through all runs, so the number of shares is bounded
+# for fewer numbers, handing over a share costs more than it saves
+THREADED_FROM = 2**18
+
+
+def add_on_threads(
+    runs: Runs, addresses: Integers, ts: Integers, stds: npt.NDArray[np.float64]
+) -> bool:
+    """Add std * z to float32 runs in CPU memory, or return False without a change if two start at
+    the same address.
+
+    Args:
+        runs: The runs.
+        addresses: The address of each run.
+        ts: The update count of each run, or a single one for all.
+        stds: The standard deviation of each run, or a single one for all.
+    """
+    compiled = backends.compiled()
+    assert compiled is not None
+    n_threads = torch.get_num_threads() if runs.n_numbers >= THREADED_FROM else 1
+    columns = (addresses, runs.starts, runs.sizes, runs.keys, ts, stds)
+    if n_threads == 1:
+        return bool(compiled.add_all(*columns, 1, 0))
+    n_shares = min(-(-runs.n_numbers // SHARE), SHARES_PER_THREAD * n_threads)
+    if openmp := backends.openmp():
+        return bool(openmp.add_all_on(n_threads, *columns, n_shares))
+    shares = iter(range(n_shares))  # each thread takes the next share when it is free
+
+    def work() -> bool:
+        return all(compiled.add_all(*columns, n_shares, share) for share in shares)
+
+    others = [_threads(n_threads).submit(work) for _ in range(1, n_threads)]
+    return all([work(), *(other.result() for other in others)])
+
+
+@functools.cache
+def _threads(n: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n - 1, thread_name_prefix="gradnoise")
+
+
+if hasattr(os, "register_at_fork"):
+    # threads do not survive a fork; those of a new pool do their work
+    os.register_at_fork(after_in_child=_threads.cache_clear)

@@ -1,0 +1,67 @@
+"""Schedules: functions from the update count t to a standard deviation.
+
+Notation: eta is a variance, gamma a decay exponent, t the number of optimizer updates done so far,
+    0 at the first update.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Schedule = Callable[[int], float]
+"""A function from the update count t, 0 at the first update, to the standard deviation of the
+noise.
+"""
+
+
+@dataclass(frozen=True)
+class AnnealedStd:
+    """The schedule std_t = sqrt(eta / (1 + t)^gamma) of Neelakantan et al. 2015, arXiv:1511.06807.
+
+    Args:
+        eta: Variance of the noise at t = 0; at least 0.
+        gamma: Decay exponent, dimensionless; at least 0. The paper uses 0.55.
+
+    Raises:
+        ValueError: If eta or gamma is negative or not finite.
+
+    >>> std = AnnealedStd(eta=0.01, gamma=0.55)
+    >>> round(std(0), 4), round(std(99), 4)
+    (0.1, 0.0282)
+    """
+
+    eta: float
+    gamma: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta < math.inf:
+            raise ValueError(f"eta must be at least 0 and finite, but got eta={self.eta}.")
+        if not 0 <= self.gamma < math.inf:
+            raise ValueError(f"gamma must be at least 0 and finite, but got gamma={self.gamma}.")
+
+    def __call__(self, t: int) -> float:
+        return math.sqrt(self.eta) * (1.0 + t) ** (-self.gamma / 2)
+
+
+@dataclass(frozen=True)
+class ConstantStd:
+    """The schedule std_t = std: the fixed noise of Neelakantan et al. 2016, openreview rkjZ2Pcxe.
+
+    Args:
+        std: Standard deviation at every update; at least 0.
+
+    Raises:
+        ValueError: If std is negative or not finite.
+
+    >>> ConstantStd(0.1)(1_000)
+    0.1
+    """
+
+    std: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.std < math.inf:
+            raise ValueError(f"std must be at least 0 and finite, but got std={self.std}.")
+
+    def __call__(self, t: int) -> float:
+        return self.std

@@ -1,0 +1,120 @@
+"""Outputs and gradients of many fully connected ReLU networks at once, under cross-entropy.
+
+`torch.func.vmap` spends most of its time between the matrix products of such narrow layers. Here
+each layer is three batched products, whose results reuse the same memory at every update.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from gradnoise.workloads.base import Batch, Tensors
+
+ROWS_AT_ONCE = 1_000
+"""The activations of this many examples fit into the caches of a core."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseLayer:
+    """The names of a layer's parameters and of its dropout mask.
+
+    Args:
+        weight: Name of the weight matrix.
+        bias: Name of the bias.
+        mask: Name of the buffer that multiplies the activations under dropout; empty: none.
+    """
+
+    weight: str
+    bias: str
+    mask: str = ""
+
+
+class DenseNetworks:
+    """ReLU layers z_l = W_l h_{l-1} + b_l, h_l = m_l max(z_l, 0); the last layer has no ReLU.
+
+    Args:
+        layers: From the first to the last.
+    """
+
+    def __init__(self, layers: Sequence[DenseLayer]) -> None:
+        self._layers = layers
+        self._buffers: dict[tuple[object, ...], torch.Tensor] = {}
+
+    def outputs(self, weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
+        """Return each model's outputs for the same inputs, without masks.
+
+        Returns:
+            [models, examples, classes].
+        """
+        n = len(weights[self._layers[0].weight])
+        pieces = []
+        for piece in torch.split(inputs, len(inputs) if inputs.is_cuda else ROWS_AT_ONCE):
+            hidden = piece.expand(n, *piece.shape)
+            for i, layer in enumerate(self._layers):
+                hidden = self._forward(("outputs", i % 2), layer, weights, hidden)
+                if i < len(self._layers) - 1:
+                    hidden.relu_()
+            pieces.append(hidden.clone())
+        return torch.cat(pieces, 1)
+
+    def gradient(
+        self, weights: Tensors, masks: Tensors, batch: Batch, gradients: Tensors
+    ) -> torch.Tensor:
+        """Write the gradient of each model's mean cross-entropy on its batch into `gradients`.
+
+        dL/dz_last = (softmax(z_last) - onehot(y)) / n; dL/dW_l = dL/dz_l^T h_{l-1}; dL/db_l = sum
+        dL/dz_l; dL/dz_{l-1} = (dL/dz_l W_l) m_{l-1} [h_{l-1} > 0].
+
+        Returns:
+            The losses, [models].
+        """
+        inputs, labels = batch
+        hidden = [inputs]
+        for i, layer in enumerate(self._layers):
+            outputs = self._forward(("forward", i), layer, weights, hidden[-1])
+            if i < len(self._layers) - 1:
+                outputs.relu_()
+                if layer.mask in masks:
+                    outputs.mul_(masks[layer.mask])
+            hidden.append(outputs)
+        # [models, classes, examples], because torch is slow along a short last axis
+        outputs = hidden.pop().transpose(1, 2).contiguous()
+        logarithms, chosen = functional.log_softmax(outputs, dim=1), labels.unsqueeze(1)
+        losses = -logarithms.gather(1, chosen).mean((1, 2))
+        logarithms.exp_().scatter_add_(
+            1, chosen, logarithms.new_full((), -1.0).expand(chosen.shape)
+        ).div_(labels.shape[1])
+        back = logarithms.transpose(1, 2).contiguous()
+        for i in reversed(range(len(self._layers))):
+            layer, before = self._layers[i], hidden[i]
+            weight = weights[layer.weight]
+            product = self._empty("weight", i, weight.shape, inputs)
+            gradients[layer.weight].copy_(torch.bmm(back.transpose(1, 2), before, out=product))
+            torch.sum(back, 1, out=gradients[layer.bias])
+            if i:
+                back = torch.bmm(back, weight, out=self._empty("back", i, before.shape, inputs))
+                mask = masks.get(self._layers[i - 1].mask)
+                if mask is not None:
+                    back.mul_(mask)
+                back = torch.ops.aten.threshold_backward.grad_input(
+                    back, before, 0, grad_input=back
+                )
+        return losses
+
+    def _forward(
+        self, place: tuple[str, int], layer: DenseLayer, weights: Tensors, hidden: torch.Tensor
+    ) -> torch.Tensor:
+        weight, bias = weights[layer.weight], weights[layer.bias]
+        outputs = self._empty(*place, (*hidden.shape[:2], weight.shape[1]), hidden)
+        return torch.baddbmm(bias.unsqueeze(1), hidden, weight.transpose(1, 2), out=outputs)
+
+    def _empty(
+        self, what: str, layer: int, shape: Sequence[int], like: torch.Tensor
+    ) -> torch.Tensor:
+        """Return uninitialised memory for an intermediate result, the same at every update."""
+        key = (what, layer, *shape, like.dtype, like.device)
+        if key not in self._buffers:
+            self._buffers[key] = torch.empty(*shape, dtype=like.dtype, device=like.device)
+        return self._buffers[key]

@@ -1,0 +1,345 @@
+"""The handle of the noise: attaching, counting, pausing, checkpoints."""
+
+import copy
+import io
+import math
+import pickle
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import Parameter
+
+from gradnoise import GradientNoise, annealed, anticorrelated, attach, constant, preconditioned
+from gradnoise._streams import normal
+
+KEY = "gradnoise_t"
+
+
+def noise_of(t: int, seed: int = 1) -> torch.Tensor:
+    return normal(seed, "noise", t, "weight", (4,))
+
+
+def sgd(**options: Any) -> torch.optim.Optimizer:
+    """Return SGD with momentum on a single weight of four elements."""
+    return torch.optim.SGD([("weight", Parameter(torch.zeros(4)))], lr=1.0, momentum=0.9, **options)
+
+
+def update(optimizer: torch.optim.Optimizer, gradient: float = 0.0) -> torch.Tensor:
+    """Do an update and return the gradient that the optimizer received."""
+    weight = optimizer.param_groups[0]["params"][0]
+    weight.grad = torch.full((4,), gradient)
+    optimizer.step()
+    return weight.grad
+
+
+def weight_of(optimizer: torch.optim.Optimizer) -> torch.Tensor:
+    return optimizer.param_groups[0]["params"][0].detach()
+
+
+def pickled(optimizer: torch.optim.Optimizer) -> Any:
+    return pickle.loads(pickle.dumps(optimizer))
+
+
+def saved(optimizer: torch.optim.Optimizer) -> Any:
+    """Return the optimizer's state, saved to a file and loaded with `weights_only`."""
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    return torch.load(file)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, pickled])
+def test_a_copy_of_the_optimizer_gets_noise_after_reattach(
+    copied: Callable[[Any], Any],
+) -> None:
+    optimizer = sgd()
+    noise = attach(optimizer, constant(1.0), seed=1)
+    for _ in range(3):
+        update(optimizer)
+    other = copied(optimizer)
+    assert noise.is_attached(optimizer)
+    assert not noise.is_attached(other)
+    assert not update(other).any()
+    noise.reattach(other)
+    assert noise.is_attached(other)
+    assert not noise.is_attached(optimizer)
+    assert noise.t == 3
+    assert torch.equal(update(other), noise_of(3))
+    assert not update(optimizer).any()
+
+
+def test_noise_moved_to_an_earlier_copy_repeats_what_followed() -> None:
+    """As when training rolls back: the copy's t replaces that of the handle."""
+    optimizer = sgd()
+    noise = attach(optimizer, eta=0.3, seed=1)
+    update(optimizer)
+    early = copy.deepcopy(optimizer)
+    first = [update(optimizer) for _ in range(3)]
+    noise.reattach(early)
+    assert noise.t == 1
+    assert all(torch.equal(gradient, update(early)) for gradient in first)
+
+
+def test_an_optimizer_copied_together_with_its_handle_gets_noise_after_reattach() -> None:
+    optimizer = sgd()
+    noise = attach(optimizer, constant(1.0), seed=1)
+    update(optimizer)
+    other, other_noise = copy.deepcopy((optimizer, noise))
+    assert not other_noise.is_attached(other)
+    other_noise.reattach(other)
+    assert torch.equal(update(other), noise_of(1))
+    assert torch.equal(update(optimizer), noise_of(1))
+    assert noise.t == other_noise.t == 2
+
+
+def test_noise_is_attached_to_the_optimizer_inside_a_wrapper() -> None:
+    class Wrapper:
+        def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+            self.optimizer = optimizer
+
+    optimizer = sgd()
+    wrapper: Any = Wrapper(optimizer)
+    noise = attach(wrapper, constant(1.0), seed=1)
+    assert noise.is_attached(wrapper)
+    assert noise.is_attached(optimizer)
+    assert torch.equal(update(optimizer), noise_of(0))
+
+
+def test_attaching_noise_twice_raises_an_error() -> None:
+    optimizer = sgd()
+    noise = attach(optimizer, constant(1.0), seed=1)
+    with pytest.raises(ValueError, match=r"already has noise: call remove\(\)"):
+        attach(optimizer, eta=0.1, seed=2)
+    with pytest.raises(ValueError, match="already has noise"):
+        noise.reattach(optimizer)
+    assert torch.equal(update(optimizer), noise_of(0))
+    noise.remove()
+    noise.remove()
+    attach(optimizer, constant(1.0), seed=2)
+    assert torch.equal(update(optimizer), noise_of(0, seed=2))
+
+
+def test_noise_stays_if_it_cannot_be_moved() -> None:
+    optimizer = sgd()
+    noise = attach(optimizer, constant(1.0), seed=1)
+    with pytest.raises(TypeError, match="LBFGS"):
+        noise.reattach(torch.optim.LBFGS([Parameter(torch.zeros(4))]))
+    assert noise.is_attached(optimizer)
+    assert torch.equal(update(optimizer), noise_of(0))
+
+
+def test_an_inner_optimizer_of_other_parameters_raises_an_error() -> None:
+    """Noise on the inner optimizer would leave the outer optimizer's parameters without noise."""
+
+    class Hybrid(torch.optim.SGD):
+        def __init__(self, matrices: list[Parameter], vectors: list[Parameter]) -> None:
+            super().__init__(matrices, lr=1.0)
+            self.optimizer = torch.optim.Adam(vectors)
+
+    with pytest.raises(
+        TypeError, match="Hybrid updates parameters that the Adam inside it does not"
+    ):
+        attach(Hybrid([Parameter(torch.zeros(2, 2))], [Parameter(torch.zeros(2))]), eta=0.1, seed=1)
+
+
+def test_paused_steps_get_no_noise_and_do_not_count() -> None:
+    optimizer = sgd()
+    noise = attach(optimizer, constant(1.0), seed=1)
+    update(optimizer)
+    with noise.paused():
+        assert not update(optimizer).any()
+        with noise.paused():
+            assert not update(optimizer).any()
+        assert not update(optimizer).any()
+    assert noise.t == optimizer.param_groups[0][KEY] == 1
+    with pytest.raises(OSError, match="no data"), noise.paused():
+        raise OSError("no data")
+    assert torch.equal(update(optimizer), noise_of(1))
+
+
+@pytest.mark.parametrize("t", [0, 1, 2, 9, 99, 10_000, 10**9])
+def test_std_is_that_of_the_next_update(t: int) -> None:
+    """As in optax's add_noise: sqrt(eta / count^gamma), count from 1."""
+    noise = attach(sgd(), eta=0.3, gamma=0.55, seed=1)
+    noise.load_state_dict({"t": t, "seed": 1})
+    assert noise.std == pytest.approx(math.sqrt(0.3 / (t + 1) ** 0.55), rel=1e-14)
+
+
+def train(optimizer: torch.optim.Optimizer, n: int) -> None:
+    for _ in range(n):
+        weight = optimizer.param_groups[0]["params"][0]
+        weight.grad = (weight.detach() - torch.arange(4)) / 4
+        optimizer.step()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"eta": 0.3}, {"process": anticorrelated(0.1)}, {"process": preconditioned(0.01, 0.55)}],
+    ids=["annealed", "anticorrelated", "preconditioned"],
+)
+def test_training_resumed_from_the_state_is_the_same_to_the_bit(arguments: dict[str, Any]) -> None:
+    straight = sgd()
+    attach(straight, seed=1, **arguments)
+    train(straight, 7)
+    stopped = sgd()
+    noise = attach(stopped, seed=1, **arguments)
+    train(stopped, 3)
+    file = io.BytesIO()
+    torch.save([stopped.state_dict(), noise.state_dict(), weight_of(stopped)], file)
+    train(stopped, 2)  # must not change what was saved
+    file.seek(0)
+    of_optimizer, of_noise, weight = torch.load(file)
+    resumed = sgd()
+    weight_of(resumed).copy_(weight)
+    again = attach(resumed, seed=99, **arguments)
+    resumed.load_state_dict(of_optimizer)
+    again.load_state_dict(of_noise)
+    train(resumed, 4)
+    assert torch.equal(weight_of(straight), weight_of(resumed))
+    assert (again.t, again.seed) == (7, 1)
+
+
+def test_the_optimizers_checkpoint_restores_t_alone() -> None:
+    """Seed and process are those of the new configuration."""
+    optimizer = sgd()
+    attach(optimizer, eta=0.3, seed=1)
+    for _ in range(3):
+        update(optimizer)
+    resumed = sgd()
+    noise = attach(resumed, eta=0.7, seed=5)
+    resumed.load_state_dict(saved(optimizer))
+    assert noise.t == 3
+    torch.testing.assert_close(update(resumed), annealed(0.7, 0.55).std(3) * noise_of(3, seed=5))
+
+
+def test_a_checkpoint_loaded_before_attach_restores_t() -> None:
+    optimizer = sgd()
+    attach(optimizer, constant(1.0), seed=1)
+    for _ in range(3):
+        update(optimizer)
+    resumed = sgd()
+    resumed.load_state_dict(saved(optimizer))
+    noise = attach(resumed, constant(1.0), seed=1)
+    assert noise.t == 3
+    assert torch.equal(update(resumed), noise_of(3))
+
+
+def test_a_checkpoint_made_without_noise_leaves_t_unchanged() -> None:
+    foreign = sgd()
+    update(foreign)
+    optimizer = sgd()
+    noise = attach(optimizer, constant(1.0), seed=1)
+    for _ in range(3):
+        update(optimizer)
+    optimizer.load_state_dict(saved(foreign))
+    assert noise.t == 3
+    assert optimizer.param_groups[0][KEY] == 3
+    assert torch.equal(update(optimizer), noise_of(3))
+
+
+def test_remove_leaves_nothing_in_the_optimizer() -> None:
+    optimizer = sgd()
+    before = set(optimizer.param_groups[0])
+    noise = attach(optimizer, constant(1.0), seed=1)
+    update(optimizer)
+    noise.remove()
+    noise.load_state_dict(noise.state_dict())
+    assert set(optimizer.param_groups[0]) == before
+    assert noise.t == 1
+    assert not noise.is_attached(optimizer)
+    assert attach(optimizer, constant(1.0), seed=1).t == 0
+
+
+def test_the_state_consists_of_plain_values_for_any_integer_type() -> None:
+    noise = attach(sgd(), eta=0.3, seed=np.int64(7))  # type: ignore[arg-type]
+    noise.load_state_dict({"t": np.int64(3), "seed": np.int64(7)})
+    assert {key: type(value) for key, value in noise.state_dict().items()} == {
+        "t": int,
+        "seed": int,
+    }
+    assert noise.state_dict() == {"t": 3, "seed": 7}
+
+
+@pytest.mark.parametrize("seed", [True, np.int64(1), torch.tensor(1)], ids=repr)
+def test_a_seed_may_be_of_any_integer_type(seed: Any) -> None:
+    optimizer = sgd()
+    attach(optimizer, constant(1.0), seed=seed)
+    assert torch.equal(update(optimizer), noise_of(0, seed=1))
+
+
+@pytest.mark.parametrize("seed", [1.0, 1.5, math.nan, "1", None])
+def test_a_seed_that_is_no_integer_raises_an_error(seed: Any) -> None:
+    with pytest.raises(TypeError, match="integer"):
+        attach(sgd(), eta=0.1, seed=seed)
+
+
+def test_a_seed_may_be_of_any_size() -> None:
+    optimizer = sgd()
+    attach(optimizer, constant(1.0), seed=2**200 + 1)
+    assert torch.equal(update(optimizer), noise_of(0, seed=2**200 + 1))
+
+
+def test_a_seed_set_later_is_used_from_the_next_update_on() -> None:
+    optimizer = sgd()
+    noise = attach(optimizer, constant(1.0), seed=1)
+    update(optimizer)
+    noise.seed = 2
+    assert torch.equal(update(optimizer), noise_of(1, seed=2))
+
+
+def test_a_step_without_gradients_warns_once() -> None:
+    optimizer = sgd()
+    attach(optimizer, constant(1.0), seed=1)
+    with pytest.warns(UserWarning, match="No parameter of the optimizer has a gradient"):
+        optimizer.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer.step()
+        assert torch.equal(update(optimizer), noise_of(2))
+
+
+def test_parameters_that_share_a_name_raise_an_error() -> None:
+    weights = [Parameter(torch.zeros(4)) for _ in range(2)]
+    groups = [{"params": [("weight", weight)]} for weight in weights]
+    with pytest.raises(ValueError, match="two parameters of the optimizer are named 'weight'"):
+        attach(torch.optim.SGD(groups, lr=1.0), eta=0.1, seed=1)
+
+
+def test_the_noise_continues_without_a_reference_to_its_handle() -> None:
+    optimizer = sgd()
+    attach(optimizer, constant(1.0), seed=1)
+    assert all(torch.equal(update(optimizer), noise_of(t)) for t in range(3))
+
+
+def test_noise_attached_during_a_step_starts_with_the_next_step() -> None:
+    optimizer = sgd()
+    attached: list[GradientNoise] = []
+
+    def closure() -> float:
+        if not attached:
+            attached.append(attach(optimizer, constant(1.0), seed=1))
+        weight_of(optimizer)
+        optimizer.param_groups[0]["params"][0].grad = torch.zeros(4)
+        return 0.0
+
+    optimizer.step(closure)
+    assert attached[0].t == 0
+    assert torch.equal(update(optimizer), noise_of(0))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "seed", "message"),
+    [
+        ("adam", 1, "must be a torch.optim.Optimizer with step hooks, but got"),
+        (None, 1.5, "seed must be an integer"),
+    ],
+)
+def test_an_object_that_is_no_optimizer_or_no_seed_raises_an_error(
+    optimizer: Any, seed: Any, message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        attach(optimizer or torch.optim.SGD([Parameter(torch.zeros(1))]), eta=0.1, seed=seed)

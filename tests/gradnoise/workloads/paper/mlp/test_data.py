@@ -1,0 +1,196 @@
+import gzip
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gradnoise.workloads.paper.downloads import DataUnavailableError
+from gradnoise.workloads.paper.mlp import data
+
+pytest.importorskip("pooch")
+pytest.importorskip("sklearn")
+
+CONTENT = b"what the file holds"
+NAME = "train-labels-idx1-ubyte.gz"
+Serve = Callable[[str, bytes], str]
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of downloaded data sets, $GRADNOISE_DATA; a test that needs it is skipped where it
+    is not.
+    """
+    folder = Path(os.environ.get("GRADNOISE_DATA", ""))
+    if not (folder / "mnist").is_dir():
+        pytest.skip(
+            "needs a folder mnist/ in $GRADNOISE_DATA, which is "
+            f"{os.environ.get('GRADNOISE_DATA')!r}"
+        )
+    return folder
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine without data and without network; returns the cache that it would keep."""
+    monkeypatch.delenv("GRADNOISE_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(
+        data,
+        "MIRRORS",
+        dict.fromkeys(data.MIRRORS, ("http://127.0.0.1:9/", "http://127.0.0.1:9/again/")),
+    )
+    return tmp_path / "cache" / "gradnoise"
+
+
+@pytest.fixture
+def wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make CONTENT the content that MNIST's training labels should have."""
+    sums = {NAME: hashlib.sha256(CONTENT).hexdigest()}
+    monkeypatch.setattr(data, "SHA256", {"mnist": sums})
+
+
+def test_digits_are_split_into_disjoint_parts_that_hold_them_all() -> None:
+    from sklearn.datasets import load_digits
+
+    splits = data.images("digits")
+    parts = (splits.train, splits.validation, splits.test)
+    assert [tuple(inputs.shape) for inputs, _ in parts] == [(1_200, 64), (297, 64), (300, 64)]
+    rows = np.concatenate(
+        [np.column_stack([(inputs * 16).numpy(), labels.numpy()]) for inputs, labels in parts]
+    )
+    expected = np.column_stack(load_digits(return_X_y=True))
+    assert np.array_equal(
+        np.sort(rows.view([("", rows.dtype)] * 65), axis=0),
+        np.sort(expected.astype(rows.dtype).view([("", rows.dtype)] * 65), axis=0),
+    )
+
+
+def test_digits_are_scaled_typed_and_of_every_class_in_each_part() -> None:
+    splits = data.images("digits")
+    for inputs, labels in (splits.train, splits.validation, splits.test):
+        assert (inputs.dtype, labels.dtype) == (torch.float32, torch.int64)
+        assert float(inputs.min()) == 0.0
+        assert float(inputs.max()) == 1.0
+        assert set(labels.tolist()) == set(range(10))
+
+
+def test_the_digits_split_stays_what_it_was() -> None:
+    """A study's results mean the same tomorrow: the first labels of each part are part of the
+    definition.
+    """
+    splits = data.images("digits")
+    assert [part[1][:6].tolist() for part in (splits.train, splits.validation, splits.test)] == [
+        [3, 9, 5, 9, 0, 1],
+        [2, 7, 7, 7, 6, 5],
+        [7, 5, 8, 1, 4, 4],
+    ]
+
+
+def test_data_are_read_once() -> None:
+    assert data.images("digits") is data.images("digits")
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "mean"),
+    [("mnist", (5, 7), 0.1307), ("fashion-mnist", (9, 9), 0.2860)],
+    ids=["mnist", "fashion-mnist"],
+)
+def test_the_real_images_are_split_as_stated(
+    name: str, first: tuple[int, int], mean: float, data_folder: Path
+) -> None:
+    """The published facts: 60,000 and 10,000 images, the first labels, the mean of the training
+    pixels.
+    """
+    splits = data.images(name)
+    assert [
+        tuple(inputs.shape) for inputs, _ in (splits.train, splits.validation, splits.test)
+    ] == [(n, 784) for n in (50_000, 10_000, 10_000)]
+    assert (int(splits.train[1][0]), int(splits.test[1][0])) == first
+    labels = gzip.decompress((data_folder / name / NAME).read_bytes())[8:]
+    assert bytes(splits.train[1].tolist()) == labels[:50_000]
+    assert bytes(splits.validation[1].tolist()) == labels[50_000:]
+    together = torch.cat([splits.train[0], splits.validation[0]])
+    assert float(together.double().mean()) == pytest.approx(mean, abs=5e-5)
+
+
+def test_the_folder_of_data_comes_before_any_download(
+    offline: Path, wanted: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRADNOISE_DATA", str(tmp_path))
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / NAME).write_bytes(CONTENT)
+    assert data.file("mnist", NAME) == tmp_path / "mnist" / NAME
+
+
+def test_a_corrupt_file_in_the_folder_is_named_with_both_checksums(
+    offline: Path, wanted: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRADNOISE_DATA", str(tmp_path))
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / NAME).write_bytes(CONTENT[:-1])
+    with pytest.raises(DataUnavailableError) as caught:
+        data.file("mnist", NAME)
+    for fact in (
+        str(tmp_path / "mnist" / NAME),
+        hashlib.sha256(CONTENT).hexdigest(),
+        hashlib.sha256(CONTENT[:-1]).hexdigest(),
+    ):
+        assert fact in str(caught.value)
+
+
+@pytest.mark.parametrize("folder_is_set", [False, True])
+def test_without_network_the_error_says_what_is_missing_where_it_was_sought_and_what_to_do(
+    offline: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder_is_set: bool
+) -> None:
+    if folder_is_set:
+        monkeypatch.setenv("GRADNOISE_DATA", str(tmp_path))
+    data.images.cache_clear()
+    with pytest.raises(DataUnavailableError) as caught:
+        data.images("mnist")
+    data.images.cache_clear()
+    sought = f"{tmp_path}/mnist" if folder_is_set else "GRADNOISE_DATA, which is not set"
+    for fact in (
+        "train-images-idx3-ubyte.gz of mnist",
+        sought,
+        str(offline / "mnist"),
+        "http://127.0.0.1:9/train-images",
+        "again/train-images",
+    ):
+        assert fact in str(caught.value)
+    for name in data.SHA256["mnist"]:
+        assert name in str(caught.value).split("To provide it")[1]
+
+
+def test_a_download_is_checked_and_kept(
+    offline: Path, wanted: None, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first mirror is dead: the second serves. A second call needs neither."""
+    monkeypatch.setattr(data, "MIRRORS", {"mnist": ("http://127.0.0.1:9/", serve(NAME, CONTENT))})
+    path = data.file("mnist", NAME)
+    assert path == offline / "mnist" / NAME
+    assert path.read_bytes() == CONTENT
+    monkeypatch.setattr(data, "MIRRORS", {"mnist": ("http://127.0.0.1:9/",)})
+    assert data.file("mnist", NAME) == path
+
+
+def test_a_corrupt_download_is_refused_and_nothing_of_it_is_kept(
+    offline: Path, wanted: None, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "MIRRORS", {"mnist": (serve(NAME, CONTENT + b"!"),)})
+    with pytest.raises(DataUnavailableError, match="hash"):
+        data.file("mnist", NAME)
+    assert not [path for path in offline.rglob("*") if path.is_file()]
+
+
+def test_a_corrupt_file_in_the_cache_is_fetched_anew(
+    offline: Path, wanted: None, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (offline / "mnist").mkdir(parents=True)
+    (offline / "mnist" / NAME).write_bytes(b"half a fi")
+    monkeypatch.setattr(data, "MIRRORS", {"mnist": (serve(NAME, CONTENT),)})
+    assert data.file("mnist", NAME).read_bytes() == CONTENT
