@@ -10,7 +10,7 @@ from gradnoise.techniques.contribution import NOTHING
 from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.training.setup import prepare
 from gradnoise.training.trial import TrialSpec
-from gradnoise.workloads.mlp import Mlp, MlpOptions
+from gradnoise.workloads.paper.mlp.workload import Mlp, MlpOptions
 
 GOOD: dict[str, Any] = {
     "workload": "mlp",

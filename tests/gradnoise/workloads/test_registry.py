@@ -4,7 +4,7 @@ import pytest
 
 from gradnoise.techniques.registry import names_within
 from gradnoise.workloads.catalogue import document
-from gradnoise.workloads.mlp import Mlp
+from gradnoise.workloads.paper.mlp.workload import Mlp
 from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS, techniques_for
 
 GOOD = """

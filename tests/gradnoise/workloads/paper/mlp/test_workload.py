@@ -163,13 +163,15 @@ def test_fewer_training_examples_leave_the_other_splits_whole() -> None:
     [
         (
             {"train_examples": 1_201},
-            "train_examples must be at most 1200 on digits, but got train_examples=1201",
+            "options.train_examples must be at most 1200, the training images, with dataset='digits', "
+            "but got train_examples=1201",
         ),
         (
             {"train_examples": 50},
-            "batch_size must be at most 50, the training examples, but got batch_size=100",
+            "options.batch_size must be at most 50, the training images, with train_examples=50, but "
+            "got batch_size=100",
         ),
-        ({"batch_size": 1_300}, "batch_size must be at most 1200, the training examples"),
+        ({"batch_size": 1_300}, "batch_size must be at most 1200, the training images"),
         (
             {"dataset": "cifar"},
             "options.dataset must be one of 'digits', 'mnist', 'fashion-mnist', but got "

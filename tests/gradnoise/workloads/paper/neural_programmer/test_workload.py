@@ -73,7 +73,8 @@ def test_the_splits_are_fixed_and_differ() -> None:
     [
         (
             {"train_examples": 100, "batch_size": 101},
-            r"batch_size must be at most 100, the training examples, but got batch_size=101",
+            r"batch_size must be at most 100, the training examples, with train_examples=100, but got "
+            r"batch_size=101",
         ),
         (
             {"number_columns": 0},
