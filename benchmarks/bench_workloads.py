@@ -20,8 +20,8 @@ from benchmarks.bench_stack import EAGER, picked, workloads
 from benchmarks.crew import Crew
 from benchmarks.harness import Figure, ratios, report
 from benchmarks.sides import Case
-from gradnoise.training.single import n_steps
-from gradnoise.workloads.registry import find
+from gradnoise.training.epochs import n_steps
+from gradnoise.workloads.registry import WORKLOADS
 from gradnoise_service import presets
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value
@@ -114,7 +114,7 @@ def first_value(entry: SpaceEntry) -> Value:
 
 def n_updates(spec: StudySpec) -> int:
     """Return the number of updates of all trials of a study."""
-    declared = find(spec.workload)
+    declared = WORKLOADS.find(spec.workload)
     assert isinstance(declared, type)
     return Design.of(spec).n_epochs_total * n_steps(declared(spec.options))
 

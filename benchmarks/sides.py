@@ -17,10 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gradnoise.training import Trainer, open_trainer
 from gradnoise.training.calibration import Measurer, Rate
-from gradnoise.training.single import SingleTrainer, n_steps
+from gradnoise.training.epochs import n_steps
+from gradnoise.training.single import SingleTrainer
 from gradnoise.training.trial import Measurement, TrialSpec
 from gradnoise.workloads import Dropout, Workload
-from gradnoise.workloads.registry import find
+from gradnoise.workloads.registry import WORKLOADS
 
 EPOCHS = 1_000_000
 """A budget that no side reaches."""
@@ -52,7 +53,7 @@ class Case:
             key=key,
             workload=self.workload,
             options=self.options,
-            technique=technique,
+            techniques=(technique,),
             optimizer=self.optimizer,
             params={**PARAMS[technique], **self.params},
             seed=seed,
@@ -60,7 +61,7 @@ class Case:
         )
 
     def open(self) -> Workload:
-        declared = find(self.workload)
+        declared = WORKLOADS.find(self.workload)
         assert isinstance(declared, type)
         names = [parameter.name for parameter in declared.parameters]
         return declared(

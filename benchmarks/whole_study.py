@@ -193,7 +193,7 @@ def opened(config: Mapping[str, Any]) -> SingleTrainer:
         key="the trial",
         workload="mlp",
         options=OPTIONS,
-        technique=config["technique"],
+        techniques=(config["technique"],),
         params={name: config[name] for name in names},
         seed=int(config["seed"]),
         budget_epochs=EPOCHS,

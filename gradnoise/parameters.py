@@ -1,25 +1,29 @@
 """Hyperparameters as techniques, optimizers and workloads declare them: a name, a meaning, a legal
-range.
+range, and the rules that hold across several.
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gradnoise.rules import Rule, check_rules
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """A hyperparameter that a study may search: a number, or one of some words.
+    """A hyperparameter that a study may search: a number, or a choice among words.
 
     Args:
-        name: As it stands in a study's space.
+        name: The name in a study's search space.
         description: One sentence, with the unit.
         low: Smallest legal value.
         high: Largest legal value, included.
         low_open: Whether low itself is excluded.
         integer: Whether only whole numbers are legal.
-        choices: The legal words; then no number is legal.
-        needs: Hyperparameters, declared beside it, that must be given with a word.
+        choices: The legal words; if there are any, numbers are illegal.
     """
 
     name: str
@@ -29,10 +33,10 @@ class Parameter:
     low_open: bool = False
     integer: bool = False
     choices: tuple[str, ...] = ()
-    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def legal(self) -> str:
+        """The legal range in words, such as `a finite number in (0, inf)`."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         start = "(" if self.low_open or self.low == -math.inf else "["
@@ -43,15 +47,17 @@ class Parameter:
         )
 
     def check(self, value: object) -> None:
-        """Raise ValueError if the value is neither a finite number in the legal range nor one of
-        the words.
+        """Check a value.
+
+        Raises:
+            ValueError: If it is neither a finite number in the legal range nor a legal word.
         """
         if not self._admits(value):
             raise ValueError(f"{self.name} must be {self.legal}, but got {self.name}={value!r}.")
 
     def document(self) -> dict[str, object]:
-        """Return the declaration as JSON values; a missing bound means unbounded, and what else is
-        missing is false or empty.
+        """Return the declaration as JSON values. A missing bound means unbounded; any other missing
+        value is false or empty.
         """
         bounds = {
             name: value
@@ -59,7 +65,6 @@ class Parameter:
             if math.isfinite(value)
         }
         rest = {"low_open": self.low_open, "integer": self.integer, "choices": [*self.choices]}
-        rest["needs"] = {word: [*names] for word, names in self.needs.items()}
         return {
             "name": self.name,
             "description": self.description,
@@ -82,12 +87,22 @@ class Parameter:
 
 
 def check(
-    params: Mapping[str, object], known: Iterable[Parameter], required: Iterable[str]
+    params: Mapping[str, object],
+    known: Iterable[Parameter],
+    required: Iterable[str] = (),
+    rules: Iterable[Rule] = (),
 ) -> None:
     """Check hyperparameters against their declarations.
 
+    Args:
+        params: Values by name.
+        known: The declarations of all names that may be given.
+        required: The names that must be given.
+        rules: The rules across them.
+
     Raises:
-        ValueError: If one is unknown, missing or outside its range.
+        ValueError: If a name is unknown or missing, a value is outside its range, or a rule is
+            broken.
     """
     by_name = {parameter.name: parameter for parameter in known}
     for name, value in params.items():
@@ -97,12 +112,36 @@ def check(
                 f"{', '.join(sorted(by_name))}; got {name}={value!r}."
             )
         by_name[name].check(value)
-        for needed in by_name[name].needs.get(str(value), ()):
-            if needed not in params:
-                raise ValueError(
-                    f"{needed} is missing: with {name}={value!r} it must be "
-                    f"{by_name[needed].legal}."
-                )
     for name in required:
         if name not in params:
             raise ValueError(f"{name} is missing: it must be {by_name[name].legal}.")
+    check_rules(params, rules, {name: parameter.legal for name, parameter in by_name.items()})
+
+
+def union(declared: Iterable[tuple[str, Sequence[Parameter]]]) -> tuple[Parameter, ...]:
+    """Return the hyperparameters that several parts of a trial declare, in order.
+
+    Args:
+        declared: Each part in words, such as `the technique 'annealed'`, with its declarations.
+
+    Raises:
+        ValueError: If two parts declare the same name.
+    """
+    owners: dict[str, str] = {}
+    found: list[Parameter] = []
+    for owner, parameters in declared:
+        for parameter in parameters:
+            if parameter.name in owners:
+                raise ValueError(
+                    f"{owners[parameter.name]} and {owner} both declare the hyperparameter "
+                    f"{parameter.name!r}: a trial cannot use them together."
+                )
+            owners[parameter.name] = owner
+            found.append(parameter)
+    return tuple(found)
+
+
+def pick(params: Mapping[str, V], declared: Iterable[Parameter]) -> dict[str, V]:
+    """Return the values of the declared hyperparameters that are given."""
+    names = [parameter.name for parameter in declared]
+    return {name: params[name] for name in names if name in params}

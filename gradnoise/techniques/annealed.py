@@ -3,6 +3,7 @@
 from gradnoise._processes import annealed
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.base import Technique
+from gradnoise.techniques.contribution import on_gradient
 
 GAMMA = Parameter(
     name="gamma",
@@ -21,6 +22,7 @@ TECHNIQUE = Technique(
         "coordinate of every parameter"
     ),
     source="Neelakantan et al. 2015, arXiv:1511.06807",
+    places=("gradient",),
     parameters=(
         Parameter(
             name="eta",
@@ -29,5 +31,5 @@ TECHNIQUE = Technique(
         ),
         GAMMA,
     ),
-    effect=annealed,
+    contribute=on_gradient(annealed),
 )

@@ -3,12 +3,14 @@
 from gradnoise._processes import anticorrelated
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.base import Technique
+from gradnoise.techniques.contribution import on_gradient
 
 TECHNIQUE = Technique(
     name="anticorrelated",
     description="Gaussian noise on every gradient that takes back the noise of the update before.",
     formula="g_t <- g_t + std (xi_t - xi_{t-1}), xi_t ~ N(0, I), xi_{-1} = 0",
     source="Anti-PGD of Orvieto et al. 2022, arXiv:2202.02831, on the gradient",
+    places=("gradient",),
     parameters=(
         Parameter(
             name="std",
@@ -16,5 +18,5 @@ TECHNIQUE = Technique(
             low=0,
         ),
     ),
-    effect=anticorrelated,
+    contribute=on_gradient(anticorrelated),
 )

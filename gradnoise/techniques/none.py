@@ -1,10 +1,12 @@
-"""Plain training: the side that every technique is held against."""
+"""Plain training, with which every technique is compared."""
 
 from gradnoise.techniques.base import Technique
+from gradnoise.techniques.contribution import NOTHING, Contribution
 
 
-def none() -> None:
+def none() -> Contribution:
     """Return what plain training applies: nothing."""
+    return NOTHING
 
 
 TECHNIQUE = Technique(
@@ -12,5 +14,5 @@ TECHNIQUE = Technique(
     description="Plain training, without noise.",
     formula="g_t <- g_t",
     source="the baseline of Neelakantan et al. 2015, arXiv:1511.06807",
-    effect=none,
+    contribute=none,
 )

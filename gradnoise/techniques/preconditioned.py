@@ -4,6 +4,7 @@ from gradnoise._processes import preconditioned
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.annealed import GAMMA
 from gradnoise.techniques.base import Technique
+from gradnoise.techniques.contribution import on_gradient
 
 TECHNIQUE = Technique(
     name="preconditioned",
@@ -11,6 +12,7 @@ TECHNIQUE = Technique(
     formula="g_t <- g_t + sigma_t sqrt(G_t) N(0, I), sigma_t^2 = eta / (1 + t)^gamma, G_t = 1 / (damping + sqrt(V_t)), "
     "V_t = decay V_{t-1} + (1 - decay) g_t^2 with g_t before the noise",
     source="the noise of pSGLD, Li et al. 2016, arXiv:1512.07666",
+    places=("gradient",),
     parameters=(
         Parameter(
             name="eta",
@@ -34,5 +36,5 @@ TECHNIQUE = Technique(
             low_open=True,
         ),
     ),
-    effect=preconditioned,
+    contribute=on_gradient(preconditioned),
 )

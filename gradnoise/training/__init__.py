@@ -1,4 +1,8 @@
-"""Training: trials in slots, alone or as one model."""
+"""Training: trials in slots, each alone or many as one model.
+
+For the workers and the tests. Packages of yours import `gradnoise`, `gradnoise.workloads`,
+`gradnoise.testing` and `gradnoise.integrations`; everything else may change without notice.
+"""
 
 import torch
 
@@ -11,12 +15,11 @@ __all__ = ["Checkpoints", "Trainer", "device", "open_trainer"]
 
 
 def open_trainer(slots: int, checkpoints: Checkpoints | None = None) -> Trainer:
-    """Return the trainer for so many trials at once, on the first GPU if torch sees one, else on
-    the CPU.
+    """Return a trainer on the first GPU that torch sees, else on the CPU.
 
     Args:
         slots: Trials that it holds at most; at least 1. With 1, trials train alone; with more,
-            those that can train as one model.
+            those that can train as one model do.
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
 
     Raises:
@@ -30,5 +33,5 @@ def open_trainer(slots: int, checkpoints: Checkpoints | None = None) -> Trainer:
 
 
 def device() -> torch.device:
-    """Return where trials train in this process."""
+    """Return the device on which trials train in this process."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""Checkpoints of trials under way: a file a trial, whole or not there."""
+"""Checkpoints of trials under way: a file per trial, written atomically."""
 
 import dataclasses
 import logging
@@ -14,20 +14,19 @@ from gradnoise.training.trial import TrialSpec
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
     """A folder of checkpoints that every worker can reach.
 
-    A checkpoint holds a trial, not the stack that it trained in, so whoever takes it up may hold
-    any number of slots.
+    A checkpoint holds a trial, not the stack that it trained in: a trainer with any number of slots
+    can resume it.
 
     Args:
-        folder: Where they are kept; made when it is needed.
-        every_seconds: How long a trial trains, in seconds, before its state is written again; at
-            least 0.
+        folder: Where they are kept; created when the first one is written.
+        every_seconds: Seconds from one writing of a trial's state to the next; at least 0.
 
     Raises:
         ValueError: If every_seconds is negative.
@@ -43,42 +42,40 @@ class Checkpoints:
             )
 
     def save(self, spec: TrialSpec, state: Mapping[str, Any]) -> None:
-        """Write a trial's state in place of its last one, at once or not at all; where it cannot be
-        written, that is told of.
-        """
+        """Replace a trial's checkpoint atomically; if it cannot be written, log a warning."""
         path = self._path(spec)
         unfinished = path.with_suffix(f".{secrets.token_hex(8)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save({"format": FORMAT, "trial": _identity(spec), **state}, unfinished)
             unfinished.replace(path)
-        # torch's own writer raises the latter when the disk is full
+        # torch's writer raises RuntimeError when the disk is full
         except (OSError, RuntimeError) as error:
             unfinished.unlink(missing_ok=True)
             log.warning(
-                "The checkpoint %s cannot be written, the trial trains on without it: %s",
+                "The checkpoint %s cannot be written, the trial continues without it: %s",
                 path,
                 error,
             )
 
     def load(self, spec: TrialSpec) -> dict[str, Any] | None:
-        """Return the trial's last state, or None if there is none that can be read; what cannot be
-        read is told of and left behind.
+        """Return the trial's last state, or None if there is none; if it cannot be read, log a
+        warning and return None.
         """
         path = self._path(spec)
         try:
             state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
             if (state["format"], state["trial"]) != (FORMAT, _identity(spec)):
-                raise ValueError("it is of another trial, or written by another version")
+                raise ValueError("it belongs to another trial or was written by another version")
         except FileNotFoundError:
             return None
-        except Exception as error:  # whatever a torn file makes torch raise
+        except Exception as error:  # torch raises many kinds of exceptions on a torn file
             log.warning("The checkpoint %s cannot be used, the trial starts over: %s", path, error)
             return None
         return state
 
     def delete(self, spec: TrialSpec) -> None:
-        """Remove the trial's checkpoint, if there is one."""
+        """Delete the trial's checkpoint, if there is one."""
         self._path(spec).unlink(missing_ok=True)
 
     def _path(self, spec: TrialSpec) -> Path:
@@ -86,7 +83,7 @@ class Checkpoints:
 
 
 def _identity(spec: TrialSpec) -> str:
-    """Return all that a trial's course depends on."""
+    """Return everything that a trial's results depend on, as text."""
     return repr(
         dataclasses.replace(
             spec,

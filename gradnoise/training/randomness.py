@@ -1,5 +1,5 @@
-"""The global generators of torch, numpy and `random`, lent to one trial at a time, so that trials
-do not share their numbers.
+"""The global generators of torch, numpy and `random`, lent to one trial at a time: no trial draws
+the numbers of another.
 """
 
 import random
@@ -14,7 +14,7 @@ from gradnoise._keys import key
 
 
 class Randomness:
-    """What the global generators hold for one trial; they start from its seed.
+    """The states of the global generators for one trial; they start from its seed.
 
     Args:
         seed: The trial's seed; at least 0.
@@ -31,7 +31,9 @@ class Randomness:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Put the trial's state into the global generators, and theirs back at the end."""
+        """Put the trial's states into the global generators, and at the end of the context the
+        previous ones.
+        """
         before = _states()
         _restore(self._states)
         try:
@@ -47,7 +49,7 @@ class Randomness:
         return {"python": python, "numpy": numpy, "torch": torch_state, "cuda": cuda}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Restore what `state` returned."""
         name, words, *rest = state["numpy"]
         version, numbers, gauss = state["python"]
         self._states = (
@@ -59,8 +61,8 @@ class Randomness:
 
 
 def _states() -> tuple[Any, ...]:
-    # of torch
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    has_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # of torch
+    cuda = torch.cuda.get_rng_state_all() if has_cuda else []
     return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
 
 

@@ -1,32 +1,38 @@
-"""From an order to what trains: the workload opened, every name and number checked."""
+"""From a trial's spec to what trains: declarations looked up, every name and number checked."""
 
 from dataclasses import dataclass
 
-from gradnoise import parameters, techniques
-from gradnoise.techniques import Effect
-from gradnoise.training.lr_schedules import Factor, lr_factor
-from gradnoise.training.optimizers import Optimizer, optimizer
-from gradnoise.training.trial import ParamValue, TrialSpec
+from gradnoise import parameters
+from gradnoise.techniques.base import Technique
+from gradnoise.techniques.contribution import Contribution, combine
+from gradnoise.techniques.registry import TECHNIQUES
+from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload
 from gradnoise.workloads.function import FunctionWorkload
+from gradnoise.workloads.lr_schedules import Factor, lr_factor
+from gradnoise.workloads.optimizer import SHARED_PARAMETERS, SHARED_RULES, Optimizer
 from gradnoise.workloads.options import parse
-from gradnoise.workloads.registry import find
+from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS, Declared, techniques_for
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
     """A trial whose names and numbers are legal.
 
-    `workload` is a declared one, opened with its options; or a training function, whose options are
-    then in `options`. `lr_factor` gives the factor of the learning rate in each epoch, counted from
-    0.
+    Args:
+        spec: The trial.
+        workload: A declared workload, opened with its options, or a training function.
+        options: An instance of the workload's options class.
+        optimizer: The optimizer.
+        contribution: What the techniques contribute together.
+        lr_factor: From the epoch, counted from 0, to the factor of the learning rate.
     """
 
     spec: TrialSpec
     workload: Workload | FunctionWorkload
     options: object
     optimizer: Optimizer
-    effect: Effect
+    contribution: Contribution
     lr_factor: Factor
 
     @property
@@ -43,38 +49,55 @@ class Setup:
 
 
 def prepare(spec: TrialSpec) -> Setup:
-    """Check a trial against its workload, technique and optimizer.
+    """Check a trial against its workload, techniques and optimizer.
 
     Raises:
-        ValueError: If one of them is unknown, or an option or a hyperparameter is unknown, missing
-            or illegal.
+        ValueError: If one of them is not installed, they cannot be used together, or an option or a
+            hyperparameter is unknown, missing or illegal.
     """
-    declared = find(spec.workload)
-    technique = techniques.technique(spec.technique)
-    if declared.techniques is not None and spec.technique not in declared.techniques:
-        raise ValueError(
-            f"technique must be one of {', '.join(declared.techniques)} on {spec.workload}, but "
-            f"got {spec.technique!r}."
-        )
-    rule = optimizer(spec.optimizer)
-    known = (*rule.parameters, *technique.parameters, *declared.parameters)
-    parameters.check(spec.params, known, (*rule.required, *technique.required))
-    rule.hyperparameters(spec.params)  # raises where they exclude each other
+    declared = WORKLOADS.find(spec.workload)
+    techniques = [TECHNIQUES.find(name) for name in spec.techniques]
+    optimizer = OPTIMIZERS.find(spec.optimizer)
+    _check_techniques(spec, declared)
+    _check_params(spec, declared, techniques, optimizer)
     if isinstance(declared, FunctionWorkload):
         workload: Workload | FunctionWorkload = declared
         options: object = parse(declared.Options, spec.options)
     else:
-        workload = declared(spec.options, _own(spec, declared.parameters))
+        workload = declared(spec.options, parameters.pick(spec.params, declared.parameters))
         options = workload.options
     return Setup(
         spec=spec,
         workload=workload,
         options=options,
-        optimizer=rule,
-        effect=techniques.effect(spec.technique, spec.params),
+        optimizer=optimizer,
+        contribution=combine(technique.contribution(spec.params) for technique in techniques),
         lr_factor=lr_factor(spec.params, spec.budget_epochs),
     )
 
 
-def _own(spec: TrialSpec, own: tuple[parameters.Parameter, ...]) -> dict[str, ParamValue]:
-    return {one.name: spec.params[one.name] for one in own if one.name in spec.params}
+def _check_techniques(spec: TrialSpec, declared: Declared) -> None:
+    legal = techniques_for(declared)
+    for name in spec.techniques:
+        if legal is not None and name not in legal:
+            raise ValueError(
+                f"techniques must be among {', '.join(legal)} on {spec.workload}, but got {name!r}."
+            )
+
+
+def _check_params(
+    spec: TrialSpec, declared: Declared, techniques: list[Technique], optimizer: Optimizer
+) -> None:
+    known = parameters.union(
+        [
+            (f"the optimizer {optimizer.name!r}", optimizer.parameters),
+            ("every optimizer", SHARED_PARAMETERS),
+            *((f"the technique {each.name!r}", each.parameters) for each in techniques),
+            (f"the workload {declared.name!r}", declared.parameters),
+        ]
+    )
+    required, rules = list(optimizer.required), [*optimizer.rules, *SHARED_RULES, *declared.rules]
+    for technique in techniques:
+        required += technique.required
+        rules += technique.rules
+    parameters.check(spec.params, known, required, rules)

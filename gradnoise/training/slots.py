@@ -1,5 +1,5 @@
-"""Slots: which trials are in, which wait at a rung, what is told of each epoch. single.py and
-stack.py say how an epoch is trained.
+"""Slots: which trials are in them, which wait at a rung, and the events of each epoch. single.py
+and stack.py define how an epoch is trained.
 """
 
 import math
@@ -18,57 +18,67 @@ class DivergedError(ArithmeticError):
     """A loss, a weight or a metric became non-finite."""
 
 
-class Run(Protocol):
-    """A trial under way."""
+class SlotRun(Protocol):
+    """A trial under way in a slot."""
 
     def state(self) -> dict[str, Any] | None:
-        """Return what a checkpoint holds, tensors and plain values; None where the trial's state is
-        not in the trainer's hands.
+        """Return the contents of a checkpoint, tensors and plain values; None if the trial's state
+        is out of reach.
         """
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned, maybe of another kind of run."""
+        """Restore what `state` returned, of this class or of another."""
 
     def close(self) -> None:
-        """End it, finished or not."""
+        """End the run, finished or not."""
 
 
-class LoneRun(Run, Protocol):
+class LoneRun(SlotRun, Protocol):
     """A trial under way that trains alone."""
 
     def train_epoch(self) -> Mapping[str, float]:
-        """Train one epoch and return its values; raises Diverged, or whatever the trial raises."""
+        """Train an epoch and return its values.
+
+        Raises:
+            DivergedError: If the trial has diverged; it may raise any exception of its own, too.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """The values of one trained epoch, and the seconds it took."""
+class TrainedEpoch:
+    """The values of an epoch, and the seconds it took."""
 
     values: Mapping[str, float]
     seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Broken:
-    """What ended a trial in the middle of an epoch, and the seconds that the epoch had taken."""
+class FailedEpoch:
+    """The exception that ended a trial within an epoch, and the seconds until then."""
 
     error: Exception
     seconds: float
 
 
-Outcome = Epoch | Broken
+EpochResult = TrainedEpoch | FailedEpoch
 
 
 @dataclass(kw_only=True)
 class Member:
     """The trial in a slot.
 
-    `epoch` is how many epochs have been told of, `curve` the values of those that were trained:
-        more, after a checkpoint was taken up.
+    Args:
+        spec: The trial.
+        run: Its run, opened with its first epoch.
+        epoch: Epochs reported so far.
+        waits: Whether it waits at a rung.
+        curve: The values of the epochs trained so far; after a checkpoint was loaded, these are
+            more than were reported.
+        saved_at: When its state was last written, by the monotonic clock.
     """
 
     spec: TrialSpec
-    run: Run | None = None
+    run: SlotRun | None = None
     epoch: int = 0
     waits: bool = False
     curve: list[Mapping[str, float]] = field(default_factory=list)
@@ -76,7 +86,7 @@ class Member:
 
 
 class SlotTrainer(ABC):
-    """A Trainer; a subclass says how members train an epoch.
+    """A Trainer; subclasses define how members train an epoch.
 
     Args:
         slots: Trials that it holds at most; at least 1.
@@ -109,32 +119,33 @@ class SlotTrainer(ABC):
         for key in go_on:
             if key in self._members:
                 self._members[key].waits = False
-        outcomes: list[tuple[Member, Outcome]] = []
-        due: list[tuple[Member, Run]] = []
+        results: list[tuple[Member, EpochResult]] = []
+        due: list[tuple[Member, SlotRun]] = []
         for member in [member for member in self._members.values() if not member.waits]:
             try:
                 run = member.run = member.run or self._resume(member)
             except Exception as error:
-                outcomes.append((member, Broken(error=error, seconds=0.0)))
+                results.append((member, FailedEpoch(error=error, seconds=0.0)))
                 continue
-            if member.epoch < len(member.curve):  # trained before the checkpoint that was taken up
-                outcomes.append((member, Epoch(values=member.curve[member.epoch], seconds=0.0)))
+            if member.epoch < len(member.curve):  # trained before the checkpoint was written
+                replayed = member.curve[member.epoch]
+                results.append((member, TrainedEpoch(values=replayed, seconds=0.0)))
             else:
                 due.append((member, run))
         return [
             event
-            for member, outcome in (*outcomes, *self._train_epoch(due))
-            for event in self._settle(member, outcome)
+            for member, result in (*results, *self._train_epoch(due))
+            for event in self._settle(member, result)
         ]
 
     @abstractmethod
-    def _open(self, spec: TrialSpec) -> Run:
-        """Open a trial at its beginning."""
+    def _open(self, spec: TrialSpec) -> SlotRun:
+        """Open a trial that has not trained yet."""
 
     @abstractmethod
     def _train_epoch(
-        self, members: Sequence[tuple[Member, Run]]
-    ) -> Iterable[tuple[Member, Outcome]]:
+        self, members: Sequence[tuple[Member, SlotRun]]
+    ) -> Iterable[tuple[Member, EpochResult]]:
         """Train each member by an epoch, in any order."""
 
     def _leave(self, key: str) -> TrialSpec:
@@ -146,7 +157,7 @@ class SlotTrainer(ABC):
     def _ended(self, end: Finished | Failed) -> Event:
         spec = self._leave(end.key)
         if isinstance(end, Failed):
-            self._delete_checkpoint(spec)  # it may be what fails
+            self._delete_checkpoint(spec)  # the checkpoint may be the cause
         else:
             self._finished[end.key] = spec
         return end
@@ -158,7 +169,7 @@ class SlotTrainer(ABC):
     def _checkpoints_of(self, spec: TrialSpec) -> Checkpoints | None:
         return self._checkpoints if spec.checkpoint else None
 
-    def _resume(self, member: Member) -> Run:
+    def _resume(self, member: Member) -> SlotRun:
         run = self._open(member.spec)
         checkpoints = self._checkpoints_of(member.spec)
         state = checkpoints.load(member.spec) if checkpoints else None
@@ -168,7 +179,7 @@ class SlotTrainer(ABC):
         return run
 
     def _keep(self, member: Member) -> None:
-        """Write the member's state, if it is time to."""
+        """Write the member's state if it is due."""
         checkpoints = self._checkpoints_of(member.spec)
         if (
             checkpoints is None
@@ -183,19 +194,17 @@ class SlotTrainer(ABC):
             )
         member.saved_at = time.monotonic()
 
-    def _settle(self, member: Member, outcome: Outcome) -> Iterator[Event]:
+    def _settle(self, member: Member, result: EpochResult) -> Iterator[Event]:
         key = member.spec.key
-        if isinstance(outcome, Epoch) and not all(map(math.isfinite, outcome.values.values())):
-            outcome = Broken(error=DivergedError(), seconds=outcome.seconds)
-        if isinstance(outcome, Broken):
-            yield self._ended(_end(key, outcome))
+        if isinstance(result, TrainedEpoch) and not all(map(math.isfinite, result.values.values())):
+            result = FailedEpoch(error=DivergedError(), seconds=result.seconds)
+        if isinstance(result, FailedEpoch):
+            yield self._ended(_end(key, result))
             return
         if member.epoch == len(member.curve):
-            member.curve.append(outcome.values)
+            member.curve.append(result.values)
         member.epoch += 1
-        yield Measurement(
-            key=key, epoch=member.epoch, values=outcome.values, seconds=outcome.seconds
-        )
+        yield Measurement(key=key, epoch=member.epoch, values=result.values, seconds=result.seconds)
         if member.epoch == member.spec.budget_epochs:
             yield self._ended(Finished(key=key))
             return
@@ -203,21 +212,21 @@ class SlotTrainer(ABC):
         self._keep(member)
 
 
-def timed(run: Run) -> Outcome:
-    """Train a run that trains alone by an epoch and return how that went, with the time it took."""
+def timed(run: SlotRun) -> EpochResult:
+    """Train a run that trains alone by an epoch, and return the result with the time it took."""
     start = time.perf_counter()
     try:
         values = cast(LoneRun, run).train_epoch()
     except Exception as error:
-        return Broken(error=error, seconds=time.perf_counter() - start)
-    return Epoch(values=values, seconds=time.perf_counter() - start)
+        return FailedEpoch(error=error, seconds=time.perf_counter() - start)
+    return TrainedEpoch(values=values, seconds=time.perf_counter() - start)
 
 
-def _end(key: str, broken: Broken) -> Finished | Failed:
-    if isinstance(broken.error, DivergedError):
-        return Finished(key=key, diverged=True, seconds=broken.seconds)
-    lines = traceback.format_exception(broken.error)
-    told = "".join(traceback.format_exception_only(broken.error)).splitlines()
-    # before that line a SyntaxError shows its place, and after it torch gives advice
-    summary = next(line for line in told if line and not line[0].isspace())
-    return Failed(key=key, error="".join(lines), summary=summary, seconds=broken.seconds)
+def _end(key: str, failed: FailedEpoch) -> Finished | Failed:
+    if isinstance(failed.error, DivergedError):
+        return Finished(key=key, diverged=True, seconds=failed.seconds)
+    lines = traceback.format_exception(failed.error)
+    own_lines = "".join(traceback.format_exception_only(failed.error)).splitlines()
+    # a SyntaxError shows its source, indented, before that line; torch adds advice after it
+    summary = next(line for line in own_lines if line and not line[0].isspace())
+    return Failed(key=key, error="".join(lines), summary=summary, seconds=failed.seconds)

@@ -1,5 +1,5 @@
-"""The stacked trainer: trials of equal form train as one model, each as if it were alone; those
-that cannot, one at a time.
+"""The stacked trainer: trials of equal form train as one model, each with the results that it has
+alone; those that cannot train one at a time.
 """
 
 import logging
@@ -9,20 +9,23 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 import torch
 
 from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.training.memory import is_out_of_memory
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import open_alone
 from gradnoise.training.slots import (
-    Broken,
     DivergedError,
-    Epoch,
+    EpochResult,
+    FailedEpoch,
     Member,
-    Outcome,
-    Run,
+    SlotRun,
     SlotTrainer,
+    TrainedEpoch,
     timed,
 )
-from gradnoise.training.stacked_model import StackedEpoch, StackedModel
-from gradnoise.training.stacked_run import StackedRun, is_out_of_memory, refusal
+from gradnoise.training.stack_check import refusal
+from gradnoise.training.stacked_epoch import StackedEpoch
+from gradnoise.training.stacked_model import StackedModel
+from gradnoise.training.stacked_run import StackedRun
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload
 
@@ -33,11 +36,11 @@ MOST_ON_CPU = 32
 
 
 class StackTrainer(SlotTrainer):
-    """Trains members of equal workload, options and optimizer as one model; those that do not
-    stack, each alone.
+    """Trains members of equal workload, options and optimizer as one model, and those that do not
+    stack each alone.
 
-    Where memory runs out in an epoch, that epoch is trained anew in two halves, and no stack is as
-    large again.
+    If memory runs out in an epoch, the members train that epoch anew in two halves, and later
+    stacks are no larger than these.
 
     Args:
         slots: Trials that it holds at most; at least 1.
@@ -45,7 +48,8 @@ class StackTrainer(SlotTrainer):
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
 
     Attributes:
-        refusals: Why trials of a form do not stack, in a sentence; empty where they do.
+        refusals: For each form of trials the reason why they do not stack, a sentence; empty if
+            they do.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class StackTrainer(SlotTrainer):
         self._largest = slots
         self._models: dict[Hashable, StackedModel] = {}
 
-    def _open(self, spec: TrialSpec) -> Run:
+    def _open(self, spec: TrialSpec) -> SlotRun:
         setup = prepare(spec)
         if not isinstance(setup.workload, Workload) or not setup.workload.stacks:
             return open_alone(setup, self._device)
@@ -84,8 +88,8 @@ class StackTrainer(SlotTrainer):
             torch.cuda.empty_cache()
 
     def _train_epoch(
-        self, members: Sequence[tuple[Member, Run]]
-    ) -> Iterator[tuple[Member, Outcome]]:
+        self, members: Sequence[tuple[Member, SlotRun]]
+    ) -> Iterator[tuple[Member, EpochResult]]:
         stacks: dict[Hashable, list[tuple[Member, StackedRun]]] = {}
         for member, run in members:
             if isinstance(run, StackedRun):
@@ -95,21 +99,21 @@ class StackTrainer(SlotTrainer):
         for stack in stacks.values():
             while stack:
                 n = rows_for(min(len(stack), self._largest), self._device)
-                piece, stack = stack[:n], stack[n:]
+                part, stack = stack[:n], stack[n:]
                 yield from zip(
-                    (member for member, _ in piece),
-                    self._train([run for _, run in piece]),
+                    (member for member, _ in part),
+                    self._train([run for _, run in part]),
                     strict=True,
                 )
 
-    def _train(self, runs: Sequence[StackedRun]) -> list[Outcome]:
+    def _train(self, runs: Sequence[StackedRun]) -> list[EpochResult]:
         start = time.perf_counter()
         try:
             results = self._train_together(runs)
         except Exception as error:
             self._free()
             if len(runs) == 1:
-                return [Broken(error=error, seconds=time.perf_counter() - start)]
+                return [FailedEpoch(error=error, seconds=time.perf_counter() - start)]
             n = len(runs) // 2
             if is_out_of_memory(error):
                 self._largest = len(runs) - n
@@ -118,30 +122,30 @@ class StackTrainer(SlotTrainer):
                     len(runs),
                     self._largest,
                 )
-            # the epoch had changed nothing; a run that raises ends up alone
+            # the failed epoch has changed no run; halving isolates a run that raises
             return [*self._train(runs[:n]), *self._train(runs[n:])]
         seconds = (time.perf_counter() - start) / len(runs)
         return [
-            Broken(error=DivergedError(), seconds=seconds)
+            FailedEpoch(error=DivergedError(), seconds=seconds)
             if values is None
-            else Epoch(values=values, seconds=seconds)
+            else TrainedEpoch(values=values, seconds=seconds)
             for values in results
         ]
 
     def _train_together(self, runs: Sequence[StackedRun]) -> list[Mapping[str, float] | None]:
         epoch = StackedEpoch(runs, rows_for(len(runs), self._device))
         model = self._models.pop(epoch.kind, None) or StackedModel(epoch)
-        self._models[epoch.kind] = model  # the last is the latest
+        self._models[epoch.kind] = model  # in order of use, the latest last
         while len(self._models) > (MODELS_ON_GPU if self._device.type == "cuda" else 1):
             del self._models[next(iter(self._models))]
         return model.train(epoch)
 
 
 def rows_for(n: int, device: torch.device) -> int:
-    """Return how many rows the next piece of n members gets.
+    """Return the number of rows for the next part of n members.
 
-    On a CPU only so many that their buffers stay near its caches; on a GPU a power of two, at most
-    a quarter empty, to capture few graphs.
+    On a CPU it is limited so that the buffers fit its caches; on a GPU it is a power of two, with
+    at most a quarter of the rows empty, so that few graphs are captured.
     """
     if device.type != "cuda":
         return min(n, MOST_ON_CPU)

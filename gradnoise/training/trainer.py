@@ -1,4 +1,4 @@
-"""The one interface behind which trials train: alone (single.py) or as one model (stack.py)."""
+"""The interface of the trainers: trials train alone (single.py) or as one model (stack.py)."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,7 +7,7 @@ from gradnoise.training.trial import Event, TrialSpec
 
 
 class Trainer(Protocol):
-    """A place with `slots` slots in which trials train side by side, epoch by epoch."""
+    """A number of slots in which trials train side by side, epoch by epoch."""
 
     slots: int
 
@@ -16,19 +16,19 @@ class Trainer(Protocol):
 
         Raises:
             RuntimeError: If no slot is free.
+            ValueError: If a trial with the same key is in a slot.
         """
 
     def release(self, key: str) -> None:
-        """Drop a trial from its slot, and its checkpoint, also when it has finished; unknown keys
-        are ignored.
+        """Remove a trial from its slot and delete its checkpoint, also after it has finished;
+        unknown keys are ignored.
         """
 
     def advance(self, go_on: Sequence[str] = ()) -> list[Event]:
-        """Train every member by one epoch and return what happened, in order.
+        """Train every member by one epoch and return the events, in order.
 
-        A member that stands at one of its rungs waits until its key is in `go_on`. A member that
-        finished, diverged or failed has left its slot when this returns. A trial's own exception
-        becomes `Failed`, never an exception of `advance`. The checkpoint of one that has finished
-        stays until it is released, so that a caller who has not heard of the end need not have it
-        trained anew.
+        A member that has reached one of its rungs waits until its key is in `go_on`. A member that
+        finished, diverged or failed has left its slot when this returns. An exception of a trial
+        becomes `Failed`; `advance` does not raise it. The checkpoint of a finished trial is kept
+        until the trial is released: a caller that lost the events can replay them.
         """

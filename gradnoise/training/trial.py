@@ -1,4 +1,4 @@
-"""What a trial is to the trainers: the order that goes in, the news that comes out."""
+"""A trial as the trainers see it: the spec that they take, the events that they return."""
 
 import math
 from collections.abc import Mapping
@@ -9,30 +9,36 @@ ParamValue = float | int | str
 
 @dataclass(frozen=True, kw_only=True)
 class TrialSpec:
-    """One training to be done; equal specs give equal results on the same machine.
+    """A training to be done; equal specs give equal results on the same machine.
 
     Args:
-        key: The caller's name for the trial; events carry it back.
-        workload: Registered name of the workload.
+        key: The caller's name for the trial; events carry it.
+        workload: Name of the workload.
         options: The workload's options, JSON values; missing ones take the workload's defaults.
-        technique: Registered name of the technique (`none`, `annealed`, `constant`, ...).
-        optimizer: Registered name of the optimizer (`sgd`, `adam`, ...).
-        params: Hyperparameters by name: the training's (`lr`, `momentum`, `clip_norm`,
-            `lr_schedule`, ...) and the technique's.
-        seed: Seeds initialisation, data order and noise, each through its own stream; at least 0.
-        budget_epochs: How many epochs to train; at least 1.
-        rungs: Epochs (counted from 1) after which the trial waits for the caller's decision to go
-            on; each below budget_epochs.
-        with_test: Whether to measure the held-out test split too (only where the trial is judged,
-            never while searching).
-        checkpoint: Name under which its state is kept while it trains, a relative path; empty: it
-            is not kept.
+        techniques: Names of the techniques (`annealed`, `dropout`, ...), whose contributions are
+            combined; `none`, like an empty tuple, contributes nothing.
+        optimizer: Name of the optimizer (`sgd`, `adam`, ...).
+        params: Hyperparameters by name: the optimizer's (`lr`, `momentum`, ...), those that come
+            with every optimizer (`clip_norm`, `lr_schedule`, ...), the techniques' and the
+            workload's.
+        seed: Seeds initialisation, data order and noise, each through a stream of its own; at least
+            0.
+        budget_epochs: Epochs to train; at least 1.
+        rungs: Epochs, counted from 1, after which the trial waits until the caller lets it go on;
+            each below budget_epochs.
+        with_test: Whether to measure the held-out test split too: for trials that are compared, not
+            for those of a search.
+        checkpoint: Name under which its state is kept while it trains, a relative path; empty: the
+            state is not kept.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     key: str
     workload: str
     options: Mapping[str, object] = field(default_factory=dict)
-    technique: str = "none"
+    techniques: tuple[str, ...] = ("none",)
     optimizer: str = "sgd"
     params: Mapping[str, ParamValue] = field(default_factory=dict)
     seed: int
@@ -42,28 +48,34 @@ class TrialSpec:
     checkpoint: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.techniques, str):
+            raise TypeError(
+                f"techniques must be a tuple of names, but got techniques={self.techniques!r}."
+            )
         if self.seed < 0:
-            raise ValueError(f"seed must be at least 0, but got {self.seed=}.")
+            raise ValueError(f"seed must be at least 0, but got seed={self.seed}.")
         if self.budget_epochs < 1:
-            raise ValueError(f"budget_epochs must be at least 1, but got {self.budget_epochs=}.")
+            raise ValueError(
+                f"budget_epochs must be at least 1, but got budget_epochs={self.budget_epochs}."
+            )
         if any(not 1 <= rung < self.budget_epochs for rung in self.rungs):
             raise ValueError(
-                f"rungs must lie in [1, budget_epochs), but got {self.rungs=} with "
-                f"{self.budget_epochs=}."
+                f"rungs must lie in [1, budget_epochs), but got rungs={self.rungs} with "
+                f"budget_epochs={self.budget_epochs}."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """The metric values of one trial after one epoch.
+    """The metric values of a trial after an epoch.
 
     Args:
         key: The trial's key.
         epoch: Epochs trained so far, counted from 1.
         values: Metric values by `<split>_<metric>`, such as `train_loss`, `validation_accuracy`,
             `test_accuracy`.
-        seconds: Device seconds spent on this epoch, evaluation included; in a stack, the epoch's
-            time divided by its members.
+        seconds: Device time of this epoch, evaluation included; in a stack, the epoch's time
+            divided by the number of members; 0 if the epoch is replayed from a checkpoint.
     """
 
     key: str
@@ -78,11 +90,13 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """The trial has trained its budget (`diverged=False`), or a loss, a weight or a metric became
-    non-finite (`diverged=True`).
+    """The trial has trained its budget, or has diverged: a loss, a weight or a metric became
+    non-finite.
 
-    `seconds` is the device time that no measurement tells of: that of the epoch in which it
-        diverged.
+    Args:
+        key: The trial's key.
+        diverged: Whether it has diverged.
+        seconds: Device time not covered by a measurement: that of the epoch in which it diverged.
     """
 
     key: str
@@ -92,8 +106,13 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """The trial raised; `error` is the traceback, `summary` its first line on the error, `seconds`
-    the device time of that epoch.
+    """The trial raised an exception.
+
+    Args:
+        key: The trial's key.
+        error: The traceback.
+        summary: The traceback's first line on the exception.
+        seconds: Device time of the epoch in which it failed.
     """
 
     key: str

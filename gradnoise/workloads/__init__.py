@@ -1,23 +1,36 @@
-"""What can be trained. A package of yours adds to it by the entry-point group
-`gradnoise.workloads`.
+"""What a package declares for gradnoise: workloads, techniques and optimizers.
+
+Each is named by an entry point, of the groups `gradnoise.workloads`, `gradnoise.techniques` and
+`gradnoise.optimizers`. `gradnoise.testing` checks that a declaration keeps its promises.
 """
 
 from gradnoise._streams import normal, permutation
 from gradnoise.parameters import Parameter
-from gradnoise.techniques.dropout import Dropout
+from gradnoise.rules import Rule, When
+from gradnoise.techniques.base import Technique
+from gradnoise.techniques.contribution import Contribution
+from gradnoise.techniques.dropout_layers import Dropout
+from gradnoise.techniques.masks import DropoutMasks
 from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.function import FunctionWorkload, Trial, function
+from gradnoise.workloads.optimizer import Optimizer
 from gradnoise.workloads.options import option
 
 __all__ = [
     "Batch",
+    "Contribution",
     "Dropout",
+    "DropoutMasks",
     "Forward",
     "FunctionWorkload",
     "Metric",
+    "Optimizer",
     "Parameter",
+    "Rule",
     "Splits",
+    "Technique",
     "Trial",
+    "When",
     "Workload",
     "function",
     "normal",

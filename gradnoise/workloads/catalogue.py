@@ -1,10 +1,10 @@
-"""The catalogue: all that can be trained here, as the JSON values that workers announce to the
-service.
+"""The catalogue: everything that can be trained here, as the JSON values that workers announce to
+the service.
 """
 
 import dataclasses
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
@@ -12,27 +12,28 @@ import numpy as np
 import torch
 
 from gradnoise.parameters import Parameter
-from gradnoise.techniques import TECHNIQUES, Technique
-from gradnoise.training.optimizers import OPTIMIZERS, Optimizer
+from gradnoise.rules import Rule
+from gradnoise.techniques.base import Technique
+from gradnoise.techniques.registry import TECHNIQUES
+from gradnoise.workloads.optimizer import SHARED_PARAMETERS, SHARED_RULES, Optimizer
 from gradnoise.workloads.options import schema
-from gradnoise.workloads.registry import Declared, installed
+from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS, Declared, techniques_for
 
-PROTOCOL = {
-    "formulas": {one.name: one.formula for one in TECHNIQUES.values()},
-    "clip_order": "clip each coordinate to [-clip_value, clip_value], then to the global L2 norm clip_norm, then add the noise, "
-    "then weight decay, momentum and learning rate",
-    "unit_of_t": "optimizer updates, counted from 0",
-}
+CLIP_ORDER = (
+    "clip each coordinate to [-clip_value, clip_value], then to the global L2 norm clip_norm, then "
+    "add the noise, then weight decay, momentum and learning rate"
+)
+UNIT_OF_T = "optimizer updates, counted from 0"
 
 
 def document() -> dict[str, Any]:
-    """Return what is installed: versions, the protocol of training, workloads, techniques,
+    """Return what is installed: versions, the protocol of training, workloads, techniques and
     optimizers.
 
-    `broken` lists the entry points that could not be imported, each with its error; they do not
-    keep the others from being announced.
+    `broken` lists the entry points that cannot be used, each with its error; the others are
+    announced all the same.
     """
-    found = installed()
+    techniques = TECHNIQUES.installed().declared.values()
     return {
         "versions": {
             "gradnoise": version("gradnoise"),
@@ -40,37 +41,58 @@ def document() -> dict[str, Any]:
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
-        "protocol": dict(PROTOCOL),
-        "workloads": [_workload(workload) for _, workload in sorted(found.workloads.items())],
-        "techniques": [
-            _named(one) | {"formula": one.formula, "source": one.source}
-            for one in TECHNIQUES.values()
+        "protocol": {
+            "formulas": {technique.name: technique.formula for technique in techniques},
+            "clip_order": CLIP_ORDER,
+            "unit_of_t": UNIT_OF_T,
+        },
+        "workloads": [_workload(each) for each in WORKLOADS.installed().declared.values()],
+        "techniques": [_technique(each) for each in techniques],
+        "optimizers": [_optimizer(each) for each in OPTIMIZERS.installed().declared.values()],
+        "broken": [
+            {"group": registry.group, "name": name, "error": error}
+            for registry in (WORKLOADS, TECHNIQUES, OPTIMIZERS)
+            for name, error in registry.installed().broken.items()
         ],
-        "optimizers": [_named(one) for one in OPTIMIZERS.values()],
-        "broken": [{"name": name, "error": error} for name, error in found.broken.items()],
     }
 
 
 def _workload(workload: Declared) -> dict[str, Any]:
+    techniques = techniques_for(workload)
     return {
         "name": workload.name,
         "description": workload.description,
         "options_schema": schema(workload.Options),
         "metrics": [dataclasses.asdict(metric) for metric in workload.metrics],
-        "parameters": _parameters(workload.parameters),
+        "parameters": _documents(workload.parameters),
+        "rules": _documents(workload.rules),
         "stacks": workload.stacks,
-        "techniques": None if workload.techniques is None else list(workload.techniques),
+        "techniques": None if techniques is None else list(techniques),
     }
 
 
-def _named(one: Technique[Any] | Optimizer) -> dict[str, Any]:
+def _technique(technique: Technique) -> dict[str, Any]:
     return {
-        "name": one.name,
-        "description": one.description,
-        "parameters": _parameters(one.parameters),
-        "required": list(one.required),
+        "name": technique.name,
+        "description": technique.description,
+        "formula": technique.formula,
+        "source": technique.source,
+        "places": list(technique.places),
+        "parameters": _documents(technique.parameters),
+        "rules": _documents(technique.rules),
+        "required": list(technique.required),
     }
 
 
-def _parameters(parameters: Sequence[Parameter]) -> list[dict[str, object]]:
-    return [parameter.document() for parameter in parameters]
+def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
+    return {
+        "name": optimizer.name,
+        "description": optimizer.description,
+        "parameters": _documents((*optimizer.parameters, *SHARED_PARAMETERS)),
+        "rules": _documents((*optimizer.rules, *SHARED_RULES)),
+        "required": list(optimizer.required),
+    }
+
+
+def _documents(declared: Iterable[Parameter | Rule]) -> list[dict[str, object]]:
+    return [each.document() for each in declared]

@@ -12,27 +12,27 @@ import torch
 from gradnoise._hook import GradientNoise, attach
 from gradnoise._processes import NoiseProcess
 from gradnoise.parameters import Parameter
-from gradnoise.techniques import ON_GRADIENTS
+from gradnoise.rules import Rule
+from gradnoise.techniques.contribution import Place
 from gradnoise.workloads.base import Metric, NoOptions
+from gradnoise.workloads.lr_schedules import lr_factor
 
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionWorkload:
-    """A declared training function; `function` makes it. The fields are those of a Workload's
-    class.
-
-    It takes the techniques that act through the optimizer: the others would have to reach into its
-        loop.
+    """A declared training function, made by `function`. The fields are the class attributes of a
+    Workload.
     """
 
     name: str
     description: str
     metrics: tuple[Metric, ...]
     parameters: tuple[Parameter, ...]
+    rules: tuple[Rule, ...]
     Options: type
     train: Callable[["Trial"], None]
     stacks: bool = False
-    techniques: tuple[str, ...] | None = tuple(ON_GRADIENTS)
+    places: tuple[Place, ...] = ("gradient",)  # all that a function hands over is its optimizer
 
     def __call__(self, trial: "Trial") -> None:
         self.train(trial)
@@ -44,6 +44,7 @@ def function(
     description: str,
     metrics: Sequence[Metric],
     parameters: Sequence[Parameter] = (),
+    rules: Sequence[Rule] = (),
     options: type = NoOptions,
 ) -> Callable[[Callable[["Trial"], None]], FunctionWorkload]:
     """Declare a training function as a workload, to be named in the entry-point group
@@ -52,9 +53,13 @@ def function(
     Args:
         name: The name of the entry point too.
         description: One sentence for whoever chooses.
-        metrics: What it reports; the first is the objective unless a study says otherwise.
-        parameters: Hyperparameters of its own, beside the optimizer's and the technique's.
+        metrics: What it reports; the first is the objective unless a study names another.
+        parameters: Hyperparameters beside the optimizer's and the techniques'.
+        rules: Rules across these hyperparameters.
         options: A frozen dataclass of `option(...)` fields.
+
+    Raises:
+        ValueError: If there is no metric.
     """
     if not metrics:
         raise ValueError(f"metrics must name at least one metric, but got {metrics=}.")
@@ -65,6 +70,7 @@ def function(
             description=description,
             metrics=tuple(metrics),
             parameters=tuple(parameters),
+            rules=tuple(rules),
             Options=options,
             train=train,
         )
@@ -75,19 +81,21 @@ def function(
 class Trial:
     """One training, as the function sees it.
 
-    The global generators of torch, numpy and `random` are the trial's own while it runs, seeded
-    with its seed: a function that draws from them gives the same result every time.
+    While the function runs, the global generators of torch, numpy and `random` belong to the trial
+    and are seeded with its seed: a function that draws from them gives the same result every time.
 
     Attributes:
-        params: Hyperparameters by name: the optimizer's (`lr`, ...), the technique's and the
-            workload's own. Clipping (`clip_value`, `clip_norm`) and the learning-rate schedule
-            (`lr_schedule`, ...) are among them if a study gives them, and left to the function.
+        params: Hyperparameters by name: the optimizer's (`lr`, ...), the techniques' and the
+            workload's. If the study gives them, clipping (`clip_value`, `clip_norm`) and the
+            learning-rate schedule (`lr_schedule`, ...) are among them; the function applies them,
+            with `lr_factor` for the schedule.
         options: An instance of the declared options class.
-        optimizer: Name of the optimizer that the study asks for: `sgd`, `adam`, ...
+        optimizer: Name of the study's optimizer: `sgd`, `adam`, ...
         seed: At least 0.
         budget_epochs: Epochs to train and to report, each once.
-        with_test: Whether the test split is to be measured; where it is not, test values that are
-            reported all the same are left out.
+        with_test: Whether the test split is to be measured; if not, reported test values are
+            ignored.
+        epoch: Epochs reported so far.
     """
 
     def __init__(
@@ -100,7 +108,7 @@ class Trial:
         budget_epochs: int,
         with_test: bool,
         metrics: Sequence[Metric],
-        injection: NoiseProcess | None,
+        process: NoiseProcess | None,
         hand_over: Callable[[int, Mapping[str, float]], None],
     ) -> None:
         self.params = params
@@ -111,38 +119,46 @@ class Trial:
         self.with_test = with_test
         self.epoch = 0
         self._metrics = metrics
-        self._injection = injection
+        self._process = process
         self._hand_over = hand_over
         self._noise: GradientNoise | None = None
 
     def noise(self, optimizer: torch.optim.Optimizer) -> None:
-        """Apply the arm's technique to the optimizer's gradients; call it once, in every arm,
+        """Apply the arm's techniques to the optimizer's gradients. Call it once, in every arm,
         before the first update.
 
         Raises:
             RuntimeError: If it was called before.
         """
         if self._noise is not None:
-            raise RuntimeError("trial.noise was called twice: one optimizer gets the noise.")
-        if self._injection is not None:
-            self._noise = attach(optimizer, self._injection, seed=self.seed)
+            raise RuntimeError("trial.noise was called twice: only one optimizer gets the noise.")
+        if self._process is not None:
+            self._noise = attach(optimizer, self._process, seed=self.seed)
+
+    def lr_factor(self, epoch: int) -> float:
+        """Return the factor of the learning rate under the study's schedule, 1 without one.
+
+        Args:
+            epoch: The epoch in which the rate is used, counted from 1 as in `report`.
+        """
+        return lr_factor(self.params, self.budget_epochs)(epoch - 1)
 
     def report(self, *, epoch: int, **values: float) -> None:
-        """Hand over the values measured after an epoch, by `<split>_<metric>`, and wait to be told
-        to go on.
+        """Report the values measured after an epoch, by `<split>_<metric>`, and wait until the next
+        epoch may start.
 
-        The call does not return when the trial is pruned or cancelled: it raises, passes every
-            `except Exception`, and runs each `finally`.
+        If the trial is pruned or cancelled, the call does not return: it raises an exception that
+        passes every `except Exception` and runs each `finally`.
 
         Args:
             epoch: 1 at the first report, and one more at each.
             values: Every declared metric on `validation`, and on `test` if `with_test`; others,
-                such as `train_loss`, as you like.
+                such as `train_loss`, are optional.
 
         Raises:
             ValueError: If the epoch is not the next one, or a declared metric is missing.
             TypeError: If a value is not a number.
-            RuntimeError: If the arm's technique never reached an update.
+            RuntimeError: If the arm's noise has not reached an update.
         """
         if epoch != self.epoch + 1 or epoch > self.budget_epochs:
             raise ValueError(
@@ -157,7 +173,7 @@ class Trial:
             raise ValueError(
                 f"report must give every declared metric, but it lacks {', '.join(missing)}."
             )
-        if self._injection is not None and (self._noise is None or self._noise.t == 0):
+        if self._process is not None and (self._noise is None or self._noise.t == 0):
             raise RuntimeError(
                 "the arm's noise reached no update: call trial.noise(optimizer) before the first "
                 "optimizer.step()."

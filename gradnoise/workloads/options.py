@@ -1,22 +1,29 @@
 """A workload's options: a frozen dataclass, and the JSON Schema and the checks that follow from it.
 
 A field is `str` (best with Literal choices), `int`, `float` or `bool`, and carries its meaning and
-bounds:
+bounds. The class attribute `rules` holds the rules across fields:
 
 >>> @dataclasses.dataclass(frozen=True, kw_only=True)
 ... class Options:
 ...     depth: int = option(20, "Hidden layers.", minimum=1)
->>> schema(Options)["properties"]
-{'depth': {'type': 'integer', 'default': 20, 'description': 'Hidden layers.', 'minimum': 1}}
+...     first: int = option(0, "The first layer with dropout.", minimum=0)
+...     rules = (Rule(kind="at_most", field="first", of="depth"),)
+>>> schema(Options)["properties"]["depth"]
+{'type': 'integer', 'default': 20, 'description': 'Hidden layers.', 'minimum': 1}
 >>> parse(Options, {"depth": 0})
 Traceback (most recent call last):
 ValueError: options.depth must be an integer of at least 1, but got depth=0.
+>>> parse(Options, {"first": 21})
+Traceback (most recent call last):
+ValueError: options.first must be at most 20 with depth=20, but got first=21.
 """
 
 import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from gradnoise.rules import Rule, check_rules
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 T = TypeVar("T")
@@ -29,7 +36,7 @@ def option(
     """Return the dataclass field of an option.
 
     Args:
-        default: Its value where a study does not say; every option has one.
+        default: The value in a study that does not give it; every option has a default.
         description: What it means, in one sentence.
         minimum: Smallest legal number.
         maximum: Largest legal number.
@@ -43,12 +50,23 @@ def option(
 
 
 def schema(options: type) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of an options class."""
+    """Return the JSON Schema (draft 2020-12) of an options class.
+
+    JSON Schema cannot compare two properties, so the rules stand beside it under `rules`, a keyword
+    that validators ignore; a rule applies to the given values and the defaults of the others.
+
+    Raises:
+        TypeError: If a field has no schema.
+        ValueError: If a rule mentions a field that does not exist.
+    """
+    properties = _properties(options)
+    described = [rule.document() for rule in _rules(options, properties)]
     return {
         "$schema": DIALECT,
         "type": "object",
-        "properties": _properties(options),
+        "properties": properties,
         "additionalProperties": False,
+        **({"rules": described} if described else {}),
     }
 
 
@@ -56,7 +74,8 @@ def parse(options: type[T], values: Mapping[str, object]) -> T:
     """Return the options made from JSON values, defaults where a name is missing.
 
     Raises:
-        ValueError: If a name is unknown, or a value has the wrong type or lies outside its range.
+        ValueError: If a name is unknown, a value has the wrong type or lies outside its range, or a
+            rule is broken.
     """
     properties = _properties(options)
     parsed: dict[str, object] = {}
@@ -76,7 +95,24 @@ def parse(options: type[T], values: Mapping[str, object]) -> T:
             raise ValueError(
                 f"options.{name} must be {_legal(properties[name])}, but got {name}={value!r}."
             )
-    return options(**parsed)
+    opened = options(**parsed)
+    known = {name: getattr(opened, name) for name in properties}
+    try:
+        check_rules(known, _rules(options, properties))
+    except ValueError as error:
+        raise ValueError(f"options.{error}") from None
+    return opened
+
+
+def _rules(options: type, properties: Mapping[str, object]) -> tuple[Rule, ...]:
+    rules: tuple[Rule, ...] = getattr(options, "rules", ())
+    for rule in rules:
+        unknown = rule.fields - properties.keys()
+        if unknown:
+            raise ValueError(
+                f"a rule of {options.__name__} mentions {sorted(unknown)[0]!r}, which is no option."
+            )
+    return rules
 
 
 def _properties(options: type) -> dict[str, dict[str, Any]]:

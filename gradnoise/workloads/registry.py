@@ -1,88 +1,53 @@
-"""The workloads that are installed here: every entry point of the group `gradnoise.workloads`."""
+"""The workloads and optimizers that are installed: the entry points of the groups
+`gradnoise.workloads` and `gradnoise.optimizers`.
+"""
 
-import functools
-import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
-
+from gradnoise.registry import Registry
+from gradnoise.techniques.contribution import PLACES
+from gradnoise.techniques.registry import names_within
 from gradnoise.workloads.base import Workload
 from gradnoise.workloads.function import FunctionWorkload
+from gradnoise.workloads.optimizer import Optimizer
 from gradnoise.workloads.options import schema
 
-GROUP = "gradnoise.workloads"
 WORST = 1e100
-"""No larger than this is a metric's worst value, so that sums over trials stay finite."""
+"""The largest absolute value of a metric's worst, so that sums over trials stay finite."""
 
 Declared = type[Workload] | FunctionWorkload
 
 
-@dataclass(frozen=True, kw_only=True)
-class Installed:
-    """What was found: workloads by name, and for each entry point that could not be used the error,
-    by its name and value.
-    """
-
-    workloads: Mapping[str, Declared]
-    broken: Mapping[str, str]
-
-
-@functools.cache
-def installed() -> Installed:
-    """Import every workload that is installed; one that cannot be imported does not keep the others
-    from working.
-    """
-    workloads: dict[str, Declared] = {}
-    broken: dict[str, str] = {}
-    for point in sorted(entry_points(group=GROUP)):
-        try:
-            if point.name in workloads:
-                raise ValueError(f"another package has the name {point.name!r} already")
-            workloads[point.name] = _load(point)
-        except Exception as error:
-            broken[f"{point.name} = {point.value}"] = "".join(
-                traceback.format_exception_only(error)
-            ).strip()
-    return Installed(workloads=workloads, broken=broken)
-
-
-def find(name: str) -> Declared:
-    """Return the workload of that name.
-
-    Raises:
-        ValueError: If none is installed, or its package is broken.
-    """
-    found = installed()
-    if name not in found.workloads:
-        faults = [
-            f"; {point} is broken: {error}"
-            for point, error in found.broken.items()
-            if point.startswith(f"{name} = ")
-        ]
-        raise ValueError(
-            f"there is no workload named {name!r}; installed are "
-            f"{', '.join(found.workloads)}{''.join(faults)}."
-        )
-    return found.workloads[name]
-
-
-def _load(point: EntryPoint) -> Declared:
-    loaded = point.load()
-    if not isinstance(loaded, FunctionWorkload) and not (
-        isinstance(loaded, type) and issubclass(loaded, Workload)
+def _check_workload(declared: object) -> Declared:
+    if not isinstance(declared, FunctionWorkload) and not (
+        isinstance(declared, type) and issubclass(declared, Workload)
     ):
         raise TypeError(
-            f"it must be a subclass of Workload or a declared function, but it is {loaded!r}"
+            f"it must be a subclass of Workload or a declared function, but it is {declared!r}"
         )
-    if loaded.name != point.name:
-        raise ValueError(
-            f"the workload calls itself {loaded.name!r}, which must be the name of its entry "
-            f"point, {point.name!r}"
-        )
-    if not loaded.metrics or not all(abs(metric.worst) <= WORST for metric in loaded.metrics):
+    if not declared.metrics or not all(abs(metric.worst) <= WORST for metric in declared.metrics):
         raise ValueError(
             "metrics must be at least one, each with a worst value from -1e100 to 1e100, but they "
-            f"are {loaded.metrics}"
+            f"are {declared.metrics}"
         )
-    schema(loaded.Options)
-    return loaded
+    if not set(declared.places) <= set(PLACES):
+        raise ValueError(
+            f"places must be among {', '.join(PLACES)}, but they are {', '.join(declared.places)}"
+        )
+    schema(declared.Options)
+    return declared
+
+
+def _check_optimizer(declared: object) -> Optimizer:
+    if not isinstance(declared, Optimizer):
+        raise TypeError(f"it must be an Optimizer, but it is {declared!r}")
+    return declared
+
+
+def techniques_for(declared: Declared) -> tuple[str, ...] | None:
+    """Return the names of the installed techniques that a workload can be trained with; None: all
+    of them.
+    """
+    return None if set(declared.places) == set(PLACES) else names_within(declared.places)
+
+
+WORKLOADS: Registry[Declared] = Registry("workload", "gradnoise.workloads", _check_workload)
+OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", "gradnoise.optimizers", _check_optimizer)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gradnoise.workloads import registry
+from gradnoise.workloads.registry import WORKLOADS
 
 
 @pytest.fixture
@@ -13,6 +13,6 @@ def workloads() -> Iterator[None]:
     from benchmarks import bench_stack
 
     with bench_stack.workloads():
-        registry.installed.cache_clear()
+        WORKLOADS.reload()
         yield
-    registry.installed.cache_clear()
+    WORKLOADS.reload()

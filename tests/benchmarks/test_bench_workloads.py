@@ -6,9 +6,9 @@ from benchmarks import bench_workloads, sides
 from benchmarks.crew import Crew
 from benchmarks.workloads import N_UPDATES
 from gradnoise.training import calibration
+from gradnoise.training.epochs import n_steps
 from gradnoise.training.setup import prepare
-from gradnoise.training.single import n_steps
-from gradnoise.workloads.registry import find
+from gradnoise.workloads.registry import WORKLOADS
 from gradnoise_service import presets
 from gradnoise_service.domain.spec import StudySpec
 
@@ -30,7 +30,7 @@ def test_a_preset_is_measured_on_short_epochs_of_its_first_row(name: str, worklo
     """
     spec = StudySpec.model_validate(presets.load(name, "quick")[0])
     case = bench_workloads.case_of(spec)
-    short, declared = case.open(), find(spec.workload)
+    short, declared = case.open(), WORKLOADS.find(spec.workload)
     assert isinstance(declared, type)
     whole = declared(spec.options)
     assert short.options == whole.options

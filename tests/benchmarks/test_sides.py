@@ -50,7 +50,7 @@ def test_an_update_of_a_convolution_net_takes_three_products_a_layer() -> None:
 def test_half_of_the_members_have_noise() -> None:
     """Each member has a different seed."""
     specs = sides.members(DIGITS, 6)
-    assert [spec.technique for spec in specs] == ["none", "annealed"] * 3
+    assert [spec.techniques for spec in specs] == [("none",), ("annealed",)] * 3
     assert len({spec.seed for spec in specs}) == len({spec.key for spec in specs}) == 6
 
 

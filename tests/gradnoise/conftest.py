@@ -1,4 +1,4 @@
-"""What the library's tests share: packages with workloads, installed for one test."""
+"""What the library's tests share: packages with declarations, installed for one test."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -6,20 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from gradnoise.workloads import registry
+from gradnoise.techniques.registry import TECHNIQUES
+from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS
 
 Install = Callable[..., None]
 
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Install packages as pip does, for one test: entry points of `gradnoise.workloads` by name,
-    and modules by name.
+    """Install packages as pip does, for one test: entry points by name, of `gradnoise.workloads` or
+    of another group, and modules by name.
     """
     known = set(sys.modules)
 
     def put(
-        entry_points: Mapping[str, str], modules: Mapping[str, str] = {}, *, package: str = "pack"
+        entry_points: Mapping[str, str],
+        modules: Mapping[str, str] = {},
+        *,
+        package: str = "pack",
+        group: str = "gradnoise.workloads",
     ) -> None:
         site = tmp_path / package
         (site / f"{package}-1.dist-info").mkdir(parents=True)
@@ -28,18 +33,23 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         )
         lines = [f"{name} = {value}" for name, value in entry_points.items()]
         (site / f"{package}-1.dist-info" / "entry_points.txt").write_text(
-            "\n".join(["[gradnoise.workloads]", *lines, ""])
+            "\n".join([f"[{group}]", *lines, ""])
         )
         for name, source in modules.items():
             (site / f"{name}.py").write_text(source)
         monkeypatch.syspath_prepend(site)
-        registry.installed.cache_clear()
+        reload()
 
     yield put
-    registry.installed.cache_clear()
+    reload()
     for name in set(sys.modules) - known:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
+
+
+def reload() -> None:
+    for registry in (WORKLOADS, TECHNIQUES, OPTIMIZERS):
+        registry.reload()
 
 
 @pytest.fixture
@@ -54,6 +64,7 @@ def probes(install: Install) -> None:
         "odd",
         "blind",
         "fragile",
+        "wide_loss",
         "counting",
         "splitting",
         "misbehaving",

@@ -3,14 +3,13 @@ import re
 
 import pytest
 
-from gradnoise.parameters import Parameter, check
+from gradnoise.parameters import Parameter, check, pick, union
+from gradnoise.rules import Rule, When
 
 LR = Parameter(name="lr", description="Learning rate.", low=0, low_open=True)
 MOMENTUM = Parameter(name="momentum", description="Momentum.", low=0, high=0.9999)
 WIDTH = Parameter(name="width", description="Units.", low=1, integer=True)
-RULE = Parameter(
-    name="rule", description="Rule.", choices=("constant", "cosine"), needs={"cosine": ("width",)}
-)
+SCHEDULE = Parameter(name="schedule", description="Schedule.", choices=("constant", "cosine"))
 
 
 @pytest.mark.parametrize(
@@ -19,7 +18,7 @@ RULE = Parameter(
         (LR, [1e-9, 1, 1e9], [0, -1, math.inf, math.nan, "0.1", True, None]),
         (MOMENTUM, [0, 0.5, 0.9999], [-1e-9, 1.0, math.nan, "0.5"]),
         (WIDTH, [1, 2.0, 10**6], [0, 1.5, math.inf, "1", True]),
-        (RULE, ["constant", "cosine"], ["Cosine", "", 0, None, ["cosine"]]),
+        (SCHEDULE, ["constant", "cosine"], ["Cosine", "", 0, None, ["cosine"]]),
         (
             Parameter(name="x", description="Any."),
             [-1e300, 0, 3],
@@ -43,11 +42,11 @@ def test_a_parameter_admits_its_range_and_nothing_else(
             parameter.check(value)
 
 
-def test_the_legal_range_is_told_as_an_interval() -> None:
+def test_the_legal_range_is_written_as_an_interval() -> None:
     assert LR.legal == "a finite number in (0, inf)"
     assert MOMENTUM.legal == "a finite number in [0, 0.9999]"
     assert WIDTH.legal == "a whole number in [1, inf)"
-    assert RULE.legal == "one of constant, cosine"
+    assert SCHEDULE.legal == "one of constant, cosine"
     assert Parameter(name="x", description="Any.").legal == "a finite number in (-inf, inf)"
 
 
@@ -65,11 +64,11 @@ def test_the_document_leaves_out_what_is_not_there() -> None:
         "high": 0.9999,
     }
     assert WIDTH.document() == {"name": "width", "description": "Units.", "low": 1, "integer": True}
-    assert RULE.document() == {
-        "name": "rule",
-        "description": "Rule.",
+    assert SCHEDULE.document() == {
+        "name": "schedule",
+        "description": "Schedule.",
         "choices": ["constant", "cosine"],
-    } | {"needs": {"cosine": ["width"]}}
+    }
 
 
 def test_check_names_what_is_unknown_and_what_is_missing() -> None:
@@ -84,12 +83,35 @@ def test_check_names_what_is_unknown_and_what_is_missing() -> None:
         check({"momentum": 0.1}, [LR, MOMENTUM], ["lr"])
 
 
-def test_check_names_what_a_word_needs() -> None:
-    known = [RULE, WIDTH]
-    check({"rule": "constant"}, known, [])
-    check({"rule": "cosine", "width": 2}, known, [])
+def test_check_applies_the_rules_with_the_legal_range() -> None:
+    known = [SCHEDULE, WIDTH]
+    rules = [
+        Rule(kind="needs", field="width", when=(When(field="schedule", values=("cosine",)),)),
+    ]
+    check({"schedule": "constant"}, known, rules=rules)
+    check({"schedule": "cosine", "width": 2}, known, rules=rules)
     with pytest.raises(
         ValueError,
-        match=r"width is missing: with rule='cosine' it must be a whole number in \[1, inf\)",
+        match=r"width is missing: with schedule='cosine' it must be a whole number in \[1, inf\)",
     ):
-        check({"rule": "cosine"}, known, [])
+        check({"schedule": "cosine"}, known, rules=rules)
+
+
+def test_two_parts_of_a_trial_may_not_declare_the_same_name() -> None:
+    assert union([("the optimizer", (LR, MOMENTUM)), ("the technique", (WIDTH,))]) == (
+        LR,
+        MOMENTUM,
+        WIDTH,
+    )
+    with pytest.raises(
+        ValueError,
+        match=(
+            "the technique 'a' and the technique 'b' both declare the hyperparameter 'width': a "
+            "trial cannot use them together"
+        ),
+    ):
+        union([("the technique 'a'", (LR, WIDTH)), ("the technique 'b'", (WIDTH,))])
+
+
+def test_the_declared_values_are_picked() -> None:
+    assert pick({"lr": 0.1, "eta": 0.3}, [LR, MOMENTUM]) == {"lr": 0.1}

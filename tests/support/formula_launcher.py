@@ -14,7 +14,7 @@ from gradnoise_workers.launcher import LauncherEvent
 def accuracy(spec: TrialSpec, epoch: int) -> float:
     """A result that depends on everything a trial's result may depend on, and on nothing else."""
     spread = (spec.seed % 997) / 9970
-    bonus = 0.2 if spec.technique == "annealed" else 0.0
+    bonus = 0.2 if "annealed" in spec.techniques else 0.0
     return 0.3 + spread + bonus + float(spec.params["lr"]) / 10 + epoch / 1000
 
 

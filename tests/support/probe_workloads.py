@@ -1,4 +1,4 @@
-"""Workloads that make the trainers' behaviour visible."""
+"""Workloads whose results show how the trainers behave."""
 
 import functools
 import random
@@ -39,8 +39,8 @@ def splits() -> Splits:
 
 
 class exact(Workload):  # noqa: N801  # the entry point's name
-    """A network in float64, so that two ways of computing the same differ by 1e-15 or so, and a
-    mistake by much more.
+    """A network in float64: two ways of computing the same differ by about 1e-15, a mistake by much
+    more.
     """
 
     name = "exact"
@@ -70,7 +70,7 @@ class exact(Workload):  # noqa: N801  # the entry point's name
 
 
 class Gate(torch.nn.Module):
-    """Two outputs: a fixed one for the metrics, and one for the loss that no finite weight
+    """Two outputs: a fixed one for the metrics, and one for the loss, which no finite weight
     minimises.
     """
 
@@ -83,8 +83,8 @@ class Gate(torch.nn.Module):
 
 
 class blind(exact):  # noqa: N801  # the entry point's name
-    """One update an epoch, after which the weight is infinite at rate 1e200; neither the loss
-    before it nor the metric shows that.
+    """One update per epoch, after which the weight is infinite at rate 1e200; the loss before it
+    and the metric stay finite.
     """
 
     name = "blind"
@@ -118,7 +118,7 @@ class narrow(exact):  # noqa: N801  # the entry point's name
 
 
 class normed(exact):  # noqa: N801  # the entry point's name
-    """A network with a state beside its weights, and with dropout of its own and of the technique."""
+    """A network with BatchNorm, a dropout layer of fixed rate, and one for techniques."""
 
     name = "normed"
 
@@ -134,7 +134,7 @@ class normed(exact):  # noqa: N801  # the entry point's name
 
 
 class RandomFeatures(torch.nn.Module):
-    """A fixed projection that is drawn as the module is made, from torch's global generator."""
+    """A fixed projection, drawn from torch's global generator when the module is constructed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class RandomFeatures(torch.nn.Module):
 
 
 class drawn(exact):  # noqa: N801  # the entry point's name
-    """A network with a state that its construction draws."""
+    """A network with a buffer that its construction draws."""
 
     name = "drawn"
 
@@ -157,7 +157,7 @@ class drawn(exact):  # noqa: N801  # the entry point's name
 
 @dataclass(frozen=True, kw_only=True)
 class LoneOptions:
-    """What keeps it from stacking."""
+    """Why it does not stack."""
 
     why: str = option(
         "branch",
@@ -167,7 +167,7 @@ class LoneOptions:
 
 
 class Lone(torch.nn.Module):
-    """A network that does what one model can and a stack cannot."""
+    """A network with a feature that one model may have and a stack may not."""
 
     def __init__(self, why: str) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class Lone(torch.nn.Module):
 
 
 class lone(exact):  # noqa: N801  # the entry point's name
-    """Trains only one at a time, for a reason that its option names."""
+    """Trains one trial at a time, for the reason that its option names."""
 
     name = "lone"
     Options = LoneOptions
@@ -241,16 +241,16 @@ class lone(exact):  # noqa: N801  # the entry point's name
 
 @dataclass(frozen=True, kw_only=True)
 class OddOptions:
-    """What is odd about it."""
+    """The kind of its second metric."""
 
     metric: str = option(
         "scalar",
-        "`scalar`, `one`, `float`, `bool` or `int`: what kind of number its second metric is.",
+        "`scalar`, `vector`, `float`, `bool` or `int`: the kind of its second metric.",
     )
 
 
 class Counter(torch.nn.Module):
-    """Counts whatever passes, in training or not, and passes on something else each time."""
+    """Counts its calls, in training and in evaluation, and scales its input by the count."""
 
     passed: torch.Tensor
 
@@ -264,7 +264,7 @@ class Counter(torch.nn.Module):
 
 
 class odd(exact):  # noqa: N801  # the entry point's name
-    """A network that counts its calls, with a metric of whatever kind."""
+    """A network that counts its calls, with a second metric of the kind of its option."""
 
     name = "odd"
     Options = OddOptions
@@ -276,7 +276,7 @@ class odd(exact):  # noqa: N801  # the entry point's name
         error = (forward(batch[0]) - batch[1]).square().mean()
         kinds = {
             "scalar": error,
-            "one": error[None],
+            "vector": error[None],
             "float": 0.5,
             "bool": error > 0.1,
             "int": (error * 100).long(),
@@ -286,13 +286,13 @@ class odd(exact):  # noqa: N801  # the entry point's name
 
 @dataclass(frozen=True, kw_only=True)
 class FragileOptions:
-    """Where it breaks."""
+    """The method that raises."""
 
     breaks_in: str = option("loss", "`data`, `model` or `loss`.")
 
 
 class fragile(exact):  # noqa: N801  # the entry point's name
-    """Raises where its option says."""
+    """Raises in the method that its option names."""
 
     name = "fragile"
     Options = FragileOptions
@@ -306,15 +306,40 @@ class fragile(exact):  # noqa: N801  # the entry point's name
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         return self._break("loss") or super().loss(forward, batch)
 
-    def _break(self, place: str) -> None:
-        if self.options.breaks_in == place:
-            raise OSError(f"no {place} today")
+    def _break(self, method: str) -> None:
+        if self.options.breaks_in == method:
+            raise OSError(f"no {method} today")
+
+
+class wide_loss(narrow):  # noqa: N801  # the entry point's name
+    """A network in float32 whose stacked losses are float64."""
+
+    name = "wide_loss"
+
+    def stacked_gradient(self) -> StackedGradient:
+        model = self.model()
+
+        def loss(weights: Tensors, buffers: Tensors, batch: Batch) -> torch.Tensor:
+            call = torch.func.functional_call
+            return self.loss(lambda inputs: call(model, {**weights, **buffers}, inputs), batch)
+
+        differentiate = torch.func.vmap(torch.func.grad_and_value(loss))
+
+        def gradient(
+            weights: Tensors, buffers: Tensors, batch: Batch, gradients: Tensors
+        ) -> torch.Tensor:
+            found, losses = differentiate(weights, buffers, batch)
+            for name, into in gradients.items():
+                into.copy_(found[name])
+            return losses.double()
+
+        return gradient
 
 
 X = Metric(name="x", direction="maximize", worst=0.0)
 
 
-@function(name="counting", description="Reports what the global generators gave it.", metrics=[X])
+@function(name="counting", description="Reports numbers of the global generators.", metrics=[X])
 def counting(trial: Trial) -> None:
     for epoch in range(1, trial.budget_epochs + 1):
         drawn = torch.rand(()) + np.random.rand() + random.random()
@@ -323,7 +348,7 @@ def counting(trial: Trial) -> None:
 
 @function(
     name="splitting",
-    description="Fits a line to a part of eight points, drawn by its seed, and tells which.",
+    description="Fits a line to a part of eight points, drawn by its seed, and reports the parts.",
     metrics=[X],
 )
 def splitting(trial: Trial) -> None:
@@ -339,13 +364,13 @@ def splitting(trial: Trial) -> None:
         optimizer.step()
         with torch.no_grad():
             errors = [(model(part) - part).square().mean() for part in (validation, test)]
-        told = {f"place_{i}": float(place) for i, place in enumerate(order)}
-        trial.report(epoch=epoch, validation_x=errors[0], test_x=errors[1], **told)
+        places = {f"place_{i}": float(place) for i, place in enumerate(order)}
+        trial.report(epoch=epoch, validation_x=errors[0], test_x=errors[1], **places)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MisbehavingOptions:
-    """What it does wrong."""
+    """Its fault."""
 
     how: str = option("raises", "The fault.")
 

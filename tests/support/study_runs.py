@@ -114,7 +114,7 @@ def loses(spec: StudySpec, *numbers: int) -> Callable[[TrialSpec, int], Launcher
     lost = {Design.of(spec).seed("confirm", i) for i in numbers}
 
     def refuse(trial: TrialSpec, epoch: int) -> LauncherEvent | None:
-        is_lost = trial.technique == "annealed" and trial.seed in lost
+        is_lost = trial.techniques == ("annealed",) and trial.seed in lost
         return Finished(key=trial.key, diverged=True, seconds=0.1) if is_lost else None
 
     return refuse

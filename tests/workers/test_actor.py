@@ -17,7 +17,7 @@ def trial(key: str = "trial", **changes: object) -> TrialSpec:
         "key": key,
         "workload": "mlp",
         "options": OPTIONS,
-        "technique": "annealed",
+        "techniques": ("annealed",),
         "params": {"lr": 0.05, "eta": 0.01, "gamma": 0.55},
         "seed": 1,
         "budget_epochs": 3,

@@ -125,7 +125,7 @@ def test_the_probe_is_a_legal_trial_of_an_arm_that_does_something(make_spec: Mak
         "eta": 0.5,
         "gamma": 1,
     }
-    assert (spec.technique, spec.seed, spec.checkpoint) == ("annealed", 0, "")
+    assert (spec.techniques, spec.seed, spec.checkpoint) == (("annealed",), 0, "")
     prepare(spec)
 
 

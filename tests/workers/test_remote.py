@@ -56,7 +56,7 @@ def trial(number: int, **changes: Any) -> TrialSpec:
         "key": f"trial {number}",
         "workload": "mlp",
         "options": OPTIONS,
-        "technique": "annealed" if number % 2 else "none",
+        "techniques": ("annealed",) if number % 2 else ("none",),
         "params": {
             "lr": 0.05 + 0.01 * number,
             **({"eta": 0.01, "gamma": 0.55} if number % 2 else {}),

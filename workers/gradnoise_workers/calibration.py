@@ -99,7 +99,7 @@ def trial_of(spec: StudySpec, arm: Arm, key: str) -> TrialSpec:
         key=key,
         workload=spec.workload,
         options=spec.options,
-        technique=arm.techniques[0],
+        techniques=tuple(arm.techniques),
         optimizer=spec.optimizer,
         params={name: _middle(entry) for name, entry in design.space(arm.name).items()},
         seed=0,

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from gradnoise import annealed, attach
-from gradnoise.techniques.preconditioned import preconditioned
+from gradnoise import annealed, attach, preconditioned
 
 pytest.importorskip("lightning.pytorch")
 

@@ -1,5 +1,5 @@
-"""Checkpoints, and trials that go on from them: with any number of slots, to the result that they
-would have had undisturbed.
+"""Checkpoints, and trials that resume from them, with any number of slots and with the results of
+an uninterrupted trial.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,11 +11,11 @@ import torch
 
 import trial_runs
 from gradnoise.training.checkpoint import Checkpoints
-from gradnoise.training.optimizers import OPTIMIZERS
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.slots import SlotTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
+from gradnoise.workloads.registry import OPTIMIZERS
 from trial_runs import curve
 
 TECHNIQUES: Mapping[str, dict[str, float]] = {
@@ -25,6 +25,7 @@ TECHNIQUES: Mapping[str, dict[str, float]] = {
     "preconditioned": {"eta": 0.001, "gamma": 0.55, "damping": 0.01},
     "weight_noise": {"eta": 0.01, "gamma": 0.55},
     "dropout": {"rate": 0.3},
+    "preconditioned dropout": {"eta": 0.001, "gamma": 0.55, "damping": 0.01, "rate": 0.3},
 }
 TRAINERS: Mapping[str, Callable[[Checkpoints | None], SlotTrainer]] = {
     "single": lambda checkpoints: SingleTrainer(2, checkpoints=checkpoints),
@@ -56,42 +57,46 @@ def advance(trainer: SlotTrainer, n: int) -> list[Event]:
     [("single", "stack of 3"), ("stack of 3", "single"), ("stack of 3", "stack of 8")],
 )
 @pytest.mark.parametrize("technique", TECHNIQUES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_trial_ends_as_if_it_had_never_been_interrupted(
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.names())
+def test_a_resumed_trial_gives_the_results_of_an_uninterrupted_one(
     optimizer: str, technique: str, before: str, after: str, checkpoints: Checkpoints
 ) -> None:
-    """Killed after four epochs, its state then as of the fourth; in float64 both ways of training
-    agree to rounding.
+    """The trial is killed after four epochs, with the state of the fourth written; in float64 both
+    trainers agree up to rounding.
     """
     momentum = {"momentum": 0.9} if optimizer in ("sgd", "rmsprop") else {}
     params = {"lr": 0.01, "lr_schedule": "cosine"} | momentum | TECHNIQUES[technique]
-    trial = spec(optimizer=optimizer, technique=technique, params=params, with_test=True)
+    trial = spec(
+        optimizer=optimizer, techniques=tuple(technique.split()), params=params, with_test=True
+    )
     killed = TRAINERS[before](checkpoints)
     killed.admit(trial)
     advance(killed, 4)
-    heir = TRAINERS[after](checkpoints)
-    heir.admit(spec("n", optimizer=optimizer, seed=5, budget_epochs=9, with_test=True))
-    heir.admit(trial)
-    events = advance(heir, 6)
-    undisturbed = SingleTrainer(1)
-    undisturbed.admit(trial)
-    expected = curve(advance(undisturbed, 6))
+    resumed = TRAINERS[after](checkpoints)
+    resumed.admit(spec("n", optimizer=optimizer, seed=5, budget_epochs=9, with_test=True))
+    resumed.admit(trial)
+    events = advance(resumed, 6)
+    uninterrupted = SingleTrainer(1)
+    uninterrupted.admit(trial)
+    expected = curve(advance(uninterrupted, 6))
     assert len(expected) == len(curve(events)) == 6
-    for found, own in zip(curve(events), expected, strict=True):
-        assert found == pytest.approx(own, rel=1e-10, abs=1e-12)
+    for found, values in zip(curve(events), expected, strict=True):
+        assert found == pytest.approx(values, rel=1e-10, abs=1e-12)
     seconds = [
         event.seconds for event in events if isinstance(event, Measurement) and event.key == "a"
     ]
-    assert seconds[:4] == [0.0] * 4  # told again, not trained again
+    assert seconds[:4] == [0.0] * 4  # replayed, not trained again
     assert min(seconds[4:]) > 0
     assert Finished(key="a") in events
 
 
 @pytest.mark.parametrize("name", TRAINERS)
-def test_buffers_and_the_global_generators_go_on_too(name: str, checkpoints: Checkpoints) -> None:
+def test_buffers_and_the_global_generators_are_restored_too(
+    name: str, checkpoints: Checkpoints
+) -> None:
     for key, workload, options in (("normed", "normed", {}), ("draws", "lone", {"why": "draws"})):
         trial = spec(key, workload=workload, options=options)
-        whole, killed, heir = (
+        whole, killed, resumed = (
             TRAINERS[name](None),
             TRAINERS[name](checkpoints),
             TRAINERS[name](checkpoints),
@@ -99,27 +104,30 @@ def test_buffers_and_the_global_generators_go_on_too(name: str, checkpoints: Che
         whole.admit(trial)
         killed.admit(trial)
         advance(killed, 3)
-        heir.admit(trial)
-        assert curve(advance(heir, 6), key) == curve(advance(whole, 6), key)
+        resumed.admit(trial)
+        assert curve(advance(resumed, 6), key) == curve(advance(whole, 6), key)
 
 
 @pytest.mark.parametrize("name", TRAINERS)
-def test_what_is_told_again_waits_at_the_rungs_as_it_did(
-    name: str, checkpoints: Checkpoints
-) -> None:
+def test_a_replayed_trial_waits_at_its_rungs(name: str, checkpoints: Checkpoints) -> None:
     trial = spec(rungs=(2,))
-    killed, heir = TRAINERS[name](checkpoints), TRAINERS[name](checkpoints)
+    killed, resumed = TRAINERS[name](checkpoints), TRAINERS[name](checkpoints)
     killed.admit(trial)
     killed.advance()
     killed.advance()
     killed.advance(["a"])
-    heir.admit(trial)
-    assert [event.epoch for event in advance(heir, 4) if isinstance(event, Measurement)] == [1, 2]
-    assert [event.epoch for event in heir.advance(["a"]) if isinstance(event, Measurement)] == [3]
+    resumed.admit(trial)
+    assert [event.epoch for event in advance(resumed, 4) if isinstance(event, Measurement)] == [
+        1,
+        2,
+    ]
+    assert [event.epoch for event in resumed.advance(["a"]) if isinstance(event, Measurement)] == [
+        3
+    ]
 
 
 @pytest.mark.parametrize("name", TRAINERS)
-def test_a_trial_that_has_ended_and_is_released_leaves_no_checkpoint(
+def test_a_trial_that_ended_and_is_released_leaves_no_checkpoint(
     name: str, checkpoints: Checkpoints
 ) -> None:
     trainer = TRAINERS[name](checkpoints)
@@ -142,20 +150,20 @@ def test_a_trial_that_has_ended_and_is_released_leaves_no_checkpoint(
 
 
 @pytest.mark.parametrize("name", TRAINERS)
-def test_a_trial_whose_end_nobody_heard_of_tells_it_again(
+def test_a_finished_trial_that_was_not_released_is_replayed(
     name: str, checkpoints: Checkpoints
 ) -> None:
-    """Its worker was killed with the news; only what came after the last checkpoint is trained
-    anew.
+    """Its worker was killed before the caller got the events; only the epoch after the last
+    checkpoint is trained again.
     """
     trial = spec(budget_epochs=3)
-    killed, heir = TRAINERS[name](checkpoints), TRAINERS[name](checkpoints)
+    killed, resumed = TRAINERS[name](checkpoints), TRAINERS[name](checkpoints)
     killed.admit(trial)
-    told = advance(killed, 3)
-    heir.admit(trial)
-    again = advance(heir, 3)
-    assert curve(again) == curve(told)
-    assert again[-1] == told[-1] == Finished(key="a")
+    events = advance(killed, 3)
+    resumed.admit(trial)
+    again = advance(resumed, 3)
+    assert curve(again) == curve(events)
+    assert again[-1] == events[-1] == Finished(key="a")
     assert [event.seconds == 0.0 for event in again if isinstance(event, Measurement)] == [
         True,
         True,
@@ -163,7 +171,7 @@ def test_a_trial_whose_end_nobody_heard_of_tells_it_again(
     ]
 
 
-def test_a_state_is_written_when_it_is_old_enough_and_only_where_it_is_asked_for(
+def test_a_state_is_written_when_it_is_due_and_only_for_a_trial_that_names_a_checkpoint(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "kept"
@@ -182,7 +190,7 @@ def test_a_state_is_written_when_it_is_old_enough_and_only_where_it_is_asked_for
 
 
 @pytest.mark.parametrize("fault", ["torn", "empty", "of another trial", "pickled code"])
-def test_a_checkpoint_that_cannot_be_used_is_told_of_and_the_trial_starts_over(
+def test_a_checkpoint_that_cannot_be_used_is_logged_and_the_trial_starts_over(
     fault: str, checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture
 ) -> None:
     trial = spec()
@@ -196,15 +204,15 @@ def test_a_checkpoint_that_cannot_be_used_is_told_of_and_the_trial_starts_over(
         torch.save({"format": 1, "trial": Path.home}, path)
     else:
         path.write_bytes(path.read_bytes()[:100] if fault == "torn" else b"")
-    heir = SingleTrainer(1, checkpoints=checkpoints)
-    heir.admit(trial)
-    (event,) = heir.advance()
+    resumed = SingleTrainer(1, checkpoints=checkpoints)
+    resumed.admit(trial)
+    (event,) = resumed.advance()
     assert isinstance(event, Measurement)
     assert event.seconds > 0
     assert "cannot be used, the trial starts over" in caplog.text
 
 
-def test_a_write_that_is_cut_short_leaves_the_last_state_and_the_trial_training(
+def test_a_failed_write_keeps_the_last_state_and_the_trial_continues(
     checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     trial = spec()
@@ -217,7 +225,7 @@ def test_a_write_that_is_cut_short_leaves_the_last_state_and_the_trial_training(
     monkeypatch.setattr(torch, "save", full)
     checkpoints.save(trial, {"curve": [], "t": 2})
     assert (
-        "cannot be written, the trial trains on without it: no space left on device" in caplog.text
+        "cannot be written, the trial continues without it: no space left on device" in caplog.text
     )
     assert [path.name for path in checkpoints.folder.rglob("a*")] == ["a.pt"]
     state = checkpoints.load(trial)

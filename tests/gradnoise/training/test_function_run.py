@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 import probe_workloads
-from gradnoise.techniques.dropout import dropout
+from gradnoise.techniques.contribution import Contribution
+from gradnoise.techniques.masks import DropoutMasks
 from gradnoise.training.function_run import FunctionRun
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleTrainer
@@ -53,7 +54,7 @@ def test_a_function_gets_one_epoch_at_a_time() -> None:
 
 
 def test_functions_side_by_side_draw_as_if_alone() -> None:
-    """The global generators are each trial's own, seeded with its seed."""
+    """Each trial has global generators of its own, seeded with its seed."""
 
     def drawn(events: list[Event], key: str) -> list[float]:
         return [
@@ -68,25 +69,28 @@ def test_functions_side_by_side_draw_as_if_alone() -> None:
     assert len(set(drawn(together, "a"))) == 3
 
 
-def test_a_function_that_splits_by_its_seed_has_one_split_in_both_arms_and_another_for_another_seed() -> (
-    None
-):
-    """Beside each other and trained in another order; the noise of the one arm reaches the weights,
-    not the split.
+def test_a_function_that_splits_by_its_seed_has_the_same_split_in_both_arms() -> None:
+    """Seeds give different splits, in any order of training; the noise affects the weights and not
+    the split.
     """
 
-    def told(
+    def splits_and_errors(
         technique: str, seeds: tuple[int, ...], **params: float
     ) -> dict[int, tuple[list[float], float]]:
-        own = {"workload": "splitting", "technique": technique, "params": {"lr": 0.01, **params}}
-        events = run(SingleTrainer(3), *(spec(f"{seed}", seed=seed, **own) for seed in seeds))
+        shared = {
+            "workload": "splitting",
+            "techniques": (technique,),
+            "params": {"lr": 0.01, **params},
+        }
+        events = run(SingleTrainer(3), *(spec(f"{seed}", seed=seed, **shared) for seed in seeds))
         last = {event.key: event.values for event in events if isinstance(event, Measurement)}
         return {
             int(key): ([values[f"place_{i}"] for i in range(8)], values["validation_x"])
             for key, values in last.items()
         }
 
-    baseline, noisy = told("none", (1, 2, 3)), told("annealed", (3, 1, 2), eta=0.3, gamma=0.55)
+    baseline = splits_and_errors("none", (1, 2, 3))
+    noisy = splits_and_errors("annealed", (3, 1, 2), eta=0.3, gamma=0.55)
     for seed in (1, 2, 3):
         assert baseline[seed][0] == noisy[seed][0]
         assert baseline[seed][1] != noisy[seed][1]
@@ -94,7 +98,7 @@ def test_a_function_that_splits_by_its_seed_has_one_split_in_both_arms_and_anoth
 
 
 @pytest.mark.parametrize("with_test", [False, True])
-def test_test_values_pass_only_where_the_trial_is_judged(with_test: bool) -> None:
+def test_test_values_are_reported_only_if_requested(with_test: bool) -> None:
     events = run(SingleTrainer(1), spec(with_test=with_test))
     assert isinstance(events[0], Measurement)
     assert ("test_x" in events[0].values) is with_test
@@ -115,9 +119,7 @@ def test_test_values_pass_only_where_the_trial_is_judged(with_test: bool) -> Non
         ("raises at the end", "OSError: no end"),
     ],
 )
-def test_a_function_that_breaks_the_rules_fails_and_the_rule_is_told(
-    how: str, summary: str
-) -> None:
+def test_a_function_that_breaks_the_rules_fails_with_the_rule(how: str, summary: str) -> None:
     events = run(SingleTrainer(1), spec(how=how))
     failed = events[-1]
     assert isinstance(failed, Failed)
@@ -132,7 +134,7 @@ def test_a_value_that_is_not_finite_ends_the_trial_as_diverged() -> None:
 
 @pytest.mark.parametrize("how", ["well", "swallows"])
 def test_a_released_function_ends_and_cleans_up(how: str) -> None:
-    """Even one that swallows every Exception: what ends it is none."""
+    """A handler of Exception in the function does not catch ReleasedError."""
     trainer = SingleTrainer(1)
     trainer.admit(spec("gone", how))
     trainer.advance()
@@ -144,26 +146,30 @@ def test_a_released_function_ends_and_cleans_up(how: str) -> None:
 
 
 def test_a_technique_that_does_not_act_through_the_optimizer_is_refused() -> None:
-    """Even where a declaration is made by hand that takes all."""
-    setup = prepare(spec(technique="constant", params={"lr": 1.0, "std": 0.1}))
+    """The run checks what `prepare` has checked already."""
+    setup = prepare(spec(techniques=("constant",), params={"lr": 1.0, "std": 0.1}))
     with pytest.raises(
         ValueError,
-        match=r"technique must be one of none, annealed, .* on counting, but got 'dropout'",
+        match=(
+            r"techniques must contribute to gradient alone on counting, but 'dropout' contribute to "
+            r"activations"
+        ),
     ):
         FunctionRun(
             dataclasses.replace(
                 setup,
-                spec=dataclasses.replace(setup.spec, technique="dropout"),
-                effect=dropout(rate=0.5),
+                spec=dataclasses.replace(setup.spec, techniques=("dropout",)),
+                contribution=Contribution(activations=DropoutMasks(rate=0.5)),
             ),
             probe_workloads.counting,
         )
     assert not threads()
 
 
-def test_a_technique_that_the_function_never_applies_is_an_error_and_not_a_result() -> None:
+def test_a_function_that_never_applies_the_noise_fails() -> None:
     events = run(
-        SingleTrainer(1), spec(technique="annealed", params={"lr": 1.0, "eta": 0.1, "gamma": 0.5})
+        SingleTrainer(1),
+        spec(techniques=("annealed",), params={"lr": 1.0, "eta": 0.1, "gamma": 0.5}),
     )
     assert isinstance(events[0], Failed)
     assert events[0].summary.startswith(

@@ -1,16 +1,20 @@
+import dataclasses
 from typing import Any
 
 import pytest
 
-from gradnoise._processes import NoiseProcess, annealed
+from gradnoise import annealed
+from gradnoise.parameters import Parameter
+from gradnoise.rules import Rule
+from gradnoise.techniques.contribution import NOTHING
+from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.training.setup import prepare
 from gradnoise.training.trial import TrialSpec
-from gradnoise.workloads.paper.mlp import Mlp
-from gradnoise.workloads.paper.mlp.workload import MlpOptions
+from gradnoise.workloads.paper.mlp.workload import Mlp, MlpOptions
 
 GOOD: dict[str, Any] = {
     "workload": "mlp",
-    "technique": "annealed",
+    "techniques": ("annealed",),
     "params": {"lr": 0.1, "eta": 0.3, "gamma": 0.55},
 }
 
@@ -19,14 +23,26 @@ def spec(**changes: Any) -> TrialSpec:
     return TrialSpec(**{"key": "a", "seed": 1, "budget_epochs": 1} | GOOD | changes)
 
 
-def test_a_legal_trial_is_opened_with_its_options_and_its_techniques_effect() -> None:
+def test_a_legal_trial_is_opened_with_its_options_and_its_techniques_contribution() -> None:
     setup = prepare(spec(options={"depth": 2}))
     assert isinstance(setup.workload, Mlp)
     assert setup.options == MlpOptions(depth=2)
-    assert isinstance(setup.effect, NoiseProcess)
-    assert list(setup.effect.terms(5)) == [(5, annealed(0.3, 0.55).std(5))]
+    assert setup.contribution.places == ("gradient",)
+    assert setup.contribution.gradient is not None
+    assert list(setup.contribution.gradient.terms(5)) == list(annealed(0.3, 0.55).terms(5))
     assert (setup.clip_value, setup.clip_norm) == (None, None)
     assert setup.lr_factor(3) == 1.0
+
+
+def test_the_contributions_of_several_techniques_are_combined() -> None:
+    params = {**GOOD["params"], "rate": 0.5, "std": 0.1}
+    setup = prepare(spec(techniques=("annealed", "dropout", "constant"), params=params))
+    assert setup.contribution.places == ("gradient", "activations")
+    assert setup.contribution.gradient is not None
+    assert list(setup.contribution.gradient.terms(5)) == [
+        *annealed(0.3, 0.55).terms(5),
+        (5 + 2**48, 0.1),
+    ]
 
 
 def test_clipping_and_the_schedule_come_with_any_optimizer() -> None:
@@ -44,16 +60,19 @@ def test_a_workload_gets_its_own_hyperparameters_and_no_others(probes: None) -> 
 
 
 @pytest.mark.parametrize(
-    ("technique", "own"), [("weight_noise", {"eta": 0.1, "gamma": 0.5}), ("dropout", {"rate": 0.5})]
+    ("technique", "params"),
+    [("weight_noise", {"eta": 0.1, "gamma": 0.5}), ("dropout", {"rate": 0.5})],
 )
 def test_a_function_takes_the_techniques_that_need_nothing_but_its_optimizer(
-    probes: None, technique: str, own: dict[str, float]
+    probes: None, technique: str, params: dict[str, float]
 ) -> None:
-    legal = "none, annealed, constant, anticorrelated, preconditioned"
+    legal = "annealed, anticorrelated, constant, none, preconditioned"
     with pytest.raises(
-        ValueError, match=f"technique must be one of {legal} on counting, but got '{technique}'"
+        ValueError, match=f"techniques must be among {legal} on counting, but got '{technique}'"
     ):
-        prepare(spec(workload="counting", technique=technique, params={"lr": 0.1} | own))
+        prepare(
+            spec(workload="counting", techniques=("none", technique), params={"lr": 0.1} | params)
+        )
 
 
 @pytest.mark.parametrize(
@@ -61,12 +80,12 @@ def test_a_function_takes_the_techniques_that_need_nothing_but_its_optimizer(
     [
         ({"workload": "mpl"}, "there is no workload named 'mpl'; installed are .*mlp"),
         (
-            {"technique": "annealing"},
-            "there is no technique named 'annealing'; legal are none, annealed, constant",
+            {"techniques": ("annealing",)},
+            "there is no technique named 'annealing'; installed are annealed, anticorrelated",
         ),
         (
             {"optimizer": "lbfgs"},
-            "there is no optimizer named 'lbfgs'; legal are sgd, adam, adamw, adagrad, rmsprop",
+            "there is no optimizer named 'lbfgs'; installed are adagrad, adam, adamw, rmsprop, sgd",
         ),
         ({"options": {"dept": 3}}, "there is no option named 'dept'; legal are dataset, depth"),
         (
@@ -83,13 +102,32 @@ def test_a_function_takes_the_techniques_that_need_nothing_but_its_optimizer(
         ),
         ({"params": {**GOOD["params"], "std": 1.0}}, "there is no parameter named 'std' here"),
         (
-            {"technique": "dropout", "params": {"lr": 0.1, "rate": 1}},
+            {"techniques": ("dropout",), "params": {"lr": 0.1, "rate": 1}},
             r"rate must be a finite number in \[0, 0.9999\], but got rate=1",
         ),
         ({"params": {**GOOD["params"], "beta1": 0.9}}, "there is no parameter named 'beta1' here"),
         (
             {"params": {**GOOD["params"], "nesterov": 1}},
-            "nesterov must be 0 without momentum, but got nesterov=1 with momentum=0",
+            "momentum is missing: with nesterov=1 it must be a finite number",
+        ),
+        (
+            {"params": {**GOOD["params"], "nesterov": 1, "momentum": 0}},
+            "momentum must be above 0 with nesterov=1, but got momentum=0",
+        ),
+        (
+            {
+                "techniques": ("annealed", "weight_noise"),
+                "params": GOOD["params"],
+            },
+            "the technique 'annealed' and the technique 'weight_noise' both declare the "
+            "hyperparameter 'eta'",
+        ),
+        (
+            {
+                "techniques": ("preconditioned", "constant"),
+                "params": {**GOOD["params"], "std": 0.1},
+            },
+            "gradient noises with different preconditioners",
         ),
         (
             {"params": {**GOOD["params"], "momentum": 0.9, "nesterov": 0.5}},
@@ -113,7 +151,7 @@ def test_a_function_takes_the_techniques_that_need_nothing_but_its_optimizer(
         ),
         (
             {"params": {**GOOD["params"], "lr_factor": 0.5}},
-            "lr_schedule is missing: with lr_factor=0.5 it must be given, as step.",
+            "lr_schedule is missing: with lr_factor=0.5 it must be one of constant, cosine, step",
         ),
         (
             {"params": {**GOOD["params"], "clip_value": 0}},
@@ -125,6 +163,32 @@ def test_a_function_takes_the_techniques_that_need_nothing_but_its_optimizer(
         ),
     ],
 )
-def test_what_cannot_run_is_named(changes: dict[str, Any], message: str) -> None:
+def test_an_illegal_trial_is_refused_with_the_reason(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         prepare(spec(**changes))
+
+
+def test_a_technique_may_not_declare_a_parameter_of_the_optimizer() -> None:
+    lr = Parameter(name="lr", description="Learning rate.")
+    other = dataclasses.replace(
+        TECHNIQUES.find("none"), name="other", parameters=(lr,), contribute=lambda lr: NOTHING
+    )
+    with (
+        TECHNIQUES.including(other),
+        pytest.raises(
+            ValueError,
+            match="the optimizer 'sgd' and the technique 'other' both declare the hyperparameter 'lr'",
+        ),
+    ):
+        prepare(spec(techniques=("other",), params={"lr": 0.1}))
+
+
+def test_the_rules_of_techniques_and_workloads_apply_too(probes: None) -> None:
+    rule = Rule(kind="at_most", field="std", of="lr")
+    strict = dataclasses.replace(TECHNIQUES.find("constant"), name="strict", rules=(rule,))
+    with TECHNIQUES.including(strict):
+        prepare(spec(techniques=("strict",), params={"lr": 0.1, "std": 0.1}))
+        with pytest.raises(
+            ValueError, match=r"std must be at most 0.1 with lr=0.1, but got std=0.2"
+        ):
+            prepare(spec(techniques=("strict",), params={"lr": 0.1, "std": 0.2}))

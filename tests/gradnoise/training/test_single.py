@@ -1,4 +1,4 @@
-"""The reference trainer against training by hand, with nothing but torch."""
+"""The reference trainer compared with a training loop in plain torch."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 
-from gradnoise._streams import permutation
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.trial import Measurement, TrialSpec
+from gradnoise.workloads import permutation
 
 EPOCHS = 6
 SCHEDULERS: dict[str, Any] = {
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("probes")
 
 
 def losses_by_hand(spec: TrialSpec) -> list[float]:
-    """Train as the trial says: clip by value, clip by norm, step; the scheduler steps once an
+    """Train the trial in a loop: clip by value, clip by norm, step; the scheduler steps once an
     epoch. Return each epoch's mean loss.
     """
     workload: Any = prepare(spec).workload
@@ -40,7 +40,7 @@ def losses_by_hand(spec: TrialSpec) -> list[float]:
     scheduler: LRScheduler = SCHEDULERS[params["lr_schedule"]](optimizer)
     losses = []
     for epoch in range(EPOCHS):
-        of_epoch = []
+        batch_losses = []
         for rows in permutation(spec.seed, "order", epoch, 30)[:24].view(3, 8):
             optimizer.zero_grad()
             loss = workload.loss(model, tuple(part[rows] for part in workload.data().train))
@@ -50,17 +50,17 @@ def losses_by_hand(spec: TrialSpec) -> list[float]:
             if "clip_norm" in params:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), params["clip_norm"])
             optimizer.step()
-            of_epoch.append(float(loss.detach()))
+            batch_losses.append(float(loss.detach()))
         scheduler.step()
-        losses.append(sum(of_epoch) / 3)
+        losses.append(sum(batch_losses) / 3)
     return losses
 
 
 @pytest.mark.parametrize("clips", CLIPS, ids=str)
 @pytest.mark.parametrize("schedule", SCHEDULERS)
-def test_a_trial_trains_as_by_hand(schedule: str, clips: dict[str, float]) -> None:
-    """In float64 over 18 updates; only the mean of a loss and the cosine are rounded otherwise, by
-    some 2^-53.
+def test_a_trial_trains_like_a_loop_in_plain_torch(schedule: str, clips: dict[str, float]) -> None:
+    """In float64 over 18 updates; only the mean of the losses and the cosine are rounded
+    differently, by about 2^-53.
     """
     params = (
         {"lr": 0.05, "momentum": 0.9, "nesterov": 1, "lr_schedule": schedule}
@@ -75,9 +75,9 @@ def test_a_trial_trains_as_by_hand(schedule: str, clips: dict[str, float]) -> No
     assert found == pytest.approx(losses_by_hand(spec), rel=1e-12)
 
 
-def test_the_size_of_the_noise_is_that_on_what_is_trained() -> None:
-    """Of a network whose first layer is frozen: 8 weights, a gradient clipped to 0.001, noise of
-    variance 0.09.
+def test_the_ratio_of_noise_to_gradient_ignores_frozen_weights() -> None:
+    """A network whose first layer is frozen has 8 trained weights; the gradient is clipped to norm
+    0.001, the noise has variance 0.09.
     """
     params = {"lr": 1e-6, "clip_norm": 0.001, "eta": 0.09, "gamma": 0.0}
     trainer = SingleTrainer(1)
@@ -86,7 +86,7 @@ def test_the_size_of_the_noise_is_that_on_what_is_trained() -> None:
             key="a",
             workload="lone",
             options={"why": "frozen"},
-            technique="annealed",
+            techniques=("annealed",),
             params=params,
             seed=1,
             budget_epochs=1,
@@ -96,17 +96,17 @@ def test_the_size_of_the_noise_is_that_on_what_is_trained() -> None:
     assert values["noise_to_gradient"] == pytest.approx(0.3 * 8**0.5 / 0.001, rel=1e-3)
 
 
-def test_every_schedule_and_every_clipping_gives_another_result() -> None:
-    """So each of the trials above tells whether its own part is there."""
+def test_every_schedule_and_every_clipping_changes_the_result() -> None:
+    """So each trial above fails if the trainer ignores its schedule or its clipping."""
     specs = [
         TrialSpec(
             key="a",
             workload="exact",
-            params={"lr": 0.05, "lr_schedule": one} | NEEDS.get(one, {}) | clips,
+            params={"lr": 0.05, "lr_schedule": schedule} | NEEDS.get(schedule, {}) | clips,
             seed=1,
             budget_epochs=EPOCHS,
         )
-        for one in SCHEDULERS
+        for schedule in SCHEDULERS
         for clips in CLIPS
     ]
     assert len({round(losses_by_hand(spec)[-1], 9) for spec in specs}) == len(specs)

@@ -1,5 +1,5 @@
-"""The update as a CUDA graph holds it, its number on the device; on a CPU through Triton's
-interpreter, where that is chosen.
+"""The update in the form that a CUDA graph holds, with its number on the device; on a CPU in
+Triton's interpreter, if that is selected.
 """
 
 import os
@@ -10,7 +10,8 @@ import torch
 
 from gradnoise._noise import backends
 from gradnoise.training.setup import prepare
-from gradnoise.training.stacked_model import StackedEpoch, StackedModel
+from gradnoise.training.stacked_epoch import StackedEpoch
+from gradnoise.training.stacked_model import StackedModel
 from gradnoise.training.stacked_run import StackedRun
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads import Workload
@@ -27,69 +28,69 @@ TECHNIQUES = {
 def runs(
     technique: str, params: dict[str, Any] | None = None, workload: str = "exact"
 ) -> list[StackedRun]:
-    """Two with the technique, the second of them clipped, and one without between them."""
-    opened = []
-    for seed, name, own in (
-        (1, technique, params or {}),
-        (2, "none", {}),
-        (3, technique, params or {}),
-    ):
-        own = {"lr": 0.05} | own | ({"clip_norm": 1.0, "clip_value": 0.1} if seed == 3 else {})
-        setup = prepare(
-            TrialSpec(
-                key="a",
-                workload=workload,
-                technique=name,
-                optimizer="adam",
-                params=own,
-                seed=seed,
-                budget_epochs=2,
-            )
+    """Open two runs with the technique, the second of them clipped, and one without in between."""
+    clips = {"clip_norm": 1.0, "clip_value": 0.1}
+    return [
+        opened(1, technique, params or {}, workload),
+        opened(2, "none", {}, workload),
+        opened(3, technique, (params or {}) | clips, workload),
+    ]
+
+
+def opened(seed: int, technique: str, params: dict[str, Any], workload: str) -> StackedRun:
+    setup = prepare(
+        TrialSpec(
+            key="a",
+            workload=workload,
+            techniques=(technique,),
+            optimizer="adam",
+            params={"lr": 0.05} | params,
+            seed=seed,
+            budget_epochs=2,
         )
-        assert isinstance(setup.workload, Workload)
-        opened.append(StackedRun(setup, setup.workload, DEVICE))
-    return opened
+    )
+    assert isinstance(setup.workload, Workload)
+    return StackedRun(setup, setup.workload, DEVICE)
 
 
 def trained(epoch: StackedEpoch, *, by_counter: bool) -> torch.Tensor:
-    model = StackedModel(epoch)
-    model._load(epoch)
+    """Return weights and losses after the updates of an epoch, made operation by operation."""
+    model = StackedModel(epoch, may_capture=False)
+    model.start(epoch)
     for i in range(epoch.n_steps):
-        model._step(model._i if by_counter else i)
-    return torch.cat([model._weights, model._losses], dim=1)
+        model.step(model.counter if by_counter else i)
+    return torch.cat([model.weights, model.losses], dim=1)
 
 
 @pytest.mark.usefixtures("probes")
-def test_an_update_that_finds_its_number_on_the_device_is_the_same() -> None:
-    assert torch.equal(
-        *(
-            trained(StackedEpoch(runs("none"), 3), by_counter=by_counter)
-            for by_counter in (False, True)
-        )
+def test_an_update_whose_number_is_on_the_device_is_the_same() -> None:
+    by_number, by_counter = (
+        trained(StackedEpoch(runs("none"), 3), by_counter=by_counter)
+        for by_counter in (False, True)
     )
+    assert torch.equal(by_number, by_counter)
 
 
 @pytest.mark.usefixtures("probes")
-def test_a_loss_of_a_wider_type_than_the_weights_is_kept_in_theirs() -> None:
-    epoch = StackedEpoch(runs("none", workload="narrow"), 3)
-    model = StackedModel(epoch)
-    model._load(epoch)
-    gradient = model._gradient
-    model._gradient = lambda *given: gradient(*given).double()
-    for _ in range(epoch.n_steps):
-        model._step(model._i)
-    assert torch.equal(
-        torch.cat([model._weights, model._losses], dim=1),
-        trained(StackedEpoch(runs("none", workload="narrow"), 3), by_counter=True),
+@pytest.mark.parametrize("by_counter", [False, True])
+def test_losses_of_a_wider_type_than_the_weights_are_stored_in_that_of_the_weights(
+    by_counter: bool,
+) -> None:
+    wide, narrow = (
+        trained(StackedEpoch(runs("none", workload=workload), 3), by_counter=by_counter)
+        for workload in ("wide_loss", "narrow")
     )
+    assert torch.equal(wide, narrow)
 
 
 @pytest.mark.usefixtures("probes")
 @pytest.mark.skipif(not HAS_KERNEL, reason="neither a GPU nor TRITON_INTERPRET=1")
 @pytest.mark.parametrize("technique", TECHNIQUES)
-def test_its_noise_is_the_same_to_rounding(technique: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways in float32; the kernel's noise is within 4e-6 of the other's, and Adam's rate of
-    0.05 over three updates.
+def test_its_noise_is_the_same_up_to_rounding(
+    technique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float32 the GPU kernel's noise is within 4e-6 of the other's, and Adam makes three updates
+    at rate 0.05.
     """
     expected = trained(
         StackedEpoch(runs(technique, TECHNIQUES[technique], "narrow"), 4), by_counter=False
@@ -105,18 +106,18 @@ def test_its_noise_is_the_same_to_rounding(technique: str, monkeypatch: pytest.M
 
 @pytest.mark.usefixtures("probes")
 def test_rows_beyond_the_members_change_nothing() -> None:
-    """As a GPU pads a piece to a size whose graph is captured."""
+    """On a GPU a part of the members is padded to a size whose graph is captured."""
     params = TECHNIQUES["annealed"]
     exact, padded = (StackedEpoch(runs("annealed", params), n_rows) for n_rows in (3, 8))
     assert StackedModel(padded).train(padded) == StackedModel(exact).train(exact)
     assert [run.t for run in padded.members] == [3, 3, 3]
-    for one, other in zip(exact.members, padded.members, strict=True):
-        assert torch.equal(one.weights, other.weights)
+    for member, other in zip(exact.members, padded.members, strict=True):
+        assert torch.equal(member.weights, other.weights)
 
 
 @pytest.mark.usefixtures("probes")
 def test_epochs_of_one_kind_use_the_same_buffers_for_other_members() -> None:
-    """What a model has trained before leaves no trace."""
+    """Earlier epochs of the model leave no trace."""
     first, second = (
         StackedEpoch(runs("annealed", TECHNIQUES["annealed"]), 3),
         StackedEpoch(runs("annealed", {"eta": 0.01, "gamma": 0.1})[::-1], 3),
@@ -131,15 +132,14 @@ def test_epochs_of_one_kind_use_the_same_buffers_for_other_members() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.usefixtures("probes")
 @pytest.mark.parametrize("technique", ["none", *TECHNIQUES])
-def test_a_graph_replays_what_eager_updates_do(technique: str) -> None:
+def test_a_graph_gives_the_results_of_eager_updates(technique: str) -> None:
     params = TECHNIQUES.get(technique, {})
     graphed, eager = (StackedEpoch(runs(technique, params), 4) for _ in range(2))
-    model, plain = StackedModel(graphed), StackedModel(eager)
-    plain._is_capturable = False
+    model, plain = StackedModel(graphed), StackedModel(eager, may_capture=False)
     for _ in range(2):
         found, expected = (
             model.train(StackedEpoch(graphed.members, 4)),
             plain.train(StackedEpoch(eager.members, 4)),
         )
-        for one, other in zip(found, expected, strict=True):
-            assert one == pytest.approx(other, rel=1e-6)
+        for values, other in zip(found, expected, strict=True):
+            assert values == pytest.approx(other, rel=1e-6)

@@ -1,4 +1,4 @@
-"""What holds of every trainer, and what the stacked one owes to the single one."""
+"""What holds of every trainer, and that the stacked trainer gives the single trainer's results."""
 
 import dataclasses
 import math
@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 import torch
 
-from gradnoise._streams import normal, permutation
 from gradnoise.training import open_trainer
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleTrainer
-from gradnoise.training.slots import SlotTrainer
 from gradnoise.training.stack import StackTrainer
+from gradnoise.training.trainer import Trainer
 from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
+from gradnoise.workloads import normal, permutation
 from trial_runs import curve, run, spec
 
 TRAINERS = [
     pytest.param(lambda: SingleTrainer(3), id="single"),
     pytest.param(lambda: StackTrainer(3), id="stack"),
 ]
-Open = Callable[[], SlotTrainer]
+Open = Callable[[], Trainer]
 
 NOISE: Mapping[str, dict[str, float]] = {
     "none": {},
@@ -32,6 +32,17 @@ NOISE: Mapping[str, dict[str, float]] = {
     "weight_noise": {"eta": 0.01, "gamma": 0.55},
     "dropout": {"rate": 0.3},
 }
+ARMS: list[tuple[tuple[str, ...], dict[str, float]]] = [
+    (("annealed", "dropout"), NOISE["annealed"] | NOISE["dropout"]),
+    (("dropout", "annealed"), NOISE["annealed"] | NOISE["dropout"]),
+    (("annealed", "constant"), NOISE["annealed"] | NOISE["constant"]),
+    (
+        ("anticorrelated", "weight_noise", "dropout"),
+        {"std": 0.1, "rate": 0.3, **NOISE["weight_noise"]},
+    ),
+    (("preconditioned", "dropout", "none"), NOISE["preconditioned"] | NOISE["dropout"]),
+]
+SMALL = {"depth": 6, "train_examples": 200, "batch_size": 50}  # of the deep network
 NDTRI_OF_0_3 = -0.5244005127080407  # 30 % of N(0, 1) lie below
 SETTINGS = [
     ("sgd", {"lr": 0.05}),
@@ -63,23 +74,23 @@ def _probes(probes: None) -> None:
     """Every test here uses the probe workloads."""
 
 
-def alone(one: TrialSpec) -> list[Mapping[str, float]]:
-    return curve(run(SingleTrainer(1), one), one.key)
+def alone(trial: TrialSpec) -> list[Mapping[str, float]]:
+    return curve(run(SingleTrainer(1), trial), trial.key)
 
 
 def assert_same(found: list[Mapping[str, float]], expected: list[Mapping[str, float]]) -> None:
-    """Equal but for rounding: in float64 some 100 operations of 2^-53 each a weight and update, so
-    1e-10 over a few dozen updates leaves room for their growth, while a wrong order, sign, seed or
-    step count shows in the second digit.
+    """Compare up to rounding: in float64 about 100 operations of 2^-53 per weight and update, so
+    1e-10 over a few dozen updates leaves room for their growth. A wrong order, sign, seed or step
+    count changes the second digit.
     """
     assert len(found) == len(expected) > 0
-    for one, other in zip(found, expected, strict=True):
-        assert one == pytest.approx(other, rel=1e-10, abs=1e-12)
+    for values, other in zip(found, expected, strict=True):
+        assert values == pytest.approx(other, rel=1e-10, abs=1e-12)
 
 
-@pytest.mark.parametrize("open_one", TRAINERS)
-def test_a_trial_is_measured_after_each_epoch_and_finishes_its_budget(open_one: Open) -> None:
-    events = run(open_one(), spec(budget_epochs=2))
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_a_trial_is_measured_after_each_epoch_and_finishes_its_budget(opened: Open) -> None:
+    events = run(opened(), spec(budget_epochs=2))
     assert [type(event) for event in events] == [Measurement, Measurement, Finished]
     assert [event.epoch for event in events if isinstance(event, Measurement)] == [1, 2]
     assert all(event.seconds > 0 for event in events if isinstance(event, Measurement))
@@ -87,19 +98,19 @@ def test_a_trial_is_measured_after_each_epoch_and_finishes_its_budget(open_one: 
     assert events[-1] == Finished(key="a", diverged=False)
 
 
-@pytest.mark.parametrize("open_one", TRAINERS)
-def test_the_test_split_is_measured_only_where_it_is_asked_for(open_one: Open) -> None:
-    assert set(curve(run(open_one(), spec(with_test=True)))[0]) == {
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_the_test_split_is_measured_only_if_requested(opened: Open) -> None:
+    assert set(curve(run(opened(), spec(with_test=True)))[0]) == {
         "train_loss",
         "validation_error",
         "test_error",
     }
 
 
-@pytest.mark.parametrize("open_one", TRAINERS)
-def test_the_size_of_the_noise_beside_the_gradient_is_told(open_one: Open) -> None:
-    """At a rate too small to matter the gradient of an epoch's last batch is that of the initial
-    weights, by hand; clipped to norm 0.5.
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_the_ratio_of_noise_to_gradient_is_reported(opened: Open) -> None:
+    """At a learning rate of 1e-300 the weights stay at their initial values, so the gradient of the
+    epoch's last batch is computed by hand; it is also clipped to norm 0.5.
     """
     params = {"lr": 1e-300, "eta": 0.3, "gamma": 0.55}
     workload: Any = prepare(spec()).workload
@@ -113,25 +124,25 @@ def test_the_size_of_the_noise_beside_the_gradient_is_told(open_one: Open) -> No
     noise = math.sqrt(50 * 0.3 / (1 + 5) ** 0.55)  # 5 x 7 + 7 + 7 + 1 weights, the sixth update
     for clip, expected in (({}, noise / norm), ({"clip_norm": 0.5}, noise / 0.5)):
         (_, values) = curve(
-            run(open_one(), spec(technique="annealed", params=params | clip, budget_epochs=2))
+            run(opened(), spec(technique="annealed", params=params | clip, budget_epochs=2))
         )
         assert values["noise_to_gradient"] == pytest.approx(expected, rel=1e-5)
     for technique in ("none", "preconditioned", "weight_noise", "dropout"):
         (values,) = curve(
             run(
-                open_one(),
+                opened(),
                 spec(technique=technique, params={"lr": 0.05} | NOISE[technique], budget_epochs=1),
             )
         )
         assert "noise_to_gradient" not in values
 
 
-@pytest.mark.parametrize("open_one", TRAINERS)
-def test_equal_trials_give_equal_results_and_other_seeds_others(open_one: Open) -> None:
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_equal_trials_give_equal_results_and_other_seeds_give_others(opened: Open) -> None:
     noisy = {"technique": "annealed", "params": {"lr": 0.05, "eta": 0.3, "gamma": 0.55}}
-    one, again, other = (curve(run(open_one(), spec(seed=seed, **noisy))) for seed in (1, 1, 2))
-    assert one == again
-    assert one != other
+    first, again, other = (curve(run(opened(), spec(seed=seed, **noisy))) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
 
 
 @pytest.mark.parametrize("technique", NOISE)
@@ -139,7 +150,7 @@ def test_equal_trials_give_equal_results_and_other_seeds_others(open_one: Open) 
 def test_a_stacked_trial_gives_the_single_trainers_result(
     optimizer: str, params: dict[str, float], technique: str
 ) -> None:
-    """Alone, first of eight, and third entering when the first two have trained three epochs; the
+    """Alone, first of eight, and entering third after the first two have trained three epochs; the
     neighbours' techniques all differ.
     """
     trial = spec(
@@ -176,51 +187,97 @@ def test_a_stacked_trial_gives_the_single_trainers_result(
         assert_same(curve(events, neighbour.key), alone(neighbour))
 
 
+@pytest.mark.parametrize(("techniques", "params"), ARMS, ids=str)
+@pytest.mark.parametrize(
+    ("optimizer", "hyper"), [("sgd", {"lr": 0.05, "clip_norm": 0.5}), ("adam", {"lr": 0.01})]
+)
+def test_an_arm_of_several_techniques_gives_the_same_alone_and_in_a_stack(
+    optimizer: str, hyper: dict[str, float], techniques: tuple[str, ...], params: dict[str, float]
+) -> None:
+    """The neighbours have one of the techniques each; so the arm's result differs from theirs."""
+    own = {"optimizer": optimizer, "budget_epochs": 4}
+    arm = spec(techniques=techniques, params=hyper | params, **own)
+    neighbours = [
+        spec(name, technique=name, params=hyper | NOISE[name], **own) for name in techniques
+    ]
+    expected = alone(arm)
+    assert_same(curve(run(StackTrainer(4), arm)), expected)
+    events = run(StackTrainer(4), arm, *neighbours)
+    assert_same(curve(events), expected)
+    for neighbour in neighbours:
+        assert_same(curve(events, neighbour.key), alone(neighbour))
+        assert curve(events, neighbour.key) != expected
+
+
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_nothing_beside_a_technique_and_the_order_of_places_change_no_bit(opened: Open) -> None:
+    noisy = {"params": {"lr": 0.05} | NOISE["annealed"] | NOISE["dropout"]}
+    orders = [("annealed", "dropout"), ("dropout", "annealed"), ("none", "annealed", "dropout")]
+    first, *others = (curve(run(opened(), spec(techniques=order, **noisy))) for order in orders)
+    assert all(other == first for other in others)
+    plain = [curve(run(opened(), spec(techniques=techniques))) for techniques in ((), ("none",))]
+    assert plain[0] == plain[1] != first
+
+
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_the_variances_of_several_noises_on_gradients_add_up(opened: Open) -> None:
+    """At a learning rate of 1e-300 both trials have the same gradients; noise of variance 0.09 +
+    0.16 is half as large as noise of standard deviation 1.
+    """
+    still = {"lr": 1e-300}
+    summed, single = (
+        curve(run(opened(), spec(techniques=techniques, params=still | params)))[-1]
+        for techniques, params in (
+            (("annealed", "constant"), {"eta": 0.09, "gamma": 0.0, "std": 0.4}),
+            (("constant",), {"std": 1.0}),
+        )
+    )
+    assert summed["noise_to_gradient"] == pytest.approx(0.5 * single["noise_to_gradient"], rel=1e-9)
+
+
 @pytest.mark.parametrize("workload", ["exact", "mlp"])
 @pytest.mark.parametrize("technique", NOISE)
 def test_the_technique_of_a_neighbour_changes_no_bit_of_a_result(
     workload: str, technique: str
 ) -> None:
-    """Beside a neighbour of any technique a trial gives what it gives beside one without."""
+    """A trial beside a neighbour with any technique equals the trial beside one without."""
     if workload == "mlp":
-        pytest.importorskip("sklearn")
-    trials = [
-        spec(
-            f"{name}",
+        pytest.importorskip("sklearn")  # for its digits
+
+    def trial(key: str, name: str) -> TrialSpec:
+        return spec(
+            key,
             workload=workload,
+            options=SMALL if workload == "mlp" else {},
             technique=name,
             params={"lr": 0.05} | NOISE[name],
             budget_epochs=2,
         )
-        for name in ("none", "annealed", "dropout", "weight_noise")
-    ]
-    for trial in trials:
+
+    for name in ("none", "annealed", "dropout", "weight_noise"):
+        kept = trial("kept", name)
         plain, other = (
-            run(
-                StackTrainer(2),
-                trial,
-                spec(
-                    "n",
-                    workload=workload,
-                    technique=name,
-                    params={"lr": 0.05} | NOISE[name],
-                    budget_epochs=2,
-                ),
-            )
-            for name in ("none", technique)
+            run(StackTrainer(2), kept, trial("n", neighbour)) for neighbour in ("none", technique)
         )
-        assert curve(plain, trial.key) == curve(other, trial.key)
+        assert curve(plain, kept.key) == curve(other, kept.key)
 
 
 @pytest.mark.parametrize("technique", NOISE)
 def test_the_deep_network_trains_alike_in_a_stack_and_alone(technique: str) -> None:
-    """In float32: a loss near 2.3 sums 2^-24 roundings of 20 layers over 24 updates, far below
-    1e-4; an accuracy moves by whole images.
+    """In float32: a loss near 2.3 sums 2^-24 roundings of 20 layers over 8 updates, far below 1e-4;
+    an accuracy changes by whole images.
     """
-    pytest.importorskip("sklearn")  # whose digits it learns
-    params = {"lr": 0.03} | NOISE[technique]
+    pytest.importorskip("sklearn")  # for its digits
     trials = [
-        spec(f"{i}", workload="mlp", technique=technique, params=params, seed=i, budget_epochs=2)
+        spec(
+            f"{i}",
+            workload="mlp",
+            options=SMALL | {"depth": 20},
+            technique=technique,
+            params={"lr": 0.03} | NOISE[technique],
+            seed=i,
+            budget_epochs=2,
+        )
         for i in range(3)
     ]
     events = run(StackTrainer(3), *trials)
@@ -230,18 +287,18 @@ def test_the_deep_network_trains_alike_in_a_stack_and_alone(technique: str) -> N
             assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize("open_one", TRAINERS)
+@pytest.mark.parametrize("opened", TRAINERS)
 @pytest.mark.parametrize("technique", ["weight_noise", "dropout"])
 def test_only_the_updates_see_noisy_weights_and_dropped_activations(
-    open_one: Open, technique: str
+    opened: Open, technique: str
 ) -> None:
-    """At a rate too small to matter the weights stay: the evaluation is that of plain training, and
-    each update's loss is the formula's.
+    """At a learning rate of 1e-300 the weights stay at their initial values: the evaluation equals
+    that of plain training, and each update's loss follows from the formula.
     """
     still = {"params": {"lr": 1e-300} | NOISE[technique], "technique": technique}
-    values = curve(run(open_one(), spec(**still)))
-    assert [one["validation_error"] for one in values] == [
-        one["validation_error"] for one in curve(run(open_one(), spec(params={"lr": 1e-300})))
+    values = curve(run(opened(), spec(**still)))
+    assert [epoch["validation_error"] for epoch in values] == [
+        epoch["validation_error"] for epoch in curve(run(opened(), spec(params={"lr": 1e-300})))
     ]
     workload: Any = prepare(spec()).workload
     model = workload.model()
@@ -269,26 +326,26 @@ def test_only_the_updates_see_noisy_weights_and_dropped_activations(
         assert values[epoch]["train_loss"] == pytest.approx(sum(losses) / 3, rel=1e-5)
 
 
-@pytest.mark.parametrize("open_one", TRAINERS)
-def test_dropout_is_refused_where_the_model_has_no_place_for_it(open_one: Open) -> None:
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_dropout_is_refused_if_the_model_has_no_layer_for_it(opened: Open) -> None:
     kept = spec(budget_epochs=2)
     events = run(
-        open_one(),
+        opened(),
         spec("bad", workload="blind", technique="dropout", params={"lr": 0.1, "rate": 0.5}),
         kept,
     )
     (failed,) = (event for event in events if event.key == "bad")
     assert isinstance(failed, Failed)
     assert failed.summary.startswith(
-        "ValueError: dropout needs a place in the model, but it has none: put "
+        "ValueError: dropout needs a Dropout layer in the model, but it has none: put "
         "gradnoise.workloads.Dropout()"
     )
     assert_same(curve(events), alone(kept))
 
 
-@pytest.mark.parametrize("open_one", TRAINERS)
-def test_a_trial_waits_at_its_rungs_until_it_may_go_on(open_one: Open) -> None:
-    trainer = open_one()
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_a_trial_waits_at_its_rungs_until_it_is_let_go_on(opened: Open) -> None:
+    trainer = opened()
     trainer.admit(spec(rungs=(1, 2)))
     trainer.admit(spec("b", budget_epochs=5))
     assert [event.key for event in trainer.advance()] == ["a", "b"]
@@ -299,7 +356,7 @@ def test_a_trial_waits_at_its_rungs_until_it_may_go_on(open_one: Open) -> None:
 
 
 @pytest.mark.parametrize("technique", NOISE)
-def test_waiting_changes_nothing_of_the_result(technique: str) -> None:
+def test_waiting_does_not_change_the_result(technique: str) -> None:
     trainer = StackTrainer(2)
     straight = spec(technique=technique, params={"lr": 0.05} | NOISE[technique])
     trainer.admit(dataclasses.replace(straight, rungs=(1,)))
@@ -308,9 +365,9 @@ def test_waiting_changes_nothing_of_the_result(technique: str) -> None:
     assert_same(curve(events), alone(straight))
 
 
-@pytest.mark.parametrize("open_one", TRAINERS)
-def test_a_released_trial_is_gone_and_its_slot_free(open_one: Open) -> None:
-    trainer = open_one()
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_a_released_trial_is_gone_and_its_slot_free(opened: Open) -> None:
+    trainer = opened()
     for key in "abc":
         trainer.admit(spec(key))
     with pytest.raises(RuntimeError, match="no slot is free: all 3 hold a trial"):
@@ -322,75 +379,75 @@ def test_a_released_trial_is_gone_and_its_slot_free(open_one: Open) -> None:
     assert [event.key for event in trainer.advance()] == ["a", "c", "d"]
 
 
-@pytest.mark.parametrize("open_one", TRAINERS)
-def test_a_diverged_trial_ends_alone(open_one: Open) -> None:
-    """Its slot is free, there is no measurement of the epoch, and its neighbours' results are as
-    without it.
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_a_diverged_trial_ends_alone(opened: Open) -> None:
+    """Its slot becomes free, the epoch has no measurement, and the neighbours' results do not
+    change.
     """
     kept = spec(technique="annealed", params={"lr": 0.05, "eta": 0.3, "gamma": 0.55})
-    events = run(open_one(), spec("wild", params={"lr": 1e200}), kept, spec("b", seed=2))
+    events = run(opened(), spec("wild", params={"lr": 1e200}), kept, spec("b", seed=2))
     [end] = [event for event in events if event.key == "wild"]
     assert end == Finished(key="wild", diverged=True)
     assert isinstance(end, Finished)
-    assert end.seconds > 0  # the epoch that was lost has its cost
+    assert end.seconds > 0  # the device time of the lost epoch
     assert_same(curve(events), alone(kept))
     assert Finished(key="b") in events
 
 
-@pytest.mark.parametrize("open_one", TRAINERS)
-def test_weights_that_overflow_at_the_last_update_count_as_diverged(open_one: Open) -> None:
-    """The epoch's loss and metrics are finite still: what counts is that the model is gone."""
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_weights_that_overflow_at_the_last_update_count_as_diverged(opened: Open) -> None:
+    """The epoch's loss and metrics are still finite, but the weights are not."""
     assert [
         type(event)
-        for event in run(open_one(), spec(workload="blind", budget_epochs=1, params={"lr": 1e100}))
+        for event in run(opened(), spec(workload="blind", budget_epochs=1, params={"lr": 1e100}))
     ] == [
         Measurement,
         Finished,
     ]
-    assert run(open_one(), spec(workload="blind", budget_epochs=1, params={"lr": 1e200})) == [
+    assert run(opened(), spec(workload="blind", budget_epochs=1, params={"lr": 1e200})) == [
         Finished(key="a", diverged=True)
     ]
 
 
-@pytest.mark.parametrize("open_one", TRAINERS)
-@pytest.mark.parametrize("place", ["data", "model", "loss"])
-def test_a_trial_that_raises_fails_alone_with_its_traceback(open_one: Open, place: str) -> None:
+@pytest.mark.parametrize("opened", TRAINERS)
+@pytest.mark.parametrize("method", ["data", "model", "loss"])
+def test_a_trial_that_raises_fails_alone_with_its_traceback(opened: Open, method: str) -> None:
     kept = spec(budget_epochs=2)
-    events = run(open_one(), spec("bad", workload="fragile", options={"breaks_in": place}), kept)
+    events = run(opened(), spec("bad", workload="fragile", options={"breaks_in": method}), kept)
     (failed,) = (event for event in events if event.key == "bad")
     assert isinstance(failed, Failed)
-    assert failed.summary == f"OSError: no {place} today"
+    assert failed.summary == f"OSError: no {method} today"
     assert "probe_workloads.py" in failed.error
     assert failed.error.rstrip().endswith(failed.summary)
     assert_same(curve(events), alone(kept))
 
 
-@pytest.mark.parametrize("open_one", TRAINERS)
-def test_a_trial_that_cannot_be_set_up_fails_and_is_no_error_of_admit(open_one: Open) -> None:
-    events = run(open_one(), spec("bad", params={"lr": -1.0}))
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_a_trial_that_cannot_be_set_up_fails_and_is_no_error_of_admit(opened: Open) -> None:
+    events = run(opened(), spec("bad", params={"lr": -1.0}))
     assert [type(event) for event in events] == [Failed]
     # a Failed
     assert "lr must be a finite number in (0, inf), but got lr=-1.0" in events[0].summary  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("open_one", TRAINERS)
-def test_a_trainer_holds_many_workloads_at_once(open_one: Open) -> None:
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_a_trainer_holds_many_workloads_at_once(opened: Open) -> None:
     trials = [
         spec(),
         spec("b", workload="counting"),
         spec("c", workload="exact", params={"lr": 0.05, "scale": 2.0}),
     ]
-    events = run(open_one(), *trials)
+    events = run(opened(), *trials)
     for trial in trials:
         assert_same(curve(events, trial.key), alone(trial))
 
 
-@pytest.mark.parametrize("open_one", TRAINERS)
-def test_each_epoch_has_its_own_order_and_whole_batches_only(open_one: Open) -> None:
-    """30 examples in batches of 8 are three updates; at a rate too small to matter, the loss is
-    that of the epoch's first 24 examples.
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_each_epoch_has_its_own_order_and_whole_batches_only(opened: Open) -> None:
+    """30 examples in batches of 8 are three updates; at a learning rate of 1e-300 the loss is that
+    of the epoch's first 24 examples.
     """
-    values = curve(run(open_one(), spec(budget_epochs=3, params={"lr": 1e-300})))
+    values = curve(run(opened(), spec(budget_epochs=3, params={"lr": 1e-300})))
     workload: Any = prepare(spec()).workload
     model = workload.model()
     workload.initialise(model, 1)
@@ -403,8 +460,7 @@ def test_each_epoch_has_its_own_order_and_whole_batches_only(open_one: Open) -> 
         assert values[epoch]["train_loss"] == pytest.approx(expected, rel=1e-10)
 
 
-def test_searching_and_judged_trials_stand_side_by_side() -> None:
-    """Only the judged one sees the test split."""
+def test_trials_with_and_without_the_test_split_train_side_by_side() -> None:
     trials = [spec(), spec("b", with_test=True), spec("c")]
     events = run(StackTrainer(3), *trials)
     for trial in trials:

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from gradnoise import anticorrelated, constant
 from gradnoise._processes import NoiseProcess
 from gradnoise._streams import normal
-from gradnoise.techniques.anticorrelated import anticorrelated
-from gradnoise.techniques.constant import constant
 from gradnoise.workloads.base import Metric
 from gradnoise.workloads.function import Trial, function
 
@@ -18,20 +17,21 @@ ERROR = Metric(name="error", direction="minimize", worst=9.0)
 def trial(
     reports: list[Mapping[str, float]] | None = None,
     *,
-    injection: NoiseProcess | None = None,
+    process: NoiseProcess | None = None,
     with_test: bool = False,
     budget_epochs: int = 3,
+    params: Mapping[str, Any] | None = None,
 ) -> Trial:
     kept = [] if reports is None else reports
     return Trial(
-        params={"lr": 0.1},
+        params=params or {"lr": 0.1},
         options=None,
         optimizer="sgd",
         seed=1,
         budget_epochs=budget_epochs,
         with_test=with_test,
         metrics=[ERROR],
-        injection=injection,
+        process=process,
         hand_over=lambda _epoch, values: kept.append(values),
     )
 
@@ -49,11 +49,11 @@ def test_a_declared_function_stays_a_function() -> None:
     def train(trial: Trial) -> None:
         seen.append(trial)
 
-    given = trial()
-    train(given)
-    assert seen == [given]
+    opened = trial()
+    train(opened)
+    assert seen == [opened]
     assert (train.name, train.metrics, train.stacks) == ("f", (ERROR,), False)
-    assert train.techniques == ("none", "annealed", "constant", "anticorrelated", "preconditioned")
+    assert train.places == ("gradient",)
 
 
 def test_a_function_without_metrics_is_refused() -> None:
@@ -63,17 +63,17 @@ def test_a_function_without_metrics_is_refused() -> None:
 
 def test_noise_applies_the_arms_technique_with_the_trials_seed() -> None:
     weight, sgd = optimizer()
-    trial(injection=constant(std=0.5)).noise(sgd)
+    trial(process=constant(std=0.5)).noise(sgd)
     sgd.step()
     assert torch.equal(weight.detach(), -0.5 * normal(1, "noise", 0, "w", (4,)))
 
 
 def test_noise_may_be_of_several_draws() -> None:
-    """That of two anticorrelated updates is the second's alone, but for the rounding of two sums in
-    float32.
+    """The noise of two anticorrelated updates is the second's alone, up to the rounding of two sums
+    in float32.
     """
     weight, sgd = optimizer()
-    trial(injection=anticorrelated(std=0.5)).noise(sgd)
+    trial(process=anticorrelated(std=0.5)).noise(sgd)
     sgd.step()
     weight.grad = torch.zeros(4)
     sgd.step()
@@ -82,7 +82,7 @@ def test_noise_may_be_of_several_draws() -> None:
     )
 
 
-def test_noise_is_nothing_in_an_arm_without() -> None:
+def test_an_arm_without_noise_leaves_the_optimizer_unchanged() -> None:
     weight, sgd = optimizer()
     trial().noise(sgd)
     sgd.step()
@@ -90,21 +90,27 @@ def test_noise_is_nothing_in_an_arm_without() -> None:
 
 
 def test_noise_is_applied_to_one_optimizer() -> None:
-    given = trial(injection=constant(std=0.5))
-    given.noise(optimizer()[1])
+    opened = trial(process=constant(std=0.5))
+    opened.noise(optimizer()[1])
     with pytest.raises(RuntimeError, match="called twice"):
-        given.noise(optimizer()[1])
+        opened.noise(optimizer()[1])
 
 
 def test_noise_that_reached_no_update_is_an_error() -> None:
-    """As when the optimizer that steps is a copy of the one that has the noise."""
-    given = trial(injection=constant(std=0.5))
+    """For example because the optimizer that steps is a copy of the one with the noise."""
+    opened = trial(process=constant(std=0.5))
     _, sgd = optimizer()
-    given.noise(sgd)
+    opened.noise(sgd)
     with pytest.raises(RuntimeError, match="noise reached no update"):
-        given.report(epoch=1, validation_error=1.0)
+        opened.report(epoch=1, validation_error=1.0)
     sgd.step()
-    given.report(epoch=1, validation_error=1.0)
+    opened.report(epoch=1, validation_error=1.0)
+
+
+def test_the_learning_rate_schedule_is_counted_in_reported_epochs() -> None:
+    halving = trial(params={"lr": 0.1, "lr_schedule": "halving", "lr_every_epochs": 2})
+    assert [halving.lr_factor(epoch) for epoch in (1, 2, 3, 4, 5)] == [1.0, 1.0, 0.5, 0.5, 0.25]
+    assert trial().lr_factor(3) == 1.0
 
 
 def test_values_may_be_tensors_and_numpy_scalars() -> None:
@@ -141,7 +147,7 @@ def test_values_may_be_tensors_and_numpy_scalars() -> None:
         ),
     ],
 )
-def test_a_wrong_report_says_what_is_wrong(
+def test_a_wrong_report_is_refused_with_the_reason(
     values: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):

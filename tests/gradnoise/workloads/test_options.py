@@ -1,9 +1,10 @@
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 
+from gradnoise.rules import Rule, When
 from gradnoise.workloads.options import option, parse, schema
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -65,12 +66,12 @@ def test_illegal_options_are_refused_by_name(values: dict[str, Any]) -> None:
     ids=str,
 )
 def test_the_schema_admits_what_parsing_admits(values: dict[str, Any], legal: bool) -> None:
-    """The service refuses by the schema what the trainer would refuse by parsing, and nothing else."""
+    """The service refuses by the schema exactly what the trainer refuses by parsing."""
     jsonschema.Draft202012Validator.check_schema(schema(Options))
     assert jsonschema.Draft202012Validator(schema(Options)).is_valid(values) is legal
 
 
-def test_the_message_says_what_would_be_legal() -> None:
+def test_the_message_names_the_legal_values() -> None:
     with pytest.raises(
         ValueError,
         match=r"options.depth must be an integer of at least 1 and at most 100, but got depth=0",
@@ -98,3 +99,49 @@ def test_options_that_have_no_schema_are_refused() -> None:
             TypeError, match="must be a str, int, float, bool or Literal with a default"
         ):
             schema(options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruled:
+    batch: int = option(10, "Examples in an update.", minimum=1)
+    examples: int = option(0, "Training examples; 0 for all.", minimum=0)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            kind="at_most",
+            field="batch",
+            of="examples",
+            when=(When(field="examples", other_than=(0,)),),
+            meaning="the training examples",
+        ),
+    )
+
+
+def test_rules_apply_to_given_values_and_defaults() -> None:
+    assert parse(Ruled, {"batch": 100}).batch == 100
+    assert parse(Ruled, {"batch": 20, "examples": 20}).examples == 20
+    for values, got in (({"batch": 20, "examples": 8}, 20), ({"examples": 8}, 10)):
+        with pytest.raises(
+            ValueError,
+            match=(
+                r"^options\.batch must be at most 8, the training examples, with examples=8, but got "
+                rf"batch={got}\.$"
+            ),
+        ):
+            parse(Ruled, values)
+
+
+def test_rules_are_part_of_the_schema() -> None:
+    announced = schema(Ruled)
+    jsonschema.Draft202012Validator.check_schema(announced)
+    assert announced["rules"] == [rule.document() for rule in Ruled.rules]
+    assert "rules" not in schema(Options)
+
+
+def test_a_rule_on_an_unknown_option_is_refused() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Wrong:
+        depth: int = option(1, "Layers.")
+        rules: ClassVar[tuple[Rule, ...]] = (Rule(kind="at_most", field="depth", of="width"),)
+
+    with pytest.raises(ValueError, match="a rule of Wrong mentions 'width', which is no option"):
+        schema(Wrong)

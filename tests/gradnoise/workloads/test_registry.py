@@ -2,9 +2,10 @@ from collections.abc import Callable
 
 import pytest
 
+from gradnoise.techniques.registry import names_within
 from gradnoise.workloads.catalogue import document
-from gradnoise.workloads.paper.mlp import Mlp
-from gradnoise.workloads.registry import find, installed
+from gradnoise.workloads.paper.mlp.workload import Mlp
+from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS, techniques_for
 
 GOOD = """
 from gradnoise.workloads import Metric, function
@@ -18,16 +19,32 @@ unbounded = function(name="unbounded", description="", metrics=[Metric(name="x",
 shapeless = function(name="shapeless", description="", metrics=train.metrics, options=dict)(train)
 """
 
+MISPLACED = """
+from gradnoise.workloads import Metric, Workload
 
-def test_the_networks_of_this_package_are_installed() -> None:
-    assert find("mlp") is Mlp
-    assert not installed().broken
+class Misplaced(Workload):
+    name = "misplaced"
+    description = "Mine."
+    metrics = (Metric(name="x", direction="maximize", worst=0.0),)
+    places = ("loss",)
+"""
+OPTIMIZER = """
+import dataclasses
+from gradnoise.training.optimizers.sgd import OPTIMIZER
+
+mine = dataclasses.replace(OPTIMIZER, name="mine")
+"""
+
+
+def test_the_workloads_of_this_package_are_installed() -> None:
+    assert WORKLOADS.find("mlp") is Mlp
+    assert not WORKLOADS.installed().broken
 
 
 def test_a_package_adds_its_workload_by_an_entry_point(install: Callable[..., None]) -> None:
     install({"mine": "mine:train"}, {"mine": GOOD})
-    assert find("mine").name == "mine"
-    assert find("mlp") is Mlp
+    assert WORKLOADS.find("mine").name == "mine"
+    assert WORKLOADS.find("mlp") is Mlp
 
 
 BROKEN = {
@@ -40,7 +57,7 @@ BROKEN = {
     ),
     "other": (
         "mine:train",
-        "ValueError: the workload calls itself 'mine', which must be the name of its entry point, "
+        "ValueError: the workload is named 'mine', which must be the name of its entry point, "
         "'other'",
     ),
     "unbounded": (
@@ -52,16 +69,21 @@ BROKEN = {
         "ValueError: metrics must be at least one, each with a worst value from -1e100 to 1e100",
     ),
     "shapeless": ("mine:shapeless", "TypeError: "),
+    "misplaced": (
+        "misplaced:Misplaced",
+        "ValueError: places must be among gradient, weights, activations, but they are loss",
+    ),
 }
 
 
-def test_a_broken_package_is_listed_with_its_error_and_takes_no_other_down(
+def test_a_broken_package_is_listed_with_its_error_and_leaves_the_others_usable(
     install: Callable[..., None],
 ) -> None:
     install(
-        {name: value for name, (value, _) in BROKEN.items()}, {"mine": GOOD, "raising": "1 / 0"}
+        {name: value for name, (value, _) in BROKEN.items()},
+        {"mine": GOOD, "raising": "1 / 0", "misplaced": MISPLACED},
     )
-    assert set(installed().workloads) == {
+    assert set(WORKLOADS.installed().declared) == {
         "memn2n",
         "mlp",
         "neural-gpu",
@@ -69,9 +91,11 @@ def test_a_broken_package_is_listed_with_its_error_and_takes_no_other_down(
         "nram",
     }
     for name, (value, error) in BROKEN.items():
-        assert installed().broken[f"{name} = {value}"].startswith(error)
-    assert {one["name"] for one in document()["broken"]} == set(installed().broken)
-    assert [one["name"] for one in document()["workloads"]] == [
+        assert WORKLOADS.installed().broken[f"{name} = {value}"].startswith(error)
+    assert {(each["group"], each["name"]) for each in document()["broken"]} == {
+        ("gradnoise.workloads", name) for name in WORKLOADS.installed().broken
+    }
+    assert [each["name"] for each in document()["workloads"]] == [
         "memn2n",
         "mlp",
         "neural-gpu",
@@ -80,7 +104,7 @@ def test_a_broken_package_is_listed_with_its_error_and_takes_no_other_down(
     ]
 
 
-def test_a_trial_of_a_broken_workload_is_told_why(install: Callable[..., None]) -> None:
+def test_a_broken_workload_is_refused_with_its_error(install: Callable[..., None]) -> None:
     install({"raising": "raising:train"}, {"raising": "1 / 0"})
     with pytest.raises(
         ValueError,
@@ -89,15 +113,39 @@ def test_a_trial_of_a_broken_workload_is_told_why(install: Callable[..., None]) 
             r"is broken: Zero"
         ),
     ):
-        find("raising")
+        WORKLOADS.find("raising")
 
 
 def test_a_name_belongs_to_one_package(install: Callable[..., None]) -> None:
     install({"mlp": "mine:train"}, {"mine": GOOD})
-    assert len(installed().broken) == 1
-    assert next(iter(installed().broken.values())) in (
+    assert len(WORKLOADS.installed().broken) == 1
+    assert next(iter(WORKLOADS.installed().broken.values())) in (
         "ValueError: another package has the name 'mlp' already",
-        "ValueError: the workload calls itself 'mine', which must be the name of its entry point, "
+        "ValueError: the workload is named 'mine', which must be the name of its entry point, "
         "'mlp'",
     )
-    assert find("mlp") is Mlp
+    assert WORKLOADS.find("mlp") is Mlp
+
+
+def test_the_optimizers_of_this_package_are_installed() -> None:
+    assert OPTIMIZERS.names() == ("adagrad", "adam", "adamw", "rmsprop", "sgd")
+    assert not OPTIMIZERS.installed().broken
+    with pytest.raises(
+        ValueError, match="no optimizer named 'sdg'; installed are adagrad, adam, adamw, rmsprop"
+    ):
+        OPTIMIZERS.find("sdg")
+
+
+def test_a_package_adds_its_optimizer_by_an_entry_point(install: Callable[..., None]) -> None:
+    points = {"mine": "mine:mine", "text": "mine:__name__"}
+    install(points, {"mine": OPTIMIZER}, group="gradnoise.optimizers")
+    assert OPTIMIZERS.find("mine").moments == ("momentum_buffer",)
+    assert OPTIMIZERS.installed().broken == {
+        "text = mine:__name__": "TypeError: it must be an Optimizer, but it is 'mine'"
+    }
+
+
+def test_a_workload_takes_the_techniques_of_its_places(probes: None) -> None:
+    assert techniques_for(Mlp) is None
+    assert techniques_for(WORKLOADS.find("counting")) == names_within(["gradient"])
+    assert techniques_for(WORKLOADS.find("nram")) == names_within(["gradient", "weights"])

@@ -95,7 +95,7 @@ def test_lost_reruns_count_against_their_setting(
     ended: list[Finished] = []
 
     def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
-        if spec.seed not in again or spec.technique == "annealed" or len(ended) == 2:
+        if spec.seed not in again or spec.techniques == ("annealed",) or len(ended) == 2:
             return None
         ended.append(Finished(key=spec.key, diverged=True, seconds=0.1))
         return ended[-1]

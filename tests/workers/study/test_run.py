@@ -58,7 +58,7 @@ def test_a_study_runs_from_search_to_verdict(
             key=lambda trial: trial.value or 0.0,
         )
         assert chosen[arm] == best.params
-    assert {spec.with_test for spec in launcher.admitted if spec.technique == "annealed"} == {
+    assert {spec.with_test for spec in launcher.admitted if spec.techniques == ("annealed",)} == {
         True,
         False,
     }
@@ -91,9 +91,9 @@ def test_values_are_judged_by_the_declared_rule_and_split(
     launcher = FormulaLauncher()
     finish(start(database, storage, launcher, now))
     _, table = read(database, study)
-    by_seed = {(spec.seed, spec.technique): spec for spec in launcher.admitted}
+    by_seed = {(spec.seed, spec.techniques): spec for spec in launcher.admitted}
     for trial in table:
-        spec = by_seed[trial.seed, "annealed" if trial.arm == "noisy" else "none"]
+        spec = by_seed[trial.seed, ("annealed",) if trial.arm == "noisy" else ("none",)]
         assert trial.value == pytest.approx(
             accuracy(spec, 3) - (0.01 if trial.phase == "confirm" else 0.0)
         )
@@ -150,7 +150,7 @@ def test_a_trial_that_raises_is_retried_with_the_same_seed_and_parameters(
     seen: Counter[int] = Counter()
 
     def fail_twice(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
-        if epoch != 2 or spec.technique != "annealed":
+        if epoch != 2 or spec.techniques != ("annealed",):
             return None
         seen[spec.seed] += 1
         return fails(spec) if seen[spec.seed] <= 2 else None
@@ -164,10 +164,10 @@ def test_a_trial_that_raises_is_retried_with_the_same_seed_and_parameters(
         ("noisy", "complete", 3),
     }
     for seed, group in itertools.groupby(
-        sorted(launcher.admitted, key=lambda spec: (spec.seed, spec.technique)),
+        sorted(launcher.admitted, key=lambda spec: (spec.seed, spec.techniques)),
         lambda spec: spec.seed,
     ):
-        noisy = [spec for spec in group if spec.technique == "annealed"]
+        noisy = [spec for spec in group if spec.techniques == ("annealed",)]
         assert len(noisy) == 3, seed
         assert all(spec.params == noisy[0].params for spec in noisy)
 
@@ -178,7 +178,7 @@ def test_a_trial_that_keeps_failing_is_a_loss_with_its_traceback(
     study = submit(database, make_spec(max_attempts=2), now)
     bad = study.design.seed("confirm", 3)
     refuse = lambda spec, epoch: (  # noqa: E731
-        fails(spec) if (spec.seed, spec.technique) == (bad, "annealed") else None
+        fails(spec) if (spec.seed, spec.techniques) == (bad, ("annealed",)) else None
     )
     finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
     after, table = read(database, study)
@@ -338,7 +338,7 @@ def test_a_passed_rung_is_not_decided_again(
     seed, lost = study.design.seed("search", number), []
 
     def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
-        if (spec.seed, spec.technique, epoch) == (seed, "none", 5) and not lost:
+        if (spec.seed, spec.techniques, epoch) == (seed, ("none",), 5) and not lost:
             lost.append(spec.key)
             return WorkerLost(key=spec.key, reason="killed")
         return None

@@ -4,7 +4,7 @@ import itertools
 
 import torch
 
-from gradnoise.techniques.dropout import Dropout
+from gradnoise.techniques.dropout_layers import Dropout
 
 
 class MemoryNetwork(torch.nn.Module):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from gradnoise.techniques.dropout import Dropout
+from gradnoise.techniques.dropout_layers import Dropout
 
 INITS: Mapping[str, Callable[[int], float]] = {
     "simple": lambda _n_inputs: 0.1,

@@ -9,6 +9,7 @@ from torch.func import vmap
 from torch.nn import functional
 
 from gradnoise._streams import normal
+from gradnoise.rules import Rule, When
 from gradnoise.workloads.base import (
     CROSS_ENTROPY,
     Batch,
@@ -51,18 +52,26 @@ class MlpOptions:
         maximum=50_000,
     )
 
-    def __post_init__(self) -> None:
-        largest = N_TRAIN[self.dataset]
-        if self.train_examples > largest:
-            raise ValueError(
-                f"train_examples must be at most {largest} on {self.dataset}, but got "
-                f"train_examples={self.train_examples}."
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *(
+            Rule(
+                kind="at_most",
+                field=field,
+                bound=n_train,
+                when=(When(field="dataset", values=(dataset,)),),
+                meaning="the training images",
             )
-        if self.batch_size > self.n_train:
-            raise ValueError(
-                f"batch_size must be at most {self.n_train}, the training examples, but got "
-                f"batch_size={self.batch_size}."
-            )
+            for dataset, n_train in N_TRAIN.items()
+            for field in ("train_examples", "batch_size")
+        ),
+        Rule(
+            kind="at_most",
+            field="batch_size",
+            of="train_examples",
+            when=(When(field="train_examples", other_than=(0,)),),
+            meaning="the training images",
+        ),
+    )
 
     @property
     def n_train(self) -> int:

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from gradnoise.techniques.dropout import Dropout
+from gradnoise.techniques.dropout_layers import Dropout
 from gradnoise.workloads.paper.neural_gpu.convolutions import banded, convolved
 from gradnoise.workloads.paper.neural_gpu.data import PAD
 

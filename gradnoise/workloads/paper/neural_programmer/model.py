@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from gradnoise.techniques.dropout import Dropout
+from gradnoise.techniques.dropout_layers import Dropout
 from gradnoise.workloads.paper.neural_programmer.questions import NONE, NUMBER_OF, VOCABULARY
 
 OPERATIONS = (

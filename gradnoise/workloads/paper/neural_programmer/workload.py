@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from gradnoise._streams import normal
+from gradnoise.rules import Rule
 from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.options import option
 from gradnoise.workloads.paper.neural_programmer.data import data
@@ -65,12 +66,11 @@ class NeuralProgrammerOptions:
     )
     batch_size: int = option(50, "Examples per update.", minimum=1, maximum=50_000)
 
-    def __post_init__(self) -> None:
-        if self.batch_size > self.train_examples:
-            raise ValueError(
-                f"batch_size must be at most {self.train_examples}, the training examples, but got "
-                f"batch_size={self.batch_size}."
-            )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            kind="at_most", field="batch_size", of="train_examples", meaning="the training examples"
+        ),
+    )
 
 
 class NeuralProgrammer(Workload):

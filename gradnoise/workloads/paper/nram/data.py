@@ -8,6 +8,9 @@ import torch
 from gradnoise._keys import key
 from gradnoise.workloads.base import Batch, Splits
 
+CELLS = {"access": (1, 2), "increment": (1, 1), "copy": (2, 1), "reverse": (2, 1), "listk": (2, 4)}
+"""For each task the cells that an example needs per number, and beside the numbers."""
+
 N_TRAIN = 5_000
 N_HELD_OUT = 100
 DATA_SEED = 1511
@@ -36,14 +39,9 @@ def data(task: str, longest: int, size: int) -> Splits:
 
 
 def cells_needed(task: str, length: int) -> int:
-    """Return the smallest memory that holds an example of this length."""
-    return {
-        "access": length + 2,
-        "increment": length + 1,
-        "copy": 2 * length + 1,
-        "reverse": 2 * length + 1,
-        "listk": 2 * length + 4,
-    }[task]
+    """Return the smallest memory that holds an example of this length, in cells."""
+    per_number, more = CELLS[task]
+    return per_number * length + more
 
 
 def example(

@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 import torch
 
 from gradnoise._streams import normal
-from gradnoise.techniques import TECHNIQUES
+from gradnoise.rules import Rule, When
+from gradnoise.techniques.contribution import Place
 from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.options import option
-from gradnoise.workloads.paper.nram.data import N_TRAIN, cells_needed, data
+from gradnoise.workloads.paper.nram.data import CELLS, N_TRAIN, data
 from gradnoise.workloads.paper.nram.model import Machine
 
 
@@ -53,13 +54,18 @@ class NramOptions:
     )
     batch_size: int = option(25, "Examples per update.", minimum=1, maximum=N_TRAIN)
 
-    def __post_init__(self) -> None:
-        needed = cells_needed(self.task, self.longest)
-        if self.size < needed:
-            raise ValueError(
-                f"size must be at least {needed} for {self.task} up to length {self.longest}, but "
-                f"got size={self.size}."
-            )
+    rules: ClassVar[tuple[Rule, ...]] = tuple(
+        Rule(
+            kind="at_least",
+            field="size",
+            of="longest",
+            times=per_number,
+            bound=more,
+            when=(When(field="task", values=(task,)),),
+            meaning="the cells of the longest example",
+        )
+        for task, (per_number, more) in CELLS.items()
+    )
 
 
 class Nram(Workload):
@@ -117,7 +123,7 @@ class Nram(Workload):
         ),
     )
     Options: ClassVar[type] = NramOptions
-    techniques: ClassVar[tuple[str, ...]] = tuple(name for name in TECHNIQUES if name != "dropout")
+    places: ClassVar[tuple[Place, ...]] = ("gradient", "weights")
     options: NramOptions
 
     @property

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gradnoise.techniques.dropout import activation_shapes
+from gradnoise.techniques.dropout_layers import activation_shapes
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.workloads.paper.mlp import Mlp
@@ -137,8 +137,8 @@ def test_stacked_training_with_layer_normalisation_equals_single_training() -> N
         "workload": "mlp",
         "options": {"depth": 4, "width": 12, "norm": "layer", "train_examples": 1_200},
     }
-    noisy = {"technique": "annealed", "params": {"lr": 0.05, "eta": 0.01, "gamma": 0.55}}
-    dropped = {"technique": "dropout", "params": {"lr": 0.05, "rate": 0.2}}
+    noisy = {"techniques": ("annealed",), "params": {"lr": 0.05, "eta": 0.01, "gamma": 0.55}}
+    dropped = {"techniques": ("dropout",), "params": {"lr": 0.05, "rate": 0.2}}
     for arm in ({}, noisy, dropped):
         stack = StackTrainer(4)
         trial = spec(budget_epochs=2, **changes | arm)
@@ -167,13 +167,15 @@ def test_train_examples_does_not_change_the_other_splits() -> None:
     [
         (
             {"train_examples": 1_201},
-            "train_examples must be at most 1200 on digits, but got train_examples=1201",
+            "options.train_examples must be at most 1200, the training images, with dataset='digits', "
+            "but got train_examples=1201",
         ),
         (
             {"train_examples": 50},
-            "batch_size must be at most 50, the training examples, but got batch_size=100",
+            "options.batch_size must be at most 50, the training images, with train_examples=50, but "
+            "got batch_size=100",
         ),
-        ({"batch_size": 1_300}, "batch_size must be at most 1200, the training examples"),
+        ({"batch_size": 1_300}, "batch_size must be at most 1200, the training images"),
         (
             {"dataset": "cifar"},
             "options.dataset must be one of 'digits', 'mnist', 'fashion-mnist', but got "

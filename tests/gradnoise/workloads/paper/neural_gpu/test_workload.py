@@ -99,7 +99,7 @@ def test_stacked_training_equals_single_training() -> None:
         "eta": 0.001,
         "gamma": 0.55,
     }
-    arm = {"options": options, "params": params, "technique": "annealed"}
+    arm = {"options": options, "params": params, "techniques": ("annealed",)}
     stack = StackTrainer(3)
     found = curve(run(stack, spec(**arm), *(spec(key=f"{i}", seed=i, **arm) for i in (5, 6))))
     assert list(stack.refusals.values()) == [""]

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradnoise._streams import normal
-from gradnoise.techniques.dropout import activation_shapes, dropout
+from gradnoise.techniques.dropout_layers import activation_shapes
+from gradnoise.techniques.masks import DropoutMasks
 from gradnoise.workloads.paper.neural_programmer.data import tensors
 from gradnoise.workloads.paper.neural_programmer.model import OPERATIONS, Programmer, operate
 from gradnoise.workloads.paper.neural_programmer.questions import (
@@ -200,7 +201,7 @@ def test_dropout_acts_where_operations_and_columns_are_chosen() -> None:
     inputs = tensors(questions)[:5]
     assert activation_shapes(model, lambda: model(*inputs)) == {"drop": (3, 8)}
     whole = model(*inputs)
-    model.drop.mask = dropout(rate=0.5).draw(1, 0, "drop", torch.ones(3, 8).double())
+    model.drop.mask = DropoutMasks(rate=0.5).draw(1, 0, "drop", torch.ones(3, 8).double())
     found = model(*inputs)
     for i, question in enumerate(questions):
         scalar, entries = by_hand(model, question, 1, is_hard=False, mask=model.drop.mask[i])

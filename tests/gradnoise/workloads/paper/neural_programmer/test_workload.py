@@ -73,7 +73,8 @@ def test_the_splits_are_fixed_and_different() -> None:
     [
         (
             {"train_examples": 100, "batch_size": 101},
-            r"batch_size must be at most 100, the training examples, but got batch_size=101",
+            r"batch_size must be at most 100, the training examples, with train_examples=100, but got "
+            r"batch_size=101",
         ),
         (
             {"number_columns": 0},
@@ -127,7 +128,7 @@ def test_stacked_training_equals_single_training(
     """
     options = {"train_examples": 500, "batch_size": 100} | options
     arm = {
-        "technique": "dropout" if technique else "none",
+        "techniques": ("dropout",) if technique else ("none",),
         "params": {"lr": 0.01, "clip_norm": 1.0} | technique,
         "options": options,
     }

@@ -15,11 +15,13 @@ from trial_runs import curve, run
     [
         (
             {"task": "listk", "longest": 10, "size": 23},
-            r"size must be at least 24 for listk up to length 10, but got size=23",
+            r"size must be at least 24, the cells of the longest example, with task='listk' and "
+            r"longest=10, but got size=23",
         ),
         (
             {"task": "copy", "longest": 4, "size": 8},
-            r"size must be at least 9 for copy up to length 4, but got size=8",
+            r"size must be at least 9, the cells of the longest example, with task='copy' and longest=4, "
+            r"but got size=8",
         ),
         ({"task": "sort"}, r"options.task must be one of 'access', .*, but got task='sort'"),
         (

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 
-from gradnoise.training.lr_schedules import lr_factor
+from gradnoise.parameters import check
+from gradnoise.workloads.lr_schedules import LR_PARAMETERS, LR_RULES, lr_factor
 
 BUDGET = 50
 
@@ -42,9 +43,9 @@ def rates_of_torch(kind: type[LRScheduler], **arguments: Any) -> list[float]:
     ids=str,
 )
 def test_the_rates_are_torchs(params: dict[str, Any], expected: list[float]) -> None:
-    """torch goes from rate to rate, with a rounding or two of 2^-53 each: 50 epochs of them, which
-    1 + cos near the end multiplies by the quotient of a rate and the last one, (1 + cos(pi e / E))
-    / 2 = sin^2(pi / 2E) = 1e-3 there.
+    """torch computes each rate from the one before, with one or two roundings of 2^-53 an epoch
+    over 50 epochs. Relative to the last rate of the cosine, sin^2(pi / 2E) = 1e-3, they grow by its
+    inverse.
     """
     factor = lr_factor(params, BUDGET)
     assert [factor(epoch) for epoch in range(BUDGET)] == pytest.approx(
@@ -52,7 +53,7 @@ def test_the_rates_are_torchs(params: dict[str, Any], expected: list[float]) -> 
     )
 
 
-def test_cosine_starts_at_1_is_half_way_at_half_and_never_0() -> None:
+def test_cosine_starts_at_1_halves_in_the_middle_and_stays_above_0() -> None:
     factor = lr_factor({"lr_schedule": "cosine"}, 4)
     assert factor(0) == 1.0
     assert factor(2) == pytest.approx(0.5, rel=1e-15)
@@ -65,21 +66,31 @@ def test_cosine_starts_at_1_is_half_way_at_half_and_never_0() -> None:
     [
         (
             {"lr_every_epochs": 2},
-            "lr_schedule is missing: with lr_every_epochs=2 it must be given, as step or halving.",
+            "lr_schedule is missing: with lr_every_epochs=2 it must be one of constant, cosine, step",
+        ),
+        (
+            {"lr_schedule": "halving"},
+            r"lr_every_epochs is missing: with lr_schedule='halving' it must be a whole number in",
+        ),
+        (
+            {"lr_schedule": "step", "lr_every_epochs": 2},
+            r"lr_factor is missing: with lr_schedule='step' it must be a finite number in \(0, 1\]",
         ),
         (
             {"lr_factor": 0.5},
-            "lr_schedule is missing: with lr_factor=0.5 it must be given, as step.",
+            "lr_schedule is missing: with lr_factor=0.5 it must be one of constant, cosine, step",
         ),
     ],
 )
-def test_what_a_schedule_needs_is_refused_without_one(params: dict[str, Any], message: str) -> None:
+def test_a_schedule_and_its_parameters_need_each_other(
+    params: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
-        lr_factor(params, BUDGET)
+        check(params, LR_PARAMETERS, rules=LR_RULES)
 
 
-def test_a_schedule_leaves_alone_what_another_needs() -> None:
-    """So a study can search among schedules, with all that any of them needs in its space."""
+def test_a_schedule_ignores_what_another_needs() -> None:
+    """So a study can search among schedules, with the parameters of all of them in its space."""
     others = {"lr_every_epochs": 2, "lr_factor": 0.1}
     factors = [
         lr_factor({"lr_schedule": schedule} | others, 4)(2)

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import Parameter
 
-from gradnoise._streams import normal
-from gradnoise.training.optimizers import OPTIMIZERS, Optimizer, optimizer
+from gradnoise.parameters import check
+from gradnoise.workloads import Optimizer, normal
+from gradnoise.workloads.registry import OPTIMIZERS
 
 MEMBERS: Mapping[str, list[dict[str, float]]] = {
     "sgd": [
@@ -48,9 +50,7 @@ WIDTH = 37  # no multiple of a vector register's numbers
 def columns(
     members: Sequence[Mapping[str, float]], *, with_zeros: bool = False
 ) -> dict[str, torch.Tensor]:
-    """Return the hyperparameters as columns, without those that are 0 for every member unless asked
-    for.
-    """
+    """Return the hyperparameters as columns, by default without those that are 0 for all members."""
     every = {
         name: torch.tensor([member[name] for member in members], dtype=torch.float64)[:, None]
         for name in members[0]
@@ -67,8 +67,8 @@ def start(k: int, dtype: torch.dtype) -> torch.Tensor:
 
 
 class Stack:
-    """Members of a stacked rule, each with its number, which gives its weights and its gradients,
-    and the update at which it enters.
+    """Members of a stacked rule; a member's number gives its weights, its gradients, and the update
+    at which it enters.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class Stack:
         with_zeros: bool = False,
         spoilt: Sequence[int] = (),
     ) -> None:
-        """Update those who are there, by number and updates before; `spoilt` ones have a gradient
-        that is no number.
+        """Update members, given by number and updates so far; the gradients of the `spoilt` ones are
+        NaN.
         """
         rows = [k for k, _ in entered]
         weights, moments = self.weights[rows], [moment[rows] for moment in self.moments]
@@ -108,9 +108,7 @@ class Stack:
 
 
 class Alone:
-    """The same member under torch's own optimizer, and how far two computations of it may lie
-    apart.
-    """
+    """A member under torch's optimizer, with a bound on the difference of two computations."""
 
     def __init__(
         self, rule: Optimizer, k: int, member: Mapping[str, float], dtype: torch.dtype
@@ -132,9 +130,9 @@ class Alone:
 
     @property
     def tolerance(self) -> float:
-        """Each way rounds the weight once or twice an update, by half an eps of it, and its step
-        some ten times, by half an eps of a step; momentum carries what was rounded on for 1 / (1 -
-        momentum) updates, and the mean squares add nothing to it, being averages.
+        """The bound on the difference. Each computation rounds the weight once or twice per update,
+        by half an eps of it, and its step about ten times, by half an eps of a step. Momentum
+        carries rounding errors over 1 / (1 - momentum) updates; mean squares average them.
         """
         return torch.finfo(self.weight.dtype).eps * (
             2 * self.n * self.largest + 10 * self.path * self.carry
@@ -143,47 +141,49 @@ class Alone:
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", MEMBERS)
-def test_the_stacked_rule_is_torchs_for_each_member(name: str, dtype: torch.dtype) -> None:
-    """Members of different hyperparameters, starting 0 to 4 updates apart; what is kept for each
-    weight is torch's too.
+def test_the_stacked_rule_gives_torchs_weights_for_each_member(
+    name: str, dtype: torch.dtype
+) -> None:
+    """Members of different hyperparameters start 0 to 4 updates apart; the moments equal torch's
+    too.
     """
-    rule = OPTIMIZERS[name]
+    rule = OPTIMIZERS.find(name)
     members = [rule.hyperparameters(params) for params in MEMBERS[name]]
     stack = Stack(rule, members, dtype)
     alone = [Alone(rule, k, member, dtype) for k, member in enumerate(members)]
     for t in range(N_UPDATES):
-        entered = [one for one in alone if t >= one.k]
-        stack.step(t, [(one.k, one.n) for one in entered])
-        for one in entered:
-            one.step(t)
-    for one, row in zip(alone, stack.weights, strict=True):
-        torch.testing.assert_close(row, one.weight.detach(), rtol=0, atol=one.tolerance)
-        assert one.tolerance < (1e-10 if dtype == torch.float64 else 1e-2) * one.path
-        state = one.optimizer.state[one.weight]
+        entered = [member for member in alone if t >= member.k]
+        stack.step(t, [(member.k, member.n) for member in entered])
+        for member in entered:
+            member.step(t)
+    for member, row in zip(alone, stack.weights, strict=True):
+        torch.testing.assert_close(row, member.weight.detach(), rtol=0, atol=member.tolerance)
+        assert member.tolerance < (1e-10 if dtype == torch.float64 else 1e-2) * member.path
+        state = member.optimizer.state[member.weight]
         for key, moment in zip(rule.moments, stack.moments, strict=True):
             if state.get(key) is not None:  # torch keeps no momentum where there is none
-                atol = 10 * one.n * torch.finfo(dtype).eps * float(state[key].abs().max())
-                torch.testing.assert_close(moment[one.k], state[key], rtol=0, atol=atol)
+                atol = 10 * member.n * torch.finfo(dtype).eps * float(state[key].abs().max())
+                torch.testing.assert_close(moment[member.k], state[key], rtol=0, atol=atol)
 
 
 @st.composite
 def legal_members(draw: st.DrawFn) -> tuple[str, list[dict[str, float]]]:
-    """Draw an optimizer, and hyperparameters over their legal ranges; the learning rates lie where
-    5 updates leave a finite weight.
+    """Draw an optimizer and hyperparameters from their legal ranges; at these learning rates the
+    weights stay finite for 5 updates.
     """
-    rule = OPTIMIZERS[draw(st.sampled_from(list(OPTIMIZERS)))]
+    rule = OPTIMIZERS.find(draw(st.sampled_from(OPTIMIZERS.names())))
     high = {"lr": 1.0, "weight_decay": 2.0}
     members = []
     for _ in range(draw(st.integers(1, 4))):
         params: dict[str, Any] = {"lr": draw(st.floats(1e-6, high["lr"]))}
-        for one in rule.own[1:]:
-            smallest = st.nothing() if one.low_open else st.just(0.0)
+        for parameter in rule.parameters[1:]:
+            smallest = st.nothing() if parameter.low_open else st.just(0.0)
             values = (
                 st.integers(0, 1)
-                if one.integer
-                else smallest | st.floats(1e-6, high.get(one.name, one.high))
+                if parameter.integer
+                else smallest | st.floats(1e-6, high.get(parameter.name, parameter.high))
             )
-            params |= draw(st.sampled_from([{}, {one.name: draw(values)}]))
+            params |= draw(st.sampled_from([{}, {parameter.name: draw(values)}]))
         if not params.get("momentum"):
             params.pop("nesterov", None)
         members.append(rule.hyperparameters(params))
@@ -192,20 +192,22 @@ def legal_members(draw: st.DrawFn) -> tuple[str, list[dict[str, float]]]:
 
 @settings(max_examples=60, deadline=None)
 @given(legal_members())
-def test_so_it_is_for_any_legal_hyperparameters(drawn: tuple[str, list[dict[str, float]]]) -> None:
-    """Where weight decay nearly cancels a gradient whose size then divides the step, rounding
-    grows: there is room for a millionfold.
+def test_it_gives_torchs_weights_for_any_legal_hyperparameters(
+    drawn: tuple[str, list[dict[str, float]]],
+) -> None:
+    """Rounding errors grow where weight decay nearly cancels a gradient whose size then divides the
+    step, so the bound is a million times as large.
     """
     name, members = drawn
-    rule = OPTIMIZERS[name]
+    rule = OPTIMIZERS.find(name)
     stack = Stack(rule, members, torch.float64)
     alone = [Alone(rule, k, member, torch.float64) for k, member in enumerate(members)]
     for t in range(5):
-        stack.step(t, [(one.k, t) for one in alone])
-        for one in alone:
-            one.step(t)
-    for one, row in zip(alone, stack.weights, strict=True):
-        torch.testing.assert_close(row, one.weight.detach(), rtol=0, atol=1e6 * one.tolerance)
+        stack.step(t, [(member.k, t) for member in alone])
+        for member in alone:
+            member.step(t)
+    for member, row in zip(alone, stack.weights, strict=True):
+        torch.testing.assert_close(row, member.weight.detach(), rtol=0, atol=1e6 * member.tolerance)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -213,12 +215,15 @@ def test_so_it_is_for_any_legal_hyperparameters(drawn: tuple[str, list[dict[str,
 def test_a_hyperparameter_that_is_0_for_all_may_be_left_out_without_changing_a_bit(
     name: str, dtype: torch.dtype
 ) -> None:
-    """Only what may not be 0 is not: the columns that are left out and the columns of zeros give
-    the same weights.
+    """Every hyperparameter that may be 0 is 0: missing columns and columns of zeros give the same
+    weights.
     """
-    rule = OPTIMIZERS[name]
+    rule = OPTIMIZERS.find(name)
     members = [
-        {one.name: rule.defaults.get(one.name, lr) if one.low_open else 0.0 for one in rule.own}
+        {
+            parameter.name: rule.defaults.get(parameter.name, lr) if parameter.low_open else 0.0
+            for parameter in rule.parameters
+        }
         for lr in (0.1, 0.03)
     ]
     without, zeros = Stack(rule, members, dtype), Stack(rule, members, dtype)
@@ -231,8 +236,8 @@ def test_a_hyperparameter_that_is_0_for_all_may_be_left_out_without_changing_a_b
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", MEMBERS)
 def test_neighbours_change_no_bit_of_a_member(name: str, dtype: torch.dtype) -> None:
-    """Be they none, of other hyperparameters, late, or no numbers any more."""
-    rule = OPTIMIZERS[name]
+    """Neighbours are absent, have other hyperparameters, enter late, or have become NaN."""
+    rule = OPTIMIZERS.find(name)
     members = [rule.hyperparameters(params) for params in MEMBERS[name]]
     last = len(members) - 1
     for k in range(len(members)):
@@ -248,8 +253,8 @@ def test_neighbours_change_no_bit_of_a_member(name: str, dtype: torch.dtype) -> 
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_a_stacked_rule_reads_no_number_back(name: str) -> None:
-    """On tensors that hold no numbers it runs through, so that a CUDA graph can hold it."""
-    rule = OPTIMIZERS[name]
+    """It runs on tensors without values, so a CUDA graph can hold it."""
+    rule = OPTIMIZERS.find(name)
     members = [rule.hyperparameters(params) for params in MEMBERS[name]]
     given_columns = columns(members)
     with FakeTensorMode() as mode:
@@ -263,7 +268,7 @@ def test_a_stacked_rule_reads_no_number_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_missing_hyperparameters_take_torchs_defaults(name: str) -> None:
-    rule = OPTIMIZERS[name]
+    rule = OPTIMIZERS.find(name)
     opened = rule.single(
         [("w", Parameter(torch.zeros(1)))],
         rule.hyperparameters({"lr": 1, "eta": 2, "clip_norm": 3}),
@@ -278,14 +283,20 @@ def test_missing_hyperparameters_take_torchs_defaults(name: str) -> None:
 
 
 def test_nesterov_without_momentum_is_refused() -> None:
+    sgd = OPTIMIZERS.find("sgd")
+    params = {"lr": 1, "nesterov": 1}
     with pytest.raises(
-        ValueError, match="nesterov must be 0 without momentum, but got nesterov=1 with momentum=0"
+        ValueError, match="momentum is missing: with nesterov=1 it must be a finite"
     ):
-        OPTIMIZERS["sgd"].hyperparameters({"lr": 1, "nesterov": 1})
+        check(params, sgd.parameters, rules=sgd.rules)
+    with pytest.raises(
+        ValueError, match="momentum must be above 0 with nesterov=1, but got momentum=0"
+    ):
+        check(params | {"momentum": 0}, sgd.parameters, rules=sgd.rules)
+    check(params | {"momentum": 0.9}, sgd.parameters, rules=sgd.rules)
 
 
-def test_an_unknown_optimizer_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(
-        ValueError, match="no optimizer named 'sdg'; legal are sgd, adam, adamw, adagrad, rmsprop"
-    ):
-        optimizer("sdg")
+@pytest.mark.parametrize("changes", [{"parameters": ()}, {"defaults": {"beta": 0.9}}])
+def test_an_optimizer_declares_what_it_uses(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"parameters must include '(lr|beta)'"):
+        dataclasses.replace(OPTIMIZERS.find("sgd"), **changes)

@@ -1,0 +1,113 @@
+"""What an epoch of a trial is made of, alone and in a stack: model and data, the order of the
+examples, the splits to measure.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from gradnoise._processes import NoiseProcess
+from gradnoise._streams import permutation
+from gradnoise.techniques.dropout_layers import adopt, dropped
+from gradnoise.training.randomness import Randomness
+from gradnoise.training.setup import Setup
+from gradnoise.training.trial import TrialSpec
+from gradnoise.workloads.base import Batch, Splits, Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedModel:
+    """A trial's model with its initial weights, and its data.
+
+    Args:
+        model: On the device, in training mode.
+        splits: On the device.
+        dropped: The rate and the activations' shape at each layer that drops activations.
+    """
+
+    model: torch.nn.Module
+    splits: Splits
+    dropped: dict[str, tuple[float, torch.Size]]
+
+
+def open_model(
+    setup: Setup, workload: Workload, device: torch.device, randomness: Randomness
+) -> OpenedModel:
+    """Open a trial's model on a device; what its construction draws depends on the trial alone.
+
+    Raises:
+        ValueError: If the techniques drop activations and the model has no layer for that, or the
+            training data do not fill one batch.
+    """
+    n_steps(workload)  # raises if the data do not fill one batch
+    splits = workload.data().to(device)
+    with randomness.lent():
+        model = adopt(workload.model()).train()
+        workload.initialise(model, setup.spec.seed)
+        model.to(device)
+        masks = setup.contribution.activations
+        found = dropped(model, masks, lambda: workload.loss(model, first_batch(workload, splits)))
+    return OpenedModel(model=model, splits=splits, dropped=found)
+
+
+def n_steps(workload: Workload) -> int:
+    """Return the updates in an epoch.
+
+    Raises:
+        ValueError: If the training data do not fill one batch.
+    """
+    n_examples = len(workload.data().train[0])
+    if n_examples < workload.batch_size:
+        raise ValueError(
+            f"batch_size must be at most {n_examples}, the training examples, but got "
+            f"batch_size={workload.batch_size}."
+        )
+    return n_examples // workload.batch_size
+
+
+def epoch_order(workload: Workload, seed: int, epoch: int) -> torch.Tensor:
+    """Return the examples of each update of an epoch, counted from 0, [updates, batch_size];
+    examples that fill no whole batch are left out.
+    """
+    n = n_steps(workload) * workload.batch_size
+    order = permutation(seed, "order", epoch, len(workload.data().train[0]))
+    return order[:n].view(-1, workload.batch_size)
+
+
+def first_batch(workload: Workload, splits: Splits) -> Batch:
+    """Return the first examples of the training data, as many as an update takes."""
+    return tuple(part[: workload.batch_size] for part in splits.train)
+
+
+def splits_measured(spec: TrialSpec) -> tuple[str, ...]:
+    """Return the names of the splits that a trial is measured on."""
+    return ("validation", "test") if spec.with_test else ("validation",)
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Put the model into evaluation mode, and at the end of the context into training mode, also if
+    it raises.
+    """
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
+
+
+def noise_to_gradient(
+    process: NoiseProcess | None, t: int, n_weights: int, gradient_norm: float
+) -> dict[str, float]:
+    """Return `noise_to_gradient`: the expected norm of the gradient noise of update t, sigma_t
+    sqrt(n_weights), over the norm of the clipped gradient.
+
+    Empty where there is no gradient noise, where a preconditioner gives each coordinate another
+    size, or where the gradient's norm is 0 or not finite.
+    """
+    if process is None or process.preconditioner is not None or not 0 < gradient_norm < math.inf:
+        return {}
+    return {"noise_to_gradient": process.std(t) * math.sqrt(n_weights) / gradient_norm}

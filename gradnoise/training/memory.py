@@ -1,0 +1,73 @@
+"""Memory of the device or of this machine: how much is free, how much a process has used at most,
+and whether an exception means that none is left.
+"""
+
+import contextlib
+from pathlib import Path
+
+import torch
+
+UNKNOWN = 2**62  # more than any machine has: nothing is known to limit the use
+
+STATUS = Path("/proc/self/status")
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the free memory of a GPU, or of this machine or container."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    limit, used = (_number(CONTROL_GROUP / name) for name in ("memory.max", "memory.current"))
+    of_container = UNKNOWN if limit is None or used is None else limit - used
+    return min(of_container, _entries(Path("/proc/meminfo")).get("MemAvailable", UNKNOWN))
+
+
+def reset_peak(device: torch.device) -> int:
+    """Restart the measurement of the peak, and return the bytes in use."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return int(torch.cuda.memory_allocated(device))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _entries(STATUS).get("VmRSS", 0)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Return the most bytes in use since the last `reset_peak`."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return _entries(STATUS).get("VmHWM", 0)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether a device or the machine had no memory left; on a CPU only torch's message
+    tells.
+    """
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    )
+
+
+def _entries(path: Path) -> dict[str, int]:
+    """Return the entries `name: number kB` of a file of Linux, in bytes; none where there is no
+    such file.
+    """
+    found = {}
+    for line in _text(path).splitlines():
+        name, _, rest = line.partition(":")
+        match rest.split():
+            case [number, "kB"]:
+                found[name] = 1024 * int(number)
+    return found
+
+
+def _number(path: Path) -> int | None:
+    text = _text(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except OSError:
+        return ""

@@ -1,0 +1,172 @@
+"""The check whether trials of a form can train as one model."""
+
+import math
+import traceback
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.func import functional_call
+
+from gradnoise.training.epochs import evaluating, first_batch
+from gradnoise.training.memory import is_out_of_memory
+from gradnoise.training.stacked_run import StackedRun, gradient_of, measure_of
+
+# relative to the largest number: float32 loses 1e-7 an operation, a wrong gradient is off by its
+# whole size
+TOLERANCE = 1e-3
+
+Named = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Results:
+    """What a forward, a backward and an evaluation of a model give, by name."""
+
+    loss: Named
+    gradients: Mapping[str, torch.Tensor | None]
+    buffers: Named
+    metrics: Named
+
+
+def refusal(run: StackedRun) -> str:
+    """Return the reason why trials like this one cannot train as one model, a sentence; empty if
+    they can.
+
+    Loss, gradient, buffers and metrics of two stacked models are compared with those of one model
+    under autograd. What the workload itself raises for one model, and an exception on lack of
+    memory, is raised.
+    """
+    generators = torch.get_rng_state()
+    alone = _alone(run)
+    if not torch.equal(generators, torch.get_rng_state()):
+        torch.set_rng_state(generators)
+        return "its loss or its metrics draw random numbers, which would not be each trial's own."
+    for name, parameter in run.model.named_parameters():
+        if not parameter.requires_grad:
+            return f"{name} takes no gradient, and a stack would update such a parameter."
+    for name, gradient in alone.gradients.items():
+        if gradient is None:
+            return f"{name} takes no part in its loss, and a stack would update such a parameter."
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            # of an operation for which vmap would loop over the members
+            warnings.filterwarnings("error", message=".*batching rule.*")
+            together = _together(run)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return (
+            f"torch.func.vmap cannot train it: {_where(error)}{type(error).__name__}: "
+            f"{' '.join(str(error).split())[:300]}"
+        )
+    return _difference(alone, together)
+
+
+def _alone(run: StackedRun) -> Results:
+    """Return the results of the run's model."""
+    weights = {name: part.requires_grad_() for name, part in _weights(run).items()}
+    buffers = _buffers(run)
+    with torch.enable_grad():
+        loss = run.workload.loss(
+            lambda *inputs: functional_call(run.model, weights | buffers, inputs),
+            first_batch(run.workload, run.data),
+        )
+        gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+    with torch.no_grad(), evaluating(run.model):
+        unchanged = _buffers(run)
+        metrics = run.workload.measure(
+            lambda *inputs: functional_call(run.model, weights | unchanged, inputs),
+            run.data.validation,
+        )
+    return Results(
+        loss={"the loss": loss.detach()},
+        gradients=dict(zip(weights, gradients, strict=True)),
+        buffers=buffers,
+        metrics={
+            name: run.weights.new_tensor(float(value), dtype=torch.float64)
+            for name, value in metrics.items()
+        },
+    )
+
+
+def _together(run: StackedRun) -> Results:
+    """Return the results of the second of two stacked models. It is the run's; the first has other
+    numbers, which must not affect it.
+    """
+    buffers, gradients = _two(_buffers(run)), _two(_weights(run))
+    batch = first_batch(run.workload, run.data)
+    with evaluating(run.model):
+        metrics = measure_of(run)(_two(_weights(run)), _two(run.buffers), run.data.validation)
+    losses = gradient_of(run)(
+        _two(_weights(run)),
+        buffers,
+        tuple(torch.stack([part.flip(0), part]) for part in batch),
+        gradients,
+    )
+    return Results(
+        loss={"the loss": losses[1]},
+        gradients=_second(gradients),
+        buffers=_second(buffers),
+        metrics=_second(metrics),
+    )
+
+
+def _weights(run: StackedRun) -> dict[str, torch.Tensor]:
+    parts = torch.split(run.weights, [shape.numel() for shape in run.shapes.values()])
+    return {
+        name: part.view(shape).clone()
+        for (name, shape), part in zip(run.shapes.items(), parts, strict=True)
+    }
+
+
+def _buffers(run: StackedRun) -> dict[str, torch.Tensor]:
+    """Return copies of the buffers, and masks for the layers that drop activations."""
+    masks = {
+        f"{name}.mask": run.weights.new_full(shape, 0.5) for name, (_, shape) in run.dropped.items()
+    }
+    return {name: buffer.clone() for name, buffer in run.buffers.items()} | masks
+
+
+def _two(tensors: Named) -> dict[str, torch.Tensor]:
+    return {
+        name: torch.stack([tensor / 2 if tensor.is_floating_point() else tensor, tensor])
+        for name, tensor in tensors.items()
+    }
+
+
+def _second(tensors: Named) -> dict[str, torch.Tensor]:
+    return {name: tensor[1] for name, tensor in tensors.items()}
+
+
+def _difference(alone: Results, together: Results) -> str:
+    if together.metrics.keys() != alone.metrics.keys():
+        return (
+            f"as one model it would give other metrics than alone: {', '.join(together.metrics)}."
+        )
+    for kind in ("loss", "gradients", "buffers", "metrics"):
+        expected: Named = getattr(alone, kind)
+        found: Named = getattr(together, kind)
+        sizes = [float(tensor.abs().max()) for tensor in expected.values() if tensor.numel()]
+        atol = TOLERANCE * max((size for size in sizes if size < math.inf), default=0.0)
+        for name, tensor in expected.items():
+            if not torch.allclose(
+                found[name].double(), tensor.double(), rtol=TOLERANCE, atol=atol, equal_nan=True
+            ):
+                return f"as one model it would give another value for {name} than alone."
+    return ""
+
+
+def _where(error: Exception) -> str:
+    """Return the last line outside torch and this package that an exception passed."""
+    folders = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(folders)
+    ]
+    if not frames:
+        return ""
+    return f"at {Path(frames[-1].filename).name}:{frames[-1].lineno}, `{frames[-1].line}`: "

@@ -1,0 +1,95 @@
+"""What an optimizer is: hyperparameters, torch's optimizer for one model, and the same rule on a
+stack of models.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from gradnoise.parameters import Parameter
+from gradnoise.rules import Rule
+from gradnoise.workloads.lr_schedules import LR_PARAMETERS, LR_RULES
+
+NamedParameters = Iterable[tuple[str, torch.nn.Parameter]]
+Columns = Mapping[str, torch.Tensor]
+Moments = Sequence[torch.Tensor]
+StackedUpdate = Callable[[torch.Tensor, torch.Tensor, Moments, Columns, torch.Tensor], None]
+
+SHARED_PARAMETERS = (
+    Parameter(
+        name="clip_value",
+        description="Largest absolute value of a coordinate of the gradient; none by default.",
+        low=0,
+        low_open=True,
+    ),
+    Parameter(
+        name="clip_norm",
+        description="Largest global L2 norm of the gradient; none by default.",
+        low=0,
+        low_open=True,
+    ),
+    *LR_PARAMETERS,
+)
+"""The hyperparameters that a study may give with every optimizer; the trainers apply them."""
+
+SHARED_RULES = LR_RULES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """An optimizer, named in the entry-point group `gradnoise.optimizers`.
+
+    Args:
+        name: The name of the entry point too.
+        description: One sentence for whoever chooses.
+        parameters: The hyperparameters of its rule, `lr` among them.
+        defaults: Values of those that a study may leave out, where that is not 0.
+        rules: Rules across them.
+        moments: The state that it keeps for each weight, by the names of the torch optimizer's
+            state; all start at 0. Beside them the torch optimizer keeps at most `step`, the number
+            of its updates.
+        single: Returns the torch optimizer of a model's named parameters, from the hyperparameters
+            by name. It reads its learning rate from `param_groups`.
+        stacked: The rule on [members, weights]. It changes weights and moments in place and may
+            overwrite the gradients. It takes weights, gradients, moments, the hyperparameters as
+            columns [members, 1] of float64, and the updates that each member has had before, a
+            column of float64. A hyperparameter that is 0 for every member may be missing. Each row
+            depends on the same row of the arguments alone, and no number is read back to the CPU,
+            so that a CUDA graph can hold the rule.
+        required: The hyperparameters that a study must give.
+    """
+
+    name: str
+    description: str
+    parameters: tuple[Parameter, ...]
+    defaults: Mapping[str, float] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    moments: tuple[str, ...]
+    single: Callable[[NamedParameters, Mapping[str, float]], torch.optim.Optimizer]
+    stacked: StackedUpdate
+    required: tuple[str, ...] = ("lr",)
+
+    def __post_init__(self) -> None:
+        names = {parameter.name for parameter in self.parameters}
+        for used in ("lr", *self.required, *self.defaults):
+            if used not in names:
+                raise ValueError(
+                    f"parameters must include {used!r}, but they are {', '.join(sorted(names))}."
+                )
+
+    @property
+    def n_moments(self) -> int:
+        return len(self.moments)
+
+    def hyperparameters(self, params: Mapping[str, Any]) -> dict[str, float]:
+        """Return the values of the optimizer's hyperparameters, with defaults for missing ones.
+
+        Args:
+            params: A trial's hyperparameters, checked.
+        """
+        return {
+            name: float(params.get(name, self.defaults.get(name, 0.0)))
+            for name in (parameter.name for parameter in self.parameters)
+        }

@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from gradnoise.training.memory import free_bytes, is_out_of_memory, peak_bytes, reset_peak
+
+CPU = torch.device("cpu")
+
+
+def test_the_free_memory_is_that_of_this_machine() -> None:
+    """It is larger than a tensor that torch allocates now, and smaller than a petabyte."""
+    allocated = torch.zeros(10_000_000)
+    assert allocated.nbytes < free_bytes(CPU) < 2**50
+
+
+def test_the_peak_counts_from_its_reset() -> None:
+    """A tensor of 80 MB raises it, also after the tensor is freed."""
+    before = reset_peak(CPU)
+    assert before > 0
+    allocated = torch.ones(10_000_000, dtype=torch.float64)
+    n_bytes = allocated.nbytes
+    del allocated
+    assert peak_bytes(CPU) >= before + 0.9 * n_bytes
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"), True),
+        (RuntimeError("shapes do not match"), False),
+        (ValueError("allocate memory"), False),
+    ],
+)
+def test_an_exception_on_lack_of_memory_is_recognised(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
