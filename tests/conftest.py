@@ -149,7 +149,7 @@ def catalogue_document() -> Mapping[str, object]:
     variance = {"name": "eta", "description": "Variance of the noise at step 0.", "low": 0.0}
     decay = {"name": "gamma", "description": "Decay exponent.", "low": 0.0}
     momentum = {"name": "momentum", "description": "Momentum.", "low": 0.0, "high": 0.999}
-    words = {"choices": ["constant", "step"], "needs": {"step": ["lr_every_epochs"]}}
+    words = {"choices": ["constant", "step"]}
     rate = {"name": "lr_schedule", "description": "How the rate changes.", **words}
     every = {
         "name": "lr_every_epochs",
@@ -157,6 +157,10 @@ def catalogue_document() -> Mapping[str, object]:
         "low": 1,
         "integer": True,
     }
+    step = {"field": "lr_schedule", "values": ["step"]}
+    steps = {"kind": "needs", "field": "lr_every_epochs", "when": [step]}
+    on_digits = {"field": "dataset", "values": ["digits"]}
+    shallow = {"kind": "at_most", "field": "depth", "bound": 50, "when": [on_digits]}
     return {
         "versions": {"gradnoise": "0.1.0", "torch": "2.13.0", "python": "3.11.7"},
         "protocol": {
@@ -187,6 +191,7 @@ def catalogue_document() -> Mapping[str, object]:
                         },
                     },
                     "additionalProperties": False,
+                    "rules": [shallow],
                 },
                 "metrics": [
                     {
@@ -203,6 +208,7 @@ def catalogue_document() -> Mapping[str, object]:
                     },
                 ],
                 "parameters": [],
+                "rules": [],
                 "stacks": True,
                 "techniques": None,
             }
@@ -215,6 +221,7 @@ def catalogue_document() -> Mapping[str, object]:
                 "source": "",
                 "parameters": [],
                 "required": [],
+                "rules": [],
             },
             {
                 "name": "annealed",
@@ -223,6 +230,7 @@ def catalogue_document() -> Mapping[str, object]:
                 "source": "arXiv:1511.06807",
                 "parameters": [variance, decay],
                 "required": ["eta", "gamma"],
+                "rules": [],
             },
         ],
         "optimizers": [
@@ -231,8 +239,18 @@ def catalogue_document() -> Mapping[str, object]:
                 "description": "Stochastic gradient descent.",
                 "parameters": [lr, momentum, rate, every],
                 "required": ["lr"],
+                "rules": [
+                    steps,
+                    {"kind": "above", "field": "momentum", "bound": 0, "when": [step]},
+                ],
             },
-            {"name": "adam", "description": "Adam.", "parameters": [lr], "required": ["lr"]},
+            {
+                "name": "adam",
+                "description": "Adam.",
+                "parameters": [lr],
+                "required": ["lr"],
+                "rules": [],
+            },
         ],
     }
 

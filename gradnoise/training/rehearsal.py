@@ -1,7 +1,7 @@
 """Rehearsal: one update of a trial, which shows whether its model, data and loss work."""
 
-from gradnoise.training.setup import prepare
 from gradnoise.training.epochs import epoch_order
+from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleRun
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload

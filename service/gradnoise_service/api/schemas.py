@@ -14,6 +14,7 @@ from gradnoise_service.domain.catalogue import (
     WorkloadEntry,
 )
 from gradnoise_service.domain.design import Extension
+from gradnoise_service.domain.rules import Rule
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, StudyState
 
@@ -104,8 +105,8 @@ class ExtensionIn(BaseModel, extra="forbid"):
 class ParameterOut(BaseModel):
     """The legal values of a hyperparameter: numbers from low to high, or the strings of `choices`.
 
-    A bound is null where the range is unbounded. `low_open` excludes low, `integer` restricts to
-    whole numbers, and `needs` lists the hyperparameters that a choice requires.
+    A bound is null where the range is unbounded. `low_open` excludes low, and `integer` restricts
+    to whole numbers.
     """
 
     name: str
@@ -115,7 +116,6 @@ class ParameterOut(BaseModel):
     low_open: bool
     integer: bool
     choices: list[str]
-    needs: dict[str, list[str]]
 
     @classmethod
     def of(cls, parameter: ParameterRange) -> "ParameterOut":
@@ -131,18 +131,21 @@ class ParameterOut(BaseModel):
             low_open=parameter.low_open,
             integer=parameter.integer,
             choices=list(parameter.choices),
-            needs={choice: list(names) for choice, names in parameter.needs.items()},
         )
 
 
 class WorkloadOut(BaseModel):
-    """A workload: its options as a JSON Schema, and its metrics, the default objective first."""
+    """A workload: its options as a JSON Schema, and its metrics, the default objective first.
+
+    The keyword `rules` of the schema holds rules across options.
+    """
 
     name: str
     description: str
     options_schema: dict[str, Any]
     metrics: list[Metric]
     parameters: list[ParameterOut]
+    rules: list[Rule] = Field(description="Rules across these parameters.")
     stacks: bool = Field(description="Whether several trials can train as one model.")
     techniques: list[str] | None = Field(
         description="The techniques that it supports, null for all."
@@ -156,6 +159,7 @@ class WorkloadOut(BaseModel):
             options_schema=dict(workload.options_schema),
             metrics=list(workload.metrics),
             parameters=list(map(ParameterOut.of, workload.parameters)),
+            rules=list(workload.rules),
             stacks=workload.stacks,
             techniques=None if workload.techniques is None else list(workload.techniques),
         )
@@ -168,6 +172,7 @@ class NamedOut(BaseModel):
     description: str
     parameters: list[ParameterOut]
     required: list[str]
+    rules: list[Rule] = Field(description="Rules across these parameters.")
 
     @classmethod
     def of(cls, named: ParameterizedEntry) -> "NamedOut":
@@ -177,6 +182,7 @@ class NamedOut(BaseModel):
             description=named.description,
             parameters=parameters,
             required=list(named.required),
+            rules=list(named.rules),
         )
 
 

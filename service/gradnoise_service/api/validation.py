@@ -7,52 +7,19 @@ reported.
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from gradnoise_service.domain import phrases
 from gradnoise_service.domain.errors import FieldFault
+from gradnoise_service.domain.phrases import Schema
 from gradnoise_service.domain.space import CrossFieldError
 from gradnoise_service.domain.spec import StudySpec
 
-Schema = Mapping[str, Any]
-
-PATTERNS = {
-    r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$": (
-        "1 to 80 letters, digits, spaces, '_', '.' or '-', the first a letter or digit"
-    ),
-    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$": (
-        "1 to 80 letters, digits, '_', '.' or '-', the first a letter or digit"
-    ),
-    r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,79}$": (
-        "1 to 80 letters, digits, '_', '.', '@' or '-', the first a letter or digit"
-    ),
-    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$": (
-        "1 to 40 letters, digits, '_', '.' or '-', the first a letter or digit"
-    ),
-}
-"""The texts that match the patterns of our schemas, in words."""
-
-FORMS = {
-    "Range": (
-        "a range {low, high} with low below high, optionally with log (then low above 0), step or "
-        "integer"
-    ),
-    "Choices": "choices {choices: [...]}, without duplicates",
-}
-"""The mapping forms of a parameter, in words."""
-
-KINDS = {
-    "integer": "a whole number",
-    "number": "a number",
-    "string": "a string",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "a mapping",
-}
 FIELD_OF_STUDY_RULES = "arms"
 """The field of errors about the whole study: the only rule without a field is about the arms."""
 
@@ -84,7 +51,7 @@ def _request_fault(error: Mapping[str, Any]) -> FieldFault:
         field=".".join(map(str, error["loc"][1:])) or str(error["loc"][0]),
         value=None if is_missing else error["input"],
         message="is missing" if is_missing else f"{_shown(error['input'])} is not legal",
-        legal=PATTERNS.get(pattern, error["msg"].removeprefix("Input should be ")),
+        legal=phrases.PATTERNS.get(pattern, error["msg"].removeprefix("Input should be ")),
     )
 
 
@@ -95,7 +62,7 @@ def _fault(details: ErrorDetails, sent: Mapping[str, Any]) -> FieldFault | None:
             field=cause.field, value=cause.value, message=cause.message, legal=cause.legal
         )
     path: list[str] = []
-    node, value, parent = _resolved(_schema()), sent, _schema()
+    node, value, parent = _schema(), sent, _schema()
     is_written = True  # False below a short form of a mapping, such as `pruner: median`
     for item in details["loc"]:
         if item == "[key]":
@@ -156,7 +123,7 @@ def _message(details: ErrorDetails, value: object, node: Schema, parent: Schema)
         return f"{shown} is not finite"
     if kind in ("string_pattern_mismatch", "literal_error"):
         return f"{shown} is not legal"
-    return f"{shown} is not {_kind(node)}"
+    return f"{shown} is not {phrases.kind_in_words(node, _schema()['$defs'])}"
 
 
 def _no_form_fault(path: Sequence[str], value: object, node: Schema) -> FieldFault:
@@ -184,45 +151,11 @@ def _intended(forms: Sequence[Schema], value: object) -> Schema | None:
 
 
 def _phrase(node: Schema) -> str:
-    """Return the values that a schema admits, in words: `a whole number, at least 1`."""
-    forms = _forms(node)
-    if len(forms) > 1:
-        return ("; or " if len(forms) > 2 else " or ").join(map(_phrase, forms))
-    form = forms[0]
-    if "enum" in form:
-        return "one of " + ", ".join(map(str, form["enum"]))
-    if "pattern" in form:
-        return PATTERNS[form["pattern"]]
-    if "properties" in form:
-        return FORMS.get(
-            form["title"], "a mapping with the fields " + ", ".join(form["properties"])
-        )
-    entries = [f"each {_kind(form['items'])}"] if form.get("items", {}).get("type") in KINDS else []
-    return ", ".join([_kind(form), *entries, *_bounds(form)])
-
-
-def _kind(node: Schema) -> str:
-    forms = _forms(node)
-    return " or ".join(KINDS.get(form.get("type", ""), "a legal value") for form in forms)
-
-
-def _bounds(form: Schema) -> Iterator[str]:
-    phrases = {
-        "minimum": "at least {}",
-        "exclusiveMinimum": "above {}",
-        "maximum": "at most {}",
-        "exclusiveMaximum": "below {}",
-        "minItems": "{} entries or more",
-        "maxItems": "at most {} entries",
-        "minProperties": "not empty",
-        "maxProperties": "at most {} entries",
-        "maxLength": "at most {} characters",
-    }
-    return (phrase.format(form[key]) for key, phrase in phrases.items() if key in form)
+    return phrases.schema_in_words(node, _schema()["$defs"])
 
 
 def _field_names(parent: Schema) -> str:
-    return "one of the fields " + ", ".join(_forms(parent)[0].get("properties", ()))
+    return phrases.one_of(_forms(parent)[0].get("properties", ()), "the fields")
 
 
 @cache
@@ -230,19 +163,8 @@ def _schema() -> Schema:
     return StudySpec.model_json_schema()
 
 
-def _resolved(node: Schema) -> Schema:
-    return _schema()["$defs"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
-
-
 def _forms(node: Schema) -> list[Schema]:
-    node = _resolved(node)
-    forms = [
-        form for form in map(_resolved, node.get("anyOf", [node])) if form.get("type") != "null"
-    ]
-    # "a whole number or a number" is a number
-    return [
-        form for form in forms if form != {"type": "integer"} or {"type": "number"} not in forms
-    ]
+    return phrases.forms(node, _schema()["$defs"])
 
 
 def _below(node: Schema, item: object) -> Schema:

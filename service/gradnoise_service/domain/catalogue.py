@@ -1,9 +1,10 @@
 """The catalogue: the workloads, techniques and optimizers that the workers announced."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from gradnoise_service.domain.rules import Rule
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.study import Metric
 
@@ -16,7 +17,6 @@ class ParameterRange:
         low_open: Whether low itself is excluded.
         integer: Whether only whole numbers are legal.
         choices: The legal words; then no number is legal.
-        needs: Hyperparameters that a word requires.
     """
 
     name: str
@@ -26,7 +26,6 @@ class ParameterRange:
     low_open: bool = False
     integer: bool = False
     choices: tuple[str, ...] = ()
-    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def admits(self, value: Value) -> bool:
         if self.choices or isinstance(value, str | bool):
@@ -38,28 +37,46 @@ class ParameterRange:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadEntry:
-    """A workload; `parameters` are its own, in addition to the optimizer's and the techniques'.
+    """A workload.
 
-    `techniques` lists those that it supports; None for all.
+    Args:
+        options_schema: Its options as a JSON Schema; the keyword `rules` holds rules across them.
+        parameters: Its own, in addition to those of the optimizer and the techniques.
+        rules: Rules across these parameters.
+        stacks: Whether several trials can train as one model.
+        techniques: Those that it supports; None for all.
     """
 
     name: str
     description: str
-    options_schema: Mapping[str, object]
+    options_schema: Mapping[str, Any]
     metrics: tuple[Metric, ...]
     parameters: tuple[ParameterRange, ...] = ()
+    rules: tuple[Rule, ...] = ()
     stacks: bool = False
     techniques: tuple[str, ...] | None = None
+
+    @property
+    def option_rules(self) -> tuple[Rule, ...]:
+        """The rules across options."""
+        return _rules(self.options_schema.get("rules", ()))
+
+    def all_options(self, given: Mapping[str, object]) -> dict[str, Any]:
+        """Return the given options, with defaults for missing ones."""
+        properties = self.options_schema.get("properties", {})
+        defaults = {name: node["default"] for name, node in properties.items() if "default" in node}
+        return defaults | dict(given)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterizedEntry:
-    """A technique or an optimizer, with its hyperparameters; `required` must be given."""
+    """A technique or an optimizer: its hyperparameters, those that a study must give, the rules."""
 
     name: str
     description: str
     parameters: tuple[ParameterRange, ...] = ()
     required: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +122,7 @@ def _workload(entry: Mapping[str, Any]) -> WorkloadEntry:
         options_schema=entry["options_schema"],
         metrics=tuple(Metric(**metric) for metric in entry["metrics"]),
         parameters=_parameters(entry),
+        rules=_rules(entry["rules"]),
         stacks=entry["stacks"],
         techniques=None if techniques is None else tuple(techniques),
     )
@@ -120,6 +138,7 @@ def _parameterized(entry: Mapping[str, Any]) -> dict[str, Any]:
         "description": entry["description"],
         "parameters": _parameters(entry),
         "required": tuple(entry["required"]),
+        "rules": _rules(entry["rules"]),
     }
 
 
@@ -128,6 +147,8 @@ def _parameters(entry: Mapping[str, Any]) -> tuple[ParameterRange, ...]:
 
 
 def _parameter(announced: Mapping[str, Any]) -> ParameterRange:
-    needs = {word: tuple(names) for word, names in announced.get("needs", {}).items()}
-    choices = tuple(announced.get("choices", ()))
-    return ParameterRange(**{**announced, "choices": choices, "needs": needs})
+    return ParameterRange(**{**announced, "choices": tuple(announced.get("choices", ()))})
+
+
+def _rules(announced: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:
+    return tuple(map(Rule.model_validate, announced))

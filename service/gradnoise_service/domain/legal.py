@@ -1,5 +1,6 @@
-"""What is legal in a study: every rule that the catalogue announces, checked and phrased once."""
+"""What is legal in a study: everything that the catalogue announces is checked here."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,14 +9,15 @@ import jsonschema
 from gradnoise_service.domain.catalogue import Catalogue, ParameterRange, WorkloadEntry
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
-from gradnoise_service.domain.space import (
-    Choices,
-    Range,
-    Space,
-    SpaceEntry,
-    Value,
-    as_json,
+from gradnoise_service.domain.phrases import (
+    legal_by_rule,
+    one_of,
+    range_in_words,
+    rule_in_words,
+    schema_in_words,
 )
+from gradnoise_service.domain.rules import Rule
+from gradnoise_service.domain.space import Choices, Range, Space, as_json
 from gradnoise_service.domain.spec import Arm, StudySpec
 from gradnoise_service.domain.study import Metric
 
@@ -39,20 +41,6 @@ def check(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Metric:
     metrics = catalogue.workloads[spec.workload].metrics
     by_name = {metric.name: metric for metric in metrics}
     return metrics[0] if spec.objective is None else by_name[spec.objective]
-
-
-def legal_range(parameter: ParameterRange) -> str:
-    """Return the legal values of a hyperparameter in words.
-
-    >>> legal_range(ParameterRange(name="lr", description="", low=0, low_open=True))
-    'a number in (0, inf)'
-    """
-    if parameter.choices:
-        return f"one of {', '.join(parameter.choices)}"
-    start = "(" if parameter.low_open or parameter.low == float("-inf") else "["
-    end = ")" if parameter.high == float("inf") else "]"
-    kind = "whole number" if parameter.integer else "number"
-    return f"a {kind} in {start}{parameter.low:g}, {parameter.high:g}{end}"
 
 
 def too_many_trials(design: Design, max_trials: int) -> FieldFault | None:
@@ -103,7 +91,7 @@ def _unknown(field: str, value: object, known: Iterable[str]) -> FieldFault:
         field=field,
         value=value,
         message=f"there is no {kind.removesuffix('s')} named {value!r}",
-        legal="one of " + ", ".join(sorted(known)),
+        legal=one_of(sorted(known)),
     )
 
 
@@ -115,31 +103,25 @@ def _technique_field(arm_index: int, index: int, arm: Arm) -> str:
 
 
 def _option_faults(spec: StudySpec, workload: WorkloadEntry) -> Iterator[FieldFault]:
-    schema: Mapping[str, Any] = workload.options_schema
+    schema = workload.options_schema
+    known = schema.get("properties", {})
     validator = jsonschema.Draft202012Validator(schema)
-    errors = validator.iter_errors(spec.options)
-    for error in sorted(errors, key=lambda error: list(map(str, error.absolute_path))):
+    errors = sorted(validator.iter_errors(spec.options), key=_path)
+    for error in errors:
+        path = _path(error)
         yield FieldFault(
-            field=".".join(["options", *map(str, error.absolute_path)]),
+            field=".".join(["options", *path]),
             value=error.instance,
             message=error.message,
-            legal=_legal_option(error, schema.get("properties", {})),
+            legal=schema_in_words(known[path[0]]) if path else one_of(sorted(known), "the options"),
         )
+    if not errors:
+        options = workload.all_options(spec.options)
+        yield from _rule_faults(workload.option_rules, options, "options", {})
 
 
-def _legal_option(error: jsonschema.ValidationError, known: Mapping[str, object]) -> str:
-    rule: tuple[Any, Any] = (error.validator, error.validator_value)
-    match rule:
-        case "additionalProperties", _:
-            return f"one of the options {', '.join(sorted(known))}"
-        case "enum", values:
-            return f"one of {', '.join(map(str, values))}"
-        case "minimum", least:
-            return f"at least {least}"
-        case "maximum", most:
-            return f"at most {most}"
-        case name, value:
-            return f"{name}: {value}"
+def _path(error: jsonschema.ValidationError) -> list[str]:
+    return list(map(str, error.absolute_path))
 
 
 def _shared_space_faults(
@@ -148,7 +130,8 @@ def _shared_space_faults(
     optimizer = catalogue.optimizers[spec.optimizer]
     known = {p.name: p for p in (*optimizer.parameters, *workload.parameters)}
     yield from _space_faults("space", spec.space, known)
-    yield from _unmet_needs(spec.space, known)
+    rules = (*optimizer.rules, *workload.rules)
+    yield from _rule_faults(rules, spec.space, "space", known)
     owner = f"the optimizer {spec.optimizer!r}"
     yield from _missing("space", spec.space, optimizer.required, owner, known)
 
@@ -167,7 +150,7 @@ def _arm_faults(
                 field=field,
                 value=name,
                 message=f"the workload {workload.name!r} does not support {name!r}",
-                legal="one of " + ", ".join(sorted(workload.techniques)),
+                legal=one_of(sorted(workload.techniques)),
             )
         shared = sorted(known.keys() & {parameter.name for parameter in technique.parameters})
         if shared:
@@ -179,7 +162,9 @@ def _arm_faults(
             )
         known |= {parameter.name: parameter for parameter in technique.parameters}
         owner = f"the technique {name!r}"
-        yield from _missing(f"arms.{index}.space", arm.space, technique.required, owner, known)
+        path = f"arms.{index}.space"
+        yield from _missing(path, arm.space, technique.required, owner, known)
+        yield from _rule_faults(technique.rules, arm.space, path, known)
     yield from _space_faults(f"arms.{index}.space", arm.space, known)
     if spec.search is not None and spec.search.sampler == "grid":
         yield from _grid_faults(spec, index, arm)
@@ -194,7 +179,7 @@ def _missing(
                 field=f"{field}.{name}",
                 value=None,
                 message=f"{owner} needs {name!r}",
-                legal=legal_range(known[name]),
+                legal=range_in_words(known[name]),
             )
 
 
@@ -203,12 +188,12 @@ def _space_faults(field: str, space: Space, known: Ranges) -> Iterator[FieldFaul
         path = f"{field}.{name}"
         parameter = known.get(name)
         if parameter is None:
-            legal = f"one of {', '.join(sorted(known))}" if known else "no parameter at all"
+            legal = one_of(sorted(known)) if known else "no parameter at all"
             message = f"there is no parameter named {name!r} here"
             yield FieldFault(field=path, value=as_json(entry), message=message, legal=legal)
         elif isinstance(entry, Range) and parameter.choices:
             message = f"{name} takes words, not a range of numbers"
-            legal = legal_range(parameter)
+            legal = range_in_words(parameter)
             yield FieldFault(field=path, value=as_json(entry), message=message, legal=legal)
         elif isinstance(entry, Range) and parameter.integer and not entry.integer:
             message = f"{name} takes whole numbers only"
@@ -218,22 +203,26 @@ def _space_faults(field: str, space: Space, known: Ranges) -> Iterator[FieldFaul
             for value in _extremes(entry):
                 if not parameter.admits(value):
                     message = f"{name} cannot be {value!r}"
-                    legal = legal_range(parameter)
+                    legal = range_in_words(parameter)
                     yield FieldFault(field=path, value=value, message=message, legal=legal)
 
 
-def _unmet_needs(space: Space, known: Ranges) -> Iterator[FieldFault]:
-    for name, entry in space.items():
-        needs = known[name].needs if name in known else {}
-        for word in _extremes(entry):
-            for needed in needs.get(str(word), ()):
-                if needed not in space:
-                    yield FieldFault(
-                        field=f"space.{needed}",
-                        value=None,
-                        message=f"{name} {word!r} needs {needed!r}",
-                        legal=legal_range(known[needed]),
-                    )
+def _rule_faults(
+    rules: Iterable[Rule], entries: Mapping[str, Any], field: str, known: Ranges
+) -> Iterator[FieldFault]:
+    """Yield a fault for each rule that some combination of an entry's extremes breaks."""
+    for rule in rules:
+        names = [name for name in rule.fields if name in entries]
+        combinations = itertools.product(*(_extremes(entries[name]) for name in names))
+        points = (dict(zip(names, values, strict=True)) for values in combinations)
+        broken = next(filter(rule.is_broken, points), None)
+        if broken is not None:
+            yield FieldFault(
+                field=f"{field}.{rule.field}",
+                value=broken.get(rule.field),
+                message=f"{rule.field} {rule_in_words(rule)}",
+                legal=legal_by_rule(rule, broken, known.get(rule.field)),
+            )
 
 
 def _grid_faults(spec: StudySpec, index: int, arm: Arm) -> Iterator[FieldFault]:
@@ -261,7 +250,7 @@ def _grid_faults(spec: StudySpec, index: int, arm: Arm) -> Iterator[FieldFault]:
         )
 
 
-def _extremes(entry: SpaceEntry) -> list[Value]:
+def _extremes(entry: object) -> list[Any]:
     """Return the values of an entry that decide whether all of them are legal."""
     if isinstance(entry, Range):
         return [entry.low, entry.high]

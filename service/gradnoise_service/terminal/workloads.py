@@ -1,11 +1,15 @@
 """The workloads, techniques and optimizers that the workers announced."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.padding import Padding
 from rich.text import Text
 
+from gradnoise_service.domain.catalogue import ParameterRange
+from gradnoise_service.domain.phrases import range_in_words, rule_in_words, schema_in_words
+from gradnoise_service.domain.rules import Rule
 from gradnoise_service.terminal.console import out
 from gradnoise_service.terminal.tables import grid, show_table
 
@@ -14,7 +18,7 @@ Line = tuple[str, str, str, str]
 """Kind, name, legal values and description."""
 
 INDENT = 1
-DETAILS = ("option", "parameter")
+DETAILS = ("option", "parameter", "rule")
 
 
 def show_workloads(
@@ -37,6 +41,7 @@ def _workload(workload: Entry) -> Iterator[Line]:
     yield "workload", workload["name"], ", ".join(metrics), workload["description"]
     for name, option in workload["options_schema"].get("properties", {}).items():
         yield "option", name, _legal_option(option), option.get("description", "")
+    yield from _rules(workload["options_schema"].get("rules", ()))
     yield from _parameters(workload)
 
 
@@ -48,26 +53,24 @@ def _named(kind: str, entry: Entry) -> Iterator[Line]:
 def _parameters(entry: Entry) -> Iterator[Line]:
     for parameter in entry["parameters"]:
         yield "parameter", parameter["name"], _legal_values(parameter), parameter["description"]
+    yield from _rules(entry["rules"])
 
 
 def _legal_option(option: Entry) -> str:
-    """Return the values that a JSON Schema admits, and its default."""
-    legal = str(option.get("type", "anything"))
-    if "enum" in option:
-        legal = " | ".join(map(str, option["enum"]))
-    if "minimum" in option or "maximum" in option:
-        legal += f" in [{option.get('minimum', '-inf')}, {option.get('maximum', 'inf')}]"
-    return f"{legal} = {option['default']}" if "default" in option else legal
+    legal = schema_in_words(option)
+    return f"{legal} (default {option['default']})" if "default" in option else legal
 
 
 def _legal_values(parameter: Entry) -> str:
-    if parameter["choices"]:
-        return " | ".join(parameter["choices"])
-    low, high = parameter["low"], parameter["high"]
-    bracket = "(" if parameter["low_open"] else "["
-    start = "(-inf" if low is None else f"{bracket}{low:g}"
-    end = "inf)" if high is None else f"{high:g}]"
-    return f"{'integer in ' if parameter['integer'] else ''}{start}, {end}"
+    bounds = {name: parameter[name] for name in ("low", "high") if parameter[name] is not None}
+    return range_in_words(
+        ParameterRange(**{**parameter, "low": -math.inf, "high": math.inf} | bounds)
+    )
+
+
+def _rules(rules: Iterable[Entry]) -> Iterator[Line]:
+    for rule in map(Rule.model_validate, rules):
+        yield "rule", rule.field, rule_in_words(rule), ""
 
 
 def _show_sections(lines: Sequence[Line]) -> None:

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from gradnoise_service.api.schemas import TokenIn
-from gradnoise_service.api.validation import PATTERNS, spec_errors
+from gradnoise_service.api.validation import spec_errors
+from gradnoise_service.domain.phrases import PATTERNS
 from gradnoise_service.domain.spec import StudySpec
 
 BASE: dict[str, Any] = {

@@ -33,7 +33,10 @@ def test_techniques_and_optimizers_have_formula_and_bounds(client: TestClient) -
         False,
         [],
     )
-    assert (rate["choices"], rate["needs"]) == (["constant", "step"], {"step": ["lr_every_epochs"]})
+    assert rate["choices"] == ["constant", "step"]
+    rule = shown["optimizers"][0]["rules"][0]
+    assert (rule["kind"], rule["field"]) == ("needs", "lr_every_epochs")
+    assert rule["when"] == [{"field": "lr_schedule", "values": ["step"], "other_than": []}]
     assert (every["low"], every["integer"]) == (1, True)
 
 

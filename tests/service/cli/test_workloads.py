@@ -9,10 +9,16 @@ from cli_output import rows
 
 def test_options_and_parameters_have_their_legal_values(gradnoise: Callable[..., Result]) -> None:
     listed = rows(gradnoise("workloads"))
-    assert ["option", "dataset", "digits | mnist = digits", "The images."] in listed
+    dataset = "one of digits, mnist (default digits)"
+    assert ["option", "dataset", dataset, "The images."] in listed
+    assert ["rule", "depth", "must be at most 50 with dataset=digits", "-"] in listed
     technique = listed.index(["technique", "annealed", "-", "Annealed gradient noise."])
-    assert listed[technique + 1][:3] == ["parameter", "eta", "[0, inf)"]
-    assert ["parameter", "lr", "(0, inf)", "Learning rate."] in listed
-    assert ["parameter", "lr_schedule", "constant | step", "How the rate changes."] in listed
+    assert listed[technique + 1][:3] == ["parameter", "eta", "a number in [0, inf)"]
+    assert ["parameter", "lr", "a number in (0, inf)", "Learning rate."] in listed
+    words = "one of constant, step"
+    assert ["parameter", "lr_schedule", words, "How the rate changes."] in listed
     epochs = "Epochs from one rate to the next."
-    assert ["parameter", "lr_every_epochs", "integer in [1, inf)", epochs] in listed
+    whole = "a whole number in [1, inf)"
+    assert ["parameter", "lr_every_epochs", whole, epochs] in listed
+    demand = "must be given with lr_schedule=step"
+    assert ["rule", "lr_every_epochs", demand, "-"] in listed

@@ -16,7 +16,7 @@ def test_techniques_have_formula_source_and_requirements(
     )
 
 
-def test_parameters_have_ranges_words_and_needs(
+def test_parameters_have_ranges_words_and_rules(
     catalogue_document: Mapping[str, object],
 ) -> None:
     sgd = Catalogue.of(catalogue_document).optimizers["sgd"]
@@ -24,4 +24,15 @@ def test_parameters_have_ranges_words_and_needs(
     assert (by_name["lr"].low, by_name["lr"].low_open) == (0.0, True)
     assert by_name["momentum"].high == 0.999
     assert by_name["lr_schedule"].choices == ("constant", "step")
-    assert by_name["lr_schedule"].needs == {"step": ("lr_every_epochs",)}
+    assert [(rule.kind, rule.field) for rule in sgd.rules] == [
+        ("needs", "lr_every_epochs"),
+        ("above", "momentum"),
+    ]
+
+
+def test_options_have_defaults_and_rules(catalogue_document: Mapping[str, object]) -> None:
+    mlp = Catalogue.of(catalogue_document).workloads["mlp"]
+    assert mlp.all_options({"depth": 3}) == {"dataset": "digits", "depth": 3}
+    assert [(rule.kind, rule.field, rule.bound) for rule in mlp.option_rules] == [
+        ("at_most", "depth", 50)
+    ]

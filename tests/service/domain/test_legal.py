@@ -14,6 +14,7 @@ Make = Callable[..., StudySpec]
 ANNEALED = {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.55}}
 BASELINE = {"name": "baseline", "technique": "none"}
 LR = {"lr": 0.1}
+MOMENTUM = {"low": 0, "high": 0.9}
 
 
 @pytest.fixture
@@ -58,7 +59,8 @@ def test_text_and_integer_parameters_may_be_fixed_or_searched(
         ({"options": {"dataset": "cifar"}}, "options.dataset", "cifar", "one of digits, mnist"),
         ({"options": {"depth": 0}}, "options.depth", 0, "at least 1"),
         ({"options": {"depth": 101}}, "options.depth", 101, "at most 100"),
-        ({"options": {"depth": "deep"}}, "options.depth", "deep", "integer"),
+        ({"options": {"depth": "deep"}}, "options.depth", "deep", "a whole number"),
+        ({"options": {"depth": 51}}, "options.depth", 51, "at most 50"),
         ({"options": {"dept": 3}}, "options", {"dept": 3}, "one of the options dataset, depth"),
         (
             {"space": {"lr": {"low": 0.1, "high": 0.3}, "momentun": 0.9}},
@@ -99,6 +101,12 @@ def test_text_and_integer_parameters_may_be_fixed_or_searched(
             "space.lr_every_epochs",
             None,
             "a whole number in [1, inf)",
+        ),
+        (
+            {"space": {**LR, "lr_schedule": "step", "lr_every_epochs": 2, "momentum": MOMENTUM}},
+            "space.momentum",
+            0,
+            "above 0",
         ),
         (
             {"space": {**LR, "lr_every_epochs": 1.5}},
