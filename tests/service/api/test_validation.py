@@ -57,7 +57,7 @@ def faults(**changes: object) -> list[tuple[str, object, str]]:
         ),
         (
             {"choices": [1, 1]},
-            [("space.lr.choices", [1, 1], "each choice may stand only once, but got [1, 1]")],
+            [("space.lr.choices", [1, 1], "choices must be unique, but got [1, 1]")],
         ),
         (
             {"choices": [1], "log": True},
@@ -117,18 +117,18 @@ def test_fault_of_a_parameter_concerns_the_intended_form(
         ({"objective": 3}, ("objective", 3, "3 is not a string")),
         (
             {"confirm": {"n_seeds": 5, "looks": [9]}},
-            ("confirm.looks", [9], "9 is no look before the last, at n_seeds = 5"),
+            ("confirm.looks", [9], "looks must be below n_seeds, but got 9"),
         ),
         (
             {"confirm": {"n_seeds": 5, "thresholds": [1, 1.0]}},
-            ("confirm.thresholds", [1, 1], "each threshold may stand only once"),
+            ("confirm.thresholds", [1, 1], "thresholds must be unique"),
         ),
         (
             {"confirm": {}},
             (
                 "confirm.n_seeds",
                 None,
-                "n_seeds is missing, and so is a power from which it is computed",
+                "n_seeds and power are both missing",
             ),
         ),
         (

@@ -9,6 +9,7 @@ import pytest
 from gradnoise.workloads.catalogue import document as announced
 from gradnoise_service import presets
 from gradnoise_service.domain.catalogue import Catalogue
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import InvalidSpecError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.settings import Settings
@@ -27,7 +28,7 @@ def test_every_study_of_a_preset_is_legal(name: str, scale: str, catalogue: Cata
     """It is a legal spec, agrees with the announced workloads, and has a unique name."""
     specs = [StudySpec.model_validate(plain) for plain in presets.load(name, scale)]
     for spec in specs:
-        catalogue.check(spec, max_trials=Settings.model_fields["max_trials"].default)
+        check(catalogue, spec, max_trials=Settings.model_fields["max_trials"].default)
         assert spec.description == presets.describe(name)
         assert spec.description.count(" ") > 10
     if table := presets.find_table(name):
@@ -68,15 +69,7 @@ def test_smaller_scale_trains_fewer_epochs(name: str) -> None:
     epochs = []
     for scale in TABLES[name].scales:
         specs = [StudySpec.model_validate(plain) for plain in presets.load(name, scale)]
-        epochs.append(
-            [
-                sum(
-                    spec.n_searched(a.name) * spec.epochs + spec.n_pairs * spec.confirm_epochs
-                    for a in spec.arms
-                )
-                for spec in specs
-            ]
-        )
+        epochs.append([Design.of(spec).n_epochs_total for spec in specs])
     for row in zip(*epochs, strict=True):
         assert list(row) == sorted(row)
         assert row[0] < row[-1]
