@@ -30,6 +30,7 @@ OTHER_PACKAGES = (
 )
 
 
+@pytest.mark.slow
 def test_it_needs_torch_alone() -> None:
     """Its networks train on random images where torch and numpy are the only packages."""
     program = f"""
