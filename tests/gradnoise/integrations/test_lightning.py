@@ -241,7 +241,7 @@ def test_the_standard_deviation_of_each_update_is_logged(tmp_path: Path) -> None
     ).fit(Net(), batches())
     logger.save()
     rows = list(csv.DictReader((Path(logger.log_dir) / "metrics.csv").read_text().splitlines()))
-    expected = [annealed(NOISE["eta"], NOISE["gamma"])(t) for t in range(2 * N_BATCHES)]
+    expected = [annealed(NOISE["eta"], NOISE["gamma"]).std(t) for t in range(2 * N_BATCHES)]
     assert [float(row["gradnoise/std"]) for row in rows] == pytest.approx(expected)
     assert all(float(row["gradnoise/ratio"]) > 0 for row in rows)
 

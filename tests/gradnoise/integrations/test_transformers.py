@@ -174,7 +174,7 @@ def test_the_logs_contain_the_standard_deviation_of_each_update(tmp_path: Path) 
     )
     run.train()
     *steps, summary = run.state.log_history
-    expected = [annealed(NOISE["eta"], NOISE["gamma"])(t) for t in range(2 * N_BATCHES)]
+    expected = [annealed(NOISE["eta"], NOISE["gamma"]).std(t) for t in range(2 * N_BATCHES)]
     assert [entry["gradnoise_std"] for entry in steps] == pytest.approx(expected)
     assert all(entry["gradnoise_ratio"] > 0 for entry in steps)
     assert "gradnoise_std" not in summary
