@@ -341,11 +341,11 @@ def test_console_blocks_print_what_they_show(document: Path, api: str, tmp_path:
 
 def test_the_example_package_is_what_its_document_shows() -> None:
     """Every Python and TOML block of docs/own-workload.md stands in a file of
-    docs/example-workload.
+    docs/example-package.
     """
     files = [
         path.read_text(encoding="utf-8")
-        for path in (ROOT / "docs/example-workload").rglob("*")
+        for path in (ROOT / "docs/example-package").rglob("*")
         if path.suffix in (".py", ".toml")
     ]
     for block in blocks(EXAMPLE, "python") + blocks(EXAMPLE, "toml"):

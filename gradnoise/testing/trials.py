@@ -95,6 +95,7 @@ def check_resume(spec: TrialSpec, rtol: float) -> None:
                 interrupted.admit(trial)
                 interrupted.advance()
                 found = train(opened_after(checkpoints), trial)[trial.key]
+                interrupted.release(trial.key)
             assert_close(
                 found,
                 expected,
