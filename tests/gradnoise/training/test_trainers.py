@@ -195,10 +195,10 @@ def test_an_arm_of_several_techniques_gives_the_same_alone_and_in_a_stack(
     optimizer: str, hyper: dict[str, float], techniques: tuple[str, ...], params: dict[str, float]
 ) -> None:
     """The neighbours have one of the techniques each; so the arm's result differs from theirs."""
-    own = {"optimizer": optimizer, "budget_epochs": 4}
-    arm = spec(techniques=techniques, params=hyper | params, **own)
+    shared: dict[str, Any] = {"optimizer": optimizer, "budget_epochs": 4}
+    arm = spec(techniques=techniques, params=hyper | params, **shared)
     neighbours = [
-        spec(name, technique=name, params=hyper | NOISE[name], **own) for name in techniques
+        spec(name, technique=name, params=hyper | NOISE[name], **shared) for name in techniques
     ]
     expected = alone(arm)
     assert_same(curve(run(StackTrainer(4), arm)), expected)
