@@ -1,6 +1,7 @@
 """Gradient noise for torch: attach it to an optimizer, or compare training with and without it.
 
-The public modules are `gradnoise`, `gradnoise.workloads` and `gradnoise.integrations`.
+The public modules are `gradnoise`, `gradnoise.workloads`, `gradnoise.testing` and
+`gradnoise.integrations`.
 """
 
 from gradnoise._hook import GradientNoise, attach

@@ -84,7 +84,7 @@ class Registry(Generic[T]):
 
     @contextmanager
     def including(self, *declarations: T) -> Iterator[None]:
-        """Add declarations that no entry point names, or put them in place of those that one does.
+        """Add declarations without entry points, or replace installed ones of the same names.
 
         For tests; at the end of the context the registry is as before.
 

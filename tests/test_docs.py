@@ -356,7 +356,7 @@ def test_console_blocks_print_what_they_show(document: Path, api: str, tmp_path:
 def test_the_example_package_contains_the_blocks_of_its_document() -> None:
     files = [
         path.read_text(encoding="utf-8")
-        for path in (ROOT / "docs/example-workload").rglob("*")
+        for path in (ROOT / "docs/example-package").rglob("*")
         if path.suffix in (".py", ".toml")
     ]
     for block in blocks(EXAMPLE, "python") + blocks(EXAMPLE, "toml"):

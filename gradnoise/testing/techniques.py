@@ -100,7 +100,8 @@ def check_effect(case: TechniqueCase) -> None:
             trials.train(SingleTrainer(1), spec)["trial"] for spec in (case.trial(), case.plain())
         )
     if case.technique.places:
-        assert noisy != plain, "the technique has no effect on the results of training."
+        losses, others = ([values["train_loss"] for values in curve] for curve in (noisy, plain))
+        assert losses != others, "the technique has no effect on the results of training."
     else:
         trials.assert_same(noisy, plain, "it declares no place, but changes the results")
 
@@ -149,7 +150,7 @@ def check_composition(case: TechniqueCase) -> None:
     and in a stack.
     """
     with registered(TECHNIQUES, case.technique):
-        own = case.trial()
+        params_alone = case.trial().params
         for name, params in PARTNERS.items():
             partner = TECHNIQUES.find(name)
             clash = {parameter.name for parameter in partner.parameters} & {
@@ -157,7 +158,7 @@ def check_composition(case: TechniqueCase) -> None:
             }
             if clash or not _combine(case, partner, params):
                 continue
-            both = trial((case.technique.name, name), case.optimizer, {**own.params, **params})
+            both = trial((case.technique.name, name), case.optimizer, {**params_alone, **params})
             trials.check_stack(both, RTOL)
 
 

@@ -1,4 +1,4 @@
-"""A training function under way. It runs in a thread of its own, one epoch at a time, and waits
+"""A training function under way. It runs in a separate thread, one epoch at a time, and waits
 between epochs.
 """
 

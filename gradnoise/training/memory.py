@@ -40,8 +40,8 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether a device or the machine had no memory left; on a CPU only torch's message
-    tells.
+    """Return whether a device or the machine had no memory left; on a CPU this is known from
+    torch's message alone.
     """
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "allocate memory" in str(error)

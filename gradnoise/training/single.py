@@ -126,22 +126,19 @@ class SingleRun:
         return values
 
     def state(self) -> dict[str, Any]:
-        states = [self._optimizer.state[parameter] for parameter in self._model.parameters()]
-        zeros = [torch.zeros_like(parameter) for parameter in self._model.parameters()]
-        moments = [
-            _flat(
-                moment if (moment := state.get(name)) is not None else zero
-                for state, zero in zip(states, zeros, strict=True)
-            )
-            for name in self._rule.moments
-        ]
         scales = self._noise.state_dict().get("states", {}) if self._noise else {}
+        weights = _flat(self._model.parameters())
+        moments = weights.new_zeros(self._rule.n_moments, weights.numel())
+        for name, moment in zip(self._rule.moments, moments, strict=True):
+            moment.copy_(
+                _flat(map(functools.partial(self._moment, name), self._model.parameters()))
+            )
         return {
             "t": self._t,
             "epoch": self._epoch,
-            "weights": _flat(self._model.parameters()),
+            "weights": weights,
             "buffers": dict(self._model.named_buffers()),
-            "moments": torch.stack(moments),
+            "moments": moments,
             "preconditioner": _flat(scales[name] for name, _ in self._model.named_parameters())
             if scales
             else torch.empty(0),
@@ -164,12 +161,11 @@ class SingleRun:
             named[name].copy_(weights)
         for name, buffer in self._model.named_buffers():
             buffer.copy_(state["buffers"][name])
+        for parameter in named.values():
+            self._optimizer.state[parameter]["step"] = torch.tensor(float(self._t))
         for moment, flat in zip(self._rule.moments, state["moments"], strict=True):
             for name, part in parts(flat).items():
-                self._optimizer.state[named[name]] |= {
-                    moment: part.clone(),
-                    "step": torch.tensor(float(self._t)),
-                }
+                self._optimizer.state[named[name]][moment] = part.clone()
         if self._noise:
             states = parts(state["preconditioner"]) if len(state["preconditioner"]) else {}
             self._noise.load_state_dict({"t": self._t, "seed": self._spec.seed, "states": states})
@@ -207,6 +203,11 @@ class SingleRun:
         self._optimizer.step()
         self._t += 1
         return loss.detach()
+
+    def _moment(self, name: str, parameter: torch.Tensor) -> torch.Tensor:
+        """Return a moment of the optimizer; zeros if it keeps none, as SGD without momentum."""
+        moment = self._optimizer.state[parameter].get(name)
+        return torch.zeros_like(parameter) if moment is None else moment
 
     def _weights_of_gradient(self) -> AbstractContextManager[None]:
         return nullcontext() if self._noisy_weights is None else self._noisy_weights.at(self._t)

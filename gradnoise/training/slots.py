@@ -40,7 +40,7 @@ class LoneRun(SlotRun, Protocol):
         """Train an epoch and return its values.
 
         Raises:
-            DivergedError: If the trial has diverged; it may raise any exception of its own, too.
+            DivergedError: If the trial has diverged. The trial may raise any other exception.
         """
 
 

@@ -43,7 +43,9 @@ def refusal(run: StackedRun) -> str:
     alone = _alone(run)
     if not torch.equal(generators, torch.get_rng_state()):
         torch.set_rng_state(generators)
-        return "its loss or its metrics draw random numbers, which would not be each trial's own."
+        return (
+            "its loss or its metrics draw random numbers, which the trials of a stack would share."
+        )
     for name, parameter in run.model.named_parameters():
         if not parameter.requires_grad:
             return f"{name} takes no gradient, and a stack would update such a parameter."

@@ -150,5 +150,5 @@ def measure_of(run: StackedRun) -> StackedMeasure:
 
 
 def rows(tensors: Tensors, which: int | slice) -> dict[str, torch.Tensor]:
-    """Return the part of some members, or of one, of tensors [members, ...] by name."""
+    """Return the rows of some members, or of a single member, of tensors [members, ...] by name."""
     return {name: tensor[which] for name, tensor in tensors.items()}

@@ -100,8 +100,8 @@ class Workload(ABC):
     Many trials of a workload train as one model under `torch.func.vmap`, unless `stacks` is False
     or a check finds that they cannot: where the model or the loss draws random numbers (other than
     in `torch.nn.Dropout`), branches on values, leaves a parameter unused or frozen, or has an
-    operation that vmap refuses. Such trials train one at a time, and the log gives the reason. Each trial has
-    buffers of its own, such as BatchNorm's.
+    operation that vmap refuses. Such trials train one at a time, and the log gives the reason.
+    Buffers, such as BatchNorm's, are separate for each trial.
 
     Class attributes:
         name: The name of the entry point too.

@@ -151,12 +151,12 @@ class Trial:
         passes every `except Exception` and runs each `finally`.
 
         Args:
-            epoch: 1 at the first report, and one more at each.
+            epoch: The epoch, counted from 1; every epoch in order.
             values: Every declared metric on `validation`, and on `test` if `with_test`; others,
                 such as `train_loss`, are optional.
 
         Raises:
-            ValueError: If the epoch is not the next one, or a declared metric is missing.
+            ValueError: If it is not the next epoch, or a declared metric is missing.
             TypeError: If a value is not a number.
             RuntimeError: If the arm's noise has not reached an update.
         """

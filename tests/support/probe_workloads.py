@@ -221,9 +221,9 @@ class lone(exact):  # noqa: N801  # the entry point's name
         model = self.model()
 
         def found(weights: Tensors, _buffers: Tensors, batch: Batch) -> dict[str, torch.Tensor]:
-            outputs = torch.func.vmap(lambda own: torch.func.functional_call(model, own, batch[0]))(
-                weights
-            )
+            outputs = torch.func.vmap(
+                lambda each: torch.func.functional_call(model, each, batch[0])
+            )(weights)
             return {"error": (outputs - batch[1]).square().mean((1, 2))}
 
         if self.options.why == "mismeasures":

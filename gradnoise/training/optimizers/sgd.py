@@ -12,7 +12,7 @@ from gradnoise.workloads.optimizer import Columns, Moments, NamedParameters, Opt
 
 NESTEROV = Parameter(
     name="nesterov",
-    description="1 for Nesterov's momentum, 0 for the classical one; 0 by default.",
+    description="1 for Nesterov's momentum, 0 for classical momentum; 0 by default.",
     low=0,
     high=1,
     integer=True,

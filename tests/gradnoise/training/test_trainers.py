@@ -150,14 +150,14 @@ def test_equal_trials_give_equal_results_and_other_seeds_give_others(opened: Ope
 def test_a_stacked_trial_gives_the_single_trainers_result(
     optimizer: str, params: dict[str, float], technique: str
 ) -> None:
-    """Alone, first of eight, and entering third after the first two have trained three epochs; the
+    """Alone, first of eight, and entering third after the first two have trained two epochs; the
     neighbours' techniques all differ.
     """
     trial = spec(
         technique=technique,
         optimizer=optimizer,
         params=params | NOISE[technique],
-        budget_epochs=6,
+        budget_epochs=4,
         with_test=True,
     )
     neighbours = [
@@ -168,7 +168,7 @@ def test_a_stacked_trial_gives_the_single_trainers_result(
             params={"lr": 0.02 * (i + 1), "weight_decay": 0.1 * i, "clip_norm": 1.0 + i}
             | NOISE[other],
             seed=10 + i,
-            budget_epochs=4 + 2 * i,
+            budget_epochs=3 + i,
             with_test=True,
         )
         for i, other in enumerate(NOISE)
@@ -179,7 +179,7 @@ def test_a_stacked_trial_gives_the_single_trainers_result(
     late = StackTrainer(8)
     for neighbour in neighbours[:2]:
         late.admit(neighbour)
-    for _ in range(3):
+    for _ in range(2):
         late.advance()
     events = run(late, trial, *neighbours[2:])
     assert_same(curve(events), expected)
@@ -195,10 +195,10 @@ def test_an_arm_of_several_techniques_gives_the_same_alone_and_in_a_stack(
     optimizer: str, hyper: dict[str, float], techniques: tuple[str, ...], params: dict[str, float]
 ) -> None:
     """The neighbours have one of the techniques each; so the arm's result differs from theirs."""
-    own = {"optimizer": optimizer, "budget_epochs": 4}
-    arm = spec(techniques=techniques, params=hyper | params, **own)
+    shared: dict[str, Any] = {"optimizer": optimizer, "budget_epochs": 4}
+    arm = spec(techniques=techniques, params=hyper | params, **shared)
     neighbours = [
-        spec(name, technique=name, params=hyper | NOISE[name], **own) for name in techniques
+        spec(name, technique=name, params=hyper | NOISE[name], **shared) for name in techniques
     ]
     expected = alone(arm)
     assert_same(curve(run(StackTrainer(4), arm)), expected)

@@ -1,4 +1,4 @@
-"""A plain training function as a workload: fit a line."""
+"""A workload as a training function: fit a line."""
 
 import torch
 
@@ -20,6 +20,8 @@ def train(trial: Trial) -> None:
     optimizer = torch.optim.SGD(model.named_parameters(), lr=trial.params["lr"])
     trial.noise(optimizer)
     for epoch in range(1, trial.budget_epochs + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = trial.params["lr"] * trial.lr_factor(epoch)
         for rows in torch.randperm(32).split(8):
             loss = torch.nn.functional.mse_loss(model(x[::3][rows]), y[::3][rows])
             optimizer.zero_grad()

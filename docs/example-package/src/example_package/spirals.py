@@ -1,4 +1,4 @@
-"""A declared workload: which of two spirals does a point lie on?"""
+"""A declared workload: classify the points of two spirals."""
 
 import functools
 import math
@@ -13,25 +13,23 @@ from gradnoise.workloads import Batch, Dropout, Forward, Metric, Splits, Workloa
 
 @dataclass(frozen=True, kw_only=True)
 class SpiralsOptions:
-    """What fixes the data and the model; each study may choose."""
+    """The options that a study may choose."""
 
-    turns: float = option(
-        1.5, "How often each spiral winds around the centre.", minimum=0.5, maximum=5
-    )
+    turns: float = option(1.5, "Turns of each spiral around the centre.", minimum=0.5, maximum=5)
     width: int = option(16, "Units of each of the two hidden layers.", minimum=1, maximum=1024)
 
 
 class Spirals(Workload):
-    """A network of two hidden layers that tells the points of two spirals apart."""
+    """A network of two hidden layers that classifies points by their spiral."""
 
     name = "spirals"
-    description = "A small network that tells the points of two interleaved spirals apart."
+    description = "A small network that classifies the points of two interleaved spirals."
     metrics = (
         Metric(
             name="accuracy",
             direction="maximize",
             worst=0.0,
-            description="Share of points named rightly.",
+            description="Share of points classified correctly.",
         ),
     )
     Options = SpiralsOptions
@@ -68,14 +66,12 @@ class Spirals(Workload):
 
 @functools.cache
 def spirals(turns: float) -> Splits:
-    """Return 384 points to train on, 192 to judge the search by, and 192 held out; the same ones
-    every time.
-    """
+    """Return 384 points for training, 192 for validation and 192 for the test."""
     n = 384
     radius = torch.linspace(0.1, 1, n)
     angle = 2 * math.pi * turns * radius
-    one = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1)
-    points = torch.cat([one, -one]) + 0.02 * normal(0, "data", 0, "spirals", (2 * n, 2))
+    first = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1)
+    points = torch.cat([first, -first]) + 0.02 * normal(0, "data", 0, "spirals", (2 * n, 2))
     spiral = torch.arange(2).repeat_interleave(n)
     part = torch.arange(2 * n) % 4
     train, validation, test = (

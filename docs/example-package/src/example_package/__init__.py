@@ -1,0 +1,1 @@
+"""Workloads, a technique and an optimizer for gradnoise."""

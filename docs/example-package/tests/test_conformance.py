@@ -1,0 +1,37 @@
+"""The declarations of this package pass the conformance checks of gradnoise."""
+
+import pytest
+from example_package import exponential, line, lion, spirals
+
+from gradnoise.testing import (
+    OPTIMIZER_CHECKS,
+    TECHNIQUE_CHECKS,
+    WORKLOAD_CHECKS,
+    OptimizerCase,
+    TechniqueCase,
+    WorkloadCase,
+)
+
+SPIRALS = WorkloadCase(workload=spirals.Spirals, params={"lr": 0.1})
+LINE = WorkloadCase(workload=line.train, params={"lr": 0.1})
+EXPONENTIAL = TechniqueCase(technique=exponential.TECHNIQUE, params={"std": 0.1})
+LION = OptimizerCase(
+    optimizer=lion.OPTIMIZER,
+    members=[{"lr": 0.001}, {"lr": 0.003, "beta1": 0.5, "beta2": 0.9, "weight_decay": 0.1}],
+)
+
+
+@pytest.mark.parametrize("check", WORKLOAD_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("case", [SPIRALS, LINE], ids=["spirals", "line"])
+def test_workloads_conform(case, check):
+    check(case)
+
+
+@pytest.mark.parametrize("check", TECHNIQUE_CHECKS, ids=lambda check: check.__name__)
+def test_the_technique_conforms(check):
+    check(EXPONENTIAL)
+
+
+@pytest.mark.parametrize("check", OPTIMIZER_CHECKS, ids=lambda check: check.__name__)
+def test_the_optimizer_conforms(check):
+    check(LION)

@@ -1,0 +1,52 @@
+"""The workloads of the paper pass the conformance checks, at small options."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradnoise.testing import WORKLOAD_CHECKS, WorkloadCase
+from gradnoise.workloads.registry import WORKLOADS
+
+HAS_BABI = Path(os.environ.get("GRADNOISE_DATA", ""), "babi", "en-valid").is_dir()
+CASES: Mapping[str, dict[str, Any]] = {
+    "mlp": {
+        "options": {"depth": 3, "width": 10, "train_examples": 100, "batch_size": 50},
+        "params": {"lr": 0.05},
+    },
+    "memn2n": {
+        "options": {"batch_size": 900, "hops": 1, "sentences": 10},
+        "params": {"lr": 0.001, "clip_norm": 40.0},
+    },
+    "neural-gpu": {
+        "options": {"longest": 2, "maps": 4, "width": 2, "batch_size": 1_000},
+        "params": {"lr": 0.01},
+        "optimizer": "adam",
+    },
+    "neural-programmer": {
+        "options": {"train_examples": 100, "dim": 4, "steps": 2},
+        "params": {"lr": 0.01},
+        "optimizer": "adam",
+    },
+    "nram": {
+        "options": {"longest": 2, "size": 4, "steps": 2, "hidden": 4, "batch_size": 2_500},
+        "params": {"lr": 0.01},
+        "optimizer": "adam",
+    },
+}
+
+
+@pytest.mark.parametrize("check", WORKLOAD_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", CASES)
+def test_it_conforms(name: str, check: Callable[[WorkloadCase], None]) -> None:
+    if name == "mlp":
+        pytest.importorskip("sklearn")  # for its digits
+    if name == "memn2n" and not HAS_BABI:
+        pytest.skip("needs a folder babi/en-valid in $GRADNOISE_DATA")
+    check(WorkloadCase(workload=WORKLOADS.find(name), **CASES[name]))
+
+
+def test_every_workload_is_checked() -> None:
+    assert set(CASES) == set(WORKLOADS.names())
