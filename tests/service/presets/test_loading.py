@@ -11,6 +11,7 @@ from gradnoise_service import presets
 from gradnoise_service.domain.catalogue import Catalogue
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import InvalidSpecError
+from gradnoise_service.domain.legal import check
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.settings import Settings
 
