@@ -4,8 +4,9 @@ import bisect
 from collections.abc import Sequence
 
 from gradnoise_service.compare.power import pairs_for
-from gradnoise_service.domain.design import Design, fewest_pairs
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
+from gradnoise_service.domain.sequential import fewest_pairs
 from gradnoise_service.domain.spec import Power, StudySpec
 
 

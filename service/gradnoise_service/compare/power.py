@@ -14,7 +14,7 @@ import numpy as np
 
 from gradnoise_service.compare.facts.comparison import Verdict
 from gradnoise_service.compare.ranks import attained_level
-from gradnoise_service.domain.design import fewest_pairs
+from gradnoise_service.domain.sequential import fewest_pairs
 
 MOST_PAIRS = 1_000_000
 EFFICIENCY = 3 / math.pi

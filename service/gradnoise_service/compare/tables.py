@@ -24,7 +24,8 @@ from gradnoise_service.compare.facts.tables import (
     Tally,
 )
 from gradnoise_service.compare.intervals import share_interval
-from gradnoise_service.domain.design import ALPHA, Design
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Metric, Trial
 

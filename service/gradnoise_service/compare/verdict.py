@@ -22,7 +22,8 @@ from gradnoise_service.compare.intervals import (
 from gradnoise_service.compare.power import pairs_to_decide
 from gradnoise_service.compare.ranks import holm, probability_of_improvement, signed_rank_p
 from gradnoise_service.compare.tables import Tables
-from gradnoise_service.domain.design import ALPHA, Design
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.study import Metric
 
 NEXT_TO_ZERO = 1e-9

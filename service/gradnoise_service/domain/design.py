@@ -5,21 +5,17 @@ design, of a spec without a search, has the confirm phase alone and runs every c
 shared space's values on every seed.
 """
 
-import functools
 import hashlib
 import itertools
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
 
+from gradnoise_service.domain.sequential import Sequential
 from gradnoise_service.domain.space import Choices, Range, Space, Value, fixed_values, points
 from gradnoise_service.domain.spec import Arm, Phase, Search, StudySpec
-
-ALPHA = 0.05
-"""Error probability of a whole study, over all comparisons and looks."""
 
 Setting = Mapping[str, Value]
 Settings = Mapping[str, Sequence[Setting]]
@@ -62,15 +58,8 @@ class PlannedTrial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Design(ABC):
-    """What a study runs, with `n_seeds` confirm seeds.
-
-    `extended_at` holds the numbers of seeds at which verdicts were given before each extension.
-    """
-
-    spec: StudySpec
-    n_seeds: int
-    extended_at: tuple[int, ...] = ()
+class Design(Sequential):
+    """What a study runs: its phases, their trials, and the looks of the confirm phase."""
 
     @staticmethod
     def of(spec: StudySpec, extensions: Sequence[Extension] = ()) -> "Design":
@@ -101,11 +90,6 @@ class Design(ABC):
     @abstractmethod
     def rungs(self, phase: Phase) -> tuple[int, ...]:
         """Return the epochs, below the budget, at which the pruner decides."""
-
-    @property
-    @abstractmethod
-    def n_settings(self) -> int:
-        """Settings that each arm runs on every confirm seed."""
 
     @abstractmethod
     def trials(self, phase: Phase, settings: Settings | None = None) -> list[PlannedTrial]:
@@ -164,11 +148,6 @@ class Design(ABC):
     def baseline(self) -> Arm:
         return self.spec.arms[0]
 
-    @property
-    def n_comparisons(self) -> int:
-        """Arms that are compared with the baseline."""
-        return len(self.spec.arms) - 1
-
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.spec.arms if arm.name == name)
 
@@ -180,95 +159,6 @@ class Design(ABC):
     def search_keys(self) -> tuple[SearchKey, ...]:
         """The Optuna studies that record this study's trials."""
         return tuple(dict.fromkeys(search_key(phase, arm.name) for phase, arm in self._cells()))
-
-    # looks, levels and extensions
-
-    @property
-    def looks(self) -> tuple[int, ...]:
-        """The declared numbers of seeds at which a verdict is taken, the last included."""
-        return (*self.spec.confirm.looks, self.spec.confirm.n_seeds)
-
-    @property
-    def is_sequential(self) -> bool:
-        """Whether a verdict may be taken before the last declared seed."""
-        return len(self.looks) > 1
-
-    @property
-    def is_last_look(self) -> bool:
-        return bool(self.extended_at) or self.n_seeds >= self.looks[-1]
-
-    def at(self, n_seeds: int) -> Self:
-        """Return this design with another number of confirm seeds."""
-        return replace(self, n_seeds=n_seeds)
-
-    def at_look(self, n_declared: int) -> Self:
-        """Return the design at the look for which `n_declared` confirm runs an arm are declared.
-
-        Extensions follow the declared looks, so an extended design is at its last look.
-        """
-        if self.extended_at:
-            return self
-        fitting = (n for n in self.looks if n * self.n_settings >= n_declared)
-        return self.at(next(fitting, self.looks[-1]))
-
-    def after_look(self) -> Self:
-        """Return the design at the next declared look."""
-        return self.at(next(n for n in self.looks if n > self.n_seeds))
-
-    @property
-    def alpha(self) -> float:
-        """Error probability of each comparison, over all looks (Bonferroni over comparisons)."""
-        return ALPHA / self.n_comparisons
-
-    @property
-    def level(self) -> float:
-        """Error probability of each comparison at these seeds."""
-        return self.level_at(self.n_seeds)
-
-    def level_at(self, n_seeds: int) -> float:
-        """Return the error probability of each comparison at a number of seeds.
-
-        With declared looks it is the nominal level of the look; beyond the last look, to which a
-        study was extended, that of the last.
-        """
-        if not self.is_sequential:
-            return self.alpha
-        return dict(zip(self.looks, self.levels, strict=True)).get(n_seeds, self.levels[-1])
-
-    @property
-    def levels(self) -> tuple[float, ...]:
-        """The nominal level of each declared look; together they err with probability `alpha`."""
-        return _boundary(self.looks, self.spec.confirm.boundary, self.alpha)
-
-    @property
-    def fewest_pairs(self) -> int:
-        """The fewest pairs of runs that can give a verdict at these seeds."""
-        return fewest_pairs(self.level)
-
-    @property
-    def earlier_looks(self) -> tuple[int, ...]:
-        """Numbers of seeds, below these, at which a verdict was possible before an extension."""
-        if not self.extended_at:
-            return ()
-        declared = (n for n in self.looks[:-1] if n <= min(self.extended_at))
-        taken = sorted({*self.extended_at, *declared})
-        return tuple(
-            n
-            for n in taken
-            if n < self.n_seeds and fewest_pairs(self.level_at(n)) <= n * self.n_settings
-        )
-
-    @property
-    def false_verdict_chance(self) -> float:
-        """An upper bound on the probability that equal arms are called different at any look."""
-        if not self.extended_at:
-            return ALPHA
-        from gradnoise_service.domain.looks import crossing_chance, two_sided_bound
-
-        declared = self.looks if self.is_sequential else ()
-        looks = sorted({*declared, *self.earlier_looks, self.n_seeds})
-        bounds = [two_sided_bound(self.level_at(n)) for n in looks]
-        return min(1.0, self.n_comparisons * crossing_chance(looks, bounds))
 
     def _cells(self) -> Iterator[tuple[Phase, Arm]]:
         return itertools.product(self.phases, self.spec.arms)
@@ -438,22 +328,3 @@ class GridDesign(Design):
 def search_key(phase: Phase, arm: str) -> SearchKey:
     """Return the Optuna study that records a trial of this phase and arm."""
     return SearchKey(phase=phase, arm=arm if phase == "search" else None)
-
-
-def fewest_pairs(alpha: float) -> int:
-    """Return the fewest pairs that can give a verdict at an error probability.
-
-    n differences of one sign occur by chance with probability 2^(1 - n).
-
-    >>> fewest_pairs(0.05), fewest_pairs(0.025)
-    (6, 7)
-    """
-    return math.ceil(1 - math.log2(alpha))
-
-
-@functools.cache
-def _boundary(looks: tuple[int, ...], boundary: str, alpha: float) -> tuple[float, ...]:
-    # imported with the first sequential study: without numpy the API process stays small
-    from gradnoise_service.domain.looks import boundary_levels
-
-    return boundary_levels(looks, boundary, alpha)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.compare.facts.tables import ArmSummary, Run
-from gradnoise_service.domain.design import ALPHA
+from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.study import Study
 from gradnoise_service.report.document import Report, ReportedDifference, document
 from gradnoise_service.report.markdown_syntax import escaped, fenced, table

@@ -17,7 +17,7 @@ from gradnoise_service.compare.facts.base import Interval
 from gradnoise_service.compare.facts.comparison import Comparison, Difference, Verdict
 from gradnoise_service.compare.intervals import mean_interval
 from gradnoise_service.compare.ranks import holm, signed_rank_p
-from gradnoise_service.domain.design import ALPHA
+from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.presets import PaperFigures
 

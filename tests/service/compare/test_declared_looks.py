@@ -12,8 +12,9 @@ from gradnoise_service.compare.power import chances
 from gradnoise_service.compare.ranks import signed_rank_p
 from gradnoise_service.compare.tables import seed_rows
 from gradnoise_service.compare.verdict import adjusted, judge
-from gradnoise_service.domain.design import ALPHA, Design
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.looks import OBRIEN_FLEMING, POCOCK, nominal_levels
+from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.study import Metric, Trial
 
 Make = Callable[..., tuple[Design, list[Trial]]]

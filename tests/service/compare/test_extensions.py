@@ -10,8 +10,9 @@ from scipy import stats
 
 from gradnoise_service.compare.assembly import compare
 from gradnoise_service.compare.ranks import signed_rank_p
-from gradnoise_service.domain.design import ALPHA, Design
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.looks import OBRIEN_FLEMING, POCOCK, crossing_chance, nominal_levels
+from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.study import Metric, Trial
 
 Make = Callable[..., tuple[Design, list[Trial]]]

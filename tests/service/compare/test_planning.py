@@ -6,8 +6,9 @@ import pytest
 
 from gradnoise_service.compare.planning import planned, with_seeds
 from gradnoise_service.compare.power import chances
-from gradnoise_service.domain.design import Design, fewest_pairs
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import InvalidSpecError
+from gradnoise_service.domain.sequential import fewest_pairs
 from gradnoise_service.domain.spec import StudySpec
 
 Make = Callable[..., StudySpec]

@@ -20,7 +20,8 @@ from gradnoise_service.compare.intervals import (
 from gradnoise_service.compare.ranks import signed_rank_p
 from gradnoise_service.compare.tables import seed_rows
 from gradnoise_service.compare.verdict import judge
-from gradnoise_service.domain.design import ALPHA, Design
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.study import Metric, Trial
 
 Make = Callable[..., tuple[Design, list[Trial]]]

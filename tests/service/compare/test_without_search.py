@@ -20,8 +20,9 @@ from gradnoise_service.compare.planning import planned
 from gradnoise_service.compare.ranks import signed_rank_p
 from gradnoise_service.compare.tables import seed_rows
 from gradnoise_service.compare.verdict import judge
-from gradnoise_service.domain.design import ALPHA, Design
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import InvalidSpecError
+from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Trial
 

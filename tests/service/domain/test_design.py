@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradnoise_service.domain.design import Design, Extension, SearchKey, fewest_pairs, search_key
+from gradnoise_service.domain.design import Design, Extension, SearchKey, search_key
 from gradnoise_service.domain.looks import POCOCK, crossing_chance, nominal_levels, two_sided_bound
+from gradnoise_service.domain.sequential import fewest_pairs
 from gradnoise_service.domain.spec import StudySpec
 
 Make = Callable[..., StudySpec]

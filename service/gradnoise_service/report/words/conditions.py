@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from gradnoise_service.domain.design import ALPHA, Design
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.spec import Search
 from gradnoise_service.domain.study import Metric
 from gradnoise_service.report.words.looks import BOUNDARIES
