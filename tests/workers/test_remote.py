@@ -157,7 +157,7 @@ def test_trials_of_a_killed_actor_go_on_elsewhere_with_other_slots(
 
 
 def test_what_is_released_is_forgotten(cluster: None, tmp_path: Path) -> None:
-    """A pruned trial's slot is free at once, its checkpoint goes, and nothing more is heard of it."""
+    """A pruned trial's slot is free at once, its checkpoint is deleted, and no event follows."""
     with closing(opened(tmp_path, slots=1)) as launcher:
         launcher.admit(trial(0))
         until(

@@ -151,8 +151,8 @@ def test_a_technique_that_does_not_act_through_the_optimizer_is_refused() -> Non
     with pytest.raises(
         ValueError,
         match=(
-            r"techniques must contribute to gradient alone on counting, but 'dropout' contribute to "
-            r"activations"
+            r"techniques must contribute to gradient alone on counting, but 'dropout' contribute "
+            r"to activations"
         ),
     ):
         FunctionRun(

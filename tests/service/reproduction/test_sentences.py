@@ -25,8 +25,8 @@ def test_every_claim_has_a_sentence(ran: Client, page: str) -> None:
         "digits in place of –."
     )
     assert items == [
-        "- 🟢 **Row \\| A, noisy: stood.** In the paper it is ahead of baseline in the mean accuracy "
-        "(0.527 against 0.431); "
+        "- 🟢 **Row \\| A, noisy: stood.** In the paper it is ahead of baseline in the mean "
+        "accuracy (0.527 against 0.431); "
         f"{ours(noisy)}: helps. Run at full scale. {best.format('0.1')}",
         f"- 🔵 **Row \\| A, noisy-1.0: not in the paper.** The paper has no figures for it; "
         f"{ours(other)}: no difference. Run at full scale. "

@@ -1,4 +1,4 @@
-"""Migrations make the tables that the code declares, once, beside Optuna's and whatever the order."""
+"""Migrations make the declared tables once, beside Optuna's, before or after them."""
 
 import threading
 from collections.abc import Callable

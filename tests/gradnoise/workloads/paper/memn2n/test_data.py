@@ -119,7 +119,7 @@ def test_without_data_and_network_the_error_names_the_attempts_and_a_remedy(
 def test_a_download_is_unpacked_checked_and_kept(
     folder: Path, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first mirror is unreachable, the second serves the file. A second call needs no mirror."""
+    """The first mirror is unreachable, the second serves the file; a second call needs none."""
     archive = tmp_path / "tasks.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, arcname=data.FOLDER)

@@ -163,7 +163,7 @@ def test_without_a_network_the_error_names_the_file_the_attempts_and_a_remedy(
 def test_a_download_is_checked_and_kept(
     offline: Path, expected_content: None, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first mirror is unreachable, the second serves the file. A second call needs no mirror."""
+    """The first mirror is unreachable, the second serves the file; a second call needs none."""
     monkeypatch.setattr(data, "MIRRORS", {"mnist": ("http://127.0.0.1:9/", serve(NAME, CONTENT))})
     path = data.file("mnist", NAME)
     assert path == offline / "mnist" / NAME

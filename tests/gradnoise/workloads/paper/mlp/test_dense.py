@@ -18,7 +18,7 @@ from gradnoise.workloads.paper.mlp.dense import ROWS_AT_ONCE, DenseLayer, DenseN
 def test_the_gradient_of_each_model_equals_that_of_autograd(
     widths: list[int], n_models: int, n_examples: int, is_masked: bool, seed: int
 ) -> None:
-    """In float64: a few hundred roundings of 2^-53. A second call reuses the memory of the first."""
+    """In float64: a few hundred roundings of 2^-53. A second call reuses the same memory."""
     n_layers = len(widths) - 1
     shapes = {f"{i}.weight": (n_models, widths[i + 1], widths[i]) for i in range(n_layers)}
     shapes |= {f"{i}.bias": (n_models, widths[i + 1]) for i in range(n_layers)}

@@ -167,13 +167,13 @@ def test_train_examples_does_not_change_the_other_splits() -> None:
     [
         (
             {"train_examples": 1_201},
-            "options.train_examples must be at most 1200, the training images, with dataset='digits', "
-            "but got train_examples=1201",
+            "options.train_examples must be at most 1200, the training images, with "
+            "dataset='digits', but got train_examples=1201",
         ),
         (
             {"train_examples": 50},
-            "options.batch_size must be at most 50, the training images, with train_examples=50, but "
-            "got batch_size=100",
+            "options.batch_size must be at most 50, the training images, with train_examples=50, "
+            "but got batch_size=100",
         ),
         ({"batch_size": 1_300}, "batch_size must be at most 1200, the training images"),
         (

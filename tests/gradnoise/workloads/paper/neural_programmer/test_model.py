@@ -194,7 +194,7 @@ def test_it_computes_the_papers_formulas(is_hard: bool) -> None:
 
 @torch.no_grad()
 def test_dropout_acts_where_operations_and_columns_are_chosen() -> None:
-    """Each example has the same mask on [q; h_t] in all steps; there is no dropout in evaluation."""
+    """Each example has the same mask on [q; h_t] in all steps; evaluation has no dropout."""
     model = programmer()
     draw = np.random.default_rng(5)
     questions = [random_question(1, 3, "all", 2, draw) for _ in range(3)]

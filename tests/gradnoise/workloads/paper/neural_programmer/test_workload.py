@@ -73,8 +73,8 @@ def test_the_splits_are_fixed_and_different() -> None:
     [
         (
             {"train_examples": 100, "batch_size": 101},
-            r"batch_size must be at most 100, the training examples, with train_examples=100, but got "
-            r"batch_size=101",
+            r"batch_size must be at most 100, the training examples, with train_examples=100, "
+            r"but got batch_size=101",
         ),
         (
             {"number_columns": 0},
@@ -123,8 +123,9 @@ def spec(**changes: Any) -> TrialSpec:
 def test_stacked_training_equals_single_training(
     options: dict[str, float], technique: dict[str, float]
 ) -> None:
-    """In float32 over ten updates, with dropout of the model or of the technique. The tolerance of an
-    accuracy is two of 500 questions.
+    """In float32 over ten updates, with dropout of the model or of the technique.
+
+    The tolerance of an accuracy is two of 500 questions.
     """
     options = {"train_examples": 500, "batch_size": 100} | options
     arm = {
@@ -149,8 +150,8 @@ def test_it_learns_sums_and_counts_of_a_single_column() -> None:
     """200 updates without noise, at most one condition: at least four of eight seeds answer at
     least 95 % of the test questions exactly.
 
-    Of 32 seeds, 30 answered all questions when this test was written. At a rate of 0.80, the lower end of
-    Wilson's 95 % interval, the probability of fewer than four of eight is 1.1 %.
+    Of 32 seeds, 30 answered all questions when this test was written. At a rate of 0.80, the lower
+    end of Wilson's 95 % interval, the probability of fewer than four of eight is 1.1 %.
     """
     options = {"answers": "aggregates", "conditions": 1, "train_examples": 5_000}
     stack = StackTrainer(8)

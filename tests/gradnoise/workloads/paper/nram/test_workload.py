@@ -20,8 +20,8 @@ from trial_runs import curve, run
         ),
         (
             {"task": "copy", "longest": 4, "size": 8},
-            r"size must be at least 9, the cells of the longest example, with task='copy' and longest=4, "
-            r"but got size=8",
+            r"size must be at least 9, the cells of the longest example, with task='copy' and "
+            r"longest=4, but got size=8",
         ),
         ({"task": "sort"}, r"options.task must be one of 'access', .*, but got task='sort'"),
         (
