@@ -68,7 +68,7 @@ class TrialActor:
         None if they do not fit into memory beside the other processes.
         """
         from gradnoise.training.calibration import Measurer, fits
-        from gradnoise.training.stacked_run import is_out_of_memory
+        from gradnoise.training.memory import is_out_of_memory
 
         is_larger = before is not None and before.slots < slots
         if before is not None and is_larger and not fits(before, slots, n_processes):

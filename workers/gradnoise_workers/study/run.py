@@ -127,7 +127,7 @@ class StudyRun:
             key=token,
             workload=spec.workload,
             options=spec.options,
-            technique=self._design.arm(trial.arm).techniques[0],
+            techniques=tuple(self._design.arm(trial.arm).techniques),
             optimizer=spec.optimizer,
             params=params,
             seed=trial.seed,
