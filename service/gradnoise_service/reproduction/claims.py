@@ -21,7 +21,7 @@ from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.presets import PaperFigures
 
-Standing = Literal["stood", "did not stand", "undecided", "not in the paper"]
+Standing = Literal["reproduced", "not reproduced", "undecided", "not in the paper"]
 Rank = Literal["ahead of", "level with", "behind"]
 """How an arm compares with the baseline in the paper."""
 
@@ -137,7 +137,7 @@ def _rank(gain: float, smallest_difference: float) -> Rank:
 def _standing(rank: Rank, verdict: Verdict) -> Standing:
     if verdict == "undecided":
         return "undecided"
-    return "stood" if verdict == AGREEING_VERDICTS[rank] else "did not stand"
+    return "reproduced" if verdict == AGREEING_VERDICTS[rank] else "not reproduced"
 
 
 def _mean_result(d: Difference) -> ArmResult:

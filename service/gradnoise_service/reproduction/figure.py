@@ -12,8 +12,8 @@ from gradnoise_service.report.words.numbers import as_words, signed, span
 from gradnoise_service.reproduction.claims import Claim, Standing
 
 COLOURS: dict[Standing, str] = {
-    "stood": LIGHT["good"],
-    "did not stand": LIGHT["bad"],
+    "reproduced": LIGHT["good"],
+    "not reproduced": LIGHT["bad"],
     "undecided": LIGHT["unsure"],
     "not in the paper": LIGHT["arm1"],
 }

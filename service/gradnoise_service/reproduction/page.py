@@ -13,13 +13,13 @@ from gradnoise_service.reproduction.results import RowResult, TableResult
 from gradnoise_service.reproduction.sentences import MARKS, NOT_RUN_MARK, sentences
 from gradnoise_service.reproduction.table_rows import difference_rows, figure_rows
 
-STANDINGS: tuple[Standing, ...] = ("stood", "did not stand", "undecided", "not in the paper")
+STANDINGS: tuple[Standing, ...] = ("reproduced", "not reproduced", "undecided", "not in the paper")
 INTRODUCTION = (
     "Neelakantan et al. 2015, *Adding Gradient Noise Improves Learning for Very Deep Networks* "
     "([arXiv:1511.06807](https://arxiv.org/abs/1511.06807)), table by table: the paper's figures, "
-    "our figures, and whether each claim stood. `gradnoise reproduction --output FILE` writes this "
-    "page from the studies stored by a service and from the presets, which hold the paper's "
-    "figures."
+    "our figures, and whether each claim is reproduced. `gradnoise reproduction --output FILE` "
+    "writes this page from the studies stored by a service and from the presets, which hold the "
+    "paper's figures."
 )
 RULES = (
     "A claim is about an arm of a row against the baseline. It uses the mean if the paper prints "
@@ -71,7 +71,12 @@ def _lines(results: Sequence[TableResult], pictures: str) -> Iterator[str]:
     yield from ("", "## Summary", "", *_summary(results))
     yield from ("", RULES, "")
     yield from table(
-        ("the paper has the arm", "it stood when ours", "it did not stand when ours", "else"),
+        (
+            "the paper has the arm",
+            "it is reproduced when ours",
+            "it is not reproduced when ours",
+            "else",
+        ),
         RULE_ROWS,
     )
     yield from ("", SMALLER_SCALES)

@@ -1,4 +1,4 @@
-"""A sentence for each claim: whether it stood, the paper's figures, our result, the scale."""
+"""A sentence for each claim: its standing, the figures of the paper and ours, the scale."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,8 +22,8 @@ from gradnoise_service.reproduction.claims import Claim, Standing
 from gradnoise_service.reproduction.results import RowResult
 
 MARKS: dict[Standing, str] = {
-    "stood": "🟢",
-    "did not stand": "🔴",
+    "reproduced": "🟢",
+    "not reproduced": "🔴",
     "undecided": "🟡",
     "not in the paper": "🔵",
 }

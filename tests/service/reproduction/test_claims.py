@@ -68,7 +68,7 @@ def test_claim_stands_if_the_verdict_agrees_with_the_paper(
         ("level with", "no_difference"),
         ("behind", "hurts"),
     }
-    assert claim.standing == ("stood" if agrees else "did not stand")
+    assert claim.standing == ("reproduced" if agrees else "not reproduced")
     assert claim.paper_gain == pytest.approx(PAPER[rank])
     assert claim.result.gain == pytest.approx(FOUND[verdict], abs=1e-9)
 
@@ -90,7 +90,7 @@ def test_arm_without_figures_in_the_paper_has_no_claim(
     values = {**shifted(0.2), "dropout": [*BASE]}
     noisy, dropout = claimed(values, [paper(0.1)])
     assert (noisy.standing, dropout.standing, dropout.figures, dropout.paper_gain) == (
-        "stood",
+        "reproduced",
         "not in the paper",
         None,
         None,
@@ -108,7 +108,7 @@ def test_arm_is_compared_with_the_baseline_of_figures_of_the_same_kind(
     assert (dropout.rank, dropout.paper_gain, dropout.standing) == (
         "behind",
         pytest.approx(-0.3),
-        "did not stand",
+        "not reproduced",
     )
     for other in ({"split": "validation"}, {"statistic": "best"}):
         assert (
@@ -140,7 +140,7 @@ def test_share_is_compared_by_the_paired_difference(
             1.0,
             8,
             "helps",
-            "stood",
+            "reproduced",
         )
         (claim,) = claimed(
             {"baseline": [reached] * 8, "noisy": [missed] * 8}, [share], minimize=minimize
@@ -148,7 +148,7 @@ def test_share_is_compared_by_the_paired_difference(
         assert (claim.result.gain, claim.result.verdict, claim.standing) == (
             -1.0,
             "hurts",
-            "did not stand",
+            "not reproduced",
         )
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from gradnoise_service.client import Client
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.reproduction.reading import table_results
 
@@ -27,7 +28,7 @@ def test_cost_is_measured_or_unknown_for_other_options(ran: Client) -> None:
     seconds = 3 * 12 * 8 * 2.0
     assert [row.full_seconds for row in result.rows] == [seconds, None, None, None, None]
     spec = StudySpec.model_validate(ran.preset("paper-table-9")[0])
-    assert seconds == 2.0 * spec.n_epochs_total
+    assert seconds == 2.0 * Design.of(spec).n_epochs_total
 
 
 def test_cost_is_extrapolated_from_an_incomplete_study(client: Client, worker: Any) -> None:
@@ -41,5 +42,5 @@ def test_cost_is_extrapolated_from_an_incomplete_study(client: Client, worker: A
     assert trial.epochs == 8
     assert (
         table_results(client)[0].rows[0].full_seconds
-        == trial.device_seconds / 8 * StudySpec.model_validate(spec).n_epochs_total
+        == trial.device_seconds / 8 * Design.of(StudySpec.model_validate(spec)).n_epochs_total
     )
