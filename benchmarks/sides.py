@@ -1,6 +1,4 @@
-"""The sides of a comparison, in their processes: train members, multiply matrices, measure memory
-and kernels.
-"""
+"""The sides of a comparison, in their processes: training, matrix products, memory, kernels."""
 
 import gc
 import itertools

@@ -1,5 +1,6 @@
-"""The global generators of torch, numpy and `random`, lent to one trial at a time: no trial draws
-the numbers of another.
+"""The global generators of torch, numpy and `random`, with a separate state for each trial.
+
+No trial draws the numbers of another.
 """
 
 import random
@@ -31,8 +32,9 @@ class Randomness:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Put the trial's states into the global generators, and at the end of the context the
-        previous ones.
+        """Give the global generators the trial's states within the context.
+
+        Their previous states are restored at its end.
         """
         before = _states()
         _restore(self._states)
