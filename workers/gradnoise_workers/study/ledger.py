@@ -25,7 +25,7 @@ class Ledger:
     Args:
         database: The service's database.
         study: As `leases.acquire` returned it.
-        lease: The lease that came with it.
+        lease: The lease that `leases.acquire` returned with it.
         lease_duration: By which every transaction extends the lease.
         now: The clock.
     """
