@@ -1,4 +1,4 @@
-"""Training functions: workloads with a training loop of their own.
+"""Training functions: workloads that contain their training loop.
 
 A training function is a plain function `train(trial)`, declared with its metrics.
 """

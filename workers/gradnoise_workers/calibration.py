@@ -87,7 +87,7 @@ def sentence(calibration: Calibration) -> str:
 
 
 def probe(spec: StudySpec) -> TrialSpec:
-    """Return a trial to measure with: of the first arm with a technique, mid-space values."""
+    """Return the trial to measure: the first arm with a technique, at the middle of its space."""
     with_technique = (arm for arm in spec.arms if arm.techniques != ["none"])
     return trial_of(spec, next(with_technique, spec.arms[0]), key="probe")
 

@@ -26,7 +26,7 @@ class Ledger:
         database: The service's database.
         study: As `leases.acquire` returned it.
         lease: The lease that `leases.acquire` returned with it.
-        lease_duration: By which every transaction extends the lease.
+        lease_duration: The time by which every transaction extends the lease.
         now: The clock.
     """
 
