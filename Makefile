@@ -36,7 +36,7 @@ demo: $(STAMP) ## run a whole study on this machine, in under 5 minutes
 test: $(STAMP) ## run the default test suite, in under 5 minutes on 2 cores
 	@$(BIN)/python $(TEST)
 
-test-library: .venv-library/.installed ## test the library beside torch, numpy and numba alone
+test-library: .venv-library/.installed ## test the library with only torch, numpy and numba installed
 	@TRITON_INTERPRET=1 .venv-library/bin/python $(TEST) --confcutdir=tests/gradnoise tests/gradnoise
 
 # Triton's interpreter runs the GPU kernel on the CPU.

@@ -10,7 +10,7 @@ from gradnoise_service.store.tables import PREFIX, Base
 def is_included(
     _object: Any, name: str | None, kind: str, _reflected: bool, _compared: Any
 ) -> bool:
-    """Whether a schema object is ours: Optuna's tables have another prefix."""
+    """Return whether a schema object is ours; Optuna's tables have another prefix."""
     return kind != "table" or (name is not None and name.startswith(PREFIX))
 
 

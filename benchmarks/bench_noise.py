@@ -1,7 +1,7 @@
 """The cost of noise: drawing and adding it compared with torch, and steps with and without noise.
 
 Requires only torch (and numba, or Triton on a GPU): `python -m benchmarks.bench_noise`. The sides
-alternate within each round, and their ratio is reported, beside the limit set by memory: a single
+alternate within each round, and their ratio is reported. So is the limit set by memory: a single
 pass that reads and writes the gradient.
 """
 
@@ -51,9 +51,9 @@ def drawing() -> Iterator[Figure]:
             values=speedups,
             at_least=bar,
         )
-        for name, own in times.items():
+        for name, rounds in times.items():
             yield Figure(
-                name=f"  {name}", unit="ns/number", values=[seconds / n * 1e9 for seconds in own]
+                name=f"  {name}", unit="ns/number", values=[seconds / n * 1e9 for seconds in rounds]
             )
 
 
@@ -61,11 +61,11 @@ def second_core() -> Iterator[Figure]:
     """Compare drawing and adding on two cores with a single core."""
     for n in (1_000_000, 10_000_000):
         add = adding(torch.zeros(n))
-        one, two = side_by_side(partial(on_cores, 1, add), partial(on_cores, 2, add))
+        single, double = side_by_side(partial(on_cores, 1, add), partial(on_cores, 2, add))
         yield Figure(
             name=f"{n:,} numbers, 2 cores: times as fast as 1",
             unit="x",
-            values=ratios(one, two),
+            values=ratios(single, double),
             at_least=1.2,
         )
 
@@ -92,11 +92,11 @@ def on_gpu() -> Iterator[Figure]:
     """Compare drawing and adding on a GPU with a single pass over the gradient."""
     for n in (10_000_000, 100_000_000):
         gradient = torch.zeros(n, device="cuda")
-        own, limit = side_by_side(adding(gradient), partial(one_pass, gradient))
+        noise, limit = side_by_side(adding(gradient), partial(one_pass, gradient))
         yield Figure(
             name=f"{n:,} numbers on a GPU: time against g.mul_()",
             unit="x",
-            values=ratios(own, limit),
+            values=ratios(noise, limit),
             at_most=1.5,
         )
     shapes = {f"{i}": (256, 256) for i in range(200)}

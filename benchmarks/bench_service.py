@@ -1,5 +1,4 @@
-"""Overhead of the service: wall time per trial, its growth with the study, start and memory of the
-API.
+"""Overhead of the service: time per trial, its growth with the study, start and memory of the API.
 
 A trial makes a single step on a single number, so the time measured is that of proposing, storing,
 scheduling and reporting, through the real processes (API, dispatcher, Ray actors) on SQLite. In the
@@ -189,7 +188,7 @@ def seconds_between(study: Mapping[str, Any], first: str, last: str) -> float:
 
 
 def plain_optuna(folder: Path, n_trials: int, sampler: str) -> float:
-    """Return the wall milliseconds per trial of the same search by Optuna alone, on SQLite."""
+    """Return the wall milliseconds per trial of the same search by Optuna without the service."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = f"sqlite:///{folder / 'plain.db'}"
     create = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[sampler]

@@ -1,10 +1,9 @@
-"""Throughput of stacks: member-steps per second against eager processes, and a whole study against
-Ray Tune.
+"""Throughput of stacks against eager processes, and a whole study against Ray Tune.
 
-`python -m benchmarks.bench_stack` measures the CPU; without Ray it omits the whole study. `--gpu`
-measures the first GPU, and `python -m benchmarks.draw_stack` draws the result. Both need torch
-alone. The sides take turns in each round, and each turn has all cores. A bar applies to the median
-over the rounds of the ratio of two sides.
+Throughput is measured in member-steps per second. `python -m benchmarks.bench_stack` measures the
+CPU; without Ray it omits the whole study. `--gpu` measures the first GPU, and `python -m
+benchmarks.draw_stack` draws the result. Both need only torch. The sides take turns in each round,
+and each turn has all cores. A bar applies to the median over the rounds of the ratio of two sides.
 """
 
 import importlib.util

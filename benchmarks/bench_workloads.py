@@ -52,18 +52,18 @@ def of_preset(name: str, crew: Crew, n_cores: int) -> Iterator[Figure]:
     case = case_of(StudySpec.model_validate(presets.load(name, SMALLER.get(name, "full"))[0]))
     chosen = picked(crew, case, on_gpu=False)
     plain: list[float] = []
-    alone: list[float] = []
+    eager: list[float] = []
     stacked: list[float] = []
     for _ in range(ROUNDS):
         plain.append(sum(crew.call(sides.train_plainly, case, TURN_SECONDS)))
-        alone.append(sum(crew.call(sides.train, case, EAGER, TURN_SECONDS)))
+        eager.append(sum(crew.call(sides.train, case, EAGER, TURN_SECONDS)))
         stacked.append(sum(crew.call(sides.train, case, chosen, TURN_SECONDS)))
     crew.call(sides.forget)
     label = f"{case.name} ({studies[0].workload})"
     yield Figure(
         name=f"{label}: alone, against a plain loop",
         unit="x",
-        values=ratios(alone, plain),
+        values=ratios(eager, plain),
         at_least=ALONE_AT_LEAST,
     )
     yield Figure(
@@ -73,7 +73,7 @@ def of_preset(name: str, crew: Crew, n_cores: int) -> Iterator[Figure]:
         at_least=STACKED_AT_LEAST,
     )
     yield Figure(name="  slots picked", unit="", values=[chosen])
-    for way, rates in (("a plain loop", plain), ("alone", alone), (f"slots: {chosen}", stacked)):
+    for way, rates in (("a plain loop", plain), ("alone", eager), (f"slots: {chosen}", stacked)):
         yield Figure(name=f"  {way}", unit="steps/s", values=rates)
     operations = sum(n_updates(spec) * sides.flops(case_of(spec)) for spec in studies)
     hours = [operations / sides.flops(case) / rate / 3600 for rate in stacked]

@@ -1,5 +1,6 @@
-"""Processes that run the same function at the same time, one thread each, and keep their state
-between calls.
+"""Processes that run the same function at the same time, with one thread each.
+
+They keep their state between calls.
 """
 
 import multiprocessing
@@ -28,13 +29,14 @@ class Crew:
         pairs = [context.Pipe() for _ in range(n)]
         with variables({"OMP_NUM_THREADS": "1", **environment}):
             self._processes = [
-                context.Process(target=_serve, args=(theirs,), daemon=True) for _, theirs in pairs
+                context.Process(target=_serve, args=(child_end,), daemon=True)
+                for _, child_end in pairs
             ]
             for process in self._processes:
                 process.start()
-        for _, theirs in pairs:
-            theirs.close()  # else a process that ends would not close the pipe
-        self._pipes = [ours for ours, _ in pairs]
+        for _, child_end in pairs:
+            child_end.close()  # else a process that ends would not close the pipe
+        self._pipes = [parent_end for parent_end, _ in pairs]
 
     def call(self, function: Callable[..., T], *args: object, n: int | None = None) -> list[T]:
         """Call the function in the first n processes, by default in all, and return the results.

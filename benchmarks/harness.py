@@ -66,7 +66,7 @@ class Figure:
 def report(name: str, figures: Sequence[Figure], result: str | None = None) -> bool:
     """Print the figures, write them as JSON, and return whether every bar holds.
 
-    This needs the standard library alone: some benchmarks run where only torch is installed.
+    This needs only the standard library: some benchmarks run where only torch is installed.
 
     Args:
         name: The benchmark's module.
@@ -76,9 +76,9 @@ def report(name: str, figures: Sequence[Figure], result: str | None = None) -> b
     rows = [("", "median", "spread", "bar", "")]
     for figure in figures:
         spread = f"{min(figure.values):.3g} - {max(figure.values):.3g} ({len(figure.values)})"
-        holds = ("holds" if figure.holds else "MISSED") if figure.bar else ""
+        outcome = ("holds" if figure.holds else "MISSED") if figure.bar else ""
         rows.append(
-            (f"{figure.name} [{figure.unit}]", f"{figure.median:.3g}", spread, figure.bar, holds)
+            (f"{figure.name} [{figure.unit}]", f"{figure.median:.3g}", spread, figure.bar, outcome)
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     is_coloured = sys.stdout.isatty()

@@ -1,6 +1,4 @@
-"""The sides of a comparison, in their processes: train members, multiply matrices, measure memory
-and kernels.
-"""
+"""The sides of a comparison, in their processes: training, matrix products, memory, kernels."""
 
 import gc
 import itertools
@@ -83,7 +81,7 @@ def train(case: Case, slots: int, seconds: float) -> float:
     Args:
         case: What to train.
         slots: Members that train as one model; 0 for the reference trainer, which trains each
-            alone.
+            as a separate model.
         seconds: At least one epoch is trained.
     """
     trainers = _trainers.get((case.name, slots)) or _open(case, slots)

@@ -186,7 +186,7 @@ class Reused(tune.Trainable):
 
 
 def opened(config: Mapping[str, Any]) -> SingleTrainer:
-    """Return a reference trainer that holds the trial."""
+    """Return a reference trainer with the trial in its slot."""
     torch.set_num_threads(1)
     names = ("lr", "eta", "gamma") if config["technique"] == "annealed" else ("lr",)
     spec = TrialSpec(

@@ -1,5 +1,6 @@
-"""The workloads of the benchmarks. They need torch alone: random images of the same shape replace a
-data set that is missing.
+"""The workloads of the benchmarks.
+
+They need only torch: random images of the same shape replace a missing data set.
 """
 
 import functools

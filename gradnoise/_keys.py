@@ -1,5 +1,6 @@
-"""Keys of random streams: hashes, so that streams of different seeds, purposes or names are
-independent.
+"""Keys of random streams.
+
+Keys are hashes, so streams of different seeds, purposes or names are independent.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
-"""Reproducible draws: each is a function of (seed, purpose, t, name) alone.
+"""Reproducible draws: each is a function of only (seed, purpose, t, name).
 
 No draw reads or changes a global generator. No draw depends on the order of parameters, on other
-draws, or on the trials that run beside it. (seed, purpose, name) give the key of a counter-based
-generator (Salmon et al. 2011, doi:10.1145/2063384.2063405), t and the element's index its counter:
-Philox4x32-10 in `_kernels` for normal numbers, numpy's Philox4x64-10 for permutations.
+draws, or on the trials that run at the same time. (seed, purpose, name) give the key of a
+counter-based generator (Salmon et al. 2011, doi:10.1145/2063384.2063405), t and the element's index
+its counter: Philox4x32-10 in `_kernels` for normal numbers, numpy's Philox4x64-10 for permutations.
 """
 
 from collections.abc import Sequence

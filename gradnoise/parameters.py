@@ -1,5 +1,6 @@
-"""Hyperparameters as techniques, optimizers and workloads declare them: a name, a meaning, a legal
-range, and the rules that hold across several.
+"""Declarations of hyperparameters: name, meaning, legal range, and rules across several.
+
+Techniques, optimizers and workloads declare hyperparameters.
 """
 
 import math
@@ -56,20 +57,21 @@ class Parameter:
             raise ValueError(f"{self.name} must be {self.legal}, but got {self.name}={value!r}.")
 
     def document(self) -> dict[str, object]:
-        """Return the declaration as JSON values. A missing bound means unbounded; any other missing
-        value is false or empty.
+        """Return the declaration as JSON values.
+
+        A missing bound means unbounded; any other missing value is false or empty.
         """
         bounds = {
             name: value
             for name, value in (("low", self.low), ("high", self.high))
             if math.isfinite(value)
         }
-        rest = {"low_open": self.low_open, "integer": self.integer, "choices": [*self.choices]}
+        others = {"low_open": self.low_open, "integer": self.integer, "choices": [*self.choices]}
         return {
             "name": self.name,
             "description": self.description,
             **bounds,
-            **{name: value for name, value in rest.items() if value},
+            **{name: value for name, value in others.items() if value},
         }
 
     def _admits(self, value: object) -> bool:

@@ -79,7 +79,7 @@ class Registry(Generic[T]):
         return installed.declared[name]
 
     def reload(self) -> None:
-        """Look for the entry points anew at the next use."""
+        """Discard the result of the search; the next use searches the entry points again."""
         self._installed = None
 
     @contextmanager

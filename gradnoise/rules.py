@@ -15,7 +15,7 @@ COMPARED: Mapping[Kind, str] = {"above": "above", "at_least": "at least", "at_mo
 
 @dataclass(frozen=True, kw_only=True)
 class When:
-    """A condition on one field. It holds where the field has a value that the condition admits.
+    """A condition on one field: it holds where the field has a value that the condition admits.
 
     Args:
         field: Name of the hyperparameter or option.
@@ -115,16 +115,16 @@ class Rule:
 
     def document(self) -> dict[str, object]:
         """Return the rule as JSON values; what has its default is left out."""
-        rest = {"bound": self.bound, "of": self.of, "times": self.times, "meaning": self.meaning}
+        limit = {"bound": self.bound, "of": self.of, "times": self.times, "meaning": self.meaning}
         if self.kind not in COMPARED:
-            rest = {}
+            limit = {}
         elif not self.of:
-            del rest["of"], rest["times"]
+            del limit["of"], limit["times"]
         return {
             "kind": self.kind,
             "field": self.field,
             "when": [condition.document() for condition in self.when],
-            **{name: value for name, value in rest.items() if value != ""},
+            **{name: value for name, value in limit.items() if value != ""},
         }
 
     def _limit(self, given: Mapping[str, Any]) -> float:

@@ -64,9 +64,9 @@ def attach(
         TypeError: If the process is no NoiseProcess, the seed is no integer, or the optimizer is
             LBFGS, shards its state by ZeRO, or is no torch optimizer. An update raises it for a
             gradient of a kind that is not allowed.
-        ValueError: If not exactly one of process and eta is given, gamma is given beside a process,
-            a value is out of range, the optimizer already has noise, or two of its parameters share
-            a name.
+        ValueError: If not exactly one of process and eta is given, gamma is given with a process, a
+            value is out of range, the optimizer already has noise, or two of its parameters share a
+            name.
 
     Warns:
         UserWarning: Once, at an update at which no parameter has a gradient.

@@ -13,9 +13,10 @@ from gradnoise._parts import Part, of_box, whole
 
 
 def in_place(name: str, parameter: Any, allow: Collection[str]) -> tuple[torch.Tensor, Part | None]:
-    """Return the tensor whose change changes the parameter's gradient, and the part that it holds.
+    """Return the tensor that noise on a gradient is added to, and the part of the parameter in it.
 
-    The gradient is replaced where it cannot be changed element by element.
+    A change of the tensor changes the gradient. The gradient is replaced where it cannot be changed
+    element by element.
 
     Args:
         name: The parameter's name, for error messages.
@@ -73,7 +74,7 @@ def _of_local_box(shape: tuple[int, ...], mesh: Any, placements: tuple[Any, ...]
 
 
 def of_sparse(name: str, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Part]:
-    """Return a sparse gradient coalesced, its values (the same memory), and the part they are.
+    """Coalesce a sparse gradient; return it, its values (the same memory), and their part.
 
     Raises:
         TypeError: If its layout is not sparse_coo, or it is complex.

@@ -60,15 +60,16 @@ class GradientNoise:
 
     @property
     def t(self) -> int:
-        """Updates done so far; the next update gets the noise of t."""
+        """The number of updates so far; the next update gets the noise of t."""
         # the groups are up to date: a wrapper such as SAM replaces them in its load_state_dict and
         # does not call the optimizer's
         return int(self._optimizer.param_groups[0].get(KEY, self._t)) if self._hooks else self._t
 
     @property
     def std(self) -> float:
-        """The standard deviation of the next update's noise, in gradient units, before a
-        preconditioner.
+        """The standard deviation of the next update's noise, before a preconditioner.
+
+        It is in gradient units.
         """
         return self._process.std(self.t)
 

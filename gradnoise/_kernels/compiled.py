@@ -189,12 +189,12 @@ def _are_apart(addresses: Any, sizes: Any) -> bool:
     seen = np.zeros(room, np.int64)
     for run in range(len(addresses)):
         if sizes[run]:
-            place = (addresses[run] // 16 * 0x9E3779B1) % room
-            while seen[place]:
-                if seen[place] == addresses[run]:
+            slot = (addresses[run] // 16 * 0x9E3779B1) % room
+            while seen[slot]:
+                if seen[slot] == addresses[run]:
                     return False
-                place = (place + 1) % room
-            seen[place] = addresses[run]
+                slot = (slot + 1) % room
+            seen[slot] = addresses[run]
     return True
 
 

@@ -123,8 +123,9 @@ class Noise:
 
 
 def _addresses(tensors: Sequence[torch.Tensor | None], sizes: Sequence[int]) -> Integers | None:
-    """Return the tensors' addresses; None unless each is contiguous float32 in CPU memory, of the
-    given size.
+    """Return the tensors' addresses; None unless the compiled kernel takes all of them.
+
+    It takes contiguous float32 tensors in CPU memory, of the given sizes.
     """
     if len(tensors) != len(sizes):
         return None

@@ -14,11 +14,11 @@ from gradnoise._noise.threads import add_on_threads
 
 
 class StackedNoise:
-    """The noise of many members on a tensor [members, numbers], whose rows hold a member's
-    parameters one after the other.
+    """The noise of many members on a tensor [members, numbers].
 
-    Each row gets the numbers that the member's `Noise` gives. float32 rows in CPU memory get them
-    in a single pass, rows on a GPU by a single kernel launch.
+    A row holds a member's parameters one after the other. Each row gets the numbers that the
+    member's `Noise` gives. float32 rows in CPU memory get them in a single pass, rows on a GPU by a
+    single kernel launch.
 
     Args:
         members: The noise of each row; on whole parameters, of the same shapes for all members.
@@ -52,8 +52,10 @@ class StackedNoise:
 
     @functools.cached_property
     def on_gpu(self) -> Any:
-        """The rows on a GPU, or None: `on_gpu.add_(ts, stds)` takes tensors on the rows' device and
-        can be captured in a CUDA graph.
+        """The rows on a GPU; None for rows in CPU memory.
+
+        `on_gpu.add_(ts, stds)` takes tensors on the rows' device and can be captured in a CUDA
+        graph.
         """
         cuda = backends.cuda() if backends.is_on_gpu(self._rows) else None
         return cuda and cuda.Rows(self._rows, self._runs, self._addresses)

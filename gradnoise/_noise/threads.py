@@ -21,8 +21,9 @@ THREADED_FROM = 2**18
 def add_on_threads(
     runs: Runs, addresses: Integers, ts: Integers, stds: npt.NDArray[np.float64]
 ) -> bool:
-    """Add std * z to float32 runs in CPU memory, or return False without a change if two start at
-    the same address.
+    """Add std * z to float32 runs in CPU memory.
+
+    Return False, without a change, if two runs start at the same address.
 
     Args:
         runs: The runs.

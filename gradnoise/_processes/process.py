@@ -11,7 +11,7 @@ from gradnoise._processes.schedules import Schedule
 
 Terms = Callable[[int], Sequence[tuple[int, float]]]
 """The noise of update t as pairs (t', std): the sum of std * N_t' over the pairs, where N_t' are
-standard normal draws that depend on t' alone.
+standard normal draws that depend only on t'.
 """
 
 

@@ -1,7 +1,7 @@
 """Schedules: functions from the update count t to a standard deviation.
 
 Notation: eta is a variance, gamma a decay exponent, t the number of optimizer updates done so far,
-    0 at the first update.
+0 at the first update.
 """
 
 import math

@@ -17,10 +17,10 @@ class GradientNoiseCallback(TrainerCallback):
     The noise is added at every update, after the Trainer's clipping. The optimizer's checkpoint
     contains the update count, so a resumed run has the noise of an uninterrupted run, except that
     the state of a preconditioner is lost. The logs contain the standard deviation of the last
-    update's noise beside `grad_norm`, as `gradnoise_std`, and std / ||g|| as `gradnoise_ratio` if
-    it is measured. Reporters such as TensorBoard run before the callbacks passed to a Trainer. For
-    them to log these values, insert this callback first:
-    `trainer.callback_handler.callbacks.insert(0, callback)`.
+    update's noise as `gradnoise_std`, and std / ||g|| as `gradnoise_ratio` if it is measured.
+    Reporters such as TensorBoard run before the callbacks passed to a Trainer. For them to log
+    these values, insert this callback first: `trainer.callback_handler.callbacks.insert(0,
+    callback)`.
 
     Parameters have the names that their optimizer was given (`SGD(model.named_parameters(), ...)`),
     else `<group>.<index>`, as in the optimizer that the Trainer creates.

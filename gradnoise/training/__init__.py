@@ -1,4 +1,4 @@
-"""Training: trials in slots, each alone or many as one model.
+"""Training: trials in slots, each as a separate model or many as one.
 
 For the workers and the tests. Packages of yours import `gradnoise`, `gradnoise.workloads`,
 `gradnoise.testing` and `gradnoise.integrations`; everything else may change without notice.
@@ -18,8 +18,8 @@ def open_trainer(slots: int, checkpoints: Checkpoints | None = None) -> Trainer:
     """Return a trainer on the first GPU that torch sees, else on the CPU.
 
     Args:
-        slots: Trials that it holds at most; at least 1. With 1, trials train alone; with more,
-            those that can train as one model do.
+        slots: Most trials at the same time; at least 1. With 1, trials train one at a time; with
+            more, those that can train as one model do.
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
 
     Raises:

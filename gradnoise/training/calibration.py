@@ -1,5 +1,7 @@
-"""How many trials train fastest as one model: measured with a study's trial before it starts,
-because the optimum depends on model and hardware.
+"""Calibration: how many trials train fastest as one model.
+
+It is measured with a trial of the study before the study starts, because the optimum depends on
+model and hardware.
 """
 
 import dataclasses
@@ -55,8 +57,9 @@ def candidates(*, on_gpu: bool) -> tuple[int, ...]:
 
 
 class Measurer:
-    """Trains copies of a trial in this process, for a short time at each measurement. Copies made
-    for one number of slots are used again for the next.
+    """Trains copies of a trial in this process, for a short time at each measurement.
+
+    Copies made for one number of slots are used again for the next.
 
     Args:
         spec: The trial.
@@ -70,7 +73,7 @@ class Measurer:
 
     def __init__(self, spec: TrialSpec) -> None:
         self.spec, self._setup, self._device = spec, prepare(spec), device()
-        self._alone: Callable[[], None] | None = None
+        self._single: Callable[[], None] | None = None
         self._refusal: str | None = None
         self._runs: list[StackedRun] = []
 
@@ -78,8 +81,9 @@ class Measurer:
         """Train copies of the trial with different seeds, and return their rate.
 
         Args:
-            slots: The number of copies; at least 1. One trains alone, several as one model.
-            seconds: How long, beside the start; above 0. At least one update is measured.
+            slots: The number of copies; at least 1. Several copies train as one model.
+            seconds: Time to measure for, without the start; above 0. At least one update is
+                measured.
 
         Raises:
             MemoryError, torch.OutOfMemoryError: If they do not fit into memory.
@@ -96,12 +100,12 @@ class Measurer:
             first = self._run(workload, 0)
             self._refusal = refusal(first) if workload.stacks else "its workload declares so."
         if slots == 1 or self._refusal:
-            self._alone = self._alone or _alone(self._setup, workload, self._device)
+            self._single = self._single or _single_update(self._setup, workload, self._device)
             reason = self._refusal if slots > 1 and self._refusal else ""
-            return self._rate(self._alone, 1, seconds, refusal=reason)
+            return self._rate(self._single, 1, seconds, refusal=reason)
         self._runs += [self._run(workload, k) for k in range(len(self._runs), slots)]
         runs = self._runs[:slots]
-        update = _together(runs, self._device)
+        update = _stacked_update(runs, self._device)
         return self._rate(update, slots, seconds, least_bytes=_least_bytes(runs[0]))
 
     def _run(self, workload: Workload, k: int) -> StackedRun:
@@ -142,8 +146,7 @@ class Measurer:
 
 
 def explore(numbers: Iterable[int], measure: Callable[[int, Rate | None], Rate]) -> Iterator[Rate]:
-    """Measure numbers of slots until the fastest is known; yield each rate, and again each time it
-    is improved.
+    """Measure numbers of slots until the fastest is known; yield each new or improved rate.
 
     The first round measures larger and larger numbers, until memory runs out or two numbers in a
     row are slow, also when remeasured. Each further round remeasures 1 and the numbers whose rate
@@ -164,7 +167,7 @@ def explore(numbers: Iterable[int], measure: Callable[[int, Rate | None], Rate])
         for i in indices:
             try:
                 rate = measure(rates[i].slots, rates[i])
-            except MemoryError:  # the trials have fitted before: their known rate stands
+            except MemoryError:  # the trials fitted before, so their known rate is kept
                 continue
             if rate.steps_per_second > rates[i].steps_per_second:
                 rates[i] = rate
@@ -204,13 +207,14 @@ def best(rates: Iterable[Rate]) -> Rate:
 
 
 def fits(rate: Rate, slots: int, n_processes: int = 1) -> bool:
-    """Return whether a number of slots, in each of several processes on this device, needs at most
-    four fifths of its free memory.
+    """Return whether several processes with so many slots each fit into this device's memory.
+
+    They fit if they need at most four fifths of its free memory.
     """
     return rate.bytes_per_slot * slots * n_processes <= MARGIN * free_bytes(device())
 
 
-def _alone(setup: Setup, workload: Workload, where: torch.device) -> Callable[[], None]:
+def _single_update(setup: Setup, workload: Workload, where: torch.device) -> Callable[[], None]:
     run = SingleRun(setup, workload, where)
 
     def updates() -> Iterator[None]:
@@ -222,7 +226,7 @@ def _alone(setup: Setup, workload: Workload, where: torch.device) -> Callable[[]
     return updates().__next__
 
 
-def _together(runs: Sequence[StackedRun], where: torch.device) -> Callable[[], None]:
+def _stacked_update(runs: Sequence[StackedRun], where: torch.device) -> Callable[[], None]:
     def updates() -> Iterator[None]:
         epoch = StackedEpoch(runs, max(len(runs), rows_for(len(runs), where)))
         model = StackedModel(epoch)
@@ -236,8 +240,10 @@ def _together(runs: Sequence[StackedRun], where: torch.device) -> Callable[[], N
 
 
 def _least_bytes(run: StackedRun) -> int:
-    """Return the size of a trial's state, of its row of the stack's buffers with the gradient, and
-    of its batch.
+    """Return a lower bound of the memory of a trial in a stack.
+
+    It is the size of the trial's state, of its row of the stack's buffers with the gradient, and of
+    its batch.
     """
     state = 2 * (run.weights.nbytes + run.moments.nbytes) + run.weights.nbytes
     return int(state + sum(part.nbytes for part in first_batch(run.workload, run.data)))

@@ -21,8 +21,8 @@ FORMAT = 2
 class Checkpoints:
     """A folder of checkpoints that every worker can reach.
 
-    A checkpoint holds a trial, not the stack that it trained in: a trainer with any number of slots
-    can resume it.
+    A checkpoint has the state of a trial, not of the stack that it trained in: a trainer with any
+    number of slots can resume it.
 
     Args:
         folder: Where they are kept; created when the first one is written.
@@ -59,8 +59,9 @@ class Checkpoints:
             )
 
     def load(self, spec: TrialSpec) -> dict[str, Any] | None:
-        """Return the trial's last state, or None if there is none; if it cannot be read, log a
-        warning and return None.
+        """Return the trial's last state; None if there is none, or it cannot be read.
+
+        A state that cannot be read is logged as a warning.
         """
         path = self._path(spec)
         try:

@@ -1,5 +1,6 @@
-"""What an epoch of a trial is made of, alone and in a stack: model and data, the order of the
-examples, the splits to measure.
+"""The parts of a trial's epoch: model and data, the order of the examples, the splits to measure.
+
+They are the same for a separate model and in a stack.
 """
 
 import math
@@ -36,7 +37,7 @@ class OpenedModel:
 def open_model(
     setup: Setup, workload: Workload, device: torch.device, randomness: Randomness
 ) -> OpenedModel:
-    """Open a trial's model on a device; what its construction draws depends on the trial alone.
+    """Open a trial's model on a device; what its construction draws depends only on the trial.
 
     Raises:
         ValueError: If the techniques drop activations and the model has no layer for that, or the
@@ -69,8 +70,9 @@ def n_steps(workload: Workload) -> int:
 
 
 def epoch_order(workload: Workload, seed: int, epoch: int) -> torch.Tensor:
-    """Return the examples of each update of an epoch, counted from 0, [updates, batch_size];
-    examples that fill no whole batch are left out.
+    """Return the examples of each update of an epoch, [updates, batch_size].
+
+    Epochs are counted from 0. Examples that fill no whole batch are left out.
     """
     n = n_steps(workload) * workload.batch_size
     order = permutation(seed, "order", epoch, len(workload.data().train[0]))
@@ -89,8 +91,9 @@ def splits_measured(spec: TrialSpec) -> tuple[str, ...]:
 
 @contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode, and at the end of the context into training mode, also if
-    it raises.
+    """Put the model into evaluation mode within the context, and into training mode at its end.
+
+    Training mode is restored after an exception too.
     """
     model.eval()
     try:
@@ -102,11 +105,11 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 def noise_to_gradient(
     process: NoiseProcess | None, t: int, n_weights: int, gradient_norm: float
 ) -> dict[str, float]:
-    """Return `noise_to_gradient`: the expected norm of the gradient noise of update t, sigma_t
-    sqrt(n_weights), over the norm of the clipped gradient.
+    """Return `noise_to_gradient`: the norm of an update's gradient noise over that of its gradient.
 
-    Empty where there is no gradient noise, where a preconditioner gives each coordinate another
-    size, or where the gradient's norm is 0 or not finite.
+    The norm of the noise is the expected norm, sigma_t sqrt(n_weights). The gradient is the clipped
+    gradient. The result is empty where there is no gradient noise, where a preconditioner gives
+    each coordinate another size, or where the gradient's norm is 0 or not finite.
     """
     if process is None or process.preconditioner is not None or not 0 < gradient_norm < math.inf:
         return {}

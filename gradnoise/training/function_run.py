@@ -1,5 +1,6 @@
-"""A training function under way. It runs in a separate thread, one epoch at a time, and waits
-between epochs.
+"""A running training function.
+
+It runs in a separate thread, one epoch at a time, and waits between epochs.
 """
 
 import queue
@@ -22,8 +23,9 @@ class ReleasedError(BaseException):
 
 
 class FunctionRun:
-    """A training function with its thread. Function and trainer take turns: while one of them runs,
-    the other waits.
+    """A training function with its thread.
+
+    Function and trainer take turns: while one of them runs, the other waits.
 
     Args:
         setup: The trial.
@@ -74,23 +76,22 @@ class FunctionRun:
         return values
 
     def state(self) -> None:
-        """Return None: the function's state is out of reach."""
+        """Return None: the function's state is not accessible."""
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Do nothing: no state was kept."""
 
     def close(self) -> None:
-        """End the function at its next report; abandon a thread that is still running after
-        CLOSE_SECONDS.
+        """End the function at its next report.
+
+        A thread that is still running after CLOSE_SECONDS is abandoned.
         """
         self._is_released = True
         self._turns.put(False)
         self._thread.join(CLOSE_SECONDS)
 
     def _turn(self) -> Mapping[str, float] | None:
-        """Run the function up to its next report, and return the reported values, or None if it
-        ended.
-        """
+        """Run the function up to its next report and return the values; None if it ended."""
         with self._randomness.lent():
             self._turns.put(True)
             result = self._results.get()

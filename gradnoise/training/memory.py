@@ -1,13 +1,11 @@
-"""Memory of the device or of this machine: how much is free, how much a process has used at most,
-and whether an exception means that none is left.
-"""
+"""Memory of the device or of this machine: free memory, peak use, out-of-memory errors."""
 
 import contextlib
 from pathlib import Path
 
 import torch
 
-UNKNOWN = 2**62  # more than any machine has: nothing is known to limit the use
+UNKNOWN = 2**62  # more than any machine has; used where no limit is known
 
 STATUS = Path("/proc/self/status")
 CONTROL_GROUP = Path("/sys/fs/cgroup")
@@ -40,8 +38,9 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether a device or the machine had no memory left; on a CPU this is known from
-    torch's message alone.
+    """Return whether an error means that a device or the machine had no memory left.
+
+    On a CPU, only torch's message shows this.
     """
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "allocate memory" in str(error)
@@ -49,13 +48,11 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def _entries(path: Path) -> dict[str, int]:
-    """Return the entries `name: number kB` of a file of Linux, in bytes; none where there is no
-    such file.
-    """
+    """Return the entries `name: number kB` of a Linux file, in bytes; none without the file."""
     found = {}
     for line in _text(path).splitlines():
-        name, _, rest = line.partition(":")
-        match rest.split():
+        name, _, amount = line.partition(":")
+        match amount.split():
             case [number, "kB"]:
                 found[name] = 1024 * int(number)
     return found

@@ -1,5 +1,6 @@
-"""The global generators of torch, numpy and `random`, lent to one trial at a time: no trial draws
-the numbers of another.
+"""The global generators of torch, numpy and `random`, with a separate state for each trial.
+
+No trial draws the numbers of another.
 """
 
 import random
@@ -31,8 +32,9 @@ class Randomness:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Put the trial's states into the global generators, and at the end of the context the
-        previous ones.
+        """Give the global generators the trial's states within the context.
+
+        Their previous states are restored at its end.
         """
         before = _states()
         _restore(self._states)
@@ -44,17 +46,17 @@ class Randomness:
 
     def state(self) -> dict[str, Any]:
         """Return the states as tensors and plain values, for a checkpoint."""
-        python, (name, words, *rest), torch_state, cuda = self._states
-        numpy = [name, torch.from_numpy(words.astype(np.int64)), *rest]
+        python, (name, words, *others), torch_state, cuda = self._states
+        numpy = [name, torch.from_numpy(words.astype(np.int64)), *others]
         return {"python": python, "numpy": numpy, "torch": torch_state, "cuda": cuda}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
-        name, words, *rest = state["numpy"]
+        name, words, *others = state["numpy"]
         version, numbers, gauss = state["python"]
         self._states = (
             (version, tuple(numbers), gauss),
-            (name, words.numpy().astype(np.uint32), *rest),
+            (name, words.numpy().astype(np.uint32), *others),
             state["torch"],
             state["cuda"],
         )

@@ -1,5 +1,6 @@
-"""The reference trainer: each trial alone, in eager torch, with torch's optimizer and the noise
-hook. Tests compare the stack with it.
+"""The reference trainer: each trial is a separate model in eager torch.
+
+It uses torch's optimizer and the noise hook. Tests compare the stack with it.
 """
 
 import functools
@@ -39,10 +40,10 @@ from gradnoise.workloads.base import Workload
 
 
 class SingleTrainer(SlotTrainer):
-    """Trains its members one after the other, each alone.
+    """Trains its members one after the other, each as a separate model.
 
     Args:
-        slots: Trials that it holds at most; at least 1.
+        slots: Most trials at the same time; at least 1.
         device: Where declared workloads train.
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
     """
@@ -57,7 +58,7 @@ class SingleTrainer(SlotTrainer):
         self._device = device or torch.device("cpu")
 
     def _open(self, spec: TrialSpec) -> SlotRun:
-        return open_alone(prepare(spec), self._device)
+        return open_lone(prepare(spec), self._device)
 
     def _train_epoch(
         self, members: Sequence[tuple[Member, SlotRun]]
@@ -65,15 +66,15 @@ class SingleTrainer(SlotTrainer):
         return ((member, timed(run)) for member, run in members)
 
 
-def open_alone(setup: Setup, device: torch.device) -> LoneRun:
-    """Open a trial that trains alone, of a declared workload or of a function."""
+def open_lone(setup: Setup, device: torch.device) -> LoneRun:
+    """Open a trial that trains as a separate model, of a declared workload or of a function."""
     if isinstance(setup.workload, Workload):
         return SingleRun(setup, setup.workload, device)
     return FunctionRun(setup, setup.workload)
 
 
 class SingleRun:
-    """A trial of a declared workload that trains alone."""
+    """A trial of a declared workload that trains as a separate model."""
 
     def __init__(self, setup: Setup, workload: Workload, device: torch.device) -> None:
         self._spec = setup.spec

@@ -1,5 +1,6 @@
-"""Slots: which trials are in them, which wait at a rung, and the events of each epoch. single.py
-and stack.py define how an epoch is trained.
+"""Slots: which trials are in them, which wait at a rung, and the events of each epoch.
+
+`single` and `stack` define how an epoch is trained.
 """
 
 import math
@@ -19,11 +20,12 @@ class DivergedError(ArithmeticError):
 
 
 class SlotRun(Protocol):
-    """A trial under way in a slot."""
+    """A trial that trains in a slot."""
 
     def state(self) -> dict[str, Any] | None:
-        """Return the contents of a checkpoint, tensors and plain values; None if the trial's state
-        is out of reach.
+        """Return the contents of a checkpoint, tensors and plain values.
+
+        None if the trial's state is not accessible.
         """
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -34,7 +36,7 @@ class SlotRun(Protocol):
 
 
 class LoneRun(SlotRun, Protocol):
-    """A trial under way that trains alone."""
+    """A trial that trains as a separate model."""
 
     def train_epoch(self) -> Mapping[str, float]:
         """Train an epoch and return its values.
@@ -89,7 +91,7 @@ class SlotTrainer(ABC):
     """A Trainer; subclasses define how members train an epoch.
 
     Args:
-        slots: Trials that it holds at most; at least 1.
+        slots: Most trials at the same time; at least 1.
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
     """
 
@@ -213,7 +215,7 @@ class SlotTrainer(ABC):
 
 
 def timed(run: SlotRun) -> EpochResult:
-    """Train a run that trains alone by an epoch, and return the result with the time it took."""
+    """Train a LoneRun by an epoch, and return the result with the time it took."""
     start = time.perf_counter()
     try:
         values = cast(LoneRun, run).train_epoch()
@@ -226,7 +228,7 @@ def _end(key: str, failed: FailedEpoch) -> Finished | Failed:
     if isinstance(failed.error, DivergedError):
         return Finished(key=key, diverged=True, seconds=failed.seconds)
     lines = traceback.format_exception(failed.error)
-    own_lines = "".join(traceback.format_exception_only(failed.error)).splitlines()
+    last_lines = "".join(traceback.format_exception_only(failed.error)).splitlines()
     # a SyntaxError shows its source, indented, before that line; torch adds advice after it
-    summary = next(line for line in own_lines if line and not line[0].isspace())
+    summary = next(line for line in last_lines if line and not line[0].isspace())
     return Failed(key=key, error="".join(lines), summary=summary, seconds=failed.seconds)

@@ -1,5 +1,7 @@
-"""The stacked trainer: trials of equal form train as one model, each with the results that it has
-alone; those that cannot train one at a time.
+"""The stacked trainer: trials of equal form train as one model.
+
+Each trial has the results that it has as a separate model. Trials that cannot stack train one at a
+time.
 """
 
 import logging
@@ -11,7 +13,7 @@ import torch
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.memory import is_out_of_memory
 from gradnoise.training.setup import prepare
-from gradnoise.training.single import open_alone
+from gradnoise.training.single import open_lone
 from gradnoise.training.slots import (
     DivergedError,
     EpochResult,
@@ -36,14 +38,13 @@ MOST_ON_CPU = 32
 
 
 class StackTrainer(SlotTrainer):
-    """Trains members of equal workload, options and optimizer as one model, and those that do not
-    stack each alone.
+    """Trains members of equal workload, options and optimizer as one model.
 
-    If memory runs out in an epoch, the members train that epoch anew in two halves, and later
-    stacks are no larger than these.
+    Members that do not stack train as separate models. If memory runs out in an epoch, the members
+    train that epoch again in two halves, and later stacks are no larger than these.
 
     Args:
-        slots: Trials that it holds at most; at least 1.
+        slots: Most trials at the same time; at least 1.
         device: Where declared workloads train.
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
 
@@ -64,13 +65,13 @@ class StackTrainer(SlotTrainer):
     def _open(self, spec: TrialSpec) -> SlotRun:
         setup = prepare(spec)
         if not isinstance(setup.workload, Workload) or not setup.workload.stacks:
-            return open_alone(setup, self._device)
+            return open_lone(setup, self._device)
         run = StackedRun(setup, setup.workload, self._device)
         if run.form not in self.refusals:
             reason = self.refusals[run.form] = self._refusal(run)
             if reason:
                 log.warning("Trials of %s train one at a time: %s", spec.workload, reason)
-        return open_alone(setup, self._device) if self.refusals[run.form] else run
+        return open_lone(setup, self._device) if self.refusals[run.form] else run
 
     def _refusal(self, run: StackedRun) -> str:
         for _ in range(2):

@@ -32,15 +32,14 @@ class Results:
 
 
 def refusal(run: StackedRun) -> str:
-    """Return the reason why trials like this one cannot train as one model, a sentence; empty if
-    they can.
+    """Return the reason why trials of this form cannot stack, a sentence; empty if they can.
 
     Loss, gradient, buffers and metrics of two stacked models are compared with those of one model
-    under autograd. What the workload itself raises for one model, and an exception on lack of
-    memory, is raised.
+    under autograd. Exceptions of the workload for one model, and exceptions on lack of memory, are
+    raised.
     """
     generators = torch.get_rng_state()
-    alone = _alone(run)
+    single = _single_results(run)
     if not torch.equal(generators, torch.get_rng_state()):
         torch.set_rng_state(generators)
         return (
@@ -49,14 +48,14 @@ def refusal(run: StackedRun) -> str:
     for name, parameter in run.model.named_parameters():
         if not parameter.requires_grad:
             return f"{name} takes no gradient, and a stack would update such a parameter."
-    for name, gradient in alone.gradients.items():
+    for name, gradient in single.gradients.items():
         if gradient is None:
             return f"{name} takes no part in its loss, and a stack would update such a parameter."
     try:
         with warnings.catch_warnings(), torch.no_grad():
             # of an operation for which vmap would loop over the members
             warnings.filterwarnings("error", message=".*batching rule.*")
-            together = _together(run)
+            stacked = _stacked_results(run)
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -64,10 +63,10 @@ def refusal(run: StackedRun) -> str:
             f"torch.func.vmap cannot train it: {_where(error)}{type(error).__name__}: "
             f"{' '.join(str(error).split())[:300]}"
         )
-    return _difference(alone, together)
+    return _difference(single, stacked)
 
 
-def _alone(run: StackedRun) -> Results:
+def _single_results(run: StackedRun) -> Results:
     """Return the results of the run's model."""
     weights = {name: part.requires_grad_() for name, part in _weights(run).items()}
     buffers = _buffers(run)
@@ -94,9 +93,10 @@ def _alone(run: StackedRun) -> Results:
     )
 
 
-def _together(run: StackedRun) -> Results:
-    """Return the results of the second of two stacked models. It is the run's; the first has other
-    numbers, which must not affect it.
+def _stacked_results(run: StackedRun) -> Results:
+    """Return the results of the second of two stacked models, which is the run's.
+
+    The first has other numbers, which must not affect the second.
     """
     buffers, gradients = _two(_buffers(run)), _two(_weights(run))
     batch = first_batch(run.workload, run.data)
@@ -143,14 +143,12 @@ def _second(tensors: Named) -> dict[str, torch.Tensor]:
     return {name: tensor[1] for name, tensor in tensors.items()}
 
 
-def _difference(alone: Results, together: Results) -> str:
-    if together.metrics.keys() != alone.metrics.keys():
-        return (
-            f"as one model it would give other metrics than alone: {', '.join(together.metrics)}."
-        )
+def _difference(single: Results, stacked: Results) -> str:
+    if stacked.metrics.keys() != single.metrics.keys():
+        return f"as one model it would give other metrics than alone: {', '.join(stacked.metrics)}."
     for kind in ("loss", "gradients", "buffers", "metrics"):
-        expected: Named = getattr(alone, kind)
-        found: Named = getattr(together, kind)
+        expected: Named = getattr(single, kind)
+        found: Named = getattr(stacked, kind)
         sizes = [float(tensor.abs().max()) for tensor in expected.values() if tensor.numel()]
         atol = TOLERANCE * max((size for size in sizes if size < math.inf), default=0.0)
         for name, tensor in expected.items():

@@ -18,8 +18,9 @@ from gradnoise.training.stacked_run import StackedRun
 
 @dataclass(frozen=True, eq=False)
 class StackedEpoch:
-    """The next epoch of some runs of equal form. Epochs of equal `kind` can use the same
-    StackedModel.
+    """The next epoch of some runs of equal form.
+
+    Epochs of equal `kind` can use the same StackedModel.
 
     Args:
         members: The runs.

@@ -1,10 +1,9 @@
-"""The model as which the members of a stack train: an epoch on buffers [members, numbers] that keep
-their place in memory.
+"""The model as which the members of a stack train, on buffers [members, numbers].
 
-The members' state is copied in before an epoch and back after it. So an epoch that fails has
-changed no member, and trials come and go between epochs. On a GPU an update is captured once as a
-CUDA graph and replayed: what differs from one update to the next, the examples and the terms of the
-noise, is read from tables by a counter on the device.
+The buffers keep their place in memory. The members' state is copied in before an epoch and back
+after it. So an epoch that fails has changed no member, and members can change between epochs. On a
+GPU an update is captured once as a CUDA graph and replayed: what differs from one update to the
+next, the examples and the terms of the noise, is read from tables by a counter on the device.
 """
 
 import math
@@ -98,9 +97,7 @@ class StackedModel:
 
     @torch.no_grad()
     def train(self, epoch: StackedEpoch) -> list[Mapping[str, float] | None]:
-        """Train the runs by an epoch and return the values of each, or None for a run that became
-        non-finite.
-        """
+        """Train the runs by an epoch and return the values of each; None for a non-finite run."""
         self.start(epoch)
         for i in range(epoch.n_steps):
             self.update(i)
@@ -133,8 +130,9 @@ class StackedModel:
         return results[: len(epoch.members)]
 
     def start(self, epoch: StackedEpoch) -> None:
-        """Copy in the runs and what their updates need; `update(0)`, `update(1)`, ... then train
-        the epoch.
+        """Copy in the runs and what their updates need.
+
+        `update(0)`, `update(1)`, ... then train the epoch.
         """
         if self._is_capturable and self._graph is None:
             self._capture(epoch)
@@ -232,8 +230,9 @@ class StackedModel:
             self._gradients.mul_(factor.masked_fill_(limit == math.inf, 1.0))
 
     def _capture(self, epoch: StackedEpoch) -> None:
-        """Capture an update that reads its number from the device and counts it up. The buffers
-        hold no results yet.
+        """Capture an update that reads its number from the device and counts it up.
+
+        The buffers hold no results yet.
         """
         self._load(epoch)
         stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # of torch

@@ -99,8 +99,9 @@ class StackedRun:
 
 
 def gradient_of(run: StackedRun) -> StackedGradient:
-    """Return the gradient of many models like the run's: the workload's `stacked_gradient`, or else
-    `torch.func.vmap` over its loss.
+    """Return the function that computes the gradients of many models like the run's.
+
+    It is the workload's `stacked_gradient`, or else `torch.func.vmap` over its loss.
     """
     faster = run.workload.stacked_gradient()
     if faster is not None:
@@ -125,8 +126,10 @@ def gradient_of(run: StackedRun) -> StackedGradient:
 
 
 def measure_of(run: StackedRun) -> StackedMeasure:
-    """Return the metrics of many models like the run's: the workload's `stacked_measure`, or else
-    `vmap` on a GPU, and on a CPU one model after the other.
+    """Return the function that measures the metrics of many models like the run's.
+
+    It is the workload's `stacked_measure`, or else `vmap` on a GPU, and on a CPU a loop over the
+    models.
     """
     faster = run.workload.stacked_measure()
     if faster is not None:

@@ -1,4 +1,4 @@
-"""The interface of the trainers: trials train alone (single.py) or as one model (stack.py)."""
+"""The interface of the trainers: separate models (single.py) or one model (stack.py)."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -20,8 +20,9 @@ class Trainer(Protocol):
         """
 
     def release(self, key: str) -> None:
-        """Remove a trial from its slot and delete its checkpoint, also after it has finished;
-        unknown keys are ignored.
+        """Remove a trial from its slot and delete its checkpoint, also after it has finished.
+
+        Unknown keys are ignored.
         """
 
     def advance(self, go_on: Sequence[str] = ()) -> list[Event]:

@@ -9,7 +9,7 @@ ParamValue = float | int | str
 
 @dataclass(frozen=True, kw_only=True)
 class TrialSpec:
-    """A training to be done; equal specs give equal results on the same machine.
+    """A training run to execute; equal specs give equal results on the same machine.
 
     Args:
         key: The caller's name for the trial; events carry it.
@@ -18,10 +18,9 @@ class TrialSpec:
         techniques: Names of the techniques (`annealed`, `dropout`, ...), whose contributions are
             combined; `none`, like an empty tuple, contributes nothing.
         optimizer: Name of the optimizer (`sgd`, `adam`, ...).
-        params: Hyperparameters by name: the optimizer's (`lr`, `momentum`, ...), those that come
-            with every optimizer (`clip_norm`, `lr_schedule`, ...), the techniques' and the
-            workload's.
-        seed: Seeds initialisation, data order and noise, each through a stream of its own; at least
+        params: Hyperparameters by name: the optimizer's (`lr`, `momentum`, ...), those of every
+            optimizer (`clip_norm`, `lr_schedule`, ...), the techniques' and the workload's.
+        seed: Seeds initialisation, data order and noise, each through a separate stream; at least
             0.
         budget_epochs: Epochs to train; at least 1.
         rungs: Epochs, counted from 1, after which the trial waits until the caller lets it go on;
@@ -90,8 +89,9 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """The trial has trained its budget, or has diverged: a loss, a weight or a metric became
-    non-finite.
+    """The trial has trained its budget, or has diverged.
+
+    A trial diverges if a loss, a weight or a metric becomes non-finite.
 
     Args:
         key: The trial's key.

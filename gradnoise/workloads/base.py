@@ -1,5 +1,6 @@
-"""What a workload declares: options, data, model, initial weights, loss and metrics. The trainers
-add the training loop and the noise.
+"""What a workload declares: options, data, model, initial weights, loss and metrics.
+
+The trainers add the training loop and the noise.
 """
 
 import dataclasses
@@ -48,8 +49,8 @@ class Metric:
         name: Without the split: `accuracy` is measured as `validation_accuracy` and
             `test_accuracy`.
         direction: Which way is better.
-        worst: The value that stands for a diverged or failed trial; from -1e100 to 1e100. No
-            trained model should be worse.
+        worst: The value of a diverged or failed trial; from -1e100 to 1e100. No trained model
+            should be worse.
         description: One sentence, with the unit.
     """
 
@@ -94,8 +95,9 @@ class NoOptions:
 
 
 class Workload(ABC):
-    """A data set, a model, a loss and metrics, fixed by options; a subclass is named in the
-    entry-point group `gradnoise.workloads`.
+    """A data set, a model, a loss and metrics, fixed by options.
+
+    A subclass is named in the entry-point group `gradnoise.workloads`.
 
     Many trials of a workload train as one model under `torch.func.vmap`, unless `stacks` is False
     or a check finds that they cannot: where the model or the loss draws random numbers (other than
@@ -105,10 +107,10 @@ class Workload(ABC):
 
     Class attributes:
         name: The name of the entry point too.
-        description: One sentence for whoever chooses.
+        description: One sentence for users who choose a workload.
         metrics: What is measured; the first is the objective unless a study names another.
-        parameters: Hyperparameters beside the optimizer's and the techniques'; a study may leave
-            them out.
+        parameters: Hyperparameters in addition to those of the optimizer and the techniques; a
+            study may omit them.
         rules: Rules across these hyperparameters.
         Options: A frozen dataclass of `option(...)` fields, with rules across them in `rules`.
         stacks: Whether trials may train as one model.
@@ -142,14 +144,16 @@ class Workload(ABC):
     @property
     @abstractmethod
     def batch_size(self) -> int:
-        """Examples in one update. An epoch has as many whole batches as the training data hold, in
-        an order drawn anew each epoch.
+        """The number of examples in an update.
+
+        An epoch has as many whole batches as the training data fill, in a new order each epoch.
         """
 
     @abstractmethod
     def data(self) -> Splits:
-        """Return the data, on the CPU. Return the same object at every call if you can: then it is
-        copied to a device only once.
+        """Return the data, on the CPU.
+
+        Return the same object at every call if you can: then it is copied to a device only once.
         """
 
     @abstractmethod
@@ -158,8 +162,9 @@ class Workload(ABC):
 
     @abstractmethod
     def initialise(self, model: torch.nn.Module, seed: int) -> None:
-        """Set every weight as a function of the seed alone: draw with
-        `gradnoise.workloads.normal(seed, "init", 0, name, shape)`.
+        """Set every weight as a function of only the seed.
+
+        Draw with `gradnoise.workloads.normal(seed, "init", 0, name, shape)`.
         """
 
     @abstractmethod
@@ -167,8 +172,9 @@ class Workload(ABC):
         """Return what training minimises, the mean over the batch, as a scalar."""
 
     def stacked_gradient(self) -> StackedGradient | None:
-        """Return a faster way to the gradients of `loss` for many models at once; None: they are
-        computed by `torch.func.vmap`.
+        """Return a function that computes the gradients of `loss` of many models at once.
+
+        None: they are computed by `torch.func.vmap`.
         """
         return None
 
@@ -177,8 +183,9 @@ class Workload(ABC):
         """Return every metric over the batch, here a whole split, as scalars by name."""
 
     def stacked_measure(self) -> StackedMeasure | None:
-        """Return a faster way to the metrics of many models at once; None: `measure` is called for
-        each model in turn, on a GPU under vmap.
+        """Return a function that measures the metrics of many models at once.
+
+        None: `measure` is called for each model in turn, on a GPU under vmap.
         """
         return None
 

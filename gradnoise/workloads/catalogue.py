@@ -1,6 +1,4 @@
-"""The catalogue: everything that can be trained here, as the JSON values that workers announce to
-the service.
-"""
+"""The catalogue: what can be trained here, as the JSON values that workers announce."""
 
 import dataclasses
 import platform
@@ -27,11 +25,11 @@ UNIT_OF_T = "optimizer updates, counted from 0"
 
 
 def document() -> dict[str, Any]:
-    """Return what is installed: versions, the protocol of training, workloads, techniques and
-    optimizers.
+    """Return what is installed as JSON values.
 
-    `broken` lists the entry points that cannot be used, each with its error; the others are
-    announced all the same.
+    They are versions, the protocol of training, workloads, techniques and optimizers. `broken`
+    lists the entry points that cannot be used, each with its error; the others are announced
+    nevertheless.
     """
     techniques = TECHNIQUES.installed().declared.values()
     return {

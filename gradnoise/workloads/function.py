@@ -1,5 +1,6 @@
-"""Workloads that write their own training loop: a plain function `train(trial)`, declared with its
-metrics.
+"""Training functions: workloads that contain their training loop.
+
+A training function is a plain function `train(trial)`, declared with its metrics.
 """
 
 import math
@@ -20,8 +21,9 @@ from gradnoise.workloads.lr_schedules import lr_factor
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionWorkload:
-    """A declared training function, made by `function`. The fields are the class attributes of a
-    Workload.
+    """A declared training function, made by `function`.
+
+    The fields are the class attributes of a Workload.
     """
 
     name: str
@@ -47,14 +49,15 @@ def function(
     rules: Sequence[Rule] = (),
     options: type = NoOptions,
 ) -> Callable[[Callable[["Trial"], None]], FunctionWorkload]:
-    """Declare a training function as a workload, to be named in the entry-point group
-    `gradnoise.workloads`.
+    """Declare a training function as a workload.
+
+    It is named in the entry-point group `gradnoise.workloads`.
 
     Args:
         name: The name of the entry point too.
-        description: One sentence for whoever chooses.
+        description: One sentence for users who choose a workload.
         metrics: What it reports; the first is the objective unless a study names another.
-        parameters: Hyperparameters beside the optimizer's and the techniques'.
+        parameters: Hyperparameters in addition to those of the optimizer and the techniques.
         rules: Rules across these hyperparameters.
         options: A frozen dataclass of `option(...)` fields.
 
@@ -79,7 +82,7 @@ def function(
 
 
 class Trial:
-    """One training, as the function sees it.
+    """The trial that a training function runs.
 
     While the function runs, the global generators of torch, numpy and `random` belong to the trial
     and are seeded with its seed: a function that draws from them gives the same result every time.
@@ -124,8 +127,9 @@ class Trial:
         self._noise: GradientNoise | None = None
 
     def noise(self, optimizer: torch.optim.Optimizer) -> None:
-        """Apply the arm's techniques to the optimizer's gradients. Call it once, in every arm,
-        before the first update.
+        """Apply the arm's techniques to the optimizer's gradients.
+
+        Call it once, in every arm, before the first update.
 
         Raises:
             RuntimeError: If it was called before.
@@ -144,16 +148,15 @@ class Trial:
         return lr_factor(self.params, self.budget_epochs)(epoch - 1)
 
     def report(self, *, epoch: int, **values: float) -> None:
-        """Report the values measured after an epoch, by `<split>_<metric>`, and wait until the next
-        epoch may start.
+        """Report the values measured after an epoch; return when the next epoch may start.
 
         If the trial is pruned or cancelled, the call does not return: it raises an exception that
         passes every `except Exception` and runs each `finally`.
 
         Args:
             epoch: The epoch, counted from 1; every epoch in order.
-            values: Every declared metric on `validation`, and on `test` if `with_test`; others,
-                such as `train_loss`, are optional.
+            values: By `<split>_<metric>`: every declared metric on `validation`, and on `test` if
+                `with_test`; others, such as `train_loss`, are optional.
 
         Raises:
             ValueError: If it is not the next epoch, or a declared metric is missing.
@@ -178,13 +181,13 @@ class Trial:
                 "the arm's noise reached no update: call trial.noise(optimizer) before the first "
                 "optimizer.step()."
             )
-        kept = {
+        measured = {
             name: _number(name, value)
             for name, value in values.items()
             if self.with_test or not name.startswith("test_")
         }
         self.epoch = epoch
-        self._hand_over(epoch, kept)
+        self._hand_over(epoch, measured)
 
 
 def _number(name: str, value: object) -> float:

@@ -1,7 +1,7 @@
-"""Learning-rate schedules: the factor of a trial's learning rate in each epoch, the same for all
-updates of the epoch.
+"""Learning-rate schedules: the factor of a trial's learning rate in each epoch.
 
-The schedule is a hyperparameter that comes with every optimizer: a study may fix it or search it.
+The factor is the same for all updates of an epoch. The schedule is a hyperparameter of every
+optimizer: a study may fix it or search it.
 """
 
 import math

@@ -1,6 +1,4 @@
-"""What an optimizer is: hyperparameters, torch's optimizer for one model, and the same rule on a
-stack of models.
-"""
+"""What an optimizer declares: hyperparameters, a torch optimizer, and its rule on a stack."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,12 +41,12 @@ class Optimizer:
 
     Args:
         name: The name of the entry point too.
-        description: One sentence for whoever chooses.
+        description: One sentence for users who choose an optimizer.
         parameters: The hyperparameters of its rule, `lr` among them.
         defaults: Values of those that a study may leave out, where that is not 0.
         rules: Rules across them.
         moments: The state that it keeps for each weight, by the names of the torch optimizer's
-            state; all start at 0. Beside them the torch optimizer keeps at most `step`, the number
+            state; all start at 0. In addition the torch optimizer keeps at most `step`, the number
             of its updates.
         single: Returns the torch optimizer of a model's named parameters, from the hyperparameters
             by name. It reads its learning rate from `param_groups`.
@@ -56,8 +54,8 @@ class Optimizer:
             overwrite the gradients. It takes weights, gradients, moments, the hyperparameters as
             columns [members, 1] of float64, and the updates that each member has had before, a
             column of float64. A hyperparameter that is 0 for every member may be missing. Each row
-            depends on the same row of the arguments alone, and no number is read back to the CPU,
-            so that a CUDA graph can hold the rule.
+            depends only on the same row of the arguments, and no number is read back to the CPU, so
+            that a CUDA graph can hold the rule.
         required: The hyperparameters that a study must give.
     """
 

@@ -52,8 +52,8 @@ def option(
 def schema(options: type) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of an options class.
 
-    JSON Schema cannot compare two properties, so the rules stand beside it under `rules`, a keyword
-    that validators ignore; a rule applies to the given values and the defaults of the others.
+    JSON Schema cannot compare two properties, so the keyword `rules`, which validators ignore,
+    lists the rules; a rule applies to the given values and the defaults of the others.
 
     Raises:
         TypeError: If a field has no schema.

@@ -1,5 +1,6 @@
-"""The workloads and optimizers that are installed: the entry points of the groups
-`gradnoise.workloads` and `gradnoise.optimizers`.
+"""The installed workloads and optimizers.
+
+They are the entry points of the groups `gradnoise.workloads` and `gradnoise.optimizers`.
 """
 
 from gradnoise.registry import Registry
@@ -43,9 +44,7 @@ def _check_optimizer(declared: object) -> Optimizer:
 
 
 def techniques_for(declared: Declared) -> tuple[str, ...] | None:
-    """Return the names of the installed techniques that a workload can be trained with; None: all
-    of them.
-    """
+    """Return the names of the installed techniques that a workload supports; None: all of them."""
     return None if set(declared.places) == set(PLACES) else names_within(declared.places)
 
 

@@ -140,7 +140,7 @@ class _Server(uvicorn.Server):
 
 
 def _prepare_database(settings: Settings) -> None:
-    """Upgrade the database if needed, in another process, which loads Optuna in place of us."""
+    """Upgrade the database if needed, in another process, so that this process loads no Optuna."""
     database = open_database(settings.database)
     is_current = database.revision() == migrate.head()
     database.dispose()

@@ -65,7 +65,7 @@ class TrialActor:
     ) -> Rate | None:
         """Return the rate of copies of a trial in so many slots.
 
-        None if they do not fit into memory beside the other processes.
+        None if they do not fit into memory together with the other processes.
         """
         from gradnoise.training.calibration import Measurer, fits
         from gradnoise.training.memory import is_out_of_memory

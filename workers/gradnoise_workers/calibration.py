@@ -82,12 +82,12 @@ def sentence(calibration: Calibration) -> str:
     stacked = [n for n in rates if n != 1]
     fastest = slots if slots != 1 else max(stacked, key=lambda n: rates[n], default=1)
     shown = dict.fromkeys((1, fastest))
-    first, *rest = (f"{rates[n]:,.0f}{' updates a second' * (n == 1)} with {n}" for n in shown)
-    return f"{head}: {', '.join([first, *rest])}"
+    first, *others = (f"{rates[n]:,.0f}{' updates a second' * (n == 1)} with {n}" for n in shown)
+    return f"{head}: {', '.join([first, *others])}"
 
 
 def probe(spec: StudySpec) -> TrialSpec:
-    """Return a trial to measure with: of the first arm with a technique, mid-space values."""
+    """Return the trial to measure: the first arm with a technique, at the middle of its space."""
     with_technique = (arm for arm in spec.arms if arm.techniques != ["none"])
     return trial_of(spec, next(with_technique, spec.arms[0]), key="probe")
 

@@ -17,7 +17,7 @@ class Heartbeat:
     """Calls `extend` every half lease from its own thread, within a `with` block.
 
     A call that fails for another reason than a lost lease is retried at the next beat: the database
-    may be unreachable for a moment, and the next write decides whether the lease still holds.
+    may be unreachable for a moment, and the next write decides whether the lease is still valid.
 
     Args:
         extend: Extends the lease; raises LeaseLostError if it is lost.

@@ -52,7 +52,7 @@ class Launcher(Protocol):
             probe: The trial.
             slots: Copies in each worker.
             before: The previous rate, which predicts whether so many slots fit.
-            check_interrupt: See above.
+            check_interrupt: As for `start`.
 
         Raises:
             MemoryError: If they do not fit.

@@ -41,7 +41,7 @@ def read_spec(content: tuple[str, bytes]) -> StudySpec:
 
     Raises:
         MalformedStudyError: If the body is neither JSON nor YAML; names line and column.
-        InvalidSpecError: If the values are not a legal study; holds every fault.
+        InvalidSpecError: If the values are not a legal study; lists every fault.
     """
     values = _parsed(*content)
     faults = list(_storage_faults(values, ()))

@@ -45,8 +45,9 @@ async def follow(
     feed: CurrentFeed,
     last_event_id: LastEventId = None,
 ) -> AsyncIterable[ServerSentEvent]:
-    """Send an event `progress` with the whole progress as JSON at once and at each change, and an
-    event `end` when the study has ended.
+    """Send an event `progress` at once and at each change, and `end` when the study has ended.
+
+    The data of `progress` are the whole progress as JSON.
     """
     number, sent, n_silent = _event_number(last_event_id), None, 0
     while not feed.is_closed:

@@ -70,8 +70,9 @@ def report(
     accept: Accept = "*/*",
     format: Annotated[ReportFormat | None, Query(description="Overrides Accept.")] = None,
 ) -> Response:
-    """Return the comparison of the arms; before the study has ended an interim comparison, marked
-    as such.
+    """Return the comparison of the arms.
+
+    Before the study has ended it is an interim comparison, marked as such.
     """
     chosen = format or preferred_format(accept)
     text = reports.report(service, caller, study_id, chosen)

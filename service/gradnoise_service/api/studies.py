@@ -64,8 +64,9 @@ def submit(
     response: Response,
     key: IdempotencyKey = None,
 ) -> StudyOut:
-    """Check a study against the workloads that the workers announced, store it and queue it. A
-    study with any fault is refused as a whole.
+    """Check a study against the workloads that the workers announced, store it and queue it.
+
+    A study with any fault is refused as a whole.
     """
     submission = studies.submit(service, caller, read_spec(content), key)
     study = StudyOut.of(submission.study, service.settings.dashboard_url)
@@ -109,8 +110,9 @@ def show(caller: Reader, service: CurrentService, study_id: StudyId) -> StudyOut
     responses=documented(404, 422),
 )
 def progress(caller: Reader, service: CurrentService, study_id: StudyId) -> Progress:
-    """Return the counts of each arm in each phase, the best values so far, and an estimate of the
-    time left, in seconds.
+    """Return the counts and the best value of each arm in each phase, and the time left.
+
+    The time left is an estimate, in seconds.
     """
     return studies.progress(service, caller, study_id)
 
@@ -134,9 +136,11 @@ def extend(
     extension: ExtensionIn,
     key: IdempotencyKey = None,
 ) -> StudyOut:
-    """Queue a complete study again with more confirm seeds. The existing runs are kept, and the
-    verdict is computed anew over all runs. The earlier verdict is stored with the study, because
-    each look increases the probability of an error; the report states by how much.
+    """Queue a complete study again with more confirm seeds.
+
+    The existing runs are kept, and the verdict is computed again over all runs. The earlier verdict
+    is stored with the study, because each look increases the probability of an error; the report
+    states by how much.
     """
     study = studies.extend(service, caller, study_id, extension.seeds, key)
     return StudyOut.of(study, service.settings.dashboard_url)

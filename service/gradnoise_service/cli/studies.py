@@ -172,7 +172,7 @@ def extend(
     token: Token = None,
     json: Json = False,
 ) -> None:
-    """Add confirm seeds to a complete study; the verdict is computed anew over all runs."""
+    """Add confirm seeds to a complete study; the verdict is computed again over all runs."""
     from gradnoise_service.cli import watching
     from gradnoise_service.local.connection import connect
     from gradnoise_service.terminal.console import out, show_json

@@ -30,8 +30,8 @@ def submit(
     Args:
         client: The service.
         studies: The studies as plain values.
-        preset: The preset that holds them, None for a file.
-        name: The name of the study, in place of its own.
+        preset: The preset that contains them, None for a file.
+        name: Replaces the name of the study.
         key: The idempotency key.
     """
     for study in studies:

@@ -91,7 +91,7 @@ class Client:
         return self._post_once("/v1/studies", plain_values(study), idempotency_key)
 
     def submit_once(self, study: StudySource) -> tuple[StudyInfo, bool]:
-        """Submit a study unless its name holds the same study already.
+        """Submit a study unless the same study exists under its name.
 
         Returns:
             The study, and True if it is new. The description of an existing study may differ.
@@ -182,7 +182,7 @@ class Client:
     def extend(self, study_id: int, seeds: int, *, idempotency_key: str | None = None) -> StudyInfo:
         """Queue a complete study again with more confirm seeds.
 
-        The existing runs are kept, and the verdict is computed anew over all runs.
+        The existing runs are kept, and the verdict is computed again over all runs.
 
         Args:
             study_id: The study.
@@ -272,7 +272,7 @@ class Client:
         Args:
             name: The preset's name.
             scale: A scale of a paper table; a preset of one study has only `full`.
-            row: A row of a paper table, to get the study of this row alone.
+            row: A row of a paper table, to get only the study of this row.
         """
         params = {"scale": scale} | ({"row": row} if row is not None else {})
         path = "/v1/presets/" + quote(name, safe="")
@@ -295,7 +295,7 @@ class Client:
     ) -> dict[str, Any]:
         """Create a token and return its description; requires the scope `admin`.
 
-        The field `token` holds the token itself, which cannot be read again.
+        The field `token` is the token, which cannot be read again.
         """
         body = {"name": name, "owner": owner, "scopes": list(scopes), "days": days}
         token: dict[str, Any] = self._transport.request("POST", "/v1/tokens", json=body).json()

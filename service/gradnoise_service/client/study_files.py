@@ -25,7 +25,7 @@ def read_study(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: If the file cannot be read.
-        MalformedStudyError: If the file is not valid JSON or YAML, or holds several studies.
+        MalformedStudyError: If the file is not valid JSON or YAML, or contains several studies.
     """
     study, *others = read_studies(path)
     if others:

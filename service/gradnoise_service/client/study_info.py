@@ -10,7 +10,7 @@ from gradnoise_service.domain.study import Metric, StudyState
 
 
 class StudyInfo(BaseModel):
-    """A submitted study; `links` holds the paths of its page, report and Optuna Dashboard."""
+    """A submitted study; `links` contains the paths of its page, report and Optuna Dashboard."""
 
     model_config = ConfigDict(frozen=True)
 

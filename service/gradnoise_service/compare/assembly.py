@@ -85,8 +85,9 @@ def _judged(
 
 
 def _has_ended(arm: ArmSummary) -> bool:
-    """Return whether every declared trial of an arm has ended; without a setting, no run follows
-    the search.
+    """Return whether every declared trial of an arm has ended.
+
+    For an arm without a setting, no run follows the search.
     """
     later = () if arm.setting is None else (arm.rerun, arm.confirm)
     return all(tally.n_ended >= tally.n_declared for tally in (arm.search, *later))

@@ -46,8 +46,9 @@ def choices(design: Design, metric: Metric, trials: Sequence[Trial]) -> dict[str
 def finalists(design: Design, metric: Metric, trials: Sequence[Trial]) -> dict[str, list[Trial]]:
     """Return each arm's best search trials, at most `design.n_finalists`, of different settings.
 
-    The best on validation comes first; of equal trials the earlier. A diverged trial is taken only
-    if no trial of the arm is complete; an arm without ended trials has no finalists.
+    They are ordered by their value on validation, the best first, then by their number. A diverged
+    trial is taken only if no trial of the arm is complete; an arm without ended trials has no
+    finalists.
     """
     return {
         arm.name: _best(
@@ -65,7 +66,7 @@ def rerun_means(
     """Return the mean of each finalist of an arm over its reruns on validation, in their order.
 
     A lost rerun counts as the metric's worst value; a finalist whose reruns have not all ended has
-    None. The search's own value is left out: it was selected for being the best, so it is biased
+    None. The value of the search is left out: it was selected for being the best, so it is biased
     upwards (winner's curse).
     """
     n_seeds = design.n_rerun_seeds

@@ -1,6 +1,6 @@
 """Diagnostics: learning courses, usable learning rates, importances, divergence by arm.
 
-They describe a study; the verdict depends on the paired confirm runs alone.
+They describe a study; the verdict depends only on the paired confirm runs.
 """
 
 import itertools
@@ -153,17 +153,17 @@ def rate_range(delta: float, metric: Metric, points: Sequence[SearchPoint]) -> R
 def noise_cells(points: Sequence[SearchPoint]) -> Iterator[Cell]:
     """Yield the cells of the eta x gamma map that hold ended trials of an arm."""
     ended = [point for point in points if point.outcome in ("complete", *LOST)]
-    placed = [
+    found = [
         (eta, gamma, point)
         for point in ended
         if (eta := point.numeric("eta")) is not None
         and (gamma := point.numeric("gamma")) is not None
     ]
-    rows = groups([eta for eta, _, _ in placed])
-    columns = groups([gamma for _, gamma, _ in placed])
+    rows = groups([eta for eta, _, _ in found])
+    columns = groups([gamma for _, gamma, _ in found])
     of_cell: dict[tuple[int, int], list[tuple[float, float, SearchPoint]]] = {}
-    for key, place in zip(zip(rows, columns, strict=True), placed, strict=True):
-        of_cell.setdefault(key, []).append(place)
+    for key, entry in zip(zip(rows, columns, strict=True), found, strict=True):
+        of_cell.setdefault(key, []).append(entry)
     for key in sorted(of_cell):
         yield _cell(of_cell[key])
 
@@ -182,8 +182,8 @@ def _line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
     x, y = (np.asarray(column, dtype=float) for column in zip(*points, strict=True))
     x, y = x - x.mean(), y - y.mean()
     slope = float(x @ y / (x @ x))
-    rest = y - slope * x
-    return slope, math.sqrt(float(rest @ rest) / (len(x) - 2) / float(x @ x))
+    residuals = y - slope * x
+    return slope, math.sqrt(float(residuals @ residuals) / (len(x) - 2) / float(x @ x))
 
 
 def _divergence(

@@ -70,15 +70,15 @@ def interactions(metric: Metric, points: Sequence[SearchPoint]) -> list[Interact
     for (name, first), (other, second) in itertools.combinations(varied.items(), 2):
         if n < FEWEST_A_CELL * len(set(first)) * len(set(second)):
             continue
-        share, freedom, rest = interaction(values, first, second)
+        share, freedom, residual = interaction(values, first, second)
         if freedom:
             found.append(
                 Interaction(
                     arm=points[0].arm,
                     names=(name, other),
                     share=_within(share),
-                    chance=chance_share(freedom, rest),
-                    n_cells=n - rest,
+                    chance=chance_share(freedom, residual),
+                    n_cells=n - residual,
                     n=n,
                 )
             )
@@ -91,10 +91,10 @@ def interaction(
     """Return the share of the ranks' variance that two groupings explain beyond their sum.
 
     It is (S_sum / (n - r) - S_cells / (n - c)) / (S / (n - 1)): S the squared deviations of the n
-    ranks from their mean, S_sum those from the least-squares fit of an effect of each group of
-    both groupings, with r free parameters, S_cells those from the means of the c non-empty cells.
-    Where effects add up both mean squares estimate the same variance, so the share is 0 on
-    average; it can be negative by chance.
+    ranks from their mean, S_sum those from the least-squares fit of an effect of each group of both
+    groupings, with r free parameters, S_cells those from the means of the c non-empty cells. Where
+    effects add up, both mean squares estimate the same variance, so the share is 0 on average; it
+    can be negative by chance.
 
     Returns:
         The share, and the degrees of freedom c - r and n - c; the share is 0 if either is 0.
@@ -120,20 +120,20 @@ def kruskal_h(values: Sequence[float], of_group: Sequence[int]) -> float:
 
     It is n - 1 times the share of the ranks' variance between groups.
     """
-    ranked, place = ranks(values), np.asarray(of_group)
+    ranked, labels = ranks(values), np.asarray(of_group)
     centre = ranked.mean()
     between = sum(
-        (place == g).sum() * (ranked[place == g].mean() - centre) ** 2 for g in set(of_group)
+        (labels == g).sum() * (ranked[labels == g].mean() - centre) ** 2 for g in set(of_group)
     )
     return float((len(ranked) - 1) * between / np.sum((ranked - centre) ** 2))
 
 
-def chance_share(freedom: int, rest: int) -> float:
+def chance_share(freedom: int, residual: int) -> float:
     """Return the 95 % quantile of the share without an effect.
 
     The raw share is then about Beta(d / 2, e / 2), with d = `freedom` degrees of freedom of the
-    effect and e = `rest` of the residuals; from its quantile q the adjusted share is
-    1 - (1 - q) (d + e) / e.
+    effect and e = `residual` of the residuals; from its quantile q the adjusted share is 1 - (1 -
+    q) (d + e) / e.
 
     >>> round(chance_share(3, 26), 3), round(chance_share(3, 196), 3)
     (0.17, 0.024)
@@ -141,12 +141,16 @@ def chance_share(freedom: int, rest: int) -> float:
     # scipy is imported with the first computation: stored comparisons are shown without it
     from scipy.special import betaincinv  # type: ignore[import-untyped]  # scipy ships no types
 
-    return float(1 - (1 - betaincinv(freedom / 2, rest / 2, ALONE)) * (freedom + rest) / rest)
+    return float(
+        1 - (1 - betaincinv(freedom / 2, residual / 2, ALONE)) * (freedom + residual) / residual
+    )
 
 
 def groups(values: Sequence[object], n_bins: int = N_BINS) -> list[int]:
-    """Return a group for each value: its own for each of at most 5 different values, or of words;
-    else n_bins groups of equal size.
+    """Return the group of each value.
+
+    At most 5 different values, or words, are a group each; else there are n_bins groups of equal
+    size.
     """
     distinct = list(dict.fromkeys(values))
     if len(distinct) <= N_BINS + 1 or any(
@@ -165,8 +169,9 @@ def groups(values: Sequence[object], n_bins: int = N_BINS) -> list[int]:
 def _rated(
     metric: Metric, points: Sequence[SearchPoint]
 ) -> tuple[list[float], dict[str, list[Value | None]]]:
-    """Return the values of the ended trials, a lost one as the worst, and their hyperparameters by
-    name; empty if there are too few.
+    """Return the values of the ended trials, and their hyperparameters by name.
+
+    A lost trial has the worst value. Both are empty if there are too few trials.
     """
     rated = [
         (point.params, metric.worst if point.outcome in LOST else point.value)

@@ -23,12 +23,12 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 def mean_interval(differences: Sequence[float], *, level: float, seed: int) -> Interval:
     """Return a BCa bootstrap interval for the mean of independent differences.
 
-    The ends are the quantiles Phi(z0 + (z0 + z) / (1 - a (z0 + z))) of the resampled means: z0
-    from the share of them below the mean, a the sum of cubed deviations over 6 times the sum of
-    squared ones to the power 1.5. Instead of the normal quantile, z = ± sqrt(n / (n - 1)) t with
-    Student's quantile t: for normal data the interval is then about Student's, while a plain
-    bootstrap of 6 pairs covers 86 %. At a level that the resamples cannot resolve, such as that of
-    an early look, an end is the mean ± t s / sqrt(n) if that is further out.
+    The ends are the quantiles Phi(z0 + (z0 + z) / (1 - a (z0 + z))) of the resampled means: z0 from
+    the share of them below the mean, a the sum of cubed deviations over 6 times the sum of squared
+    ones to the power 1.5. Instead of the normal quantile, z = ± sqrt(n / (n - 1)) t with Student's
+    quantile t: for normal data the interval is then about Student's, while a plain bootstrap of 6
+    pairs covers 86 %. At a level that the resamples cannot resolve, such as that of an early look,
+    an end is the mean ± t s / sqrt(n) if that is further out.
 
     Args:
         differences: At least 2 finite numbers.
@@ -60,8 +60,8 @@ def interquartile_interval(differences: Sequence[float], *, level: float, seed: 
     Arguments as for `mean_interval`.
     """
     x = np.asarray(differences, dtype=float)
-    kept = _kept(np.sort(x))
-    moved = np.clip(x, kept[0], kept[-1])
+    middle = _middle(np.sort(x))
+    moved = np.clip(x, middle[0], middle[-1])
     return _bca(x, _interquartile_means, moved - np.mean(moved), level=level, seed=seed)
 
 
@@ -78,7 +78,7 @@ def share_interval(share: float, n: int, *, level: float) -> Interval:
     z = NORMAL.inv_cdf((1 + level) / 2)
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # exact at none and at all, where rounding errors would remain
+    # shares of 0 and 1 are exact ends; the formula would leave rounding errors
     low, high = 0.0 if share == 0 else centre - half, 1.0 if share == 1 else centre + half
     return Interval(low=low, high=high, level=level, method="wilson")
 
@@ -120,10 +120,10 @@ def _means(rows: np.ndarray) -> np.ndarray:
 
 
 def _interquartile_means(rows: np.ndarray) -> np.ndarray:
-    return _means(_kept(np.sort(rows, axis=-1)))
+    return _means(_middle(np.sort(rows, axis=-1)))
 
 
-def _kept(ordered: np.ndarray) -> np.ndarray:
+def _middle(ordered: np.ndarray) -> np.ndarray:
     n_cut = ordered.shape[-1] // 4
     return ordered[..., n_cut : ordered.shape[-1] - n_cut]
 

@@ -35,9 +35,8 @@ def chances(
 
     With m = 3 n / pi, S^2 ~ sd^2 chi^2_(m-1) / (m - 1), w = t S / sqrt(m) for Student's quantile t
     at the attained level, and the mean M ~ N(difference, sd^2 / m): `helps` is M > max(w,
-    smallest_difference - w), `hurts` its mirror image, `no_difference` is |M| <
-    smallest_difference - w. The mean over S is taken at the midpoints of 1,000 equally likely
-    parts.
+    smallest_difference - w), `hurts` its mirror image, `no_difference` is |M| < smallest_difference
+    - w. The mean over S is taken at the midpoints of 1,000 equally likely parts.
 
     Args:
         n: Pairs; below the fewest for a verdict, all is `undecided`.

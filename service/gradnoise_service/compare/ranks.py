@@ -20,8 +20,8 @@ def signed_rank_p(differences: Sequence[float]) -> float:
     """Return the two-sided p-value of Wilcoxon's signed-rank test over all 2^n sign flips.
 
     W+ is the sum of the ranks of the positive differences by size, zeros ranked (Pratt 1959). The
-    probability of each sum follows by adding the ranks successively; ties share their mean rank,
-    so twice the ranks are whole numbers.
+    probability of each sum follows by adding the ranks successively; ties share their mean rank, so
+    twice the ranks are whole numbers.
 
     >>> signed_rank_p([0.2, 0.1, 0.3, 0.3, 0.2, 0.5])
     0.03125
@@ -42,11 +42,11 @@ def ranks(values: Sequence[float] | np.ndarray) -> np.ndarray:
     >>> ranks([0.3, 0.1, 0.3, 0.2]).tolist()
     [3.5, 1.0, 3.5, 2.0]
     """
-    _, place, n_equal = np.unique(
+    _, index, n_equal = np.unique(
         np.asarray(values, dtype=float), return_inverse=True, return_counts=True
     )
     shared: np.ndarray = np.cumsum(n_equal) - (n_equal - 1) / 2
-    return shared[place]
+    return shared[index]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -216,8 +216,9 @@ def _oriented(interval: Interval, sign: int) -> Interval:
 
 
 def _further_seeds(design: Design, gains: Sequence[float], level: float) -> int | None:
-    """Return the further seeds that decide with probability 0.8, if these pairs' mean and standard
-    deviation are the true ones.
+    """Return the further seeds that decide with probability 0.8.
+
+    The mean and the standard deviation of these pairs are assumed to be the true ones.
     """
     mean, sd = statistics.fmean(gains), statistics.stdev(gains)
     delta = design.spec.smallest_difference

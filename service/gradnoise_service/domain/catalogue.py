@@ -41,7 +41,7 @@ class WorkloadEntry:
 
     Args:
         options_schema: Its options as a JSON Schema; the keyword `rules` holds rules across them.
-        parameters: Its own, in addition to those of the optimizer and the techniques.
+        parameters: Its parameters, in addition to those of the optimizer and the techniques.
         rules: Rules across these parameters.
         stacks: Whether several trials can train as one model.
         techniques: Those that it supports; None for all.

@@ -1,7 +1,7 @@
 """Design: what a study will run, computed from its spec.
 
 A tuned design searches each arm, reruns the best settings and confirms the chosen one. A grid
-design, of a spec without a search, has the confirm phase alone and runs every combination of the
+design, of a spec without a search, has only the confirm phase and runs every combination of the
 shared space's values on every seed.
 """
 
@@ -97,8 +97,8 @@ class Design(Sequential):
 
         Args:
             phase: One of `phases`.
-            settings: Settings to rerun or confirm, by arm; an arm without an entry has no trials.
-                A grid takes its own.
+            settings: Settings to rerun or confirm, by arm; an arm without an entry has no trials. A
+                grid ignores them.
         """
 
     @property
@@ -108,9 +108,7 @@ class Design(Sequential):
 
     @abstractmethod
     def own_setting(self, arm: str) -> Setting | None:
-        """Return an arm's values in addition to the shared settings; None where a search chooses
-        the arm's setting.
-        """
+        """Return an arm's values in addition to the shared settings; None with a search."""
 
     @property
     @abstractmethod
@@ -182,7 +180,7 @@ class Design(Sequential):
 
     def _confirm(self, settings: Settings) -> list[PlannedTrial]:
         return self._plan(
-            "confirm", {arm: self._seed_by_seed(own) for arm, own in settings.items()}
+            "confirm", {arm: self._seed_by_seed(of_arm) for arm, of_arm in settings.items()}
         )
 
     def _seed_by_seed(self, settings: Sequence[Setting]) -> Iterator[tuple[int, Setting]]:
@@ -259,7 +257,7 @@ class TunedDesign(Design):
         if phase == "confirm":
             return self._confirm(ordered)
         return self._plan(
-            phase, {arm: self._setting_by_setting(own) for arm, own in ordered.items()}
+            phase, {arm: self._setting_by_setting(of_arm) for arm, of_arm in ordered.items()}
         )
 
     def seed(self, phase: Phase, number: int) -> int:
@@ -277,7 +275,7 @@ class TunedDesign(Design):
 
 
 class GridDesign(Design):
-    """Every arm runs every combination of the shared space's values, in the confirm phase alone."""
+    """Every arm runs every combination of the shared space's values, only in the confirm phase."""
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -321,8 +319,8 @@ class GridDesign(Design):
 
     def settings(self, arm: str) -> list[Setting]:
         """Return the settings of an arm: the shared ones with its own values."""
-        own = self.own_setting(arm)
-        return [{**setting, **own} for setting in self.shared_settings]
+        values = self.own_setting(arm)
+        return [{**setting, **values} for setting in self.shared_settings]
 
 
 def search_key(phase: Phase, arm: str) -> SearchKey:

@@ -150,7 +150,7 @@ def rule_in_words(rule: Rule) -> str:
 
 
 def legal_by_rule(rule: Rule, given: Mapping[str, object], field: ParameterRange | None) -> str:
-    """Return the values of its field that a rule admits beside other values.
+    """Return the values of its field that a rule admits together with other values.
 
     >>> legal_by_rule(Rule(kind="at_most", field="batch_size", bound=60000), {}, None)
     'at most 60000'

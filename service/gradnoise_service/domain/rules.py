@@ -9,7 +9,10 @@ Kind = Literal["needs", "excludes", "above", "at_least", "at_most"]
 
 
 class Condition(BaseModel, frozen=True):
-    """Holds where `field` has a value: one of `values` if there are any, none of `other_than`."""
+    """A condition on `field`.
+
+    It holds where the value of the field is in `values`, if there are any, and not in `other_than`.
+    """
 
     field: str
     values: tuple[bool | int | float | str, ...] = ()

@@ -66,8 +66,8 @@ class Arm(Strict):
             return values
         if "techniques" in values:
             raise ValueError("technique and techniques exclude each other: give one of them")
-        rest = {name: value for name, value in values.items() if name != "technique"}
-        return {**rest, "techniques": [values["technique"]]}
+        others = {name: value for name, value in values.items() if name != "technique"}
+        return {**others, "techniques": [values["technique"]]}
 
     @field_validator("techniques")
     @classmethod
@@ -100,11 +100,11 @@ class Pruner(Strict):
 
 
 class Rerun(Strict):
-    """Between search and confirm: each arm's best settings are rerun on other seeds, and the one
-    with the best mean is chosen.
+    """The phase between search and confirm: each arm's best settings are rerun on other seeds.
 
-    The best of many noisy values is biased upwards (winner's curse); a mean over other seeds is
-    not. `top: 1` or `n_seeds: 0` omits the phase: then the best value of the search is chosen.
+    The setting with the best mean is chosen. The best of many noisy values is biased upwards
+    (winner's curse); a mean over other seeds is not. `top: 1` or `n_seeds: 0` omits the phase: then
+    the best value of the search is chosen.
     """
 
     top: Whole = Field(
@@ -125,7 +125,7 @@ class Rerun(Strict):
 
 
 class Search(Strict):
-    """The first phase: each arm is tuned alone, all with the same budget."""
+    """The first phase: each arm is tuned separately, all with the same budget."""
 
     n_trials: Whole = Field(ge=1, description="Trials of each arm.")
     epochs: Whole = Field(ge=1, le=1_000_000, description="Epochs of each trial.")

@@ -61,7 +61,7 @@ class NotReadyError(LocalServiceError):
 class SupervisorError(LocalServiceError):
     """The processes of the service cannot run.
 
-    `last_lines` is the end of the failed process's output, and `log_file` holds all of it.
+    `last_lines` is the end of the failed process's output, and `log_file` contains all of it.
     """
 
     def __init__(

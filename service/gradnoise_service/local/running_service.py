@@ -1,4 +1,4 @@
-"""The file in the home folder that tells other commands which service runs from there."""
+"""The file in the home folder from which other commands learn which service runs there."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -79,7 +79,7 @@ class ServiceProcess:
         return timedelta(seconds=time.monotonic() - self._started_at)
 
     def start(self) -> None:
-        """Start the process in a session of its own."""
+        """Start the process in a new session."""
         self.last_lines.clear()
         process = subprocess.Popen(
             [sys.executable, "-m", "gradnoise_service.local.tether", self.role.module],

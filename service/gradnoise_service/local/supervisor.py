@@ -144,7 +144,10 @@ class Supervisor:
             self._echo = None
 
     def _prepare_database(self) -> None:
-        """Create or upgrade the database in another process, which loads Optuna in place of us."""
+        """Create or upgrade the database in another process.
+
+        This process then need not load Optuna.
+        """
         done = subprocess.run(
             [sys.executable, "-m", "gradnoise_service.prepare_database"],
             env=self._environment,

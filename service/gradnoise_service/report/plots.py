@@ -100,9 +100,9 @@ def _rates(comparison: Comparison) -> Iterator[Plot]:
 
 
 def _shares(comparison: Comparison) -> Iterator[Plot]:
-    alone, pairs = comparison.diagnostics.importances, comparison.diagnostics.interactions
+    singles, pairs = comparison.diagnostics.importances, comparison.diagnostics.interactions
     for i, arm in enumerate(comparison.arms):
-        shares = [(f.share, f.chance, f.name) for f in alone if f.arm == arm.name]
+        shares = [(f.share, f.chance, f.name) for f in singles if f.arm == arm.name]
         shares += [(f.share, f.chance, " with ".join(f.names)) for f in pairs if f.arm == arm.name]
         if shares:
             yield _trace(

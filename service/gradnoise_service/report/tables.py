@@ -37,10 +37,10 @@ def noise_map_note(comparison: Comparison) -> str:
         return ""
     fewest, most = min(cell.n for cell in cells), max(cell.n for cell in cells)
     trials = count(most, "trial") if fewest == most else f"{fewest} to {most} trials"
-    holds = "cell holds" if len(cells) == 1 else "cells hold"
+    hold = "cell holds" if len(cells) == 1 else "cells hold"
     each = "" if len(cells) == 1 else " each"
     note = (
-        f"Each mark of the map is one training with one seed; {len(cells)} {holds} {trials}{each}."
+        f"Each mark of the map is one training with one seed; {len(cells)} {hold} {trials}{each}."
     )
     values = _complete_values(comparison, cells[0].arm)
     if len(values) < 2:

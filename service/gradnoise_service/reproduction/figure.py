@@ -33,7 +33,7 @@ OFFSET = 0.16
 def draw(name: str, rows: Sequence[tuple[TableRow, Comparison, Sequence[Claim]]]) -> Picture:
     """Draw the gain of each arm of each row.
 
-    The paper's gain is a hollow diamond; ours has its interval, in the colour of the standing.
+    The paper's gain is a hollow diamond; our gain has its interval, in the colour of the standing.
     """
     lines = [(row, c, claim) for row, c, claims_of_row in rows for claim in claims_of_row]
     standings = {claim.standing for _, _, claim in lines}
@@ -79,7 +79,7 @@ def _draw_claim(axes: Any, y: float, c: Comparison, claim: Claim) -> None:
 
 def _legend_entries(axes: Any, standings: Sequence[Standing], *, has_paper: bool) -> list[Any]:
     paper = axes.plot([], [], linestyle="", label="paper", **DIAMOND) if has_paper else []
-    ours = [
+    studies = [
         axes.plot(
             [],
             [],
@@ -91,7 +91,7 @@ def _legend_entries(axes: Any, standings: Sequence[Standing], *, has_paper: bool
         )[0]
         for standing in standings
     ]
-    return [*paper, *ours]
+    return [*paper, *studies]
 
 
 def _description(row: TableRow, claim: Claim) -> str:

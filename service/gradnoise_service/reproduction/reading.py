@@ -13,7 +13,7 @@ from gradnoise_service.reproduction.results import RowResult, TableResult
 
 
 def table_results(client: Client) -> list[TableResult]:
-    """Return every paper table with its results; tables with figures of the paper come first.
+    """Return every paper table with its results; tables with figures of the paper are first.
 
     A study belongs to a row if it has the row's name and was submitted with the row's spec.
     """
@@ -70,7 +70,7 @@ def _full_seconds(
 ) -> float | None:
     """Return the device seconds of a row at full scale: measured, or extrapolated from an epoch.
 
-    The seconds per epoch come from the first study with the same options that has trained any.
+    The seconds per epoch are those of the first study with the same options that has trained any.
     """
     if study is not None and study.scale == FULL:
         return sum(arm.device_seconds for arm in study.comparison.arms)

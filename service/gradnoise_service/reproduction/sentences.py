@@ -39,10 +39,10 @@ def sentences(result: RowResult) -> Iterator[str]:
     for claim in result.claims:
         heading = _heading(claim, result.row.title, result.study.scale)
         paper = _paper(claim, result.study.comparison)
-        ours = _ours(claim, result.study.comparison)
+        result_text = _our_result(claim, result.study.comparison)
         best = _best_settings(claim, result.study.comparison)
         verdict = as_words(claim.result.verdict)
-        yield f"- {heading} {paper}; here {ours}: {verdict}. {scale}{best}"
+        yield f"- {heading} {paper}; here {result_text}: {verdict}. {scale}{best}"
 
 
 def scale_sentence(result: RowResult) -> str:
@@ -92,7 +92,7 @@ def _paper(claim: Claim, c: Comparison) -> str:
     )
 
 
-def _ours(claim: Claim, c: Comparison) -> str:
+def _our_result(claim: Claim, c: Comparison) -> str:
     result = claim.result
     if result.difference is None:
         return "it could not be compared"

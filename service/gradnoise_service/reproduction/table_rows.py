@@ -1,4 +1,4 @@
-"""The rows of the page's tables: the paper's figures beside ours, and our differences."""
+"""The rows of the page's tables: the paper's figures with ours, and our differences."""
 
 from collections.abc import Iterator, Sequence
 
@@ -36,9 +36,9 @@ def figure_rows(result: RowResult) -> Iterator[tuple[str, ...]]:
     runs = "<br>".join(map(_runs, c.arms))
     for figures in result.row.paper:
         statistic, threshold = figures.statistic, figures.threshold
-        ours = _our_cell(statistic, threshold, c)
+        our_cell = _our_cell(statistic, threshold, c)
         name = statistic_name(statistic, threshold, c)
-        yield (title, name, _paper_cell(figures, arms), ours, runs)
+        yield (title, name, _paper_cell(figures, arms), our_cell, runs)
     if not any(figures.statistic == "mean" for figures in result.row.paper):
         yield (title, statistic_name("mean", None, c), "–", _our_cell("mean", None, c), runs)
 

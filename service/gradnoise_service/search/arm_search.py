@@ -83,7 +83,7 @@ class ArmSearch:
             storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
             for trial in trials
         ]
-        self._copy = InMemoryStorage()  # holds one study, so its trial ids are the trial numbers
+        self._copy = InMemoryStorage()  # contains one study, so its trial ids are the trial numbers
         self._study = optuna.create_study(
             storage=self._copy,
             direction=direction,

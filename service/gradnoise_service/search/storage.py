@@ -26,8 +26,9 @@ def open_storage(url: str) -> Storage:
 
 
 def prepare(url: str) -> None:
-    """Create Optuna's tables where they are missing; call it under the schema lock, since Optuna's
-    own creation is not safe in parallel.
+    """Create Optuna's tables where they are missing.
+
+    Call it under the schema lock, because Optuna's creation is not safe in parallel.
     """
     storage = _open(url, skip_table_creation=False)
     storage.upgrade()

@@ -73,7 +73,7 @@ def insert_new(
 
 
 def _tune_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # the driver's own implicit BEGIN would defeat ours
+    connection.isolation_level = None  # else the driver's implicit BEGIN would precede ours
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -1,4 +1,4 @@
-"""Brings our tables to the newest migration, once, however many processes ask at the same time."""
+"""Upgrades our tables to the newest migration, under a lock for concurrent processes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +16,9 @@ ADVISORY_LOCK = 7_312_025  # any number that nothing else in the database uses
 
 
 def scripts() -> Path:
-    """Return the folder of the migrations: inside the installed package, or beside it in a
-    checkout.
+    """Return the folder of the migrations.
+
+    It is inside the installed package, or beside the package in a checkout.
     """
     package = Path(__file__).resolve().parents[1]
     return next(
@@ -28,7 +29,7 @@ def scripts() -> Path:
 
 
 def head() -> str | None:
-    """Return the newest migration there is."""
+    """Return the newest migration."""
     return ScriptDirectory(str(scripts())).get_current_head()
 
 
@@ -45,8 +46,9 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
 @contextmanager
 def schema_lock(database: Database) -> Iterator[None]:
-    """Hold the lock under which the schema is made: an advisory lock in PostgreSQL, a lock file
-    beside a SQLite file.
+    """Hold the lock under which the schema is changed.
+
+    It is an advisory lock in PostgreSQL, and a lock file beside a SQLite file.
     """
     if database.is_sqlite:
         with FileLock(f"{database.url.database}.schema.lock"):

@@ -75,7 +75,7 @@ def get(session: Session, study_id: int, owner: str | None) -> Study:
     Raises:
         NotFoundError: If no study that the owner may see has the id.
     """
-    return _one(
+    return _visible(
         session,
         select(StudyRow).where(StudyRow.id == study_id),
         owner,
@@ -85,7 +85,7 @@ def get(session: Session, study_id: int, owner: str | None) -> Study:
 
 def find(session: Session, name: str, owner: str | None) -> Study:
     """Return the study of this name; raises as `get`."""
-    return _one(
+    return _visible(
         session,
         select(StudyRow).where(StudyRow.name == name),
         owner,
@@ -270,7 +270,7 @@ def _free_name(session: Session, name: str) -> str:
     return next(f"{stem}-{i}" for i in range(2, len(taken) + 3) if f"{stem}-{i}" not in taken)
 
 
-def _one(session: Session, query: Select[StudyRow], owner: str | None, message: str) -> Study:
+def _visible(session: Session, query: Select[StudyRow], owner: str | None, message: str) -> Study:
     row = session.scalar(query if owner is None else query.where(StudyRow.owner == owner))
     if row is None:
         raise NotFoundError(message)

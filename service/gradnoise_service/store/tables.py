@@ -1,4 +1,4 @@
-"""Our tables, which stand beside Optuna's in the same database under a prefix of their own."""
+"""Our tables; their prefix separates them from Optuna's in the same database."""
 
 from datetime import UTC, datetime
 from typing import Any

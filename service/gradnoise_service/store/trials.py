@@ -77,9 +77,9 @@ def page(
         .order_by(TrialRow.id)
         .limit(limit)
     )
-    for column, wanted in ((TrialRow.arm, arm), (TrialRow.phase, phase), (TrialRow.state, state)):
-        if wanted is not None:
-            query = query.where(column == wanted)
+    for column, value in ((TrialRow.arm, arm), (TrialRow.phase, phase), (TrialRow.state, state)):
+        if value is not None:
+            query = query.where(column == value)
     return _trials(session, query)
 
 

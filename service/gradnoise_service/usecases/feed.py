@@ -20,7 +20,7 @@ MAX_CACHED = 1000
 class ProgressFeed:
     """Reads the progress of a study at most once per interval, whatever the number of streams.
 
-    It queries in threads of its own, so that streams do not use up the threads of the endpoints.
+    It queries in separate threads, so that streams do not use up the threads of the endpoints.
     `close` ends every stream, so that the process can stop.
     """
 

@@ -25,8 +25,8 @@ class Ledger:
     Args:
         database: The service's database.
         study: As `leases.acquire` returned it.
-        lease: The lease that came with it.
-        lease_duration: By which every transaction extends the lease.
+        lease: The lease that `leases.acquire` returned with it.
+        lease_duration: The time by which every transaction extends the lease.
         now: The clock.
     """
 

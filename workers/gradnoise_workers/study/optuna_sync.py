@@ -1,7 +1,7 @@
 """OptunaSync: keeps Optuna's studies in step with the stored trials, which are the truth.
 
-Optuna is written after our own transaction. After a crash at any point the next holder of the
-study brings Optuna up to date with `settle`.
+Optuna is written after our transaction. After a crash at any point the next holder of the study
+brings Optuna up to date with `settle`.
 """
 
 from collections import deque
@@ -33,8 +33,8 @@ class OptunaSync:
     def settle(self, trials: Sequence[Trial], numbers: Mapping[int, int]) -> None:
         """Record the final states that Optuna lacks.
 
-        Proposals that no stored trial has were made just before a crash; the next trials of the
-        arm take them, in order.
+        Proposals that no stored trial has were made just before a crash; the next trials of the arm
+        take them, in order.
 
         Args:
             trials: The stored trials.

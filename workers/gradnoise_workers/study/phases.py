@@ -1,4 +1,4 @@
-"""Phases: where a study stands, and the settings of the phase that follows."""
+"""Phases: the current phase of a study, and the settings of the next phase."""
 
 from collections.abc import Sequence
 

@@ -139,10 +139,10 @@ def questions(text: str) -> Iterator[Question]:
     """
     story: list[tuple[str, ...]] = []
     for line in text.splitlines():
-        number, rest = line.split(" ", 1)
+        number, text_of_line = line.split(" ", 1)
         if number == "1":
             story = []
-        sentence, *answer = rest.split("\t")
+        sentence, *answer = text_of_line.split("\t")
         words = tuple(re.findall(r"[a-z0-9']+", sentence.lower()))
         if answer:
             yield Question(story=tuple(story), words=words, answer=answer[0].lower())

@@ -57,13 +57,13 @@ class MemoryNetwork(torch.nn.Module):
         shifted = (ages + (~is_kept).cumsum(1)).clamp(max=is_there.shape[1] - 1)
         by_age = (shifted[:, :, None] == ages).to(self.ages.dtype)
         plain, tilted = bags(story, n_vocabulary, self.embeddings.dtype)
-        place = torch.arange(1, dim + 1, device=story.device, dtype=self.embeddings.dtype) / dim
+        k_over_d = torch.arange(1, dim + 1, device=story.device, dtype=self.embeddings.dtype) / dim
         memories = [
-            plain @ words + (tilted @ words) * place + by_age @ vectors
+            plain @ words + (tilted @ words) * k_over_d + by_age @ vectors
             for words, vectors in zip(self.embeddings, self.ages, strict=True)
         ]
         plain, tilted = bags(question, n_vocabulary, self.embeddings.dtype)
-        state = plain @ self.embeddings[0] + (tilted @ self.embeddings[0]) * place
+        state = plain @ self.embeddings[0] + (tilted @ self.embeddings[0]) * k_over_d
         for inputs, outputs in itertools.pairwise(memories):
             scores = (inputs @ state[:, :, None])[:, :, 0]
             weights = torch.where(is_there, scores, -torch.inf).softmax(1)
@@ -89,9 +89,9 @@ def bags(
     """
     is_word = words < n_vocabulary
     length = is_word.sum(-1, keepdim=True).clamp(min=1)
-    place = torch.arange(1, words.shape[-1] + 1, device=words.device, dtype=dtype) / length
+    j_over_length = torch.arange(1, words.shape[-1] + 1, device=words.device, dtype=dtype) / length
     empty = torch.zeros(*words.shape[:-1], n_vocabulary + 1, dtype=dtype, device=words.device)
     return (
-        empty.scatter_add(-1, words, torch.where(is_word, 1 - place, 0.0))[..., :-1],
-        empty.scatter_add(-1, words, torch.where(is_word, 2 * place - 1, 0.0))[..., :-1],
+        empty.scatter_add(-1, words, torch.where(is_word, 1 - j_over_length, 0.0))[..., :-1],
+        empty.scatter_add(-1, words, torch.where(is_word, 2 * j_over_length - 1, 0.0))[..., :-1],
     )

@@ -104,10 +104,10 @@ class DenseNetworks:
         return losses
 
     def _forward(
-        self, place: tuple[str, int], layer: DenseLayer, weights: Tensors, hidden: torch.Tensor
+        self, key: tuple[str, int], layer: DenseLayer, weights: Tensors, hidden: torch.Tensor
     ) -> torch.Tensor:
         weight, bias = weights[layer.weight], weights[layer.bias]
-        outputs = self._empty(*place, (*hidden.shape[:2], weight.shape[1]), hidden)
+        outputs = self._empty(*key, (*hidden.shape[:2], weight.shape[1]), hidden)
         return torch.baddbmm(bias.unsqueeze(1), hidden, weight.transpose(1, 2), out=outputs)
 
     def _empty(

@@ -40,7 +40,7 @@ class Programmer(torch.nn.Module):
     [T_ij = word k] with e = softmax(z_k . U(match)). The answers are x and y of the last step.
 
     Args:
-        n_texts: Number of text columns, which come first; without them there is no `match`.
+        n_texts: Number of text columns, which are the first; without them there is no `match`.
         n_columns: Number of all columns; at most 20.
         dim: Length of embeddings and states.
         n_steps: Number of operations.
@@ -114,9 +114,11 @@ class Programmer(torch.nn.Module):
                 (entries == question[:, :, None, None]) & ~is_number,
             )
         conditions = {
-            name: torch.einsum("nk,nkij->nij", argument(states, is_there, name), holds.to(dtype))
+            name: torch.einsum(
+                "nk,nkij->nij", argument(states, is_there, name), fulfilled.to(dtype)
+            )
             * is_row[:, :, None]
-            for name, (states, is_there, holds) in parts.items()
+            for name, (states, is_there, fulfilled) in parts.items()
         }
         numbers = (table * is_number).to(dtype)
         columns = self.words[NUMBER_OF["A"] : NUMBER_OF["A"] + self.n_columns]
@@ -176,8 +178,8 @@ def operate(
         last, before
     )
     from_table = [
-        a[name][:, None] * (holds @ column[:, :, None])[:, :, 0]
-        for name, holds in conditions.items()
+        a[name][:, None] * (condition @ column[:, :, None])[:, :, 0]
+        for name, condition in conditions.items()
     ]
     return scalar, entries, sum(from_table, from_rows + a["reset"][:, None] * rows[0])
 

@@ -91,14 +91,16 @@ def random_question(
         )
         if relation == "is":
             text = _choice(TEXTS, draw)
-            holds = table[:, column] == NUMBER_OF[text]
+            fulfilled = table[:, column] == NUMBER_OF[text]
             words += ["is", text, *name(column)]
         else:
             pivot = int(draw.integers(-LARGEST_PIVOT, LARGEST_PIVOT + 1))
-            holds = table[:, column] > pivot if relation == "greater" else table[:, column] < pivot
+            fulfilled = (
+                table[:, column] > pivot if relation == "greater" else table[:, column] < pivot
+            )
             pivots.append((pivot, len(words)))
             words += [relation, *name(column)]
-        rows = rows & holds if join == "and" else rows | holds
+        rows = rows & fulfilled if join == "and" else rows | fulfilled
     column = int(draw.integers(0 if kind == "print" else n_texts, n_columns))
     total, count = int(table[rows, column].sum()), 100 * int(rows.sum())
     entries = np.zeros(table.shape, np.bool_)

@@ -139,7 +139,7 @@ class Machine(torch.nn.Module):
             ]
         )
         cells = is_number(memory, self.size).to(weight.dtype)
-        wanted, counts = is_number(target, self.size), target != ANY
+        is_target, counts = is_number(target, self.size), target != ANY
         registers = (
             is_number(torch.zeros_like(memory[:, :1]), self.size)
             .to(weight.dtype)
@@ -165,7 +165,7 @@ class Machine(torch.nn.Module):
                 finish = torch.ones_like(finish)
             registers, cells = self.compute(registers, cells, choices)
             now, going = going * finish, going * (1 - finish)
-            right = (cells * wanted).sum(2).clamp(min=EPSILON).log()
+            right = (cells * is_target).sum(2).clamp(min=EPSILON).log()
             stopped = stopped + now[:, None, None] * cells
             cost = cost - now * (right * counts).sum(1)
             entropy = (

@@ -1,5 +1,6 @@
-"""What a comparison holds: frozen pydantic models that pass through JSON unchanged, no arithmetic.
+"""The contents of a comparison: frozen pydantic models that pass through JSON unchanged.
 
-Differences are always arm minus baseline. A gain is a difference times the metric's sign, so above
-0 is better in either direction. No number is NaN or infinite: what cannot be computed is None.
+They do no arithmetic. Differences are always arm minus baseline. A gain is a difference times the
+metric's sign, so above 0 is better in either direction. No number is NaN or infinite: what cannot
+be computed is None.
 """

@@ -43,14 +43,14 @@ class Difference(Frozen):
         relative: The difference as a share of the baseline's mean; None where that is 0, or less
             than a billionth of the difference.
         interquartile_mean: Mean of the paired differences without the lowest and highest quarter.
-        p_better: Probability that the arm beats the baseline on the same seed: the share of
-            pairs, a tie counted half.
+        p_better: Probability that the arm beats the baseline on the same seed: the share of pairs,
+            a tie counted half.
         p_better_interval: Its Wilson interval.
-        probability_of_improvement: Probability that a run of the arm beats a run of the baseline
-            on any seed: over all n times n pairs of runs, a tie counted half (Agarwal et al. 2021).
+        probability_of_improvement: Probability that a run of the arm beats a run of the baseline on
+            any seed: over all n times n pairs of runs, a tie counted half (Agarwal et al. 2021).
         p_value: Of the two-sided signed-rank test by sign flips, adjusted for the number of arms.
-        further_seeds: For `undecided`: how many further seeds decide with probability 0.8, if
-            mean and standard deviation stay as they are; None if a million would not.
+        further_seeds: For `undecided`: how many further seeds decide with probability 0.8, if mean
+            and standard deviation stay as they are; None if a million would not.
     """
 
     arm: str
@@ -105,8 +105,8 @@ class Comparison(Frozen):
 
     Args:
         is_final: Whether the verdicts are given: every declared trial has ended, and no further
-            look follows. While it is False and every declared trial has ended, the study
-            continues to its next look.
+            look follows. While it is False and every declared trial has ended, the study continues
+            to its next look.
         differences: Each further arm against the first.
         arms: The arms, the baseline first.
         seeds: The confirm runs, seed by seed.
@@ -116,8 +116,8 @@ class Comparison(Frozen):
         protocol: Versions, formulas and the order of operations of what ran.
         plan: The declared looks; None where the verdict is taken once.
         looks: Numbers of seeds at which a verdict was possible before the study was extended.
-        false_verdict_chance: Upper bound on the probability that an arm that equals the baseline
-            is called better or worse at any look.
+        false_verdict_chance: Upper bound on the probability that an arm that equals the baseline is
+            called better or worse at any look.
         pocock_level: The p-value that each look of an extended study would have had to reach, had
             so many looks been declared (Pocock); None where looks were declared, or without an
             extension.

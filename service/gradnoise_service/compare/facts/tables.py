@@ -78,8 +78,8 @@ class ArmSummary(Frozen):
 class SearchPoint(Frozen):
     """One search trial.
 
-    `value` is the objective on validation, None where it is not finite; `best` is the best value
-    of the arm's complete trials so far.
+    `value` is the objective on validation, None where it is not finite; `best` is the best value of
+    the arm's complete trials so far.
     """
 
     arm: str

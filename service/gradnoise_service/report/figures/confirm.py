@@ -37,11 +37,11 @@ def confirm(comparison: Comparison) -> Picture | None:
         axes, "x", comparison, finite, has_lost=any(run.outcome in LOST for run in runs)
     )
 
-    def place(run: Run) -> float:
+    def position(run: Run) -> float:
         return lost_at if run.outcome in LOST or run.value is None else run.value
 
     for y, row in enumerate(rows):
-        ends = [place(run) for run in row.runs.values() if _shown(run)]
+        ends = [position(run) for run in row.runs.values() if _shown(run)]
         axes.plot(
             [min(ends), max(ends)], [y, y], color=LIGHT["line"], linewidth=2 if few else 1, zorder=1
         )
@@ -49,11 +49,11 @@ def confirm(comparison: Comparison) -> Picture | None:
         runs_at = [(row.runs[arm.name], y) for y, row in enumerate(rows)]
         dots(
             axes,
-            ((place(run), y) for run, y in runs_at if run.outcome == "complete"),
+            ((position(run), y) for run, y in runs_at if run.outcome == "complete"),
             i,
             size=38 if few else 14,
         )
-        crosses(axes, ((place(run), y) for run, y in runs_at if run.outcome in LOST), i)
+        crosses(axes, ((position(run), y) for run, y in runs_at if run.outcome in LOST), i)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     labelled = range(len(rows)) if few else range(0, len(rows), len(rows) // 10)
     axes.set_yticks(labelled, [str(rows[y].number + 1) for y in labelled])

@@ -110,7 +110,7 @@ Drawn = tuple[int, Course, list[tuple[int, float]]]
 
 def _drawn(comparison: Comparison, columns: Sequence[Sequence[float | None]]) -> list[Drawn]:
     """Return the courses with at least two points, with their arm's index and the points."""
-    place = {arm.name: i for i, arm in enumerate(comparison.arms)}
+    index_of = {arm.name: i for i, arm in enumerate(comparison.arms)}
     found = []
     for course, column in zip(comparison.diagnostics.courses, columns, strict=True):
         points = [
@@ -119,7 +119,7 @@ def _drawn(comparison: Comparison, columns: Sequence[Sequence[float | None]]) ->
             if value is not None
         ]
         if len(points) > 1:
-            found.append((place[course.arm], course, points))
+            found.append((index_of[course.arm], course, points))
     return found
 
 

@@ -20,8 +20,9 @@ from gradnoise_service.report.words.numbers import confidence, number, signed, s
 
 
 def difference(comparison: Comparison) -> Picture | None:
-    """Draw each arm's paired gains, their mean and interval, and the differences that are too small
-    to matter.
+    """Draw each arm's paired gains, their mean and interval.
+
+    A band shows the differences that are too small to matter.
     """
     shown = [(i, d) for i, d in enumerate(comparison.differences, start=1) if d.n]
     if not shown:
@@ -41,13 +42,13 @@ def difference(comparison: Comparison) -> Picture | None:
     for y, (i, d) in enumerate(shown):
         gains = sorted(_gains(comparison, d))
         # equal gains are drawn side by side
-        places = [
+        spots = [
             (min(max(gain, low), high), y + 0.05 + 0.09 * (k % 4))
             for k, (gain, _) in enumerate(gains)
         ]
-        kept = [place for place, (_, is_lost) in zip(places, gains, strict=True) if not is_lost]
+        complete = [spot for spot, (_, is_lost) in zip(spots, gains, strict=True) if not is_lost]
         axes.scatter(
-            *columns(kept),
+            *columns(complete),
             s=30,
             marker=MARKERS[i % len(MARKERS)],
             color=arm_colour(i),
@@ -55,9 +56,7 @@ def difference(comparison: Comparison) -> Picture | None:
             linewidths=0,
             zorder=3,
         )
-        crosses(
-            axes, (place for place, (_, is_lost) in zip(places, gains, strict=True) if is_lost), i
-        )
+        crosses(axes, (spot for spot, (_, is_lost) in zip(spots, gains, strict=True) if is_lost), i)
         _mean(axes, d, y)
     axes.set_ylim(len(shown) - 0.5, -0.62)
     axes.set_yticks(range(len(shown)), [d.arm for _, d in shown])
@@ -140,8 +139,9 @@ def _mean(axes: Axes, d: Difference, y: float) -> None:
 
 
 def _extent(comparison: Comparison, differences: Sequence[Difference]) -> tuple[float, float]:
-    """Return the ends of what must be visible: band, means, intervals, pairs without lost runs;
-    pairs with a lost run extend them by a fifth at most.
+    """Return the ends of what must be visible: band, means, intervals, pairs without lost runs.
+
+    Pairs with a lost run extend them by a fifth at most.
     """
     seen = [-comparison.smallest_difference, comparison.smallest_difference]
     lost: list[float] = []

@@ -1,8 +1,8 @@
 """Elements of the report's figures: canvas, marks, axes, legend.
 
 Shape, place or text repeats every distinction by colour. A lost run (diverged or failed) is a cross
-at the bad end of the axis; drawn at the metric's worst value, which is often far away, it would
-compress the others.
+at the bad end of the axis; at the metric's worst value, which is often far away, it would compress
+the others.
 """
 
 import math
@@ -169,8 +169,9 @@ def value_axis(
 
 
 def rate_axis(axes: Axes, values: Sequence[float]) -> None:
-    """Make the x axis logarithmic if the values span a factor above 5, with a tick at each of few
-    values.
+    """Make the x axis logarithmic if the values span a factor above 5.
+
+    If there are few values, each has a tick.
     """
     if min(values) > 0 and max(values) > 5 * min(values):
         axes.set_xscale("log")

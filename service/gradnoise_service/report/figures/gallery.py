@@ -1,4 +1,4 @@
-"""The report's figures: as SVG elements in the colours of the page, or alone as SVG or PNG."""
+"""The report's figures: as SVG elements in the colours of the page, or as SVG or PNG files."""
 
 import html
 import io

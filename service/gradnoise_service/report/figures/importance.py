@@ -14,21 +14,21 @@ def importance(comparison: Comparison) -> Picture | None:
 
     A bar shows the share that noise alone reaches.
     """
-    alone, pairs = comparison.diagnostics.importances, comparison.diagnostics.interactions
-    shares = [(found.arm, found.name, found.share, found.chance) for found in alone]
+    singles, pairs = comparison.diagnostics.importances, comparison.diagnostics.interactions
+    shares = [(found.arm, found.name, found.share, found.chance) for found in singles]
     shares += [
         (found.arm, " with ".join(found.names), found.share, found.chance) for found in pairs
     ]
     if not shares:
         return None
     names = list(dict.fromkeys(name for _, name, _, _ in shares))[:MOST_SHARES]
-    place = {arm.name: i for i, arm in enumerate(comparison.arms)}
+    index_of = {arm.name: i for i, arm in enumerate(comparison.arms)}
     figure, axes = canvas(70 + 30 * len(names), n_labels=len(comparison.arms))
     apart = min(0.24, 0.7 / len(comparison.arms))
     for arm, name, share, chance in shares:
         if name in names:
-            i = place[arm]
-            y = names.index(name) + apart * (i - (len(place) - 1) / 2)
+            i = index_of[arm]
+            y = names.index(name) + apart * (i - (len(index_of) - 1) / 2)
             axes.plot(
                 [0, chance],
                 [y, y],
@@ -50,7 +50,7 @@ def importance(comparison: Comparison) -> Picture | None:
         axes.barh([0], [0], color=LIGHT["band"], label="share that noise alone reaches"),
     )
     percents = ", ".join(f"{arm} {name} {100 * share:.0f} %" for arm, name, share, _ in shares)
-    n_trials = {found.arm: found.n for found in alone}
+    n_trials = {found.arm: found.n for found in singles}
     trials = ", ".join(f"{n} of {arm}" for arm, n in n_trials.items())
     alt = (
         "Share of the variance of ranks that each hyperparameter explains alone, and each pair "

@@ -62,8 +62,9 @@ def best_so_far(comparison: Comparison) -> Picture | None:
 
 
 def learning_rate(comparison: Comparison) -> Picture | None:
-    """Draw each search trial's value against its learning rate; without a search, each confirm
-    run's.
+    """Draw each search trial's value against its learning rate.
+
+    Without a search the confirm runs are drawn.
     """
     runs = comparison.search or tuple(_confirm_runs(comparison))
     tried = [(point, rate) for point in runs if (rate := point.numeric("lr")) is not None]

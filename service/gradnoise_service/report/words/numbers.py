@@ -110,7 +110,7 @@ def p_value(p: float | None) -> str:
 
 
 def count(n: int, noun: str) -> str:
-    """Return a number of things, with the noun in the singular or plural.
+    """Return a number with its noun in the singular or plural.
 
     >>> count(1, "trial"), count(1200, "trial")
     ('1 trial', '1,200 trials')
@@ -138,11 +138,11 @@ def duration(seconds: float | None) -> str:
         return MISSING
     if seconds < 9.95:
         return f"{max(seconds, 0.0):.2g} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{minutes} min {remainder} s" if minutes else f"{remainder} s"
 
 
 def moment(at: datetime | None, zone: tzinfo | None = UTC) -> str:

@@ -24,7 +24,7 @@ from gradnoise_service.report.words.progress import ended_trials
 def sentence(comparison: Comparison, difference: Difference) -> str:
     """Return the sentences of a difference's verdict, or of why there is none."""
     c, d = comparison, difference
-    so_far = f" So far: {measured(c, d)}." if d.n else ""
+    interim = f" So far: {measured(c, d)}." if d.n else ""
     match d.no_verdict:
         case None:
             looks = earlier_verdicts(c, d) or present_look(c, d)
@@ -32,10 +32,10 @@ def sentence(comparison: Comparison, difference: Difference) -> str:
         case TooFewPairs(n_needed=n_needed):
             return (
                 f"Undecided: {pairs(c, d)} cannot distinguish a difference from chance; at least "
-                f"{n_needed} are needed.{so_far}"
+                f"{n_needed} are needed.{interim}"
             )
         case Waiting() as waiting:
-            return f"No verdict: {_waiting(c, waiting)}.{so_far}"
+            return f"No verdict: {_waiting(c, waiting)}.{interim}"
         case NoSetting(arm=arm):
             return (
                 f"No verdict: no search trial of {arm} is complete, so {arm} has no setting to "
