@@ -1,10 +1,8 @@
-"""What the noise costs: drawing and adding it, against torch's own way; and on a step that it is
-attached to, against the bare step.
+"""The cost of noise: drawing and adding it compared with torch, and steps with and without noise.
 
-Runs with torch alone (and numba, or Triton on a GPU): `python -m benchmarks.bench_noise`. Both
-    sides take turns within each round, and what
-is reported is their ratio; beside it the limit that memory sets, one pass that reads and writes the
-gradient.
+Requires only torch (and numba, or Triton on a GPU): `python -m benchmarks.bench_noise`. The sides
+alternate within each round, and their ratio is reported, beside the limit set by memory: a single
+pass that reads and writes the gradient.
 """
 
 import itertools
@@ -36,7 +34,7 @@ def main() -> bool:
 
 
 def drawing() -> Iterator[Figure]:
-    """Draw and add on one core, against `flat.normal_()` and an addition."""
+    """Compare drawing and adding on a single core with `flat.normal_()` and an addition."""
     torch.set_num_threads(1)
     for n, bar in ((100_000, 2.0), (1_000_000, 4.0), (10_000_000, 4.0)):
         gradient, flat = torch.zeros(n), torch.empty(n)
@@ -60,7 +58,7 @@ def drawing() -> Iterator[Figure]:
 
 
 def second_core() -> Iterator[Figure]:
-    """Draw and add on two cores, against one."""
+    """Compare drawing and adding on two cores with a single core."""
     for n in (1_000_000, 10_000_000):
         add = adding(torch.zeros(n))
         one, two = side_by_side(partial(on_cores, 1, add), partial(on_cores, 2, add))
@@ -73,7 +71,7 @@ def second_core() -> Iterator[Figure]:
 
 
 def attached() -> Iterator[Figure]:
-    """One eager SGD step with the noise attached, against the same step without."""
+    """Compare an eager SGD step with noise attached with the same step without noise."""
     for name, widths, batch, n_threads, bar in (
         ("20 x 50 network, batch 100, 1 core", [784, *[50] * 20, 10], 100, 1, 10.0),
         ("10M-parameter MLP, batch 128, 2 cores", [784, 2_048, 2_048, 2_048, 10], 128, 2, None),
@@ -91,7 +89,7 @@ def attached() -> Iterator[Figure]:
 
 
 def on_gpu() -> Iterator[Figure]:
-    """Draw and add on a GPU, against one pass over the gradient."""
+    """Compare drawing and adding on a GPU with a single pass over the gradient."""
     for n in (10_000_000, 100_000_000):
         gradient = torch.zeros(n, device="cuda")
         own, limit = side_by_side(adding(gradient), partial(one_pass, gradient))

@@ -51,7 +51,7 @@ class GradientNoise:
         self._adder = NoiseAdder(process, allow, measure_ratio)
         self._t = 0
         self._is_paused = self._has_warned = False
-        # for each running step, outermost first: whether it is an update of its own
+        # for each running step, outermost first: whether it is an update, not part of another
         self._updates: list[bool] = []
         # the gradients of the running update after their noise; None before it
         self._noisy_gradients: Gradients | None = None

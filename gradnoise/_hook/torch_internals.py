@@ -74,7 +74,7 @@ def is_flattened_by_fsdp1(parameter: torch.Tensor) -> bool:
 
 
 def local_box(
-    shape: Sequence[int], mesh: Any, placements: Sequence[Any]
+    shape: tuple[int, ...], mesh: Any, placements: Sequence[Any]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the shape and the offsets of this rank's box of a DTensor.
 

@@ -36,8 +36,8 @@ def add_(tensors: Sequence[torch.Tensor], runs: Runs, t: int, std: float) -> Non
         is_cuda = device.type == "cuda"  # False in Triton's interpreter
         if is_cuda and torch.cuda.is_current_stream_capturing():
             raise RuntimeError(
-                "noise must not be captured in a CUDA graph: capture forward and backward, and call "
-                "step() outside the graph."
+                "noise must not be captured in a CUDA graph: capture forward and backward, and "
+                "call step() outside the graph."
             )
         chosen = tuple((tensor.device, tensor.dtype) == (device, dtype) for tensor in tensors)
         plan = _plan(runs, chosen, device)
@@ -54,8 +54,8 @@ def add_(tensors: Sequence[torch.Tensor], runs: Runs, t: int, std: float) -> Non
                     pin_memory=is_cuda,
                 )
                 packed = packed.to(device, non_blocking=True)
-                begins = packed[:-2][plan.owners] + plan.offsets * dtype.itemsize
-                plan.launch(begins, packed[-2:-1], packed[-1:].view(torch.float64), 0, dtype)
+                run_addresses = packed[:-2][plan.owners] + plan.offsets * dtype.itemsize
+                plan.launch(run_addresses, packed[-2:-1], packed[-1:].view(torch.float64), 0, dtype)
 
 
 class Rows:
@@ -71,7 +71,7 @@ class Rows:
         self._dtype = rows.dtype
         self._plan = _Plan(runs, [True] * len(rows), rows.device)
         self._holds = runs.sizes > 0
-        self._begins = torch.tensor(addresses[self._holds], device=rows.device)
+        self._run_addresses = torch.tensor(addresses[self._holds], device=rows.device)
 
     def set_keys(self, keys: npt.NDArray[np.uint64]) -> None:
         """Replace the keys, one per run; CUDA graphs that were captured before use them too."""
@@ -84,7 +84,7 @@ class Rows:
             ts: Update counts, int64, [members], on the rows' device.
             stds: Standard deviations, float64, [members], on the rows' device.
         """
-        self._plan.launch(self._begins, ts, stds, 1, self._dtype)
+        self._plan.launch(self._run_addresses, ts, stds, 1, self._dtype)
 
 
 TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
@@ -117,7 +117,7 @@ class _Plan:
 
     def launch(
         self,
-        begins: torch.Tensor,
+        run_addresses: torch.Tensor,
         ts: torch.Tensor,
         stds: torch.Tensor,
         stride: int,
@@ -126,13 +126,15 @@ class _Plan:
         """Add the noise of (ts[stride * owner], stds[stride * owner]) to each run.
 
         Args:
-            begins: The address of each run.
+            run_addresses: The address of each run.
             ts: Update counts.
             stds: Standard deviations.
             stride: 0 if a single t and std serve all runs, 1 if each owner has its own.
             dtype: Type of the numbers in memory.
         """
-        _add[(self.n_programs,)](begins, *self.columns, ts, stds, stride, TYPES[dtype], GROUPS)
+        _add[(self.n_programs,)](
+            run_addresses, *self.columns, ts, stds, stride, TYPES[dtype], GROUPS
+        )
 
 
 @functools.lru_cache(maxsize=64)
@@ -142,7 +144,7 @@ def _plan(runs: Runs, is_chosen: tuple[bool, ...], device: torch.device) -> _Pla
 
 @triton.jit(do_not_specialize=["stride"])  # type: ignore[untyped-decorator]  # of Triton
 def _add(  # type: ignore[no-untyped-def]
-    begins,
+    run_addresses,
     starts,
     sizes,
     keys,
@@ -161,7 +163,7 @@ def _add(  # type: ignore[no-untyped-def]
     start = tl.load(starts + run)
     size = tl.load(sizes + run)
     key = tl.load(keys + run)
-    values = tl.load(begins + run).to(tl.pointer_type(dtype))
+    values = tl.load(run_addresses + run).to(tl.pointer_type(dtype))
     member = tl.load(owners + run) * stride
     t = tl.load(ts + member)
     std = tl.load(stds + member).to(tl.float32)

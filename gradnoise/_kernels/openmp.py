@@ -2,9 +2,10 @@
 
 torch's OpenMP threads spin for some milliseconds after torch's work and occupy the cores that other
 threads would need, so noise directly after a backward pass is slower on threads of Python. Measured
-on 2 cores, median and range of 10 interleaved rounds, a pool of Python threads took 1.26 [1.14,
-1.79] times as long for the 10 million gradients of an MLP after its backward pass (batch 512; 20.3
-ms against 16.1 ms).
+on 2 cores that other processes used at times, for the 10 million gradients of an MLP after its
+backward pass at batch 512: a pool of Python threads took 1.26 [1.14, 1.79] times as long (20.3 ms
+against 16.1 ms; fastest call per round, median and range of 10 interleaved rounds). Without work of
+torch before the noise there was no clear difference: 0.98 to 1.11 in three runs.
 """
 
 import ctypes

@@ -118,8 +118,8 @@ class Noise:
         if chosen not in self._runs_of_some:
             parts, keys = [self._parts[i] for i in chosen], [self.keys[i] for i in chosen]
             self._runs_of_some = {chosen: Runs.of(parts, keys)}
-        runs, begins = self._runs_of_some[chosen], np.concatenate(list(addresses.values()))
-        return chosen if _add_compiled(runs, begins, t, std) else ()
+        runs, starts = self._runs_of_some[chosen], np.concatenate(list(addresses.values()))
+        return chosen if _add_compiled(runs, starts, t, std) else ()
 
 
 def _addresses(tensors: Sequence[torch.Tensor | None], sizes: Sequence[int]) -> Integers | None:

@@ -40,7 +40,8 @@ class AnnealedStd:
             raise ValueError(f"gamma must be at least 0 and finite, but got gamma={self.gamma}.")
 
     def __call__(self, t: int) -> float:
-        return math.sqrt(self.eta) * (1.0 + t) ** (-self.gamma / 2)
+        decay: float = (1.0 + t) ** (-self.gamma / 2)
+        return math.sqrt(self.eta) * decay
 
 
 @dataclass(frozen=True)

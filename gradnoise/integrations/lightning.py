@@ -13,7 +13,7 @@ from gradnoise._keys import key
 
 
 class GradientNoiseCallback(Callback):
-    """A callback that adds noise to the gradients of a fit's optimizers, as `gradnoise.attach` does.
+    """A callback that attaches noise to the optimizers of a fit, as `gradnoise.attach` does.
 
     The noise is added at every update, after Lightning's clipping. Lightning's checkpoints contain
     the state of the noise, so a resumed fit has the noise of an uninterrupted fit. The standard

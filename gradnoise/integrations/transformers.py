@@ -12,7 +12,7 @@ from gradnoise import GradientNoise, NoiseProcess, attach
 
 
 class GradientNoiseCallback(TrainerCallback):
-    """A callback that adds noise to the gradients of a training run, as `gradnoise.attach` does.
+    """A callback that attaches noise to the optimizer of a training run, as `attach` does.
 
     The noise is added at every update, after the Trainer's clipping. The optimizer's checkpoint
     contains the update count, so a resumed run has the noise of an uninterrupted run, except that

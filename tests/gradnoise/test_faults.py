@@ -1,8 +1,7 @@
-"""Nine faults of public implementations of gradient noise: each has a property that the library
-keeps and that the fault breaks.
+"""Nine faults of public implementations of gradient noise.
 
-A property is a check of an implementation at work in a small training loop. It holds for `attach`
-and for the noise written out by hand; it fails for each variant of the latter that has the fault.
+For each fault there is a check of an implementation in a small training loop. The check passes for
+`attach` and for a correct implementation by hand; it fails for each variant with the fault.
 """
 
 import math
@@ -21,7 +20,7 @@ Losses = Sequence[Callable[[], torch.Tensor]]
 
 
 class Training:
-    """Updates by SGD, with the places at which an implementation may act; this one has no noise."""
+    """Updates by SGD without noise, with methods that an implementation overrides."""
 
     def __init__(self, parameters: Mapping[str, Parameter], *, seed: int, lr: float = 1.0) -> None:
         self.parameters = parameters
@@ -33,10 +32,10 @@ class Training:
         """Act after the backward pass of a micro-batch."""
 
     def before_clipping(self) -> None:
-        """Act when the gradient of all micro-batches is there."""
+        """Act on the gradient of all micro-batches."""
 
     def after_clipping(self) -> None:
-        """Act when the gradient is as the optimizer shall see it."""
+        """Act on the gradient that the optimizer receives."""
 
     def after_step(self) -> None:
         """Act on the new weights."""
@@ -44,7 +43,7 @@ class Training:
     def update(
         self, losses: Losses, *, max_norm: float | None = None, with_closure: bool = False
     ) -> None:
-        """Do one update on the sum of the micro-batches' losses."""
+        """Do an update on the sum of the micro-batches' losses."""
 
         def closure() -> None:
             self.optimizer.zero_grad()
@@ -74,7 +73,7 @@ class Attached(Training):
 
 
 class ByHand(Training):
-    """The noise as the paper has it, in parts that a fault replaces."""
+    """The noise of the paper, with methods that a fault overrides."""
 
     def __init__(self, parameters: Mapping[str, Parameter], *, seed: int, lr: float = 1.0) -> None:
         super().__init__(parameters, seed=seed, lr=lr)
@@ -98,7 +97,7 @@ class ByHand(Training):
 Implementation = type[Training]
 
 
-def assert_told_apart(check: Callable[[Implementation], None], *faulty: Implementation) -> None:
+def assert_detects(check: Callable[[Implementation], None], *faulty: Implementation) -> None:
     check(Attached)
     check(ByHand)
     for implementation in faulty:
@@ -107,14 +106,14 @@ def assert_told_apart(check: Callable[[Implementation], None], *faulty: Implemen
 
 
 def flat(parameter: Parameter) -> Losses:
-    """Return one loss whose gradient is 0."""
+    """Return a loss whose gradient is 0."""
     return [lambda: (0.0 * parameter).sum()]
 
 
 def moves(
     implementation: Implementation, n_updates: int = 1, lr: float = 1.0
 ) -> list[torch.Tensor]:
-    """Return what each update subtracts from N weights whose gradient is 0, by the learning rate."""
+    """Return the changes of N weights with gradient 0, divided by the learning rate and negated."""
     weight = Parameter(torch.zeros(N))
     training = implementation({"weight": weight}, seed=1, lr=lr)
     found = []
@@ -126,9 +125,7 @@ def moves(
 
 
 def assert_variance(drawn: torch.Tensor, expected: float) -> None:
-    """The sample variance of n normal draws has the relative standard error sqrt(2 / (n - 1)); five
-    of them are allowed.
-    """
+    """Assert the variance of n normal draws, within five standard errors of sqrt(2 / (n - 1))."""
     assert abs(float(drawn.var()) / expected - 1) < 5 * math.sqrt(2 / (drawn.numel() - 1))
 
 
@@ -143,12 +140,12 @@ class NoRoot(ByHand):
 
 
 def test_1_eta_is_a_variance() -> None:
-    """At the first update the noise's variance is eta, 0.3, and not 0.09."""
+    """The variance at the first update is eta, 0.3, not 0.09."""
 
     def check(implementation: Implementation) -> None:
         assert_variance(moves(implementation)[0], ETA)
 
-    assert_told_apart(check, EtaIsAStd, NoRoot)
+    assert_detects(check, EtaIsAStd, NoRoot)
 
 
 class NoiseBeforeClipping(ByHand):
@@ -160,8 +157,8 @@ class NoiseBeforeClipping(ByHand):
 
 
 def test_2_noise_comes_after_clipping() -> None:
-    """Of a gradient clipped to the norm 1 and noise of the norm sqrt(0.3 N) = 77, the variance is
-    the noise's; were both clipped, 1 / N.
+    """The variance of a gradient clipped to norm 1 plus noise of norm sqrt(0.3 N) = 77 is that of
+    the noise; if both were clipped, it would be 1 / N.
     """
 
     def check(implementation: Implementation) -> None:
@@ -171,7 +168,7 @@ def test_2_noise_comes_after_clipping() -> None:
         )
         assert_variance(weight.detach().double(), ETA)
 
-    assert_told_apart(check, NoiseBeforeClipping)
+    assert_detects(check, NoiseBeforeClipping)
 
 
 class Constant(ByHand):
@@ -180,12 +177,12 @@ class Constant(ByHand):
 
 
 def test_3_noise_is_annealed() -> None:
-    """At the thirty-first update its variance is eta / 31^gamma, 0.15 of the first's."""
+    """The variance at the 31st update is eta / 31^gamma, 0.15 of the first variance."""
 
     def check(implementation: Implementation) -> None:
         assert_variance(moves(implementation, 31)[-1], ETA / 31**GAMMA)
 
-    assert_told_apart(check, Constant)
+    assert_detects(check, Constant)
 
 
 class NoiseAfterTheLearningRate(ByHand):
@@ -198,14 +195,14 @@ class NoiseAfterTheLearningRate(ByHand):
 
 
 def test_4_noise_comes_before_the_learning_rate() -> None:
-    """The update is the learning rate, 0.1, times the noise; were the noise left whole, its
-    variance would be 100 times that.
+    """The update is the learning rate, 0.1, times the noise; without that factor its variance would
+    be 100 times as large.
     """
 
     def check(implementation: Implementation) -> None:
         assert_variance(moves(implementation, lr=0.1)[0], ETA)
 
-    assert_told_apart(check, NoiseAfterTheLearningRate)
+    assert_detects(check, NoiseAfterTheLearningRate)
 
 
 class NoiseOnEveryMicroBatch(ByHand):
@@ -221,9 +218,9 @@ class CountsMicroBatches(ByHand):
         self.t += 1
 
 
-def test_5_noise_comes_once_an_update_under_accumulation() -> None:
-    """Of four micro-batches, the variance is that of the update count and not four times that, at
-    the first update and at the second.
+def test_5_noise_is_added_once_per_update_under_accumulation() -> None:
+    """With four micro-batches, the variance of the first two updates is eta / (1 + t)^gamma, not
+    four times that.
     """
 
     def check(implementation: Implementation) -> None:
@@ -234,7 +231,7 @@ def test_5_noise_comes_once_an_update_under_accumulation() -> None:
             training.update([*flat(weight)] * 4)
             assert_variance((before - weight.detach()).double(), ETA / (1 + t) ** GAMMA)
 
-    assert_told_apart(check, NoiseOnEveryMicroBatch, CountsMicroBatches)
+    assert_detects(check, NoiseOnEveryMicroBatch, CountsMicroBatches)
 
 
 class Truncated(ByHand):
@@ -245,15 +242,15 @@ class Truncated(ByHand):
 
 
 class TruncatedAndScaledUp(Truncated):
-    """Its variance is right, its tails are not."""
+    """The variance is right, the tails are not."""
 
     def draw(self, like: torch.Tensor) -> torch.Tensor:
         return super().draw(like) / 0.8796
 
 
 def test_6_noise_is_not_truncated() -> None:
-    """Beyond 2.5 standard deviations lies the share p = erfc(2.5 / sqrt(2)) of n draws, to five
-    standard errors sqrt(n p (1 - p)).
+    """The number of draws beyond 2.5 standard deviations is n p with p = erfc(2.5 / sqrt(2)),
+    within five standard errors of sqrt(n p (1 - p)).
     """
 
     def check(implementation: Implementation) -> None:
@@ -262,7 +259,7 @@ def test_6_noise_is_not_truncated() -> None:
         beyond = int((drawn.abs() > 2.5 * math.sqrt(ETA)).sum())
         assert abs(beyond - N * share) < 5 * math.sqrt(N * share * (1 - share))
 
-    assert_told_apart(check, Truncated, TruncatedAndScaledUp)
+    assert_detects(check, Truncated, TruncatedAndScaledUp)
 
 
 class Rebinding(ByHand):
@@ -274,7 +271,7 @@ class Rebinding(ByHand):
 
 
 class PlainStepHook(ByHand):
-    """Before a step that evaluates a closure, whose backward pass then replaces the noisy gradient."""
+    """A hook before the step: a closure's backward pass then replaces the noisy gradient."""
 
     def __init__(self, parameters: Mapping[str, Parameter], *, seed: int, lr: float = 1.0) -> None:
         super().__init__(parameters, seed=seed, lr=lr)
@@ -298,7 +295,7 @@ def test_7_noise_reaches_the_weights_with_a_closure_too() -> None:
             )
             assert_variance(weight.detach().double(), ETA)
 
-    assert_told_apart(check, Rebinding, PlainStepHook)
+    assert_detects(check, Rebinding, PlainStepHook)
 
 
 class AttachedToSparse(Training):
@@ -316,7 +313,7 @@ class MadeDense(ByHand):
 
 def test_8_sparse_gradients_stay_sparse() -> None:
     """Of a table of 10 rows, the looked-up rows 2 and 5 get noise of the right variance; the
-    padding row, looked up too, stays 0.
+    padding row, also looked up, stays 0.
     """
 
     def check(implementation: Implementation) -> None:
@@ -352,9 +349,9 @@ class OneSeedForEveryLayer(ByHand):
         )
 
 
-def test_9_runs_layers_and_updates_have_noise_of_their_own() -> None:
-    """Two runs' noise on two layers at two updates: of independent n draws each, no pair's
-    correlation is beyond five times 1 / sqrt(n).
+def test_9_the_noise_of_runs_layers_and_updates_is_independent() -> None:
+    """The noise of two runs on two layers at two updates: with n draws each, every correlation is
+    below 5 / sqrt(n).
     """
 
     def check(implementation: Implementation) -> None:
@@ -374,7 +371,7 @@ def test_9_runs_layers_and_updates_have_noise_of_their_own() -> None:
         correlations = torch.corrcoef(torch.stack(drawn).double()) - torch.eye(len(drawn))
         assert float(correlations.abs().max()) < 5 / math.sqrt(N)
 
-    assert_told_apart(check, OneSeed, OneSeedForEveryRun, OneSeedForEveryLayer)
+    assert_detects(check, OneSeed, OneSeedForEveryRun, OneSeedForEveryLayer)
 
 
 def test_9_there_is_no_default_seed() -> None:

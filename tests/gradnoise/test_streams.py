@@ -33,7 +33,7 @@ def test_draws_follow_the_normal_distribution(draws: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("z", [3.0, 4.0, 4.5])
 def test_tails_are_those_of_a_normal(draws: torch.Tensor, z: float) -> None:
-    """The number of draws beyond z is Poisson: it lies within five standard deviations of its mean."""
+    """The number of draws beyond z is Poisson: within five standard deviations of its mean."""
     expected = N * 2 * stats.norm.sf(z)
     assert abs(int((draws.abs() > z).sum()) - expected) < 5 * math.sqrt(expected)
 
@@ -58,7 +58,7 @@ def test_streams_that_differ_in_any_argument_are_uncorrelated(
 
 
 def test_streams_stay_unchanged() -> None:
-    """Stored seeds must keep their meaning: these values are the definition, to float32 rounding."""
+    """Stored seeds must keep their meaning: the values define the streams, to rounding."""
     assert normal(1, "init", 3, "weight", (4,)).tolist() == pytest.approx(
         [0.924525, -1.732871, 0.303948, 0.265481], abs=1e-5
     )

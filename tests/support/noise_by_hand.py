@@ -1,6 +1,4 @@
-"""What an attached optimizer must see, written out by hand: g + std_t * N_t for every parameter
-that has a gradient.
-"""
+"""The noise by hand, as `attach` must add it: g + std_t * N_t for every gradient g."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,9 +18,7 @@ STD = annealed(ETA, GAMMA).std
 
 
 def add_noise(parameters: Iterable[tuple[str, Parameter]], seed: int, t: int, std: float) -> None:
-    """Give each parameter that has a gradient a new one, with the noise of update t under the
-    parameter's name.
-    """
+    """Replace the gradient of each parameter by the gradient plus the noise of update t."""
     for name, parameter in parameters:
         if parameter.grad is not None:
             parameter.grad = parameter.grad.clone()
@@ -30,7 +26,7 @@ def add_noise(parameters: Iterable[tuple[str, Parameter]], seed: int, t: int, st
 
 
 def unnamed(optimizer: torch.optim.Optimizer) -> list[tuple[str, Parameter]]:
-    """Return the parameters under the names that they have when the optimizer was given none."""
+    """Return the parameters with their default names, `<group>.<index>`."""
     return [
         (f"{g}.{i}", parameter)
         for g, group in enumerate(optimizer.param_groups)
@@ -50,9 +46,7 @@ def matrix() -> Parameters:
 
 
 def gradients(parameters: Iterable[torch.Tensor], create_graph: bool = False) -> torch.Tensor:
-    """Set gradients that are smaller than the noise, so that the noise turns signs too, and return
-    the loss.
-    """
+    """Set gradients smaller than the noise, so that signs change too, and return the loss."""
     parameters = list(parameters)
     loss = sum((0.1 * (parameter - 2.0) ** 2).sum() for parameter in parameters)
     assert isinstance(loss, torch.Tensor)
@@ -79,12 +73,13 @@ def assert_noise_reaches(
     named: bool = True,
     create_graph: bool = False,
 ) -> None:
-    """Train with the hook, with the same noise added by hand, and without noise: the first two
-    agree bit for bit, the last differs.
+    """Assert that training with the hook equals training with the same noise added by hand.
+
+    To the bit; training without noise must differ.
     """
     ends = []
     for kind in ("hook", "hand", "none"):
-        torch.manual_seed(0)  # some optimizers draw numbers of their own
+        torch.manual_seed(0)  # some optimizers draw random numbers
         parameters = net()
         optimizer = make(list(parameters.items()) if named else list(parameters.values()))
         names = list(parameters.items()) if named else unnamed(optimizer)

@@ -1,4 +1,4 @@
-"""Files of data sets: from `GRADNOISE_DATA`, from the user's cache, or downloaded into the cache."""
+"""Files of data sets, from `GRADNOISE_DATA`, from the user's cache, or downloaded."""
 
 import os
 import tarfile

@@ -279,10 +279,10 @@ def test_the_global_generator_is_unchanged() -> None:
 
 def test_a_process_may_be_positional_or_named() -> None:
     drawn = []
-    for arguments in (((constant(0.5),), {}), ((), {"process": constant(0.5)})):
+    for positional, named in (([constant(0.5)], {}), ([], {"process": constant(0.5)})):
         parameters = net()
         optimizer = torch.optim.SGD(parameters.items(), lr=1.0)
-        attach(optimizer, *arguments[0], seed=1, **arguments[1])
+        attach(optimizer, *positional, seed=1, **named)
         set_gradients(parameters)
         optimizer.step()
         drawn.append(parameters["bias"].grad)
@@ -327,7 +327,7 @@ def test_a_function_of_t_is_a_process_by_noise_process_of() -> None:
         (annealed, r"the result of a call such as annealed\(eta=0.01, gamma=0.55\)"),
         ({"eta": 0.1}, r"but got {'eta': 0.1}. Pass a process"),
     ],
-    ids=["a number", "a string", "a schedule", "a maker of processes", "a mapping"],
+    ids=["a number", "a string", "a schedule", "a function that returns processes", "a mapping"],
 )
 def test_an_object_that_is_no_process_raises_an_error_with_a_remedy(
     process: Any, message: str
@@ -336,9 +336,3 @@ def test_an_object_that_is_no_process_raises_an_error_with_a_remedy(
     with pytest.raises(TypeError, match=message):
         attach(optimizer, process, seed=1)
     assert "gradnoise_t" not in optimizer.param_groups[0]
-
-
-def test_schedule_and_injection_are_no_arguments() -> None:
-    for name in ("schedule", "injection"):
-        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
-            attach(torch.optim.SGD(net().items(), lr=1.0), seed=1, **{name: constant(0.1)})

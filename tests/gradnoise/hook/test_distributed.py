@@ -1,4 +1,4 @@
-"""The hook in distributed training: replicas stay equal, and a shard gets its slice of the noise."""
+"""The hook in distributed training: replicas stay equal, shards get their slice of the noise."""
 
 import warnings
 from collections.abc import Iterator
@@ -243,7 +243,7 @@ def test_a_distributed_checkpoint_restores_t(ranks: Ranks, tmp_path: Path) -> No
 def test_a_distributed_checkpoint_made_without_noise_is_loaded_before_attach(
     tmp_path: Path,
 ) -> None:
-    """torch raises an error if a checkpoint lacks a value of the groups, and attach adds t to them."""
+    """torch requires that a checkpoint has all values of the groups, to which attach adds t."""
 
     def start() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
         model = net()

@@ -1,4 +1,4 @@
-"""The hook on gradients of every layout and type: each element gets the noise of its index, once."""
+"""The hook on gradients of every layout and type: each element gets the noise of its index."""
 
 import math
 from collections.abc import Callable
@@ -74,7 +74,7 @@ def within_a_buffer(shape: tuple[int, int]) -> torch.Tensor:
 def test_the_layout_of_a_gradient_does_not_change_its_noise(
     layout: Callable[[tuple[int, int]], torch.Tensor],
 ) -> None:
-    """The elements of an expanded gradient share memory; their noise is independent all the same."""
+    """The noise is independent even for an expanded gradient, whose elements share memory."""
     weight = Parameter(torch.zeros(30, 20))
     optimizer = attached({"weight": weight})
     weight.grad = layout((30, 20))

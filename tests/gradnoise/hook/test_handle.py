@@ -60,15 +60,15 @@ def test_a_copy_of_the_optimizer_gets_noise_after_reattach(
     noise = attach(optimizer, constant(1.0), seed=1)
     for _ in range(3):
         update(optimizer)
-    other = copied(optimizer)
+    copied_optimizer = copied(optimizer)
     assert noise.is_attached(optimizer)
-    assert not noise.is_attached(other)
-    assert not update(other).any()
-    noise.reattach(other)
-    assert noise.is_attached(other)
+    assert not noise.is_attached(copied_optimizer)
+    assert not update(copied_optimizer).any()
+    noise.reattach(copied_optimizer)
+    assert noise.is_attached(copied_optimizer)
     assert not noise.is_attached(optimizer)
     assert noise.t == 3
-    assert torch.equal(update(other), noise_of(3))
+    assert torch.equal(update(copied_optimizer), noise_of(3))
     assert not update(optimizer).any()
 
 
@@ -88,12 +88,12 @@ def test_an_optimizer_copied_together_with_its_handle_gets_noise_after_reattach(
     optimizer = sgd()
     noise = attach(optimizer, constant(1.0), seed=1)
     update(optimizer)
-    other, other_noise = copy.deepcopy((optimizer, noise))
-    assert not other_noise.is_attached(other)
-    other_noise.reattach(other)
-    assert torch.equal(update(other), noise_of(1))
+    copied_optimizer, copied_noise = copy.deepcopy((optimizer, noise))
+    assert not copied_noise.is_attached(copied_optimizer)
+    copied_noise.reattach(copied_optimizer)
+    assert torch.equal(update(copied_optimizer), noise_of(1))
     assert torch.equal(update(optimizer), noise_of(1))
-    assert noise.t == other_noise.t == 2
+    assert noise.t == copied_noise.t == 2
 
 
 def test_noise_is_attached_to_the_optimizer_inside_a_wrapper() -> None:

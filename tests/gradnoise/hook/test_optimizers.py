@@ -68,7 +68,7 @@ def test_a_step_with_a_closure_is_the_same(kind: type[torch.optim.Optimizer]) ->
 
 @pytest.mark.parametrize("kind", with_flag("differentiable"))
 def test_a_differentiable_update_can_be_differentiated_through_the_noise(kind: Any) -> None:
-    """The noise is a constant: the derivative of the update equals that of an update on g + noise."""
+    """The noise is a constant: the derivative equals that of an update on g + noise."""
     derivatives = []
     for hooked in (True, False):
         scale = torch.tensor(0.3, requires_grad=True)

@@ -192,8 +192,9 @@ def test_a_closure_receives_gradients_without_noise() -> None:
 
 
 def test_grad_scaler_scales_the_noise_and_a_skipped_update_does_not_count() -> None:
-    """A fused optimizer unscales inside its step, so the hook receives scaled gradients; it skips the
-    update if a gradient is infinite.
+    """A fused optimizer unscales inside its step, so the hook receives scaled gradients.
+
+    It skips the update if a gradient is infinite.
     """
     parameters = {"weight": Parameter(torch.zeros(1_000))}
     optimizer = torch.optim.SGD(parameters.items(), lr=1.0, fused=True)
@@ -280,9 +281,7 @@ def test_a_compiled_step_gets_noise_once(kind: type[torch.optim.SGD], with_closu
 
 
 def test_the_update_count_does_not_make_torch_compile_a_step_again() -> None:
-    """t is stored in the optimizer's groups, which torch.compile guards; after its first change torch
-    treats it as a variable.
-    """
+    """torch.compile guards the groups, which contain t; after a first change, t is a variable."""
     graphs = 0
 
     def backend(graph: Any, _inputs: Any) -> Any:

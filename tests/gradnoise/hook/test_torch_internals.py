@@ -52,7 +52,7 @@ def weight() -> Parameter:
 
 @pytest.fixture
 def process_group() -> Iterator[None]:
-    """A process group of this process alone."""
+    """A process group that consists of this process."""
     store = torch.distributed.HashStore()
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     yield
@@ -130,7 +130,7 @@ def test_a_step_at_learning_rate_zero_is_no_phantom() -> None:
 
 
 def test_grad_scaler_passes_its_scale_to_a_fused_optimizer() -> None:
-    """In `grad_scale` and `found_inf`, which exist during the step alone."""
+    """In `grad_scale` and `found_inf`, which exist only during the step."""
     parameter = Parameter(torch.zeros(3))
     optimizer = torch.optim.SGD([parameter], lr=1.0, fused=True)
     seen = Seen(optimizer)

@@ -1,4 +1,4 @@
-"""Real fits of Lightning with the callback, against loops written by hand with `attach`."""
+"""Real fits of Lightning with the callback, compared with loops by hand with `attach`."""
 
 import copy
 import csv
@@ -35,7 +35,7 @@ BATCHES = TensorDataset(
 
 
 class Net(LightningModule):
-    """A small net; a subclass says how its optimizer is made."""
+    """A small net; subclasses create the optimizer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,15 +99,14 @@ def by_hand(
     return model
 
 
-def assert_same_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
-    for a, b in zip(one.parameters(), other.parameters(), strict=True):
-        assert torch.equal(a, b)
+def assert_same_weights(found: torch.nn.Module, expected: torch.nn.Module) -> None:
+    assert all(map(torch.equal, found.parameters(), expected.parameters()))
 
 
 @pytest.mark.parametrize("net", [Net, NetWithoutNames])
-def test_a_fit_is_the_loop_written_by_hand(net: type[Net], tmp_path: Path) -> None:
-    """Bit for bit, though Lightning hands every step a closure; and it is not the fit without
-    noise.
+def test_a_fit_equals_the_loop_by_hand(net: type[Net], tmp_path: Path) -> None:
+    """To the bit, although Lightning passes a closure to every step; a fit without
+    noise differs.
     """
     model, plain, noise = net(), net(), GradientNoiseCallback(**NOISE)
     trainer(tmp_path, noise).fit(model, batches())
@@ -119,8 +118,8 @@ def test_a_fit_is_the_loop_written_by_hand(net: type[Net], tmp_path: Path) -> No
     )
 
 
-def test_noise_comes_after_clipping_and_once_for_all_accumulated_batches(tmp_path: Path) -> None:
-    """With gradients clipped to next to nothing, the updates are all noise."""
+def test_noise_is_added_after_clipping_and_once_per_accumulated_update(tmp_path: Path) -> None:
+    """Clipping leaves almost nothing of the gradients, so the updates consist of noise."""
     model, noise = Net(), GradientNoiseCallback(**NOISE)
     trainer(tmp_path, noise, accumulate_grad_batches=3, gradient_clip_val=1e-6).fit(
         model, batches()
@@ -134,10 +133,10 @@ def test_noise_comes_after_clipping_and_once_for_all_accumulated_batches(tmp_pat
     [NOISE, {"process": preconditioned(eta=0.3, gamma=0.55), "seed": 1}],
     ids=["annealed", "preconditioned"],
 )
-def test_a_fit_resumed_from_a_checkpoint_is_one_that_never_stopped(
+def test_a_fit_resumed_from_a_checkpoint_equals_an_uninterrupted_fit(
     tmp_path: Path, noise: dict[str, Any]
 ) -> None:
-    """Of preconditioned noise the checkpoint holds the mean squared gradients too."""
+    """The checkpoint of preconditioned noise contains the mean squared gradients too."""
     first = trainer(tmp_path, GradientNoiseCallback(**noise), max_epochs=1)
     first.fit(Net(), batches())
     first.save_checkpoint(tmp_path / "half.ckpt")
@@ -147,10 +146,10 @@ def test_a_fit_resumed_from_a_checkpoint_is_one_that_never_stopped(
     assert callback.noises[0].t == 2 * N_BATCHES
 
 
-def test_a_fit_from_the_start_after_a_test_on_a_checkpoint_starts_its_noise_anew(
+def test_a_new_fit_after_a_test_on_a_checkpoint_starts_at_t_zero(
     tmp_path: Path,
 ) -> None:
-    """The step count that came with the checkpoint belongs to the tested weights."""
+    """The checkpoint's t belongs to the tested weights."""
 
     class Tested(Net):
         def test_step(self, batch: Iterable[torch.Tensor]) -> torch.Tensor:
@@ -166,8 +165,8 @@ def test_a_fit_from_the_start_after_a_test_on_a_checkpoint_starts_its_noise_anew
     assert_same_weights(model, by_hand(Net()))
 
 
-def test_the_state_may_come_after_the_optimizers(tmp_path: Path) -> None:
-    """Strategies that shard the model restore the callbacks when fitting has started already."""
+def test_the_state_may_be_restored_after_the_optimizers_are_created(tmp_path: Path) -> None:
+    """Strategies that shard the model restore the callbacks after fitting has started."""
     first = GradientNoiseCallback(**NOISE)
     trainer(tmp_path, first, max_epochs=1).fit(Net(), batches())
     state = copy.deepcopy(first.state_dict())
@@ -185,8 +184,8 @@ def test_the_state_may_come_after_the_optimizers(tmp_path: Path) -> None:
 
 
 class TwoOptimizers(Net):
-    """A net that trains its two layers, of the same shape, by two optimizers with the same names
-    for their parameters.
+    """A net whose two layers, of the same shape, have two optimizers whose parameters
+    have the same names.
     """
 
     def __init__(self) -> None:
@@ -207,9 +206,9 @@ class TwoOptimizers(Net):
             optimizer.step()
 
 
-def test_several_optimizers_share_no_noise(tmp_path: Path) -> None:
-    """Without gradients the updates are all noise; each optimizer's is that of `attach` with a seed
-    of its own.
+def test_several_optimizers_have_different_noise(tmp_path: Path) -> None:
+    """With gradients of 0 the updates consist of noise, that of `attach` with a
+    different seed per optimizer.
     """
     model = TwoOptimizers()
     hand, noise = copy.deepcopy(model), GradientNoiseCallback(**NOISE)
@@ -232,7 +231,7 @@ def test_several_optimizers_share_no_noise(tmp_path: Path) -> None:
     assert not torch.isclose(moved[0], moved[2]).any()
 
 
-def test_the_logger_shows_the_standard_deviation_of_each_update(tmp_path: Path) -> None:
+def test_the_standard_deviation_of_each_update_is_logged(tmp_path: Path) -> None:
     logger = CSVLogger(tmp_path)
     trainer(
         tmp_path,
@@ -242,18 +241,18 @@ def test_the_logger_shows_the_standard_deviation_of_each_update(tmp_path: Path) 
     ).fit(Net(), batches())
     logger.save()
     rows = list(csv.DictReader((Path(logger.log_dir) / "metrics.csv").read_text().splitlines()))
-    expected = [annealed(NOISE["eta"], NOISE["gamma"])(t) for t in range(2 * N_BATCHES)]
+    expected = [annealed(NOISE["eta"], NOISE["gamma"]).std(t) for t in range(2 * N_BATCHES)]
     assert [float(row["gradnoise/std"]) for row in rows] == pytest.approx(expected)
     assert all(float(row["gradnoise/ratio"]) > 0 for row in rows)
 
 
-def test_several_optimizers_are_logged_apart(tmp_path: Path) -> None:
+def test_several_optimizers_are_logged_separately(tmp_path: Path) -> None:
     fits = trainer(tmp_path, GradientNoiseCallback(**NOISE))
     fits.fit(TwoOptimizers(), batches())
     assert {"gradnoise/std", "gradnoise/std-1"} <= fits.logged_metrics.keys()
 
 
-def test_the_noise_ends_with_the_fit_even_when_it_raises(tmp_path: Path) -> None:
+def test_the_noise_ends_with_the_fit_even_if_it_raises_an_error(tmp_path: Path) -> None:
     class Fails(Net):
         def training_step(self, batch: Iterable[torch.Tensor], i: int) -> torch.Tensor:
             if i == 2:
@@ -275,12 +274,12 @@ def test_the_noise_ends_with_the_fit_even_when_it_raises(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": 1}, "exactly one of eta"),
+        ({"seed": 1}, "exactly one of process and eta"),
         ({"seed": -1, "eta": 0.1}, "seed must be at least 0"),
         ({"seed": 1, "eta": -0.1}, "eta must be"),
     ],
 )
-def test_illegal_arguments_are_refused_before_fitting(
+def test_illegal_arguments_raise_an_error_before_fitting(
     arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

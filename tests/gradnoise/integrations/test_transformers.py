@@ -1,4 +1,4 @@
-"""Real training runs of Hugging Face's Trainer with the callback, against loops written by hand
+"""Real training runs of Hugging Face's Trainer with the callback, compared with loops by hand
 with `attach`.
 """
 
@@ -24,7 +24,7 @@ N_BATCHES, BATCH_SIZE = 6, 4
 
 
 class Net(torch.nn.Module):
-    """A small net that takes a batch as keywords and returns its loss, as the Trainer wants it."""
+    """A small net that takes a batch as keywords and returns its loss, as the Trainer requires."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,13 +109,12 @@ def by_hand(
     return model
 
 
-def assert_same_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
-    for a, b in zip(one.parameters(), other.parameters(), strict=True):
-        assert torch.equal(a, b)
+def assert_same_weights(found: torch.nn.Module, expected: torch.nn.Module) -> None:
+    assert all(map(torch.equal, found.parameters(), expected.parameters()))
 
 
-def test_a_run_is_the_loop_written_by_hand(tmp_path: Path) -> None:
-    """Bit for bit, though the Trainer's optimizer is wrapped; and it is not the run without noise."""
+def test_a_run_equals_the_loop_by_hand(tmp_path: Path) -> None:
+    """To the bit, although the Trainer wraps its optimizer; a run without noise differs."""
     model, plain, noise = Net(), Net(), GradientNoiseCallback(**NOISE)
     trainer(model, tmp_path, noise).train()
     trainer(plain, tmp_path).train()
@@ -127,8 +126,8 @@ def test_a_run_is_the_loop_written_by_hand(tmp_path: Path) -> None:
     )
 
 
-def test_the_trainers_own_optimizer_gets_noise_too(tmp_path: Path) -> None:
-    """It is made when training starts, with groups of its own: those with weight decay and those
+def test_the_optimizer_that_the_trainer_creates_gets_noise(tmp_path: Path) -> None:
+    """The Trainer creates it when training starts, with two groups: with weight decay and
     without.
     """
     model, hand = Net(), Net()
@@ -139,8 +138,8 @@ def test_the_trainers_own_optimizer_gets_noise_too(tmp_path: Path) -> None:
     assert_same_weights(model, by_hand(hand, optimizer=same.create_optimizer()))
 
 
-def test_noise_comes_after_clipping_and_once_for_all_accumulated_batches(tmp_path: Path) -> None:
-    """With gradients clipped to next to nothing, the updates are all noise."""
+def test_noise_is_added_after_clipping_and_once_per_accumulated_update(tmp_path: Path) -> None:
+    """Clipping leaves almost nothing of the gradients, so the updates consist of noise."""
     model, noise = Net(), GradientNoiseCallback(**NOISE)
     trainer(model, tmp_path, noise, gradient_accumulation_steps=3, max_grad_norm=1e-6).train()
     assert_same_weights(model, by_hand(Net(), accumulate=3, clip=1e-6))
@@ -149,7 +148,7 @@ def test_noise_comes_after_clipping_and_once_for_all_accumulated_batches(tmp_pat
 
 
 @pytest.mark.parametrize("stop", [4, N_BATCHES], ids=["within an epoch", "between epochs"])
-def test_a_run_resumed_from_a_checkpoint_is_one_that_never_stopped(
+def test_a_run_resumed_from_a_checkpoint_equals_an_uninterrupted_run(
     tmp_path: Path, stop: int
 ) -> None:
     trainer(
@@ -169,19 +168,19 @@ def test_a_run_resumed_from_a_checkpoint_is_one_that_never_stopped(
     assert noise.noise.t == 2 * N_BATCHES
 
 
-def test_the_logs_show_the_standard_deviation_of_each_update(tmp_path: Path) -> None:
+def test_the_logs_contain_the_standard_deviation_of_each_update(tmp_path: Path) -> None:
     run = trainer(
         Net(), tmp_path, GradientNoiseCallback(**NOISE, measure_ratio=True), logging_steps=1
     )
     run.train()
     *steps, summary = run.state.log_history
-    expected = [annealed(NOISE["eta"], NOISE["gamma"])(t) for t in range(2 * N_BATCHES)]
+    expected = [annealed(NOISE["eta"], NOISE["gamma"]).std(t) for t in range(2 * N_BATCHES)]
     assert [entry["gradnoise_std"] for entry in steps] == pytest.approx(expected)
     assert all(entry["gradnoise_ratio"] > 0 for entry in steps)
     assert "gradnoise_std" not in summary
 
 
-def test_a_reporter_sees_it_where_the_callback_comes_first(tmp_path: Path) -> None:
+def test_a_reporter_logs_the_noise_if_the_callback_is_first(tmp_path: Path) -> None:
     seen = []
 
     class Reporter(TrainerCallback):
@@ -200,8 +199,8 @@ def test_the_noise_ends_with_the_run(tmp_path: Path) -> None:
     assert_no_noise(run.optimizer)
 
 
-def test_a_run_that_raised_leaves_no_noise_for_the_next(tmp_path: Path) -> None:
-    """The Trainer tells nobody of the error; the next run starts with one noise, not two."""
+def test_a_run_that_raised_an_error_leaves_no_noise(tmp_path: Path) -> None:
+    """The Trainer does not call callbacks at an error; the next run attaches its noise once."""
 
     class Fails(Net):
         failing = True
@@ -231,12 +230,12 @@ def assert_no_noise(optimizer: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": 1}, "exactly one of eta"),
+        ({"seed": 1}, "exactly one of process and eta"),
         ({"seed": -1, "eta": 0.1}, "seed must be at least 0"),
         ({"seed": 1, "eta": -0.1}, "eta must be"),
     ],
 )
-def test_illegal_arguments_are_refused_before_training(
+def test_illegal_arguments_raise_an_error_before_training(
     arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

@@ -1,6 +1,4 @@
-"""The quality of 10^8 draws. Each bound is what an honest normal would pass but once in a million
-runs of the test.
-"""
+"""The quality of 10^8 draws. True normal draws would fail each test with probability 1e-6."""
 
 import itertools
 import math
@@ -22,9 +20,7 @@ CHANCE = 1e-6
 
 
 def z_bound(n_tests: int) -> float:
-    """Return how many standard errors the largest of so many normal statistics may lie from what is
-    expected.
-    """
+    """Return the bound, in standard errors, on the largest of n_tests normal statistics."""
     return float(stats.norm.isf(CHANCE / 2 / n_tests))
 
 
@@ -48,9 +44,9 @@ def test_the_moments_are_those_of_a_normal() -> None:
         assert abs(mean - expected) < z_bound(4) * math.sqrt(variance / N)
 
 
-def test_the_tails_are_neither_cut_nor_thick() -> None:
+def test_the_tails_are_those_of_a_normal() -> None:
     """The numbers beyond each z, to either side, are Poisson about n times the normal's
-    probability: 29 beyond 5, where a cut one has 0.
+    probability: 29 beyond 5.
     """
     zs = (3.0, 4.0, 4.5, 5.0)
     counts = np.zeros((2, len(zs)), dtype=np.int64)
@@ -88,15 +84,15 @@ def assert_uncorrelated(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
     squares, of signs, and crosswise.
     """
     bound = z_bound(len(pairs) * len(FEATURES) ** 2)
-    for one, other in pairs:
+    for first, second in pairs:
         for f, g in itertools.product(FEATURES, FEATURES):
-            a, b = f(one), g(other)
+            a, b = f(first), g(second)
             correlation = float((a * b).mean() - a.mean() * b.mean()) / float(a.std() * b.std())
-            assert abs(correlation) < bound / math.sqrt(len(one))
+            assert abs(correlation) < bound / math.sqrt(len(first))
 
 
 def test_neighbours_are_independent() -> None:
-    """At the lags where the numbers of one word, one block, one lane or one group meet, and at
+    """At the lags between numbers of the same word, block, lane or group, and at
     others.
     """
     drawn = normal(1, "quality", 0, "w", (SIZE,)).double()

@@ -1,4 +1,4 @@
-"""What tests of downloads share: a web server with one file."""
+"""A web server for tests of downloads."""
 
 import functools
 import http.server
@@ -18,9 +18,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Serve files over HTTP; each call puts one there, under a name, and returns the address of
-    their folder.
-    """
+    """A function that serves a file over HTTP under a name and returns its folder's address."""
     folder = tmp_path / "www"
     folder.mkdir()
     with http.server.ThreadingHTTPServer(

@@ -132,7 +132,8 @@ def questions(text: str) -> Iterator[Question]:
 
     Lines are numbered, from 1 in each story. A question's line has the answer after a tab.
 
-    >>> [question] = questions("1 Mary moved to the bathroom.\\n2 Where is Mary? \\tbathroom\\t1\\n")
+    >>> lines = ["1 Mary moved to the bathroom.", "2 Where is Mary? \\tbathroom\\t1"]
+    >>> [question] = questions("\\n".join(lines))
     >>> question.story, question.words, question.answer
     ((('mary', 'moved', 'to', 'the', 'bathroom'),), ('where', 'is', 'mary'), 'bathroom')
     """

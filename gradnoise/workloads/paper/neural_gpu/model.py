@@ -156,7 +156,7 @@ class GatedConvolutions(torch.nn.Module):
         return functional.linear(state[:, :, : self.maps], self.output.weight, self.output.bias)
 
     def convolutions(self) -> list[list[tuple[Convolution, Convolution]]]:
-        """Return the convolutions of gates and candidate, for each set and each of its two CGRUs."""
+        """Return the convolutions of gates and candidate, per set and CGRU."""
         is_passed = self.n_passed >= self.longest
         kernels, biases = (
             torch.where(is_passed, part.mean(0, keepdim=True), part)
@@ -178,8 +178,8 @@ def lengths(draws: torch.Tensor, difficulty: torch.Tensor | int, longest: int) -
     """Return the length of each example, from 1 to longest: the difficulty, or uniform for a fifth.
 
     Args:
-        draws: Uniform in [0, 1), [examples, 2]: the first decides whether the length is uniform, the
-            second gives the uniform length.
+        draws: Uniform in [0, 1), [examples, 2]: the first decides whether the length is uniform,
+            the second gives the uniform length.
         difficulty: The length of the other examples.
         longest: The longest length.
     """

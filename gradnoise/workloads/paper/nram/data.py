@@ -55,7 +55,7 @@ def example(
     | increment | A[0], ..., A[n-1], 0 | A[0] + 1, ..., A[n-1] + 1 |
     | copy | n + 1, A[0], ..., A[n-1] | A[0], ..., A[n-1] from cell n + 1 on |
     | reverse | n + 1, A[0], ..., A[n-1] | A[n-1], ..., A[0] from cell n + 1 on |
-    | listk | head, k, out, and n nodes at random odd cells | node k's value (k from 0) in cell out |
+    | listk | head, k, out, n nodes at random odd cells | node k's value, k from 0, in cell out |
 
     A node is two cells: the index of the next node, 0 at the end, and its value. Neither a value
     nor a value plus 1 is 0.

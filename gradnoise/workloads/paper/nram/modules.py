@@ -7,12 +7,12 @@ from torch.nn import functional
 
 
 def read(cells: torch.Tensor, pointer: torch.Tensor) -> torch.Tensor:
-    """Return M^T p: the value of the cell that the pointer p selects."""
+    """Return M^T p: the value in the cell of pointer p."""
     return (pointer[:, None] @ cells)[:, 0]
 
 
 def write(cells: torch.Tensor, pointer: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Return (1 - p) 1^T . M + p a^T: the memory with value a in the cell that pointer p selects."""
+    """Return (1 - p) 1^T . M + p a^T: the memory with value a in the cell of pointer p."""
     return (1 - pointer[:, :, None]) * cells + pointer[:, :, None] * value[:, None]
 
 

@@ -101,7 +101,9 @@ class Nram(Workload):
             name="error",
             direction="minimize",
             worst=1.0,
-            description="Share of the target cells that are wrong in the discretised circuit, from 0 to 1.",
+            description=(
+                "Share of the target cells that are wrong in the discretised circuit, from 0 to 1."
+            ),
         ),
         Metric(
             name="soft_error",

@@ -24,8 +24,8 @@ STORIES = """1 Mary moved to the bathroom.
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of data whose every task is the same three small files, which are taken for the
-    right ones; no cache and no network.
+    """A folder of data in which every task is the same three small files, with checksums to match;
+    without a cache and without a network.
     """
     content = STORIES.encode()
     monkeypatch.setattr(data, "SHA256", (hashlib.sha256(3 * content).hexdigest(),) * data.N_TASKS)
@@ -33,17 +33,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("GRADNOISE_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    place = tmp_path / "babi" / "en-valid"
-    place.mkdir(parents=True)
+    data_folder = tmp_path / "babi" / "en-valid"
+    data_folder.mkdir(parents=True)
     for task in range(1, data.N_TASKS + 1):
         for name in data.file_names(task):
-            (place / name).write_bytes(content)
+            (data_folder / name).write_bytes(content)
     data.encoded.cache_clear()
-    yield place
+    yield data_folder
     data.encoded.cache_clear()
 
 
-def test_a_story_ends_where_the_numbers_begin_anew_and_holds_no_questions() -> None:
+def test_a_story_starts_at_line_number_1_and_contains_no_questions() -> None:
     first, second, third = data.questions(STORIES)
     assert first.story == (
         ("mary", "moved", "to", "the", "bathroom"),
@@ -59,7 +59,7 @@ def test_a_story_ends_where_the_numbers_begin_anew_and_holds_no_questions() -> N
 def test_words_are_numbered_and_the_latest_sentence_comes_first(folder: Path) -> None:
     task = data.encoded(1, 50)
     none = len(task.vocabulary)
-    stories, asked, answers = task.splits.train
+    stories, questions, answers = task.splits.train
     assert stories.shape == (3, 2, 5)
 
     def words(row: list[int]) -> str:
@@ -70,7 +70,7 @@ def test_words_are_numbered_and_the_latest_sentence_comes_first(folder: Path) ->
         "mary moved to the bathroom",
     ]
     assert [words(sentence) for sentence in stories[2].tolist()] == ["sandra's cat sleeps", ""]
-    assert [words(question) for question in asked.tolist()] == [
+    assert [words(question) for question in questions.tolist()] == [
         "where is mary",
         "what is mary carrying",
         "is it here",
@@ -85,22 +85,22 @@ def test_a_short_memory_keeps_the_latest_sentences(folder: Path) -> None:
     assert "moved" not in task.vocabulary
 
 
-def test_all_tasks_together_are_one_after_the_other(folder: Path) -> None:
+def test_all_tasks_together_are_concatenated(folder: Path) -> None:
     assert len(data.encoded(0, 50).splits.validation[0]) == 3 * data.N_TASKS
 
 
-def test_a_corrupt_file_is_named_with_both_checksums(folder: Path) -> None:
+def test_the_error_for_a_corrupt_file_names_both_checksums(folder: Path) -> None:
     (folder / "qa7_valid.txt").write_text(STORIES + "1 Too much.\n")
     with pytest.raises(
         DataUnavailableError,
-        match=r"qa7_train\.txt, qa7_valid\.txt, qa7_test\.txt in .* are not the files they should be",
+        match=r"qa7_train\.txt, qa7_valid\.txt, qa7_test\.txt in .* have a wrong content",
     ) as caught:
         data.encoded(7, 50)
     assert data.SHA256[6] in str(caught.value)
     data.encoded(6, 50)
 
 
-def test_without_data_or_network_the_error_says_where_it_was_sought_and_what_to_do(
+def test_without_data_and_network_the_error_names_the_attempts_and_a_remedy(
     folder: Path,
 ) -> None:
     (folder / "qa1_train.txt").unlink()
@@ -119,7 +119,7 @@ def test_without_data_or_network_the_error_says_where_it_was_sought_and_what_to_
 def test_a_download_is_unpacked_checked_and_kept(
     folder: Path, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first mirror is dead: the second serves. A second call needs neither."""
+    """The first mirror is unreachable, the second serves the file. A second call needs no mirror."""
     archive = tmp_path / "tasks.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, arcname=data.FOLDER)
@@ -134,10 +134,8 @@ def test_a_download_is_unpacked_checked_and_kept(
     assert data.texts(20)["train"] == STORIES
 
 
-def test_the_real_tasks_are_split_as_stated() -> None:
-    """The published facts: 900, 100 and 1,000 questions of task 1, its 19 words of stories and
-    questions, and six places for answers.
-    """
+def test_the_real_tasks_have_the_published_splits() -> None:
+    """Published facts of task 1: 900, 100 and 1,000 questions, 19 words, and six answers."""
     if not Path(os.environ.get("GRADNOISE_DATA", ""), "babi", "en-valid").is_dir():
         pytest.skip(
             "needs a folder babi/en-valid in $GRADNOISE_DATA, which is "

@@ -39,7 +39,7 @@ def by_hand(
     *,
     linear: bool = False,
 ) -> torch.Tensor:
-    """Answer one question sentence by sentence."""
+    """Return the answer to a question, computed sentence by sentence."""
     embeddings, vectors = model.embeddings.detach(), model.ages.detach()
     state = sentence(question, embeddings[0])
     for hop in range(len(embeddings) - 1):
@@ -51,10 +51,10 @@ def by_hand(
             sentence(words, embeddings[hop + 1]) + vectors[hop + 1][age]
             for words, age in zip(story, ages, strict=True)
         ]
-        scores = [float(state @ one) for one in m]
+        scores = [float(state @ memory) for memory in m]
         odds = [math.exp(score) for score in scores]
-        weights = scores if linear else [one / sum(odds) for one in odds]
-        state = state + sum(weight * one for weight, one in zip(weights, c, strict=True))
+        weights = scores if linear else [part / sum(odds) for part in odds]
+        state = state + sum(weight * output for weight, output in zip(weights, c, strict=True))
     return embeddings[-1] @ state
 
 
@@ -70,7 +70,7 @@ words = st.lists(st.integers(0, 4), min_size=1, max_size=4)
 @settings(max_examples=40, deadline=None)
 @given(story=st.lists(words, min_size=1, max_size=3), question=words)
 def test_it_computes_the_papers_formulas(story: list[list[int]], question: list[int]) -> None:
-    """Whatever the lengths; one example beside another, which has its own."""
+    """For any lengths, with two examples of different lengths in a batch."""
     model = network().eval()
     stories = torch.stack([padded(story, 3, 4, 5), padded([[0, 1]], 3, 4, 5)])
     questions = torch.cat([padded([question], 1, 4, 5), padded([[2]], 1, 4, 5)])
@@ -95,8 +95,8 @@ def test_the_linear_start_has_no_softmax_and_ends_after_its_updates() -> None:
         )
 
 
-def test_an_empty_memory_makes_all_before_it_one_older_up_to_the_oldest_age() -> None:
-    """The mask says where none is put; in evaluation there is none."""
+def test_an_empty_memory_increases_the_ages_of_older_sentences_up_to_the_oldest_age() -> None:
+    """The mask is 0 where a memory is inserted; in evaluation none is inserted."""
     story, question = [[0, 1], [2, 3, 4], [1]], [1, 2]
     model = network(blank_rate=0.1)
     inputs = padded(story, 3, 4, 5)[None], padded([question], 1, 4, 5)

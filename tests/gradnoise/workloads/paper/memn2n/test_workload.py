@@ -19,7 +19,7 @@ needs_data = pytest.mark.skipif(
 
 def spec(**changes: Any) -> TrialSpec:
     params = {"lr": 0.01, "lr_schedule": "halving", "lr_every_epochs": 25, "clip_norm": 40.0}
-    own = {
+    defaults = {
         "key": "a",
         "workload": "memn2n",
         "params": params,
@@ -27,13 +27,13 @@ def spec(**changes: Any) -> TrialSpec:
         "budget_epochs": 2,
         "with_test": True,
     }
-    return TrialSpec(**own | changes)
+    return TrialSpec(**defaults | changes)
 
 
 @needs_data
 @pytest.mark.parametrize("options", [{}, {"linear_epochs": 1}])
-def test_it_trains_in_a_stack_as_it_does_alone(options: dict[str, int]) -> None:
-    """In float32 over 56 updates; an error moves by whole questions."""
+def test_stacked_training_equals_single_training(options: dict[str, int]) -> None:
+    """In float32 over 56 updates; the tolerance of an error is one of 100 questions."""
     stack = StackTrainer(3)
     found = curve(
         run(
@@ -45,9 +45,9 @@ def test_it_trains_in_a_stack_as_it_does_alone(options: dict[str, int]) -> None:
     assert list(stack.refusals.values()) == [""]
     expected = curve(run(SingleTrainer(1), spec(options=options)))
     assert len(found) == len(expected) == 2
-    for one, other in zip(found, expected, strict=True):
-        assert one == pytest.approx(other, rel=1e-3, abs=0.011)
-        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
+    for stacked, single in zip(found, expected, strict=True):
+        assert stacked == pytest.approx(single, rel=1e-3, abs=0.011)
+        assert stacked["train_loss"] == pytest.approx(single["train_loss"], rel=1e-4)
 
 
 @needs_data
@@ -66,8 +66,8 @@ def test_initial_weights_have_the_papers_spread() -> None:
 @needs_data
 @pytest.mark.slow
 def test_it_learns_task_1_as_the_paper_does() -> None:
-    """The paper's setting, 60 epochs, without noise: at most 5 % of 1,000 test questions wrong, for
-    each of three seeds.
+    """With the paper's setting, without noise, at most 5 % of 1,000 test questions are wrong after
+    60 epochs, for each of three seeds.
     """
     trials = [spec(key=key, seed=seed, budget_epochs=60) for seed, key in enumerate("abc")]
     stack = StackTrainer(3)

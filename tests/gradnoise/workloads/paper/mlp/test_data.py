@@ -14,16 +14,14 @@ from gradnoise.workloads.paper.mlp import data
 pytest.importorskip("pooch")
 pytest.importorskip("sklearn")
 
-CONTENT = b"what the file holds"
+CONTENT = b"content of the file"
 NAME = "train-labels-idx1-ubyte.gz"
 Serve = Callable[[str, bytes], str]
 
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The folder of downloaded data sets, $GRADNOISE_DATA; a test that needs it is skipped where it
-    is not.
-    """
+    """The folder of data sets, $GRADNOISE_DATA; without it, tests that need it are skipped."""
     folder = Path(os.environ.get("GRADNOISE_DATA", ""))
     if not (folder / "mnist").is_dir():
         pytest.skip(
@@ -35,7 +33,7 @@ def data_folder() -> Path:
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine without data and without network; returns the cache that it would keep."""
+    """A machine without data and without a network; returns its cache folder."""
     monkeypatch.delenv("GRADNOISE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -48,13 +46,13 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make CONTENT the content that MNIST's training labels should have."""
+def expected_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make CONTENT the right content of MNIST's training labels."""
     sums = {NAME: hashlib.sha256(CONTENT).hexdigest()}
     monkeypatch.setattr(data, "SHA256", {"mnist": sums})
 
 
-def test_digits_are_split_into_disjoint_parts_that_hold_them_all() -> None:
+def test_digits_are_split_into_disjoint_parts_that_contain_all() -> None:
     from sklearn.datasets import load_digits
 
     splits = data.images("digits")
@@ -79,10 +77,8 @@ def test_digits_are_scaled_typed_and_of_every_class_in_each_part() -> None:
         assert set(labels.tolist()) == set(range(10))
 
 
-def test_the_digits_split_stays_what_it_was() -> None:
-    """A study's results mean the same tomorrow: the first labels of each part are part of the
-    definition.
-    """
+def test_the_digits_split_stays_unchanged() -> None:
+    """Results of studies must keep their meaning: these are the first labels of each part."""
     splits = data.images("digits")
     assert [part[1][:6].tolist() for part in (splits.train, splits.validation, splits.test)] == [
         [3, 9, 5, 9, 0, 1],
@@ -100,12 +96,10 @@ def test_data_are_read_once() -> None:
     [("mnist", (5, 7), 0.1307), ("fashion-mnist", (9, 9), 0.2860)],
     ids=["mnist", "fashion-mnist"],
 )
-def test_the_real_images_are_split_as_stated(
+def test_the_real_images_have_the_documented_splits(
     name: str, first: tuple[int, int], mean: float, data_folder: Path
 ) -> None:
-    """The published facts: 60,000 and 10,000 images, the first labels, the mean of the training
-    pixels.
-    """
+    """Published facts: 60,000 and 10,000 images, the first labels, the mean training pixel."""
     splits = data.images(name)
     assert [
         tuple(inputs.shape) for inputs, _ in (splits.train, splits.validation, splits.test)
@@ -118,8 +112,8 @@ def test_the_real_images_are_split_as_stated(
     assert float(together.double().mean()) == pytest.approx(mean, abs=5e-5)
 
 
-def test_the_folder_of_data_comes_before_any_download(
-    offline: Path, wanted: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_the_data_folder_is_used_before_any_download(
+    offline: Path, expected_content: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADNOISE_DATA", str(tmp_path))
     (tmp_path / "mnist").mkdir()
@@ -127,8 +121,8 @@ def test_the_folder_of_data_comes_before_any_download(
     assert data.file("mnist", NAME) == tmp_path / "mnist" / NAME
 
 
-def test_a_corrupt_file_in_the_folder_is_named_with_both_checksums(
-    offline: Path, wanted: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_the_error_for_a_corrupt_file_names_both_checksums(
+    offline: Path, expected_content: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADNOISE_DATA", str(tmp_path))
     (tmp_path / "mnist").mkdir()
@@ -144,7 +138,7 @@ def test_a_corrupt_file_in_the_folder_is_named_with_both_checksums(
 
 
 @pytest.mark.parametrize("folder_is_set", [False, True])
-def test_without_network_the_error_says_what_is_missing_where_it_was_sought_and_what_to_do(
+def test_without_a_network_the_error_names_the_file_the_attempts_and_a_remedy(
     offline: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder_is_set: bool
 ) -> None:
     if folder_is_set:
@@ -167,9 +161,9 @@ def test_without_network_the_error_says_what_is_missing_where_it_was_sought_and_
 
 
 def test_a_download_is_checked_and_kept(
-    offline: Path, wanted: None, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    offline: Path, expected_content: None, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first mirror is dead: the second serves. A second call needs neither."""
+    """The first mirror is unreachable, the second serves the file. A second call needs no mirror."""
     monkeypatch.setattr(data, "MIRRORS", {"mnist": ("http://127.0.0.1:9/", serve(NAME, CONTENT))})
     path = data.file("mnist", NAME)
     assert path == offline / "mnist" / NAME
@@ -178,8 +172,8 @@ def test_a_download_is_checked_and_kept(
     assert data.file("mnist", NAME) == path
 
 
-def test_a_corrupt_download_is_refused_and_nothing_of_it_is_kept(
-    offline: Path, wanted: None, serve: Serve, monkeypatch: pytest.MonkeyPatch
+def test_a_corrupt_download_raises_an_error_and_is_deleted(
+    offline: Path, expected_content: None, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(data, "MIRRORS", {"mnist": (serve(NAME, CONTENT + b"!"),)})
     with pytest.raises(DataUnavailableError, match="hash"):
@@ -187,8 +181,8 @@ def test_a_corrupt_download_is_refused_and_nothing_of_it_is_kept(
     assert not [path for path in offline.rglob("*") if path.is_file()]
 
 
-def test_a_corrupt_file_in_the_cache_is_fetched_anew(
-    offline: Path, wanted: None, serve: Serve, monkeypatch: pytest.MonkeyPatch
+def test_a_corrupt_file_in_the_cache_is_downloaded_again(
+    offline: Path, expected_content: None, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (offline / "mnist").mkdir(parents=True)
     (offline / "mnist" / NAME).write_bytes(b"half a fi")

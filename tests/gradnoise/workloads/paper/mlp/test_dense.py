@@ -15,12 +15,10 @@ from gradnoise.workloads.paper.mlp.dense import ROWS_AT_ONCE, DenseLayer, DenseN
     is_masked=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_it_is_autograds_gradient_for_each_model(
+def test_the_gradient_of_each_model_equals_that_of_autograd(
     widths: list[int], n_models: int, n_examples: int, is_masked: bool, seed: int
 ) -> None:
-    """In float64: a few hundred roundings of 2^-53. A second call, into the same memory, gives the
-    same.
-    """
+    """In float64: a few hundred roundings of 2^-53. A second call reuses the memory of the first."""
     n_layers = len(widths) - 1
     shapes = {f"{i}.weight": (n_models, widths[i + 1], widths[i]) for i in range(n_layers)}
     shapes |= {f"{i}.bias": (n_models, widths[i + 1]) for i in range(n_layers)}
@@ -70,7 +68,7 @@ def test_it_is_autograds_gradient_for_each_model(
     for _ in range(2):
         with torch.no_grad():
             losses = networks.gradient(
-                {name: one.detach() for name, one in weights.items()},
+                {name: weight.detach() for name, weight in weights.items()},
                 masks,
                 (inputs, labels),
                 found,
@@ -85,8 +83,8 @@ def test_it_is_autograds_gradient_for_each_model(
     n_models=st.integers(1, 4),
     seed=st.integers(0, 99),
 )
-def test_outputs_are_those_of_each_model(widths: list[int], n_models: int, seed: int) -> None:
-    """On more examples than are taken at once; a gradient in between does not disturb them."""
+def test_the_outputs_equal_those_of_each_model(widths: list[int], n_models: int, seed: int) -> None:
+    """For more examples than a single block; a gradient in between does not change them."""
     n_layers, n_examples = len(widths) - 1, ROWS_AT_ONCE + 3
     shapes = {f"{i}.weight": (n_models, widths[i + 1], widths[i]) for i in range(n_layers)}
     shapes |= {f"{i}.bias": (n_models, widths[i + 1]) for i in range(n_layers)}
@@ -110,6 +108,6 @@ def test_outputs_are_those_of_each_model(widths: list[int], n_models: int, seed:
         weights,
         {},
         (inputs[:ROWS_AT_ONCE].expand(n_models, -1, -1), labels),
-        {name: one.clone() for name, one in weights.items()},
+        {name: weight.clone() for name, weight in weights.items()},
     )
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

@@ -51,7 +51,9 @@ def test_dropout_has_a_place_after_every_hidden_layer() -> None:
         ),
     ],
 )
-def test_initial_weights_have_the_stated_spread_and_biases_are_zero(init: str, std: object) -> None:
+def test_initial_weights_have_the_documented_variance_and_biases_are_zero(
+    init: str, std: object
+) -> None:
     """The sample variance of each layer's n weights lies within five of its standard errors,
     sqrt(2/(n-1)).
     """
@@ -68,16 +70,16 @@ def test_initial_weights_have_the_stated_spread_and_biases_are_zero(init: str, s
             )
 
 
-def test_initial_weights_depend_on_the_seed_and_nothing_else() -> None:
-    (workload, one), (_, two) = opened(depth=2), opened(depth=2)
+def test_initial_weights_depend_only_on_the_seed() -> None:
+    (workload, first), (_, second) = opened(depth=2), opened(depth=2)
     torch.manual_seed(5)
-    other = workload.model()
-    workload.initialise(other, seed=2)
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
-    assert not torch.equal(one.state_dict()["0.weight"], other.state_dict()["0.weight"])
+    reseeded = workload.model()
+    workload.initialise(reseeded, seed=2)
+    assert all(map(torch.equal, first.parameters(), second.parameters()))
+    assert not torch.equal(first.state_dict()["0.weight"], reseeded.state_dict()["0.weight"])
 
 
-def test_loss_and_metrics_are_cross_entropy_and_share_named_rightly() -> None:
+def test_loss_and_metrics_are_cross_entropy_and_accuracy() -> None:
     workload, model = opened(depth=1, init="he")
     batch = workload.data().validation
     outputs = (
@@ -97,37 +99,39 @@ def test_loss_and_metrics_are_cross_entropy_and_share_named_rightly() -> None:
     assert set(values) == {metric.name for metric in workload.metrics}
 
 
-def test_layer_normalisation_stands_before_every_relu() -> None:
+def test_layer_normalisation_is_applied_before_every_relu() -> None:
     """h = relu(g (z - mean z) / sqrt(var z + 1e-5) + b) over a layer's units, in each of two
     layers, with gains and biases that are set.
     """
     workload, model = opened(depth=2, width=6, norm="layer")
-    own = dict(model.named_parameters())
+    named = dict(model.named_parameters())
     assert {
-        name: tuple(one.shape) for name, one in own.items() if one.dim() == 1 and one.any()
+        name: tuple(part.shape) for name, part in named.items() if part.dim() == 1 and part.any()
     } == {"1.weight": (6,), "4.weight": (6,)}
-    assert all(bool((own[name] == 1).all()) for name in ("1.weight", "4.weight"))
+    assert all(bool((named[name] == 1).all()) for name in ("1.weight", "4.weight"))
     with torch.no_grad():
         for i in (1, 4):
-            own[f"{i}.weight"].copy_(torch.arange(6) - 2.0)
-            own[f"{i}.bias"].copy_(torch.arange(6) / 3)
+            named[f"{i}.weight"].copy_(torch.arange(6) - 2.0)
+            named[f"{i}.bias"].copy_(torch.arange(6) / 3)
     inputs, _ = (part[:5] for part in workload.data().train)
     hidden = inputs
     for i in (0, 3):
-        sums = hidden @ own[f"{i}.weight"].T
+        sums = hidden @ named[f"{i}.weight"].T
         around = sums - sums.mean(1, keepdim=True)
         hidden = (
-            around / (around.square().mean(1, keepdim=True) + 1e-5).sqrt() * own[f"{i + 1}.weight"]
-            + own[f"{i + 1}.bias"]
+            around
+            / (around.square().mean(1, keepdim=True) + 1e-5).sqrt()
+            * named[f"{i + 1}.weight"]
+            + named[f"{i + 1}.bias"]
         )
         hidden = hidden.clamp(min=0)
-    torch.testing.assert_close(model(inputs), hidden @ own["6.weight"].T, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(model(inputs), hidden @ named["6.weight"].T, rtol=1e-5, atol=1e-6)
     assert activation_shapes(model, lambda: model(inputs)) == {"2": (5, 6), "5": (5, 6)}
 
 
-def test_layer_normalisation_trains_in_a_stack_as_it_does_alone() -> None:
-    """In float32 over 24 updates, with dropout and noise beside it; an accuracy moves by whole
-    images of 297.
+def test_stacked_training_with_layer_normalisation_equals_single_training() -> None:
+    """In float32 over 24 updates, with dropout and noise in other slots. The tolerance of an
+    accuracy is two of 297 images.
     """
     changes = {
         "workload": "mlp",
@@ -135,23 +139,23 @@ def test_layer_normalisation_trains_in_a_stack_as_it_does_alone() -> None:
     }
     noisy = {"techniques": ("annealed",), "params": {"lr": 0.05, "eta": 0.01, "gamma": 0.55}}
     dropped = {"techniques": ("dropout",), "params": {"lr": 0.05, "rate": 0.2}}
-    for own in ({}, noisy, dropped):
+    for arm in ({}, noisy, dropped):
         stack = StackTrainer(4)
-        one = spec(budget_epochs=2, **changes | own)
+        trial = spec(budget_epochs=2, **changes | arm)
         neighbours = [
             spec(f"{i}", budget_epochs=2, seed=i, **changes | other)
             for i, other in ((5, noisy), (6, dropped), (7, {}))
         ]
-        found = curve(run(stack, one, *neighbours))
+        found = curve(run(stack, trial, *neighbours))
         assert list(stack.refusals.values()) == [""]
-        expected = curve(run(SingleTrainer(1), one))
+        expected = curve(run(SingleTrainer(1), trial))
         assert len(found) == len(expected) == 2
         for values, others in zip(found, expected, strict=True):
             assert values == pytest.approx(others, rel=1e-3, abs=0.0068)
             assert values["train_loss"] == pytest.approx(others["train_loss"], rel=1e-4)
 
 
-def test_fewer_training_examples_leave_the_other_splits_whole() -> None:
+def test_train_examples_does_not_change_the_other_splits() -> None:
     workload, _ = opened(train_examples=250)
     data = workload.data()
     assert [len(part[0]) for part in (data.train, data.validation, data.test)] == [250, 297, 300]
@@ -179,7 +183,7 @@ def test_fewer_training_examples_leave_the_other_splits_whole() -> None:
         ),
     ],
 )
-def test_options_that_do_not_fit_the_data_are_refused(
+def test_options_that_do_not_fit_the_data_raise_an_error(
     options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

@@ -17,22 +17,22 @@ def number(bits: list[int]) -> int:
 
 @settings(max_examples=200, deadline=None)
 @given(task=st.sampled_from(TASKS), n_bits=st.integers(1, 250), seed=st.integers(0, 2**32))
-def test_what_is_wanted_is_the_result(task: str, n_bits: int, seed: int) -> None:
-    inputs, wanted = example(task, n_bits, np.random.default_rng(seed))
-    assert len(inputs) == len(wanted) == n_symbols(task, n_bits)
+def test_the_target_is_the_result(task: str, n_bits: int, seed: int) -> None:
+    inputs, target = example(task, n_bits, np.random.default_rng(seed))
+    assert len(inputs) == len(target) == n_symbols(task, n_bits)
     if task in ("copy", "reverse"):
         assert set(inputs) <= {0, 1}
-        assert wanted == (inputs if task == "copy" else inputs[::-1])
+        assert target == (inputs if task == "copy" else inputs[::-1])
         return
     assert inputs[n_bits] == OPERATOR
     a, b = number(inputs[:n_bits]), number(inputs[n_bits + 1 :])
     n_result = n_bits + 1 if task == "addition" else 2 * n_bits
-    assert set(wanted[:n_result]) <= {0, 1}
-    assert set(wanted[n_result:]) == ({PAD} if len(wanted) > n_result else set())
-    assert number(wanted[:n_result]) == (a + b if task == "addition" else a * b)
+    assert set(target[:n_result]) <= {0, 1}
+    assert set(target[n_result:]) == ({PAD} if len(target) > n_result else set())
+    assert number(target[:n_result]) == (a + b if task == "addition" else a * b)
 
 
-def test_the_splits_are_fixed_and_of_the_lengths_asked_for() -> None:
+def test_the_splits_are_fixed_and_have_the_given_lengths() -> None:
     data = NeuralGpu({"longest": 3, "test_bits": 12}).data()
     inputs, targets, draws = data.train
     assert (inputs.shape, targets.shape, draws.shape) == (

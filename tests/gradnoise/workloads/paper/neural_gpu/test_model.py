@@ -20,7 +20,7 @@ def network(**changes: Any) -> GatedConvolutions:
 
 
 def by_hand(model: GatedConvolutions, symbols: list[int]) -> torch.Tensor:
-    """Return the logits of one sequence, [symbols, 4], by `conv2d` on its own n x width cells."""
+    """Return the logits of a sequence, [symbols, 4], by `conv2d` on n x width cells."""
 
     def convolved(state: torch.Tensor, step: int, i: int, part: int) -> torch.Tensor:
         kernel, bias = (
@@ -51,9 +51,7 @@ def by_hand(model: GatedConvolutions, symbols: list[int]) -> torch.Tensor:
     "changes", [{}, {"sets": 2}, {"width": 1, "is_cut": False}, {"width": 5, "maps": 3}]
 )
 def test_it_computes_the_papers_formulas(changes: dict[str, Any]) -> None:
-    """A short sequence beside a longer one gives what it gives alone, though the batch has more
-    symbols and more steps.
-    """
+    """A short sequence in a batch with longer ones has the same output as without them."""
     model = network(**changes)
     rows = [[1, 0, OPERATOR, 0, 1], [1, OPERATOR, 1], [0]]
     found = model.run(
@@ -69,8 +67,8 @@ def test_gates_worked_by_hand() -> None:
     tanh(c) after n of them.
 
     sigmoid(ln 3) = 3/4, so u = 1.2 x 3/4 - 0.1 = 0.8. At a bias of 3, 1.2 sigmoid - 0.1 is over 1
-    and the cut makes it 1: what came in stands, and the network that gives each symbol the odds of
-    its own embedding copies.
+    and the cut-off makes it 1: the state stays unchanged, and a network whose output weights are
+    the identity copies its input.
     """
     model = network(width=2, maps=4)
     for parameter in model.parameters():
@@ -91,9 +89,9 @@ def test_gates_worked_by_hand() -> None:
     )
     assert error.tolist() == [0, 1, 1]
     assert symbol_error.tolist() == pytest.approx([0, 1 / 3, 2 / 3])
-    own, other = math.log(math.e + 3) - 1, math.log(math.e + 3)
+    right, wrong = math.log(math.e + 3) - 1, math.log(math.e + 3)
     assert cost.tolist() == pytest.approx(
-        [own, (2 * own + other) / 3, (own + 2 * other) / 3], rel=1e-12
+        [right, (2 * right + wrong) / 3, (right + 2 * wrong) / 3], rel=1e-12
     )
 
 
@@ -111,8 +109,8 @@ def test_pads_beyond_the_end_of_a_sequence_do_not_count() -> None:
 def batch(
     model: GatedConvolutions, n: int, u: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return n examples of copying in every length; all of the length that is due, or with a small
-    u uniform.
+    """Return n examples of copying in every length, whose draws give the present length, or, with
+    a small u, a uniform length.
     """
     rows = torch.full((n, model.longest, model.longest), PAD)
     for i in range(model.longest):
@@ -121,7 +119,7 @@ def batch(
 
 
 @torch.no_grad()
-def test_the_curriculum_goes_on_once_enough_sequences_are_right() -> None:
+def test_the_curriculum_continues_once_enough_sequences_are_right() -> None:
     """A network that copies is right throughout: after k updates at a length the average is 1 -
     0.9^k, above 0.6 at the ninth.
     """
@@ -144,7 +142,7 @@ def test_the_curriculum_goes_on_once_enough_sequences_are_right() -> None:
 
 
 @torch.no_grad()
-def test_only_examples_of_the_length_that_is_due_move_its_average() -> None:
+def test_only_examples_of_the_present_length_change_its_average() -> None:
     """Where v = 1/2 draws length 2 of 3 while 1 is due, and in evaluation mode."""
     model = network()
     model.right.fill_(0.5)
@@ -156,7 +154,7 @@ def test_only_examples_of_the_length_that_is_due_move_its_average() -> None:
 
 
 @torch.no_grad()
-def test_the_length_that_is_due_is_trained() -> None:
+def test_the_present_length_is_trained() -> None:
     model = network().eval()
     inputs, targets, draws = batch(model, 4, 0.9)
     for n_passed, length in ((0, 1), (1, 2), (2, 3), (3, 3)):
@@ -186,7 +184,7 @@ def test_a_fifth_of_the_lengths_is_uniform() -> None:
 
 
 @torch.no_grad()
-def test_relaxation_pulls_the_sets_together_and_takes_their_mean_in_the_end() -> None:
+def test_relaxation_penalises_differences_and_uses_the_mean_at_the_end() -> None:
     """Two sets that differ by d in each of k numbers have the penalty lambda k d^2 / 2; lambda is
     multiplied at each length passed.
     """

@@ -11,7 +11,7 @@ from gradnoise.workloads.paper.neural_gpu import NeuralGpu
 from trial_runs import curve, run
 
 
-def test_initial_weights_have_the_stated_size() -> None:
+def test_initial_weights_have_the_documented_variance() -> None:
     """Within five standard errors, sqrt(2 / (n - 1)) of a variance of n draws."""
     workload = NeuralGpu({"relaxation": 2}, {"init_scale": 0.5})
     model = workload.model()
@@ -61,7 +61,7 @@ def test_initial_weights_have_the_stated_size() -> None:
         ),
     ],
 )
-def test_options_and_parameters_that_cannot_be_are_named(
+def test_illegal_options_and_parameters_raise_an_error_that_names_them(
     options: dict[str, object], params: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -70,20 +70,18 @@ def test_options_and_parameters_that_cannot_be_are_named(
 
 def spec(**changes: Any) -> TrialSpec:
     params = {"lr": 0.01, "clip_norm": 1.0}
-    own = {
+    defaults = {
         "workload": "neural-gpu",
         "optimizer": "adam",
         "params": params,
         "budget_epochs": 2,
         "with_test": True,
     }
-    return trial_runs.spec(**own | changes)
+    return trial_runs.spec(**defaults | changes)
 
 
-def test_it_trains_in_a_stack_as_it_does_alone() -> None:
-    """In float32 over eight updates, with two sets of parameters, dropout, noise, and a curriculum
-    that goes on.
-    """
+def test_stacked_training_equals_single_training() -> None:
+    """In float32 over eight updates, with two parameter sets, dropout, noise and a curriculum."""
     options = {
         "task": "copy",
         "longest": 3,
@@ -101,18 +99,18 @@ def test_it_trains_in_a_stack_as_it_does_alone() -> None:
         "eta": 0.001,
         "gamma": 0.55,
     }
-    own = {"options": options, "params": params, "techniques": ("annealed",)}
+    arm = {"options": options, "params": params, "techniques": ("annealed",)}
     stack = StackTrainer(3)
-    found = curve(run(stack, spec(**own), *(spec(key=f"{i}", seed=i, **own) for i in (5, 6))))
+    found = curve(run(stack, spec(**arm), *(spec(key=f"{i}", seed=i, **arm) for i in (5, 6))))
     assert list(stack.refusals.values()) == [""]
-    expected = curve(run(SingleTrainer(1), spec(**own)))
+    expected = curve(run(SingleTrainer(1), spec(**arm)))
     assert len(found) == len(expected) == 2
-    for one, other in zip(found, expected, strict=True):
-        assert one == pytest.approx(other, rel=1e-3, abs=1e-2)
-        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
+    for stacked, single in zip(found, expected, strict=True):
+        assert stacked == pytest.approx(single, rel=1e-3, abs=1e-2)
+        assert stacked["train_loss"] == pytest.approx(single["train_loss"], rel=1e-4)
 
 
-def test_the_technique_dropout_finds_its_places() -> None:
+def test_the_technique_dropout_changes_training() -> None:
     options = {"task": "copy", "longest": 2, "maps": 4, "width": 1, "batch_size": 5_000}
     plain, dropped = (
         curve(
@@ -128,11 +126,10 @@ def test_the_technique_dropout_finds_its_places() -> None:
 
 @pytest.mark.slow
 def test_it_learns_to_add_numbers_of_eight_bits() -> None:
-    """1,560 updates without noise: at least one of three seeds errs on at most 5 % of the sums held
-    out.
+    """After 1,560 updates without noise, at least one of three seeds has an error of at most 5 %.
 
-    Of eight seeds all did when this was written, four without an error. At a rate of 0.68, the
-    lower end of Wilson's 95 % interval, none of three has a chance of 3.4 %.
+    Of eight seeds, all succeeded when this test was written, four without an error. At a rate of
+    0.68, the lower end of Wilson's 95 % interval, the probability of none of three is 3.4 %.
     """
     stack = StackTrainer(3)
     params = {

@@ -55,50 +55,51 @@ def program(words: list[str], n_columns: int) -> list[tuple[str, int]]:
 def test_four_operations_answer_every_question_exactly(
     n_texts: int, n_numbers: int, seed: int
 ) -> None:
-    asked = random_question(n_texts, n_texts + n_numbers, "all", 2, np.random.default_rng(seed))
-    table = torch.from_numpy(asked.table).double()
+    question = random_question(n_texts, n_texts + n_numbers, "all", 2, np.random.default_rng(seed))
+    table = torch.from_numpy(question.table).double()
     n_rows, n_columns = table.shape
     conditions = {}
     for name, word in (("greater", "greater"), ("lesser", "lesser"), ("match", "is")):
-        at = asked.words.index(word) if word in asked.words else -1
+        at = question.words.index(word) if word in question.words else -1
         value = (
-            NUMBER_OF[asked.words[at + 1]]
+            NUMBER_OF[question.words[at + 1]]
             if word == "is" and at >= 0
-            else {left: pivot for pivot, left in asked.pivots}.get(at, 0)
+            else {left: pivot for pivot, left in question.pivots}.get(at, 0)
         )
         holds = {"greater": table > value, "lesser": table < value, "is": table == value}[word]
         conditions[name] = holds.double()[None]
     rows, scalars = [torch.ones(1, n_rows).double()] * 2, [torch.zeros(1).double()] * 3
-    for operation, column in program(list(asked.words), n_columns):
+    for operation, column in program(list(question.words), n_columns):
         a = {name: torch.tensor([float(name == operation)]).double() for name in OPERATIONS}
         scalar, found, row = operate(
             a, torch.eye(n_columns).double()[column][None], table[None], conditions, rows, scalars
         )
         rows, scalars = [*rows, row], [*scalars, scalar]
-    assert float(scalars[-1]) == pytest.approx((asked.scalar or 0) / 100, abs=1e-9)
-    assert torch.equal(found[0], torch.from_numpy(asked.entries).double())
+    assert float(scalars[-1]) == pytest.approx((question.scalar or 0) / 100, abs=1e-9)
+    assert torch.equal(found[0], torch.from_numpy(question.entries).double())
 
 
 def softmax(scores: torch.Tensor, is_hard: bool) -> list[float]:
     odds = [float(score == scores.max()) if is_hard else math.exp(float(score)) for score in scores]
-    return [one / sum(odds) for one in odds]
+    return [part / sum(odds) for part in odds]
 
 
 def by_hand(
     model: Programmer,
-    asked: Question,
+    question: Question,
     n_texts: int,
     *,
     is_hard: bool,
     mask: torch.Tensor | None = None,
 ) -> tuple[float, torch.Tensor]:
-    """Answer one question by the formulas, number by number; with a mask on what operations and
-    columns are chosen by.
+    """Return the answer to a question by the formulas, number by number.
+
+    The mask multiplies [q; h_t], which chooses operations and columns.
     """
-    table, (n_rows, n_columns) = asked.table.tolist(), asked.table.shape
+    table, (n_rows, n_columns) = question.table.tolist(), question.table.shape
     names = dict(zip(model.operations, model.names, strict=True))
     state, states = torch.zeros(model.words.shape[1], dtype=torch.float64), []
-    for word in asked.words:
+    for word in question.words:
         state = torch.tanh(
             model.question.weight @ torch.cat([model.words[NUMBER_OF[word]], state])
             + model.question.bias
@@ -112,9 +113,9 @@ def by_hand(
     holds = {}
     for name in ("greater", "lesser", "match"):
         arguments = (
-            [(NUMBER_OF[word], i) for i, word in enumerate(asked.words)]
+            [(NUMBER_OF[word], i) for i, word in enumerate(question.words)]
             if name == "match"
-            else asked.pivots
+            else question.pivots
         )
         shares = (
             softmax(torch.stack([states[left] @ names[name] for _, left in arguments]), is_hard)
@@ -176,38 +177,37 @@ def by_hand(
 @torch.no_grad()
 @pytest.mark.parametrize("is_hard", [False, True])
 def test_it_computes_the_papers_formulas(is_hard: bool) -> None:
-    """Beside another question in the same batch, whose table and text are longer or shorter."""
+    """In a batch of questions with longer and shorter tables and texts."""
     model = programmer()
     draw = np.random.default_rng(5)
-    asked = [random_question(1, 3, "all", 2, draw) for _ in range(6)]
-    assert len({len(one.table) for one in asked}) > 1
-    found = model(*tensors(asked)[:5], is_hard)
-    for i, one in enumerate(asked):
-        scalar, entries = by_hand(model, one, 1, is_hard=is_hard)
+    questions = [random_question(1, 3, "all", 2, draw) for _ in range(6)]
+    assert len({len(question.table) for question in questions}) > 1
+    found = model(*tensors(questions)[:5], is_hard)
+    for i, question in enumerate(questions):
+        n_rows = len(question.table)
+        scalar, entries = by_hand(model, question, 1, is_hard=is_hard)
         assert float(found[i, 0]) == pytest.approx(scalar, rel=1e-9, abs=1e-9)
-        own = found[i, 1:].view(-1, 3)
-        torch.testing.assert_close(own[: len(one.table)], entries.double(), rtol=1e-9, atol=1e-9)
-        assert not own[len(one.table) :].any()
+        rows = found[i, 1:].view(-1, 3)
+        torch.testing.assert_close(rows[:n_rows], entries.double(), rtol=1e-9, atol=1e-9)
+        assert not rows[n_rows:].any()
 
 
 @torch.no_grad()
 def test_dropout_acts_where_operations_and_columns_are_chosen() -> None:
-    """On the question's state beside the history, by one mask an example in all steps; none of it
-    where the answers are judged.
-    """
+    """Each example has the same mask on [q; h_t] in all steps; there is no dropout in evaluation."""
     model = programmer()
     draw = np.random.default_rng(5)
-    asked = [random_question(1, 3, "all", 2, draw) for _ in range(3)]
-    inputs = tensors(asked)[:5]
+    questions = [random_question(1, 3, "all", 2, draw) for _ in range(3)]
+    inputs = tensors(questions)[:5]
     assert activation_shapes(model, lambda: model(*inputs)) == {"drop": (3, 8)}
     whole = model(*inputs)
     model.drop.mask = DropoutMasks(rate=0.5).draw(1, 0, "drop", torch.ones(3, 8).double())
     found = model(*inputs)
-    for i, one in enumerate(asked):
-        scalar, entries = by_hand(model, one, 1, is_hard=False, mask=model.drop.mask[i])
+    for i, question in enumerate(questions):
+        scalar, entries = by_hand(model, question, 1, is_hard=False, mask=model.drop.mask[i])
         assert float(found[i, 0]) == pytest.approx(scalar, rel=1e-9, abs=1e-9)
         torch.testing.assert_close(
-            found[i, 1:].view(-1, 3)[: len(one.table)], entries.double(), rtol=1e-9, atol=1e-9
+            found[i, 1:].view(-1, 3)[: len(question.table)], entries.double(), rtol=1e-9, atol=1e-9
         )
     assert not torch.equal(found, whole)
     assert torch.equal(model.eval()(*inputs), whole)

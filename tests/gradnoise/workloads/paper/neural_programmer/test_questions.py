@@ -11,11 +11,11 @@ from gradnoise.workloads.paper.neural_programmer.questions import (
 )
 
 
-def answered(asked: Question, n_texts: int) -> tuple[int | None, set[tuple[int, int]]]:
-    """Answer a question by its words, entry by entry: the scalar, in hundredths, and the entries."""
-    words, table = list(asked.words), asked.table.tolist()
+def answer(question: Question, n_texts: int) -> tuple[int | None, set[tuple[int, int]]]:
+    """Return the answer to a question by its words: the scalar, in hundredths, and the entries."""
+    words, table = list(question.words), question.table.tolist()
     n_columns = len(table[0])
-    pivots = {left: pivot for pivot, left in asked.pivots}
+    pivots = {left: pivot for pivot, left in question.pivots}
     everything = set(range(len(table)))
     rows, at = everything, 0
 
@@ -63,18 +63,20 @@ def answered(asked: Question, n_texts: int) -> tuple[int | None, set[tuple[int, 
     n_conditions=st.integers(0, 2),
     seed=st.integers(0, 2**32),
 )
-def test_an_answer_is_what_the_words_say(
+def test_the_answer_follows_from_the_words(
     n_texts: int, n_numbers: int, answers: str, n_conditions: int, seed: int
 ) -> None:
     n_columns = n_texts + n_numbers
-    asked = random_question(n_texts, n_columns, answers, n_conditions, np.random.default_rng(seed))
-    scalar, entries = answered(asked, n_texts)
-    assert asked.scalar == scalar
-    assert {(int(i), int(j)) for i, j in np.argwhere(asked.entries)} == entries
-    assert 30 <= len(asked.table) <= 100
-    assert asked.table.shape == asked.entries.shape == (len(asked.table), n_columns)
-    assert len(asked.words) <= MOST_WORDS
-    assert sum(word in ("greater", "lesser", "is") for word in asked.words) <= n_conditions
-    assert (scalar is None) == ("print" in asked.words)
+    question = random_question(
+        n_texts, n_columns, answers, n_conditions, np.random.default_rng(seed)
+    )
+    scalar, entries = answer(question, n_texts)
+    assert question.scalar == scalar
+    assert {(int(i), int(j)) for i, j in np.argwhere(question.entries)} == entries
+    assert 30 <= len(question.table) <= 100
+    assert question.table.shape == question.entries.shape == (len(question.table), n_columns)
+    assert len(question.words) <= MOST_WORDS
+    assert sum(word in ("greater", "lesser", "is") for word in question.words) <= n_conditions
+    assert (scalar is None) == ("print" in question.words)
     assert answers == "all" or (scalar is None) == (answers == "entries")
-    assert answers in ("all", "scalars") or "diff" not in asked.words
+    assert answers in ("all", "scalars") or "diff" not in question.words

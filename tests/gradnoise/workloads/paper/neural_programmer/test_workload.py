@@ -15,8 +15,8 @@ from gradnoise.workloads.paper.neural_programmer.questions import random_questio
 from trial_runs import curve, run
 
 
-def test_an_answer_counts_if_both_its_parts_are_exact() -> None:
-    """One hundredth beside the number, or one entry too many or too few, is wrong."""
+def test_an_answer_is_right_if_both_its_parts_are_exact() -> None:
+    """An error of 0.01 in the number, or a single wrong entry, makes an answer wrong."""
     workload = NeuralProgrammer()
     draw = np.random.default_rng(3)
     batch = tensors([random_question(0, 1, "all", 2, draw) for _ in range(40)])
@@ -33,32 +33,32 @@ def test_an_answer_counts_if_both_its_parts_are_exact() -> None:
 
 
 def test_the_two_losses_are_those_of_the_paper() -> None:
-    """Huber's, of delta 10, for a number; the mean log loss over the entries that there are, times
-    its weight, for entries.
+    """The Huber loss with delta 10 for a number; for entries, the mean log loss over existing
+    entries, times its weight.
     """
     draw = np.random.default_rng(3)
-    asked = [random_question(0, 2, "all", 2, draw) for _ in range(10)]
-    batch, workload = tensors(asked), NeuralProgrammer({"delta": 10, "lookup_weight": 7})
+    questions = [random_question(0, 2, "all", 2, draw) for _ in range(10)]
+    batch, workload = tensors(questions), NeuralProgrammer({"delta": 10, "lookup_weight": 7})
     found = torch.full((10, 1 + 100 * 2), 0.25)
     found[:, 0] = batch[5] + torch.tensor([3.0, 30.0] * 5)
     total = 0.0
-    for one, error in zip(asked, [3.0, 30.0] * 5, strict=True):
-        is_entry = torch.from_numpy(one.entries).double()
+    for question, error in zip(questions, [3.0, 30.0] * 5, strict=True):
+        is_entry = torch.from_numpy(question.entries).double()
         log_loss = -(is_entry * math.log(0.25) + (1 - is_entry) * math.log(0.75)).mean()
         total += (
             7 * float(log_loss)
-            if one.scalar is None
+            if question.scalar is None
             else error**2 / 2
             if error < 10
             else 10 * error - 50
         )
     found[:, 1:] *= torch.from_numpy(
-        np.arange(100) < np.array([[len(one.table)] for one in asked])
+        np.arange(100) < np.array([[len(question.table)] for question in questions])
     ).repeat_interleave(2, 1)
     assert float(workload.loss(lambda *_: found, batch)) == pytest.approx(total / 10, rel=1e-5)
 
 
-def test_the_splits_are_fixed_and_differ() -> None:
+def test_the_splits_are_fixed_and_different() -> None:
     data = NeuralProgrammer({"train_examples": 500}).data()
     assert [len(split[0]) for split in (data.train, data.validation, data.test)] == [500, 500, 500]
     assert not torch.equal(data.train[3], data.validation[3])
@@ -92,21 +92,23 @@ def test_the_splits_are_fixed_and_differ() -> None:
         ),
     ],
 )
-def test_options_that_cannot_be_are_named(options: dict[str, object], message: str) -> None:
+def test_illegal_options_raise_an_error_that_names_them(
+    options: dict[str, object], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         NeuralProgrammer(options)
 
 
 def spec(**changes: Any) -> TrialSpec:
     params = {"lr": 0.01, "clip_norm": 1.0}
-    own = {
+    defaults = {
         "workload": "neural-programmer",
         "optimizer": "adam",
         "params": params,
         "budget_epochs": 2,
         "with_test": True,
     }
-    return trial_runs.spec(**own | changes)
+    return trial_runs.spec(**defaults | changes)
 
 
 @pytest.mark.parametrize(
@@ -118,37 +120,37 @@ def spec(**changes: Any) -> TrialSpec:
         ({}, {"rate": 0.3}),
     ],
 )
-def test_it_trains_in_a_stack_as_it_does_alone(
+def test_stacked_training_equals_single_training(
     options: dict[str, float], technique: dict[str, float]
 ) -> None:
-    """In float32 over ten updates, with dropout of the model's own or by the technique; an accuracy
-    moves by whole questions of 500.
+    """In float32 over ten updates, with dropout of the model or of the technique. The tolerance of an
+    accuracy is two of 500 questions.
     """
     options = {"train_examples": 500, "batch_size": 100} | options
-    own = {
+    arm = {
         "techniques": ("dropout",) if technique else ("none",),
         "params": {"lr": 0.01, "clip_norm": 1.0} | technique,
         "options": options,
     }
     stack = StackTrainer(3)
     found = curve(
-        run(stack, spec(**own), *(spec(key=f"{i}", seed=i, options=options) for i in (5, 6)))
+        run(stack, spec(**arm), *(spec(key=f"{i}", seed=i, options=options) for i in (5, 6)))
     )
     assert list(stack.refusals.values()) == [""]
-    expected = curve(run(SingleTrainer(1), spec(**own)))
+    expected = curve(run(SingleTrainer(1), spec(**arm)))
     assert len(found) == len(expected) == 2
-    for one, other in zip(found, expected, strict=True):
-        assert one == pytest.approx(other, rel=1e-3, abs=0.0041)
-        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
+    for stacked, single in zip(found, expected, strict=True):
+        assert stacked == pytest.approx(single, rel=1e-3, abs=0.0041)
+        assert stacked["train_loss"] == pytest.approx(single["train_loss"], rel=1e-4)
 
 
 @pytest.mark.slow
-def test_it_learns_sums_and_counts_of_one_column() -> None:
+def test_it_learns_sums_and_counts_of_a_single_column() -> None:
     """200 updates without noise, at most one condition: at least four of eight seeds answer at
     least 95 % of the test questions exactly.
 
-    Of 32 seeds 30 answered all of them when this was written. At a rate of 0.80, the lower end of
-    Wilson's 95 % interval, fewer than four of eight have a chance of 1.1 %.
+    Of 32 seeds, 30 answered all questions when this test was written. At a rate of 0.80, the lower end of
+    Wilson's 95 % interval, the probability of fewer than four of eight is 1.1 %.
     """
     options = {"answers": "aggregates", "conditions": 1, "train_examples": 5_000}
     stack = StackTrainer(8)

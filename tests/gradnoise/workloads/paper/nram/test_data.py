@@ -12,7 +12,7 @@ TASKS = ("access", "increment", "copy", "reverse", "listk")
 
 
 def solved(task: str, memory: list[int]) -> dict[int, int]:
-    """Return what a program on this memory would leave, by cell."""
+    """Return the values that a program writes for this memory, by cell."""
     if task == "access":
         return {0: memory[memory[0] + 1]}
     if task == "increment":
@@ -33,16 +33,16 @@ def solved(task: str, memory: list[int]) -> dict[int, int]:
     room=st.integers(0, 6),
     seed=st.integers(0, 2**32),
 )
-def test_what_is_wanted_is_what_a_program_computes(
+def test_the_target_is_the_result_of_a_program(
     task: str, length: int, room: int, seed: int
 ) -> None:
-    """On the smallest memory and on larger ones; all numbers of memory and target are legal."""
+    """For the smallest memory and larger ones; all numbers of memory and target are legal."""
     size = max(cells_needed(task, length), 4) + room
-    memory, wanted = example(task, length, size, np.random.default_rng(seed))
-    assert len(memory) == len(wanted) == size
+    memory, target = example(task, length, size, np.random.default_rng(seed))
+    assert len(memory) == len(target) == size
     assert all(0 <= number < size for number in memory)
-    assert {i: number for i, number in enumerate(wanted) if number != ANY} == solved(task, memory)
-    assert all(number < size for number in wanted)
+    assert {i: number for i, number in enumerate(target) if number != ANY} == solved(task, memory)
+    assert all(number < size for number in target)
     if task == "listk":
         node, seen = memory[0], 0
         while node:
@@ -51,12 +51,12 @@ def test_what_is_wanted_is_what_a_program_computes(
         assert memory[1] < length
 
 
-def test_the_splits_are_fixed_and_of_every_length() -> None:
+def test_the_splits_are_fixed_and_contain_every_length() -> None:
     data = Nram({"task": "copy", "longest": 3}).data()
     assert [tuple(part.shape) for part in data.train] == [(5_000, 3, 8), (5_000, 3, 8), (5_000, 3)]
     for split in (data.train, data.validation, data.test):
-        memory, wanted, _ = split
-        assert bool(((wanted != ANY).sum(2) == torch.tensor([1, 2, 3])).all())
+        memory, target, _ = split
+        assert bool(((target != ANY).sum(2) == torch.tensor([1, 2, 3])).all())
         assert bool((memory[:, :, 0] == torch.tensor([2, 3, 4])).all())
     assert not torch.equal(data.validation[0], data.test[0])
     assert torch.equal(Nram({"task": "copy", "longest": 3}).data().train[0], data.train[0])

@@ -46,15 +46,13 @@ def test_distributions_stay_distributions(seed: int, size: int, n_registers: int
 
 
 def chosen(model: Machine, choices: torch.Tensor) -> torch.Tensor:
-    """Return choices among what is there: a module takes no output of itself or of a later one."""
+    """Restrict choices to the registers and the outputs of earlier modules, and renormalise."""
     there = torch.arange(choices.shape[2]) < torch.tensor(model.n_options)[:, None]
     return choices * there / (choices * there).sum(2, keepdim=True)
 
 
-def by_hand(model: Machine, memory: list[int], wanted: list[int]) -> tuple[float, torch.Tensor]:
-    """Return the cost of an example and the memory after stopping, module by module and choice by
-    choice.
-    """
+def by_hand(model: Machine, memory: list[int], target: list[int]) -> tuple[float, torch.Tensor]:
+    """Return the cost of an example and the memory after stopping, computed module by module."""
     size, n = model.size, model.n_registers
     eye = torch.eye(size, dtype=torch.float64)
     cells, registers = eye[memory], [eye[0] for _ in range(n)]
@@ -102,7 +100,7 @@ def by_hand(model: Machine, memory: list[int], wanted: list[int]) -> tuple[float
         cost -= (
             going
             * f
-            * sum(math.log(max(float(cells[i, y]), 1e-6)) for i, y in enumerate(wanted) if y != ANY)
+            * sum(math.log(max(float(cells[i, y]), 1e-6)) for i, y in enumerate(target) if y != ANY)
         )
         stopped, going = stopped + going * f * cells, going * (1 - f)
     return cost, stopped
@@ -111,20 +109,20 @@ def by_hand(model: Machine, memory: list[int], wanted: list[int]) -> tuple[float
 @torch.no_grad()
 @pytest.mark.parametrize("is_recurrent", [False, True])
 def test_it_computes_the_papers_formulas(is_recurrent: bool) -> None:
-    """One example beside another, in training's form and in evaluation's."""
+    """For two examples in a batch, in training and in evaluation."""
     model = machine(is_recurrent=is_recurrent)
-    memory, wanted = (
+    memory, target = (
         torch.tensor([[1, 3, 2, 0, 4], [4, 0, 0, 1, 2]]),
         torch.tensor([[2, ANY, ANY, 4, 1], [ANY, 3, ANY, ANY, ANY]]),
     )
-    stopped, cost, _ = model.run(memory, wanted)
+    stopped, cost, _ = model.run(memory, target)
     for i in range(2):
-        expected, cells = by_hand(model, memory[i].tolist(), wanted[i].tolist())
+        expected, cells = by_hand(model, memory[i].tolist(), target[i].tolist())
         assert float(cost[i]) == pytest.approx(expected, rel=1e-10)
         torch.testing.assert_close(stopped[i], cells, rtol=1e-10, atol=1e-10)
     model.eval()
-    error, soft_error, loss = model(memory[:, None], wanted[:, None], torch.zeros(2, 3))
-    is_wrong = (stopped.argmax(2) != wanted) & (wanted != ANY)
+    error, soft_error, loss = model(memory[:, None], target[:, None], torch.zeros(2, 3))
+    is_wrong = (stopped.argmax(2) != target) & (target != ANY)
     torch.testing.assert_close(
         soft_error.double(),
         is_wrong.sum(1) / torch.tensor([3.0, 1.0], dtype=torch.float64),
@@ -140,9 +138,8 @@ def test_a_step_worked_by_hand() -> None:
     """Increment: read(0) = 3, inc(3) = 4, write(0, 4), and register 0 becomes 0 + 1; then read(1) =
     2, and so on.
 
-    The willingness is one half in the first step of two: cell 0 is right after both, cell 1 after
-        the second alone, and the cost is
-    - 1/2 (ln 1 + ln epsilon) - 1/2 (ln 1 + ln 1).
+    The willingness is 1/2 in the first step of two. Cell 0 is right after both steps, cell 1 only
+    after the second, so the cost is - 1/2 (ln 1 + ln epsilon) - 1/2 (ln 1 + ln 1).
     """
     model = machine(n_registers=1, n_steps=2)
     for parameter in model.parameters():
@@ -169,21 +166,21 @@ def test_a_step_worked_by_hand() -> None:
         )
     ] = 0
     model.choices.bias.copy_(bias)
-    memory, wanted = torch.tensor([[3, 2, 0, 0, 0]]), torch.tensor([[4, 3, ANY, ANY, ANY]])
-    stopped, cost, entropy = model.run(memory, wanted)
+    memory, target = torch.tensor([[3, 2, 0, 0, 0]]), torch.tensor([[4, 3, ANY, ANY, ANY]])
+    stopped, cost, entropy = model.run(memory, target)
     assert float(cost) == pytest.approx(-0.5 * math.log(1e-6))
     assert float(entropy) == pytest.approx(0.0, abs=1e-12)
     assert stopped[0, 0].tolist() == [0, 0, 0, 0, 1]
     assert stopped[0, 1].tolist() == [0, 0, 0.5, 0.5, 0]
     model.finish.bias.fill_(-0.1)
-    stopped, cost, _ = model.run(memory, wanted, is_discrete=True)
+    stopped, cost, _ = model.run(memory, target, is_discrete=True)
     assert (stopped[0].argmax(1).tolist(), float(cost)) == ([4, 3, 0, 0, 0], 0.0)
     model.finish.bias.fill_(0.1)
-    assert model.run(memory, wanted, is_discrete=True)[0][0].argmax(1).tolist() == [4, 2, 0, 0, 0]
+    assert model.run(memory, target, is_discrete=True)[0][0].argmax(1).tolist() == [4, 2, 0, 0, 0]
 
 
 @torch.no_grad()
-def test_the_discretised_circuit_computes_with_whole_numbers() -> None:
+def test_the_discretised_circuit_computes_with_integers() -> None:
     model = machine(n_steps=6)
     stopped, _, entropy = model.run(
         torch.tensor([[1, 3, 2, 0, 4]]), torch.tensor([[2, ANY, ANY, 4, 1]]), is_discrete=True
@@ -194,46 +191,41 @@ def test_the_discretised_circuit_computes_with_whole_numbers() -> None:
 
 
 @torch.no_grad()
-def test_the_entropy_bonus_is_halved_with_the_updates() -> None:
-    """A machine of zero weights chooses uniformly: its mean entropy is the mean of ln n over its
-    choices.
-    """
+def test_the_entropy_bonus_halves_every_entropy_updates() -> None:
+    """With weights of 0 all choices are uniform: their mean entropy is the mean of ln n."""
     model = machine(entropy=0.5, entropy_updates=2)
     for parameter in model.parameters():
         parameter.zero_()
-    memory, wanted = torch.tensor([[[1, 3, 2, 0, 4]]]), torch.tensor([[[2, ANY, ANY, 4, 1]]])
-    _, cost, entropy = model.run(memory[:, 0], wanted[:, 0])
+    memory, target = torch.tensor([[[1, 3, 2, 0, 4]]]), torch.tensor([[[2, ANY, ANY, 4, 1]]])
+    _, cost, entropy = model.run(memory[:, 0], target[:, 0])
     assert float(entropy) == pytest.approx(np.mean(np.log(model.n_options)), rel=1e-6)
     for update in range(5):
-        found = model(memory, wanted, torch.zeros(1, 3))
+        found = model(memory, target, torch.zeros(1, 3))
         assert float(found) == pytest.approx(
             float(cost) - 0.5 * 0.5 ** (update / 2) * float(entropy), rel=1e-6
         )
 
 
 @torch.no_grad()
-def test_the_curriculum_goes_on_by_its_updates() -> None:
-    """The cost of the length that is due: 1, 1, 2, 2, 3, 3, 3 ... of three, where the draws say D +
-    0.
-    """
+def test_the_curriculum_continues_every_length_updates() -> None:
+    """The lengths are 1, 1, 2, 2, 3, 3, 3, ... up to 3, with draws that give D + 0."""
     model, held_out = machine(length_updates=2), machine().eval()
-    memory, wanted = (
+    memory, target = (
         torch.tensor([[[1, 3, 2, 0, 4], [3, 2, 1, 1, 1], [0, 4, 2, 2, 2]]]),
         torch.tensor([[[2, ANY, 1, 4, 0]] * 3]),
     )
-    costs = held_out(memory, wanted, torch.zeros(1, 3))[2].tolist()
-    found = [float(model(memory, wanted, torch.tensor([[0.9, 0.5, 0.0]]))) for _ in range(8)]
+    costs = held_out(memory, target, torch.zeros(1, 3))[2].tolist()
+    found = [float(model(memory, target, torch.tensor([[0.9, 0.5, 0.0]]))) for _ in range(8)]
     assert found == pytest.approx([costs[i] for i in (0, 0, 1, 1, 2, 2, 2, 2)])
     whole = machine()
-    assert float(whole(memory, wanted, torch.tensor([[0.9, 0.5, 0.0]]))) == pytest.approx(costs[2])
+    assert float(whole(memory, target, torch.tensor([[0.9, 0.5, 0.0]]))) == pytest.approx(costs[2])
 
 
 def test_lengths_are_mixed_as_in_the_paper() -> None:
-    """At D = 2 of 6, over n draws of the training data: within five standard errors of each share.
+    """At D = 2 of 6, over n draws of the training data, within five standard errors of each share.
 
-    Of length l: 0.1 / 6, and for e = 0, 1, 2, ... with chance 2^-(e+1) another 0.25 / top where l
-        <= top = min(2 + e, 6), and 0.65 where
-    l = top.
+    The share of length l is 0.1 / 6, plus the sum over e = 0, 1, 2, ... with probability 2^-(e+1)
+    of 0.25 / top where l <= top = min(2 + e, 6) and of 0.65 where l = top.
     """
     draws = Nram({"longest": 6}).data().train[2]
     found = lengths(draws, torch.tensor(2), 6)

@@ -25,7 +25,7 @@ INTEGERS: dict[str, Callable[..., int]] = {
 
 
 def computed(name: str, cells: list[int], *arguments: int) -> tuple[int, list[int]]:
-    """Return a module's output and the memory after it, in whole numbers."""
+    """Return a module's output and the memory after it, in integers."""
     if name == "read":
         return cells[arguments[0]], cells
     if name == "write":
@@ -36,8 +36,8 @@ def computed(name: str, cells: list[int], *arguments: int) -> tuple[int, list[in
 
 @pytest.mark.parametrize("size", [4, 5, 7])
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_computes_with_whole_numbers_modulo_the_size(name: str, size: int) -> None:
-    """For all arguments there are, and a memory whose numbers differ from their places."""
+def test_a_module_computes_with_integers_modulo_the_size(name: str, size: int) -> None:
+    """For all arguments, and a memory whose numbers differ from their indices."""
     cells = [(3 * i + 2) % size for i in range(size)]
     cases = list(itertools.product(range(size), repeat=N_ARGUMENTS[name]))
     memory = is_number(torch.tensor([cells] * len(cases)), size).double()
@@ -49,19 +49,19 @@ def test_a_module_computes_with_whole_numbers_modulo_the_size(name: str, size: i
     assert output.shape == (len(cases), size)
     torch.testing.assert_close(
         output,
-        is_number(torch.tensor([one for one, _ in expected]), size).double(),
+        is_number(torch.tensor([output for output, _ in expected]), size).double(),
         rtol=0,
         atol=1e-15,
     )
     torch.testing.assert_close(
         after,
-        is_number(torch.tensor([one for _, one in expected]), size).double(),
+        is_number(torch.tensor([cells for _, cells in expected]), size).double(),
         rtol=0,
         atol=1e-15,
     )
 
 
-def test_there_are_the_papers_fourteen_modules() -> None:
+def test_the_modules_are_the_papers_fourteen() -> None:
     assert len(MODULES) == 14
     assert [n for name in MODULES if (n := N_ARGUMENTS[name])] == [1, 1, 2, 2, 1, 2, 2, 2, 2, 2, 2]
 
@@ -71,9 +71,9 @@ def distributions(seed: int, *shape: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_on_distributions_is_its_expectation_over_independent_numbers(name: str) -> None:
-    """So that what comes out is a distribution too. A memory is M independent numbers; `write`
-    mixes what was there and what is new.
+def test_a_module_on_distributions_is_its_expectation(name: str) -> None:
+    """Over independent numbers, so the output is a distribution too. A memory is M independent
+    numbers; `write` mixes the old and the new memory.
     """
     size = 5
     cells, arguments = (
