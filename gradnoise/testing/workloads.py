@@ -37,8 +37,9 @@ class WorkloadCase:
         options: The options; choose a small data set and model.
         optimizer: Name of an installed optimizer.
         budget_epochs: Epochs of each trial; at least 2.
-        in_float64: Whether a declared workload is trained in float64, where a mistake is larger than
-            any rounding; its data and its model are converted. False if its code needs float32.
+        in_float64: Whether a declared workload is trained in float64, where a mistake is larger
+            than any rounding; its data and its model are converted. False if its code needs
+            float32.
         rtol: Relative tolerance where results agree up to rounding.
         neighbour_rtol: Relative tolerance by which neighbours in a stack may change results; 0: by
             no bit. Where vmap makes torch sum in another order, as in BatchNorm, they change the

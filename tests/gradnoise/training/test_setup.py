@@ -177,7 +177,7 @@ def test_a_technique_may_not_declare_a_parameter_of_the_optimizer() -> None:
         TECHNIQUES.including(other),
         pytest.raises(
             ValueError,
-            match="the optimizer 'sgd' and the technique 'other' both declare the hyperparameter 'lr'",
+            match="optimizer 'sgd' and the technique 'other' both declare the hyperparameter 'lr'",
         ),
     ):
         prepare(spec(techniques=("other",), params={"lr": 0.1}))

@@ -123,8 +123,8 @@ def test_rules_apply_to_given_values_and_defaults() -> None:
         with pytest.raises(
             ValueError,
             match=(
-                r"^options\.batch must be at most 8, the training examples, with examples=8, but got "
-                rf"batch={got}\.$"
+                r"^options\.batch must be at most 8, the training examples, with examples=8, but "
+                rf"got batch={got}\.$"
             ),
         ):
             parse(Ruled, values)

@@ -10,12 +10,15 @@ from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS, techniques_for
 GOOD = """
 from gradnoise.workloads import Metric, function
 
-@function(name="mine", description="Mine.", metrics=[Metric(name="x", direction="maximize", worst=0.0)])
+def metric(worst):
+    return [Metric(name="x", direction="maximize", worst=worst)]
+
+@function(name="mine", description="Mine.", metrics=metric(0.0))
 def train(trial):
     pass
 
-enormous = function(name="enormous", description="", metrics=[Metric(name="x", direction="minimize", worst=1e300)])(train)
-unbounded = function(name="unbounded", description="", metrics=[Metric(name="x", direction="maximize", worst=float("-inf"))])(train)
+enormous = function(name="enormous", description="", metrics=metric(-1e300))(train)
+unbounded = function(name="unbounded", description="", metrics=metric(float("-inf")))(train)
 shapeless = function(name="shapeless", description="", metrics=train.metrics, options=dict)(train)
 """
 
