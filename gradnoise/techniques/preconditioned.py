@@ -11,9 +11,10 @@ TECHNIQUE = Technique(
     description=(
         "Annealed Gaussian noise on every gradient, larger where recent gradients were small."
     ),
-    formula="g_t <- g_t + sigma_t sqrt(G_t) N(0, I), sigma_t^2 = eta / (1 + t)^gamma, "
-    "G_t = 1 / (damping + sqrt(V_t)), V_t = decay V_{t-1} + (1 - decay) g_t^2 with g_t before the "
-    "noise",
+    formula=(
+        "g_t <- g_t + sigma_t sqrt(G_t) N(0, I), sigma_t^2 = eta / (1 + t)^gamma, G_t = 1 / "
+        "(damping + sqrt(V_t)), V_t = decay V_{t-1} + (1 - decay) g_t^2 with g_t before the noise"
+    ),
     source="the noise of pSGLD, Li et al. 2016, arXiv:1512.07666",
     places=("gradient",),
     parameters=(

@@ -77,9 +77,8 @@ def check_learning_rate(case: OptimizerCase) -> None:
 
 
 def check_stacked_rule(case: OptimizerCase) -> None:
-    """The stacked rule gives each member the weights and the moments of its torch optimizer.
-
-    Members with different numbers of updates are checked too.
+    """The stacked rule gives each member the weights and the moments of its torch optimizer, also
+    if the members have made different numbers of updates.
     """
     members = [_Single(case.optimizer, k, hyper) for k, hyper in enumerate(case.hyper())]
     stack = _Stack(case.optimizer, case.hyper())
@@ -183,9 +182,8 @@ def check_equal_trials(case: OptimizerCase) -> None:
 
 
 def check_stack(case: OptimizerCase) -> None:
-    """The stacked trainer gives the results of the single trainer.
-
-    The trials have clipping, a learning-rate schedule and noise.
+    """With clipping, a learning-rate schedule and noise, the stacked trainer gives the results of
+    the single trainer.
     """
     noise: dict[str, ParamValue] = {
         "eta": 0.0001,

@@ -38,7 +38,8 @@ class WorkloadCase:
         optimizer: Name of an installed optimizer.
         budget_epochs: Epochs of each trial; at least 2.
         in_float64: Whether a declared workload is trained in float64, where a mistake is larger
-            than any rounding; its data and model are converted. False if its code needs float32.
+            than any rounding; its data and its model are converted. False if its code needs
+            float32.
         rtol: Relative tolerance where results agree up to rounding.
         neighbour_rtol: Relative tolerance by which neighbours in a stack may change results; 0: by
             no bit. Where vmap makes torch sum in another order, as in BatchNorm, they change the
@@ -128,11 +129,10 @@ def check_data(case: WorkloadCase) -> None:
         return
     workload = case.open()
     splits = workload.data()
-    n_parts = len(splits.train)
     for name in ("train", "validation", "test"):
         split: tuple[torch.Tensor, ...] = getattr(splits, name)
         sizes = [len(part) for part in split]
-        assert len(split) == n_parts > 0, f"{name} has {len(split)} tensors, train has {n_parts}."
+        assert sizes, f"{name} has no tensors."
         assert len(set(sizes)) == 1, f"the tensors of {name} have {sizes} examples."
         assert sizes[0] > 0, f"{name} is empty."
     for part, again in zip(splits.train, case.open().data().train, strict=True):

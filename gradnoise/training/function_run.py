@@ -42,8 +42,8 @@ class FunctionRun:
         if unreachable:
             raise ValueError(
                 f"techniques must contribute to {' and '.join(workload.places)} alone on "
-                f"{workload.name}, but {', '.join(map(repr, spec.techniques))} contribute to "
-                f"{' and '.join(unreachable)}."
+                f"{workload.name}, but got {', '.join(map(repr, spec.techniques))}, which also "
+                f"contributes to {' and '.join(unreachable)}."
             )
         self._trial = Trial(
             params=spec.params,

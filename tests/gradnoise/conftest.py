@@ -54,8 +54,8 @@ def reload() -> None:
 
 @pytest.fixture
 def probes(install: Install) -> None:
-    """Install the workloads of tests/support/probe_workloads.py."""
-    names = (
+    """Install the workloads of tests/support/probe_workloads.py and probe_functions.py."""
+    declared = (
         "exact",
         "narrow",
         "normed",
@@ -65,8 +65,7 @@ def probes(install: Install) -> None:
         "blind",
         "fragile",
         "wide_loss",
-        "counting",
-        "splitting",
-        "misbehaving",
     )
-    install({name: f"probe_workloads:{name}" for name in names})
+    functions = ("counting", "splitting", "misbehaving")
+    points = {name: f"probe_workloads:{name}" for name in declared}
+    install(points | {name: f"probe_functions:{name}" for name in functions})

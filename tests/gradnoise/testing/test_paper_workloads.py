@@ -17,7 +17,7 @@ CASES: Mapping[str, dict[str, Any]] = {
         "params": {"lr": 0.05},
     },
     "memn2n": {
-        "options": {"batch_size": 900, "hops": 1, "sentences": 10},
+        "options": {"batch_size": 900, "hops": 2, "sentences": 10},
         "params": {"lr": 0.001, "clip_norm": 40.0},
     },
     "neural-gpu": {
@@ -39,7 +39,13 @@ CASES: Mapping[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("check", WORKLOAD_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in ("neural-gpu", "nram") else [])
+        for name in CASES
+    ],
+)
 def test_it_conforms(name: str, check: Callable[[WorkloadCase], None]) -> None:
     if name == "mlp":
         pytest.importorskip("sklearn")  # for its digits

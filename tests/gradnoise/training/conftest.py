@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture(autouse=True, scope="package")
 def _single_thread() -> Iterator[None]:
-    """Train with one torch thread; with several, small models wait for each other's threads."""
+    """Train with a single thread; with several, small models mostly wait for other threads."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-import probe_workloads
+import probe_functions
 from gradnoise.techniques.contribution import Contribution
 from gradnoise.techniques.masks import DropoutMasks
 from gradnoise.training.function_run import FunctionRun
@@ -139,10 +139,10 @@ def test_a_released_function_ends_and_cleans_up(how: str) -> None:
     trainer.admit(spec("gone", how))
     trainer.advance()
     assert threads() == {"trial gone"}
-    probe_workloads.ended.clear()
+    probe_functions.ended.clear()
     trainer.release("gone")
     assert not threads()
-    assert probe_workloads.ended == ["trial gone"]
+    assert probe_functions.ended == ["trial gone"]
 
 
 def test_a_technique_that_does_not_act_through_the_optimizer_is_refused() -> None:
@@ -151,8 +151,8 @@ def test_a_technique_that_does_not_act_through_the_optimizer_is_refused() -> Non
     with pytest.raises(
         ValueError,
         match=(
-            r"techniques must contribute to gradient alone on counting, but 'dropout' contribute "
-            r"to activations"
+            r"techniques must contribute to gradient alone on counting, but got 'dropout', which "
+            r"also contributes to activations"
         ),
     ):
         FunctionRun(
@@ -161,7 +161,7 @@ def test_a_technique_that_does_not_act_through_the_optimizer_is_refused() -> Non
                 spec=dataclasses.replace(setup.spec, techniques=("dropout",)),
                 contribution=Contribution(activations=DropoutMasks(rate=0.5)),
             ),
-            probe_workloads.counting,
+            probe_functions.counting,
         )
     assert not threads()
 

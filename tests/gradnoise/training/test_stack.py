@@ -185,7 +185,7 @@ def test_memory_that_runs_out_in_the_metrics_leaves_the_model_unchanged(
 def test_memory_that_runs_out_in_the_check_does_not_refuse_the_form(
     n_failures: int, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The check is repeated once other stacks are freed; the trial trains either way."""
+    """The check is repeated after other stacks are freed; the trial trains either way."""
     measure_of, failures = (
         stack_check.measure_of,
         [torch.OutOfMemoryError("CUDA out of memory") for _ in range(n_failures)],

@@ -66,8 +66,7 @@ def test_cosine_starts_at_1_halves_in_the_middle_and_stays_above_0() -> None:
     [
         (
             {"lr_every_epochs": 2},
-            "lr_schedule is missing: with lr_every_epochs=2 it must be one of constant, cosine, "
-            "step",
+            "lr_schedule is missing: with lr_every_epochs=2 it must be one of constant, cosine",
         ),
         (
             {"lr_schedule": "halving"},

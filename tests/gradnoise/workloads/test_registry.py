@@ -10,19 +10,15 @@ from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS, techniques_for
 GOOD = """
 from gradnoise.workloads import Metric, function
 
-def metrics(direction, worst):
-    return [Metric(name="x", direction=direction, worst=worst)]
+def metric(worst):
+    return [Metric(name="x", direction="maximize", worst=worst)]
 
-@function(name="mine", description="Mine.", metrics=metrics("maximize", 0.0))
+@function(name="mine", description="Mine.", metrics=metric(0.0))
 def train(trial):
     pass
 
-enormous = function(
-    name="enormous", description="", metrics=metrics("minimize", 1e300)
-)(train)
-unbounded = function(
-    name="unbounded", description="", metrics=metrics("maximize", float("-inf"))
-)(train)
+enormous = function(name="enormous", description="", metrics=metric(-1e300))(train)
+unbounded = function(name="unbounded", description="", metrics=metric(float("-inf")))(train)
 shapeless = function(name="shapeless", description="", metrics=train.metrics, options=dict)(train)
 """
 

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from gradnoise._streams import normal
+from gradnoise.techniques.contribution import Place
 from gradnoise.workloads.base import CROSS_ENTROPY, Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.options import option
 from gradnoise.workloads.paper.memn2n.data import N_TASKS, EncodedTask, encoded
@@ -76,6 +77,7 @@ class MemN2N(Workload):
         CROSS_ENTROPY,
     )
     Options: ClassVar[type] = MemN2NOptions
+    places: ClassVar[tuple[Place, ...]] = ("gradient", "weights")
     options: MemN2NOptions
 
     @property

@@ -50,7 +50,7 @@ WIDTH = 37  # no multiple of a vector register's numbers
 def columns(
     members: Sequence[Mapping[str, float]], *, with_zeros: bool = False
 ) -> dict[str, torch.Tensor]:
-    """Return the hyperparameters as columns, by default without those that are 0 for all."""
+    """Return the hyperparameters as columns; without `with_zeros`, those that are 0 are missing."""
     every = {
         name: torch.tensor([member[name] for member in members], dtype=torch.float64)[:, None]
         for name in members[0]
@@ -86,7 +86,9 @@ class Stack:
         with_zeros: bool = False,
         spoilt: Sequence[int] = (),
     ) -> None:
-        """Update members, given by number and updates so far; `spoilt` ones have NaN gradients."""
+        """Update members, given by number and updates so far; the gradients of `spoilt` members are
+        NaN.
+        """
         rows = [k for k, _ in entered]
         weights, moments = self.weights[rows], [moment[rows] for moment in self.moments]
         gradients = torch.stack(
