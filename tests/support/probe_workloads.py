@@ -39,8 +39,9 @@ def splits() -> Splits:
 
 
 class exact(Workload):  # noqa: N801  # the entry point's name
-    """A network in float64: two ways of computing the same differ by about 1e-15, a mistake by much
-    more.
+    """A network in float64.
+
+    Two ways of the same computation differ by about 1e-15, a mistake by much more.
     """
 
     name = "exact"
@@ -70,8 +71,9 @@ class exact(Workload):  # noqa: N801  # the entry point's name
 
 
 class Gate(torch.nn.Module):
-    """Two outputs: a fixed one for the metrics, and one for the loss, which no finite weight
-    minimises.
+    """Two outputs: a fixed one for the metrics, and one for the loss.
+
+    The loss has no finite minimizer.
     """
 
     def __init__(self) -> None:
@@ -83,8 +85,9 @@ class Gate(torch.nn.Module):
 
 
 class blind(exact):  # noqa: N801  # the entry point's name
-    """One update per epoch, after which the weight is infinite at rate 1e200; the loss before it
-    and the metric stay finite.
+    """One update per epoch, after which the weight is infinite at rate 1e200.
+
+    The loss before the update and the metric stay finite.
     """
 
     name = "blind"
@@ -101,7 +104,7 @@ class blind(exact):  # noqa: N801  # the entry point's name
 
 
 class narrow(exact):  # noqa: N801  # the entry point's name
-    """The same in float32."""
+    """The workload `exact` in float32."""
 
     name = "narrow"
 
@@ -118,7 +121,7 @@ class narrow(exact):  # noqa: N801  # the entry point's name
 
 
 class normed(exact):  # noqa: N801  # the entry point's name
-    """A network with BatchNorm, a dropout layer of fixed rate, and one for techniques."""
+    """A network with BatchNorm, a fixed dropout layer, and a dropout layer for techniques."""
 
     name = "normed"
 
@@ -145,7 +148,7 @@ class RandomFeatures(torch.nn.Module):
 
 
 class drawn(exact):  # noqa: N801  # the entry point's name
-    """A network with a buffer that its construction draws."""
+    """A network with a buffer that is drawn when the network is constructed."""
 
     name = "drawn"
 
@@ -157,7 +160,7 @@ class drawn(exact):  # noqa: N801  # the entry point's name
 
 @dataclass(frozen=True, kw_only=True)
 class LoneOptions:
-    """Why it does not stack."""
+    """The reason why the workload does not stack."""
 
     why: str = option(
         "branch",
@@ -167,7 +170,7 @@ class LoneOptions:
 
 
 class Lone(torch.nn.Module):
-    """A network with a feature that one model may have and a stack may not."""
+    """A network with a feature that a single model supports and a stack does not."""
 
     def __init__(self, why: str) -> None:
         super().__init__()
@@ -194,14 +197,14 @@ class Lone(torch.nn.Module):
 
 
 class lone(exact):  # noqa: N801  # the entry point's name
-    """Trains one trial at a time, for the reason that its option names."""
+    """Trains a single trial at a time, for the reason that its option names."""
 
     name = "lone"
     Options = LoneOptions
 
     def model(self) -> torch.nn.Module:
         model = Lone(self.options.why)
-        # in float32 alone the CPU has a fused LSTM
+        # the CPU has a fused LSTM in float32 only
         return model if self.options.why == "lstm" else model.double()
 
     def stacked_gradient(self) -> StackedGradient | None:
@@ -241,7 +244,7 @@ class lone(exact):  # noqa: N801  # the entry point's name
 
 @dataclass(frozen=True, kw_only=True)
 class OddOptions:
-    """The kind of its second metric."""
+    """The kind of the second metric."""
 
     metric: str = option(
         "scalar",
@@ -370,13 +373,13 @@ def splitting(trial: Trial) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class MisbehavingOptions:
-    """Its fault."""
+    """The fault of the function."""
 
     how: str = option("raises", "The fault.")
 
 
 ended: list[str] = []
-"""The threads whose `finally` ran."""
+"""Names of the threads whose `finally` block ran."""
 
 
 @function(

@@ -114,9 +114,10 @@ def test_finalists_have_different_settings(
 def test_selecting_and_judging_on_the_same_seeds_is_biased_and_confirming_is_not(
     make_design: Callable[..., Design], make_trial: Make, accuracy: Metric
 ) -> None:
-    """For equal settings, the best of 20 values is biased by 1.8675 standard deviations, the best
-    of three means of three reruns by 0.8463 / sqrt(3), and the confirm mean is unbiased (expected
-    maxima of normal samples: Harter 1961).
+    """The biases are the expected maxima of normal samples (Harter 1961).
+
+    For equal settings, the best of 20 values is biased by 1.8675 standard deviations, and the best
+    of three means of three reruns by 0.8463 / sqrt(3). The confirm mean is unbiased.
     """
     design = make_design(search={"n_trials": 20, "epochs": 3}, confirm={"n_seeds": 4})
     rng = random.Random(5)

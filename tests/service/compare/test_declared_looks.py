@@ -196,8 +196,9 @@ def _simulated(
 def test_over_all_looks_equal_arms_are_called_different_in_at_most_5_percent(
     make_trials: Make, accuracy: Metric, boundary: str, n_studies: int
 ) -> None:
-    """Bound: three standard errors of the simulation. The smallest difference is so small that no
-    look ends in `no_difference`.
+    """Bound: three standard errors of the simulation.
+
+    The smallest difference is so small that no look ends in `no_difference`.
     """
     design, _ = make_trials(
         {"baseline": [], "noisy": []},
@@ -215,8 +216,9 @@ def test_over_all_looks_equal_arms_are_called_different_in_at_most_5_percent(
 def test_a_true_effect_is_detected_with_fewer_seeds_than_without_looks(
     make_trials: Make, accuracy: Metric, boundary: str, loss: float, n_studies: int
 ) -> None:
-    """A gain of 0.8 standard deviations, which a single look at 24 seeds detects in 95 %. Pocock's
-    boundary uses more of the error at the first looks and saves more seeds.
+    """A gain of 0.8 standard deviations, which a single look at 24 seeds detects in 95 %.
+
+    Pocock's boundary uses more of the error at the first looks and saves more seeds.
 
     Bound: three standard errors, and the loss of power by looks.
     """

@@ -22,8 +22,9 @@ Make = Callable[..., tuple[Design, list[Trial]]]
 def test_extending_until_significance_errs_as_often_as_computed(
     looks: tuple[int, ...],
 ) -> None:
-    """The signed-rank test of equal arms at every look. Bound: three standard errors; ranks of few
-    pairs attain slightly less.
+    """The signed-rank test of equal arms at every look.
+
+    Bound: three standard errors; ranks of few pairs attain slightly less.
     """
     rng = np.random.default_rng(9)
     n_studies = 3_000

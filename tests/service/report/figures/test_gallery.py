@@ -110,8 +110,9 @@ def test_the_text_alternative_of_a_figure_has_its_numbers(
 def test_the_text_alternative_of_the_importances_has_shares_and_trials(
     make_trials: MakeTrials, accuracy: Metric
 ) -> None:
-    """The value of 24 trials rises with the learning rate, in the noisy arm with gamma too: (H - 3)
-    / 20 of the ranks 1 to 24 in quarters.
+    """The share is (H - 3) / 20 of the ranks 1 to 24 in quarters.
+
+    The values of the 24 trials rise with the learning rate, in the noisy arm also with gamma.
     """
     design, trials = make_trials(VALUES, n_search=N_SEARCH)
     drawn = pictures(compare(design, accuracy, trials, protocol={}))["importance"]
