@@ -214,8 +214,8 @@ class lone(exact):  # noqa: N801  # the entry point's name
         def gradient(
             weights: Tensors, _buffers: Tensors, _batch: Batch, gradients: Tensors
         ) -> torch.Tensor:
-            for into in gradients.values():
-                into.fill_(0.5)
+            for gradient_buffer in gradients.values():
+                gradient_buffer.fill_(0.5)
             return next(iter(weights.values())).new_zeros(2)
 
         return gradient
@@ -234,9 +234,9 @@ class lone(exact):  # noqa: N801  # the entry point's name
                 "error": next(iter(weights.values())).new_full((2,), 0.5)
             }
         if self.options.why == "mixes":
-            return lambda *given: {"error": found(*given)["error"][:1].expand(2)}
+            return lambda *arguments: {"error": found(*arguments)["error"][:1].expand(2)}
         return (
-            (lambda *given: found(*given) | {"more": torch.zeros(2)})
+            (lambda *arguments: found(*arguments) | {"more": torch.zeros(2)})
             if self.options.why == "measures more"
             else None
         )
@@ -332,8 +332,8 @@ class wide_loss(narrow):  # noqa: N801  # the entry point's name
             weights: Tensors, buffers: Tensors, batch: Batch, gradients: Tensors
         ) -> torch.Tensor:
             found, losses = differentiate(weights, buffers, batch)
-            for name, into in gradients.items():
-                into.copy_(found[name])
+            for name, gradient_buffer in gradients.items():
+                gradient_buffer.copy_(found[name])
             return losses.double()
 
         return gradient

@@ -92,11 +92,15 @@ def assert_exactly_as_declared(
     with database.session() as session:
         numbers = trials.optuna_numbers(session, study.id)
     for key in design.search_keys:
-        ours = {numbers[trial.id]: trial for trial in stored if trial.key == key}
-        theirs = optuna_trials(storage, study, key)
-        assert sorted(ours) == [trial.number for trial in theirs] == list(range(len(theirs)))
-        for number, trial in ours.items():
-            assert_same_trial(trial, theirs[number])
+        stored_by_number = {numbers[trial.id]: trial for trial in stored if trial.key == key}
+        recorded_trials = optuna_trials(storage, study, key)
+        assert (
+            sorted(stored_by_number)
+            == [trial.number for trial in recorded_trials]
+            == list(range(len(recorded_trials)))
+        )
+        for number, trial in stored_by_number.items():
+            assert_same_trial(trial, recorded_trials[number])
 
 
 def assert_same_trial(trial: Trial, recorded: FrozenTrial) -> None:
@@ -153,9 +157,11 @@ def assert_whole_grid(database: Database, storage: Storage, study: Study, n_seed
         assert (trial.params, trial.seed, trial.budget_epochs) == (plan.params, plan.seed, 2)
     with database.session() as session:
         numbers = trials.optuna_numbers(session, study.id)
-    theirs = optuna_trials(storage, study, SearchKey(phase="confirm"))
-    assert sorted(numbers.values()) == [t.number for t in theirs] == list(range(len(stored)))
+    recorded_trials = optuna_trials(storage, study, SearchKey(phase="confirm"))
+    assert (
+        sorted(numbers.values()) == [t.number for t in recorded_trials] == list(range(len(stored)))
+    )
     for trial in stored:
-        recorded = theirs[numbers[trial.id]]
+        recorded = recorded_trials[numbers[trial.id]]
         assert recorded.user_attrs["arm"] == trial.arm
         assert_same_trial(trial, recorded)

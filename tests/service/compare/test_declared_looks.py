@@ -162,12 +162,12 @@ def _ends(gains: np.ndarray, design: Design, metric: Metric, make_trials: Make) 
     Without a significant test the verdict is undecided, so the interval need not be computed.
     """
     for n in design.looks:
-        here, some = design.at(n), gains[:n].tolist()
-        p = signed_rank_p(some)
-        if p <= here.level:
-            _, trials = make_trials({"baseline": [0.0] * n, "noisy": some})
-            rows = seed_rows(here, metric, trials)
-            verdict = judge(here, metric, rows, "noisy", p=p).verdict
+        at_look, gains_at_look = design.at(n), gains[:n].tolist()
+        p = signed_rank_p(gains_at_look)
+        if p <= at_look.level:
+            _, trials = make_trials({"baseline": [0.0] * n, "noisy": gains_at_look})
+            rows = seed_rows(at_look, metric, trials)
+            verdict = judge(at_look, metric, rows, "noisy", p=p).verdict
             if verdict != "undecided":
                 return verdict, n
     return "undecided", design.n_seeds

@@ -76,10 +76,10 @@ def test_for_many_pairs_the_power_is_the_z_test_s_of_fewer_pairs() -> None:
 
 
 def test_the_probabilities_sum_to_1_and_follow_the_sign() -> None:
-    there, back = (chances(15, d, 0.1, smallest_difference=0.03, level=0.95) for d in (0.04, -0.04))
-    assert sum(there.values()) == pytest.approx(1)
-    assert (there["helps"], there["no_difference"]) == pytest.approx(
-        (back["hurts"], back["no_difference"])
+    gain, loss = (chances(15, d, 0.1, smallest_difference=0.03, level=0.95) for d in (0.04, -0.04))
+    assert sum(gain.values()) == pytest.approx(1)
+    assert (gain["helps"], gain["no_difference"]) == pytest.approx(
+        (loss["hurts"], loss["no_difference"])
     )
 
 

@@ -52,7 +52,7 @@ def test_differences_of_equal_sign_have_the_smallest_possible_p(n: int) -> None:
     assert signed_rank_p([0.5] * n) == pytest.approx(2 ** (1 - n))
 
 
-def test_without_any_difference_p_is_one() -> None:
+def test_without_any_difference_p_is_1() -> None:
     assert signed_rank_p([0.0] * 8) == 1.0
 
 

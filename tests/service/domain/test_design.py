@@ -131,13 +131,13 @@ def test_a_grid_runs_every_combination_of_the_shared_space(make_spec: Make) -> N
     assert (design.n_settings, design.n_pairs, design.n_trials_total) == (6, 30, 60)
     assert (design.epochs("confirm"), design.n_trials("search", "a")) == (7, 0)
     trials = design.trials("confirm")
-    ours = [trial for trial in trials if trial.arm == "b"]
-    settings = [(t.params["lr"], t.params["momentum"]) for t in ours if t.params]
+    of_arm = [trial for trial in trials if trial.arm == "b"]
+    settings = [(t.params["lr"], t.params["momentum"]) for t in of_arm if t.params]
     assert settings[:6] == [
         (0.1, 0.0), (0.1, 0.45), (0.1, 0.9), (0.01, 0.0), (0.01, 0.45), (0.01, 0.9)
     ]  # fmt: skip
     assert settings == settings[:6] * 5
-    assert ours[1].params == {
+    assert of_arm[1].params == {
         "lr": 0.1, "momentum": 0.45, "lr_every_epochs": 2, "eta": 0.3, "gamma": 0.5
     }  # fmt: skip
     assert trials == sorted(trials, key=lambda trial: trial.number)

@@ -222,11 +222,11 @@ def test_an_interim_report_starts_with_a_notice(
         assert "8 of 8 search trials and 10 of 12 confirm runs have ended." in text
         assert text.index("Interim") < text.index("No verdict")
         assert "at the declared number of seeds only" in text
-    whole = html.render(
+    final_page = html.render(
         make_study(design, accuracy),
         compare(design, accuracy, make_trials({"baseline": BAD, "noisy": GOOD})[1], protocol={}),
     )
-    assert "Interim" not in whole
+    assert "Interim" not in final_page
 
 
 def test_a_report_on_unequal_tuning_starts_with_it(
