@@ -42,7 +42,7 @@ def test_a_number_of_slots_beyond_the_memory_is_not_measured(
     On a CPU, only the message of torch's RuntimeError names the lack of memory.
     """
     update, actor = StackedModel.update, TrialActor(on_gpu=False, checkpoints=None)
-    monkeypatch.setattr(calibration, "free_bytes", lambda: 0)
+    monkeypatch.setattr(calibration, "free_bytes", lambda _device: 0)
     first = actor.measure(trial(), 1, None, 1)
     assert first is not None
     # in a process that used more memory before, a trial may show no increase

@@ -106,11 +106,11 @@ def test_an_extension_beyond_the_declared_looks_counts_every_look_at_its_level(
     assert comparison.plan is not None
     assert comparison.plan.level == levels[-1]
     assert comparison.pocock_level is None
-    complete = compare(
+    unfinished = compare(
         replace(declared, n_seeds=30, extended_at=(24,)), accuracy, trials, protocol={}
     )
-    assert (complete.looks, complete.is_final) == ((12, 18, 24), False)
-    (difference,) = complete.differences
+    assert (unfinished.looks, unfinished.is_final) == ((12, 18, 24), False)
+    (difference,) = unfinished.differences
     assert difference.no_verdict is not None
     assert difference.no_verdict.model_dump() == {
         "kind": "waiting",
