@@ -115,7 +115,7 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def now() -> datetime:
-    """The present time in tests that take it as an argument."""
+    """The current time of tests that take it as an argument."""
     return datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 

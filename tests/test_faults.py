@@ -1,5 +1,6 @@
-"""The whole service with real processes: a study ends with exactly its declared trials although a
-process is killed in the middle of each phase.
+"""The whole service with real processes, of which one is killed in the middle of each phase.
+
+The study ends with exactly its declared trials.
 """
 
 import os
@@ -39,7 +40,7 @@ N_TRIALS = {"search": 16, "confirm": 12}
 
 
 def is_in_the_middle(up: Up, phase: str) -> bool:
-    """Whether all trials of the phase are training, so that every worker holds some."""
+    """Return whether all trials of the phase are training, so that every worker holds some."""
     page: Any = up.get(f"/v1/studies/1/trials?state=running&phase={phase}")
     running = page["items"]
     return len(running) == N_TRIALS[phase] and all(trial["epochs"] >= 5 for trial in running)

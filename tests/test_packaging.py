@@ -54,7 +54,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 
 def test_wheel_adds_only_packages_named_gradnoise(installed: Installed) -> None:
-    """In particular no package called service, workers, alembic or tests."""
+    """It adds no package named service, workers, alembic or tests."""
     (metadata,) = (name for name in installed.added if name.endswith(".dist-info"))
     assert metadata.startswith("gradnoise-")
     assert installed.added == {*PACKAGES, metadata}

@@ -1,5 +1,6 @@
-"""The paper's five systems, trained by the whole service on both databases, and submitted through
-REST, the command line and Python.
+"""The paper's five systems, trained by the whole service on both databases.
+
+They are submitted through REST, the command line and Python.
 """
 
 import itertools
@@ -59,12 +60,12 @@ def submit_by_python(up: Up, spec: dict[str, Any]) -> int:
 
 
 def test_every_workload_trains_by_each_kind_of_submission(up: Up, database_url: str) -> None:
-    """The kinds take turns over the workloads, in another order on the second database."""
-    ways = itertools.cycle((submit_by_rest, submit_by_command, submit_by_python))
+    """The kinds alternate over the workloads, in another order on the second database."""
+    submissions = itertools.cycle((submit_by_rest, submit_by_command, submit_by_python))
     if not database_url.startswith("sqlite"):
-        next(ways)
+        next(submissions)
     studies = {}
-    for (workload, options), submit in zip(TINY.items(), ways, strict=False):
+    for (workload, options), submit in zip(TINY.items(), submissions, strict=False):
         spec = {
             "name": workload,
             "workload": workload,

@@ -1,4 +1,4 @@
-"""The process of the API: it starts light, refuses to run unprotected, and stops at once."""
+"""The API process starts light, refuses to run unprotected, and stops at once."""
 
 import os
 import signal

@@ -37,7 +37,7 @@ class Workshop:
             return studies.submit(session, spec, metric, owner=owner, now=self.now)
 
     def running(self, n_ended: int = 4, **changes: object) -> Study:
-        """A study whose first trials ended with increasing values, and whose next trial runs."""
+        """Return a study of which `n_ended` trials have increasing values and the next one runs."""
         study = self.queued(**changes)
         with self.database.session(write=True) as session:
             acquired = leases.acquire(session, "dispatcher", self.now, timedelta(hours=1))
@@ -76,7 +76,7 @@ def workshop(database: Database, make_spec: Callable[..., StudySpec], now: datet
 
 @pytest.fixture
 def announced(database: Database, catalogue_document: Mapping[str, Any], now: datetime) -> None:
-    """A worker has announced its workloads."""
+    """Publish the workers' catalogue."""
     with database.session(write=True) as session:
         catalogues.publish(session, catalogue_document, now)
 

@@ -1,4 +1,4 @@
-"""The output of a command, as tests read it."""
+"""The output of a command as rows of cells."""
 
 from typer.testing import Result
 

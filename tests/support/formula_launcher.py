@@ -1,6 +1,4 @@
-"""A launcher whose trials are formulas, so that a study runs in a moment and every result is known
-beforehand.
-"""
+"""A launcher whose trials follow a formula: studies are fast and every result is known."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +10,7 @@ from gradnoise_workers.launcher import LauncherEvent
 
 
 def accuracy(spec: TrialSpec, epoch: int) -> float:
-    """A result that depends on everything a trial's result may depend on, and on nothing else."""
+    """Return a value that depends on seed, technique, learning rate and epoch alone."""
     spread = (spec.seed % 997) / 9970
     bonus = 0.2 if "annealed" in spec.techniques else 0.0
     return 0.3 + spread + bonus + float(spec.params["lr"]) / 10 + epoch / 1000
@@ -22,13 +20,15 @@ def accuracy(spec: TrialSpec, epoch: int) -> float:
 class FormulaLauncher:
     """Trains one epoch of every member at each call of `events`.
 
-    `slots` is how many run at once, whatever it is opened with; `speeds` tells how fast so many
-    train, or what measuring them raises; `refuse` returns the events that a trial ends with at an
-    epoch instead of its measurement.
+    Args:
+        slots: The number of trials that run at once, whatever `open` receives.
+        override: Returns None, or the event that ends a trial at an epoch without its measurement.
+        speeds: Updates per second, rate or error of the measurement, by number of slots.
+        faults: Errors of the preparation by key.
     """
 
     slots: int = 3
-    refuse: Callable[[TrialSpec, int], LauncherEvent | None] = lambda _spec, _epoch: None
+    override: Callable[[TrialSpec, int], LauncherEvent | None] = lambda _spec, _epoch: None
     members: dict[str, TrialSpec] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)
@@ -104,10 +104,10 @@ class FormulaLauncher:
     def train(self, key: str, spec: TrialSpec) -> Iterator[LauncherEvent]:
         self.epochs[key] += 1
         epoch = self.epochs[key]
-        refused = self.refuse(spec, epoch)
-        if refused is not None:
+        ending = self.override(spec, epoch)
+        if ending is not None:
             del self.members[key]
-            yield refused
+            yield ending
             return
         values = {
             "train_loss": 1.0 / epoch,
@@ -124,7 +124,7 @@ class FormulaLauncher:
             self.waiting.add(key)
 
 
-def fails(spec: TrialSpec, summary: str = "ValueError: boom") -> Failed:
+def failure(spec: TrialSpec, summary: str = "ValueError: boom") -> Failed:
     return Failed(
         key=spec.key, error=f"Traceback (most recent call last):\n  ...\n{summary}", summary=summary
     )

@@ -1,5 +1,6 @@
-"""The gradients that an attached optimizer must receive: g + std_t * N_t for every parameter that
-has a gradient, computed without the hook.
+"""The gradients that an attached optimizer must receive, computed without the hook.
+
+They are g + std_t * N_t for every parameter that has a gradient.
 """
 
 from collections.abc import Callable, Iterable

@@ -33,8 +33,9 @@ def splits() -> Splits:
 
 
 class exact(Workload):  # noqa: N801  # the entry point's name
-    """A network in float64: two ways of computing the same differ by about 1e-15, a mistake by much
-    more.
+    """A network in float64.
+
+    Two ways of the same computation differ by about 1e-15, a mistake by much more.
     """
 
     name = "exact"
@@ -64,8 +65,9 @@ class exact(Workload):  # noqa: N801  # the entry point's name
 
 
 class Gate(torch.nn.Module):
-    """Two outputs: a fixed one for the metrics, and one for the loss, which no finite weight
-    minimises.
+    """Two outputs: a fixed one for the metrics, and one for the loss.
+
+    The loss has no finite minimizer.
     """
 
     def __init__(self) -> None:
@@ -77,8 +79,9 @@ class Gate(torch.nn.Module):
 
 
 class blind(exact):  # noqa: N801  # the entry point's name
-    """One update per epoch, after which the weight is infinite at rate 1e200; the loss before it
-    and the metric stay finite.
+    """One update per epoch, after which the weight is infinite at rate 1e200.
+
+    The loss before the update and the metric stay finite.
     """
 
     name = "blind"
@@ -95,7 +98,7 @@ class blind(exact):  # noqa: N801  # the entry point's name
 
 
 class narrow(exact):  # noqa: N801  # the entry point's name
-    """The same in float32."""
+    """The workload `exact` in float32."""
 
     name = "narrow"
 
@@ -112,7 +115,7 @@ class narrow(exact):  # noqa: N801  # the entry point's name
 
 
 class normed(exact):  # noqa: N801  # the entry point's name
-    """A network with BatchNorm, a dropout layer of fixed rate, and one for techniques."""
+    """A network with BatchNorm, a fixed dropout layer, and a dropout layer for techniques."""
 
     name = "normed"
 
@@ -139,7 +142,7 @@ class RandomFeatures(torch.nn.Module):
 
 
 class drawn(exact):  # noqa: N801  # the entry point's name
-    """A network with a buffer that its construction draws."""
+    """A network with a buffer that is drawn when the network is constructed."""
 
     name = "drawn"
 
@@ -151,7 +154,7 @@ class drawn(exact):  # noqa: N801  # the entry point's name
 
 @dataclass(frozen=True, kw_only=True)
 class LoneOptions:
-    """Why it does not stack."""
+    """The reason why the workload does not stack."""
 
     why: str = option(
         "branch",
@@ -161,7 +164,7 @@ class LoneOptions:
 
 
 class Lone(torch.nn.Module):
-    """A network with a feature that one model may have and a stack may not."""
+    """A network with a feature that a single model supports and a stack does not."""
 
     def __init__(self, why: str) -> None:
         super().__init__()
@@ -188,14 +191,14 @@ class Lone(torch.nn.Module):
 
 
 class lone(exact):  # noqa: N801  # the entry point's name
-    """Trains one trial at a time, for the reason that its option names."""
+    """Trains a single trial at a time, for the reason that its option names."""
 
     name = "lone"
     Options = LoneOptions
 
     def model(self) -> torch.nn.Module:
         model = Lone(self.options.why)
-        # in float32 alone the CPU has a fused LSTM
+        # the CPU has a fused LSTM in float32 only
         return model if self.options.why == "lstm" else model.double()
 
     def stacked_gradient(self) -> StackedGradient | None:
@@ -205,8 +208,8 @@ class lone(exact):  # noqa: N801  # the entry point's name
         def gradient(
             weights: Tensors, _buffers: Tensors, _batch: Batch, gradients: Tensors
         ) -> torch.Tensor:
-            for into in gradients.values():
-                into.fill_(0.5)
+            for gradient_buffer in gradients.values():
+                gradient_buffer.fill_(0.5)
             return next(iter(weights.values())).new_zeros(2)
 
         return gradient
@@ -225,9 +228,9 @@ class lone(exact):  # noqa: N801  # the entry point's name
                 "error": next(iter(weights.values())).new_full((2,), 0.5)
             }
         if self.options.why == "mixes":
-            return lambda *given: {"error": found(*given)["error"][:1].expand(2)}
+            return lambda *arguments: {"error": found(*arguments)["error"][:1].expand(2)}
         return (
-            (lambda *given: found(*given) | {"more": torch.zeros(2)})
+            (lambda *arguments: found(*arguments) | {"more": torch.zeros(2)})
             if self.options.why == "measures more"
             else None
         )
@@ -235,7 +238,7 @@ class lone(exact):  # noqa: N801  # the entry point's name
 
 @dataclass(frozen=True, kw_only=True)
 class OddOptions:
-    """The kind of its second metric."""
+    """The kind of the second metric."""
 
     metric: str = option(
         "scalar",
@@ -323,8 +326,8 @@ class wide_loss(narrow):  # noqa: N801  # the entry point's name
             weights: Tensors, buffers: Tensors, batch: Batch, gradients: Tensors
         ) -> torch.Tensor:
             found, losses = differentiate(weights, buffers, batch)
-            for name, into in gradients.items():
-                into.copy_(found[name])
+            for name, gradient_buffer in gradients.items():
+                gradient_buffer.copy_(found[name])
             return losses.double()
 
         return gradient

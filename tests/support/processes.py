@@ -37,6 +37,6 @@ def with_environment(setting: str) -> dict[int, str]:
                     .decode(errors="replace")
                     .strip()
                 )
-        except OSError:  # it ended in the meantime
+        except OSError:  # the process has ended
             continue
     return found

@@ -1,4 +1,4 @@
-"""What rich prints without a terminal."""
+"""The output of rich without a terminal."""
 
 import io
 

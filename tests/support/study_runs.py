@@ -1,4 +1,4 @@
-"""Runs of whole studies on formulas: helpers that submit, run, read and check them."""
+"""Runs of whole studies on formulas: functions that submit, run, read and check them."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def submit(database: Database, spec: StudySpec, now: datetime, metric: Metric = 
         return studies.submit(session, spec, metric, owner="ada", now=now)
 
 
-def take(database: Database, now: datetime) -> tuple[Study, Lease]:
+def acquire(database: Database, now: datetime) -> tuple[Study, Lease]:
     with database.session(write=True) as session:
         acquired = leases.acquire(session, "d", now, LEASE)
     assert acquired is not None
@@ -39,8 +39,8 @@ def take(database: Database, now: datetime) -> tuple[Study, Lease]:
 
 
 def start(database: Database, storage: Storage, launcher: Launcher, now: datetime) -> StudyRun:
-    """Acquire the study that is due and return its run, ready to step."""
-    study, lease = take(database, now)
+    """Acquire the next due study and return its run, ready to step."""
+    study, lease = acquire(database, now)
     ledger = Ledger(
         database=database, study=study, lease=lease, lease_duration=LEASE, now=lambda: now
     )
@@ -62,7 +62,7 @@ def read(database: Database, study: Study) -> tuple[Study, list[Trial]]:
 
 
 def optuna_trials(storage: Storage, study: Study, key: SearchKey) -> list[FrozenTrial]:
-    """Return the trials as an outside reader finds them in Optuna."""
+    """Return the trials as Optuna stores them."""
     name = f"{study.spec.name} · {key.label}"
     return optuna.load_study(study_name=name, storage=storage).trials
 
@@ -70,7 +70,7 @@ def optuna_trials(storage: Storage, study: Study, key: SearchKey) -> list[Frozen
 def assert_exactly_as_declared(
     database: Database, storage: Storage, study: Study, n_seeds: int | None = None
 ) -> None:
-    """Every declared trial ended once, and Optuna holds the same trials, and no others.
+    """Assert that every declared trial ended once, and that Optuna holds the same trials alone.
 
     `n_seeds` is the number of confirm seeds at which a look ended the study.
     """
@@ -92,15 +92,19 @@ def assert_exactly_as_declared(
     with database.session() as session:
         numbers = trials.optuna_numbers(session, study.id)
     for key in design.search_keys:
-        ours = {numbers[trial.id]: trial for trial in stored if trial.key == key}
-        theirs = optuna_trials(storage, study, key)
-        assert sorted(ours) == [trial.number for trial in theirs] == list(range(len(theirs)))
-        for number, trial in ours.items():
-            assert_same_trial(trial, theirs[number])
+        stored_by_number = {numbers[trial.id]: trial for trial in stored if trial.key == key}
+        recorded_trials = optuna_trials(storage, study, key)
+        assert (
+            sorted(stored_by_number)
+            == [trial.number for trial in recorded_trials]
+            == list(range(len(recorded_trials)))
+        )
+        for number, trial in stored_by_number.items():
+            assert_same_trial(trial, recorded_trials[number])
 
 
 def assert_same_trial(trial: Trial, recorded: FrozenTrial) -> None:
-    """Optuna has recorded the trial's seed, parameters, state and value."""
+    """Assert that Optuna has the trial's seed, parameters, state and value."""
     assert recorded.user_attrs["seed"] == trial.seed
     assert trial.params is not None
     assert recorded.params.items() <= dict(trial.params).items()
@@ -109,20 +113,24 @@ def assert_same_trial(trial: Trial, recorded: FrozenTrial) -> None:
     assert recorded.value == (None if trial.state == "failed" else trial.value)
 
 
-def loses(spec: StudySpec, *numbers: int) -> Callable[[TrialSpec, int], LauncherEvent | None]:
-    """The noisy runs on these confirm seeds diverge, so that the differences are not all alike."""
+def diverge_on(spec: StudySpec, *numbers: int) -> Callable[[TrialSpec, int], LauncherEvent | None]:
+    """Return an override by which the noisy runs on these confirm seeds diverge.
+
+    Without a diverged run all differences would be equal.
+    """
     lost = {Design.of(spec).seed("confirm", i) for i in numbers}
 
-    def refuse(trial: TrialSpec, epoch: int) -> LauncherEvent | None:
+    def override(trial: TrialSpec, epoch: int) -> LauncherEvent | None:
         is_lost = trial.techniques == ("annealed",) and trial.seed in lost
         return Finished(key=trial.key, diverged=True, seconds=0.1) if is_lost else None
 
-    return refuse
+    return override
 
 
 def grid(n_seeds: int = 3, **changes: object) -> dict[str, object]:
-    """The fields of a study without a search: two learning rates on every seed, so 2 x n_seeds
-    pairs.
+    """Return the fields of a study without a search.
+
+    It runs two learning rates on every seed, so it has 2 x n_seeds pairs.
     """
     arms = [
         {"name": "baseline", "technique": "none"},
@@ -138,7 +146,7 @@ def grid(n_seeds: int = 3, **changes: object) -> dict[str, object]:
 
 
 def assert_whole_grid(database: Database, storage: Storage, study: Study, n_seeds: int) -> None:
-    """Every arm ran every setting on every seed once, and Optuna holds the same."""
+    """Assert that every arm ran every setting on every seed once, also according to Optuna."""
     after, stored = read(database, study)
     assert after.has_ended
     planned = after.design.at(n_seeds).trials("confirm")
@@ -149,9 +157,11 @@ def assert_whole_grid(database: Database, storage: Storage, study: Study, n_seed
         assert (trial.params, trial.seed, trial.budget_epochs) == (plan.params, plan.seed, 2)
     with database.session() as session:
         numbers = trials.optuna_numbers(session, study.id)
-    theirs = optuna_trials(storage, study, SearchKey(phase="confirm"))
-    assert sorted(numbers.values()) == [t.number for t in theirs] == list(range(len(stored)))
+    recorded_trials = optuna_trials(storage, study, SearchKey(phase="confirm"))
+    assert (
+        sorted(numbers.values()) == [t.number for t in recorded_trials] == list(range(len(stored)))
+    )
     for trial in stored:
-        recorded = theirs[numbers[trial.id]]
+        recorded = recorded_trials[numbers[trial.id]]
         assert recorded.user_attrs["arm"] == trial.arm
         assert_same_trial(trial, recorded)

@@ -1,4 +1,4 @@
-"""An actor measures, within its memory, and reports what a trial would raise."""
+"""An actor measures rates within its memory, and reports the error that a trial would raise."""
 
 from dataclasses import replace
 
@@ -34,27 +34,28 @@ def test_preparation_reports_the_error_of_each_trial_by_key() -> None:
     assert "'mpl'" in errors["typo"]
 
 
-def test_copies_beyond_the_memory_are_reported_and_freed(
+def test_a_number_of_slots_beyond_the_memory_is_not_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A number that has fitted is measured again whatever is free meanwhile; on a CPU torch tells
-    of a full memory in words alone.
+    """The estimate is skipped for a number of slots that fitted before.
+
+    On a CPU, only the message of torch's RuntimeError names the lack of memory.
     """
     update, actor = StackedModel.update, TrialActor(on_gpu=False, checkpoints=None)
-    monkeypatch.setattr(calibration, "free_bytes", lambda: 0)
-    alone = actor.measure(trial(), 1, None, 1)
-    assert alone is not None
-    # a process that had more memory before may show none that one trial took
-    one = replace(alone, bytes_per_slot=1)
-    assert actor.measure(trial(), 2, one, 1) is None
-    two = actor.measure(trial(), 2, replace(one, slots=2), 1)
-    assert two is not None
-    assert two.steps_per_second > 0
+    monkeypatch.setattr(calibration, "free_bytes", lambda _device: 0)
+    first = actor.measure(trial(), 1, None, 1)
+    assert first is not None
+    # in a process that used more memory before, a trial may show no increase
+    small = replace(first, bytes_per_slot=1)
+    assert actor.measure(trial(), 2, small, 1) is None
+    doubled = actor.measure(trial(), 2, replace(small, slots=2), 1)
+    assert doubled is not None
+    assert doubled.steps_per_second > 0
 
-    def tight(*_: object) -> None:
+    def raise_out_of_memory(*_: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(StackedModel, "update", tight)
-    assert actor.measure(trial(), 4, replace(one, slots=4), 1) is None
+    monkeypatch.setattr(StackedModel, "update", raise_out_of_memory)
+    assert actor.measure(trial(), 4, replace(small, slots=4), 1) is None
     monkeypatch.setattr(StackedModel, "update", update)
-    assert actor.measure(trial(), 2, two, 1) is not None
+    assert actor.measure(trial(), 2, doubled, 1) is not None

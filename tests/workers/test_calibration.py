@@ -1,5 +1,6 @@
-"""Slots are measured while that pays, once for each kind of study and machine, and whatever happens
-then, the study can run.
+"""The number of slots is measured while throughput rises, once per kind of study and machine.
+
+A failed measurement does not prevent the study.
 """
 
 from collections.abc import Callable
@@ -20,20 +21,18 @@ Make = Callable[..., StudySpec]
 VERSIONS = {"gradnoise": "1", "torch": "2", "python": "3"}
 
 
-def nothing() -> None:
-    """Never interrupts."""
+def no_interrupt() -> None:
+    """Return without an interrupt."""
 
 
 def calibrate(
     database: Database, spec: StudySpec, launcher: FormulaLauncher, now: datetime
 ) -> Calibration:
-    return calibrated(spec, launcher, database, VERSIONS, lambda: now, nothing)
+    return calibrated(spec, launcher, database, VERSIONS, lambda: now, no_interrupt)
 
 
-def tried_by(launcher: FormulaLauncher) -> list[int]:
-    """Return the numbers of slots that were measured, each once, in the order in which it was
-    first.
-    """
+def measured_slots(launcher: FormulaLauncher) -> list[int]:
+    """Return the measured numbers of slots, in the order of their first measurement."""
     return list(dict.fromkeys(slots for _, slots in launcher.measured))
 
 
@@ -44,9 +43,9 @@ REFUSED = Rate(slots=1, steps_per_second=90.0, bytes_per_slot=1, refusal="aten::
     ("speeds", "tried", "slots"),
     [
         ({1: 100.0, 2: 190.0, 4: 300.0, 8: 310.0}, 4, 4),  # the fewest within 5 % of the best
-        # twice below 0.8 of the best: no more is tried
+        # two consecutive rates below 0.8 of the best end the measurement
         ({1: 100.0, 2: 79.0, 4: 79.0, 8: 1000.0}, 3, 1),
-        ({1: 100.0, 2: 79.0, 4: 200.0, 8: 150.0}, 4, 4),  # a dip alone says little
+        ({1: 100.0, 2: 79.0, 4: 200.0, 8: 150.0}, 4, 4),  # a single rate below 0.8 does not
         ({1: 100.0, 2: 79.0, 4: 81.0, 8: 79.0, 16: 200.0}, 5, 16),
         ({1: 100.0, 2: 190.0, 4: MemoryError()}, 3, 2),
         ({1: MemoryError(), 2: 100.0}, 1, 1),
@@ -54,19 +53,19 @@ REFUSED = Rate(slots=1, steps_per_second=90.0, bytes_per_slot=1, refusal="aten::
         ({1: REFUSED, 2: 100.0}, 1, 1),
     ],
 )
-def test_more_slots_are_tried_while_that_pays(
+def test_more_slots_are_tried_while_throughput_rises(
     make_spec: Make, speeds: dict[int, float | Rate | Exception], tried: int, slots: int
 ) -> None:
     launcher = FormulaLauncher(speeds=speeds)
-    found, is_whole = measured(launcher, probe(make_spec()), nothing)
-    assert tried_by(launcher) == list(speeds)[:tried]
+    found, is_whole = measured(launcher, probe(make_spec()), no_interrupt)
+    assert measured_slots(launcher) == list(speeds)[:tried]
     assert (found.slots, is_whole) == (slots, True)
     assert found.refusal == (
         "aten::lstm has no rule" if REFUSED in list(speeds.values())[:tried] else ""
     )
 
 
-def test_the_second_study_of_a_kind_measures_nothing(
+def test_the_second_study_of_a_kind_reuses_the_measurement(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
     first, second, other = FormulaLauncher(), FormulaLauncher(), FormulaLauncher()
@@ -81,26 +80,26 @@ def test_the_second_study_of_a_kind_measures_nothing(
         )
         == found
     )
-    assert (tried_by(first), tried_by(second)) == ([1, 2, 4], [])
+    assert (measured_slots(first), measured_slots(second)) == ([1, 2, 4], [])
     calibrate(database, make_spec(optimizer="adam"), other, now)
-    assert tried_by(other) == [1, 2, 4]
+    assert measured_slots(other) == [1, 2, 4]
 
 
-def test_a_disturbed_measurement_serves_its_own_study_only(
+def test_a_failed_measurement_is_not_reused(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
-    disturbed = FormulaLauncher(
+    failing = FormulaLauncher(
         speeds={1: 100.0, 2: 150.0, 4: NotMeasuredError("a worker ended"), 8: 900.0}
     )
-    assert calibrate(database, make_spec(), disturbed, now).slots == 2
-    nothing_known = FormulaLauncher(speeds={1: NotMeasuredError("a worker ended"), 2: 150.0})
-    assert calibrate(database, make_spec(), nothing_known, now) == Calibration(slots=1)
-    again = FormulaLauncher()
-    calibrate(database, make_spec(), again, now)
-    assert tried_by(again) == [1, 2, 4]
+    assert calibrate(database, make_spec(), failing, now).slots == 2
+    unmeasured = FormulaLauncher(speeds={1: NotMeasuredError("a worker ended"), 2: 150.0})
+    assert calibrate(database, make_spec(), unmeasured, now) == Calibration(slots=1)
+    later = FormulaLauncher()
+    calibrate(database, make_spec(), later, now)
+    assert measured_slots(later) == [1, 2, 4]
 
 
-def test_the_probe_is_a_legal_trial_of_an_arm_that_does_something(make_spec: Make) -> None:
+def test_the_probe_is_a_legal_trial_of_an_arm_with_a_technique(make_spec: Make) -> None:
     space = {
         "lr": {"low": 1e-4, "high": 1.0, "log": True},
         "momentum": {"choices": [0.0, 0.5, 0.9]},
@@ -130,7 +129,7 @@ def test_the_probe_is_a_legal_trial_of_an_arm_that_does_something(make_spec: Mak
 
 
 @pytest.mark.parametrize(
-    ("calibration", "said"),
+    ("calibration", "expected"),
     [
         (
             Calibration(slots=8, rates={1: 1234.4, 2: 2000.0, 8: 2345.0}),
@@ -151,5 +150,7 @@ def test_the_probe_is_a_legal_trial_of_an_arm_that_does_something(make_spec: Mak
         (Calibration(slots=1), "one trial at a time on each worker: more could not be measured"),
     ],
 )
-def test_the_report_says_how_many_and_why(calibration: Calibration, said: str) -> None:
-    assert sentence(calibration) == said
+def test_the_report_has_the_number_of_slots_and_the_reason(
+    calibration: Calibration, expected: str
+) -> None:
+    assert sentence(calibration) == expected

@@ -31,14 +31,14 @@ WAIT_SECONDS = 60
 
 
 class Gated(FormulaLauncher):
-    """Trains nothing until its gate opens, and tells when it has been asked."""
+    """Reports no event until its gate opens; `polled` is set at the first poll."""
 
-    def __init__(self, gate: threading.Event, asked: threading.Event) -> None:
+    def __init__(self, gate: threading.Event, polled: threading.Event) -> None:
         super().__init__()
-        self.gate, self.asked = gate, asked
+        self.gate, self.polled = gate, polled
 
     def events(self, timeout_seconds: float) -> Sequence[LauncherEvent]:
-        self.asked.set()
+        self.polled.set()
         return super().events(timeout_seconds) if self.gate.wait(0.01) else []
 
 
@@ -53,13 +53,13 @@ def read(database: Database, study: Study) -> Study:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition on what another thread writes to the database."""
+    """Wait until another thread has made a condition on the database true."""
     deadline = threading.Event()
     timer = threading.Timer(WAIT_SECONDS, deadline.set)
     timer.start()
     try:
         while not condition():
-            assert not deadline.wait(0.02), "it did not happen in time"
+            assert not deadline.wait(0.02), "the condition did not become true in time"
     finally:
         timer.cancel()
 
@@ -67,7 +67,7 @@ def until(condition: Callable[[], bool]) -> None:
 def make_dispatcher(
     database: Database, storage: Storage, open_launcher: Callable[[], Launcher], **changes: Any
 ) -> Dispatcher:
-    usual: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": f"d-{threading.get_ident()}",
         "checkpoints": Path("nowhere"),
         "machines": lambda: ("2 CPU cores", 3),
@@ -76,7 +76,7 @@ def make_dispatcher(
         "now": lambda: datetime.now(UTC),
     }
     slots = changes.pop("slots", 3)
-    settings = usual | changes
+    settings = defaults | changes
     driver = Driver(
         database=database,
         storage=storage,
@@ -106,7 +106,7 @@ def running(
         assert not thread.is_alive()
 
 
-def test_it_runs_studies_one_after_another_to_their_end(
+def test_studies_run_to_their_end_in_sequence(
     database: Database, storage: Storage, make_spec: Make
 ) -> None:
     both = [submit(database, make_spec(name=name)) for name in ("first", "second")]
@@ -119,7 +119,7 @@ def test_it_runs_studies_one_after_another_to_their_end(
     assert first.finished_at <= second.started_at
 
 
-def test_it_announces_itself_and_withdraws(database: Database, storage: Storage) -> None:
+def test_a_dispatcher_announces_itself_and_withdraws(database: Database, storage: Storage) -> None:
     def live() -> list[str]:
         with database.session() as session:
             return [info.device for info in dispatchers.live(session, datetime.now(UTC))]
@@ -129,9 +129,7 @@ def test_it_announces_itself_and_withdraws(database: Database, storage: Storage)
     assert live() == []
 
 
-def test_it_announces_the_nodes_that_have_joined_since(
-    database: Database, storage: Storage
-) -> None:
+def test_a_dispatcher_announces_nodes_that_join_later(database: Database, storage: Storage) -> None:
     sizes = iter([("0 CPU cores", 0), ("4 CPU cores", 4)])
     dispatcher = make_dispatcher(database, storage, FormulaLauncher, machines=lambda: next(sizes))
     for n_slots in (0, 4):
@@ -142,13 +140,13 @@ def test_it_announces_the_nodes_that_have_joined_since(
             ]
 
 
-def test_a_cancelled_study_leaves_no_trial_open_anywhere(
+def test_the_trials_of_a_cancelled_study_end_here_and_in_optuna(
     database: Database, storage: Storage, make_spec: Make
 ) -> None:
     study = submit(database, make_spec())
-    gate, asked = threading.Event(), threading.Event()
-    with running(database, storage, lambda: Gated(gate, asked)):
-        assert asked.wait(WAIT_SECONDS)
+    gate, polled = threading.Event(), threading.Event()
+    with running(database, storage, lambda: Gated(gate, polled)):
+        assert polled.wait(WAIT_SECONDS)
         with database.session(write=True) as session:
             studies.cancel(session, study.id, "ada", datetime.now(UTC))
 
@@ -168,7 +166,7 @@ def test_a_cancelled_study_leaves_no_trial_open_anywhere(
     assert read(database, study).state == "cancelled"
 
 
-def test_a_study_cancelled_while_no_dispatcher_lived_is_settled_by_the_next(
+def test_a_study_cancelled_without_a_dispatcher_is_settled_by_the_next(
     database: Database, storage: Storage, make_spec: Make
 ) -> None:
     study = submit(database, make_spec())
@@ -186,30 +184,30 @@ def test_a_study_cancelled_while_no_dispatcher_lived_is_settled_by_the_next(
         until(lambda: n_open() == 0)
 
 
-def test_stopping_gives_the_study_back_and_the_next_one_ends_it(
+def test_a_stopped_dispatcher_releases_its_study_to_the_next(
     database: Database, storage: Storage, make_spec: Make
 ) -> None:
     study = submit(database, make_spec())
-    gate, asked = threading.Event(), threading.Event()
-    with running(database, storage, lambda: Gated(gate, asked)):
-        assert asked.wait(WAIT_SECONDS)
-    given_back = read(database, study)
-    assert given_back.state == "running"
-    with running(database, storage, FormulaLauncher):  # no need to wait for a lease to run out
+    gate, polled = threading.Event(), threading.Event()
+    with running(database, storage, lambda: Gated(gate, polled)):
+        assert polled.wait(WAIT_SECONDS)
+    released = read(database, study)
+    assert released.state == "running"
+    with running(database, storage, FormulaLauncher):  # a released study is due at once
         until(lambda: read(database, study).has_ended)
     assert read(database, study).state == "complete"
     with database.session() as session:
         assert {trial.state for trial in trials.of_study(session, study.id)} == {"complete"}
 
 
-def test_a_study_that_cannot_be_driven_ends_failed_with_the_reason(
+def test_a_study_that_cannot_be_driven_fails_with_the_reason(
     database: Database, storage: Storage, make_spec: Make
 ) -> None:
     def open_launcher() -> Launcher:
         raise RuntimeError("No worker can start: no such device")
 
     study = submit(database, make_spec())
-    # a crashed study is due again at once
+    # without a lease time, a crashed study is due at once
     dispatcher = make_dispatcher(database, storage, open_launcher, lease=timedelta(0))
     for _ in range(3):
         dispatcher.run_round()
@@ -238,25 +236,25 @@ def test_a_study_whose_arm_cannot_be_trained_fails_once_before_its_first_trial(
 def test_two_studies_may_run_at_once(database: Database, storage: Storage, make_spec: Make) -> None:
     both = [submit(database, make_spec(name=name)) for name in ("first", "second")]
     gate = threading.Event()
-    asked = [threading.Event(), threading.Event()]
-    waiting = iter(asked)
+    polled = [threading.Event(), threading.Event()]
+    waiting = iter(polled)
     with running(database, storage, lambda: Gated(gate, next(waiting)), concurrent_studies=2):
-        assert all(event.wait(WAIT_SECONDS) for event in asked)
+        assert all(event.wait(WAIT_SECONDS) for event in polled)
         gate.set()
         until(lambda: all(read(database, study).has_ended for study in both))
     assert {read(database, study).state for study in both} == {"complete"}
 
 
 @pytest.mark.parametrize(
-    ("slots", "opened", "said"),
+    ("slots", "opened", "expected"),
     [
         (0, 2, "2 trials as one model on each worker: 100 updates a second with 1, 150 with 2"),
         (5, 5, "5 trials as one model on each worker: as configured"),
         (1, 1, "one trial at a time on each worker: as configured"),
     ],
 )
-def test_slots_are_measured_or_as_configured_and_the_report_says_so(
-    database: Database, storage: Storage, make_spec: Make, slots: int, opened: int, said: str
+def test_slots_are_measured_or_configured_and_reported(
+    database: Database, storage: Storage, make_spec: Make, slots: int, opened: int, expected: str
 ) -> None:
     launcher = FormulaLauncher()
     study = submit(database, make_spec())
@@ -266,14 +264,14 @@ def test_slots_are_measured_or_as_configured_and_the_report_says_so(
     assert bool(launcher.measured) == (slots == 0)
     comparison = read(database, study).comparison
     assert comparison is not None
-    assert dict(protocol(Comparison.model_validate(comparison)))["stacking"] == said
+    assert dict(protocol(Comparison.model_validate(comparison)))["stacking"] == expected
 
 
-def test_a_dispatcher_that_is_stopped_while_it_measures_gives_the_study_back(
+def test_a_dispatcher_stopped_during_a_measurement_releases_its_study(
     database: Database, storage: Storage, make_spec: Make
 ) -> None:
     study = submit(database, make_spec())
-    measures = threading.Event()
+    measuring = threading.Event()
 
     class Endless(FormulaLauncher):
         def measure(
@@ -283,23 +281,25 @@ def test_a_dispatcher_that_is_stopped_while_it_measures_gives_the_study_back(
             before: Rate | None,
             check_interrupt: Callable[[], None],
         ) -> Rate:
-            measures.set()
+            measuring.set()
             while True:
                 check_interrupt()
 
     with running(database, storage, Endless, slots=0):
-        assert measures.wait(WAIT_SECONDS)
-    # no need to wait for a lease to run out
+        assert measuring.wait(WAIT_SECONDS)
+    # a released study is due at once
     with running(database, storage, FormulaLauncher, slots=0):
         until(lambda: read(database, study).has_ended)
     assert read(database, study).state == "complete"
 
 
-def test_checkpoints_go_with_their_study(
+def test_checkpoints_are_deleted_after_the_end_of_their_study(
     database: Database, storage: Storage, make_spec: Make, tmp_path: Path
 ) -> None:
-    """When a study ends here, at once; when it was cancelled elsewhere, once whoever held it must
-    have noticed; those of others stay.
+    """Checkpoints of other studies stay.
+
+    A study that ends here loses its checkpoints at once. A study that was cancelled elsewhere loses
+    them after the time in which its holder must have noticed.
     """
     complete, cancelled, queued = (
         submit(database, make_spec(name=name)) for name in ("complete", "cancelled", "queued")
@@ -314,10 +314,10 @@ def test_checkpoints_go_with_their_study(
     for name in (str(complete.id), str(cancelled.id), str(queued.id), "another"):
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
         (tmp_path / "checkpoints" / name / "7.pt").touch()
-    gate, asked = threading.Event(), threading.Event()
-    launchers = iter([FormulaLauncher(), Gated(gate, asked)])
+    gate, polled = threading.Event(), threading.Event()
+    launchers = iter([FormulaLauncher(), Gated(gate, polled)])
     with running(database, storage, lambda: next(launchers), checkpoints=tmp_path / "checkpoints"):
-        assert asked.wait(WAIT_SECONDS)
+        assert polled.wait(WAIT_SECONDS)
         assert folders() == {str(cancelled.id), str(queued.id), "another"}
     with database.session(write=True) as session:
         session.get_one(StudyRow, cancelled.id).finished_at = long_ago

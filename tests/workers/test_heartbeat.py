@@ -1,6 +1,4 @@
-"""A heartbeat extends its lease until the block ends, outlives a passing fault, and tells when the
-lease is lost.
-"""
+"""A heartbeat extends its lease, retries a failed call, and reports a lost lease."""
 
 import threading
 from datetime import timedelta
@@ -13,14 +11,18 @@ from gradnoise_workers.heartbeat import Heartbeat
 SOON = timedelta(milliseconds=2)
 
 
-def test_it_beats_until_the_block_ends_and_outlives_a_fault() -> None:
+def heartbeat_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
+
+
+def test_a_heartbeat_continues_until_the_block_ends_despite_a_fault() -> None:
     enough = threading.Event()
     beats: list[int] = []
 
     def extend() -> None:
         beats.append(1)
         if len(beats) == 2:
-            raise OSError("the database is away")
+            raise OSError("the database is unreachable")
         if len(beats) == 4:
             enough.set()
 
@@ -28,19 +30,20 @@ def test_it_beats_until_the_block_ends_and_outlives_a_fault() -> None:
         assert enough.wait(10)
         heartbeat.check()
     n = len(beats)
-    assert not any(thread.name == "heartbeat" for thread in threading.enumerate())
+    assert heartbeat_threads() == []
     assert len(beats) == n
 
 
-def test_it_stops_and_tells_when_the_lease_is_lost() -> None:
-    beaten = threading.Event()
+def test_a_heartbeat_stops_and_reports_a_lost_lease() -> None:
+    called = threading.Event()
 
     def extend() -> None:
-        beaten.set()
+        called.set()
         raise LeaseLostError
 
     with Heartbeat(extend, SOON) as heartbeat:
-        assert beaten.wait(10)
-        heartbeat._thread.join(10)
+        assert called.wait(10)
+        for thread in heartbeat_threads():
+            thread.join(10)
         with pytest.raises(LeaseLostError):
             heartbeat.check()

@@ -1,6 +1,4 @@
-"""On a real Ray: trials outlive their actors, slots are measured by all actors at once, and studies
-share devices.
-"""
+"""On a real Ray: lost trials resume, all actors measure at once, and studies share devices."""
 
 import os
 import signal
@@ -37,7 +35,7 @@ RUNG = 20
 
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A Ray with two cores, or what a test asks for; its GPUs exist in Ray's books only."""
+    """A local Ray with two cores, or the test's resources; its GPUs are declared, not real."""
     resources = {"num_cpus": 2, "num_gpus": 0} | getattr(request, "param", {})
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -47,8 +45,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[None]:
         ray.shutdown()
 
 
-def never() -> None:
-    """Never interrupts."""
+def no_interrupt() -> None:
+    """Return without an interrupt."""
 
 
 def trial(number: int, **changes: Any) -> TrialSpec:
@@ -69,8 +67,8 @@ def trial(number: int, **changes: Any) -> TrialSpec:
     return TrialSpec(**(plain | changes))
 
 
-def alone(spec: TrialSpec) -> list[Mapping[str, float]]:
-    """The values of every epoch of a trial that nothing disturbs, by the plain reference."""
+def reference_curve(spec: TrialSpec) -> list[Mapping[str, float]]:
+    """Return the values of every epoch of a trial, trained alone by the single trainer."""
     trainer = SingleTrainer()
     trainer.admit(spec)
     curve = []
@@ -82,15 +80,16 @@ def alone(spec: TrialSpec) -> list[Mapping[str, float]]:
 def assert_equal_curves(
     found: Sequence[Mapping[str, float]], expected: Sequence[Mapping[str, float]]
 ) -> None:
-    """In float32: the rounding of 6e-8 of a sum over a hundred examples, in whatever order, and
-    what the updates make of it.
+    """Assert that two curves are equal within the rounding of float32.
+
+    A sum over a hundred examples in another order differs by 6e-8, which the updates amplify.
     """
     assert len(found) == len(expected)
-    for one, other in zip(found, expected, strict=True):
-        assert one == pytest.approx(other, rel=1e-5, abs=0.0)
+    for values, expected_values in zip(found, expected, strict=True):
+        assert values == pytest.approx(expected_values, rel=1e-5, abs=0.0)
 
 
-def until(
+def events_until(
     launcher: RayLauncher, condition: Callable[[list[LauncherEvent]], bool]
 ) -> list[LauncherEvent]:
     events: list[LauncherEvent] = []
@@ -99,29 +98,30 @@ def until(
     return events
 
 
-def process(worker: Worker) -> int:
+def process_id(worker: Worker) -> int:
     return int(ray.get(worker.actor.__ray_call__.remote(lambda _actor: os.getpid())))
 
 
-def opened(checkpoints: Path, slots: int) -> RayLauncher:
+def started_launcher(checkpoints: Path, slots: int) -> RayLauncher:
     launcher = RayLauncher(Checkpoints(folder=checkpoints, every_seconds=0.0))
     launcher.open(slots)
-    launcher.start(never)
+    launcher.start(no_interrupt)
     return launcher
 
 
-def test_trials_of_a_killed_actor_go_on_elsewhere_with_other_slots(
+def test_trials_of_a_killed_actor_resume_on_another_with_other_slots(
     cluster: None, tmp_path: Path
 ) -> None:
-    """kill -9 while they wait at a rung: they are measured of as lost; another stack replays their
-    epochs, trains the rest, and ends alike.
+    """The actors get SIGKILL while their trials wait at a rung, and each trial is reported as lost.
+
+    Another stack replays their epochs, trains the rest, and measures the same values.
     """
     specs = [trial(number) for number in range(3)]
-    with closing(opened(tmp_path, slots=3)) as launcher:
+    with closing(started_launcher(tmp_path, slots=3)) as launcher:
         for spec in specs:
             launcher.admit(spec)
         held = {worker: set(worker.keys) for worker in launcher.workers}
-        events = until(
+        events = events_until(
             launcher,
             lambda events: (
                 sum(isinstance(event, Measurement) and event.epoch == RUNG for event in events) == 3
@@ -129,14 +129,14 @@ def test_trials_of_a_killed_actor_go_on_elsewhere_with_other_slots(
         )
         assert {path.name for path in tmp_path.glob("1/*")} == {"0.pt", "1.pt", "2.pt"}
         for worker, keys in held.items():
-            os.kill(process(worker), signal.SIGKILL)
+            os.kill(process_id(worker), signal.SIGKILL)
             for key in keys:
                 launcher.resume(key)
-        events = until(launcher, lambda events: len(events) == 3)
+        events = events_until(launcher, lambda events: len(events) == 3)
         assert {event.key for event in events if isinstance(event, WorkerLost)} == {
             spec.key for spec in specs
         }
-    with closing(opened(tmp_path, slots=1)) as launcher:
+    with closing(started_launcher(tmp_path, slots=1)) as launcher:
         waiting, events = list(specs), []
         while sum(isinstance(event, Finished) for event in events) < 3:
             while waiting and launcher.n_free():
@@ -146,21 +146,21 @@ def test_trials_of_a_killed_actor_go_on_elsewhere_with_other_slots(
                 if isinstance(event, Measurement) and event.epoch == RUNG:
                     launcher.resume(event.key)
             events += latest
-        assert any(tmp_path.glob("1/*"))  # of those whose end may not have been written down yet
-        until(launcher, lambda _: not any(tmp_path.glob("1/*")))
+        assert any(tmp_path.glob("1/*"))  # kept until the end of their trials is stored
+        events_until(launcher, lambda _: not any(tmp_path.glob("1/*")))
     for spec in specs:
         measured = [
             event for event in events if isinstance(event, Measurement) and event.key == spec.key
         ]
         assert [event.seconds == 0.0 for event in measured] == [True] * RUNG + [False] * RUNG
-        assert_equal_curves([event.values for event in measured], alone(spec))
+        assert_equal_curves([event.values for event in measured], reference_curve(spec))
 
 
-def test_what_is_released_is_forgotten(cluster: None, tmp_path: Path) -> None:
-    """A pruned trial's slot is free at once, its checkpoint is deleted, and no event follows."""
-    with closing(opened(tmp_path, slots=1)) as launcher:
+def test_a_released_trial_frees_its_slot_and_sends_no_event(cluster: None, tmp_path: Path) -> None:
+    """A pruned trial's slot is free at once, and its checkpoint is deleted."""
+    with closing(started_launcher(tmp_path, slots=1)) as launcher:
         launcher.admit(trial(0))
-        until(
+        events_until(
             launcher,
             lambda events: any(
                 isinstance(event, Measurement) and event.epoch == RUNG for event in events
@@ -171,17 +171,17 @@ def test_what_is_released_is_forgotten(cluster: None, tmp_path: Path) -> None:
         assert launcher.n_free() == 2
         for number in (1, 2):
             launcher.admit(trial(number, rungs=()))
-        events = until(
+        events = events_until(
             launcher, lambda events: sum(isinstance(event, Finished) for event in events) == 2
         )
-        until(launcher, lambda _: not any(tmp_path.glob("1/*")))
+        events_until(launcher, lambda _: not any(tmp_path.glob("1/*")))
     assert {event.key for event in events} == {"trial 1", "trial 2"}
 
 
 def test_a_worker_sends_one_message_an_epoch_for_any_number_of_trials(cluster: None) -> None:
     with closing(RayLauncher()) as launcher:
         launcher.open(16)
-        launcher.start(never)
+        launcher.start(no_interrupt)
         for number in range(launcher.n_free()):
             launcher.admit(trial(number, rungs=(1, 2, 3), budget_epochs=4, checkpoint=""))
         events: list[LauncherEvent] = []
@@ -193,59 +193,59 @@ def test_a_worker_sends_one_message_an_epoch_for_any_number_of_trials(cluster: N
                 launcher.resume(event.key)
             events += latest
         assert sum(isinstance(event, Measurement) for event in events) == 32 * 4
-        # of two workers, some of which arrive together
+        # messages of the two workers may arrive together
         assert 4 <= n_messages <= 2 * 4
 
 
 def test_all_actors_measure_at_once_and_their_rates_add_up(cluster: None) -> None:
     with closing(RayLauncher()) as launcher:
-        assert launcher.start(never).startswith("2 x core of ")
-        assert launcher.n_free() == 0  # not before it is open
+        assert launcher.start(no_interrupt).startswith("2 x core of ")
+        assert launcher.n_free() == 0  # there are no slots before `open`
         assert launcher.candidates() == candidates(on_gpu=False)
-        together = launcher.measure(trial(1), 1, None, never)
+        combined = launcher.measure(trial(1), 1, None, no_interrupt)
         each = ray.get(
             [worker.actor.measure.remote(trial(1), 1, None, 2) for worker in launcher.workers]
         )
-        assert (together.slots, together.refusal) == (1, "")
-        assert together.steps_per_second > 1.2 * min(rate.steps_per_second for rate in each)
+        assert (combined.slots, combined.refusal) == (1, "")
+        assert combined.steps_per_second > 1.2 * min(rate.steps_per_second for rate in each)
         with pytest.raises(NotMeasuredError, match="there is no workload named 'nothing'"):
-            launcher.measure(trial(1, workload="nothing"), 1, None, never)
+            launcher.measure(trial(1, workload="nothing"), 1, None, no_interrupt)
         launcher.open(2)
-        assert launcher.n_free() == 4  # a trial that raises costs no worker
+        assert launcher.n_free() == 4  # a trial that raises ends no worker
 
 
-def test_a_worker_that_dies_while_it_measures_does_not_end_the_study(cluster: None) -> None:
+def test_a_worker_that_dies_during_a_measurement_does_not_end_the_study(cluster: None) -> None:
     with closing(RayLauncher()) as launcher:
-        launcher.start(never)
-        victims = [process(launcher.workers[0])]
+        launcher.start(no_interrupt)
+        victims = [process_id(launcher.workers[0])]
 
         def kill() -> None:
             while victims:
                 os.kill(victims.pop(), signal.SIGKILL)
 
-        # it is measuring when it dies, however fast that would be
+        # suspended, so that the measurement cannot end before the kill
         os.kill(victims[0], signal.SIGSTOP)
         with pytest.raises(NotMeasuredError, match="ActorDiedError"):
             launcher.measure(trial(1), 1, None, kill)
         launcher.open(1)
-        launcher.start(never)
+        launcher.start(no_interrupt)
         assert launcher.n_free() == 2
 
 
 def test_two_studies_share_every_core(cluster: None) -> None:
     with closing(RayLauncher(n_studies=2)) as first, closing(RayLauncher(n_studies=2)) as second:
         for launcher in (first, second):
-            assert launcher.start(never).endswith(", each shared by 2 studies")
+            assert launcher.start(no_interrupt).endswith(", each shared by 2 studies")
             launcher.open(1)
             assert launcher.n_free() == 2
 
 
 @pytest.mark.parametrize("cluster", [{"num_cpus": 3, "num_gpus": 3}], indirect=True)
-def test_a_study_has_one_actor_on_each_gpu_though_ray_fills_one_after_another(
+def test_a_study_has_one_actor_on_each_gpu_although_ray_fills_them_in_sequence(
     cluster: None,
 ) -> None:
     with closing(RayLauncher(n_studies=3)) as first:
-        first.start(never)
+        first.start(no_interrupt)
         assert sorted(worker.location.gpu for worker in first.workers if worker.location) == [
             "0",
             "1",
@@ -253,7 +253,7 @@ def test_a_study_has_one_actor_on_each_gpu_though_ray_fills_one_after_another(
         ]
         first.events(0.0)
         with closing(RayLauncher(n_studies=3)) as second:
-            second.start(never)
+            second.start(no_interrupt)
             assert sorted(worker.location.gpu for worker in second.workers if worker.location) == [
                 "0",
                 "1",
@@ -262,7 +262,7 @@ def test_a_study_has_one_actor_on_each_gpu_though_ray_fills_one_after_another(
 
 
 class Recording(RayLauncher):
-    """Records its orders and its measurements."""
+    """Records the admitted trials and their measurements."""
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         super().__init__(checkpoints)
@@ -282,13 +282,13 @@ class Recording(RayLauncher):
 
 
 class Holding(Recording):
-    """Lets no trial pass its rung."""
+    """Never resumes a trial that waits at its rung."""
 
     def resume(self, key: str) -> None:
-        """Leave it waiting."""
+        """Keep the trial waiting."""
 
 
-def test_the_next_holder_of_a_study_goes_on_where_its_trials_stood(
+def test_the_next_holder_of_a_study_resumes_its_trials(
     cluster: None,
     database: Database,
     storage: Storage,
@@ -296,11 +296,12 @@ def test_the_next_holder_of_a_study_goes_on_where_its_trials_stood(
     now: datetime,
     tmp_path: Path,
 ) -> None:
-    """The dispatcher dies, and its actors with it, when trials stand at a rung; the next one, with
-    other slots, ends the study.
+    """A dispatcher and its actors end while trials wait at a rung.
+
+    The next dispatcher, with another number of slots, ends the study.
     """
     pruner = {"name": "median", "warmup_epochs": 5, "every_epochs": 100, "startup_trials": 100}
-    plan = {
+    search = {
         "n_trials": 3,
         "epochs": 8,
         "sampler": "random",
@@ -311,36 +312,38 @@ def test_the_next_holder_of_a_study_goes_on_where_its_trials_stood(
         metric = Metric(name="accuracy", direction="maximize", worst=0.0)
         study = studies.submit(
             session,
-            make_spec(options=OPTIONS, search=plan, confirm={"n_seeds": 2}),
+            make_spec(options=OPTIONS, search=search, confirm={"n_seeds": 2}),
             metric,
             owner="ada",
             now=now,
         )
 
-    def hold(launcher: RayLauncher, slots: int, at: datetime) -> StudyRun:
+    def take_over(launcher: RayLauncher, slots: int, at: datetime) -> StudyRun:
         launcher.open(slots)
-        launcher.start(never)
+        launcher.start(no_interrupt)
         return start(database, storage, launcher, at)
 
     checkpoints = Checkpoints(folder=tmp_path, every_seconds=0.0)
     with closing(Holding(checkpoints)) as first:
-        run = hold(first, 3, now)
+        run = take_over(first, 3, now)
         while sum(map(len, first.measured.values())) < 6 * 5:
             run.step(0.5)
-    begun = {first.specs[key].checkpoint: len(own) for key, own in first.measured.items()}
-    assert set(begun.values()) == {5}
+    n_measured = {
+        first.specs[key].checkpoint: len(events) for key, events in first.measured.items()
+    }
+    assert set(n_measured.values()) == {5}
     with closing(Recording(checkpoints)) as second:
-        run = hold(second, 2, now + 2 * LEASE)
+        run = take_over(second, 2, now + 2 * LEASE)
         while not run.step(0.5):
             pass
-    for key, own in second.measured.items():
+    for key, events in second.measured.items():
         spec = second.specs[key]
-        assert sum(event.seconds == 0.0 for event in own) == begun.get(spec.checkpoint, 0)
+        assert sum(event.seconds == 0.0 for event in events) == n_measured.get(spec.checkpoint, 0)
         trial_id = int(spec.checkpoint.removeprefix(f"{study.id}/"))
         with database.session() as session:
             rows = measurements.of_trial(session, trial_id)
         stored = [{name: float(v or 0) for name, v in row.values.items()} for row in rows]
-        assert_equal_curves(stored, alone(spec))
+        assert_equal_curves(stored, reference_curve(spec))
     with database.session() as session:
         stored_trials = trials.of_study(session, study.id)
     assert Counter((t.phase, t.state, t.n_attempts) for t in stored_trials) == {
@@ -351,7 +354,7 @@ def test_the_next_holder_of_a_study_goes_on_where_its_trials_stood(
 
 def test_close_ends_every_actor(cluster: None) -> None:
     launcher = RayLauncher()
-    launcher.start(never)
-    pids = [process(worker) for worker in launcher.workers]
+    launcher.start(no_interrupt)
+    pids = [process_id(worker) for worker in launcher.workers]
     launcher.close()
     assert all(has_ended(pid) for pid in pids)

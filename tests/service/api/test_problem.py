@@ -14,7 +14,7 @@ from gradnoise_service.domain.errors import (
 
 def test_error_without_a_message_has_that_of_its_class() -> None:
     problem = problem_of(LeaseLostError())
-    assert (problem.status, problem.detail) == (409, LeaseLostError.__doc__)
+    assert (problem.status, problem.detail) == (409, LeaseLostError.message)
 
 
 def test_problem_holds_the_facts_of_the_error() -> None:

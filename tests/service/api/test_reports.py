@@ -13,7 +13,8 @@ from starlette.testclient import TestClient
 
 from gradnoise_service.api.reports import FigureName, preferred_format
 from gradnoise_service.client import FIGURES as CLIENT_FIGURES
-from gradnoise_service.compare import Comparison, compare
+from gradnoise_service.compare.assembly import compare
+from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.domain.study import Measurement, Study
 from gradnoise_service.report.figures import FIGURES
 from gradnoise_service.store import attempts, leases, measurements, studies, trials

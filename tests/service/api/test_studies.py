@@ -149,13 +149,13 @@ def test_seeds_are_computed_from_power(client: TestClient, plain_spec: dict[str,
     assert [(fault["field"], fault["value"]) for fault in refused["errors"]] == [
         ("confirm.n_seeds", 9)
     ]
-    assert "takes 12 seeds" in refused["errors"][0]["message"]
+    assert "requires 12 seeds" in refused["errors"][0]["message"]
 
 
 @pytest.mark.parametrize(
     ("confirm", "field", "words"),
     [
-        ({}, "confirm.n_seeds", "n_seeds is missing"),
+        ({}, "confirm.n_seeds", "n_seeds and power are both missing"),
         (
             {"n_seeds": 1_000_000, "looks": [12]},
             "confirm.looks",
@@ -170,7 +170,7 @@ def test_seeds_are_computed_from_power(client: TestClient, plain_spec: dict[str,
         (
             {"power": {"sd": 0.02}, "looks": [900]},
             "confirm.looks",
-            "the last look must come before the last seed",
+            "looks must be below n_seeds",
         ),
     ],
 )

@@ -276,22 +276,22 @@ def test_swapping_the_arms_negates_every_difference(
     make_trials: Make, accuracy: Metric, pairs: list[tuple[int, int]]
 ) -> None:
     left, right = [a / 16 for a, _ in pairs], [b / 16 for _, b in pairs]
-    there, back = (
+    forward, reverse = (
         compare(
             *_study(make_trials, {"baseline": baseline, "noisy": noisy}, accuracy), protocol={}
         ).differences[0]
         for baseline, noisy in ((left, right), (right, left))
     )
     opposite = {"helps": "hurts", "hurts": "helps"}
-    assert back.verdict == opposite.get(there.verdict, there.verdict)
-    assert (back.gain, back.p_better) == pytest.approx(
-        (-(there.gain or 0), 1 - (there.p_better or 0))
+    assert reverse.verdict == opposite.get(forward.verdict, forward.verdict)
+    assert (reverse.gain, reverse.p_better) == pytest.approx(
+        (-(forward.gain or 0), 1 - (forward.p_better or 0))
     )
-    assert back.p_value == pytest.approx(there.p_value)
-    assert back.gain_interval is not None
-    assert there.gain_interval is not None
-    assert (back.gain_interval.low, back.gain_interval.high) == pytest.approx(
-        (-there.gain_interval.high, -there.gain_interval.low), abs=1e-9
+    assert reverse.p_value == pytest.approx(forward.p_value)
+    assert reverse.gain_interval is not None
+    assert forward.gain_interval is not None
+    assert (reverse.gain_interval.low, reverse.gain_interval.high) == pytest.approx(
+        (-forward.gain_interval.high, -forward.gain_interval.low), abs=1e-9
     )
 
 

@@ -78,21 +78,21 @@ def test_the_best_mean_over_the_reruns_wins_once_all_have_ended(
         make_trial(design, "search", "noisy", i, value)
         for i, value in enumerate([0.6, 0.9, 0.1, 0.8])
     ]
-    again = [
+    reruns = [
         make_trial(design, "rerun", "noisy", i, value)
         for i, value in enumerate([0.5, 0.6, 0.7, "diverged"])
     ]
-    better = [*again[:3], make_trial(design, "rerun", "noisy", 3, 0.7)]
-    running = [*again[:3], make_trial(design, "rerun", "noisy", 3, "running")]
+    better = [*reruns[:3], make_trial(design, "rerun", "noisy", 3, 0.7)]
+    running = [*reruns[:3], make_trial(design, "rerun", "noisy", 3, "running")]
 
     def chosen(trials: list[Trial]) -> int | None:
         trial = choose(design, accuracy, [*searched, *trials])["noisy"]
         return trial and trial.number
 
     assert [t.number for t in finalists(design, accuracy, searched)["noisy"]] == [1, 3]
-    assert (chosen([]), chosen(running), chosen(again), chosen(better)) == (1, 1, 1, 3)
+    assert (chosen([]), chosen(running), chosen(reruns), chosen(better)) == (1, 1, 1, 3)
     assert rerun_means(
-        design, accuracy, [*searched, *again], finalists(design, accuracy, searched)["noisy"]
+        design, accuracy, [*searched, *reruns], finalists(design, accuracy, searched)["noisy"]
     ) == [
         pytest.approx(0.55),
         0.35,
@@ -114,9 +114,10 @@ def test_finalists_have_different_settings(
 def test_selecting_and_judging_on_the_same_seeds_is_biased_and_confirming_is_not(
     make_design: Callable[..., Design], make_trial: Make, accuracy: Metric
 ) -> None:
-    """For equal settings, the best of 20 values is biased by 1.8675 standard deviations, the best
-    of three means of three reruns by 0.8463 / sqrt(3), and the confirm mean is unbiased (expected
-    maxima of normal samples: Harter 1961).
+    """The biases are the expected maxima of normal samples (Harter 1961).
+
+    For equal settings, the best of 20 values is biased by 1.8675 standard deviations, and the best
+    of three means of three reruns by 0.8463 / sqrt(3). The confirm mean is unbiased.
     """
     design = make_design(search={"n_trials": 20, "epochs": 3}, confirm={"n_seeds": 4})
     rng = random.Random(5)
@@ -161,11 +162,11 @@ def test_reruns_choose_better_settings_than_the_search_alone(
             make_trial(design, "search", "noisy", i, rng.gauss(true[i], 0.01)) for i in range(20)
         ]
         best = finalists(design, accuracy, searched)["noisy"]
-        again = [
+        reruns = [
             make_trial(design, "rerun", "noisy", k, rng.gauss(true[best[k // 5].number], 0.01))
             for k in range(25)
         ]
-        chosen = choose(design, accuracy, [*searched, *again])["noisy"]
+        chosen = choose(design, accuracy, [*searched, *reruns])["noisy"]
         assert chosen is not None
         gains.append(true[chosen.number] - true[best[0].number])
     assert statistics.fmean(gains) > 5 * statistics.stdev(gains) / 400**0.5
@@ -185,7 +186,7 @@ def test_reruns_choose_better_settings_than_the_search_alone(
         ("cancelled", None, False, "cancelled"),
     ],
 )
-def test_every_state_counts_as_one_outcome(
+def test_each_state_has_an_outcome(
     make_design: Callable[..., Design],
     make_trial: Make,
     state: str,

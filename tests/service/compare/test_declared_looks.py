@@ -162,12 +162,12 @@ def _ends(gains: np.ndarray, design: Design, metric: Metric, make_trials: Make) 
     Without a significant test the verdict is undecided, so the interval need not be computed.
     """
     for n in design.looks:
-        here, some = design.at(n), gains[:n].tolist()
-        p = signed_rank_p(some)
-        if p <= here.level:
-            _, trials = make_trials({"baseline": [0.0] * n, "noisy": some})
-            rows = seed_rows(here, metric, trials)
-            verdict = judge(here, metric, rows, "noisy", p=p).verdict
+        at_look, gains_at_look = design.at(n), gains[:n].tolist()
+        p = signed_rank_p(gains_at_look)
+        if p <= at_look.level:
+            _, trials = make_trials({"baseline": [0.0] * n, "noisy": gains_at_look})
+            rows = seed_rows(at_look, metric, trials)
+            verdict = judge(at_look, metric, rows, "noisy", p=p).verdict
             if verdict != "undecided":
                 return verdict, n
     return "undecided", design.n_seeds
@@ -196,8 +196,9 @@ def _simulated(
 def test_over_all_looks_equal_arms_are_called_different_in_at_most_5_percent(
     make_trials: Make, accuracy: Metric, boundary: str, n_studies: int
 ) -> None:
-    """Bound: three standard errors of the simulation. The smallest difference is so small that no
-    look ends in `no_difference`.
+    """Bound: three standard errors of the simulation.
+
+    The smallest difference is so small that no look ends in `no_difference`.
     """
     design, _ = make_trials(
         {"baseline": [], "noisy": []},
@@ -215,8 +216,9 @@ def test_over_all_looks_equal_arms_are_called_different_in_at_most_5_percent(
 def test_a_true_effect_is_detected_with_fewer_seeds_than_without_looks(
     make_trials: Make, accuracy: Metric, boundary: str, loss: float, n_studies: int
 ) -> None:
-    """A gain of 0.8 standard deviations, which a single look at 24 seeds detects in 95 %. Pocock's
-    boundary uses more of the error at the first looks and saves more seeds.
+    """A gain of 0.8 standard deviations, which a single look at 24 seeds detects in 95 %.
+
+    Pocock's boundary uses more of the error at the first looks and saves more seeds.
 
     Bound: three standard errors, and the loss of power by looks.
     """

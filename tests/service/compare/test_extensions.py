@@ -22,8 +22,9 @@ Make = Callable[..., tuple[Design, list[Trial]]]
 def test_extending_until_significance_errs_as_often_as_computed(
     looks: tuple[int, ...],
 ) -> None:
-    """The signed-rank test of equal arms at every look. Bound: three standard errors; ranks of few
-    pairs attain slightly less.
+    """The signed-rank test of equal arms at every look.
+
+    Bound: three standard errors; ranks of few pairs attain slightly less.
     """
     rng = np.random.default_rng(9)
     n_studies = 3_000
@@ -50,9 +51,13 @@ def test_an_extended_study_has_the_probability_of_a_false_verdict(
         crossing_chance([12, 24], [1.95996, 1.95996]), abs=1e-6
     )
     assert comparison.pocock_level == nominal_levels([12, 24], shape=POCOCK, alpha=0.05)[0]
-    once = compare(design, accuracy, trials, protocol={})
-    assert (once.looks, once.false_verdict_chance, once.pocock_level) == ((), 0.05, None)
-    assert comparison.differences == once.differences
+    single_look = compare(design, accuracy, trials, protocol={})
+    assert (single_look.looks, single_look.false_verdict_chance, single_look.pocock_level) == (
+        (),
+        0.05,
+        None,
+    )
+    assert comparison.differences == single_look.differences
 
 
 def test_the_probability_is_over_all_arms(make_trials: Make, accuracy: Metric) -> None:
@@ -87,8 +92,8 @@ def test_an_extension_beyond_the_declared_looks_counts_every_look_at_its_level(
     levels = nominal_levels([12, 18, 24], shape=OBRIEN_FLEMING, alpha=0.05)
     longer = replace(declared, n_seeds=20, extended_at=(12,))
     assert longer.looks == (12, 18, 24)
-    some = [t for t in trials if t.number < 20]
-    comparison = compare(longer, accuracy, some, protocol={})
+    first_trials = [t for t in trials if t.number < 20]
+    comparison = compare(longer, accuracy, first_trials, protocol={})
     at_looks = (levels[0], levels[1], levels[-1], levels[-1])
     bounds = [-float(stats.norm.ppf(level / 2)) for level in at_looks]
     assert comparison.looks == (12,)
@@ -101,9 +106,11 @@ def test_an_extension_beyond_the_declared_looks_counts_every_look_at_its_level(
     assert comparison.plan is not None
     assert comparison.plan.level == levels[-1]
     assert comparison.pocock_level is None
-    whole = compare(replace(declared, n_seeds=30, extended_at=(24,)), accuracy, trials, protocol={})
-    assert (whole.looks, whole.is_final) == ((12, 18, 24), False)
-    (difference,) = whole.differences
+    unfinished = compare(
+        replace(declared, n_seeds=30, extended_at=(24,)), accuracy, trials, protocol={}
+    )
+    assert (unfinished.looks, unfinished.is_final) == ((12, 18, 24), False)
+    (difference,) = unfinished.differences
     assert difference.no_verdict is not None
     assert difference.no_verdict.model_dump() == {
         "kind": "waiting",

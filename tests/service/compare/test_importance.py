@@ -25,8 +25,10 @@ def test_the_statistic_behind_an_importance_is_kruskal_and_wallis_s() -> None:
 
 
 def test_importance_is_high_only_for_a_hyperparameter_with_an_effect(accuracy: Metric) -> None:
-    """Without an effect H is chi-squared with 3 degrees of freedom: the share is (H - 3) / (n - 4)
-    with standard deviation sqrt(6) / (n - 4); the bound is five of those.
+    """Without an effect H is chi-squared with 3 degrees of freedom.
+
+    The share is (H - 3) / (n - 4) with standard deviation sqrt(6) / (n - 4); the bound is five of
+    those.
     """
     rng = np.random.default_rng(5)
     n = 200
@@ -67,9 +69,10 @@ def grid(n_first: int, n_second: int, n_each: int) -> tuple[list[int], list[int]
 
 
 def test_additive_effects_have_no_interaction() -> None:
-    """The ranks of 4 a + b with a, b in 0 .. 3 are additive over the 16 cells. So are those of four
-    uneven cells in the order (1, 0), (1, 1), (0, 0), (0, 1), with equally many trials in the first
-    two and in the others, and those of fewer cells than effects.
+    """The ranks of 4 a + b with a, b in 0 .. 3 are additive over the 16 cells.
+
+    So are those of four uneven cells in the order (1, 0), (1, 1), (0, 0), (0, 1), with equally many
+    trials in the first two and in the others, and those of fewer cells than effects.
     """
     first, second = grid(4, 4, 5)
     assert interaction([4.0 * a + b for a, b in zip(first, second, strict=True)], first, second)[
@@ -89,14 +92,15 @@ def test_additive_effects_have_no_interaction() -> None:
 
 
 @pytest.mark.parametrize(
-    "of", [lambda a, b: a != b, lambda a, b: (a - 0.5) * (b - 0.5)], ids=["exclusive or", "product"]
+    "function",
+    [lambda a, b: a != b, lambda a, b: (a - 0.5) * (b - 0.5)],
+    ids=["exclusive or", "product"],
 )
 def test_a_joint_effect_without_separate_effects_is_all_interaction(
-    of: object, accuracy: Metric
+    function: object, accuracy: Metric
 ) -> None:
     first, second = grid(2, 2, 10)
-    # a function
-    values = [float(of(a, b)) for a, b in zip(first, second, strict=True)]  # type: ignore[operator]
+    values = [float(function(a, b)) for a, b in zip(first, second, strict=True)]  # type: ignore[operator]
     (found,) = interactions(accuracy, points(values, eta=first, gamma=second))
     assert (found.names, found.share, found.n_cells, found.n) == (("eta", "gamma"), 1.0, 4, 40)
     assert [f.share for f in importances(accuracy, points(values, eta=first, gamma=second))] == [
@@ -106,8 +110,9 @@ def test_a_joint_effect_without_separate_effects_is_all_interaction(
 
 
 def test_a_third_of_a_conjunction_is_interaction() -> None:
-    """For `a and b` the variance of the cells is 3/16, that of each alone 1/16; hence the share is
-    (n / 16 / (n - 3)) / (3 n / 16 / (n - 1)).
+    """For `a and b` the variance of the cells is 3/16, that of each alone 1/16.
+
+    The share is therefore (n / 16 / (n - 3)) / (3 n / 16 / (n - 1)).
     """
     first, second = grid(2, 2, 10)
     share, freedom, rest = interaction(
@@ -120,9 +125,10 @@ def test_a_third_of_a_conjunction_is_interaction() -> None:
 def test_without_an_effect_the_share_exceeds_its_chance_value_in_5_percent(
     n: int, k: int, m: int
 ) -> None:
-    """Over 1,000 searches with d and e degrees of freedom, the mean lies within five standard
-    errors of 0, sqrt(2 d / (e (d + e))) each, and 5 % lie beyond the chance value, within five
-    standard errors.
+    """The mean over 1,000 searches is 0, and 5 % lie beyond the chance value.
+
+    With d and e degrees of freedom, the standard error of a share is sqrt(2 d / (e (d + e))). Both
+    bounds are five standard errors.
     """
     rng, n_searches = np.random.default_rng(11), 1_000
     drawn = [
@@ -164,7 +170,7 @@ def test_cells_become_finer_with_more_trials_and_sparse_pairs_are_omitted(
 
 
 def test_a_confounded_pair_has_no_interaction(accuracy: Metric) -> None:
-    """If each group of one occurs with a single group of the other, no cell separates them."""
+    """No cell separates parameters if each group of a parameter has a single group of the other."""
     rng = np.random.default_rng(2)
     lr = rng.random(40)
     assert interactions(accuracy, points(rng.normal(size=40).tolist(), lr=lr, twice=2 * lr)) == []

@@ -70,8 +70,9 @@ def test_at_a_level_beyond_the_resamples_the_interval_is_no_narrower_than_studen
 def test_a_lost_run_among_many_does_not_invert_the_interval(
     make: Callable[..., Interval], lost: float, level: float
 ) -> None:
-    """At strict levels the acceleration times the quantile exceeds 1, where BCa's formula changes
-    sides.
+    """At strict levels the acceleration times the quantile exceeds 1.
+
+    There the formula of BCa changes sides.
     """
     x = [lost, *np.random.default_rng(5).normal(0.1, 0.01, size=59)]
     interval = make(x, level=level, seed=1)
@@ -127,8 +128,9 @@ def test_the_interquartile_mean_is_the_trimmed_mean_of_scipy(n: int) -> None:
 
 
 def test_the_interquartile_mean_s_interval_is_scipy_s_bca_at_the_widened_level() -> None:
-    """scipy estimates the acceleration by the jackknife, ours is exact: with 40 values the ends
-    differ by at most 2 % of the width.
+    """scipy estimates the acceleration by the jackknife, and ours is exact.
+
+    With 40 values the ends differ by at most 2 % of the width.
     """
     x = np.random.default_rng(8).exponential(size=40)
     tail = stats.norm.cdf(-math.sqrt(40 / 39) * stats.t.ppf(0.975, 39))

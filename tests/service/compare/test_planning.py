@@ -80,8 +80,9 @@ def test_looks_must_be_below_the_seeds_that_the_power_requires(make_spec: Make) 
 def test_a_look_without_a_possible_verdict_is_rejected(
     make_spec: Make, looks: list[int], boundary: str, legal: str | None
 ) -> None:
-    """The exact test of n pairs reaches p = 2^(1 - n) at best. The legal number of seeds is
-    accepted, and a seed fewer is not.
+    """The exact test of n pairs reaches p = 2^(1 - n) at best.
+
+    The legal number of seeds is accepted, and a seed fewer is not.
     """
 
     def spec(looks: list[int], boundary: str) -> StudySpec:

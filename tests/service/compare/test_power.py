@@ -40,10 +40,10 @@ VERDICTS = ("helps", "hurts", "no_difference", "undecided")
 def test_studies_end_as_often_in_each_verdict_as_computed(
     make_trials: Make, accuracy: Metric, n_studies: int, n: int, difference: float, sd: float
 ) -> None:
-    """Within three standard errors of the simulation and 0.05: the efficiency of the signed ranks
-    is asymptotic.
+    """Bound: three standard errors of the simulation, and 0.05.
 
-    The smallest difference is 0.02; the differences are normal.
+    The second term allows for the efficiency of the signed ranks, which is asymptotic. The smallest
+    difference is 0.02, and the differences are normal.
     """
     rng = np.random.default_rng(n)
     found = dict.fromkeys(VERDICTS, 0)
@@ -76,10 +76,10 @@ def test_for_many_pairs_the_power_is_the_z_test_s_of_fewer_pairs() -> None:
 
 
 def test_the_probabilities_sum_to_1_and_follow_the_sign() -> None:
-    there, back = (chances(15, d, 0.1, smallest_difference=0.03, level=0.95) for d in (0.04, -0.04))
-    assert sum(there.values()) == pytest.approx(1)
-    assert (there["helps"], there["no_difference"]) == pytest.approx(
-        (back["hurts"], back["no_difference"])
+    gain, loss = (chances(15, d, 0.1, smallest_difference=0.03, level=0.95) for d in (0.04, -0.04))
+    assert sum(gain.values()) == pytest.approx(1)
+    assert (gain["helps"], gain["no_difference"]) == pytest.approx(
+        (loss["hurts"], loss["no_difference"])
     )
 
 
@@ -129,8 +129,9 @@ def test_an_unreachable_power_is_rejected(
 
 
 def test_pairs_to_decide_count_every_verdict_and_are_limited() -> None:
-    """An effect decides if it is detected; without an effect, an interval within the smallest
-    difference decides: 2 (z s / delta)^2 pairs and more.
+    """A study is decided if it detects an effect or its interval is within the smallest difference.
+
+    Without an effect the latter requires at least 2 (z s / delta)^2 pairs.
     """
     found = pairs_to_decide(6, 0.5, 0.5, smallest_difference=0.1, level=0.95)
     same = pairs_to_decide(6, 0.0, 0.5, smallest_difference=0.1, level=0.95)

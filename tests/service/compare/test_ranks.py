@@ -48,18 +48,19 @@ def test_beyond_400_pairs_the_normal_approximation_continues_smoothly() -> None:
 
 @pytest.mark.parametrize("n", [6, 9, 13, 40])
 def test_differences_of_equal_sign_have_the_smallest_possible_p(n: int) -> None:
-    """Two of the 2^n sign flips are as extreme, with or without ties."""
+    """Two of the 2^n sign flips are equally extreme, with or without ties."""
     assert signed_rank_p([0.5] * n) == pytest.approx(2 ** (1 - n))
 
 
-def test_without_any_difference_p_is_one() -> None:
+def test_without_any_difference_p_is_1() -> None:
     assert signed_rank_p([0.0] * 8) == 1.0
 
 
 @pytest.mark.parametrize("n", [10, 25])
 def test_the_signed_rank_test_keeps_its_level_if_runs_learn_or_not(n: int) -> None:
-    """Ties, zeros and gaps: A/A differences of 0.8 times -1, 0 or 1. Bound: 5 % and three standard
-    errors of the simulation.
+    """Ties, zeros and gaps: A/A differences of 0.8 times -1, 0 or 1.
+
+    Bound: 5 % and three standard errors of the simulation.
     """
     rng = np.random.default_rng(11)
     n_simulations = 1_000
@@ -89,8 +90,9 @@ def test_the_attained_level_is_the_share_of_sign_flips_that_reject(n: int) -> No
 
 
 def test_the_probability_of_improvement_counts_all_pairs_of_runs() -> None:
-    """Agarwal et al. 2021, equation 1: the Mann-Whitney statistic over the number of pairs, as
-    rliable takes it from scipy.
+    """Agarwal et al. 2021, equation 1: the Mann-Whitney statistic over the number of pairs.
+
+    rliable computes it by scipy.
     """
     rng = np.random.default_rng(4)
     x, y = rng.integers(0, 6, size=11).tolist(), rng.integers(0, 5, size=8).tolist()

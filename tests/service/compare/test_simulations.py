@@ -1,7 +1,7 @@
 """Coverage and error rates hold in simulated studies, and are those of docs/statistics.md.
 
-`pytest -m slow tests/service/compare` simulates all documented tables (some minutes), the default
-suite one column with fewer studies.
+`pytest -m slow tests/service/compare` simulates all documented tables and takes some minutes. The
+default suite simulates a single column with fewer studies.
 """
 
 import math
@@ -76,8 +76,10 @@ def coverage(data: str, n: int, n_studies: int) -> dict[str, float]:
 
 
 def without_gain(data: str, rng: np.random.Generator, n: int) -> np.ndarray:
-    """Return differences of equal arms, or of arms that have only their means in common, for which
-    the test guarantees nothing.
+    """Return differences of arms with equal means.
+
+    The arms are equal, or have only their means in common. The test guarantees nothing for the
+    latter.
     """
     if data == "equal means alone":
         return rng.exponential(size=n) - 1
@@ -125,7 +127,7 @@ def test_the_documented_coverage_is_the_simulated_one(data: str) -> None:
     """The studies are seeded; 0.3 % allows for other rounding on another machine."""
     measured = [coverage(data, n, N_STUDIES) for n in PAIRS]
     for name in measured[0]:
-        assert [one[name] for one in measured] == pytest.approx(documented(name, data), abs=0.003)
+        assert [row[name] for row in measured] == pytest.approx(documented(name, data), abs=0.003)
 
 
 def test_intervals_of_normal_differences_have_their_nominal_coverage() -> None:

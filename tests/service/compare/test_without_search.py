@@ -101,7 +101,7 @@ def test_there_is_no_search_to_describe(make_grid: Make, accuracy: Metric) -> No
 
 
 def test_each_arm_s_best_setting_is_found(make_grid: Make, accuracy: Metric, loss: Metric) -> None:
-    """With a metric that is better smaller, the best mean is the lowest."""
+    """For a metric to be minimized, the best mean is the lowest."""
     design, trials = make_grid({"baseline": BASE, "noisy": [*BETTER[:6], "diverged", "running"]})
 
     def best(metric: Metric) -> list[tuple[str, float, object]]:
@@ -185,8 +185,9 @@ def _with(
 def test_arms_that_are_equal_at_every_setting_are_called_different_in_at_most_5_percent(
     make_grid: Make, accuracy: Metric, n_studies: int
 ) -> None:
-    """Means and spreads differ between the 4 settings, each on 3 seeds. Bound: three standard
-    errors of the simulation.
+    """Means and spreads differ between the 4 settings, each on 3 seeds.
+
+    Bound: three standard errors of the simulation.
     """
     rng = np.random.default_rng(11)
     means, spreads = np.tile([0.1, 0.9, 0.5, 0.5], 3), np.tile([0.001, 0.01, 0.1, 0.3], 3)

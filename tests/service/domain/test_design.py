@@ -67,7 +67,7 @@ def extension(n_seeds: int, at_n: int) -> Extension:
 def test_phases_of_a_tuned_design(
     rerun: dict[str, int], phases: tuple[str, ...], n_reruns: int
 ) -> None:
-    """At most as many settings are rerun as there are trials; one setting, or no seed, omits it."""
+    """No more settings than trials are rerun; a single setting or no seed omits the phase."""
     design = Design.of(tuned(rerun=rerun))
     assert design.phases == phases
     assert design.n_trials("rerun", "noisy") == n_reruns
@@ -131,13 +131,13 @@ def test_a_grid_runs_every_combination_of_the_shared_space(make_spec: Make) -> N
     assert (design.n_settings, design.n_pairs, design.n_trials_total) == (6, 30, 60)
     assert (design.epochs("confirm"), design.n_trials("search", "a")) == (7, 0)
     trials = design.trials("confirm")
-    ours = [trial for trial in trials if trial.arm == "b"]
-    settings = [(t.params["lr"], t.params["momentum"]) for t in ours if t.params]
+    of_arm = [trial for trial in trials if trial.arm == "b"]
+    settings = [(t.params["lr"], t.params["momentum"]) for t in of_arm if t.params]
     assert settings[:6] == [
         (0.1, 0.0), (0.1, 0.45), (0.1, 0.9), (0.01, 0.0), (0.01, 0.45), (0.01, 0.9)
     ]  # fmt: skip
     assert settings == settings[:6] * 5
-    assert ours[1].params == {
+    assert of_arm[1].params == {
         "lr": 0.1, "momentum": 0.45, "lr_every_epochs": 2, "eta": 0.3, "gamma": 0.5
     }  # fmt: skip
     assert trials == sorted(trials, key=lambda trial: trial.number)
@@ -146,10 +146,10 @@ def test_a_grid_runs_every_combination_of_the_shared_space(make_spec: Make) -> N
 
 def test_every_planned_count_matches_the_planned_trials(make_spec: Make) -> None:
     settings = {"baseline": [{"lr": 0.1}] * 3, "noisy": [{"lr": 0.2}] * 3}
-    one = {arm: own[:1] for arm, own in settings.items()}
+    chosen = {arm: finalists[:1] for arm, finalists in settings.items()}
     for design in (Design.of(tuned()), Design.of(make_spec(**GRID))):
         for phase in design.phases:
-            planned = design.trials(phase, settings if phase == "rerun" else one)
+            planned = design.trials(phase, settings if phase == "rerun" else chosen)
             counts = Counter(trial.arm for trial in planned)
             assert counts == {a.name: design.n_trials(phase, a.name) for a in design.spec.arms}
             assert len({(t.arm, t.number) for t in planned}) == len(planned)
@@ -179,7 +179,7 @@ def test_rungs_are_below_the_budget(pruner: object, epochs: int, rungs: tuple[in
     assert design.rungs("confirm") == ()
 
 
-def test_an_arm_has_the_shared_space_and_its_own() -> None:
+def test_an_arm_extends_the_shared_space() -> None:
     design = Design.of(tuned())
     assert list(design.space("baseline")) == ["lr"]
     assert list(design.space("noisy")) == ["lr", "eta", "gamma"]

@@ -1,4 +1,4 @@
-"""Levels of looks are the published ones; crossing probabilities those of the normal law."""
+"""Levels of looks are the published values; crossing probabilities are those of the normal law."""
 
 import math
 
@@ -27,8 +27,9 @@ from gradnoise_service.domain.looks import OBRIEN_FLEMING, POCOCK, crossing_chan
     ],
 )
 def test_the_bounds_are_the_published_ones(n_looks: int, shape: float, published: float) -> None:
-    """Jennison and Turnbull 2000, tables 2.1, 2.3 and 2.9, for equal groups at 5 %, to their three
-    digits.
+    """Jennison and Turnbull 2000, tables 2.1, 2.3 and 2.9, for equal groups at 5 %.
+
+    The tables have three digits.
     """
     levels = nominal_levels([7 * (k + 1) for k in range(n_looks)], shape=shape, alpha=0.05)
     bounds = [-stats.norm.ppf(level / 2) for level in levels]
@@ -39,7 +40,7 @@ def test_the_bounds_are_the_published_ones(n_looks: int, shape: float, published
 
 
 def test_the_chance_of_a_crossing_is_that_of_the_multivariate_normal() -> None:
-    """Corr(Z_j, Z_k) = sqrt(n_j / n_k); including looks in close succession."""
+    """Corr(Z_j, Z_k) = sqrt(n_j / n_k), also for looks in close succession."""
     pairs, bounds = [12, 13, 40], [2.5, 1.8, 2.0]
     covariance = [[math.sqrt(min(a, b) / max(a, b)) for b in pairs] for a in pairs]
     inside = stats.multivariate_normal(cov=covariance).cdf(
@@ -49,7 +50,7 @@ def test_the_chance_of_a_crossing_is_that_of_the_multivariate_normal() -> None:
 
 
 @pytest.mark.parametrize("pairs", [[], [0], [5, 5], [8, 4]])
-def test_looks_that_do_not_rise_are_rejected(pairs: list[int]) -> None:
+def test_looks_that_do_not_increase_are_rejected(pairs: list[int]) -> None:
     with pytest.raises(ValueError, match="rise from look to look, but got pairs="):
         crossing_chance(pairs, [1.96] * len(pairs))
 
@@ -62,8 +63,10 @@ def test_looks_that_do_not_rise_are_rejected(pairs: list[int]) -> None:
 def test_very_close_and_very_distant_looks_have_levels(
     pairs: list[int], shape: float, alpha: float
 ) -> None:
-    """Two looks at almost equal data err like a single one, and together at most alpha; a look at
-    almost no data uses almost none of it.
+    """Each level is at most alpha, and their sum at least alpha.
+
+    Two looks at almost equal data have the error of a single look. A look at almost no data spends
+    almost none of it.
     """
     levels = nominal_levels(pairs, shape=shape, alpha=alpha)
     assert 0 <= max(levels) <= alpha * (1 + 1e-6)

@@ -31,7 +31,7 @@ def test_points_of_a_stepped_range_reach_both_ends() -> None:
     assert list(Range(low=2, high=6, step=2, integer=True).points()) == [2, 4, 6]
     assert list(Range(low=2, high=4, integer=True).points()) == [2, 3, 4]
     assert Range(low=0.1, high=0.3).n_points is None
-    assert Range(low=0.0, high=1e15, step=1.0).n_points == 10**15 + 1  # counted, not listed
+    assert Range(low=0.0, high=1e15, step=1.0).n_points == 10**15 + 1  # computed without a list
     with pytest.raises(ValueError, match="give it a step"):
         list(Range(low=0.1, high=0.3).points())
 

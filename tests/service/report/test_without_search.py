@@ -18,7 +18,7 @@ from gradnoise_service.report import json as json_report
 from gradnoise_service.report.figures import pictures
 from gradnoise_service.report.tables import point_table
 
-Made = tuple[Study, Comparison, list[Trial]]
+GridStudy = tuple[Study, Comparison, list[Trial]]
 BASE = [0.10, 0.50, 0.20, 0.55, 0.15, 0.60, 0.12, 0.58]
 NOISY = [*(value + 0.2 for value in BASE[:7]), "diverged"]
 ROWS = [
@@ -39,29 +39,29 @@ TUNING = (
 
 
 @pytest.fixture
-def made(
+def grid_study(
     make_grid: Callable[..., tuple[Design, list[Trial]]],
     make_study: Callable[..., Study],
     accuracy: Metric,
-) -> Made:
+) -> GridStudy:
     design, trials = make_grid({"baseline": BASE, "noisy": NOISY}, confirm={"thresholds": [0.5]})
     return make_study(design, accuracy), compare(design, accuracy, trials, protocol={}), trials
 
 
-def test_the_table_has_a_row_for_each_setting(made: Made) -> None:
-    header, rows = point_table(made[1])
-    own = ["runs", "mean ± sd", "best", "at least 0.5"]
+def test_the_table_has_a_row_for_each_setting(grid_study: GridStudy) -> None:
+    header, rows = point_table(grid_study[1])
+    columns = ["runs", "mean ± sd", "best", "at least 0.5"]
     assert header == [
         "lr",
         "momentum",
-        *(f"baseline: {name}" for name in own),
-        *(f"noisy: {name}" for name in own),
+        *(f"baseline: {name}" for name in columns),
+        *(f"noisy: {name}" for name in columns),
     ]
     assert rows == ROWS
 
 
-def test_the_page_shows_it_without_a_search(made: Made) -> None:
-    text = html.render(*made[:2])
+def test_the_page_has_the_settings_and_no_search(grid_study: GridStudy) -> None:
+    text = html.render(*grid_study[:2])
     for row in ROWS:
         assert "".join(f'<td class="number">{cell}</td>' for cell in row) in text
     assert (
@@ -78,34 +78,34 @@ def test_the_page_shows_it_without_a_search(made: Made) -> None:
     assert "eta 0.3, gamma 0.55" in text
 
 
-def test_markdown_shows_it_without_a_search(made: Made) -> None:
-    text = markdown.render(*made[:2])
+def test_markdown_has_the_settings_and_no_search(grid_study: GridStudy) -> None:
+    text = markdown.render(*grid_study[:2])
     for row in ROWS:
         assert f"| {' | '.join(row)} |" in text
     assert "Nothing was tuned: every arm ran the same 2 settings on the same seeds." in text
     assert not [words for words in TUNING if words in text.split("The study as submitted")[0]]
 
 
-def test_latex_has_a_second_table(made: Made) -> None:
-    text = latex.render(*made[:2])
+def test_latex_has_a_second_table(grid_study: GridStudy) -> None:
+    text = latex.render(*grid_study[:2])
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
     for row in ROWS:
         assert " & ".join(row).replace("±", r"$\pm$") + r" \\" in text
     assert text.count("{") == text.count("}")
 
 
-def test_the_learning_rate_response_is_drawn_from_the_confirm_runs(made: Made) -> None:
-    drawn = pictures(made[1])
+def test_the_learning_rate_response_is_drawn_from_the_confirm_runs(grid_study: GridStudy) -> None:
+    drawn = pictures(grid_study[1])
     assert list(drawn) == ["confirm", "difference", "learning_rate"]
     assert (
         "Test accuracy against learning rate, a mark for each of 16 confirm runs."
         in drawn["learning_rate"]
     )
-    assert drawn["learning_rate"] in html.render(*made[:2])
+    assert drawn["learning_rate"] in html.render(*grid_study[:2])
 
 
-def test_csv_numbers_the_settings_of_the_trials(made: Made) -> None:
-    rows = list(csv.DictReader(io.StringIO(csv_report.render(made[0], made[2]))))
+def test_csv_numbers_the_settings_of_the_trials(grid_study: GridStudy) -> None:
+    rows = list(csv.DictReader(io.StringIO(csv_report.render(grid_study[0], grid_study[2]))))
     assert {(row["point"], row["lr"], row["momentum"]) for row in rows} == {
         ("1", "0.01", "0.9"),
         ("2", "0.1", "0.9"),
@@ -116,11 +116,11 @@ def test_csv_numbers_the_settings_of_the_trials(made: Made) -> None:
     assert sum(values) / len(values) == pytest.approx(0.5625)
 
 
-def test_json_holds_it(made: Made) -> None:
-    values = json.loads(json_report.render(*made[:2]))
+def test_json_has_the_settings(grid_study: GridStudy) -> None:
+    values = json.loads(json_report.render(*grid_study[:2]))
     assert [point["params"]["lr"] for point in values["points"]] == [0.01, 0.1]
     assert values["points"][1]["runs"]["noisy"]["n_lost"] == 1
-    assert Comparison.model_validate(values) == made[1]
+    assert Comparison.model_validate(values) == grid_study[1]
 
 
 def test_an_interim_report_counts_the_runs_alone(

@@ -1,4 +1,4 @@
-"""A trial is run by one attempt at a time, and is never written again after its end."""
+"""A trial has one running attempt at a time, and does not change after its end."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -32,9 +32,7 @@ def test_waiting_trials_alternate_between_the_arms(database: Database, study_id:
     ]
 
 
-def test_an_ended_trial_is_never_written_again(
-    database: Database, study_id: int, now: datetime
-) -> None:
+def test_an_ended_trial_does_not_change(database: Database, study_id: int, now: datetime) -> None:
     with database.session(write=True) as session:
         trial = attempts.waiting(session, study_id, "search")[0].trial
         token = attempts.start(session, trial.id, {"lr": 0.1}, 0, now)
@@ -54,7 +52,7 @@ def test_an_ended_trial_is_never_written_again(
     assert stored == ("complete", 0.5, {"lr": 0.1}, 1)
 
 
-def test_a_retry_keeps_seed_parameters_and_cost_and_counts_its_own_failures(
+def test_a_retry_keeps_seed_parameters_and_cost_and_counts_failures(
     database: Database, study_id: int, now: datetime
 ) -> None:
     with database.session(write=True) as session:
@@ -64,12 +62,16 @@ def test_a_retry_keeps_seed_parameters_and_cost_and_counts_its_own_failures(
             attempts.add_cost(session, {token: (2, 1.5)})
             attempts.retry(session, token, outcome, now, "boom")
         attempts.start(session, trial.id, {"lr": 0.1}, 7, now)
-        # the dispatcher died, which does not count as a failure of the trial
+        # the end of a dispatcher is not a failure of the trial
         attempts.orphan_running(session, study_id, now)
-        again = attempts.waiting(session, study_id, "search")[0]
-    assert (again.trial.id, again.trial.seed) == (trial.id, trial.seed)
-    assert (again.optuna_number, again.n_counted, again.trial.n_attempts) == (7, 2, 3)
-    assert (again.trial.device_seconds, again.trial.epochs, again.trial.error) == (3.0, 0, "boom")
+        retried = attempts.waiting(session, study_id, "search")[0]
+    assert (retried.trial.id, retried.trial.seed) == (trial.id, trial.seed)
+    assert (retried.optuna_number, retried.n_counted, retried.trial.n_attempts) == (7, 2, 3)
+    assert (retried.trial.device_seconds, retried.trial.epochs, retried.trial.error) == (
+        3.0,
+        0,
+        "boom",
+    )
 
 
 def test_costs_of_many_attempts_are_stored_together_or_not_at_all(

@@ -1,6 +1,4 @@
-"""What was measured is found again for the same subject, by whoever shares the database, and for no
-other.
-"""
+"""A stored calibration is found for an equal subject, and for no other."""
 
 import dataclasses
 from datetime import datetime
@@ -18,20 +16,20 @@ SUBJECT = Subject(
     device="2 x core",
     versions={"gradnoise": "1", "torch": "2"},
 )
-FOUND = Calibration(slots=8, rates={1: 1000.0, 8: 2345.6}, refusal="")
+CALIBRATION = Calibration(slots=8, rates={1: 1000.0, 8: 2345.6}, refusal="")
 
 
-def test_what_was_kept_is_found_whatever_the_order_of_the_options(
+def test_a_calibration_is_found_with_options_in_any_order(
     database: Database, now: datetime
 ) -> None:
     with database.session(write=True) as session:
-        calibrations.keep(session, SUBJECT, FOUND, now)
+        calibrations.keep(session, SUBJECT, CALIBRATION, now)
     with database.session() as session:
         assert (
             calibrations.find(
                 session, dataclasses.replace(SUBJECT, options={"width": 4, "depth": 2})
             )
-            == FOUND
+            == CALIBRATION
         )
 
 
@@ -46,18 +44,18 @@ def test_what_was_kept_is_found_whatever_the_order_of_the_options(
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_another_subject_is_measured_anew(
+def test_another_subject_has_no_calibration(
     database: Database, now: datetime, change: dict[str, object]
 ) -> None:
     with database.session(write=True) as session:
-        calibrations.keep(session, SUBJECT, FOUND, now)
+        calibrations.keep(session, SUBJECT, CALIBRATION, now)
         assert calibrations.find(session, dataclasses.replace(SUBJECT, **change)) is None  # type: ignore[arg-type]
 
 
-def test_where_two_have_measured_the_first_stands(database: Database, now: datetime) -> None:
+def test_the_first_of_two_calibrations_is_kept(database: Database, now: datetime) -> None:
     with database.session(write=True) as session:
-        calibrations.keep(session, SUBJECT, FOUND, now)
+        calibrations.keep(session, SUBJECT, CALIBRATION, now)
         calibrations.keep(
             session, SUBJECT, Calibration(slots=1, refusal="aten::lstm has no rule"), now
         )
-        assert calibrations.find(session, SUBJECT) == FOUND
+        assert calibrations.find(session, SUBJECT) == CALIBRATION

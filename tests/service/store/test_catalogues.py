@@ -1,4 +1,4 @@
-"""The catalogue is what was announced last."""
+"""The catalogue is the document that was published last."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,7 +10,7 @@ from gradnoise_service.store import catalogues
 from gradnoise_service.store.database import Database
 
 
-def test_the_last_announcement_stands(
+def test_the_last_document_replaces_earlier_ones(
     database: Database, catalogue_document: Mapping[str, object], now: datetime
 ) -> None:
     with database.session() as session, pytest.raises(CatalogueEmptyError):
@@ -19,6 +19,6 @@ def test_the_last_announcement_stands(
         with database.session(write=True) as session:
             catalogues.publish(session, document, now)
     with database.session() as session:
-        read = catalogues.read(session)
-    assert set(read.workloads) == {"mlp"}
-    assert read.techniques == {}
+        catalogue = catalogues.read(session)
+    assert set(catalogue.workloads) == {"mlp"}
+    assert catalogue.techniques == {}

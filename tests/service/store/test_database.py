@@ -1,4 +1,4 @@
-"""Sessions commit whole or not at all."""
+"""A session commits all of its changes or none."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from gradnoise_service.store import catalogues
 from gradnoise_service.store.database import Database
 
 
-def test_a_session_that_raises_leaves_nothing(database: Database, now: datetime) -> None:
+def test_a_session_that_raises_commits_nothing(database: Database, now: datetime) -> None:
     def write_then_raise() -> None:
         with database.session(write=True) as session:
             catalogues.publish(session, {"versions": {}}, now)
@@ -22,11 +22,13 @@ def test_a_session_that_raises_leaves_nothing(database: Database, now: datetime)
         catalogues.read(session)
 
 
-def test_ping_raises_when_the_database_is_away(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("away")
+def test_ping_raises_if_the_database_is_unreachable(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("unreachable")
     database = Database(f"sqlite:///{folder}/no.db")
     folder.chmod(0o700)
-    folder.joinpath("no.db").mkdir()  # a folder where the file should be
+    folder.joinpath("no.db").mkdir()  # a folder in place of the file
     with pytest.raises(Exception, match="unable to open"):
         database.ping()
     database.dispose()

@@ -1,4 +1,4 @@
-"""A dispatcher lives as long as it says so."""
+"""A dispatcher is live until the time that it announced."""
 
 from datetime import datetime, timedelta
 
@@ -7,7 +7,7 @@ from gradnoise_service.store.database import Database
 from gradnoise_service.store.dispatchers import DispatcherInfo
 
 
-def test_a_dispatcher_is_live_until_its_time_is_over(database: Database, now: datetime) -> None:
+def test_a_dispatcher_is_live_until_its_announced_time(database: Database, now: datetime) -> None:
     info = DispatcherInfo(
         id="d1", device="2 CPU cores", n_slots=2, acquired_until=now + timedelta(seconds=30)
     )
@@ -19,9 +19,7 @@ def test_a_dispatcher_is_live_until_its_time_is_over(database: Database, now: da
         assert dispatchers.live(session, now + timedelta(seconds=31)) == []
 
 
-def test_a_withdrawn_dispatcher_is_gone_and_a_silent_one_is_forgotten(
-    database: Database, now: datetime
-) -> None:
+def test_withdrawn_and_expired_dispatchers_are_deleted(database: Database, now: datetime) -> None:
     for name, until in (("old", now), ("new", now + timedelta(hours=3))):
         with database.session(write=True) as session:
             dispatchers.announce(

@@ -1,4 +1,4 @@
-"""One holder at a time: whoever lost a lease finds no row to write."""
+"""A study has one holder at a time, and a holder that lost its lease writes no row."""
 
 import threading
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def test_a_study_has_one_holder_until_its_lease_expires(
     assert second.token != first.token
 
 
-def test_a_lost_lease_can_do_nothing(database: Database, make_spec: Make, now: datetime) -> None:
+def test_a_lost_lease_permits_no_action(database: Database, make_spec: Make, now: datetime) -> None:
     submit(database, make_spec(), now)
     lost = acquire(database, now)
     assert lost is not None
@@ -91,7 +91,7 @@ def test_a_released_study_is_due_at_once(
     assert acquire(database, now, "d2") is not None
 
 
-def test_priority_goes_before_fairness_and_fairness_before_age(
+def test_studies_are_acquired_by_priority_then_fairness_then_age(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
     first = submit(database, make_spec(name="ada 1"), now)
@@ -102,32 +102,32 @@ def test_priority_goes_before_fairness_and_fairness_before_age(
     assert order == [urgent, bobs, first]
 
 
-def test_racing_dispatchers_never_share_a_study(
+def test_concurrent_dispatchers_never_share_a_study(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
     for i in range(4):
         submit(database, make_spec(name=f"s{i}"), now)
     barrier = threading.Barrier(4)
-    taken: list[int] = []
+    acquired_ids: list[int] = []
 
-    def race(by: str) -> None:
+    def acquire_all(by: str) -> None:
         barrier.wait()
         while (lease := acquire(database, now, by)) is not None:
-            taken.append(lease.study_id)
+            acquired_ids.append(lease.study_id)
 
-    threads = [threading.Thread(target=race, args=(f"d{i}",)) for i in range(4)]
+    threads = [threading.Thread(target=acquire_all, args=(f"d{i}",)) for i in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(taken) == len(set(taken))
-    # a racer that skipped a locked row may have left one
+    assert len(acquired_ids) == len(set(acquired_ids))
+    # a thread that skipped a locked row may have left a study
     while (lease := acquire(database, now)) is not None:
-        taken.append(lease.study_id)
-    assert len(set(taken)) == 4
+        acquired_ids.append(lease.study_id)
+    assert len(set(acquired_ids)) == 4
 
 
-def test_taking_over_sends_running_trials_back_with_seed_and_parameters(
+def test_a_takeover_requeues_running_trials_with_seed_and_parameters(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
     study_id = submit(database, make_spec(), now)
@@ -135,16 +135,16 @@ def test_taking_over_sends_running_trials_back_with_seed_and_parameters(
     assert lease is not None
     with database.session(write=True) as session:
         trials.declare(session, study_id, Design.of(make_spec()).trials("search"))
-        opening = attempts.waiting(session, study_id, "search")[0]
-        stale = attempts.start(session, opening.trial.id, {"lr": 0.1}, 0, now)
+        running = attempts.waiting(session, study_id, "search")[0]
+        stale = attempts.start(session, running.trial.id, {"lr": 0.1}, 0, now)
     assert acquire(database, now + 2 * LEASE, "d2") is not None
     with database.session() as session:
-        again = attempts.waiting(session, study_id, "search")[0]
-    assert (again.trial.id, again.trial.seed, again.trial.params) == (
-        opening.trial.id,
-        opening.trial.seed,
+        waiting = attempts.waiting(session, study_id, "search")[0]
+    assert (waiting.trial.id, waiting.trial.seed, waiting.trial.params) == (
+        running.trial.id,
+        running.trial.seed,
         {"lr": 0.1},
     )
-    assert (again.optuna_number, again.n_counted) == (0, 0)
+    assert (waiting.optuna_number, waiting.n_counted) == (0, 0)
     with pytest.raises(LeaseLostError), database.session(write=True) as session:
         attempts.end(session, stale, "complete", now, value=0.9)

@@ -1,4 +1,4 @@
-"""Measurements are kept once, in order, and never hold a number that JSON has not."""
+"""Measurements are stored once, in order, with None for numbers that JSON lacks."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from gradnoise_service.store import attempts, measurements, studies, trials
 from gradnoise_service.store.database import Database
 
 
-def test_an_epoch_that_was_measured_stays_as_it_was(
+def test_a_stored_epoch_does_not_change(
     database: Database, make_spec: Callable[..., StudySpec], now: datetime
 ) -> None:
     with database.session(write=True) as session:
@@ -32,18 +32,19 @@ def test_an_epoch_that_was_measured_stays_as_it_was(
             session, [Measurement(trial_id=trial_id, epoch=2, values={"loss": 9.0}, seconds=9.0)]
         )
         measurements.record(session, [])
-        read = measurements.of_trial(session, trial_id)
-    assert [(row.epoch, dict(row.values), row.seconds) for row in read] == [
+        stored = measurements.of_trial(session, trial_id)
+    assert [(row.epoch, dict(row.values), row.seconds) for row in stored] == [
         (1, {"loss": 0.125, "bad": None}, 0.5),
         (2, {"loss": 0.25, "bad": None}, 0.5),
     ]
 
 
-def test_the_courses_are_the_means_over_the_whole_confirm_runs(
+def test_mean_curves_are_over_the_finite_confirm_runs(
     database: Database, make_spec: Callable[..., StudySpec], now: datetime
 ) -> None:
-    """Over 401 epochs they are 3 apart, the last among them; what was not finite, diverged or not
-    confirm is left out.
+    """Of 401 epochs every third is returned, including the last.
+
+    Search trials and diverged runs are excluded; an epoch without a finite value has None.
     """
     with database.session(write=True) as session:
         metric = Metric(name="accuracy", direction="maximize", worst=0.0)
@@ -78,11 +79,11 @@ def test_the_courses_are_the_means_over_the_whole_confirm_runs(
                 for epoch in range(1, 402)
             ]
         measurements.record(session, rows)
-        found = measurements.mean_curves(session, study.id, "accuracy")
-    assert {one.arm for one in found} == {"baseline", "noisy"}
-    noisy = [one for one in found if one.arm == "noisy"]
-    assert [one.epoch for one in noisy] == list(range(2, 402, 3))
-    assert {one.n for one in found} == {2}
-    assert [one.value for one in noisy] == [None, *(0.5 + epoch for epoch in range(5, 402, 3))]
-    assert {one.noise_to_gradient for one in noisy} == {0.75}
-    assert {one.noise_to_gradient for one in found if one.arm == "baseline"} == {None}
+        curves = measurements.mean_curves(session, study.id, "accuracy")
+    assert {point.arm for point in curves} == {"baseline", "noisy"}
+    noisy = [point for point in curves if point.arm == "noisy"]
+    assert [point.epoch for point in noisy] == list(range(2, 402, 3))
+    assert {point.n for point in curves} == {2}
+    assert [point.value for point in noisy] == [None, *(0.5 + epoch for epoch in range(5, 402, 3))]
+    assert {point.noise_to_gradient for point in noisy} == {0.75}
+    assert {point.noise_to_gradient for point in curves if point.arm == "baseline"} == {None}

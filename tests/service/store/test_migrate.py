@@ -1,4 +1,4 @@
-"""Migrations make the declared tables once, beside Optuna's, before or after them."""
+"""Migrations create the declared tables once, beside Optuna's, before or after them."""
 
 import threading
 from collections.abc import Callable
@@ -26,14 +26,14 @@ def tables(database: Database) -> set[str]:
 
 
 def test_the_migrated_schema_is_the_declared_one(database: Database) -> None:
-    def ours(
+    def is_declared(
         _object: object, name: str | None, kind: str, _reflected: bool, _compared: object
     ) -> bool:
         return kind != "table" or (name or "").startswith(PREFIX)
 
     with database.engine.connect() as connection:
         options = {
-            "include_object": ours,
+            "include_object": is_declared,
             "version_table": PREFIX + "alembic_version",
             "compare_type": True,
         }
@@ -42,22 +42,20 @@ def test_the_migrated_schema_is_the_declared_one(database: Database) -> None:
     assert database.revision() == migrate.head()
 
 
-def test_down_and_up_again(database: Database) -> None:
-    _move(database, "base")
+def test_downgrade_and_upgrade_restore_the_tables(database: Database) -> None:
+    downgrade(database, "base")
     assert {name for name in tables(database) if name.startswith(PREFIX)} == {
         PREFIX + "alembic_version"
     }
-    assert "trials" in tables(database)  # Optuna's are left alone
+    assert "trials" in tables(database)  # Optuna's tables stay
     migrate.upgrade(database)
     assert {table.name for table in Base.metadata.sorted_tables} <= tables(database)
 
 
-def test_studies_of_before_keep_to_what_they_were(
+def test_studies_stored_before_reruns_existed_have_none(
     database: Database, make_spec: Callable[..., StudySpec], now: datetime
 ) -> None:
-    """A study that was stored when there were no reruns has none, also when its spec is read with
-    today's defaults.
-    """
+    """Reruns are the default of a spec that is read today."""
     spec = make_spec(search={"n_trials": 4, "epochs": 3})
     with database.session(write=True) as session:
         study = studies.submit(
@@ -68,13 +66,13 @@ def test_studies_of_before_keep_to_what_they_were(
             now=now,
         )
     assert study.spec.search.rerun.is_on
-    _move(database, "0002")
+    downgrade(database, "0002")
     migrate.upgrade(database)
     with database.session() as session:
         assert not studies.get(session, study.id, "ada").spec.search.rerun.is_on
 
 
-def _move(database: Database, revision: str) -> None:
+def downgrade(database: Database, revision: str) -> None:
     with database.engine.connect() as connection:
         config = Config()
         config.set_main_option("script_location", str(migrate.scripts()))
@@ -84,7 +82,7 @@ def _move(database: Database, revision: str) -> None:
         connection.commit()
 
 
-def test_many_processes_may_prepare_one_database(empty_database_url: str) -> None:
+def test_a_database_can_be_prepared_concurrently(empty_database_url: str) -> None:
     errors: list[BaseException] = []
 
     def prepare() -> None:
@@ -105,10 +103,10 @@ def test_many_processes_may_prepare_one_database(empty_database_url: str) -> Non
     database.dispose()
 
 
-@pytest.mark.parametrize("first", ["ours", "optuna"])
-def test_either_schema_may_come_first(empty_database_url: str, first: str) -> None:
+@pytest.mark.parametrize("first", ["service", "optuna"])
+def test_either_schema_may_be_created_first(empty_database_url: str, first: str) -> None:
     database = Database(empty_database_url)
-    if first == "ours":
+    if first == "service":
         migrate.upgrade(database)
     else:
         search.prepare(empty_database_url)

@@ -1,4 +1,4 @@
-"""Studies are stored once, seen by their owner alone, and cancelled at most once."""
+"""Studies are stored once, visible to their owner alone, and cancelled at most once."""
 
 import threading
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def submit(
         return studies.submit(session, spec, ACCURACY, owner=owner, now=now, idempotency_key=key)
 
 
-def test_a_submitted_study_reads_back_as_it_was(
+def test_a_submitted_study_is_read_unchanged(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
     submitted = submit(database, make_spec(), now)
@@ -51,7 +51,7 @@ def test_a_submitted_study_reads_back_as_it_was(
     )
 
 
-def test_another_owner_does_not_see_it_and_an_administrator_does(
+def test_a_study_is_visible_to_its_owner_and_to_administrators(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
     study = submit(database, make_spec(), now)
@@ -62,7 +62,7 @@ def test_another_owner_does_not_see_it_and_an_administrator_does(
         assert studies.page(session, owner="bob", before=None, limit=9) == []
 
 
-def test_a_taken_name_comes_with_a_free_one(
+def test_a_taken_name_is_rejected_with_a_free_name(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
     submit(database, make_spec(name="demo"), now)
@@ -87,17 +87,17 @@ def test_a_key_belongs_to_its_owner(database: Database, make_spec: Make, now: da
     assert submit(database, make_spec(name="other"), now, owner="bob", key="k").id != first.id
 
 
-def test_racing_submissions_with_one_key_make_one_study(
+def test_concurrent_submissions_with_the_same_key_store_one_study(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
     barrier = threading.Barrier(4)
     ids: list[int] = []
 
-    def race() -> None:
+    def submit_concurrently() -> None:
         barrier.wait()
         ids.append(submit(database, make_spec(), now, key="k").id)
 
-    threads = [threading.Thread(target=race) for _ in range(4)]
+    threads = [threading.Thread(target=submit_concurrently) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -145,11 +145,11 @@ def extend(
     *,
     owner: str = "ada",
     key: str | None = None,
-    most: int = 1000,
+    max_trials: int = 1000,
 ) -> Study:
     with database.session(write=True) as session:
         return studies.extend(
-            session, study.id, owner, n, max_trials=most, now=now, idempotency_key=key
+            session, study.id, owner, n, max_trials=max_trials, now=now, idempotency_key=key
         )
 
 
@@ -168,9 +168,9 @@ def test_an_extended_study_is_queued_again_with_its_earlier_verdicts(
     assert extended.spec == study.spec
     assert (extended.design.n_seeds, extended.design.extended_at) == (25, (5,))
     complete(database, study, later, "helps")
-    again = extend(database, study, 5, later)
-    assert (again.design.n_seeds, again.design.extended_at) == (30, (5, 25))
-    assert again.extensions == (
+    extended_twice = extend(database, study, 5, later)
+    assert (extended_twice.design.n_seeds, extended_twice.design.extended_at) == (30, (5, 25))
+    assert extended_twice.extensions == (
         Extension(n_seeds=20, at_n=5, verdict="undecided", extended_at=later),
         Extension(n_seeds=5, at_n=25, verdict="helps", extended_at=later),
     )
@@ -206,16 +206,16 @@ def test_only_the_owner_extends_a_complete_study(
         extend(database, study, 5, now)
 
 
-def test_an_extension_keeps_to_the_limit_of_trials(
+def test_an_extension_is_limited_by_the_number_of_trials(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
     study = submit(database, make_spec(), now)  # 18 trials
     complete(database, study, now)
     with pytest.raises(InvalidSpecError) as caught:
-        extend(database, study, 7, now, most=30)
+        extend(database, study, 7, now, max_trials=30)
     [fault] = caught.value.errors
     assert (fault.field, fault.value, fault.legal) == ("seeds", 7, "at most 6 more seeds")
-    assert extend(database, study, 6, now, most=30).design.n_trials_total == 30
+    assert extend(database, study, 6, now, max_trials=30).design.n_trials_total == 30
 
 
 def test_the_same_key_extends_once(database: Database, make_spec: Make, now: datetime) -> None:
@@ -227,24 +227,29 @@ def test_the_same_key_extends_once(database: Database, make_spec: Make, now: dat
     assert extend(database, study, 5, now, key="k").state == "complete"
     with pytest.raises(IdempotencyMismatchError):
         extend(database, study, 6, now, key="k")
-    # the study is still what was submitted
+    # the extension does not change the submitted spec
     assert submit(database, make_spec(), now, key="submitted").id == study.id
 
 
-def test_racing_extensions_make_one(database: Database, make_spec: Make, now: datetime) -> None:
+def test_concurrent_extensions_store_one(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
     study = submit(database, make_spec(), now)
     complete(database, study, now)
     barrier = threading.Barrier(4)
     outcomes: list[object] = []
 
-    def race(key: str) -> None:
+    def extend_concurrently(key: str) -> None:
         barrier.wait()
         try:
             outcomes.append(extend(database, study, 5, now, key=key).design.extended_at)
         except StudyNotCompleteError:
             outcomes.append("refused")
 
-    threads = [threading.Thread(target=race, args=(key,)) for key in ("k", "k", "other", "other")]
+    threads = [
+        threading.Thread(target=extend_concurrently, args=(key,))
+        for key in ("k", "k", "other", "other")
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -261,12 +266,12 @@ def test_progress_counts_every_trial_and_estimates_the_rest(
         assert leases.acquire(session, "d", now, timedelta(seconds=30)) is not None
         trials.declare(session, study.id, study.design.trials("search"))
         first, second, third, *_ = attempts.waiting(session, study.id, "search")
-        one = attempts.start(session, first.trial.id, {"lr": 0.1}, 0, now)
-        attempts.end(session, one, "complete", now, value=0.5)
-        two = attempts.start(session, second.trial.id, {"lr": 0.1}, 0, now)
-        attempts.end(session, two, "failed", now, value=0.0, error="boom")
-        three = attempts.start(session, third.trial.id, {"lr": 0.2}, 1, now)
-        attempts.add_cost(session, {three: (2, 1.5)})
+        first_token = attempts.start(session, first.trial.id, {"lr": 0.1}, 0, now)
+        attempts.end(session, first_token, "complete", now, value=0.5)
+        second_token = attempts.start(session, second.trial.id, {"lr": 0.1}, 0, now)
+        attempts.end(session, second_token, "failed", now, value=0.0, error="boom")
+        third_token = attempts.start(session, third.trial.id, {"lr": 0.2}, 1, now)
+        attempts.add_cost(session, {third_token: (2, 1.5)})
     with database.session() as session:
         progress = studies.progress(session, study.id, now + timedelta(seconds=8))
     baseline, noisy, *confirm = progress.arms

@@ -1,4 +1,4 @@
-"""A token is shown once, works until it expires or is revoked, and is not in the database."""
+"""A token is shown once, is valid until it expires or is revoked, and is stored as a hash."""
 
 from datetime import datetime, timedelta
 
@@ -11,7 +11,9 @@ from gradnoise_service.store.database import Database
 from gradnoise_service.store.tables import TokenRow
 
 
-def test_a_token_stands_for_its_owner_until_it_expires(database: Database, now: datetime) -> None:
+def test_a_token_authenticates_its_owner_until_it_expires(
+    database: Database, now: datetime
+) -> None:
     with database.session(write=True) as session:
         token = tokens.create(
             session,
@@ -30,7 +32,7 @@ def test_a_token_stands_for_its_owner_until_it_expires(database: Database, now: 
         assert tokens.count(session) == 1
 
 
-def test_the_token_itself_is_not_stored(database: Database, now: datetime) -> None:
+def test_the_text_of_a_token_is_not_stored(database: Database, now: datetime) -> None:
     with database.session(write=True) as session:
         token = tokens.create(
             session, owner="ada", scopes=["read"], name="laptop", expires_at=None, now=now
@@ -41,7 +43,9 @@ def test_the_token_itself_is_not_stored(database: Database, now: datetime) -> No
     assert len(token) > 43  # 256 bits in base 64
 
 
-def test_names_are_unique_and_a_revoked_token_is_dead(database: Database, now: datetime) -> None:
+def test_names_are_unique_and_a_revoked_token_is_rejected(
+    database: Database, now: datetime
+) -> None:
     with database.session(write=True) as session:
         token = tokens.create(
             session, owner="ada", scopes=["admin"], name="laptop", expires_at=None, now=now

@@ -1,4 +1,4 @@
-"""Slices tell whether a list continues."""
+"""A slice has the id after which its list continues."""
 
 from dataclasses import dataclass
 

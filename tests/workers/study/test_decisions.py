@@ -81,14 +81,14 @@ def test_events_of_unknown_or_ended_attempts_are_ignored(make_spec: Make) -> Non
         (WorkerLost(key="token", reason="killed"), "failed", "worker_lost", 0.0, False),
     ],
 )
-def test_each_event_ends_an_attempt_in_its_way(
+def test_each_event_ends_the_attempt_with_its_outcome(
     make_spec: Make, event: object, state: str, outcome: str, value: float, diverged: bool
 ) -> None:
-    """Without further attempts; a loss has the metric's worst value."""
+    """The trial has a single attempt, and a lost trial gets the metric's worst value."""
     decisions = decide(
         rules(make_spec, max_attempts=1),
         {"token": attempt()},
-        [epoch(1), event],  # type: ignore[list-item]  # one of the launcher's events
+        [epoch(1), event],  # type: ignore[list-item]  # a launcher event
     )
     end = decisions.endings["token"]
     assert (end.state, end.outcome, end.value, end.diverged) == (state, outcome, value, diverged)
@@ -117,7 +117,7 @@ def test_an_epoch_without_the_objective_fails_the_attempt_and_frees_its_slot(
     assert decisions.evicted == ["token"]
 
 
-def test_a_trial_without_a_measurement_is_a_failure(make_spec: Make) -> None:
+def test_a_trial_without_a_measurement_fails(make_spec: Make) -> None:
     decisions = decide(
         rules(make_spec, max_attempts=1), {"token": attempt()}, [Finished(key="token")]
     )
@@ -126,7 +126,7 @@ def test_a_trial_without_a_measurement_is_a_failure(make_spec: Make) -> None:
 
 @given(validation=st.lists(st.floats(0, 1), min_size=1, max_size=9))
 def test_the_judged_epoch_follows_the_declared_rule(validation: list[float]) -> None:
-    """The last epoch, or the best on validation (the first of equals); the test value counts."""
+    """The last epoch or the first of the best on validation is judged by its test value."""
     events = [epoch(i + 1, value, test_accuracy=i / 10) for i, value in enumerate(validation)]
     best = max(range(len(validation)), key=lambda i: (validation[i], -i))
     for judge, expected in (("last_epoch", len(validation) - 1), ("best_validation_epoch", best)):

@@ -24,9 +24,9 @@ from study_runs import (
     LOOKS,
     assert_exactly_as_declared,
     assert_whole_grid,
+    diverge_on,
     finish,
     grid,
-    loses,
     read,
     start,
     submit,
@@ -64,27 +64,30 @@ def test_an_epoch_takes_a_constant_number_of_statements(
         run = start(database, storage, launcher, now)
         while launcher.n_free():
             run.step(0.0)
-        with statements(database.engine) as ours, statements(storage.engine) as theirs:
+        with (
+            statements(database.engine) as service_statements,
+            statements(storage.engine) as optuna_statements,
+        ):
             run.step(0.0)
         assert set(launcher.epochs.values()) <= set(range(1, 100))
-        counts.append((len(ours), len(theirs)))
+        counts.append((len(service_statements), len(optuna_statements)))
     assert counts[0] == counts[1]
     assert counts[0][1] == 0
 
 
 @contextmanager
 def statements(engine: Engine) -> Iterator[list[str]]:
-    """The statements that are executed inside the block."""
+    """Yield the list of the SQL statements that are executed inside the block."""
     executed: list[str] = []
 
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+    def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         executed.append(statement)
 
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine, "before_cursor_execute", record)
     try:
         yield executed
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine, "before_cursor_execute", record)
 
 
 def test_the_run_of_a_cancelled_study_loses_its_lease_at_the_next_step(
@@ -105,21 +108,21 @@ def test_an_earlier_holder_writes_nothing_after_a_takeover(
     study = submit(database, make_spec(), now)
     zombie = start(database, storage, FormulaLauncher(), now)
     zombie.step(0.0)
-    other = open_storage(database.url.render_as_string(hide_password=False))
-    heir = start(database, other, FormulaLauncher(), now + 2 * LEASE)
+    second_storage = open_storage(database.url.render_as_string(hide_password=False))
+    successor = start(database, second_storage, FormulaLauncher(), now + 2 * LEASE)
     for _ in range(3):
         with pytest.raises(LeaseLostError):
             zombie.step(0.0)
-    finish(heir)
+    finish(successor)
     after, table = read(database, study)
     assert after.state == "complete"
     assert all(trial.state == "complete" for trial in table)
-    other.remove_session()
-    other.engine.dispose()
+    second_storage.remove_session()
+    second_storage.engine.dispose()
 
 
 class Crash(BaseException):
-    """The process ends here."""
+    """The simulated end of the process."""
 
 
 class Countdown:
@@ -170,7 +173,7 @@ class CrashingStorage(RDBStorage):
 
 
 @pytest.mark.parametrize("stride", [5])
-def test_a_crash_at_any_write_loses_and_repeats_nothing(
+def test_a_crash_at_any_write_loses_and_repeats_no_trial(
     database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
 ) -> None:
     pruner = {"name": "median", "startup_trials": 2}
@@ -181,7 +184,7 @@ def test_a_crash_at_any_write_loses_and_repeats_nothing(
 
 
 @pytest.mark.parametrize("stride", [3])
-def test_a_crash_at_any_write_of_a_grid_loses_and_repeats_nothing(
+def test_a_crash_at_any_write_of_a_grid_loses_and_repeats_no_trial(
     database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
 ) -> None:
     study = submit(database, make_spec(**grid(6)), now)
@@ -190,20 +193,23 @@ def test_a_crash_at_any_write_of_a_grid_loses_and_repeats_nothing(
 
 
 @pytest.mark.parametrize("stride", [3])
-def test_a_crash_at_any_write_between_looks_loses_and_repeats_nothing(
+def test_a_crash_at_any_write_between_looks_loses_and_repeats_no_trial(
     database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
 ) -> None:
     search = {"n_trials": 1, "epochs": 1, "sampler": "random", "rerun": {"n_seeds": 0}}
     study = submit(database, make_spec(search=search, confirm=LOOKS), now)
-    crash_repeatedly(database, study, now, stride, loses(study.spec, 0))
+    crash_repeatedly(database, study, now, stride, diverge_on(study.spec, 0))
     assert_exactly_as_declared(database, storage, study, 16)
     undisturbed = submit(database, make_spec(name="undisturbed", search=search, confirm=LOOKS), now)
-    finish(start(database, storage, FormulaLauncher(refuse=loses(study.spec, 0)), now))
-    crashed, whole = read(database, study)[0].comparison, read(database, undisturbed)[0].comparison
-    assert crashed is not None
-    assert whole is not None
-    assert [crashed[name] for name in ("differences", "plan", "seeds")] == [
-        whole[name] for name in ("differences", "plan", "seeds")
+    finish(start(database, storage, FormulaLauncher(override=diverge_on(study.spec, 0)), now))
+    interrupted, uninterrupted = (
+        read(database, study)[0].comparison,
+        read(database, undisturbed)[0].comparison,
+    )
+    assert interrupted is not None
+    assert uninterrupted is not None
+    assert [interrupted[name] for name in ("differences", "plan", "seeds")] == [
+        uninterrupted[name] for name in ("differences", "plan", "seeds")
     ]
 
 
@@ -212,32 +218,40 @@ def crash_repeatedly(
     study: Study,
     now: datetime,
     stride: int,
-    refuse: Callable[[TrialSpec, int], LauncherEvent | None] = lambda _spec, _epoch: None,
+    override: Callable[[TrialSpec, int], LauncherEvent | None] = lambda _spec, _epoch: None,
 ) -> None:
-    """End the process again and again, `stride` writes later each time round, and let the next one
-    take over.
+    """Run a study to its end through repeated crashes, each followed by a takeover.
+
+    Successive runs crash after 4 to 26 writes, `stride` writes later than the previous run.
     """
     url = database.url.render_as_string(hide_password=False)
     crashes = 0
-    for life in itertools.count(1):
+    for n_run in itertools.count(1):
         now += 2 * LEASE
-        countdown = Countdown(life * stride % 23 + 4)
-        crashing = CrashingDatabase(url, countdown)
-        storing = CrashingStorage(
+        countdown = Countdown(n_run * stride % 23 + 4)
+        crashing_database = CrashingDatabase(url, countdown)
+        crashing_storage = CrashingStorage(
             url,
-            engine_kwargs={"connect_args": {"timeout": 30}} if crashing.is_sqlite else {},
+            engine_kwargs={"connect_args": {"timeout": 30}} if crashing_database.is_sqlite else {},
             skip_table_creation=True,
         )
-        storing.countdown = countdown
+        crashing_storage.countdown = countdown
         try:
-            finish(start(crashing, storing, FormulaLauncher(slots=2, refuse=refuse), now))
+            finish(
+                start(
+                    crashing_database,
+                    crashing_storage,
+                    FormulaLauncher(slots=2, override=override),
+                    now,
+                )
+            )
             break
         except Crash:
             crashes += 1
         finally:
-            storing.remove_session()
-            storing.engine.dispose()
-            crashing.dispose()
+            crashing_storage.remove_session()
+            crashing_storage.engine.dispose()
+            crashing_database.dispose()
         if read(database, study)[0].has_ended:
             break
     assert crashes > 10

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from formula_launcher import FormulaLauncher, fails
+from formula_launcher import FormulaLauncher, failure
 from gradnoise.training.trial import Finished, TrialSpec
 from gradnoise_service.compare.choosing import choose, finalists
 from gradnoise_service.domain.errors import InvalidSpecError
@@ -19,9 +19,9 @@ from study_runs import (
     LOOKS,
     assert_exactly_as_declared,
     assert_whole_grid,
+    diverge_on,
     finish,
     grid,
-    loses,
     read,
     start,
     submit,
@@ -39,33 +39,34 @@ def test_the_best_settings_are_rerun_on_other_seeds_and_the_best_mean_is_confirm
     finish(start(database, storage, launcher, now))
     after, table = read(database, study)
     assert_exactly_as_declared(database, storage, study)
-    of = {
+    by_phase = {
         phase: [trial for trial in table if trial.phase == phase]
         for phase in ("search", "rerun", "confirm")
     }
     assert len(launcher.admitted) == len(table) == study.design.n_trials_total == 2 * (6 + 12 + 8)
     assert all(
-        len({trial.seed for trial in of["rerun"] if trial.arm == arm}) == 4
+        len({trial.seed for trial in by_phase["rerun"] if trial.arm == arm}) == 4
         for arm in ("baseline", "noisy")
     )
-    assert {trial.seed for trial in of["rerun"]}.isdisjoint(
-        {trial.seed for trial in (*of["search"], *of["confirm"])}
+    assert {trial.seed for trial in by_phase["rerun"]}.isdisjoint(
+        {trial.seed for trial in (*by_phase["search"], *by_phase["confirm"])}
     )
     measured_on_test = {spec.seed for spec in launcher.admitted if spec.with_test}
-    assert measured_on_test == {trial.seed for trial in of["confirm"]}
+    assert measured_on_test == {trial.seed for trial in by_phase["confirm"]}
     for arm in ("baseline", "noisy"):
         best = finalists(study.design, ACCURACY, table)[arm]
-        again = [
-            [t for t in of["rerun"] if (t.arm, t.number // 4) == (arm, rank)] for rank in range(3)
+        rerun_settings = [
+            [t for t in by_phase["rerun"] if (t.arm, t.number // 4) == (arm, rank)]
+            for rank in range(3)
         ]
-        assert [{str(t.params) for t in of_one} for of_one in again] == [
+        assert [{str(t.params) for t in reruns} for reruns in rerun_settings] == [
             {str(trial.params)} for trial in best
         ]
-        # the formula's only term that is not the seed's
+        # within an arm, only seed and learning rate change the result
         lr = max(float(trial.params["lr"]) for trial in best if trial.params)
         chosen = {
             float(trial.params["lr"])
-            for trial in of["confirm"]
+            for trial in by_phase["confirm"]
             if trial.arm == arm and trial.params
         }
         assert chosen == {lr}
@@ -77,7 +78,7 @@ def test_the_best_settings_are_rerun_on_other_seeds_and_the_best_mean_is_confirm
     mean = (
         sum(
             t.value or 0.0
-            for t in of["rerun"]
+            for t in by_phase["rerun"]
             if t.arm == "noisy" and t.params == chosen_trial.params
         )
         / 4
@@ -91,16 +92,16 @@ def test_lost_reruns_count_against_their_setting(
 ) -> None:
     search = {"n_trials": 4, "epochs": 3, "sampler": "random", "rerun": {"top": 2, "n_seeds": 2}}
     study = submit(database, make_spec(search=search, max_attempts=1), now)
-    again = {study.design.seed("rerun", i) for i in range(2)}
+    rerun_seeds = {study.design.seed("rerun", i) for i in range(2)}
     ended: list[Finished] = []
 
-    def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
-        if spec.seed not in again or spec.techniques == ("annealed",) or len(ended) == 2:
+    def override(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
+        if spec.seed not in rerun_seeds or spec.techniques == ("annealed",) or len(ended) == 2:
             return None
         ended.append(Finished(key=spec.key, diverged=True, seconds=0.1))
         return ended[-1]
 
-    finish(start(database, storage, FormulaLauncher(slots=1, refuse=refuse), now))
+    finish(start(database, storage, FormulaLauncher(slots=1, override=override), now))
     _, table = read(database, study)
     assert_exactly_as_declared(database, storage, study)
     first, second = finalists(study.design, ACCURACY, table)["baseline"]
@@ -120,7 +121,7 @@ def test_an_extension_runs_only_new_seeds_and_judges_all(
     study = submit(database, make_spec(confirm={"n_seeds": 5}), now)
     finish(start(database, storage, FormulaLauncher(), now))
     first, before = read(database, study)
-    assert first.verdict == "undecided"  # five pairs cannot tell
+    assert first.verdict == "undecided"  # five pairs cannot reach significance
     later = now + timedelta(hours=1)
     with database.session(write=True) as session:
         extended = studies.extend(session, study.id, "ada", 3, max_trials=100, now=later)
@@ -138,14 +139,18 @@ def test_an_extension_runs_only_new_seeds_and_judges_all(
     assert {trial.seed for trial in new} == {study.design.seed("confirm", i) for i in (5, 6, 7)}
     assert (after.state, after.verdict) == ("complete", "helps")
     assert after.comparison is not None
-    alone = submit(database, make_spec(name="alone", confirm={"n_seeds": 8}), now)
+    declared = submit(database, make_spec(name="declared", confirm={"n_seeds": 8}), now)
     finish(start(database, storage, FormulaLauncher(), now))
-    whole = read(database, alone)[0].comparison
-    assert whole is not None
-    # as if it had been declared so, but for the earlier look
-    assert after.comparison["seeds"] == whole["seeds"]
-    # at 5 pairs no verdict could have been given
-    assert (after.design.extended_at, after.comparison["looks"], whole["looks"]) == ((5,), [], [])
+    expected = read(database, declared)[0].comparison
+    assert expected is not None
+    # as in a study that declared 8 seeds, except for the earlier look
+    assert after.comparison["seeds"] == expected["seeds"]
+    # a verdict is impossible at 5 pairs, so they do not count as a look
+    assert (after.design.extended_at, after.comparison["looks"], expected["looks"]) == (
+        (5,),
+        [],
+        [],
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,7 +168,7 @@ def test_a_study_ends_at_the_first_decisive_look(
 ) -> None:
     """The formula's gain is the same on every seed; a run that diverges loses about 0.4."""
     study = submit(database, make_spec(confirm=LOOKS), now)
-    launcher = FormulaLauncher(refuse=loses(study.spec, *lost))
+    launcher = FormulaLauncher(override=diverge_on(study.spec, *lost))
     finish(start(database, storage, launcher, now))
     after, table = read(database, study)
     assert_exactly_as_declared(database, storage, study, n_seeds)
@@ -228,9 +233,9 @@ def test_a_grid_runs_every_setting_in_every_arm_and_is_extended_by_seeds(
     assert after.comparison is not None
     # plain values
     assert (len(after.comparison["seeds"]), after.comparison["looks"]) == (10, [3])  # type: ignore[arg-type]
-    with database.session(write=True) as session, pytest.raises(InvalidSpecError) as refused:
+    with database.session(write=True) as session, pytest.raises(InvalidSpecError) as caught:
         studies.extend(session, study.id, "ada", 2, max_trials=27, now=later)
-    assert [(one.field, one.value, one.legal) for one in refused.value.errors] == [
+    assert [(fault.field, fault.value, fault.legal) for fault in caught.value.errors] == [
         ("seeds", 2, "at most 1 more seeds")
     ]
 
@@ -238,7 +243,7 @@ def test_a_grid_runs_every_setting_in_every_arm_and_is_extended_by_seeds(
 def test_a_grid_ends_at_the_first_decisive_look(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
-    """A look at 4 seeds is one at 8 pairs."""
+    """A look at 4 seeds covers 8 pairs."""
     study = submit(database, make_spec(**grid(10, looks=[4, 8], boundary="pocock")), now)
     finish(start(database, storage, FormulaLauncher(), now))
     assert_whole_grid(database, storage, study, 4)
@@ -249,14 +254,16 @@ def test_a_grid_fails_if_every_trial_fails(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
     study = submit(database, make_spec(**grid(), max_attempts=1), now)
-    finish(start(database, storage, FormulaLauncher(refuse=lambda spec, _epoch: fails(spec)), now))
+    finish(
+        start(database, storage, FormulaLauncher(override=lambda spec, _epoch: failure(spec)), now)
+    )
     after, _ = read(database, study)
     assert after.state == "failed"
     assert str(after.error).startswith("Every trial failed. The first error:")
     assert str(after.error).endswith("ValueError: boom")
 
 
-def test_arms_of_unequal_budget_search_their_own_number_of_trials(
+def test_an_unequal_budget_gives_each_arm_its_number_of_trials(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
     arms = [arm.model_dump(exclude_defaults=True) for arm in make_spec().arms]

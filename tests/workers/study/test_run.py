@@ -1,4 +1,4 @@
-"""A study runs from its first trial to its verdict, whatever its trials do."""
+"""A study runs from its first trial to its verdict, also if trials fail, diverge or are lost."""
 
 import dataclasses
 import itertools
@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna_dashboard import get_note
 
-from formula_launcher import FormulaLauncher, accuracy, fails
+from formula_launcher import FormulaLauncher, accuracy, failure
 from gradnoise.training.trial import Finished, Measurement, TrialSpec
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.search import Storage
@@ -37,7 +37,7 @@ def test_a_study_runs_from_search_to_verdict(
     after, table = read(database, study)
     assert_exactly_as_declared(database, storage, study)
     assert after.state == "complete"
-    # the formula gives noise 0.2, ten times the smallest difference
+    # the formula adds 0.2 for noise, ten times the smallest difference
     assert after.verdict == "helps"
     assert after.comparison is not None
     assert after.protocol == PROTOCOL
@@ -45,8 +45,8 @@ def test_a_study_runs_from_search_to_verdict(
         note = get_note(optuna.load_study(study_name=f"a study · {name}", storage=storage))
         assert "**helps**" in note
     confirm = storage.get_study_id_from_name("a study · confirm phase")
-    shown = storage.get_study_system_attrs(confirm)
-    assert {key.split(":")[2] for key in shown if key.startswith("dashboard:plot_data:")} >= {
+    attributes = storage.get_study_system_attrs(confirm)
+    assert {key.split(":")[2] for key in attributes if key.startswith("dashboard:plot_data:")} >= {
         "confirm",
         "best_so_far",
         "course",
@@ -99,22 +99,26 @@ def test_values_are_judged_by_the_declared_rule_and_split(
         )
 
 
-def test_the_best_validation_epoch_may_be_the_rule(
+def test_the_best_validation_epoch_may_be_judged(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
     study = submit(database, make_spec(judge="best_validation_epoch"), now)
 
     class Falling(FormulaLauncher):
         def train(self, key: str, spec: TrialSpec) -> Iterator[LauncherEvent]:
-            for one in super().train(key, spec):
-                if isinstance(one, Measurement):
+            for event in super().train(key, spec):
+                if isinstance(event, Measurement):
                     values = {
-                        name: 1.0 / one.epoch if name == "validation_accuracy" else one.epoch / 100
-                        for name in one.values
+                        name: 1.0 / event.epoch
+                        if name == "validation_accuracy"
+                        else event.epoch / 100
+                        for name in event.values
                     }
-                    yield Measurement(key=key, epoch=one.epoch, values=values, seconds=one.seconds)
+                    yield Measurement(
+                        key=key, epoch=event.epoch, values=values, seconds=event.seconds
+                    )
                 else:
-                    yield one
+                    yield event
 
     finish(start(database, storage, Falling(), now))
     _, table = read(database, study)
@@ -147,15 +151,15 @@ def test_a_trial_that_raises_is_retried_with_the_same_seed_and_parameters(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
     study = submit(database, make_spec(), now)
-    seen: Counter[int] = Counter()
+    n_failures: Counter[int] = Counter()
 
     def fail_twice(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
         if epoch != 2 or spec.techniques != ("annealed",):
             return None
-        seen[spec.seed] += 1
-        return fails(spec) if seen[spec.seed] <= 2 else None
+        n_failures[spec.seed] += 1
+        return failure(spec) if n_failures[spec.seed] <= 2 else None
 
-    launcher = FormulaLauncher(refuse=fail_twice)
+    launcher = FormulaLauncher(override=fail_twice)
     finish(start(database, storage, launcher, now))
     _, table = read(database, study)
     assert_exactly_as_declared(database, storage, study)
@@ -176,11 +180,11 @@ def test_a_trial_that_keeps_failing_is_a_loss_with_its_traceback(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
     study = submit(database, make_spec(max_attempts=2), now)
-    bad = study.design.seed("confirm", 3)
-    refuse = lambda spec, epoch: (  # noqa: E731
-        fails(spec) if (spec.seed, spec.techniques) == (bad, ("annealed",)) else None
+    failing_seed = study.design.seed("confirm", 3)
+    override = lambda spec, epoch: (  # noqa: E731
+        failure(spec) if (spec.seed, spec.techniques) == (failing_seed, ("annealed",)) else None
     )
-    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
+    finish(start(database, storage, FormulaLauncher(override=override), now))
     after, table = read(database, study)
     assert_exactly_as_declared(database, storage, study)
     [failed] = [trial for trial in table if trial.state == "failed"]
@@ -194,10 +198,10 @@ def test_a_diverged_trial_is_complete_with_the_worst_value(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
     study = submit(database, make_spec(), now)
-    refuse = lambda spec, epoch: (  # noqa: E731
+    override = lambda spec, epoch: (  # noqa: E731
         Finished(key=spec.key, diverged=True, seconds=2.0) if spec.seed % 2 and epoch == 2 else None
     )
-    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
+    finish(start(database, storage, FormulaLauncher(override=override), now))
     _, table = read(database, study)
     assert_exactly_as_declared(database, storage, study)
     assert any(trial.diverged for trial in table)
@@ -214,7 +218,7 @@ def test_a_metric_that_is_not_finite_counts_as_diverged(
 ) -> None:
     study = submit(database, make_spec(), now)
 
-    def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
+    def override(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
         return Measurement(
             key=spec.key,
             epoch=epoch,
@@ -222,7 +226,7 @@ def test_a_metric_that_is_not_finite_counts_as_diverged(
             seconds=0.1,
         )
 
-    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
+    finish(start(database, storage, FormulaLauncher(override=override), now))
     _, table = read(database, study)
     assert_exactly_as_declared(database, storage, study)
     assert all(trial.diverged and trial.value == 0.0 for trial in table)
@@ -232,21 +236,23 @@ def test_a_workload_without_the_objective_fails_with_its_name(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
     study = submit(database, make_spec(max_attempts=1), now)
-    refuse = lambda spec, epoch: Measurement(  # noqa: E731
+    override = lambda spec, epoch: Measurement(  # noqa: E731
         key=spec.key, epoch=epoch, values={"train_loss": 1.0}, seconds=0.1
     )
-    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
+    finish(start(database, storage, FormulaLauncher(override=override), now))
     after, _ = read(database, study)
     assert after.state == "failed"
     assert after.error is not None
     assert "measured train_loss, but not validation_accuracy" in after.error
 
 
-def test_a_study_whose_every_trial_fails_ends_failed_with_the_first_error(
+def test_a_study_fails_with_the_first_error_if_every_trial_fails(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
     study = submit(database, make_spec(max_attempts=2), now)
-    finish(start(database, storage, FormulaLauncher(refuse=lambda spec, _epoch: fails(spec)), now))
+    finish(
+        start(database, storage, FormulaLauncher(override=lambda spec, _epoch: failure(spec)), now)
+    )
     after, table = read(database, study)
     assert after.state == "failed"
     assert after.error is not None
@@ -262,13 +268,13 @@ def test_a_lost_worker_costs_each_trial_one_attempt(
     study = submit(database, make_spec(), now)
     lost: set[int] = set()
 
-    def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
+    def override(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
         if epoch == 2 and spec.seed not in lost:
             lost.add(spec.seed)
             return WorkerLost(key=spec.key, reason="killed")
         return None
 
-    finish(start(database, storage, FormulaLauncher(refuse=refuse), now))
+    finish(start(database, storage, FormulaLauncher(override=override), now))
     _, table = read(database, study)
     assert_exactly_as_declared(database, storage, study)
     assert {trial.state for trial in table} == {"complete"}
@@ -278,8 +284,9 @@ def test_a_lost_worker_costs_each_trial_one_attempt(
 def test_a_replayed_attempt_counts_each_epoch_once_at_no_cost(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
-    """A trial whose worker is lost after epoch 2 is told of from its first epoch again, at no cost,
-    and pruned or not as if undisturbed.
+    """A trial whose worker is lost after epoch 2 replays its epochs at no cost.
+
+    It is pruned or completed as in a study without the loss.
     """
     pruner = {"name": "median", "startup_trials": 2}
     study = submit(
@@ -294,40 +301,41 @@ def test_a_replayed_attempt_counts_each_epoch_once_at_no_cost(
 
     class Resuming(FormulaLauncher):
         def train(self, key: str, spec: TrialSpec) -> Iterator[LauncherEvent]:
-            for one in super().train(key, spec):
-                replayed = isinstance(one, Measurement) and one.epoch <= trained.get(
+            for event in super().train(key, spec):
+                replayed = isinstance(event, Measurement) and event.epoch <= trained.get(
                     spec.checkpoint, 0
                 )
-                if isinstance(one, Measurement):
-                    trained[spec.checkpoint] = max(one.epoch, trained.get(spec.checkpoint, 0))
+                if isinstance(event, Measurement):
+                    trained[spec.checkpoint] = max(event.epoch, trained.get(spec.checkpoint, 0))
                 # a measurement
-                yield dataclasses.replace(one, seconds=0.0) if replayed else one  # type: ignore[type-var]
+                yield dataclasses.replace(event, seconds=0.0) if replayed else event  # type: ignore[type-var]
 
     lost: set[str] = set()
 
-    def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
+    def override(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
         if epoch == 3 and spec.checkpoint not in lost:
             lost.add(spec.checkpoint)
             return WorkerLost(key=spec.key, reason="killed")
         return None
 
-    finish(start(database, storage, Resuming(slots=1, refuse=refuse), now))
+    finish(start(database, storage, Resuming(slots=1, override=override), now))
     finish(start(database, storage, FormulaLauncher(slots=1), now))
     (_, table), (_, expected) = read(database, study), read(database, undisturbed)
     assert lost
     assert {spec.split("/")[0] for spec in lost} == {str(study.id)}
-    assert [(one.state, one.value, one.epochs, one.device_seconds) for one in table] == [
-        (one.state, one.value, one.epochs, one.device_seconds) for one in expected
+    assert [(trial.state, trial.value, trial.epochs, trial.device_seconds) for trial in table] == [
+        (trial.state, trial.value, trial.epochs, trial.device_seconds) for trial in expected
     ]
-    assert sum(one.n_attempts - 1 for one in table) == len(lost)
+    assert sum(trial.n_attempts - 1 for trial in table) == len(lost)
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_a_passed_rung_is_not_decided_again(
+def test_a_replayed_rung_is_not_decided_again(
     database: Database, storage: Storage, make_spec: Make, now: datetime, number: int
 ) -> None:
-    """A trial is lost beyond its rungs, and the others end meanwhile: what it replays is not held
-    against them.
+    """A trial is lost beyond its rungs and replays them after the others have ended.
+
+    The results of the others do not prune it at a rung that it has passed.
     """
     pruner = {"name": "median", "startup_trials": 2}
     study = submit(
@@ -337,13 +345,13 @@ def test_a_passed_rung_is_not_decided_again(
     )
     seed, lost = study.design.seed("search", number), []
 
-    def refuse(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
+    def override(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
         if (spec.seed, spec.techniques, epoch) == (seed, ("none",), 5) and not lost:
             lost.append(spec.key)
             return WorkerLost(key=spec.key, reason="killed")
         return None
 
-    finish(start(database, storage, FormulaLauncher(slots=8, refuse=refuse), now))
+    finish(start(database, storage, FormulaLauncher(slots=8, override=override), now))
     _, table = read(database, study)
     assert_exactly_as_declared(database, storage, study)
     [resumed] = [trial for trial in table if trial.n_attempts == 2]

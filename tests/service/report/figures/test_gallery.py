@@ -66,15 +66,19 @@ def test_an_unknown_or_empty_figure_is_rejected(make_trials: MakeTrials, accurac
 def test_only_figures_with_data_are_drawn(make_trials: MakeTrials, accuracy: Metric) -> None:
     design, trials = make_trials(VALUES, n_search=N_SEARCH)
     search = [t for t in trials if t.phase == "search"]
-    whole = list(FIGURES)
-    assert list(pictures(compare(design, accuracy, trials, protocol={}, epochs=EPOCHS))) == whole
+    every_figure = list(FIGURES)
+    assert (
+        list(pictures(compare(design, accuracy, trials, protocol={}, epochs=EPOCHS)))
+        == every_figure
+    )
     quiet = [dataclasses.replace(mean, noise_to_gradient=None) for mean in EPOCHS]
     assert (
-        list(pictures(compare(design, accuracy, trials, protocol={}, epochs=quiet))) == whole[:-1]
+        list(pictures(compare(design, accuracy, trials, protocol={}, epochs=quiet)))
+        == every_figure[:-1]
     )
     assert (
         list(pictures(compare(design, accuracy, trials, protocol={}, epochs=EPOCHS[:1])))
-        == whole[:-2]
+        == every_figure[:-2]
     )
     assert list(pictures(compare(design, accuracy, search, protocol={}))) == [
         "best_so_far",
@@ -110,8 +114,9 @@ def test_the_text_alternative_of_a_figure_has_its_numbers(
 def test_the_text_alternative_of_the_importances_has_shares_and_trials(
     make_trials: MakeTrials, accuracy: Metric
 ) -> None:
-    """The value of 24 trials rises with the learning rate, in the noisy arm with gamma too: (H - 3)
-    / 20 of the ranks 1 to 24 in quarters.
+    """The share is (H - 3) / 20 of the ranks 1 to 24 in quarters.
+
+    The values of the 24 trials rise with the learning rate, in the noisy arm also with gamma.
     """
     design, trials = make_trials(VALUES, n_search=N_SEARCH)
     drawn = pictures(compare(design, accuracy, trials, protocol={}))["importance"]

@@ -1,0 +1,16 @@
+"""Examples in the docstrings of the pages and the report endpoints."""
+
+import doctest
+
+import pytest
+
+from gradnoise_service.api import reports
+from gradnoise_service.web import login
+
+
+@pytest.mark.parametrize("module", [login, reports])
+def test_examples(module: object) -> None:
+    """The doctests pass."""
+    outcome = doctest.testmod(module)  # type: ignore[arg-type]
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
