@@ -46,7 +46,7 @@ def complete(database: Database, workshop: Any) -> Study:
                 )
                 attempts.end(session, token, "complete", workshop.now, value=value)
         comparison = compare(
-            study.spec,
+            study.design,
             study.metric,
             trials.of_study(session, study.id),
             protocol={"versions": {"torch": "2.13.0"}},

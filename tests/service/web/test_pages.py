@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from gradnoise_service.compare.assembly import compare
 from gradnoise_service.store import leases, studies
 from gradnoise_service.store.database import Database
 
@@ -149,7 +150,9 @@ def test_form_extends_a_complete_study(
     with database.session(write=True) as session:
         acquired = leases.acquire(session, "dispatcher", workshop.now, timedelta(hours=1))
         assert acquired is not None
-        leases.complete(session, acquired[1], workshop.now, {"differences": []}, "undecided")
+        comparison = compare(study.design, study.metric, [], protocol={})
+        facts = comparison.model_dump(mode="json")
+        leases.complete(session, acquired[1], workshop.now, facts, comparison.verdict)
     read(client, f"/studies/{study.id}")
     assert f'action="/studies/{study.id}/extend"' in client.get(f"/studies/{study.id}").text
     same = {"Sec-Fetch-Site": "same-origin", **HTML}
@@ -164,7 +167,8 @@ def test_form_extends_a_complete_study(
     assert (answer.status_code, answer.headers["location"]) == (303, f"/studies/{study.id}")
     with database.session() as session:
         extended = studies.get(session, study.id, None)
-    assert (extended.state, extended.spec.confirm.n_seeds, extended.looks) == ("queued", 12, (5,))
+    assert extended.state == "queued"
+    assert (extended.design.n_seeds, extended.design.extended_at) == (12, (5,))
 
 
 def test_reader_without_permission_sees_no_form(
