@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any, get_args
 
 import pytest
-from sqlalchemy import update
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
@@ -15,11 +14,10 @@ from gradnoise_service.api.reports import FigureName, preferred_format
 from gradnoise_service.client import FIGURES as CLIENT_FIGURES
 from gradnoise_service.compare.assembly import compare
 from gradnoise_service.compare.facts.comparison import Comparison
-from gradnoise_service.domain.study import Measurement, Study
+from gradnoise_service.domain.study import Study
 from gradnoise_service.report.figures import FIGURES
-from gradnoise_service.store import attempts, leases, measurements, studies, trials
+from gradnoise_service.store import attempts, leases, studies, trials
 from gradnoise_service.store.database import Database
-from gradnoise_service.store.tables import StudyRow
 
 
 @pytest.fixture
@@ -146,45 +144,9 @@ def test_names_of_the_figures_are_those_of_the_report() -> None:
 
 def test_complete_study_shows_its_stored_comparison(client: TestClient, complete: Study) -> None:
     shown = client.get(f"/v1/studies/{complete.id}/report").json()
-    assert shown == complete.comparison
-    assert (Comparison.model_validate(shown).is_final, shown["verdict"]) == (True, "helps")
-
-
-def test_missing_diagnostics_are_computed_without_changing_the_verdict(
-    client: TestClient, complete: Study, database: Database
-) -> None:
-    """The courses come from the measurements; the stored comparison is not changed."""
-    assert complete.comparison is not None
-    with database.session(write=True) as session:
-        confirm = [
-            trial for trial in trials.of_study(session, complete.id) if trial.phase == "confirm"
-        ]
-        rows = [
-            Measurement(
-                trial_id=trial.id,
-                epoch=epoch,
-                values={"validation_accuracy": epoch / 8},
-                seconds=1.0,
-            )
-            for trial in confirm
-            for epoch in range(1, 7)
-        ]
-        measurements.record(session, rows)
-        older = {
-            name: value for name, value in complete.comparison.items() if name != "diagnostics"
-        }
-        session.execute(update(StudyRow).where(StudyRow.id == complete.id).values(comparison=older))
-    shown = client.get(f"/v1/studies/{complete.id}/report").json()
-    added = ("diagnostics", "warnings")
-    assert {name: value for name, value in shown.items() if name not in added} == {
-        name: value for name, value in older.items() if name not in added
-    }
-    assert [course["values"] for course in shown["diagnostics"]["courses"]] == [
-        [e / 8 for e in range(1, 7)]
-    ] * 2
-    assert shown["diagnostics"]["rates"] == complete.comparison["diagnostics"]["rates"]
-    assert len(shown["warnings"]) == len(older["warnings"]) + 2  # both arms still climbed
-    assert client.get(f"/v1/studies/{complete.id}/report/figures/course").status_code == 200
+    stored = Comparison.model_validate(complete.comparison)
+    assert Comparison.model_validate(shown) == stored
+    assert (stored.is_final, shown["verdict"]) == (True, "helps")
 
 
 def test_html_report_runs_no_script(client: TestClient, complete: Study) -> None:
