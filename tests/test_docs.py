@@ -24,11 +24,9 @@ import os
 import re
 import runpy
 import shlex
-import socket
 import struct
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,17 +34,18 @@ from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 import yaml
 
-from gradnoise_service.app import create_app
 from gradnoise_service.domain.catalogue import Catalogue
+from gradnoise_service.domain.legal import check
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.local import ports
 from gradnoise_service.prepare_database import prepare_database
 from gradnoise_service.report.words.numbers import duration
 from gradnoise_service.settings import Settings
 from gradnoise_service.store import catalogues
 from gradnoise_service.store.database import open_database
+from live_api import LiveApi
 
 # all tests that use the API share it in one process
 pytestmark = pytest.mark.xdist_group("docs")
@@ -212,7 +211,7 @@ def test_data_in_documents_is_valid(document: Path) -> None:
         if "workload" in plain:
             spec = StudySpec.model_validate(plain)
             if document != EXAMPLE:  # its workloads are not installed here
-                Catalogue.of(announced()).check(spec, max_trials=10_000)
+                check(Catalogue.of(announced()), spec, max_trials=10_000)
 
 
 @pytest.mark.parametrize(
@@ -368,21 +367,16 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an API that has the catalogue of the workers, but no workers."""
     from gradnoise.workloads.catalogue import document
 
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    settings = Settings(home=tmp_path_factory.mktemp("api"), port=port)
+    home = tmp_path_factory.mktemp("api")
+    settings = Settings(home=home, port=ports.free("127.0.0.1"))
     prepare_database(settings.database)
     database = open_database(settings.database)
     with database.session(write=True) as session:
         catalogues.publish(session, document(), datetime.now(UTC))
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(settings, database), log_config=None, access_log=False)
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    live = LiveApi(settings, database)
+    live.start()
+    yield live.url
+    live.stop()
     database.dispose()
 
 
