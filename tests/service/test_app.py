@@ -82,7 +82,9 @@ def process(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx2.Cl
     process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_process_creates_its_database_and_stops_at_once_despite_open_streams(
     process: tuple[subprocess.Popen[bytes], httpx2.Client], number: signal.Signals, tmp_path: Path
 ) -> None:
@@ -166,6 +168,7 @@ def test_every_reference_in_the_openapi_document_resolves(app: FastAPI) -> None:
     assert set(references(document)) <= known
 
 
+@pytest.mark.slow
 def test_generated_requests_are_answered_as_documented(app: FastAPI) -> None:
     """Legal and illegal requests never fail the service; status, type and schema are documented."""
     headers = {"Host": "127.0.0.1", "Authorization": "Bearer secret"}

@@ -250,7 +250,9 @@ def test_two_studies_may_run_at_once(database: Database, storage: Storage, make_
     [
         (0, 2, "2 trials as one model on each worker: 100 updates a second with 1, 150 with 2"),
         (5, 5, "5 trials as one model on each worker: as configured"),
-        (1, 1, "one trial at a time on each worker: as configured"),
+        pytest.param(
+            1, 1, "one trial at a time on each worker: as configured", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_slots_are_measured_or_configured_and_reported(

@@ -56,6 +56,7 @@ def test_tensors_in_channels_last_order_get_the_same_noise() -> None:
     assert torch.equal(gradient, normal(5, "noise", 0, "w", gradient.shape))
 
 
+@pytest.mark.slow
 def test_no_memory_of_the_gradients_size_is_allocated() -> None:
     """The peak memory of the process grows by less than 8 MB for a gradient of 80 MB."""
     program = """

@@ -57,6 +57,13 @@ SETTINGS = [
     ("adagrad", {"lr": 0.05, "lr_schedule": "halving", "lr_every_epochs": 2}),
     ("rmsprop", {"lr": 0.01, "momentum": 0.5, "weight_decay": 0.01}),
 ]
+# all techniques are neighbours in each of these tests, so one technique per setting is enough
+# for the default suite
+SETTINGS_WITH_TECHNIQUES = [
+    pytest.param(optimizer, params, technique, marks=[] if i == j else [pytest.mark.slow])
+    for i, (optimizer, params) in enumerate(SETTINGS)
+    for j, technique in enumerate(NOISE)
+]
 
 
 @pytest.fixture(autouse=True)
@@ -94,8 +101,7 @@ def test_the_ratio_of_noise_to_gradient_is_reported(opened: Open) -> None:
         assert "noise_to_gradient" not in values
 
 
-@pytest.mark.parametrize("technique", NOISE)
-@pytest.mark.parametrize(("optimizer", "params"), SETTINGS)
+@pytest.mark.parametrize(("optimizer", "params", "technique"), SETTINGS_WITH_TECHNIQUES)
 def test_a_stacked_trial_gives_the_single_trainers_result(
     optimizer: str, params: dict[str, float], technique: str
 ) -> None:
@@ -184,7 +190,7 @@ def test_the_variances_of_several_noises_on_gradients_add_up(opened: Open) -> No
     assert summed["noise_to_gradient"] == pytest.approx(0.5 * single["noise_to_gradient"], rel=1e-9)
 
 
-@pytest.mark.parametrize("workload", ["exact", "mlp"])
+@pytest.mark.parametrize("workload", ["exact", pytest.param("mlp", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("technique", NOISE)
 def test_the_technique_of_a_neighbour_changes_no_bit_of_a_result(
     workload: str, technique: str

@@ -27,6 +27,15 @@ TECHNIQUES: Mapping[str, dict[str, float]] = {
     "dropout": {"rate": 0.3},
     "preconditioned dropout": {"eta": 0.001, "gamma": 0.55, "damping": 0.01, "rate": 0.3},
 }
+OPTIMIZERS_WITH_TECHNIQUES = [
+    pytest.param(
+        optimizer,
+        technique,
+        marks=[] if optimizer == "sgd" or technique == "none" else [pytest.mark.slow],
+    )
+    for optimizer in OPTIMIZERS.names()
+    for technique in TECHNIQUES
+]
 TRAINERS: Mapping[str, Callable[[Checkpoints | None], SlotTrainer]] = {
     "single": lambda checkpoints: SingleTrainer(2, checkpoints=checkpoints),
     "stack of 3": lambda checkpoints: StackTrainer(3, checkpoints=checkpoints),
@@ -56,8 +65,7 @@ def advance(trainer: SlotTrainer, n: int) -> list[Event]:
     ("before", "after"),
     [("single", "stack of 3"), ("stack of 3", "single"), ("stack of 3", "stack of 8")],
 )
-@pytest.mark.parametrize("technique", TECHNIQUES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS.names())
+@pytest.mark.parametrize(("optimizer", "technique"), OPTIMIZERS_WITH_TECHNIQUES)
 def test_a_resumed_trial_gives_the_results_of_an_uninterrupted_one(
     optimizer: str, technique: str, before: str, after: str, checkpoints: Checkpoints
 ) -> None:

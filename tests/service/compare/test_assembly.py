@@ -270,6 +270,7 @@ def test_any_trials_in_any_order_give_an_equal_comparison_that_passes_through_js
     assert all(math.isfinite(number) for number in _numbers(json.loads(text)))
 
 
+@pytest.mark.slow
 @EXACT
 @given(st.lists(st.tuples(st.integers(0, 16), st.integers(0, 16)), min_size=6, max_size=9))
 def test_swapping_the_arms_negates_every_difference(

@@ -191,7 +191,9 @@ def _simulated(
     return different / n_studies, sum(n for _, n in ends) / n_studies
 
 
-@pytest.mark.parametrize("boundary", ["obrien_fleming", "pocock"])
+@pytest.mark.parametrize(
+    "boundary", ["obrien_fleming", pytest.param("pocock", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("n_studies", [600, pytest.param(6_000, marks=pytest.mark.slow)])
 def test_over_all_looks_equal_arms_are_called_different_in_at_most_5_percent(
     make_trials: Make, accuracy: Metric, boundary: str, n_studies: int
@@ -211,7 +213,10 @@ def test_over_all_looks_equal_arms_are_called_different_in_at_most_5_percent(
     assert wrong <= ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / n_studies)
 
 
-@pytest.mark.parametrize(("boundary", "loss"), [("obrien_fleming", 0.03), ("pocock", 0.10)])
+@pytest.mark.parametrize(
+    ("boundary", "loss"),
+    [("obrien_fleming", 0.03), pytest.param("pocock", 0.10, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("n_studies", [150, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_a_true_effect_is_detected_with_fewer_seeds_than_without_looks(
     make_trials: Make, accuracy: Metric, boundary: str, loss: float, n_studies: int

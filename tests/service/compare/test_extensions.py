@@ -18,7 +18,7 @@ from gradnoise_service.domain.study import Metric, Trial
 Make = Callable[..., tuple[Design, list[Trial]]]
 
 
-@pytest.mark.parametrize("looks", [(12, 32), (8, 16, 24)])
+@pytest.mark.parametrize("looks", [(12, 32), pytest.param((8, 16, 24), marks=pytest.mark.slow)])
 def test_extending_until_significance_errs_as_often_as_computed(
     looks: tuple[int, ...],
 ) -> None:

@@ -82,6 +82,7 @@ def test_output_is_logged_and_a_killed_process_is_restarted(
     assert log.splitlines() == [first, second, "obedient stops"]
 
 
+@pytest.mark.slow
 def test_process_that_keeps_dying_is_given_up(settings: Settings) -> None:
     """The error names the process, its exit code and its last output."""
     failures: queue.Queue[None] = queue.Queue()

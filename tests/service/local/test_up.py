@@ -80,6 +80,7 @@ def small(make_spec: Callable[..., StudySpec]) -> StudySpec:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_study_survives_killed_processes_and_ctrl_c_leaves_no_process(
     up: Up, small: StudySpec
@@ -122,6 +123,7 @@ def test_no_process_outlives_a_killed_service(up: Up) -> None:
     assert [command for pid, command in running.items() if not has_ended(pid)] == []
 
 
+@pytest.mark.slow
 def test_crash_loop_ends_the_service_with_the_last_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

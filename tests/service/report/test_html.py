@@ -144,16 +144,18 @@ def test_foreign_text_is_escaped(make_trials: MakeTrials, make_study: MakeStudy)
     [
         ([], {}),
         (["failed"] * 6, {}),
-        (["diverged"] * 6, {}),
-        (["cancelled"] * 3, {}),
-        (BAD, {}),
+        pytest.param(["diverged"] * 6, {}, marks=pytest.mark.slow),
+        pytest.param(["cancelled"] * 3, {}, marks=pytest.mark.slow),
+        pytest.param(BAD, {}, marks=pytest.mark.slow),
         ([0.5, "running"], {}),
-        ([float("nan")] * 6, {}),
-        (GOOD, {"space": {"lr": 0.1}}),
-        (GOOD, {"confirm": {"n_seeds": 60}}),
+        pytest.param([float("nan")] * 6, {}, marks=pytest.mark.slow),
+        pytest.param(GOOD, {"space": {"lr": 0.1}}, marks=pytest.mark.slow),
+        pytest.param(GOOD, {"confirm": {"n_seeds": 60}}, marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.parametrize(
+    "direction", ["maximize", pytest.param("minimize", marks=pytest.mark.slow)]
+)
 def test_the_page_is_well_formed_for_any_trials(
     make_trials: MakeTrials,
     make_study: MakeStudy,
@@ -185,6 +187,7 @@ def test_each_of_ten_arms_but_the_first_has_a_verdict(
     assert page.count('aria-label="Verdict on ') == 9
 
 
+@pytest.mark.slow
 def test_equal_comparisons_give_equal_pages_in_several_threads(
     make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
 ) -> None:

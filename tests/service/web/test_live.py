@@ -36,6 +36,7 @@ def test_study_page_follows_its_study_until_it_ends(
     assert page.errors == []
 
 
+@pytest.mark.slow
 def test_list_follows_every_study(page: Page, api: Any, worker: Any, make_spec: Any) -> None:
     study_id = submit(api, make_spec(name="listed"))
     page.open(f"{api.url}/")

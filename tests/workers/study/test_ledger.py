@@ -48,6 +48,7 @@ def test_every_epoch_is_measured_once(
             assert (trial.epochs, trial.device_seconds) == (3, 0.75)
 
 
+@pytest.mark.slow
 def test_an_epoch_takes_a_constant_number_of_statements(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
@@ -172,6 +173,7 @@ class CrashingStorage(RDBStorage):
         return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [5])
 def test_a_crash_at_any_write_loses_and_repeats_no_trial(
     database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
@@ -192,6 +194,7 @@ def test_a_crash_at_any_write_of_a_grid_loses_and_repeats_no_trial(
     assert_whole_grid(database, storage, study, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [3])
 def test_a_crash_at_any_write_between_looks_loses_and_repeats_no_trial(
     database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int

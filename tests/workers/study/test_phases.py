@@ -87,6 +87,7 @@ def test_the_best_settings_are_rerun_on_other_seeds_and_the_best_mean_is_confirm
     assert after.verdict == "helps"
 
 
+@pytest.mark.slow
 def test_lost_reruns_count_against_their_setting(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
@@ -155,7 +156,11 @@ def test_an_extension_runs_only_new_seeds_and_judges_all(
 
 @pytest.mark.parametrize(
     ("lost", "n_seeds", "verdict"),
-    [((), 7, "helps"), ((0,), 16, "helps"), ((0, 1, 2), 20, "undecided")],
+    [
+        ((), 7, "helps"),
+        pytest.param((0,), 16, "helps", marks=pytest.mark.slow),
+        pytest.param((0, 1, 2), 20, "undecided", marks=pytest.mark.slow),
+    ],
 )
 def test_a_study_ends_at_the_first_decisive_look(
     database: Database,
@@ -182,6 +187,7 @@ def test_a_study_ends_at_the_first_decisive_look(
     }
 
 
+@pytest.mark.slow
 def test_a_study_ended_by_a_look_is_extended_from_that_look(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:

@@ -281,6 +281,7 @@ def test_a_lost_worker_costs_each_trial_one_attempt(
     assert sum(trial.n_attempts - 1 for trial in table) == len(lost)
 
 
+@pytest.mark.slow
 def test_a_replayed_attempt_counts_each_epoch_once_at_no_cost(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
@@ -329,7 +330,9 @@ def test_a_replayed_attempt_counts_each_epoch_once_at_no_cost(
     assert sum(trial.n_attempts - 1 for trial in table) == len(lost)
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize(
+    "number", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2, 3))]
+)
 def test_a_replayed_rung_is_not_decided_again(
     database: Database, storage: Storage, make_spec: Make, now: datetime, number: int
 ) -> None:

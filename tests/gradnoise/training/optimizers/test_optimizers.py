@@ -190,6 +190,7 @@ def legal_members(draw: st.DrawFn) -> tuple[str, list[dict[str, float]]]:
     return rule.name, members
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(legal_members())
 def test_it_gives_torchs_weights_for_any_legal_hyperparameters(

@@ -63,6 +63,7 @@ def test_an_unknown_or_empty_figure_is_rejected(make_trials: MakeTrials, accurac
         png("confirm", compare(design, accuracy, [], protocol={}))
 
 
+@pytest.mark.slow
 def test_only_figures_with_data_are_drawn(make_trials: MakeTrials, accuracy: Metric) -> None:
     design, trials = make_trials(VALUES, n_search=N_SEARCH)
     search = [t for t in trials if t.phase == "search"]
@@ -127,6 +128,7 @@ def test_the_text_alternative_of_the_importances_has_shares_and_trials(
     )
 
 
+@pytest.mark.slow
 def test_of_thousands_of_pairs_an_even_choice_is_drawn(
     make_trials: MakeTrials, accuracy: Metric
 ) -> None:

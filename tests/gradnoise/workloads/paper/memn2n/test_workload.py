@@ -30,6 +30,7 @@ def spec(**changes: Any) -> TrialSpec:
     return TrialSpec(**defaults | changes)
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("options", [{}, {"linear_epochs": 1}])
 def test_stacked_training_equals_single_training(options: dict[str, int]) -> None:

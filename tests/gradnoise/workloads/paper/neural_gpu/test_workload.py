@@ -80,6 +80,7 @@ def spec(**changes: Any) -> TrialSpec:
     return trial_runs.spec(**defaults | changes)
 
 
+@pytest.mark.slow
 def test_stacked_training_equals_single_training() -> None:
     """In float32 over eight updates, with two parameter sets, dropout, noise and a curriculum."""
     options = {

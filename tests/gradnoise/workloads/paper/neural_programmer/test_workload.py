@@ -111,6 +111,7 @@ def spec(**changes: Any) -> TrialSpec:
     return trial_runs.spec(**defaults | changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "technique"),
     [

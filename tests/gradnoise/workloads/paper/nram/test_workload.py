@@ -49,6 +49,7 @@ def spec(**changes: Any) -> TrialSpec:
     return trial_runs.spec(**defaults | changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("controller", ["mlp", "lstm"])
 def test_stacked_training_equals_single_training(controller: str) -> None:
     """In float32 over ten updates, with the curriculum and the decay of the entropy bonus."""
