@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-pytestmark = pytest.mark.xdist_group("packaging")  # the wheel is built in a single process
+# the wheel is built in a single process
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("gradnoise", "gradnoise_service", "gradnoise_workers")

@@ -52,6 +52,7 @@ with bench_stack.workloads():
     assert run.stdout == "64 True\n64 True\n", run.stderr
 
 
+@pytest.mark.slow
 def test_without_a_gpu_it_exits_with_a_message() -> None:
     command = [sys.executable, "-m", "benchmarks.bench_stack", "--gpu"]
     run = subprocess.run(

@@ -257,6 +257,7 @@ def test_a_compiled_step_gets_the_same_noise() -> None:
         torch.testing.assert_close(plain[name], compiled[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [torch.optim.SGD, Twice])
 @pytest.mark.parametrize("with_closure", [False, True])
 def test_a_compiled_step_gets_noise_once(kind: type[torch.optim.SGD], with_closure: bool) -> None:

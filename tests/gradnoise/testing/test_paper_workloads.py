@@ -41,10 +41,7 @@ CASES: Mapping[str, dict[str, Any]] = {
 @pytest.mark.parametrize("check", WORKLOAD_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name in ("neural-gpu", "nram") else [])
-        for name in CASES
-    ],
+    [pytest.param(name, marks=[pytest.mark.slow] if name != "mlp" else []) for name in CASES],
 )
 def test_it_conforms(name: str, check: Callable[[WorkloadCase], None]) -> None:
     if name == "mlp":

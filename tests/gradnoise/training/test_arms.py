@@ -217,7 +217,13 @@ def test_the_technique_of_a_neighbour_changes_no_bit_of_a_result(
         assert curve(plain, kept.key) == curve(other, kept.key)
 
 
-@pytest.mark.parametrize("technique", NOISE)
+@pytest.mark.parametrize(
+    "technique",
+    [
+        "annealed",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in NOISE if name != "annealed"),
+    ],
+)
 def test_the_deep_network_trains_alike_in_a_stack_and_alone(technique: str) -> None:
     """In float32: a loss near 2.3 sums 2^-24 roundings of 20 layers over 8 updates, far below 1e-4;
     an accuracy changes by whole images.

@@ -63,7 +63,11 @@ def advance(trainer: SlotTrainer, n: int) -> list[Event]:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("single", "stack of 3"), ("stack of 3", "single"), ("stack of 3", "stack of 8")],
+    [
+        ("single", "stack of 3"),
+        ("stack of 3", "single"),
+        pytest.param("stack of 3", "stack of 8", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize(("optimizer", "technique"), OPTIMIZERS_WITH_TECHNIQUES)
 def test_a_resumed_trial_gives_the_results_of_an_uninterrupted_one(

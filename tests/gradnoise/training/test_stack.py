@@ -35,7 +35,12 @@ def assert_near(
 
 
 @pytest.mark.parametrize(
-    ("workload", "tolerance"), [("exact", 0.0), ("mlp", 0.0), ("normed", 1e-10)]
+    ("workload", "tolerance"),
+    [
+        ("exact", 0.0),
+        pytest.param("mlp", 0.0, marks=pytest.mark.slow),
+        pytest.param("normed", 1e-10, marks=pytest.mark.slow),
+    ],
 )
 def test_place_neighbours_and_time_of_entry_change_no_bit(workload: str, tolerance: float) -> None:
     """Alone, first of eight, and as the last of 64 entering after two epochs; one neighbour

@@ -121,7 +121,14 @@ def test_a_third_of_a_conjunction_is_interaction() -> None:
     assert (share, freedom, rest) == (pytest.approx(39 / (3 * 37)), 1, 36)
 
 
-@pytest.mark.parametrize(("n", "k", "m"), [(30, 2, 2), (30, 3, 2), (80, 4, 4)])
+@pytest.mark.parametrize(
+    ("n", "k", "m"),
+    [
+        (30, 2, 2),
+        pytest.param(30, 3, 2, marks=pytest.mark.slow),
+        pytest.param(80, 4, 4, marks=pytest.mark.slow),
+    ],
+)
 def test_without_an_effect_the_share_exceeds_its_chance_value_in_5_percent(
     n: int, k: int, m: int
 ) -> None:

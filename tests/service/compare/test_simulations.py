@@ -43,6 +43,9 @@ ARMS: Mapping[str, Draw] = {
     "learns or not": lambda rng, n, better: learned(rng, n, 0.7 if better else 0.5),
     "tied": lambda rng, n, better: np.round(rng.normal(0.3 * better, 0.7, n)),
 }
+MOSTLY_SLOW = [
+    pytest.param(data, marks=[] if data == "normal" else [pytest.mark.slow]) for data in ARMS
+]
 
 
 def differences(data: str, rng: np.random.Generator, n: int) -> np.ndarray:
@@ -113,7 +116,7 @@ def three_errors(share: float, *counts: int) -> float:
     return 3 * math.sqrt(share * (1 - share) * sum(1 / n for n in counts))
 
 
-@pytest.mark.parametrize("data", ARMS)
+@pytest.mark.parametrize("data", MOSTLY_SLOW)
 def test_intervals_cover_as_often_as_documented(data: str) -> None:
     for name, share in coverage(data, 12, 150).items():
         expected = documented(name, data)[PAIRS.index(12)]
@@ -136,7 +139,7 @@ def test_intervals_of_normal_differences_have_their_nominal_coverage() -> None:
 
 
 @pytest.mark.parametrize("data", ARMS)
-@pytest.mark.parametrize("n", [8, 15])
+@pytest.mark.parametrize("n", [pytest.param(8, marks=pytest.mark.slow), 15])
 def test_equal_arms_are_called_different_in_at_most_5_percent(
     data: str, n: int, make_trials: Make, accuracy: Metric
 ) -> None:

@@ -177,6 +177,7 @@ def test_the_page_is_well_formed_for_any_trials(
         assert Outline(text).open == []
 
 
+@pytest.mark.slow
 def test_each_of_ten_arms_but_the_first_has_a_verdict(
     make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
 ) -> None:
@@ -278,6 +279,7 @@ def test_earlier_verdicts_are_reported(
     )
 
 
+@pytest.mark.slow
 def test_many_search_trials_are_csv_in_the_page(
     make_trials: MakeTrials,
     make_trial: Callable[..., Trial],

@@ -139,7 +139,9 @@ class Alone:
         )
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)], ids=str
+)
 @pytest.mark.parametrize("name", MEMBERS)
 def test_the_stacked_rule_gives_torchs_weights_for_each_member(
     name: str, dtype: torch.dtype
