@@ -6,8 +6,9 @@ STAMP := .venv/.installed
 INSTALL := -m pip install --quiet --disable-pip-version-check -c requirements.lock
 TRITON := 3.9.0
 
-# A test process for each logical core; several threads in each would compete for the cores.
-TEST := -m pytest -n logical --dist loadgroup
+# A test process for each logical core, and a whole file for each process, so that its fixtures are
+# set up once. More threads in each process would compete for the cores.
+TEST := -m pytest -n logical --dist loadfile
 test test-library test-slow: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
@@ -48,7 +49,8 @@ test-library: .venv-library/.installed ## test the library with only torch, nump
 	@touch $@
 
 test-slow: $(STAMP) ## run the tests that take long: real services, PostgreSQL, simulations
-	@$(BIN)/python $(TEST) -m slow
+	@$(BIN)/python $(TEST) -m 'slow and not ray'
+	@$(BIN)/python -m pytest -m 'slow and ray'
 
 check: $(STAMP) ## check lint, format, types and import contracts
 	@$(BIN)/ruff check .

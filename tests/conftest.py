@@ -25,13 +25,11 @@ BOTH_DATABASES = Path(__file__).parent / "service" / "store"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark repeats on PostgreSQL as slow, and group the tests with Ray in a single process."""
+    """Mark repeats on PostgreSQL outside the store's tests as slow."""
     for item in items:
         is_repeat = item.get_closest_marker("postgres_repeat") is not None
         if is_repeat and not item.path.is_relative_to(BOTH_DATABASES):
             item.add_marker(pytest.mark.slow)
-        if item.get_closest_marker("ray") is not None:
-            item.add_marker(pytest.mark.xdist_group("ray"))
 
 
 @pytest.fixture(scope="session")

@@ -47,9 +47,6 @@ from gradnoise_service.store import catalogues
 from gradnoise_service.store.database import open_database
 from live_api import LiveApi
 
-# all tests that use the API share it in one process
-pytestmark = pytest.mark.xdist_group("docs")
-
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 EXAMPLE = ROOT / "docs/own-workload.md"

@@ -8,8 +8,6 @@ import torch
 
 from benchmarks.crew import Crew
 
-pytestmark = pytest.mark.xdist_group("crew")  # the fixture starts its processes once
-
 
 @pytest.fixture(scope="module")
 def crew() -> Iterator[Crew]:

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("example")  # the package is installed in a single process
-
 PACKAGE = Path(__file__).parents[3] / "docs" / "example-package"
 
 PROGRAM = """
