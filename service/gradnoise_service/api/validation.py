@@ -20,8 +20,8 @@ from gradnoise_service.domain.phrases import Schema
 from gradnoise_service.domain.space import CrossFieldError
 from gradnoise_service.domain.spec import StudySpec
 
-FIELD_OF_STUDY_RULES = "arms"
-"""The field of errors about the whole study: the only rule without a field is about the arms."""
+SHORT_FORMS = {"techniques": "technique"}
+"""Fields of a list that a request may write as a field of a single value."""
 
 
 def spec_errors(error: ValidationError, sent: Mapping[str, Any]) -> list[FieldFault]:
@@ -59,11 +59,14 @@ def _fault(details: ErrorDetails, sent: Mapping[str, Any]) -> FieldFault | None:
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, CrossFieldError):
         return FieldFault(
-            field=cause.field, value=cause.value, message=cause.message, legal=cause.legal
+            field=".".join(filter(None, [*map(str, details["loc"]), cause.field])),
+            value=cause.value,
+            message=cause.message,
+            legal=cause.legal,
         )
     path: list[str] = []
     node, value, parent = _schema(), sent, _schema()
-    is_written = True  # False below a short form of a mapping, such as `pruner: median`
+    is_written = True  # False below a short form, such as `pruner: median`
     for item in details["loc"]:
         if item == "[key]":
             return FieldFault(
@@ -84,16 +87,10 @@ def _fault(details: ErrorDetails, sent: Mapping[str, Any]) -> FieldFault | None:
         parent, node = node, _below(forms[0], item)
         is_written = is_written and isinstance(value, Mapping | list)
         if is_written:
-            path.append(str(item))
-            value = _entry(value, item)
-    if not path:
-        names = [arm.get("name") for arm in sent.get("arms", ()) if isinstance(arm, Mapping)]
-        return FieldFault(
-            field=FIELD_OF_STUDY_RULES,
-            value=names,
-            message=_message(details, value, node, parent),
-            legal=_phrase(_below(_schema(), "arms")),
-        )
+            written = _written_form(item, value)
+            path.append(str(written))
+            value = _entry(value, written)
+            is_written = written == item
     legal = _field_names(parent) if details["type"] == "extra_forbidden" else _phrase(node)
     return FieldFault(
         field=".".join(path),
@@ -175,6 +172,13 @@ def _below(node: Schema, item: object) -> Schema:
         or node.get("additionalProperties")
         or {}
     )
+
+
+def _written_form(item: Any, value: object) -> Any:
+    """Return the field that the request has: the short form where it omits the list."""
+    short = SHORT_FORMS.get(item)
+    is_short = isinstance(value, Mapping) and item not in value and short in value
+    return short if is_short else item
 
 
 def _entry(value: Any, item: Any) -> Any:

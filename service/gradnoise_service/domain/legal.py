@@ -35,7 +35,10 @@ def check(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Metric:
     Raises:
         InvalidSpecError: With one FieldFault for each rule that the study breaks.
     """
-    faults = list(_faults(catalogue, spec, max_trials))
+    faults: list[FieldFault] = []
+    for fault in _faults(catalogue, spec, max_trials):
+        if fault not in faults:  # each arm reports the same fault of the shared space
+            faults.append(fault)
     if faults:
         raise InvalidSpecError(faults)
     metrics = catalogue.workloads[spec.workload].metrics
@@ -109,11 +112,19 @@ def _option_faults(spec: StudySpec, workload: WorkloadEntry) -> Iterator[FieldFa
     errors = sorted(validator.iter_errors(spec.options), key=_path)
     for error in errors:
         path = _path(error)
+        if path:
+            yield FieldFault(
+                field=".".join(["options", *path]),
+                value=error.instance,
+                message=f"{path[0]} cannot be {error.instance!r}",
+                legal=schema_in_words(known[path[0]]),
+            )
+    for name in sorted(spec.options.keys() - known.keys()):
         yield FieldFault(
-            field=".".join(["options", *path]),
-            value=error.instance,
-            message=error.message,
-            legal=schema_in_words(known[path[0]]) if path else one_of(sorted(known), "the options"),
+            field=f"options.{name}",
+            value=spec.options[name],
+            message=f"there is no option named {name!r}",
+            legal=one_of(sorted(known)),
         )
     if not errors:
         options = workload.all_options(spec.options)

@@ -47,7 +47,7 @@ BOUNDS = {
     "exclusiveMinimum": "above {}",
     "maximum": "at most {}",
     "exclusiveMaximum": "below {}",
-    "minItems": "{} entries or more",
+    "minItems": "not empty",
     "maxItems": "at most {} entries",
     "minProperties": "not empty",
     "maxProperties": "at most {} entries",
@@ -178,7 +178,10 @@ def _condition(condition: Condition) -> str:
 
 
 def _bounds(form: Schema) -> Iterator[str]:
-    return (phrase.format(form[key]) for key, phrase in BOUNDS.items() if key in form)
+    for key, phrase in BOUNDS.items():
+        if key in form:
+            several = key == "minItems" and form[key] > 1
+            yield f"at least {form[key]} entries" if several else phrase.format(form[key])
 
 
 def _resolved(node: Schema, definitions: Mapping[str, Schema]) -> Schema:

@@ -14,7 +14,14 @@ MAX_STEPS = 2**53
 
 
 class CrossFieldError(ValueError):
-    """A field's value is not legal in combination with other fields."""
+    """A field's value is not legal in combination with other fields.
+
+    Args:
+        field: Path of the field below the model that raises the error.
+        value: Value of the field, as in the request.
+        message: What is wrong.
+        legal: What would be legal.
+    """
 
     def __init__(self, field: str, value: object, message: str, legal: str) -> None:
         self.field = field

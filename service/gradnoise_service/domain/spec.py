@@ -65,7 +65,12 @@ class Arm(Strict):
         if not isinstance(values, dict) or "technique" not in values:
             return values
         if "techniques" in values:
-            raise ValueError("technique and techniques exclude each other: give one of them")
+            raise CrossFieldError(
+                "techniques",
+                values["techniques"],
+                "technique and techniques exclude each other",
+                "left out, or given without technique",
+            )
         others = {name: value for name, value in values.items() if name != "technique"}
         return {**others, "techniques": [values["technique"]]}
 
@@ -73,7 +78,9 @@ class Arm(Strict):
     @classmethod
     def _are_unique(cls, techniques: list[str]) -> list[str]:
         if len(set(techniques)) != len(techniques):
-            raise ValueError(f"techniques must be unique, but got {techniques}")
+            raise CrossFieldError(
+                "", techniques, "techniques must be unique", "a list of different techniques"
+            )
         return techniques
 
 
@@ -192,14 +199,14 @@ class Confirm(Strict):
     def _has_seeds(self) -> Self:
         if self.n_seeds == 0 and self.power is None:
             raise CrossFieldError(
-                "confirm.n_seeds",
+                "n_seeds",
                 None,
                 "n_seeds and power are both missing",
                 "a whole number, at least 2; or give a power",
             )
         if len(set(self.thresholds)) != len(self.thresholds):
             raise CrossFieldError(
-                "confirm.thresholds",
+                "thresholds",
                 self.thresholds,
                 "thresholds must be unique",
                 "at most 10 different numbers",
@@ -211,10 +218,10 @@ class Confirm(Strict):
         below = f" and below n_seeds = {self.n_seeds}" if self.n_seeds else ""
         legal = f"whole numbers, rising, at least 2{below}"
         if any(now <= before for before, now in itertools.pairwise([1, *self.looks])):
-            raise CrossFieldError("confirm.looks", self.looks, "looks must rise", legal)
+            raise CrossFieldError("looks", self.looks, "looks must rise", legal)
         if self.looks and self.n_seeds and self.looks[-1] >= self.n_seeds:
             message = f"looks must be below n_seeds, but got {self.looks[-1]}"
-            raise CrossFieldError("confirm.looks", self.looks, message, legal)
+            raise CrossFieldError("looks", self.looks, message, legal)
         return self
 
 
@@ -297,19 +304,19 @@ class StudySpec(Strict):
     def _arms_are_distinct(self) -> Self:
         names = [arm.name for arm in self.arms]
         if len(set(names)) != len(names):
-            raise ValueError(f"arms must have different names, but got {names}")
-        for arm in self.arms:
+            raise CrossFieldError(
+                "arms", names, "two arms have the same name", "arms with different names"
+            )
+        for i, arm in enumerate(self.arms):
             if arm.n_trials is not None and self.search is not None and self.budget == "equal":
-                raise ValueError(
-                    f"arm {arm.name!r} has its own n_trials={arm.n_trials}, but a fair comparison "
-                    "tunes all arms alike; remove it, or declare `budget: unequal`, which becomes "
-                    "the first warning of the report"
-                )
-            repeated = sorted(set(arm.space) & set(self.space))
-            if repeated:
-                raise ValueError(
-                    f"arm {arm.name!r} repeats {repeated} of the shared space: a shared parameter "
-                    "has the same space in all arms"
+                message = "a fair comparison tunes all arms with the same number of trials"
+                legal = "left out; or `budget: unequal`, which becomes the report's first warning"
+                raise CrossFieldError(f"arms.{i}.n_trials", arm.n_trials, message, legal)
+            for name in sorted(set(arm.space) & set(self.space)):
+                message = f"{name} is in the shared space and in that of the arm"
+                legal = "left out here or in the shared space"
+                raise CrossFieldError(
+                    f"arms.{i}.space.{name}", as_json(arm.space[name]), message, legal
                 )
         return self
 

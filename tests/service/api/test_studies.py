@@ -262,7 +262,7 @@ REFUSED: list[tuple[dict[str, Any], str, Any, str]] = [
     ({"objective": "f1"}, "objective", "f1", "one of accuracy, loss"),
     ({"optimizer": "lion"}, "optimizer", "lion", "one of adam, sgd"),
     ({"options": {"dataset": "cifar"}}, "options.dataset", "cifar", "digits"),
-    ({"options": {"width": 3}}, "options", {"width": 3}, "one of the options dataset, depth"),
+    ({"options": {"width": 3}}, "options.width", 3, "one of dataset, depth"),
     ({"options": {"depth": 0}}, "options.depth", 0, "1"),
     (
         {"space": {"lr": 0.1, "beta": 0.9}},
@@ -272,7 +272,7 @@ REFUSED: list[tuple[dict[str, Any], str, Any, str]] = [
     ),
     ({"space": {"momentum": 0.9}}, "space.lr", None, "a number in (0, inf)"),
     ({"space": {}}, "space", {}, "not empty"),
-    ({"space": {"lr": {"choices": []}}}, "space.lr.choices", [], "1 entries or more"),
+    ({"space": {"lr": {"choices": []}}}, "space.lr.choices", [], "a list, not empty"),
     (
         {"space": {"lr": {"low": 1, "high": 0.1}}},
         "space.lr",
@@ -309,7 +309,7 @@ REFUSED: list[tuple[dict[str, Any], str, Any, str]] = [
         "choices",
     ),
     ({"confirm": {"n_seeds": 1}}, "confirm.n_seeds", 1, "a whole number, at least 2"),
-    ({"arms": [{"name": "a", "technique": "none"}] * 2}, "arms", ["a", "a"], "a list"),
+    ({"arms": [{"name": "a", "technique": "none"}] * 2}, "arms", ["a", "a"], "different names"),
     (
         {"arms": [{"name": "a", "technique": "none"}, {"name": "b", "technique": "magic"}]},
         "arms.1.technique",

@@ -194,14 +194,28 @@ def test_fault_of_a_list_names_its_entries(name: str, entry: str) -> None:
     ]
 
 
-def test_rule_of_the_whole_study_is_reported_at_the_arms() -> None:
-    arms = [
-        {"name": "a", "technique": "none"},
-        {"name": "b", "technique": "none", "space": {"lr": 1}},
-    ]
-    [(field, value, message)] = faults(arms=arms)
-    assert (field, value) == ("arms", ["a", "b"])
-    assert "repeats ['lr']" in message
+ARM = {"name": "b", "technique": "none"}
+
+
+@pytest.mark.parametrize(
+    ("arm", "field", "value"),
+    [
+        (ARM | {"name": "a"}, "arms", ["a", "a"]),
+        (ARM | {"space": {"lr": 1}}, "arms.1.space.lr", 1),
+        (ARM | {"n_trials": 7}, "arms.1.n_trials", 7),
+        (ARM | {"techniques": ["none"]}, "arms.1.techniques", ["none"]),
+        ({"name": "b", "techniques": ["none"] * 2}, "arms.1.techniques", ["none", "none"]),
+        (ARM | {"technique": 3}, "arms.1.technique", 3),
+        (ARM | {"technique": None}, "arms.1.technique", None),
+        (ARM | {"technique": ["none"]}, "arms.1.technique", ["none"]),
+        ({"name": "b"}, "arms.1.techniques", None),
+    ],
+)
+def test_fault_of_an_arm_names_its_field_and_value(
+    arm: dict[str, object], field: str, value: object
+) -> None:
+    [fault] = faults(arms=[{"name": "a", "technique": "none"}, arm])
+    assert fault[:2] == (field, value)
 
 
 def patterns(schema: object) -> set[str]:

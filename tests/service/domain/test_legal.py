@@ -61,7 +61,7 @@ def test_text_and_integer_parameters_may_be_fixed_or_searched(
         ({"options": {"depth": 101}}, "options.depth", 101, "at most 100"),
         ({"options": {"depth": "deep"}}, "options.depth", "deep", "a whole number"),
         ({"options": {"depth": 51}}, "options.depth", 51, "at most 50"),
-        ({"options": {"dept": 3}}, "options", {"dept": 3}, "one of the options dataset, depth"),
+        ({"options": {"dept": 3}}, "options.dept", 3, "one of dataset, depth"),
         (
             {"space": {"lr": {"low": 0.1, "high": 0.3}, "momentun": 0.9}},
             "space.momentun",

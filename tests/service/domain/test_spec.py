@@ -23,7 +23,7 @@ Make = Callable[..., StudySpec]
                     {"name": "b", "technique": "none", "space": {"lr": 0.1}},
                 ]
             },
-            "same space in all arms",
+            "lr is in the shared space and in that of the arm",
         ),
         (
             {"search": {"n_trials": 4, "epochs": 3, "rerun": {"top": 0}}},
@@ -40,13 +40,13 @@ Make = Callable[..., StudySpec]
         ({"confirm": {}}, "n_seeds and power are both missing"),
         (
             {"confirm": {"n_seeds": 9, "looks": [6, 6]}},
-            "confirm.looks: looks must rise",
+            "looks: looks must rise",
         ),
         (
             {"confirm": {"n_seeds": 9, "looks": [6, 9]}},
-            "confirm.looks: looks must be below n_seeds, but got 9",
+            "looks: looks must be below n_seeds, but got 9",
         ),
-        ({"confirm": {"n_seeds": 9, "looks": [1, 6]}}, "confirm.looks: looks must rise"),
+        ({"confirm": {"n_seeds": 9, "looks": [1, 6]}}, "looks: looks must rise"),
         ({"confirm": {"n_seeds": 9, "looks": [6], "boundary": "haybittle"}}, "obrien_fleming"),
         ({"confirm": {"power": {"power": 1.0, "sd": 0.1}}}, "less than 1"),
         ({"confirm": {"power": {"sd": 0}}}, "greater than 0"),
@@ -74,7 +74,7 @@ def test_an_unequal_budget_must_be_declared(make_spec: Make) -> None:
         {"name": "noisy", "technique": "none", "n_trials": 9},
     ]
     with pytest.raises(
-        ValidationError, match=r"arm 'noisy' has its own n_trials=9.*budget: unequal"
+        ValidationError, match=r"arms.1.n_trials: a fair comparison .*budget: unequal"
     ):
         make_spec(arms=arms)
     assert make_spec(arms=arms, budget="unequal").arms[1].n_trials == 9
