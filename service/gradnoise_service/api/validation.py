@@ -45,12 +45,17 @@ def request_errors(errors: Sequence[Mapping[str, Any]]) -> list[FieldFault]:
 
 
 def _request_fault(error: Mapping[str, Any]) -> FieldFault:
-    is_missing = error["type"] == "missing"
+    field = ".".join(map(str, error["loc"][1:])) or str(error["loc"][0])
+    if error["type"] == "missing":
+        return FieldFault(field=field, value=None, message="is missing", legal="a value")
+    if error["type"] == "extra_forbidden":
+        message = f"unknown field {error['loc'][-1]!r}"
+        return FieldFault(field=field, value=error["input"], message=message, legal="left out")
     pattern = error.get("ctx", {}).get("pattern")
     return FieldFault(
-        field=".".join(map(str, error["loc"][1:])) or str(error["loc"][0]),
-        value=None if is_missing else error["input"],
-        message="is missing" if is_missing else f"{_shown(error['input'])} is not legal",
+        field=field,
+        value=error["input"],
+        message=f"{_shown(error['input'])} is not legal",
         legal=phrases.PATTERNS.get(pattern, error["msg"].removeprefix("Input should be ")),
     )
 

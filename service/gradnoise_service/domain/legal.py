@@ -119,7 +119,8 @@ def _option_faults(spec: StudySpec, workload: WorkloadEntry) -> Iterator[FieldFa
                 message=f"{path[0]} cannot be {error.instance!r}",
                 legal=schema_in_words(known[path[0]]),
             )
-    for name in sorted(spec.options.keys() - known.keys()):
+    is_open = schema.get("additionalProperties", True) is not False
+    for name in [] if is_open else sorted(spec.options.keys() - known.keys()):
         yield FieldFault(
             field=f"options.{name}",
             value=spec.options[name],

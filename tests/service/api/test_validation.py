@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from gradnoise_service.api.schemas import TokenIn
-from gradnoise_service.api.validation import spec_errors
+from gradnoise_service.api.validation import request_errors, spec_errors
 from gradnoise_service.domain.phrases import PATTERNS
 from gradnoise_service.domain.spec import StudySpec
 
@@ -216,6 +216,18 @@ def test_fault_of_an_arm_names_its_field_and_value(
 ) -> None:
     [fault] = faults(arms=[{"name": "a", "technique": "none"}, arm])
     assert fault[:2] == (field, value)
+
+
+def test_fault_of_a_small_body_names_missing_and_unknown_fields() -> None:
+    errors = [
+        {"type": "missing", "loc": ("body", "seeds"), "input": {}, "msg": "Field required"},
+        {"type": "extra_forbidden", "loc": ("body", "n"), "input": 2, "msg": "not permitted"},
+    ]
+    shown = [(f.field, f.value, f.message, f.legal) for f in request_errors(errors)]
+    assert shown == [
+        ("seeds", None, "is missing", "a value"),
+        ("n", 2, "unknown field 'n'", "left out"),
+    ]
 
 
 def patterns(schema: object) -> set[str]:
