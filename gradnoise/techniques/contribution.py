@@ -122,8 +122,8 @@ def _sum(processes: Iterable[NoiseProcess | None]) -> NoiseProcess | None:
     preconditioner = present[0].preconditioner
     if any(process.preconditioner != preconditioner for process in present):
         raise ValueError(
-            "gradient noises with different preconditioners, or with one and without, cannot be "
-            "added up: choose techniques that share it."
+            "preconditioned gradient noise can be combined only with gradient noise of the same "
+            "preconditioner: remove a technique."
         )
     terms = SummedTerms(tuple(process.terms for process in present))
     return NoiseProcess(terms=terms, preconditioner=preconditioner)

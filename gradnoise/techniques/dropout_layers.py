@@ -78,6 +78,12 @@ def dropped(
     free = [name for name, layer in layers.items() if layer.rate == 0]
     rates = {name: layer.rate for name, layer in layers.items() if layer.rate > 0}
     if masks is not None:
+        if not free and rates:
+            raise ValueError(
+                "dropout needs a Dropout layer of rate 0 in the model, but each layer has a fixed "
+                "rate: leave 'dropout' out of the arm's techniques, or set the option that fixes "
+                "the rate to 0."
+            )
         if not free:
             raise ValueError(
                 "dropout needs a Dropout layer in the model, but it has none: put "

@@ -75,7 +75,7 @@ def test_processes_with_an_equal_preconditioner_share_it() -> None:
     [
         (
             [on(gradient=preconditioned(0.01, 0.5)), on(gradient=constant(0.1))],
-            "gradient noises with different preconditioners, or with one and without, cannot",
+            "only with gradient noise of the same preconditioner",
         ),
         (
             [on(activations=DropoutMasks(rate=rate)) for rate in (0.5, 0.25)],

@@ -73,6 +73,8 @@ def test_a_model_without_an_effective_layer_is_refused_with_a_hint() -> None:
         ),
     ):
         dropped(torch.nn.Linear(2, 2), masks, lambda: None)
+    with pytest.raises(ValueError, match="each layer has a fixed rate"):
+        dropped(Dropout(0.5), masks, lambda: None)
     with pytest.raises(ValueError, match="the loss passes none of the model's Dropout layers"):
         dropped(Model(), masks, lambda: None)
     with pytest.raises(

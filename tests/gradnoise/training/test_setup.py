@@ -127,7 +127,7 @@ def test_a_function_takes_the_techniques_that_need_nothing_but_its_optimizer(
                 "techniques": ("preconditioned", "constant"),
                 "params": {**GOOD["params"], "std": 0.1},
             },
-            "gradient noises with different preconditioners",
+            "only with gradient noise of the same preconditioner",
         ),
         (
             {"params": {**GOOD["params"], "momentum": 0.9, "nesterov": 0.5}},
