@@ -35,7 +35,7 @@ KINDS_BY_ERROR: Mapping[type[Exception], ProblemKind] = {
         404,
         "not-found",
         "Not found",
-        "Check the id or name in the list; studies of other owners are not visible.",
+        "Check the id or name; studies of other owners are not visible.",
     ),
     InvalidSpecError: ProblemKind(
         422,
@@ -100,8 +100,9 @@ KINDS_BY_ERROR: Mapping[type[Exception], ProblemKind] = {
     ReportNotReadyError: ProblemKind(
         409,
         "report-not-ready",
-        "There is nothing to report yet",
-        "Wait until the first trial has ended; /progress shows when.",
+        "There is nothing to report",
+        "A report is available after the first trial has ended; /progress shows when, or why the "
+        "study failed.",
     ),
     LeaseLostError: ProblemKind(
         409,

@@ -126,7 +126,7 @@ def cancel(session: Session, study_id: int, owner: str | None, now: datetime) ->
     )
     if session.execute(ended.returning(StudyRow.id)).first() is None:
         raise StudyFinishedError(
-            f"Study {study.spec.name!r} has already ended: it is {study.state}."
+            f"Study {study.spec.name!r} has already ended; its state is {study.state}."
         )
     session.expire_all()
     return get(session, study_id, owner)
@@ -160,7 +160,8 @@ def extend(
         return study
     if study.state != "complete":
         raise StudyNotCompleteError(
-            f"Study {study.spec.name!r} is {study.state}: only a complete study can be extended."
+            f"The state of study {study.spec.name!r} is {study.state}; only a complete study can "
+            "be extended."
         )
     judged = study.design.at_look(trials.n_confirm_runs(session, study_id))
     _check_size(judged, n_seeds, max_trials)

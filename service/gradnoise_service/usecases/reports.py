@@ -7,7 +7,7 @@ from typing import Literal
 from gradnoise_service.compare.facts.comparison import Comparison, Difference
 from gradnoise_service.domain.access import Caller
 from gradnoise_service.domain.errors import NotFoundError, ReportNotReadyError
-from gradnoise_service.domain.study import EpochMean, Study, Trial
+from gradnoise_service.domain.study import STUDY_ENDED, EpochMean, Study, Trial
 from gradnoise_service.report.words.verdict import sentence
 from gradnoise_service.store import measurements, studies, trials
 from gradnoise_service.usecases.service import Service
@@ -104,6 +104,11 @@ def _comparison(data: ReportData) -> Comparison:
     if study.comparison is not None:
         return Comparison.model_validate(study.comparison)
     if not any(trial.state != "cancelled" and trial.has_ended for trial in data.trials):
+        if study.state in STUDY_ENDED:
+            raise ReportNotReadyError(
+                f"The state of study {study.spec.name!r} is {study.state}, and no trial has ended: "
+                "there is nothing to report."
+            )
         raise ReportNotReadyError()
     # imports scipy, which stored comparisons do not need
     from gradnoise_service.compare.assembly import compare

@@ -182,6 +182,16 @@ def test_report_before_the_first_result_is_409(client: TestClient, workshop: Any
         assert (answer.status_code, answer.json()["type"]) == (409, "/docs#report-not-ready")
 
 
+def test_report_of_a_study_that_ended_before_its_first_trial_names_its_state(
+    client: TestClient, workshop: Any
+) -> None:
+    study = workshop.queued()
+    client.post(f"/v1/studies/{study.id}/cancel")
+    answer = client.get(f"/v1/studies/{study.id}/report")
+    assert answer.json()["type"] == "/docs#report-not-ready"
+    assert "is cancelled, and no trial has ended" in answer.json()["detail"]
+
+
 def test_report_is_strict_json(client: TestClient, complete: Study) -> None:
     """It contains neither NaN nor Infinity."""
     text = client.get(f"/v1/studies/{complete.id}/report").text
