@@ -71,7 +71,8 @@ def _search(spec: StudySpec) -> str:
         return f"none: every arm runs {count(n_settings, 'setting')} on every seed"
     unequal = "".join(f", {arm.name} {arm.n_trials}" for arm in spec.arms if arm.n_trials)
     return (
-        f"{spec.search.n_trials} trials per arm{unequal} of {spec.search.epochs} epochs, sampler "
+        f"{count(spec.search.n_trials, 'trial')} per arm{unequal} of "
+        f"{count(spec.search.epochs, 'epoch')}, sampler "
         f"{spec.search.sampler}, pruner {spec.search.pruner.name}"
     )
 
@@ -80,13 +81,13 @@ def _rerun(spec: StudySpec) -> str | None:
     if spec.search is None or not spec.search.rerun.is_on:
         return None
     rerun = spec.search.rerun
-    return f"the best {rerun.top} settings of each arm on {rerun.n_seeds} other seeds"
+    return f"the best {rerun.top} settings of each arm on {count(rerun.n_seeds, 'other seed')}"
 
 
 def _confirm(info: StudyInfo) -> str:
     looks, n_epochs = info.spec.confirm.looks, Design.of(info.spec).epochs("confirm")
     fewer = f", or fewer: looks at {listed(looks)}" if looks else ""
-    return f"{info.n_seeds} paired seeds of {n_epochs} epochs{fewer}"
+    return f"{info.n_seeds} paired seeds of {count(n_epochs, 'epoch')}{fewer}"
 
 
 def _show_progress(progress: Progress) -> None:

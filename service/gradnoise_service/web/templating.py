@@ -7,7 +7,7 @@ import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from gradnoise_service.report.words.numbers import as_words, duration, moment, number
+from gradnoise_service.report.words.numbers import as_words, count, duration, moment, number
 from gradnoise_service.report.words.settings import techniques
 
 FOLDER = Path(__file__).parent
@@ -27,6 +27,7 @@ ENVIRONMENT = jinja2.Environment(
 ENVIRONMENT.trim_blocks = ENVIRONMENT.lstrip_blocks = True
 ENVIRONMENT.filters |= {
     "number": number,
+    "count": count,
     "duration": duration,
     "moment": moment,
     "words": as_words,
