@@ -232,8 +232,7 @@ def test_a_worker_that_dies_during_a_measurement_does_not_end_the_study(cluster:
         with pytest.raises(NotMeasuredError, match="ActorDiedError"):
             launcher.measure(trial(1), 1, None, kill)
         launcher.open(1)
-        launcher.start(no_interrupt)
-        assert launcher.n_free() == 2
+        events_until(launcher, lambda _: launcher.n_free() == 2)
 
 
 @pytest.mark.slow

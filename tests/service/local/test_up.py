@@ -15,6 +15,8 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.local import ports
 from processes import has_ended, with_environment
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "gradnoise_service"]
 
 
@@ -80,7 +82,6 @@ def small(make_spec: Callable[..., StudySpec]) -> StudySpec:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.ray
 def test_study_survives_killed_processes_and_ctrl_c_leaves_no_process(
     up: Up, small: StudySpec
@@ -123,7 +124,6 @@ def test_no_process_outlives_a_killed_service(up: Up) -> None:
     assert [command for pid, command in running.items() if not has_ended(pid)] == []
 
 
-@pytest.mark.slow
 def test_crash_loop_ends_the_service_with_the_last_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,7 @@ ROWS = [
     ["0.1", "0.9", "4", "0.5575 ± 0.04349", "0.6", "4", "4, 1 lost", "0.5625 ± 0.3772", "0.8", "3"],
 ]
 TUNING = (
-    "tuned alone",
+    "tuned separately",
     "chosen",
     "best so far",
     "search trials",
