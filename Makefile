@@ -49,8 +49,7 @@ test-library: .venv-library/.installed ## test the library with only torch, nump
 	@touch $@
 
 test-slow: $(STAMP) ## run the tests that take long: real services, PostgreSQL, simulations
-	@$(BIN)/python $(TEST) -m 'slow and not ray'
-	@$(BIN)/python -m pytest -m 'slow and ray'
+	@$(BIN)/python $(TEST) -m slow
 
 check: $(STAMP) ## check lint, format, types and import contracts
 	@$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The paper's five systems, trained by the whole service on both databases.
+"""The paper's five systems, trained by the whole service on PostgreSQL.
 
 They are submitted through REST, the command line and Python.
 """
@@ -16,7 +16,7 @@ from gradnoise_service.client import Client
 from processes import WAIT_SECONDS
 from service_up import Up
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TINY: dict[str, dict[str, Any]] = {
     "mlp": {"dataset": "digits", "depth": 2, "width": 8},
@@ -59,11 +59,9 @@ def submit_by_python(up: Up, spec: dict[str, Any]) -> int:
         return client.submit(spec).id
 
 
-def test_every_workload_trains_by_each_kind_of_submission(up: Up, database_url: str) -> None:
-    """The kinds alternate over the workloads, in another order on the second database."""
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_every_workload_trains_by_each_kind_of_submission(up: Up) -> None:
     submissions = itertools.cycle((submit_by_rest, submit_by_command, submit_by_python))
-    if not database_url.startswith("sqlite"):
-        next(submissions)
     studies = {}
     for (workload, options), submit in zip(TINY.items(), submissions, strict=False):
         spec = {

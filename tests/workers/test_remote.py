@@ -27,8 +27,6 @@ from gradnoise_workers.study import StudyRun
 from processes import has_ended
 from study_runs import LEASE, start
 
-pytestmark = pytest.mark.ray
-
 OPTIONS = {"dataset": "digits", "depth": 2, "width": 16, "init": "he"}
 RUNG = 20
 

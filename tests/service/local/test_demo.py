@@ -12,7 +12,6 @@ from processes import with_environment
 
 
 @pytest.mark.slow
-@pytest.mark.ray
 @pytest.mark.timeout(1200)
 def test_demo_writes_verdict_and_report_and_leaves_no_process(tmp_path: Path) -> None:
     """A taken port is replaced by a free port."""
@@ -24,6 +23,8 @@ def test_demo_writes_verdict_and_report_and_leaves_no_process(tmp_path: Path) ->
             "-m",
             "gradnoise_service",
             "demo",
+            "--preset",
+            "demo-twice",
             "--home",
             home,
             "--port",
@@ -34,6 +35,6 @@ def test_demo_writes_verdict_and_report_and_leaves_no_process(tmp_path: Path) ->
     assert "Using port" in done.stderr
     verdict = r"^verdict\t(helps|hurts|no_difference|undecided)\t"
     assert re.search(verdict, done.stdout, re.MULTILINE)
-    report = (home / "reports" / "demo.html").read_text(encoding="utf-8")
+    report = (home / "reports" / "demo-twice.html").read_text(encoding="utf-8")
     assert report.lstrip().lower().startswith("<!doctype html")
     assert with_environment(f"GRADNOISE_HOME={home}") == {}

@@ -82,7 +82,6 @@ def small(make_spec: Callable[..., StudySpec]) -> StudySpec:
     )
 
 
-@pytest.mark.ray
 def test_study_survives_killed_processes_and_ctrl_c_leaves_no_process(
     up: Up, small: StudySpec
 ) -> None:
@@ -114,7 +113,6 @@ def test_study_survives_killed_processes_and_ctrl_c_leaves_no_process(
     assert [command for pid, command in running.items() if not has_ended(pid)] == []
 
 
-@pytest.mark.ray
 def test_no_process_outlives_a_killed_service(up: Up) -> None:
     """After kill -9 of `gradnoise up`, API, dashboard, dispatcher and Ray end by themselves."""
     running = up.processes()

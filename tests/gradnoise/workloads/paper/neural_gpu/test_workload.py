@@ -126,10 +126,10 @@ def test_the_technique_dropout_changes_training() -> None:
 
 
 @pytest.mark.slow
-def test_it_learns_to_add_numbers_of_eight_bits() -> None:
-    """After 1,560 updates without noise, at least one of three seeds has an error of at most 5 %.
+def test_it_learns_to_add_numbers_of_four_bits() -> None:
+    """After 624 updates without noise, at least one of three seeds has an error of at most 5 %.
 
-    Of eight seeds, all succeeded when this test was written, four without an error. At a rate of
+    Of eight seeds, all succeeded when this test was written, seven without an error. At a rate of
     0.68, the lower end of Wilson's 95 % interval, the probability of none of three is 3.4 %.
     """
     stack = StackTrainer(3)
@@ -145,9 +145,9 @@ def test_it_learns_to_add_numbers_of_eight_bits() -> None:
             spec(
                 key=f"{seed}",
                 seed=seed,
-                options={"longest": 8, "width": 1},
+                options={"longest": 4, "width": 1},
                 params=params,
-                budget_epochs=5,
+                budget_epochs=2,
             )
         )
     last: dict[str, float] = {}
