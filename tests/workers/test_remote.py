@@ -27,6 +27,8 @@ from gradnoise_workers.study import StudyRun
 from processes import has_ended
 from study_runs import LEASE, start
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"dataset": "digits", "depth": 2, "width": 16, "init": "he"}
 RUNG = 20
 
@@ -107,7 +109,6 @@ def started_launcher(checkpoints: Path, slots: int) -> RayLauncher:
     return launcher
 
 
-@pytest.mark.slow
 def test_trials_of_a_killed_actor_resume_on_another_with_other_slots(
     cluster: None, tmp_path: Path
 ) -> None:
@@ -177,7 +178,6 @@ def test_a_released_trial_frees_its_slot_and_sends_no_event(cluster: None, tmp_p
     assert {event.key for event in events} == {"trial 1", "trial 2"}
 
 
-@pytest.mark.slow
 def test_a_worker_sends_one_message_an_epoch_for_any_number_of_trials(cluster: None) -> None:
     with closing(RayLauncher()) as launcher:
         launcher.open(16)
@@ -197,7 +197,6 @@ def test_a_worker_sends_one_message_an_epoch_for_any_number_of_trials(cluster: N
         assert 4 <= n_messages <= 2 * 4
 
 
-@pytest.mark.slow
 def test_all_actors_measure_at_once_and_their_rates_add_up(cluster: None) -> None:
     with closing(RayLauncher()) as launcher:
         assert launcher.start(no_interrupt).startswith("2 x core of ")
@@ -215,7 +214,6 @@ def test_all_actors_measure_at_once_and_their_rates_add_up(cluster: None) -> Non
         assert launcher.n_free() == 4  # a trial that raises ends no worker
 
 
-@pytest.mark.slow
 def test_a_worker_that_dies_during_a_measurement_does_not_end_the_study(cluster: None) -> None:
     with closing(RayLauncher()) as launcher:
         launcher.start(no_interrupt)
@@ -233,7 +231,6 @@ def test_a_worker_that_dies_during_a_measurement_does_not_end_the_study(cluster:
         events_until(launcher, lambda _: launcher.n_free() == 2)
 
 
-@pytest.mark.slow
 def test_two_studies_share_every_core(cluster: None) -> None:
     with closing(RayLauncher(n_studies=2)) as first, closing(RayLauncher(n_studies=2)) as second:
         for launcher in (first, second):
@@ -242,7 +239,6 @@ def test_two_studies_share_every_core(cluster: None) -> None:
             assert launcher.n_free() == 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("cluster", [{"num_cpus": 3, "num_gpus": 3}], indirect=True)
 def test_a_study_has_one_actor_on_each_gpu_although_ray_fills_them_in_sequence(
     cluster: None,
@@ -291,7 +287,6 @@ class Holding(Recording):
         """Keep the trial waiting."""
 
 
-@pytest.mark.slow
 def test_the_next_holder_of_a_study_resumes_its_trials(
     cluster: None,
     database: Database,
@@ -356,7 +351,6 @@ def test_the_next_holder_of_a_study_resumes_its_trials(
     }
 
 
-@pytest.mark.slow
 def test_close_ends_every_actor(cluster: None) -> None:
     launcher = RayLauncher()
     launcher.start(no_interrupt)

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(__file__).parents[3] / "docs" / "example-package"
 
 PROGRAM = """
@@ -139,7 +141,6 @@ def test_a_neighbour_in_the_stack_does_not_change_a_trial(output: Any, name: str
         assert values == pytest.approx(others, rel=1e-3, abs=2 / 192)
 
 
-@pytest.mark.slow
 def test_its_conformance_tests_pass(environment: dict[str, str], tmp_path: Path) -> None:
     shutil.copy(PACKAGE / "tests" / "test_conformance.py", tmp_path)
     run = subprocess.run(
