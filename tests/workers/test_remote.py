@@ -287,6 +287,7 @@ class Holding(Recording):
         """Keep the trial waiting."""
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_next_holder_of_a_study_resumes_its_trials(
     cluster: None,
     database: Database,

@@ -126,10 +126,10 @@ def test_the_technique_dropout_changes_training() -> None:
 
 
 @pytest.mark.slow
-def test_it_learns_to_add_numbers_of_four_bits() -> None:
-    """After 624 updates without noise, at least one of three seeds has an error of at most 5 %.
+def test_it_learns_to_add_numbers_of_three_bits() -> None:
+    """After 624 updates without noise, at least one of three seeds makes no error.
 
-    Of eight seeds, all succeeded when this test was written, seven without an error. At a rate of
+    Of eight seeds, all succeeded when this test was written. At a rate of
     0.68, the lower end of Wilson's 95 % interval, the probability of none of three is 3.4 %.
     """
     stack = StackTrainer(3)
@@ -145,7 +145,7 @@ def test_it_learns_to_add_numbers_of_four_bits() -> None:
             spec(
                 key=f"{seed}",
                 seed=seed,
-                options={"longest": 4, "width": 1},
+                options={"longest": 3, "width": 1},
                 params=params,
                 budget_epochs=2,
             )
@@ -158,4 +158,4 @@ def test_it_learns_to_add_numbers_of_four_bits() -> None:
             if isinstance(event, Measurement)
         }
     assert len(last) == 3
-    assert min(last.values()) <= 0.05
+    assert min(last.values()) == 0
