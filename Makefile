@@ -50,7 +50,7 @@ test-library: .venv-library/.installed ## test the library with only torch, nump
 
 # Tests of whole services mostly wait, so one process more than cores is faster.
 test-slow: $(STAMP) ## run the tests that take long: real services, PostgreSQL, simulations
-	@$(BIN)/python $(TEST) -n $$(($$(nproc) + 1)) -m slow
+	@$(BIN)/python $(TEST) -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -m slow
 
 check: $(STAMP) ## check lint, format, types and import contracts
 	@$(BIN)/ruff check .
