@@ -48,9 +48,8 @@ test-library: .venv-library/.installed ## test the library with only torch, nump
 	@.venv-library/bin/python $(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Tests of whole services mostly wait, so one process more than cores is faster.
 test-slow: $(STAMP) ## run the tests that take long: real services, PostgreSQL, simulations
-	@$(BIN)/python $(TEST) -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -m slow
+	@$(BIN)/python $(TEST) -m slow
 
 check: $(STAMP) ## check lint, format, types and import contracts
 	@$(BIN)/ruff check .
