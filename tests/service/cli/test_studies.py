@@ -32,7 +32,10 @@ def test_complete_study_is_extended(gradnoise: Run, study_file: Path, worker: An
     """An incomplete study is refused with exit code 1."""
     gradnoise("submit", study_file)
     refused = gradnoise("extend", "a study", "--seeds", 3)
-    assert (refused.exit_code, "only a complete study can be" in refused.stderr) == (
+    assert (
+        refused.exit_code,
+        "only a complete study can be extended" in " ".join(refused.stderr.split()),
+    ) == (
         1,
         True,
     )

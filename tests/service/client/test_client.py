@@ -179,7 +179,7 @@ def test_complete_study_is_extended_and_watched_to_its_new_end(
 ) -> None:
     """The earlier verdict is kept, and the same key extends the study once."""
     study = client.submit(make_spec())
-    with pytest.raises(ApiError, match="only a complete study can be"):
+    with pytest.raises(ApiError, match="only a complete study can be extended"):
         client.extend(study.id, 3)
     worker.run_all(study.id)
     assert [progress.state for progress in client.watch(study.id)] == ["complete"]

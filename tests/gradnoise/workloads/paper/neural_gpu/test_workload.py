@@ -129,8 +129,8 @@ def test_the_technique_dropout_changes_training() -> None:
 def test_it_learns_to_add_numbers_of_three_bits() -> None:
     """After 624 updates without noise, at least one of three seeds makes no error.
 
-    Of eight seeds, all succeeded when this test was written. At a rate of
-    0.68, the lower end of Wilson's 95 % interval, the probability of none of three is 3.4 %.
+    Of eight seeds, all succeeded when this test was written. At a rate of 0.68, the lower end of
+    Wilson's 95 % interval, the probability of none of three is 3.4 %.
     """
     stack = StackTrainer(3)
     params = {
