@@ -1,9 +1,9 @@
 """Power: the probability of each verdict for a number of pairs, and the pairs that a verdict needs.
 
-A verdict requires the interval of the mean and the signed-rank test. For normal differences both
-behave like Student's test of 3 / pi times as many pairs (the asymptotic relative efficiency of the
-signed ranks, Hodges and Lehmann 1956), at the level that n pairs can attain: a whole number of the
-2^n sign flips is extreme, so 6 pairs test at 3.1 % instead of 5 %.
+A verdict requires the interval of the mean and the sign-flip test. For normal differences both
+behave like Student's test (Hoeffding 1952), the sign-flip test at the level that n pairs can
+attain: a whole number of the 2^n sign flips is extreme, so 6 pairs test at 3.1 % instead of 5 %.
+`no_difference` needs the interval alone.
 """
 
 import functools
@@ -13,11 +13,10 @@ from collections.abc import Callable
 import numpy as np
 
 from gradnoise_service.compare.facts.comparison import Verdict
-from gradnoise_service.compare.ranks import attained_level
+from gradnoise_service.compare.sign_flips import attained_level
 from gradnoise_service.domain.sequential import fewest_pairs
 
 MOST_PAIRS = 1_000_000
-EFFICIENCY = 3 / math.pi
 N_NODES = 1_000
 FINEST = 1e-9
 """The smallest standard deviation, as a share of the differences, that is computed with.
@@ -33,10 +32,11 @@ def chances(
 ) -> dict[Verdict, float]:
     """Return the probability of each verdict on n pairs with normal differences.
 
-    With m = 3 n / pi, S^2 ~ sd^2 chi^2_(m-1) / (m - 1), w = t S / sqrt(m) for Student's quantile t
-    at the attained level, and the mean M ~ N(difference, sd^2 / m): `helps` is M > max(w,
-    smallest_difference - w), `hurts` its mirror image, `no_difference` is |M| < smallest_difference
-    - w. The mean over S is taken at the midpoints of 1,000 equally likely parts.
+    With S^2 ~ sd^2 chi^2_(n-1) / (n - 1) and the mean M ~ N(difference, sd^2 / n), let v = t S /
+    sqrt(n) for Student's quantile t at the level, and w likewise at the attained level: `helps` is
+    M > max(w, smallest_difference - v), `hurts` its mirror image, `no_difference` is |M| <
+    smallest_difference - v. The mean over S is taken at the midpoints of 1,000 equally likely
+    parts.
 
     Args:
         n: Pairs; below the fewest for a verdict, all is `undecided`.
@@ -50,14 +50,14 @@ def chances(
 
     if n < fewest_pairs(1 - level):
         return {"helps": 0.0, "hurts": 0.0, "no_difference": 0.0, "undecided": 1.0}
-    w = _half_widths(n, level)
+    w, v = _half_widths(n, attained_level(n, 1 - level)), _half_widths(n, 1 - level)
     in_errors = (
-        math.sqrt(EFFICIENCY * n)
+        math.sqrt(n)
         * np.array([difference, smallest_difference])
         / max(sd, FINEST * max(abs(difference), smallest_difference))
     )
     effect, delta = float(in_errors[0]), float(in_errors[1])
-    beyond, within = np.maximum(w, delta - w), np.maximum(delta - w, 0.0)
+    beyond, within = np.maximum(w, delta - v), np.maximum(delta - v, 0.0)
     helps, hurts = float(np.mean(ndtr(effect - beyond))), float(np.mean(ndtr(-effect - beyond)))
     same = float(np.mean(ndtr(within - effect) - ndtr(-within - effect)))
     return {
@@ -85,7 +85,7 @@ def pairs_for(smallest_difference: float, sd: float, power: float, level: float)
         ValueError: If an argument is out of range, or a million pairs are too few.
 
     >>> pairs_for(0.05, 0.05, 0.8, 0.95), pairs_for(0.05, 0.1, 0.8, 0.95)
-    (12, 36)
+    (11, 34)
     """
     for name, value in (("smallest_difference", smallest_difference), ("sd", sd)):
         if not 0 < value < math.inf:
@@ -142,14 +142,13 @@ def pairs_to_decide(
 
 
 @functools.lru_cache(maxsize=256)
-def _half_widths(n: int, level: float) -> np.ndarray:
-    """Return half the interval's width in standard errors of the mean, at the midpoints of S."""
+def _half_widths(n: int, alpha: float) -> np.ndarray:
+    """Return t S / sd at a two-sided error probability, at the midpoints of S."""
     from scipy.special import gammaincinv, stdtrit
 
-    m = EFFICIENCY * n
     middles = (np.arange(N_NODES) + 0.5) / N_NODES
-    spread = np.sqrt(2 * gammaincinv((m - 1) / 2, middles) / (m - 1))
-    widths: np.ndarray = stdtrit(m - 1, 1 - attained_level(n, 1 - level) / 2) * spread
+    spread = np.sqrt(2 * gammaincinv((n - 1) / 2, middles) / (n - 1))
+    widths: np.ndarray = stdtrit(n - 1, 1 - alpha / 2) * spread
     return widths
 
 

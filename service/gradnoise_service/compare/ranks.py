@@ -1,19 +1,11 @@
-"""Rank statistics: the signed-rank test by sign flips, Holm's adjustment, improvement probability.
-
-If two arms are equal, swapping them within a pair changes nothing, so either sign of a difference
-is equally likely. The test that counts sign flips is therefore exact for any distribution, with
-ties and gaps. The bootstrap interval is not, so a verdict needs both.
-"""
+"""Rank statistics: the signed-rank test, Holm's adjustment, probability of improvement."""
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 
-NORMAL = NormalDist()
-MOST_COUNTED = 400
-"""Pairs up to which sign flips are counted; beyond, the normal approximation is as accurate."""
+from gradnoise_service.compare.sign_flips import MOST_COUNTED, NORMAL, positive_sums
 
 
 def signed_rank_p(differences: Sequence[float]) -> float:
@@ -32,19 +24,21 @@ def signed_rank_p(differences: Sequence[float]) -> float:
     if len(signed) > MOST_COUNTED:
         z = (2 * observed - signed.sum()) / math.sqrt(np.sum(signed.astype(float) ** 2))
         return 2 * NORMAL.cdf(-abs(z))
-    chances = _sign_flips(signed)
+    chances = positive_sums(signed)
     return float(min(1.0, 2 * min(chances[: observed + 1].sum(), chances[observed:].sum())))
 
 
 def ranks(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Return each value's rank, 1 the lowest; equal values share the mean of their ranks.
 
-    >>> ranks([0.3, 0.1, 0.3, 0.2]).tolist()
+    Values that differ by rounding alone are equal: by less than 2^-40 of the largest.
+
+    >>> ranks([0.3, 0.1, 0.1 + 0.2, 0.2]).tolist()
     [3.5, 1.0, 3.5, 2.0]
     """
-    _, index, n_equal = np.unique(
-        np.asarray(values, dtype=float), return_inverse=True, return_counts=True
-    )
+    x = np.asarray(values, dtype=float)
+    unit = (np.max(np.abs(x), initial=0.0) or 1.0) * 2.0**-40
+    _, index, n_equal = np.unique(np.round(x / unit), return_inverse=True, return_counts=True)
     shared: np.ndarray = np.cumsum(n_equal) - (n_equal - 1) / 2
     return shared[index]
 
@@ -78,28 +72,3 @@ def probability_of_improvement(values: Sequence[float], others: Sequence[float])
         ordered, values, side="right"
     )
     return float(below.mean() / (2 * len(ordered)))
-
-
-def attained_level(n: int, alpha: float) -> float:
-    """Return the probability that the signed-rank test rejects n untied, centred differences.
-
-    It rejects at p of at most alpha. The attainable levels are discrete; beyond 50 pairs alpha is
-    attained closely.
-
-    >>> attained_level(6, 0.05), attained_level(7, 0.05)
-    (0.03125, 0.046875)
-    """
-    if n > 50:
-        return alpha
-    tail = 2 * np.cumsum(_sign_flips(np.arange(1, n + 1)))
-    return float(max(tail[tail <= alpha], default=0.0))
-
-
-def _sign_flips(sizes: np.ndarray) -> np.ndarray:
-    """Return the probability of each sum, from 0, of the ranks with a positive sign."""
-    chances = np.zeros(sizes.sum() + 1)
-    chances[0] = 1.0
-    for rank in sizes:
-        chances /= 2
-        chances[rank:] = chances[rank:] + chances[:-rank]
-    return chances

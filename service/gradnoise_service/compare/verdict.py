@@ -21,6 +21,7 @@ from gradnoise_service.compare.intervals import (
 )
 from gradnoise_service.compare.power import pairs_to_decide
 from gradnoise_service.compare.ranks import holm, probability_of_improvement, signed_rank_p
+from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.compare.tables import Tables
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.sequential import ALPHA
@@ -64,9 +65,9 @@ def adjusted(design: Design, p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def p_value(design: Design, rows: Sequence[SeedRow], arm: str) -> float | None:
-    """Return the arm's signed-rank p-value before adjustment; None without pairs."""
+    """Return the arm's sign-flip p-value before adjustment; None without pairs."""
     pairs = _paired(rows, arm, design.baseline.name)
-    return signed_rank_p([a - b for a, b in pairs]) if pairs else None
+    return sign_flip_p([a - b for a, b in pairs]) if pairs else None
 
 
 def judge(
@@ -186,6 +187,7 @@ def _described(
             "interquartile_interval": middle and _oriented(middle, metric.sign),
             "p_better": share,
             "p_better_interval": share_interval(share, len(pairs), level=level),
+            "rank_p_value": signed_rank_p(gains),
             "probability_of_improvement": probability_of_improvement(
                 [metric.sign * a for a, _ in pairs], [metric.sign * b for _, b in pairs]
             ),

@@ -137,7 +137,7 @@ def _differences(c: Report) -> Iterator[str]:
         "interquartile mean",
         "P(better)",
         "its interval",
-        "signed-rank p",
+        "sign-flip p",
     ]
     yield from table(header, [list(_difference(d)) for d in c.differences])
 

@@ -9,7 +9,7 @@ import pytest
 from gradnoise_service.compare.assembly import compare
 from gradnoise_service.compare.facts.findings import EarlyStop, Waiting
 from gradnoise_service.compare.power import chances
-from gradnoise_service.compare.ranks import signed_rank_p
+from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.compare.tables import seed_rows
 from gradnoise_service.compare.verdict import adjusted, judge
 from gradnoise_service.domain.design import Design
@@ -163,7 +163,7 @@ def _ends(gains: np.ndarray, design: Design, metric: Metric, make_trials: Make) 
     """
     for n in design.looks:
         at_look, gains_at_look = design.at(n), gains[:n].tolist()
-        p = signed_rank_p(gains_at_look)
+        p = sign_flip_p(gains_at_look)
         if p <= at_look.level:
             _, trials = make_trials({"baseline": [0.0] * n, "noisy": gains_at_look})
             rows = seed_rows(at_look, metric, trials)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from gradnoise_service.compare.assembly import compare
-from gradnoise_service.compare.ranks import signed_rank_p
+from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.looks import OBRIEN_FLEMING, POCOCK, crossing_chance, nominal_levels
 from gradnoise_service.domain.sequential import ALPHA
@@ -22,16 +22,16 @@ Make = Callable[..., tuple[Design, list[Trial]]]
 def test_extending_until_significance_errs_as_often_as_computed(
     looks: tuple[int, ...],
 ) -> None:
-    """The signed-rank test of equal arms at every look.
+    """The sign-flip test of equal arms at every look.
 
-    Bound: three standard errors; ranks of few pairs attain slightly less.
+    Bound: three standard errors; few pairs attain slightly less.
     """
     rng = np.random.default_rng(9)
     n_studies = 3_000
     wrong = 0
     for _ in range(n_studies):
         gains = rng.normal(size=looks[-1])
-        wrong += any(signed_rank_p(gains[:n].tolist()) <= 0.05 for n in looks)
+        wrong += any(sign_flip_p(gains[:n].tolist()) <= 0.05 for n in looks)
     chance = crossing_chance(looks, [stats.norm.ppf(0.975)] * len(looks))
     error = 3 * math.sqrt(chance * (1 - chance) / n_studies)
     assert chance - error - 0.01 <= wrong / n_studies <= chance + error

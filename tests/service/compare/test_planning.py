@@ -63,7 +63,7 @@ def test_looks_must_be_below_the_seeds_that_the_power_requires(make_spec: Make) 
             make_spec(smallest_difference=0.05, confirm={"power": {"sd": 0.05}, "looks": [9, 40]})
         )
     (error,) = rejected.value.errors
-    assert (error.field, error.value, error.legal) == ("confirm.looks", [9, 40], "looks below 12")
+    assert (error.field, error.value, error.legal) == ("confirm.looks", [9, 40], "looks below 11")
 
 
 @pytest.mark.parametrize(

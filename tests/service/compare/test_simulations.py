@@ -17,7 +17,7 @@ from gradnoise_service.compare.intervals import (
     mean_interval,
     share_interval,
 )
-from gradnoise_service.compare.ranks import signed_rank_p
+from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.compare.tables import seed_rows
 from gradnoise_service.compare.verdict import judge
 from gradnoise_service.domain.design import Design
@@ -96,7 +96,7 @@ def false_verdicts(data: str, n: int, n_studies: int, make_trials: Make, metric:
     wrong = 0
     for _ in range(n_studies):
         gains = without_gain(data, rng, n).tolist()
-        p = signed_rank_p(gains)
+        p = sign_flip_p(gains)
         if p <= ALPHA:  # else the verdict is neither
             design, trials = make_trials({"baseline": [0.0] * n, "noisy": gains})
             rows = seed_rows(design, metric, trials)

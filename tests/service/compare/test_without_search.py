@@ -17,7 +17,7 @@ from gradnoise_service.compare.facts.findings import (
     Waiting,
 )
 from gradnoise_service.compare.planning import planned
-from gradnoise_service.compare.ranks import signed_rank_p
+from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.compare.tables import seed_rows
 from gradnoise_service.compare.verdict import judge
 from gradnoise_service.domain.design import Design
@@ -194,7 +194,7 @@ def test_arms_that_are_equal_at_every_setting_are_called_different_in_at_most_5_
     wrong = 0
     for _ in range(n_studies):
         baseline, noisy = (means + spreads * rng.normal(size=12) for _ in range(2))
-        p = signed_rank_p((noisy - baseline).tolist())
+        p = sign_flip_p((noisy - baseline).tolist())
         if p <= ALPHA:  # else the verdict is neither
             values = {"baseline": baseline.tolist(), "noisy": noisy.tolist()}
             design, trials = make_grid(

@@ -48,7 +48,8 @@ class Difference(Frozen):
         p_better_interval: Its Wilson interval.
         probability_of_improvement: Probability that a run of the arm beats a run of the baseline on
             any seed: over all n times n pairs of runs, a tie counted half (Agarwal et al. 2021).
-        p_value: Of the two-sided signed-rank test by sign flips, adjusted for the number of arms.
+        p_value: Of the two-sided sign-flip test of the mean, adjusted for the number of arms.
+        rank_p_value: Of Wilcoxon's two-sided signed-rank test, not adjusted: for information.
         further_seeds: For `undecided`: how many further seeds decide with probability 0.8, if mean
             and standard deviation stay as they are; None if a million would not.
     """
@@ -78,6 +79,7 @@ class Difference(Frozen):
     p_better_interval: Interval | None = None
     probability_of_improvement: float | None = None
     p_value: float | None = None
+    rank_p_value: float | None = None
     further_seeds: int | None = None
 
 

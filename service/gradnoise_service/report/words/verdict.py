@@ -102,7 +102,7 @@ def _reason(c: Comparison, d: Difference) -> str:
             why = f"the interval includes both 0 and differences that matter ({smallest} or more)"
             return f"{why}; {_further_seeds(c, d)}"
         case _:
-            why = "the interval excludes 0, but the exact signed-rank test is not significant"
+            why = "the interval excludes 0, but the sign-flip test is not significant"
             return f"{why} (p = {p_value(d.p_value)}); {_further_seeds(c, d)}"
 
 

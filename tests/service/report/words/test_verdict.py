@@ -60,7 +60,7 @@ def verdict(comparison: Comparison) -> str:
             [0.8, 0.2, 0.7, 0.4, 0.6, 0.6],
             "Undecided whether noisy helps or hurts: mean accuracy 0.55 against baseline's 0.5, ",
             " the interval includes both 0 and differences that matter (0.02 or more); if mean and "
-            "spread stay as they are, about 151 more paired seeds would decide.",
+            "spread stay as they are, about 144 more paired seeds would decide.",
         ),
         (
             [0.51, 0.53, 0.52, 0.53, 0.52, 0.53],
@@ -80,7 +80,7 @@ def test_a_sentence_has_the_verdict_its_numbers_and_their_meaning(
 
 def test_an_interval_that_the_test_does_not_confirm_is_undecided(compared: Compare) -> None:
     text = verdict(compared(["diverged"] * 5 + [0.5], [0.5] * 6))
-    assert "; the interval excludes 0, but the exact signed-rank test is not significant" in text
+    assert "; the interval excludes 0, but the sign-flip test is not significant" in text
     assert " (p = 0.062); if mean and spread stay as they are, about 1 more paired seed" in text
 
 
