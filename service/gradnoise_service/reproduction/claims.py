@@ -16,7 +16,8 @@ from typing import Literal
 from gradnoise_service.compare.facts.base import Interval
 from gradnoise_service.compare.facts.comparison import Comparison, Difference, Verdict
 from gradnoise_service.compare.intervals import mean_interval
-from gradnoise_service.compare.ranks import holm, signed_rank_p
+from gradnoise_service.compare.ranks import holm
+from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.presets import PaperFigures
@@ -81,7 +82,7 @@ def claims(figures: Sequence[PaperFigures], study: CompleteStudy) -> list[Claim]
     A claim uses the mean if the paper prints it, else the share of runs that reached its first
     threshold, else the best run. A mean or best run is compared with the study's verdict, which is
     about the mean. A share is compared with the paired difference of the shares: the arm helps or
-    hurts if the Bonferroni interval excludes 0 and the signed-rank test (exact, Holm) is
+    hurts if the Bonferroni interval excludes 0 and the sign-flip test (exact, Holm) is
     significant.
     """
     merged = _merged(figures)
@@ -168,7 +169,7 @@ def _share_result(c: Comparison, d: Difference, threshold: float) -> ArmResult:
     interval = mean_interval(gains, level=1 - ALPHA / len(gains_by_arm), seed=c.study_seed)
     gain = sum(gains) / len(gains)
     excludes_zero = interval.low > 0 or interval.high < 0
-    p_value = holm([signed_rank_p(arm_gains) for arm_gains in gains_by_arm])[i]
+    p_value = holm([sign_flip_p(arm_gains) for arm_gains in gains_by_arm])[i]
     verdict: Verdict = "undecided"
     if excludes_zero and p_value <= ALPHA:
         verdict = "helps" if gain > 0 else "hurts"

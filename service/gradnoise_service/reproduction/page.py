@@ -27,7 +27,7 @@ RULES = (
     "on a mean is the verdict of the study, over all pairs of runs with the same setting and seed "
     "([how](statistics.md#the-verdict)). A claim about the best run is compared with this verdict "
     "too, because a set of runs has only one best run. A share helps or hurts if the interval of "
-    "its paired difference excludes 0 and the exact signed-rank test is significant. Where all "
+    "its paired difference excludes 0 and the exact sign-flip test is significant. Where all "
     "arms ran several settings, the mean is over all settings, as in the paper. The best mean of a "
     "setting is shown beside it without a verdict, because it is over few runs and was selected on "
     "the same data."

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from gradnoise_service.compare.ranks import signed_rank_p
 from gradnoise_service.compare.sign_flips import attained_level, positive_sums, sign_flip_p
 
 DIFFERENCES = [0.31, 0.12, -0.05, 0.22, 0.4, 0.08, 0.17, -0.02, 0.29, 0.11]
@@ -106,3 +108,35 @@ def test_the_test_keeps_its_level_if_runs_learn_or_not(n: int) -> None:
         gains = 0.8 * (rng.integers(0, 2, size=n) - rng.integers(0, 2, size=n))
         rejected += sign_flip_p(gains.tolist()) <= 0.05
     assert rejected / n_simulations <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / n_simulations)
+
+
+@pytest.mark.parametrize(
+    ("data", "of_ranks", "of_sign_flips"),
+    [("normal", 0.66, 0.71), ("learns or not", 0.56, 0.65), ("learns or is lost", 0.438, 0.842)],
+)
+def test_sign_flips_detect_what_ranks_miss(
+    data: str, of_ranks: float, of_sign_flips: float
+) -> None:
+    """Power of both tests at 12 pairs; bound: three standard errors of the simulation.
+
+    Where 40 % of an arm's runs are lost (-0.1) and the others learn (+0.65), ranks are significant
+    with up to 4 lost runs and sign flips with up to 6, so the power is a binomial probability.
+    """
+    draw: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+        "normal": lambda rng: rng.normal(0.8, 1, 12),
+        "learns or not": lambda rng: (
+            np.where(rng.random(12) < 0.7, 0.75, 0.1)
+            - np.where(rng.random(12) < 0.2, 0.75, 0.1)
+            + rng.normal(0, 0.03, 12)
+        ),
+        "learns or is lost": lambda rng: np.where(rng.random(12) < 0.6, 0.65, -0.1),
+    }
+    rng, n_studies = np.random.default_rng(12), 1_000
+    found = {signed_rank_p: 0, sign_flip_p: 0}
+    for _ in range(n_studies):
+        differences = draw[data](rng).tolist()
+        for test in found:
+            found[test] += test(differences) <= 0.05
+    for test, power in ((signed_rank_p, of_ranks), (sign_flip_p, of_sign_flips)):
+        error = 3 * math.sqrt(power * (1 - power) / n_studies)
+        assert found[test] / n_studies == pytest.approx(power, abs=error)
