@@ -136,7 +136,7 @@ def test_seeds_are_computed_from_power(client: TestClient, plain_spec: dict[str,
     study = client.post("/v1/studies", json=wanted, headers={"Idempotency-Key": "k"}).json()
     left_out = {"epochs": None, "looks": [], "boundary": "obrien_fleming"}
     assert (
-        study["spec"]["confirm"] == {"n_seeds": 12, "power": power, "thresholds": [0.9]} | left_out
+        study["spec"]["confirm"] == {"n_seeds": 11, "power": power, "thresholds": [0.9]} | left_out
     )
     assert (
         client.post("/v1/studies", json=wanted, headers={"Idempotency-Key": "k"}).json()["id"]
@@ -149,7 +149,7 @@ def test_seeds_are_computed_from_power(client: TestClient, plain_spec: dict[str,
     assert [(fault["field"], fault["value"]) for fault in refused["errors"]] == [
         ("confirm.n_seeds", 9)
     ]
-    assert "requires 12 seeds" in refused["errors"][0]["message"]
+    assert "requires 11 seeds" in refused["errors"][0]["message"]
 
 
 @pytest.mark.parametrize(
