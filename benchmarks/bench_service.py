@@ -59,6 +59,7 @@ def spec(name: str, n_trials: int, sampler: str) -> dict[str, Any]:
         "space": {"lr": {"low": 0.001, "high": 1.0, "log": True}},
         "search": {
             "n_trials": n_trials // 2 - N_SEEDS,
+            "repeats": 1,
             "epochs": 1,
             "sampler": sampler,
             "rerun": {"n_seeds": 0},

@@ -107,6 +107,7 @@ def study(
         ],
         "search": {
             "n_trials": n_search,
+            "repeats": 1,
             "epochs": epochs,
             "sampler": "random",
             "rerun": {"n_seeds": 0},

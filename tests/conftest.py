@@ -131,7 +131,13 @@ def make_spec() -> Callable[..., StudySpec]:
             "options": {"dataset": "digits"},
             "smallest_difference": 0.02,
             "space": {"lr": {"low": 0.003, "high": 0.3, "log": True}},
-            "search": {"n_trials": 4, "epochs": 3, "sampler": "random", "rerun": {"n_seeds": 0}},
+            "search": {
+                "n_trials": 4,
+                "epochs": 3,
+                "repeats": 1,
+                "sampler": "random",
+                "rerun": {"n_seeds": 0},
+            },
             "confirm": {"n_seeds": 5},
             "seed": 1,
         }

@@ -29,6 +29,7 @@ SPEC = {
     "space": {"lr": {"low": 0.01, "high": 0.3, "log": True}},
     "search": {
         "n_trials": 8,
+        "repeats": 1,
         "epochs": 300,
         "pruner": {"name": "median", "startup_trials": 2, "warmup_epochs": 200, "every_epochs": 50},
         "rerun": {"n_seeds": 0},
@@ -90,7 +91,11 @@ def assert_exactly_as_declared(database_url: str) -> None:
     storage = open_storage(database_url)
     for name, n in (("baseline", 8), ("noisy", 8), ("confirm phase", 12)):
         recorded = optuna.load_study(study_name=f"survivor · {name}", storage=storage).trials
-        declared = [trial for trial in table if trial.key.label == name]
+        declared = [
+            trial
+            for trial in table
+            if name == (trial.arm if trial.phase == "search" else f"{trial.phase} phase")
+        ]
         assert len(recorded) == n
         assert all(trial.state.is_finished() for trial in recorded)
         assert values_of(recorded) == values_of(declared)

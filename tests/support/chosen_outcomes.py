@@ -25,7 +25,7 @@ def trial(
         "phase": phase,
         "arm": arm,
         "number": number,
-        "seed": design.seed(phase, number),
+        "seed": design.seed(phase, arm, number),
         "budget_epochs": 3,
         "state": "complete" if state == "diverged" else state,
         "diverged": state == "diverged",

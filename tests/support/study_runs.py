@@ -78,7 +78,12 @@ def assert_exactly_as_declared(
     assert after.has_ended
     design = after.design.at(n_seeds) if n_seeds else after.design
     counts = Counter((trial.phase, trial.arm) for trial in stored)
-    n_finalists = {arm: len(best) for arm, best in finalists(design, study.metric, stored).items()}
+    n_finalists = Counter(
+        trial.arm
+        for repeat in range(design.n_repeats)
+        for best in finalists(design, study.metric, stored, repeat).values()
+        for trial in best
+    )
     expected = {
         (phase, arm.name): design.n_trials(phase, arm.name)
         for phase in design.phases
@@ -92,7 +97,11 @@ def assert_exactly_as_declared(
     with database.session() as session:
         numbers = trials.optuna_numbers(session, study.id)
     for key in design.search_keys:
-        stored_by_number = {numbers[trial.id]: trial for trial in stored if trial.key == key}
+        stored_by_number = {
+            numbers[trial.id]: trial
+            for trial in stored
+            if design.search_key(trial.phase, trial.arm, trial.number) == key
+        }
         recorded_trials = optuna_trials(storage, study, key)
         assert (
             sorted(stored_by_number)
@@ -118,7 +127,7 @@ def diverge_on(spec: StudySpec, *numbers: int) -> Callable[[TrialSpec, int], Lau
 
     Without a diverged run all differences would be equal.
     """
-    lost = {Design.of(spec).seed("confirm", i) for i in numbers}
+    lost = {Design.of(spec).seed("confirm", "noisy", i) for i in numbers}
 
     def override(trial: TrialSpec, epoch: int) -> LauncherEvent | None:
         is_lost = trial.techniques == ("annealed",) and trial.seed in lost

@@ -73,7 +73,7 @@ def _judged(
 ) -> tuple[tuple[Difference, ...], bool]:
     """Return the differences, and whether their verdicts are final."""
     n_cancelled = sum(outcome(trial) == "cancelled" for trial in trials)
-    if not all(map(_has_ended, tables.arms)):
+    if not all(_has_ended(design, arm) for arm in tables.arms):
         waiting = Waiting(n_cancelled=n_cancelled, undecided_at=_looks_before(design))
         return differences(design, metric, tables, waiting), False
     judged = differences(design, metric, tables, None)
@@ -84,20 +84,24 @@ def _judged(
     return differences(design, metric, tables, waiting), False
 
 
-def _has_ended(arm: ArmSummary) -> bool:
+def _has_ended(design: Design, arm: ArmSummary) -> bool:
     """Return whether every declared trial of an arm has ended.
 
-    For an arm without a setting, no run follows the search.
+    A search without a setting has no later runs.
     """
-    later = () if arm.setting is None else (arm.rerun, arm.confirm)
-    return all(tally.n_ended >= tally.n_declared for tally in (arm.search, *later))
+    repeats = (design.place("confirm", arm.name, i)[0] for i in range(design.n_pairs))
+    n_runs = sum(arm.chosen[repeat].setting is not None for repeat in repeats)
+    has_confirmed = n_runs == 0 or (
+        arm.rerun.n_ended >= arm.rerun.n_declared and arm.confirm.n_ended >= n_runs
+    )
+    return arm.search.n_ended >= arm.search.n_declared and has_confirmed
 
 
 def _is_decided(tables: Tables, judged: Sequence[Difference]) -> bool:
     """Return whether every arm that can be compared has a verdict other than `undecided`."""
     baseline, *others = tables.arms
-    return baseline.setting is None or all(
-        difference.verdict != "undecided" or arm.setting is None
+    return not baseline.has_settings or all(
+        difference.verdict != "undecided" or not arm.has_settings
         for arm, difference in zip(others, judged, strict=True)
     )
 

@@ -23,37 +23,38 @@ class Choice:
     rerun_mean: float | None
 
 
-def choose(design: Design, metric: Metric, trials: Sequence[Trial]) -> dict[str, Trial | None]:
-    """Return the search trial of each arm whose setting is confirmed; None for an arm without."""
-    return {
-        arm: choice.trial if choice else None
-        for arm, choice in choices(design, metric, trials).items()
-    }
-
-
-def choices(design: Design, metric: Metric, trials: Sequence[Trial]) -> dict[str, Choice | None]:
-    """Return the choice of each arm; None for an arm without a setting.
+def choices(
+    design: Design, metric: Metric, trials: Sequence[Trial], repeat: int = 0
+) -> dict[str, Choice | None]:
+    """Return the choice of each arm in a search; None for an arm without a setting.
 
     Once all reruns have ended it is the finalist with the best mean over them; before that, and
     without reruns, the best on validation.
     """
     return {
         arm: _choice(metric, best, rerun_means(design, metric, trials, best)) if best else None
-        for arm, best in finalists(design, metric, trials).items()
+        for arm, best in finalists(design, metric, trials, repeat).items()
     }
 
 
-def finalists(design: Design, metric: Metric, trials: Sequence[Trial]) -> dict[str, list[Trial]]:
-    """Return each arm's best search trials, at most `design.n_finalists`, of different settings.
+def finalists(
+    design: Design, metric: Metric, trials: Sequence[Trial], repeat: int = 0
+) -> dict[str, list[Trial]]:
+    """Return each arm's best trials of a search, at most `design.n_finalists`.
 
-    They are ordered by their value on validation, the best first, then by their number. A diverged
-    trial is taken only if no trial of the arm is complete; an arm without ended trials has no
-    finalists.
+    Their settings differ. They are ordered by their value on validation, the best first, then by
+    their number. A diverged trial is taken only if no trial of the arm's search is complete; an arm
+    without ended trials has no finalists.
     """
+    of_search = [trial for trial in trials if trial.phase == "search"]
     return {
         arm.name: _best(
             metric,
-            [trial for trial in trials if trial.phase == "search" and trial.arm == arm.name],
+            [
+                trial
+                for trial in of_search
+                if trial.arm == arm.name and _repeat(design, trial) == repeat
+            ],
             design.n_finalists,
         )
         for arm in design.spec.arms
@@ -63,21 +64,23 @@ def finalists(design: Design, metric: Metric, trials: Sequence[Trial]) -> dict[s
 def rerun_means(
     design: Design, metric: Metric, trials: Sequence[Trial], best: Sequence[Trial]
 ) -> list[float | None]:
-    """Return the mean of each finalist of an arm over its reruns on validation, in their order.
+    """Return the mean of each finalist of a search over its reruns on validation, in their order.
 
     A lost rerun counts as the metric's worst value; a finalist whose reruns have not all ended has
     None. The value of the search is left out: it was selected for being the best, so it is biased
     upwards (winner's curse).
     """
     n_seeds = design.n_rerun_seeds
-    if n_seeds == 0:
+    if n_seeds == 0 or not best:
         return [None] * len(best)
+    arm, repeat = best[0].arm, _repeat(design, best[0])
     values: dict[int, list[float]] = {}
     for trial in trials:
-        if trial.phase == "rerun" and best and trial.arm == best[0].arm:
+        if trial.phase == "rerun" and trial.arm == arm:
+            of_repeat, position = design.place("rerun", arm, trial.number)
             value = counted_value(metric, trial)
-            if value is not None and outcome(trial) != "pruned":
-                values.setdefault(trial.number // n_seeds, []).append(value)
+            if of_repeat == repeat and value is not None and outcome(trial) != "pruned":
+                values.setdefault(position // n_seeds, []).append(value)
     # sorted: the order of the trials must not change the last digit
     runs = [sorted(values.get(rank, [])) for rank in range(len(best))]
     return [statistics.fmean(reruns) if len(reruns) == n_seeds else None for reruns in runs]
@@ -106,6 +109,10 @@ def finite(value: float | None) -> float | None:
     Squares of values beyond 1e100 overflow, and no loss that has not diverged is so large.
     """
     return value if value is not None and math.isfinite(value) and abs(value) < 1e100 else None
+
+
+def _repeat(design: Design, trial: Trial) -> int:
+    return design.place(trial.phase, trial.arm, trial.number)[0]
 
 
 def _choice(metric: Metric, best: Sequence[Trial], means: Sequence[float | None]) -> Choice:

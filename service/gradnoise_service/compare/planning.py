@@ -1,31 +1,32 @@
-"""The declarations of a study, completed before its first trial: seeds from power, sound looks."""
+"""The declarations of a study, completed before its first trial: repeats, seeds, sound looks."""
 
 import bisect
+import math
 from collections.abc import Sequence
 
-from gradnoise_service.compare.power import pairs_for
+from gradnoise_service.compare.power import chances_of_searches, fewest, pairs_for
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
+from gradnoise_service.domain.repeats import with_repeats
 from gradnoise_service.domain.sequential import fewest_pairs
 from gradnoise_service.domain.spec import Power, StudySpec
 
 
 def planned(spec: StudySpec) -> StudySpec:
-    """Return the spec with its number of confirm seeds; every look can give a verdict.
+    """Return the spec with its numbers of searches and seeds; every look can give a verdict.
 
     Raises:
         InvalidSpecError: If no number of seeds reaches the power, it contradicts the given number,
-            or a look is too early for any verdict.
+            a search would have no confirm seed, or a look is too early for any verdict.
     """
-    spec = with_seeds(spec)
+    spec = with_seeds(with_repeats(spec))
     design = Design.of(spec)
     for i, n_seeds in enumerate(spec.confirm.looks):
-        level = design.level_at(n_seeds)
-        fewest = fewest_pairs(level)
-        if n_seeds * design.n_settings < fewest:
+        level, n_needed = design.level_at(n_seeds), design.fewest_pairs_at(n_seeds)
+        if n_seeds * design.n_settings < n_needed:
             message = (
                 f"no verdict is possible at {n_seeds} seeds: the level of this look is {level:.2g},"
-                f" which requires at least {fewest} pairs"
+                f" which requires at least {n_needed} pairs"
             )
             raise _fault("confirm.looks", spec.confirm.looks, message, _legal_look(design, i))
     return spec
@@ -72,8 +73,37 @@ def _seeds(spec: StudySpec, declared: Power) -> int:
 
 
 def _seeds_at(spec: StudySpec, declared: Power, level: float) -> int:
+    n_repeats = Design.of(spec).n_repeats
+    if n_repeats > 1:
+        return _seeds_of_searches(spec, n_repeats, declared, level)
     n_pairs = pairs_for(spec.smallest_difference, declared.sd, declared.power, level)
     return max(2, -(-n_pairs // Design.of(spec).n_settings))
+
+
+def _seeds_of_searches(spec: StudySpec, n: int, declared: Power, level: float) -> int:
+    """Return the fewest seeds with which n searches of each arm reach the power.
+
+    The variance of a search's mean is search_sd^2 + n sd^2 / (2 seeds), where sd^2 / 2 is the part
+    of one arm.
+    """
+    delta, search_sd = spec.smallest_difference, declared.search_sd
+    if search_sd is None:
+        message = f"{n} searches of each arm differ from each other, and search_sd is missing"
+        raise _fault("confirm.power.search_sd", None, message, "a number above 0; or repeats: 1")
+
+    def reaches(n_seeds: int) -> bool:
+        sd = math.hypot(search_sd, declared.sd * math.sqrt(n / (2 * n_seeds)))
+        found = chances_of_searches(n, delta, sd, smallest_difference=delta, level=level)
+        return found["helps"] >= declared.power
+
+    found = fewest(reaches, n)
+    if found is None:
+        raise ValueError(
+            f"no number of seeds reaches this power with {n} searches of each arm, because their "
+            f"means differ by search_sd = {search_sd:g}: give more repeats or a larger "
+            "smallest_difference"
+        )
+    return found
 
 
 def _precede(looks: Sequence[int], n_seeds: int) -> bool:

@@ -18,6 +18,7 @@ from gradnoise_service.domain.sequential import fewest_pairs
 
 MOST_PAIRS = 1_000_000
 N_NODES = 1_000
+N_NODES_OF_TWO = 50
 FINEST = 1e-9
 """The smallest standard deviation, as a share of the differences, that is computed with.
 
@@ -45,27 +46,71 @@ def chances(
         smallest_difference: The smallest difference that matters, above 0.
         level: Confidence level, in (0, 1).
     """
-    # scipy is imported with the first computation: stored comparisons are shown without it
-    from scipy.special import ndtr  # type: ignore[import-untyped]  # scipy ships no types
-
     if n < fewest_pairs(1 - level):
         return {"helps": 0.0, "hurts": 0.0, "no_difference": 0.0, "undecided": 1.0}
     w, v = _half_widths(n, attained_level(n, 1 - level)), _half_widths(n, 1 - level)
-    in_errors = (
-        math.sqrt(n)
-        * np.array([difference, smallest_difference])
-        / max(sd, FINEST * max(abs(difference), smallest_difference))
-    )
-    effect, delta = float(in_errors[0]), float(in_errors[1])
-    beyond, within = np.maximum(w, delta - v), np.maximum(delta - v, 0.0)
-    helps, hurts = float(np.mean(ndtr(effect - beyond))), float(np.mean(ndtr(-effect - beyond)))
-    same = float(np.mean(ndtr(within - effect) - ndtr(-within - effect)))
-    return {
-        "helps": helps,
-        "hurts": hurts,
-        "no_difference": same,
-        "undecided": max(0.0, 1 - helps - hurts - same),
-    }
+    return _chances(difference, smallest_difference, sd / math.sqrt(n), w, v)
+
+
+def chances_of_searches(
+    n: int, difference: float, sd: float, *, smallest_difference: float, level: float
+) -> dict[Verdict, float]:
+    """Return the probability of each verdict on n searches of each arm with normal means.
+
+    As `chances`, with Welch's half-width v for the variances S^2 ~ sd^2 chi^2_(n-1) / (n - 1) of
+    both arms. From the fewest searches for sign flips on, w is Student's for n differences at the
+    attained level where that is wider; below, w = v. The mean over both S is taken at the midpoints
+    of 50 equally likely parts each.
+
+    Args:
+        n: Searches of each arm, at least 2.
+        difference: True mean of the gains, in the metric's units.
+        sd: True standard deviation of the mean of a search of either arm, above 0, in the metric's
+            units.
+        smallest_difference: The smallest difference that matters, above 0.
+        level: Confidence level, in (0, 1).
+    """
+    w, v = _half_widths_of_searches(n, 1 - level)
+    return _chances(difference, smallest_difference, sd * math.sqrt(2 / n), w, v)
+
+
+def largest_sd(
+    n: int, difference: float, *, smallest_difference: float, level: float, power: float = 0.8
+) -> float | None:
+    """Return the largest sd of a search's mean with which n searches detect a gain; None if none.
+
+    `helps` then has at least the probability `power`. Arguments as for `chances_of_searches`.
+    """
+
+    def detects(sd: float) -> bool:
+        found = chances_of_searches(
+            n, difference, sd, smallest_difference=smallest_difference, level=level
+        )
+        return found["helps"] >= power
+
+    low, high = 1e-6 * difference, 10 * math.sqrt(n) * difference
+    if not detects(low):
+        return None
+    while high > 1.001 * low:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if detects(middle) else (low, middle)
+    return low
+
+
+def searches_to_decide(
+    n: int, difference: float, sd: float, *, smallest_difference: float, level: float
+) -> int | None:
+    """Return the fewest searches above n that lead to any verdict with probability 0.8.
+
+    Difference and sd (above 0) are assumed to be the true ones. None if a thousand are too few.
+    """
+    for more in range(n + 1, 1_001):
+        found = chances_of_searches(
+            more, difference, sd, smallest_difference=smallest_difference, level=level
+        )
+        if found["undecided"] <= 0.2:
+            return more
+    return None
 
 
 def pairs_for(smallest_difference: float, sd: float, power: float, level: float) -> int:
@@ -106,7 +151,7 @@ def pairs_for(smallest_difference: float, sd: float, power: float, level: float)
             >= power
         )
 
-    n = _fewest(reaches, fewest_pairs(1 - level))
+    n = fewest(reaches, fewest_pairs(1 - level))
     if n is None:
         raise ValueError(
             f"a difference of {smallest_difference:g} with a standard deviation of {sd:g} "
@@ -138,13 +183,14 @@ def pairs_to_decide(
             <= 1 - power
         )
 
-    return _fewest(decides, max(n + 1, fewest_pairs(1 - level)))
+    return fewest(decides, max(n + 1, fewest_pairs(1 - level)))
 
 
 @functools.lru_cache(maxsize=256)
 def _half_widths(n: int, alpha: float) -> np.ndarray:
     """Return t S / sd at a two-sided error probability, at the midpoints of S."""
-    from scipy.special import gammaincinv, stdtrit
+    # scipy is imported with the first computation: stored comparisons are shown without it
+    from scipy.special import gammaincinv, stdtrit  # type: ignore[import-untyped]  # no types
 
     middles = (np.arange(N_NODES) + 0.5) / N_NODES
     spread = np.sqrt(2 * gammaincinv((n - 1) / 2, middles) / (n - 1))
@@ -152,7 +198,46 @@ def _half_widths(n: int, alpha: float) -> np.ndarray:
     return widths
 
 
-def _fewest(suffices: Callable[[int], bool], start: int) -> int | None:
+@functools.lru_cache(maxsize=256)
+def _half_widths_of_searches(n: int, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return w and v in standard errors of the difference, at the midpoints of both S."""
+    from scipy.special import gammaincinv, stdtrit
+
+    middles = (np.arange(N_NODES_OF_TWO) + 0.5) / N_NODES_OF_TWO
+    variances = 2 * gammaincinv((n - 1) / 2, middles) / (n - 1)
+    one, other = np.meshgrid(variances, variances)
+    degrees = (n - 1) * (one + other) ** 2 / (one**2 + other**2)
+    error = np.sqrt((one + other) / 2)
+    v = stdtrit(degrees, 1 - alpha / 2) * error
+    if n < fewest_pairs(alpha):
+        return v, v
+    return np.maximum(v, stdtrit(n - 1, 1 - attained_level(n, alpha) / 2) * error), v
+
+
+def _chances(
+    difference: float, smallest_difference: float, error: float, w: np.ndarray, v: np.ndarray
+) -> dict[Verdict, float]:
+    """Return the mean probabilities over half-widths in units of the mean's standard error."""
+    from scipy.special import ndtr
+
+    error = max(error, FINEST * max(abs(difference), smallest_difference))
+    effect, delta = difference / error, smallest_difference / error
+    beyond, within = np.maximum(w, delta - v), np.maximum(delta - v, 0.0)
+    helps, hurts = float(np.mean(ndtr(effect - beyond))), float(np.mean(ndtr(-effect - beyond)))
+    same = float(np.mean(ndtr(within - effect) - ndtr(-within - effect)))
+    return {
+        "helps": helps,
+        "hurts": hurts,
+        "no_difference": same,
+        "undecided": max(0.0, 1 - helps - hurts - same),
+    }
+
+
+def fewest(suffices: Callable[[int], bool], start: int) -> int | None:
+    """Return the first number from `start` that suffices; None beyond a million.
+
+    From 50 on a number above one that suffices is assumed to suffice.
+    """
     for n in range(start, SMALL):
         if suffices(n):
             return n

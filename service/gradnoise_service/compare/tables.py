@@ -15,6 +15,7 @@ from gradnoise_service.compare.choosing import (
 from gradnoise_service.compare.facts.base import LOST
 from gradnoise_service.compare.facts.tables import (
     ArmSummary,
+    Chosen,
     GridPoint,
     PointRuns,
     Reached,
@@ -42,11 +43,11 @@ class Tables:
 
 def tabulate(design: Design, metric: Metric, trials: Sequence[Trial]) -> Tables:
     """Return the tables of a study's trials, in any order, with the design's confirm seeds."""
-    chosen = choices(design, metric, trials)
+    chosen = [choices(design, metric, trials, repeat) for repeat in range(design.n_repeats)]
     rows = seed_rows(design, metric, trials)
     return Tables(
         arms=tuple(
-            summary(design, metric, arm.name, chosen[arm.name], rows, trials)
+            summary(design, metric, arm.name, [of[arm.name] for of in chosen], rows, trials)
             for arm in design.spec.arms
         ),
         seeds=rows,
@@ -62,7 +63,7 @@ def search_points(
     return tuple(
         point
         for arm in design.spec.arms
-        for point in _arm_points(metric, _of(trials, "search", arm.name))
+        for point in _arm_points(design, metric, _of(trials, "search", arm.name))
     )
 
 
@@ -78,7 +79,7 @@ def seed_rows(design: Design, metric: Metric, trials: Sequence[Trial]) -> tuple[
     return tuple(
         SeedRow(
             number=i,
-            seed=design.seed("confirm", i),
+            seed=design.seed("confirm", design.baseline.name, i),
             point=i % n_shared if n_shared else None,
             runs={arm: found.get((arm, i), missing) for arm in arms},
         )
@@ -105,29 +106,27 @@ def summary(
     design: Design,
     metric: Metric,
     arm: str,
-    choice: Choice | None,
+    choices: Sequence[Choice | None],
     rows: Sequence[SeedRow],
     trials: Sequence[Trial],
 ) -> ArmSummary:
-    """Return the summary of an arm."""
+    """Return the summary of an arm, with its choice in each search."""
     reruns = _of(trials, "rerun", arm)
-    chosen = choice.trial if choice else None
-    search_value = finite(chosen.value) if chosen and outcome(chosen) == "complete" else None
-    rerun_mean = choice.rerun_mean if choice else None
-    setting = chosen.params if chosen else design.own_setting(arm)
     values = _values(rows, arm)
+    chosen = tuple(
+        _chosen(design, arm, choice, _values(rows[repeat :: design.n_repeats], arm))
+        for repeat, choice in enumerate(choices)
+    )
+    means = [found.mean for found in chosen if found.mean is not None]
     return ArmSummary(
         name=arm,
         techniques=tuple(design.arm(arm).techniques),
-        setting=None if setting is None else dict(setting),
-        chosen_number=chosen.number if chosen else None,
-        chosen_value=search_value if rerun_mean is None else rerun_mean,
-        search_value=search_value,
+        chosen=chosen,
         search=_tally(design.n_trials("search", arm), _of(trials, "search", arm)),
         # an arm with few settings has fewer reruns than planned
         rerun=_tally(len(reruns) or design.n_trials("rerun", arm), reruns),
         confirm=_tally(design.n_pairs, _of(trials, "confirm", arm)),
-        mean=statistics.fmean(values) if values else None,
+        mean=statistics.fmean(means) if means else None,
         median=statistics.median(values) if values else None,
         lowest=min(values, default=None),
         highest=max(values, default=None),
@@ -143,10 +142,27 @@ def reached(metric: Metric, arm: str, threshold: float, rows: Sequence[SeedRow])
     return Reached(threshold=threshold, n_reached=n_reached, n=len(runs), interval=interval)
 
 
-def _arm_points(metric: Metric, trials: Sequence[Trial]) -> list[SearchPoint]:
+def _chosen(design: Design, arm: str, choice: Choice | None, values: Sequence[float]) -> Chosen:
+    trial = choice.trial if choice else None
+    search_value = finite(trial.value) if trial and outcome(trial) == "complete" else None
+    rerun_mean = choice.rerun_mean if choice else None
+    setting = trial.params if trial else design.own_setting(arm)
+    return Chosen(
+        setting=None if setting is None else dict(setting),
+        number=trial.number if trial else None,
+        value=search_value if rerun_mean is None else rerun_mean,
+        search_value=search_value,
+        n=len(values),
+        mean=statistics.fmean(values) if values else None,
+    )
+
+
+def _arm_points(design: Design, metric: Metric, trials: Sequence[Trial]) -> list[SearchPoint]:
     points = []
     best: float | None = None
     for trial in trials:
+        repeat, position = design.place("search", trial.arm, trial.number)
+        best = None if position == 0 else best
         counted, value = outcome(trial), measured_value(trial)
         if trial.params is None and counted in ("open", "cancelled"):
             continue
@@ -157,6 +173,7 @@ def _arm_points(metric: Metric, trials: Sequence[Trial]) -> list[SearchPoint]:
             SearchPoint(
                 arm=trial.arm,
                 number=trial.number,
+                repeat=repeat,
                 seed=trial.seed,
                 outcome=counted,
                 value=value,

@@ -21,6 +21,12 @@ from gradnoise_service.compare.intervals import (
 )
 from gradnoise_service.compare.power import pairs_to_decide
 from gradnoise_service.compare.ranks import holm, probability_of_improvement, signed_rank_p
+from gradnoise_service.compare.searches import (
+    further_searches,
+    p_of_searches,
+    searches,
+    welch_interval,
+)
 from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.compare.tables import Tables
 from gradnoise_service.domain.design import Design
@@ -65,7 +71,10 @@ def adjusted(design: Design, p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def p_value(design: Design, rows: Sequence[SeedRow], arm: str) -> float | None:
-    """Return the arm's sign-flip p-value before adjustment; None without pairs."""
+    """Return the arm's p-value before adjustment; None without pairs."""
+    if design.n_repeats > 1:
+        found = searches(design, rows, arm)
+        return p_of_searches(found, design.level) if found else None
     pairs = _paired(rows, arm, design.baseline.name)
     return sign_flip_p([a - b for a, b in pairs]) if pairs else None
 
@@ -100,7 +109,11 @@ def judge(
     delta, alpha = design.spec.smallest_difference, design.level * design.n_comparisons
     verdict, reason = decide(found.gain_interval, delta, p, alpha)
     changes: dict[str, object] = {"verdict": verdict, "reason": reason}
-    if verdict == "undecided":
+    if verdict == "undecided" and found.searches is not None:
+        level = found.gain_interval.level
+        further = further_searches(design, found.searches, level)
+        changes["searches"] = found.searches.model_copy(update={"further": further})
+    elif verdict == "undecided":
         gains = _gains(metric, _paired(rows, arm, design.baseline.name))
         changes["further_seeds"] = _further_seeds(design, gains, found.gain_interval.level)
     return found.model_copy(update=changes)
@@ -137,7 +150,7 @@ def decide(
 def _fault(baseline: ArmSummary, arm: ArmSummary, rows: Sequence[SeedRow]) -> NoVerdict | None:
     """Return why an arm whose runs have ended cannot be compared with the baseline."""
     for side in (baseline, arm):
-        if side.setting is None:
+        if not side.has_settings:
             return NoSetting(arm=side.name)
         if side.confirm.n_failed == side.confirm.n_declared:
             return EveryRunFailed(arm=side.name)
@@ -164,33 +177,59 @@ def _described(
     if not pairs:
         return empty
     gains = _gains(metric, pairs)
-    gain, base = statistics.fmean(gains), statistics.fmean(b for _, b in pairs)
     n_better, n_worse = sum(g > 0 for g in gains), sum(g < 0 for g in gains)
     n_tied = len(pairs) - n_better - n_worse
-    share, level, seed = (n_better + n_tied / 2) / len(pairs), 1 - design.level, design.spec.seed
-    has_interval = len(pairs) >= design.fewest_pairs
-    interval = mean_interval(gains, level=level, seed=seed) if has_interval else None
-    middle = interquartile_interval(gains, level=level, seed=seed) if has_interval else None
-    return empty.model_copy(
+    share, level = (n_better + n_tied / 2) / len(pairs), 1 - design.level
+    counted = empty.model_copy(
         update={
             "n_better": n_better,
             "n_worse": n_worse,
             "n_tied": n_tied,
-            "mean": statistics.fmean(a for a, _ in pairs),
-            "baseline_mean": base,
-            "gain": gain,
-            "gain_interval": interval,
-            "difference": metric.sign * gain,
-            "difference_interval": interval and _oriented(interval, metric.sign),
-            "relative": _relative(metric.sign * gain, base),
             "interquartile_mean": metric.sign * interquartile_mean(gains),
-            "interquartile_interval": middle and _oriented(middle, metric.sign),
             "p_better": share,
-            "p_better_interval": share_interval(share, len(pairs), level=level),
-            "rank_p_value": signed_rank_p(gains),
             "probability_of_improvement": probability_of_improvement(
                 [metric.sign * a for a, _ in pairs], [metric.sign * b for _, b in pairs]
             ),
+        }
+    )
+    if design.n_repeats > 1:
+        found = searches(design, rows, arm)
+        if found is None:
+            return _with_means(counted, metric, *_sides(pairs), None)
+        welch = welch_interval(found, metric.sign, level=level)
+        described = _with_means(counted, metric, found.means, found.baseline_means, welch)
+        return described.model_copy(update={"searches": found})
+    has_interval, seed = len(pairs) >= design.fewest_pairs, design.spec.seed
+    interval = mean_interval(gains, level=level, seed=seed) if has_interval else None
+    middle = interquartile_interval(gains, level=level, seed=seed) if has_interval else None
+    return _with_means(counted, metric, *_sides(pairs), interval).model_copy(
+        update={
+            "interquartile_interval": middle and _oriented(middle, metric.sign),
+            "p_better_interval": share_interval(share, len(pairs), level=level),
+            "rank_p_value": signed_rank_p(gains),
+        }
+    )
+
+
+def _with_means(
+    counted: Difference,
+    metric: Metric,
+    values: Sequence[float],
+    baseline_values: Sequence[float],
+    interval: Interval | None,
+) -> Difference:
+    """Return the difference of the means of equally many values, with the gain's interval."""
+    base = statistics.fmean(baseline_values)
+    difference = statistics.fmean(a - b for a, b in zip(values, baseline_values, strict=True))
+    return counted.model_copy(
+        update={
+            "mean": statistics.fmean(values),
+            "baseline_mean": base,
+            "gain": metric.sign * difference,
+            "gain_interval": interval,
+            "difference": difference,
+            "difference_interval": interval and _oriented(interval, metric.sign),
+            "relative": _relative(difference, base),
         }
     )
 
@@ -198,6 +237,10 @@ def _described(
 def _paired(rows: Sequence[SeedRow], arm: str, baseline: str) -> list[tuple[float, float]]:
     pairs = ((row.runs[arm].value, row.runs[baseline].value) for row in rows)
     return [(a, b) for a, b in pairs if a is not None and b is not None]
+
+
+def _sides(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [a for a, _ in pairs], [b for _, b in pairs]
 
 
 def _gains(metric: Metric, pairs: Sequence[tuple[float, float]]) -> list[float]:

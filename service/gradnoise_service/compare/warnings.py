@@ -100,7 +100,7 @@ def _range_end(entry: Range, value: float) -> str | None:
 
 
 def _budgets(design: Design) -> Iterator[Finding]:
-    n_trials = {arm.name: design.n_trials("search", arm.name) for arm in design.spec.arms}
+    n_trials = {arm.name: design.n_searched(arm.name) for arm in design.spec.arms}
     if len(set(n_trials.values())) > 1:
         yield UnequalBudgets(n_trials=n_trials)
 
@@ -122,7 +122,7 @@ def _losses(arms: Sequence[ArmSummary]) -> Iterator[Finding]:
                         }
                     )
     for arm in arms:
-        if arm.chosen_number is not None and arm.search_value is None:
+        if any(c.number is not None and c.search_value is None for c in arm.chosen):
             yield UntunedSetting(arm=arm.name)
 
 
@@ -146,11 +146,14 @@ def _ties(arms: Sequence[ArmSummary], rows: Sequence[SeedRow]) -> Iterator[Findi
 def _edges(design: Design, arms: Sequence[ArmSummary]) -> Iterator[Finding]:
     for arm in arms:
         space = design.space(arm.name)
-        for name, value in (arm.setting or {}).items():
-            end = edge(space[name], value) if name in space else None
-            if end is not None:
+        for name, entry in space.items():
+            at_ends: dict[str, list[Value]] = {}
+            for value in arm.values(name):
+                if (end := edge(entry, value)) is not None:
+                    at_ends.setdefault(end, []).append(value)
+            for end, values in at_ends.items():
                 yield AtEdge.model_validate(
-                    {"arm": arm.name, "parameter": name, "value": value, "end": end}
+                    {"arm": arm.name, "parameter": name, "values": values, "end": end}
                 )
 
 

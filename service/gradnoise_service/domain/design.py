@@ -1,15 +1,15 @@
 """Design: what a study will run, computed from its spec.
 
-A tuned design searches each arm, reruns the best settings and confirms the chosen one. A grid
-design, of a spec without a search, has only the confirm phase and runs every combination of the
-shared space's values on every seed.
+A tuned design searches each arm, reruns the best settings and confirms the chosen one; all of it
+several times, independently, if the search is repeated. A grid design, of a spec without a search,
+has only the confirm phase and runs every combination of the shared space's values on every seed.
 """
 
 import hashlib
 import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,8 +18,8 @@ from gradnoise_service.domain.space import Choices, Range, Space, Value, fixed_v
 from gradnoise_service.domain.spec import Arm, Phase, Search, StudySpec
 
 Setting = Mapping[str, Value]
-Settings = Mapping[str, Sequence[Setting]]
-"""The settings to run, by arm."""
+Settings = Mapping[str, Sequence[Setting | None]]
+"""The settings to run, by arm, in the order of their trials; None where a search found too few."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +34,18 @@ class Extension:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchKey:
-    """Identifies an Optuna study: the search of one arm, or a later phase of all arms."""
+    """Identifies an Optuna study: a search of one arm, or a later phase of all arms."""
 
     phase: Phase
     arm: str | None = None
+    repeat: int = 0
 
     @property
     def label(self) -> str:
         """A name that is unique within the study: no arm's name has a space."""
-        return self.arm or f"{self.phase} phase"
+        if self.arm is None:
+            return f"{self.phase} phase"
+        return f"{self.arm} search {self.repeat + 1}" if self.repeat else self.arm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +100,9 @@ class Design(Sequential):
 
         Args:
             phase: One of `phases`.
-            settings: Settings to rerun or confirm, by arm; an arm without an entry has no trials. A
-                grid ignores them.
+            settings: Settings to rerun (`n_finalists` of each search) or to confirm (one of each
+                search), by arm; None and an arm without an entry have no trials. A grid ignores
+                them.
         """
 
     @property
@@ -113,7 +117,15 @@ class Design(Sequential):
     @property
     @abstractmethod
     def n_finalists(self) -> int:
-        """Settings of each arm among which the chosen one is selected."""
+        """Settings of each search among which the chosen one is selected."""
+
+    @abstractmethod
+    def n_searched(self, arm: str) -> int:
+        """Return the trials of each search of an arm."""
+
+    @abstractmethod
+    def place(self, phase: Phase, arm: str, number: int) -> tuple[int, int]:
+        """Return the search, from 0, to which a trial belongs, and its position in it."""
 
     @property
     @abstractmethod
@@ -135,10 +147,19 @@ class Design(Sequential):
             self.n_trials(phase, arm.name) * self.epochs(phase) for phase, arm in self._cells()
         )
 
-    def seed(self, phase: Phase, number: int) -> int:
-        """Return the seed of a trial: the same in every arm, different in each phase."""
-        digest = hashlib.blake2b(f"{self.spec.seed}/{phase}/{number}".encode(), digest_size=6)
-        return int.from_bytes(digest.digest(), "big")
+    def seed(self, phase: Phase, arm: str, number: int) -> int:
+        """Return the seed of a trial: the same in every arm, different in each phase and search."""
+        repeat, position = self.place(phase, arm, number)
+        return self._seed(phase, position, repeat)
+
+    def sampler_seed(self, key: SearchKey) -> int:
+        """Return the 32-bit seed of a search's sampler: the same in every arm."""
+        return self._seed("search", 0, key.repeat) % 2**32
+
+    def _seed(self, phase: Phase, position: int, repeat: int) -> int:
+        of_repeat = f"/{repeat}" if repeat else ""
+        text = f"{self.spec.seed}/{phase}/{position}{of_repeat}"
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest(), "big")
 
     # arms and Optuna studies
 
@@ -156,35 +177,54 @@ class Design(Sequential):
     @property
     def search_keys(self) -> tuple[SearchKey, ...]:
         """The Optuna studies that record this study's trials."""
-        return tuple(dict.fromkeys(search_key(phase, arm.name) for phase, arm in self._cells()))
+        searches = (
+            SearchKey(phase="search", arm=arm.name, repeat=repeat)
+            for repeat in range(self.n_repeats)
+            for arm in self.spec.arms
+        )
+        later = (SearchKey(phase=phase) for phase in self.phases if phase != "search")
+        return (*(searches if "search" in self.phases else ()), *later)
+
+    def search_key(self, phase: Phase, arm: str, number: int) -> SearchKey:
+        """Return the Optuna study that records a trial."""
+        if phase != "search":
+            return SearchKey(phase=phase)
+        return SearchKey(phase=phase, arm=arm, repeat=self.place(phase, arm, number)[0])
 
     def _cells(self) -> Iterator[tuple[Phase, Arm]]:
         return itertools.product(self.phases, self.spec.arms)
 
     def _plan(
-        self, phase: Phase, numbered: Mapping[str, Iterator[tuple[int, Setting | None]]]
+        self, phase: Phase, params: Mapping[str, Iterable[Setting | None]]
     ) -> list[PlannedTrial]:
+        """Return trials numbered in the order of their settings, the searches side by side."""
         planned = [
             PlannedTrial(
                 phase=phase,
                 arm=arm,
                 number=number,
-                seed=self.seed(phase, number),
+                seed=self.seed(phase, arm, number),
                 budget_epochs=self.epochs(phase),
-                params=params,
+                params=setting,
             )
-            for arm, trials in numbered.items()
-            for number, params in trials
+            for arm, settings in params.items()
+            for number, setting in enumerate(settings)
+            if setting is not None or phase == "search"
         ]
-        return sorted(planned, key=lambda trial: trial.number)
+        return sorted(planned, key=lambda trial: self._order(trial))
+
+    def _order(self, trial: PlannedTrial) -> tuple[int, int]:
+        repeat, position = self.place(trial.phase, trial.arm, trial.number)
+        return position, repeat
 
     def _confirm(self, settings: Settings) -> list[PlannedTrial]:
         return self._plan(
-            "confirm", {arm: self._seed_by_seed(of_arm) for arm, of_arm in settings.items()}
+            "confirm",
+            {
+                arm: itertools.islice(itertools.cycle(of_arm), self.n_pairs)
+                for arm, of_arm in settings.items()
+            },
         )
-
-    def _seed_by_seed(self, settings: Sequence[Setting]) -> Iterator[tuple[int, Setting]]:
-        return enumerate(setting for _ in range(self.n_seeds) for setting in settings)
 
 
 class TunedDesign(Design):
@@ -199,16 +239,38 @@ class TunedDesign(Design):
     def phases(self) -> tuple[Phase, ...]:
         return ("search", "rerun", "confirm") if self.search.rerun.is_on else ("search", "confirm")
 
+    @property
+    def n_repeats(self) -> int:
+        return self.search.repeats or 1
+
     def n_trials(self, phase: Phase, arm: str) -> int:
-        n_searched = self.arm(arm).n_trials or self.search.n_trials
-        rerun = self.search.rerun
         match phase:
             case "search":
-                return n_searched
+                return self.n_repeats * self.n_searched(arm)
             case "rerun":
-                return min(rerun.top, n_searched) * rerun.n_seeds if rerun.is_on else 0
+                return self.n_repeats * self._n_reruns(arm)
             case "confirm":
                 return self.n_pairs
+
+    def n_searched(self, arm: str) -> int:
+        return self.arm(arm).n_trials or self.search.n_trials
+
+    def _n_reruns(self, arm: str) -> int:
+        rerun = self.search.rerun
+        return min(rerun.top, self.n_searched(arm)) * rerun.n_seeds if rerun.is_on else 0
+
+    def place(self, phase: Phase, arm: str, number: int) -> tuple[int, int]:
+        """Return the search, from 0, to which a trial belongs, and its position in it.
+
+        Confirm runs take the searches in turn: run i is of search i modulo their number.
+        """
+        match phase:
+            case "search":
+                return divmod(number, self.n_searched(arm))
+            case "rerun":
+                return divmod(number, self._n_reruns(arm))
+            case "confirm":
+                return number % self.n_repeats, number
 
     def epochs(self, phase: Phase) -> int:
         return (phase == "confirm" and self.spec.confirm.epochs) or self.search.epochs
@@ -250,28 +312,29 @@ class TunedDesign(Design):
     def trials(self, phase: Phase, settings: Settings | None = None) -> list[PlannedTrial]:
         if phase == "search":
             arms = [arm.name for arm in self.spec.arms]
-            return self._plan(phase, {arm: self._proposals(arm) for arm in arms})
+            return self._plan(
+                phase, {arm: itertools.repeat(None, self.n_trials(phase, arm)) for arm in arms}
+            )
         if settings is None:
             raise ValueError(f"the phase {phase} needs the settings that it runs")
         ordered = {arm.name: settings[arm.name] for arm in self.spec.arms if arm.name in settings}
         if phase == "confirm":
             return self._confirm(ordered)
+        n_seeds = self.search.rerun.n_seeds
         return self._plan(
-            phase, {arm: self._setting_by_setting(of_arm) for arm, of_arm in ordered.items()}
+            phase,
+            {
+                arm: (setting for setting in of_arm for _ in range(n_seeds))
+                for arm, of_arm in ordered.items()
+            },
         )
 
-    def seed(self, phase: Phase, number: int) -> int:
+    def seed(self, phase: Phase, arm: str, number: int) -> int:
         """Return the seed of a trial; reruns cycle through theirs: k * n_seeds + i has seed i."""
+        repeat, position = self.place(phase, arm, number)
         if phase == "rerun":
-            number %= self.search.rerun.n_seeds
-        return super().seed(phase, number)
-
-    def _proposals(self, arm: str) -> Iterator[tuple[int, None]]:
-        return ((number, None) for number in range(self.n_trials("search", arm)))
-
-    def _setting_by_setting(self, settings: Sequence[Setting]) -> Iterator[tuple[int, Setting]]:
-        n_seeds = self.search.rerun.n_seeds
-        return enumerate(setting for setting in settings for _ in range(n_seeds))
+            position %= self.search.rerun.n_seeds
+        return self._seed(phase, position, repeat)
 
 
 class GridDesign(Design):
@@ -280,6 +343,16 @@ class GridDesign(Design):
     @property
     def phases(self) -> tuple[Phase, ...]:
         return ("confirm",)
+
+    @property
+    def n_repeats(self) -> int:
+        return 1
+
+    def n_searched(self, arm: str) -> int:
+        return 0
+
+    def place(self, phase: Phase, arm: str, number: int) -> tuple[int, int]:
+        return 0, number
 
     def n_trials(self, phase: Phase, arm: str) -> int:
         return self.n_pairs if phase == "confirm" else 0
@@ -321,8 +394,3 @@ class GridDesign(Design):
         """Return the settings of an arm: the shared ones with its own values."""
         values = self.own_setting(arm)
         return [{**setting, **values} for setting in self.shared_settings]
-
-
-def search_key(phase: Phase, arm: str) -> SearchKey:
-    """Return the Optuna study that records a trial of this phase and arm."""
-    return SearchKey(phase=phase, arm=arm if phase == "search" else None)

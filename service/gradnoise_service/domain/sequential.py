@@ -29,6 +29,11 @@ class Sequential(ABC):
         """Settings that each arm runs on every confirm seed."""
 
     @property
+    @abstractmethod
+    def n_repeats(self) -> int:
+        """Independent searches of each arm; 1 without a search."""
+
+    @property
     def n_comparisons(self) -> int:
         """Arms that are compared with the baseline."""
         return len(self.spec.arms) - 1
@@ -93,7 +98,14 @@ class Sequential(ABC):
     @property
     def fewest_pairs(self) -> int:
         """The fewest pairs of runs that can give a verdict at these seeds."""
-        return fewest_pairs(self.level)
+        return self.fewest_pairs_at(self.n_seeds)
+
+    def fewest_pairs_at(self, n_seeds: int) -> int:
+        """Return the fewest pairs of runs that can give a verdict at a number of seeds.
+
+        Repeated searches are compared by the mean of each, so one pair of each suffices.
+        """
+        return self.n_repeats if self.n_repeats > 1 else fewest_pairs(self.level_at(n_seeds))
 
     @property
     def earlier_looks(self) -> tuple[int, ...]:
@@ -103,9 +115,7 @@ class Sequential(ABC):
         declared = (n for n in self.looks[:-1] if n <= min(self.extended_at))
         taken = sorted({*self.extended_at, *declared})
         return tuple(
-            n
-            for n in taken
-            if n < self.n_seeds and fewest_pairs(self.level_at(n)) <= n * self.n_settings
+            n for n in taken if n < self.n_seeds and self.fewest_pairs_at(n) <= n * self.n_settings
         )
 
     @property

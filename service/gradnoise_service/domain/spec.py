@@ -134,7 +134,19 @@ class Rerun(Strict):
 class Search(Strict):
     """The first phase: each arm is tuned separately, all with the same budget."""
 
-    n_trials: Whole = Field(ge=1, description="Trials of each arm.")
+    n_trials: Whole = Field(ge=1, description="Trials of each search of an arm.")
+    repeats: Whole | None = Field(
+        default=None,
+        ge=1,
+        le=20,
+        description=(
+            "Independent searches of each arm, each with n_trials trials and seeds of its own; "
+            "the confirm seeds are divided among them. With several, the verdict is about the "
+            "technique when tuned with this budget; with one, about the settings that were found. "
+            "By default 3 where confirm has at least 6 seeds (at the first look, or a power with "
+            "search_sd), else 1."
+        ),
+    )
     epochs: Whole = Field(ge=1, le=1_000_000, description="Epochs of each trial.")
     sampler: SamplerName = Field(default="tpe", description="How settings are proposed.")
     pruner: Pruner = Field(default_factory=Pruner)
@@ -153,6 +165,14 @@ class Power(Strict):
     sd: Number = Field(
         gt=0,
         description="Expected standard deviation of the paired differences, in objective units.",
+    )
+    search_sd: Number | None = Field(
+        default=None,
+        gt=0,
+        description=(
+            "Expected standard deviation of an arm's mean between independent searches, in "
+            "objective units; required with repeats."
+        ),
     )
 
 

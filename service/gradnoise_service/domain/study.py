@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from gradnoise_service.domain.design import Design, Extension, SearchKey, search_key
+from gradnoise_service.domain.design import Design, Extension
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import Phase, StudySpec
 
@@ -99,11 +99,6 @@ class Trial:
     error: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
-
-    @property
-    def key(self) -> SearchKey:
-        """The Optuna study that records the trial."""
-        return search_key(self.phase, self.arm)
 
     @property
     def has_ended(self) -> bool:

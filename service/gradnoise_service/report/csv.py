@@ -29,15 +29,18 @@ def render(study: Study, trials: Sequence[Trial]) -> str:
     `value` is the objective, on test in the confirm phase and on validation before it, empty if
     there is no finite value. `counts_as` has the metric's worst value for a lost trial. Confirm
     trials of equal number are pairs. Without a search `point` numbers the settings that every arm
-    ran. Numbers have all their digits.
+    ran; with repeated searches `search` numbers the search. Numbers have all their digits.
     """
-    n_points = len(study.design.shared_settings)
+    design = study.design
+    n_points = len(design.shared_settings)
+    extra = [*(["point"] if n_points else []), *(["search"] if design.n_repeats > 1 else [])]
     names = list(dict.fromkeys(name for trial in trials for name in trial.params or {}))
     file = io.StringIO()
     writer = csv.writer(file)
-    writer.writerow((*COLUMNS, *(["point"] if n_points else []), *names))
+    writer.writerow((*COLUMNS, *extra, *names))
     for trial in trials:
         params = trial.params or {}
+        repeat, _ = design.place(trial.phase, trial.arm, trial.number)
         cells = (
             trial.phase,
             trial.arm,
@@ -49,6 +52,7 @@ def render(study: Study, trials: Sequence[Trial]) -> str:
             trial.epochs,
             trial.device_seconds,
             *([trial.number % n_points + 1] if n_points else []),
+            *([repeat + 1] if design.n_repeats > 1 else []),
             *(params.get(name) for name in names),
         )
         writer.writerow(["" if cell is None else cell for cell in cells])
@@ -59,11 +63,12 @@ def search_trials(comparison: Comparison, names: Sequence[str]) -> str:
     """Return the search trials as rows of CSV, with a column for each named hyperparameter."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("arm", "trial", "outcome", "value", "best", *names, "seed"))
+    writer.writerow(("arm", "search", "trial", "outcome", "value", "best", *names, "seed"))
     for point in comparison.search:
         values = (point.value, point.best, *(point.params.get(name) for name in names))
         cells = map(_short, values)
-        writer.writerow((point.arm, point.number + 1, point.outcome, *cells, point.seed))
+        place = (point.repeat + 1, point.number + 1)
+        writer.writerow((point.arm, *place, point.outcome, *cells, point.seed))
     return file.getvalue()
 
 

@@ -18,7 +18,7 @@ from gradnoise_service.report.protocol import protocol, spec_text
 from gradnoise_service.report.tables import noise_map_note, parameters, point_table
 from gradnoise_service.report.words import numbers
 from gradnoise_service.report.words.progress import ended_trials
-from gradnoise_service.report.words.settings import setting, techniques
+from gradnoise_service.report.words.settings import chosen, chosen_values, setting, techniques
 
 MOST_ROWS = 1_000
 """More search trials than these are shown as CSV, which is smaller than a table."""
@@ -76,5 +76,7 @@ ENVIRONMENT.filters |= {
     "listed": numbers.listed,
     "count": numbers.count,
     "setting": setting,
+    "chosen": chosen,
+    "chosen_values": chosen_values,
     "techniques": techniques,
 }

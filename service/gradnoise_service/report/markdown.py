@@ -27,7 +27,7 @@ from gradnoise_service.report.words.numbers import (
     span,
 )
 from gradnoise_service.report.words.progress import ended_trials
-from gradnoise_service.report.words.settings import setting, techniques
+from gradnoise_service.report.words.settings import chosen, setting, techniques
 
 
 def render(study: Study, comparison: Comparison) -> str:
@@ -106,9 +106,9 @@ def _arms(c: Comparison) -> Iterator[str]:
 def _arm(c: Comparison, arm: ArmSummary) -> Iterator[str]:
     yield arm.name
     yield techniques(arm.techniques)
-    yield setting(arm.setting or {})
+    yield chosen(arm)
     if not c.points:
-        yield number(arm.chosen_value)
+        yield " / ".join(number(of_search.value) for of_search in arm.chosen)
     yield number(arm.mean)
     yield number(arm.median)
     yield MISSING if arm.lowest is None else f"{number(arm.lowest)} – {number(arm.highest)}"
@@ -137,7 +137,7 @@ def _differences(c: Report) -> Iterator[str]:
         "interquartile mean",
         "P(better)",
         "its interval",
-        "sign-flip p",
+        "p",
     ]
     yield from table(header, [list(_difference(d)) for d in c.differences])
 
@@ -148,11 +148,8 @@ def _difference(d: ReportedDifference) -> Iterator[str]:
     yield f"{d.n} of {d.n_declared}"
     yield signed(d.difference)
     yield MISSING if interval is None else f"{span(interval)} ({confidence(interval.level)})"
-    yield (
-        MISSING
-        if d.interquartile_mean is None
-        else f"{signed(d.interquartile_mean)} ({span(d.interquartile_interval)})"
-    )
+    middle = f" ({span(d.interquartile_interval)})" if d.interquartile_interval else ""
+    yield f"{signed(d.interquartile_mean)}{middle}"
     yield percent(d.p_better)
     yield percent_span(d.p_better_interval)
     yield p_value(d.p_value)

@@ -40,7 +40,7 @@ class WaitingTrial:
 
 
 def waiting(session: Session, study_id: int, phase: Phase) -> list[WaitingTrial]:
-    """Return a phase's waiting trials in the order of execution: by number, arms side by side."""
+    """Return a phase's waiting trials in the order in which its design declares them."""
     counted = (
         select(func.count())
         .where(AttemptRow.trial_id == TrialRow.id, AttemptRow.outcome.in_(COUNTED_OUTCOMES))
@@ -56,7 +56,7 @@ def waiting(session: Session, study_id: int, phase: Phase) -> list[WaitingTrial]
     query = (
         select(TrialRow, counted, measured)
         .where(TrialRow.study_id == study_id, TrialRow.phase == phase, TrialRow.state == "waiting")
-        .order_by(TrialRow.number, TrialRow.id)
+        .order_by(TrialRow.id)
     )
     return [
         WaitingTrial(

@@ -20,7 +20,7 @@ from gradnoise_service.report.words.numbers import (
     signed,
     span,
 )
-from gradnoise_service.report.words.settings import setting
+from gradnoise_service.report.words.settings import chosen
 from gradnoise_service.terminal.console import out, show_line
 from gradnoise_service.terminal.tables import STATE_STYLES, VERDICT_STYLES, show_facts, show_table
 
@@ -66,7 +66,7 @@ def _show_arms(report: Report) -> None:
     rows = (
         (
             arm.name,
-            setting(arm.setting or {}),
+            chosen(arm),
             number(arm.mean),
             _confirm_runs(arm.confirm),
             duration(arm.device_seconds),

@@ -70,8 +70,10 @@ def _search(spec: StudySpec) -> str:
         n_settings = Design.of(spec).n_settings
         return f"none: every arm runs {count(n_settings, 'setting')} on every seed"
     unequal = "".join(f", {arm.name} {arm.n_trials}" for arm in spec.arms if arm.n_trials)
+    repeats = spec.search.repeats or 1
+    of_each = f"{repeats} searches of " if repeats > 1 else ""
     return (
-        f"{count(spec.search.n_trials, 'trial')} per arm{unequal} of "
+        f"{of_each}{count(spec.search.n_trials, 'trial')} per arm{unequal} of "
         f"{count(spec.search.epochs, 'epoch')}, sampler "
         f"{spec.search.sampler}, pruner {spec.search.pruner.name}"
     )
@@ -81,7 +83,10 @@ def _rerun(spec: StudySpec) -> str | None:
     if spec.search is None or not spec.search.rerun.is_on:
         return None
     rerun = spec.search.rerun
-    return f"the best {rerun.top} settings of each arm on {count(rerun.n_seeds, 'other seed')}"
+    searcher = "search" if (spec.search.repeats or 1) > 1 else "arm"
+    return (
+        f"the best {rerun.top} settings of each {searcher} on {count(rerun.n_seeds, 'other seed')}"
+    )
 
 
 def _confirm(info: StudyInfo) -> str:

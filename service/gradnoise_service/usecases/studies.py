@@ -7,6 +7,7 @@ from gradnoise_service.domain import legal
 from gradnoise_service.domain.access import Caller
 from gradnoise_service.domain.errors import NotFoundError
 from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.repeats import with_repeats
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study, StudyState
 from gradnoise_service.store import catalogues, studies
@@ -36,6 +37,8 @@ def submit(service: Service, caller: Caller, spec: StudySpec, key: str | None) -
         from gradnoise_service.compare.planning import planned
 
         spec = planned(spec)
+    else:
+        spec = with_repeats(spec)
     now = service.clock()
     with service.database.session(write=True) as session:
         metric = legal.check(catalogues.read(session), spec, service.settings.max_trials)

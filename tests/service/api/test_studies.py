@@ -128,7 +128,7 @@ def test_failed_commit_is_500(
 
 def test_seeds_are_computed_from_power(client: TestClient, plain_spec: dict[str, Any]) -> None:
     """The stored study has the number and can be submitted again; a different number is refused."""
-    power = {"power": 0.8, "sd": 0.05}
+    power = {"power": 0.8, "sd": 0.05, "search_sd": None}
     wanted = plain_spec | {
         "smallest_difference": 0.05,
         "confirm": {"power": power, "thresholds": [0.9]},

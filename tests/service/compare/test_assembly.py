@@ -62,7 +62,7 @@ def test_a_clear_effect_helps_with_its_numbers(make_trials: Make, accuracy: Metr
     )
     assert (difference.p_better, difference.p_value) == (1.0, 2 ** (1 - 8))
     assert comparison.protocol == {"formula": "f", "versions": {"torch": "2"}}
-    assert [arm.setting for arm in comparison.arms] == [
+    assert [arm.chosen[0].setting for arm in comparison.arms] == [
         {"lr": 0.04},
         {"lr": 0.04, "eta": 0.3, "gamma": pytest.approx(0.3)},
     ]
@@ -245,7 +245,10 @@ def test_without_trials_there_is_a_comparison_without_a_verdict(
     comparison = compare(design, accuracy, [], protocol={})
     assert comparison.differences[0].no_verdict == Waiting()
     assert [arm.search.n_ended + arm.confirm.n_ended for arm in comparison.arms] == [0, 0]
-    assert (comparison.search, [arm.setting for arm in comparison.arms]) == ((), [None, None])
+    assert (comparison.search, [arm.chosen[0].setting for arm in comparison.arms]) == (
+        (),
+        [None, None],
+    )
 
 
 @EXACT

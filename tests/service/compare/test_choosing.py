@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gradnoise_service.compare.choosing import choices, choose, finalists, outcome, rerun_means
+from gradnoise_service.compare.choosing import choices, finalists, outcome, rerun_means
 from gradnoise_service.compare.tables import seed_rows, summary
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.spec import Phase
@@ -26,11 +26,13 @@ def test_the_best_value_wins_by_the_metric_s_direction_and_of_equals_the_earlier
         for i, value in enumerate(values)
     ]
     random.Random(1).shuffle(trials)
-    assert {name: t and t.number for name, t in choose(design, accuracy, trials).items()} == {
+    assert {
+        name: c and c.trial.number for name, c in choices(design, accuracy, trials).items()
+    } == {
         "baseline": 1,
         "noisy": 1,
     }
-    assert {name: t and t.number for name, t in choose(design, loss, trials).items()} == {
+    assert {name: c and c.trial.number for name, c in choices(design, loss, trials).items()} == {
         "baseline": 2,
         "noisy": 2,
     }
@@ -39,7 +41,7 @@ def test_the_best_value_wins_by_the_metric_s_direction_and_of_equals_the_earlier
 def test_only_complete_search_trials_are_chosen_or_a_diverged_one_without_any(
     make_design: Callable[..., Design], make_trial: Make, loss: Metric
 ) -> None:
-    design = make_design()
+    design = make_design(search={"n_trials": 5, "epochs": 3})
     trials = [
         make_trial(design, "search", "baseline", 0, 0.1, state="pruned"),
         make_trial(design, "search", "baseline", 1, 0.2, state="failed"),
@@ -51,7 +53,7 @@ def test_only_complete_search_trials_are_chosen_or_a_diverged_one_without_any(
         make_trial(design, "search", "noisy", 2, "diverged"),
         make_trial(design, "search", "noisy", 1, "diverged"),
     ]
-    assert {name: t and t.number for name, t in choose(design, loss, trials).items()} == {
+    assert {name: c and c.trial.number for name, c in choices(design, loss, trials).items()} == {
         "baseline": 4,
         "noisy": 1,
     }
@@ -61,7 +63,7 @@ def test_an_arm_without_a_complete_trial_has_no_choice(
     make_design: Callable[..., Design], make_trial: Make, accuracy: Metric
 ) -> None:
     design = make_design()
-    assert choose(design, accuracy, [make_trial(design, "search", "noisy", 0, "failed")]) == {
+    assert choices(design, accuracy, [make_trial(design, "search", "noisy", 0, "failed")]) == {
         "baseline": None,
         "noisy": None,
     }
@@ -86,8 +88,8 @@ def test_the_best_mean_over_the_reruns_wins_once_all_have_ended(
     running = [*reruns[:3], make_trial(design, "rerun", "noisy", 3, "running")]
 
     def chosen(trials: list[Trial]) -> int | None:
-        trial = choose(design, accuracy, [*searched, *trials])["noisy"]
-        return trial and trial.number
+        choice = choices(design, accuracy, [*searched, *trials])["noisy"]
+        return choice and choice.trial.number
 
     assert [t.number for t in finalists(design, accuracy, searched)["noisy"]] == [1, 3]
     assert (chosen([]), chosen(running), chosen(reruns), chosen(better)) == (1, 1, 1, 3)
@@ -133,11 +135,11 @@ def test_selecting_and_judging_on_the_same_seeds_is_biased_and_confirming_is_not
             design,
             accuracy,
             "noisy",
-            choices(design, accuracy, trials)["noisy"],
+            [choices(design, accuracy, trials)["noisy"]],
             seed_rows(design, accuracy, trials),
             trials,
         )
-        for phase, value in (("rerun", arm.chosen_value), ("confirm", arm.mean)):
+        for phase, value in (("rerun", arm.chosen[0].value), ("confirm", arm.mean)):
             assert value is not None
             found[phase].append((value - true) / sd)
         found["search"].append(
@@ -166,9 +168,9 @@ def test_reruns_choose_better_settings_than_the_search_alone(
             make_trial(design, "rerun", "noisy", k, rng.gauss(true[best[k // 5].number], 0.01))
             for k in range(25)
         ]
-        chosen = choose(design, accuracy, [*searched, *reruns])["noisy"]
-        assert chosen is not None
-        gains.append(true[chosen.number] - true[best[0].number])
+        choice = choices(design, accuracy, [*searched, *reruns])["noisy"]
+        assert choice is not None
+        gains.append(true[choice.trial.number] - true[best[0].number])
     assert statistics.fmean(gains) > 5 * statistics.stdev(gains) / 400**0.5
 
 

@@ -1,11 +1,12 @@
 """The number of seeds follows from the declared power, by the rule of the verdict."""
 
+import math
 from collections.abc import Callable
 
 import pytest
 
 from gradnoise_service.compare.planning import planned, with_seeds
-from gradnoise_service.compare.power import chances
+from gradnoise_service.compare.power import chances, chances_of_searches
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import InvalidSpecError
 from gradnoise_service.domain.sequential import fewest_pairs
@@ -125,3 +126,39 @@ def test_the_fewest_pairs_are_the_first_whose_smallest_p_is_small_enough(
     alpha = 0.05 / n_comparisons
     n = fewest_pairs(alpha)
     assert 2 ** (1 - n) <= alpha < 2 ** (2 - n)
+
+
+REPEATED = {"n_trials": 4, "epochs": 3, "repeats": 4}
+
+
+def test_the_power_of_repeated_searches_determines_their_seeds(make_spec: Make) -> None:
+    """sd^2 / 2 is the variance of a run in one arm, search_sd^2 that between searches."""
+    declared = {"power": 0.8, "sd": 0.04, "search_sd": 0.01}
+    spec = with_seeds(
+        make_spec(smallest_difference=0.05, search=REPEATED, confirm={"power": declared})
+    )
+
+    def power(n_seeds: int) -> float:
+        sd = math.sqrt(0.01**2 + 0.04**2 / 2 * 4 / n_seeds)
+        return chances_of_searches(4, 0.05, sd, smallest_difference=0.05, level=0.95)["helps"]
+
+    assert power(spec.confirm.n_seeds) >= 0.8 > power(spec.confirm.n_seeds - 1)
+    assert planned(spec) == spec
+
+
+@pytest.mark.parametrize(
+    ("search_sd", "field", "message"),
+    [
+        (None, "confirm.power.search_sd", "search_sd is missing"),
+        (0.2, "confirm.power", "no number of seeds reaches this power with 4 searches"),
+    ],
+)
+def test_a_power_that_repeated_searches_cannot_have_is_rejected(
+    make_spec: Make, search_sd: float | None, field: str, message: str
+) -> None:
+    confirm = {"power": {"power": 0.8, "sd": 0.04, "search_sd": search_sd}}
+    with pytest.raises(InvalidSpecError) as refused:
+        planned(make_spec(smallest_difference=0.05, search=REPEATED, confirm=confirm))
+    (fault,) = refused.value.errors
+    assert fault.field == field
+    assert message in fault.message

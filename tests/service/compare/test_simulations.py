@@ -23,10 +23,10 @@ from gradnoise_service.compare.verdict import judge
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.study import Metric, Trial
+from statistics_page import TEXT, documented
 
 Make = Callable[..., tuple[Design, list[Trial]]]
 Draw = Callable[[np.random.Generator, int, bool], np.ndarray]
-DOCUMENT = (Path(__file__).resolve().parents[3] / "docs/statistics.md").read_text(encoding="utf-8")
 PAIRS = (6, 12, 20, 40)
 N_STUDIES = 1_000
 N_EQUAL_STUDIES = 4_000
@@ -105,12 +105,6 @@ def false_verdicts(data: str, n: int, n_studies: int, make_trials: Make, metric:
     return wrong / n_studies
 
 
-def documented(*cells: str) -> list[float]:
-    """Return the percentages of the documented table row that starts with these cells."""
-    (row,) = re.findall(rf"^\| {re.escape(' | '.join(cells))} \|(.*)\|$", DOCUMENT, re.MULTILINE)
-    return [float(cell) / 100 for cell in row.split("|")]
-
-
 def three_errors(share: float, *counts: int) -> float:
     """Return three standard errors of the difference of simulated shares."""
     return 3 * math.sqrt(share * (1 - share) * sum(1 / n for n in counts))
@@ -160,6 +154,6 @@ def test_every_documented_test_exists() -> None:
     tests = "".join(
         path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py")
     )
-    named = set(re.findall(r"`(test_\w+)`", DOCUMENT))
+    named = set(re.findall(r"`(test_\w+)`", TEXT))
     assert len(named) > 10
     assert named <= set(re.findall(r"def (test_\w+)", tests))

@@ -17,7 +17,7 @@ Make = Callable[..., Trial]
 def test_the_best_so_far_rises_with_complete_trials_alone(
     make_design: Callable[..., Design], make_trial: Make, accuracy: Metric, loss: Metric
 ) -> None:
-    design = make_design()
+    design = make_design(search={"n_trials": 8, "epochs": 3})
     trials = [
         make_trial(design, "search", "baseline", 3, 0.6),
         make_trial(design, "search", "baseline", 0, "failed"),
@@ -68,7 +68,7 @@ def test_a_lost_confirm_run_has_the_metric_s_worst_value_and_a_missing_run_none(
         Run(outcome="cancelled", value=None),
         Run(outcome="open", value=None),
     ]
-    assert [row.seed for row in rows] == [design.seed("confirm", i) for i in range(5)]
+    assert [row.seed for row in rows] == [design.seed("confirm", "noisy", i) for i in range(5)]
     assert {row.runs["baseline"].outcome for row in rows} == {"open"}
 
 
@@ -89,11 +89,11 @@ def test_a_summary_counts_every_trial_once_and_its_seconds(
         design,
         accuracy,
         "noisy",
-        Choice(trial=search[1], rerun_mean=None),
+        [Choice(trial=search[1], rerun_mean=None)],
         rows,
         search + confirm,
     )
-    assert (arm.setting, arm.chosen_number, arm.chosen_value) == (
+    assert (arm.chosen[0].setting, arm.chosen[0].number, arm.chosen[0].value) == (
         {"lr": 0.02, "eta": 0.3, "gamma": 0.1},
         1,
         0.7,

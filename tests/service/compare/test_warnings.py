@@ -54,8 +54,8 @@ def test_ties_and_chosen_values_at_an_edge_are_found(make_trials: Make, accuracy
     )
     assert compare(design, accuracy, trials, protocol={}).findings == (
         AllTied(arm="noisy", baseline="baseline"),
-        AtEdge(arm="baseline", parameter="lr", value=0.04, end="upper"),
-        AtEdge(arm="noisy", parameter="lr", value=0.04, end="upper"),
+        AtEdge(arm="baseline", parameter="lr", values=(0.04,), end="upper"),
+        AtEdge(arm="noisy", parameter="lr", values=(0.04,), end="upper"),
     )
 
 

@@ -47,9 +47,9 @@ def test_the_verdict_is_over_all_pairs_of_settings_and_seeds(
     assert difference.gain == pytest.approx(0.235)
     assert difference.n_better == 8
     assert difference.p_value == pytest.approx(stats.wilcoxon(BETTER, BASE).pvalue)
-    assert [arm.setting for arm in comparison.arms] == [{}, {"eta": 0.3, "gamma": 0.55}]
+    assert [arm.chosen[0].setting for arm in comparison.arms] == [{}, {"eta": 0.3, "gamma": 0.55}]
     assert [
-        (arm.confirm.n_declared, arm.search.n_declared, arm.chosen_number)
+        (arm.confirm.n_declared, arm.search.n_declared, arm.chosen[0].number)
         for arm in comparison.arms
     ] == [(8, 0, None)] * 2
 

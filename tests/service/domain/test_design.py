@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradnoise_service.domain.design import Design, Extension, SearchKey, search_key
+from gradnoise_service.domain.design import Design, Extension, SearchKey
 from gradnoise_service.domain.looks import POCOCK, crossing_chance, nominal_levels, two_sided_bound
 from gradnoise_service.domain.sequential import fewest_pairs
 from gradnoise_service.domain.spec import StudySpec
@@ -104,7 +104,7 @@ def test_reruns_put_every_setting_on_the_same_seeds() -> None:
         *((i, {"lr": 0.2}) for i in range(3)),
         *((3 + i, {"lr": 0.3}) for i in range(3)),
     ]
-    assert [t.seed for t in noisy] == [design.seed("rerun", i) for i in range(3)] * 2
+    assert [t.seed for t in noisy] == [design.seed("rerun", "noisy", i) for i in range(3)] * 2
     assert [(t.number, t.arm) for t in trials][:2] == [(0, "baseline"), (0, "noisy")]
 
 
@@ -158,9 +158,10 @@ def test_every_planned_count_matches_the_planned_trials(make_spec: Make) -> None
 @given(seed=st.integers(0, 2**48 - 1), number=st.integers(0, MAX_PAIRS))
 def test_seeds_are_stable_and_differ_between_phases(seed: int, number: int) -> None:
     design = Design.of(tuned().model_copy(update={"seed": seed}))
-    assert design.seed("search", number) == design.seed("search", number)
-    assert design.seed("search", number) != design.seed("confirm", number)
-    assert 0 <= design.seed("search", number) < 2**48
+    seed_of_search = design.seed("search", "noisy", number)
+    assert seed_of_search == design.seed("search", "baseline", number)
+    assert seed_of_search != design.seed("confirm", "noisy", number)
+    assert 0 <= seed_of_search < 2**48
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_search_keys_separate_arms_from_phases(make_spec: Make) -> None:
         SearchKey(phase="confirm"),
     )
     assert len({key.label for key in design.search_keys}) == 4
-    assert search_key("search", "confirm") != search_key("confirm", "confirm")
+    assert design.search_key("search", "confirm", 0) != design.search_key("confirm", "confirm", 0)
     assert Design.of(make_spec(**GRID)).search_keys == (SearchKey(phase="confirm"),)
 
 
@@ -251,3 +252,68 @@ def test_an_extension_of_a_study_that_a_look_ended_keeps_its_looks(make_spec: Ma
 def test_earlier_looks_without_enough_pairs_do_not_count(make_spec: Make) -> None:
     extended = Design.of(make_spec(confirm={"n_seeds": 3}), [extension(9, at_n=3)])
     assert extended.earlier_looks == ()
+
+
+REPEATED = {"repeats": 3, "rerun": {"top": 2, "n_seeds": 2}}
+
+
+def test_repeated_searches_have_trials_seeds_and_samplers_of_their_own() -> None:
+    design = Design.of(tuned(**REPEATED))
+    assert [design.n_trials(phase, "noisy") for phase in design.phases] == [12, 12, 5]
+    noisy = [trial for trial in design.trials("search") if trial.arm == "noisy"]
+    # the searches run side by side: first the first trial of each
+    assert [t.number for t in noisy] == [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]
+    assert len({t.seed for t in noisy}) == 12
+    keys = [design.search_key("search", "noisy", number) for number in (3, 4, 11)]
+    assert [(key.repeat, key.label) for key in keys] == [
+        (0, "noisy"),
+        (1, "noisy search 2"),
+        (2, "noisy search 3"),
+    ]
+    assert len({design.sampler_seed(key) for key in design.search_keys if key.arm}) == 3
+
+
+def test_each_search_reruns_its_finalists_on_seeds_of_its_own() -> None:
+    """The second search found one setting only: the numbers of the others are left out."""
+    design = Design.of(tuned(**REPEATED))
+    found = [{"lr": 0.1 * i} for i in range(1, 6)]
+    trials = design.trials("rerun", {"noisy": [*found[:3], None, *found[3:]]})
+    by_number = sorted(trials, key=lambda trial: trial.number)
+    assert [t.number for t in by_number] == [0, 1, 2, 3, 4, 5, 8, 9, 10, 11]
+    assert [t.params for t in by_number] == [setting for setting in found for _ in range(2)]
+    assert by_number[0].seed == by_number[2].seed
+    assert len({t.seed for t in by_number}) == 6
+
+
+def test_the_searches_take_the_confirm_seeds_in_turn() -> None:
+    design = Design.of(tuned(**REPEATED))
+    settings = {
+        "baseline": [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}],
+        "noisy": [{"lr": 0.4}, None, {"lr": 0.6}],
+    }
+    trials = design.trials("confirm", settings)
+    for arm, of_arm in settings.items():
+        params = {t.number: t.params for t in trials if t.arm == arm}
+        assert params == {i: of_arm[i % 3] for i in range(5) if of_arm[i % 3] is not None}
+    assert [design.place("confirm", "noisy", i)[0] for i in range(5)] == [0, 1, 2, 0, 1]
+
+
+@given(
+    repeats=st.integers(1, 20),
+    n_trials=st.integers(1, 12),
+    top=st.integers(1, 5),
+    n_seeds=st.integers(0, 3),
+)
+def test_every_trial_has_a_place_in_its_search(
+    repeats: int, n_trials: int, top: int, n_seeds: int
+) -> None:
+    spec = tuned(repeats=repeats, n_trials=n_trials, rerun={"top": top, "n_seeds": n_seeds})
+    design = Design.of(spec)
+    for phase in design.phases[:-1]:
+        n = design.n_trials(phase, "noisy")
+        places = [design.place(phase, "noisy", number) for number in range(n)]
+        assert places == sorted(places)
+        assert len(set(places)) == n
+        assert Counter(repeat for repeat, _ in places) == dict.fromkeys(
+            range(repeats), n // repeats
+        )

@@ -94,10 +94,21 @@ def test_documented_presets_exist() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["demo-twice", "mnist-twice"])
+@pytest.mark.parametrize(
+    "name", ["demo-twice", "mnist-twice", "twice-one-search", "twice-four-searches"]
+)
 def test_arms_of_a_twice_preset_differ_only_by_name(name: str) -> None:
     first, second = presets.load(name)[0]["arms"]
     assert first | {"name": second["name"]} == second
+
+
+def test_the_check_of_one_search_differs_from_that_of_four_by_the_number_alone() -> None:
+    one, four = (presets.load(f"twice-{n}")[0] for n in ("one-search", "four-searches"))
+    assert (one["search"].pop("repeats"), four["search"].pop("repeats")) == (1, 4)
+    differing = {"name", "description"}
+    assert {k: v for k, v in one.items() if k not in differing} == {
+        k: v for k, v in four.items() if k not in differing
+    }
 
 
 def test_committed_reports_are_of_presets() -> None:
@@ -105,8 +116,7 @@ def test_committed_reports_are_of_presets() -> None:
     makefile = Path(__file__).parents[3] / "Makefile"
     (line,) = re.findall(r"^REPORTS := (.+)$", makefile.read_text(encoding="utf-8"), re.MULTILINE)
     committed = {
-        (presets.load(name)[0]["options"]["dataset"], name.endswith("-twice"))
-        for name in line.split()
+        (presets.load(name)[0]["options"]["dataset"], "twice" in name) for name in line.split()
     }
     assert committed == set(itertools.product(("digits", "mnist"), (False, True)))
 

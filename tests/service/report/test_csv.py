@@ -47,7 +47,7 @@ def test_the_statistics_can_be_recomputed_from_the_csv(
         if row["phase"] == "search" and row["arm"] == "noisy" and row["number"] == "2"
     )
     assert {name: search[name] for name in ("seed", "lr", "eta")} == {
-        "seed": str(design.seed("search", 2)),
+        "seed": str(design.seed("search", "noisy", 2)),
         "lr": "0.03",
         "eta": "0.3",
     }

@@ -23,7 +23,7 @@ def test_the_report_is_the_comparison_with_words(
     report = document(make_study(design, accuracy), comparison)
     sentences = [difference.sentence for difference in report.differences]
     assert report.sentence == sentences[0]
-    assert [text.split(" ")[0] for text in sentences] == ["Undecided", "constant"]
+    assert [text.split(" ")[0] for text in sentences] == ["Undecided", "At"]
     assert len(report.warnings) == len(report.findings) > 0
     assert [held.name for held in report.held_equal][:2] == ["Workload", "Data"]
     assert report.diagnostics.remarks[0].name.startswith("Usable learning")

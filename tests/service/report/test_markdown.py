@@ -25,14 +25,15 @@ def test_the_report_has_verdict_arms_differences_runs_and_spec(
     lines = text.splitlines()
     assert lines[:3] == ["# a study", "", r"a \| b \# c"]
     assert (
-        "**helps** (noisy against baseline): noisy helps: mean accuracy 0.7875 against baseline's "
+        "**helps** (noisy against baseline): At these settings, noisy helps: "
+        "mean accuracy 0.7875 against baseline's "
         "0.1" in text
     )
     assert (
         "| noisy | annealed | lr 0.04, eta 0.3, gamma 0.3 | 0.4 | 0.7875 | 0.9 | 0 – 0.9 | 1 of 8 "
         "| 24 s |" in lines
     )
-    assert f"| 8 | {design.seed('confirm', 7)} | 0.1 | 0 (diverged) |" in lines
+    assert f"| 8 | {design.seed('confirm', 'noisy', 7)} | 0.1 | 0 (diverged) |" in lines
     assert (
         lines.index(r"- formula of baseline: g\_t") == lines.index(r"- formula of noisy: x\_t") - 1
     )

@@ -48,7 +48,7 @@ def test_declaration_adds_missing_trials_only(database: Database, study: Study) 
         after = of_phase(session, study, "confirm")
     assert after[:5] == before
     assert [(trial.number, trial.seed) for trial in after] == [
-        (i, design.seed("confirm", i)) for i in range(8)
+        (i, design.seed("confirm", "noisy", i)) for i in range(8)
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from formula_launcher import FormulaLauncher, failure
 from gradnoise.training.trial import Finished, TrialSpec
-from gradnoise_service.compare.choosing import choose, finalists
+from gradnoise_service.compare.choosing import choices, finalists
 from gradnoise_service.domain.errors import InvalidSpecError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.search import Storage
@@ -72,19 +72,50 @@ def test_the_best_settings_are_rerun_on_other_seeds_and_the_best_mean_is_confirm
         assert chosen == {lr}
     assert after.comparison is not None
     summary = after.comparison["arms"][1]  # type: ignore[index]  # plain values
-    chosen_trial = choose(study.design, ACCURACY, table)["noisy"]
-    assert chosen_trial is not None
-    assert summary["search_value"] == chosen_trial.value
+    choice = choices(study.design, ACCURACY, table)["noisy"]
+    assert choice is not None
+    assert summary["chosen"][0]["search_value"] == choice.trial.value
     mean = (
         sum(
             t.value or 0.0
             for t in by_phase["rerun"]
-            if t.arm == "noisy" and t.params == chosen_trial.params
+            if t.arm == "noisy" and t.params == choice.trial.params
         )
         / 4
     )
-    assert (summary["chosen_value"], summary["rerun"]["n_complete"]) == (pytest.approx(mean), 12)
+    assert (summary["chosen"][0]["value"], summary["rerun"]["n_complete"]) == (
+        pytest.approx(mean),
+        12,
+    )
     assert after.verdict == "helps"
+
+
+def test_every_search_confirms_its_own_choice(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    """Each search reruns its own best settings; run i of the confirm phase is of search i mod 3."""
+    search = {
+        "n_trials": 5,
+        "epochs": 3,
+        "repeats": 3,
+        "sampler": "random",
+        "rerun": {"top": 2, "n_seeds": 2},
+    }
+    study = submit(database, make_spec(search=search, confirm={"n_seeds": 7}), now)
+    launcher = FormulaLauncher()
+    finish(start(database, storage, launcher, now))
+    after, table = read(database, study)
+    assert_exactly_as_declared(database, storage, study)
+    assert len(launcher.admitted) == 2 * (3 * (5 + 4) + 7)
+    chosen = [choices(study.design, ACCURACY, table, repeat)["noisy"] for repeat in range(3)]
+    settings = [choice.trial.params for choice in chosen if choice]
+    assert len({str(setting) for setting in settings}) == 3
+    confirmed = {t.number: t.params for t in table if (t.phase, t.arm) == ("confirm", "noisy")}
+    assert confirmed == {i: settings[i % 3] for i in range(7)}
+    assert after.comparison is not None
+    (difference,) = after.comparison["differences"]  # type: ignore[misc]  # plain values
+    assert difference["searches"]["n"] == 3
+    assert difference["gain_interval"]["method"] == "welch"
 
 
 @pytest.mark.slow
@@ -137,7 +168,9 @@ def test_an_extension_runs_only_new_seeds_and_judges_all(
     assert [trial for trial in table if trial.phase != "confirm" or trial.number < 5] == before
     new = [trial for trial in table if trial.phase == "confirm" and trial.number >= 5]
     assert len(launcher.admitted) == len(new) == 6
-    assert {trial.seed for trial in new} == {study.design.seed("confirm", i) for i in (5, 6, 7)}
+    assert {trial.seed for trial in new} == {
+        study.design.seed("confirm", "noisy", i) for i in (5, 6, 7)
+    }
     assert (after.state, after.verdict) == ("complete", "helps")
     assert after.comparison is not None
     declared = submit(database, make_spec(name="declared", confirm={"n_seeds": 8}), now)
@@ -183,7 +216,7 @@ def test_a_study_ends_at_the_first_decisive_look(
     assert after.comparison["plan"]["n_seeds"] == n_seeds  # type: ignore[index]  # plain values
     assert (after.comparison["is_final"], after.comparison["verdict"]) == (True, verdict)
     assert {trial.seed for trial in table if trial.phase == "confirm"} == {
-        study.design.seed("confirm", i) for i in range(n_seeds)
+        study.design.seed("confirm", "noisy", i) for i in range(n_seeds)
     }
 
 

@@ -180,7 +180,7 @@ def test_a_trial_that_keeps_failing_is_a_loss_with_its_traceback(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
     study = submit(database, make_spec(max_attempts=2), now)
-    failing_seed = study.design.seed("confirm", 3)
+    failing_seed = study.design.seed("confirm", "noisy", 3)
     override = lambda spec, epoch: (  # noqa: E731
         failure(spec) if (spec.seed, spec.techniques) == (failing_seed, ("annealed",)) else None
     )
@@ -346,7 +346,7 @@ def test_a_replayed_rung_is_not_decided_again(
         make_spec(search={"n_trials": 4, "epochs": 6, "sampler": "random", "pruner": pruner}),
         now,
     )
-    seed, lost = study.design.seed("search", number), []
+    seed, lost = study.design.seed("search", "noisy", number), []
 
     def override(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
         if (spec.seed, spec.techniques, epoch) == (seed, ("none",), 5) and not lost:

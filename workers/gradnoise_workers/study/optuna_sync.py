@@ -24,7 +24,8 @@ class OptunaSync:
 
     def __init__(self, study: Study, storage: Storage) -> None:
         self._storage = storage
-        self._names = {key: f"{study.spec.name} · {key.label}" for key in study.design.search_keys}
+        self._design = study.design
+        self._names = {key: f"{study.spec.name} · {key.label}" for key in self._design.search_keys}
         self._searches = {
             key: _open(study, storage, key, name) for key, name in self._names.items()
         }
@@ -40,7 +41,7 @@ class OptunaSync:
             trials: The stored trials.
             numbers: Their numbers in Optuna, by trial id.
         """
-        by_number = {(t.key, numbers[t.id]): t for t in trials if t.id in numbers}
+        by_number = {(self._key(t), numbers[t.id]): t for t in trials if t.id in numbers}
         for key, search in self._searches.items():
             for number in search.running():
                 trial = by_number.get((key, number))
@@ -54,9 +55,10 @@ class OptunaSync:
         trial = waiting.trial
         if waiting.optuna_number is not None and trial.params is not None:
             return waiting.optuna_number, trial.params
-        search = self._searches[trial.key]
-        if self._unclaimed[trial.key]:
-            suggestion = search.suggestion(self._unclaimed[trial.key].popleft())
+        key = self._key(trial)
+        search = self._searches[key]
+        if self._unclaimed[key]:
+            suggestion = search.suggestion(self._unclaimed[key].popleft())
         elif trial.params is not None:
             suggestion = search.ask_for(trial.params, seed=trial.seed, arm=trial.arm)
         else:
@@ -65,13 +67,13 @@ class OptunaSync:
 
     def should_prune(self, attempt: Attempt, value: float) -> bool:
         """Record the objective at a rung and return the pruner's decision."""
-        search = self._searches[attempt.trial.key]
+        search = self._searches[self._key(attempt.trial)]
         return search.should_prune(attempt.optuna_number, attempt.epoch, value)
 
     def tell(self, end: Ending) -> None:
         """Record the final state of a trial, if the attempt's end is final."""
         if end.state is not None:
-            search = self._searches[end.attempt.trial.key]
+            search = self._searches[self._key(end.attempt.trial)]
             search.tell(end.attempt.optuna_number, end.state, end.value)
 
     def cancel_unclaimed(self) -> None:
@@ -91,12 +93,14 @@ class OptunaSync:
         for key, name in self._names.items():
             publish(self._storage, name, note=note, plots=plots if key.phase == "confirm" else {})
 
+    def _key(self, trial: Trial) -> SearchKey:
+        return self._design.search_key(trial.phase, trial.arm, trial.number)
+
 
 def _open(study: Study, storage: Storage, key: SearchKey, name: str) -> ArmSearch:
     spec, design = study.spec, study.design
     if spec.search is None or key.arm is None:
         return ArmSearch(storage, name, direction=study.metric.direction, space={}, seed=spec.seed)
-    index = [arm.name for arm in spec.arms].index(key.arm)
     return ArmSearch(
         storage,
         name,
@@ -104,5 +108,5 @@ def _open(study: Study, storage: Storage, key: SearchKey, name: str) -> ArmSearc
         space=design.space(key.arm),
         sampler=spec.search.sampler,
         pruner=spec.search.pruner,
-        seed=design.seed("search", index) % 2**32,
+        seed=design.sampler_seed(key),
     )

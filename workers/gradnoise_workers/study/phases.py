@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from gradnoise_service.compare.choosing import choose, finalists
-from gradnoise_service.domain.design import Design, Settings
+from gradnoise_service.compare.choosing import choices, finalists
+from gradnoise_service.domain.design import Design, Setting, Settings
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Metric, Trial
 
@@ -23,19 +23,30 @@ def selected_settings(
 ) -> Settings:
     """Return the settings that a phase after the search runs, by arm.
 
-    The reruns take each arm's finalists, the confirm phase its choice; an arm without a complete
-    search trial has none.
+    The reruns take the finalists of each search, the confirm phase its choice. Where a search has
+    fewer, None takes their place; an arm without a complete search trial has no settings.
     """
-    if phase == "rerun":
-        best = finalists(design, metric, trials)
-        return {arm: [t.params or {} for t in of_arm] for arm, of_arm in best.items() if of_arm}
-    chosen = choose(design, metric, trials)
-    return {arm: [trial.params or {}] for arm, trial in chosen.items() if trial is not None}
+    of_arms: dict[str, list[Setting | None]] = {arm.name: [] for arm in design.spec.arms}
+    for repeat in range(design.n_repeats):
+        if phase == "rerun":
+            for arm, best in finalists(design, metric, trials, repeat).items():
+                n_slots = min(design.n_finalists, design.n_searched(arm))
+                found = [trial.params or {} for trial in best]
+                of_arms[arm] += [*found, *[None] * (n_slots - len(found))]
+        else:
+            for arm, choice in choices(design, metric, trials, repeat).items():
+                of_arms[arm].append(choice.trial.params or {} if choice else None)
+    return {arm: found for arm, found in of_arms.items() if any(s is not None for s in found)}
 
 
-def confirmed_settings(trials: Sequence[Trial]) -> Settings:
-    """Return the settings that the arms' stored confirm runs have; a grid ignores them."""
-    return {trial.arm: [trial.params or {}] for trial in trials if trial.phase == "confirm"}
+def confirmed_settings(design: Design, trials: Sequence[Trial]) -> Settings:
+    """Return the settings of each search that the stored confirm runs have; a grid ignores them."""
+    found: dict[str, list[Setting | None]] = {}
+    for trial in trials:
+        if trial.phase == "confirm":
+            of_arm = found.setdefault(trial.arm, [None] * design.n_repeats)
+            of_arm[design.place("confirm", trial.arm, trial.number)[0]] = trial.params
+    return found
 
 
 def design_at_look(design: Design, trials: Sequence[Trial]) -> Design:

@@ -100,7 +100,7 @@ class StudyRun:
                 return []
             case "confirm":  # an extension adds seeds, and so does an undecided look
                 here = design_at_look(self._design, stored)
-                return here.trials("confirm", confirmed_settings(stored))
+                return here.trials("confirm", confirmed_settings(here, stored))
 
     def _declare(self, phase: Phase, planned: Sequence[PlannedTrial]) -> None:
         self._waiting.extend(self._ledger.declare(phase, planned))
@@ -195,7 +195,9 @@ class StudyRun:
         )
         if not comparison.is_final:
             following = design_at_look(self._design, trials).after_look()
-            self._declare("confirm", following.trials("confirm", confirmed_settings(trials)))
+            self._declare(
+                "confirm", following.trials("confirm", confirmed_settings(following, trials))
+            )
             log.info("undecided at this look", next_look=following.n_seeds)
             return False
         self._optuna.cancel_unclaimed()

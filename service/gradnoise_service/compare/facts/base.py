@@ -10,12 +10,13 @@ Outcome = Literal["complete", "diverged", "pruned", "failed", "cancelled", "open
 LOST: tuple[Outcome, ...] = ("diverged", "failed")
 """Outcomes that count as the metric's worst value."""
 
-IntervalMethod = Literal["bca", "bca_student", "wilson", "no_width_equal", "no_width_tied"]
+IntervalMethod = Literal["bca", "bca_student", "welch", "wilson", "no_width_equal", "no_width_tied"]
 """How an interval was computed, or why it has no width.
 
 `bca` is the BCa bootstrap, `bca_student` the same with an end that Student's interval widened,
-`wilson` the score interval of a share. With `no_width_equal` all values are equal, with
-`no_width_tied` so many that the resamples do not differ.
+`welch` Welch's interval of the means of searches, `wilson` the score interval of a share. With
+`no_width_equal` all values are equal, with `no_width_tied` so many that the resamples do not
+differ.
 """
 
 

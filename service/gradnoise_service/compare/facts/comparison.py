@@ -1,5 +1,7 @@
 """Comparison: all results of a study, as facts."""
 
+import math
+import statistics
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -26,6 +28,40 @@ Reason = Literal[
 """
 
 
+class Searches(Frozen):
+    """The mean of the confirm runs of each of `n` independent searches of an arm.
+
+    Args:
+        means, baseline_means: By search, of the arm and of the baseline.
+        degrees: Degrees of freedom of Welch's interval.
+        search_sd, seed_sd: Standard deviations between searches, of their true means, and between
+            the runs of a search; None where no search has two runs.
+        further: For `undecided`: how many further searches of each arm decide with probability 0.8,
+            if mean and standard deviations stay as they are; None if a thousand would not.
+    """
+
+    n: int
+    means: tuple[float, ...]
+    baseline_means: tuple[float, ...]
+    degrees: float
+    search_sd: float | None
+    seed_sd: float | None
+    baseline_search_sd: float | None
+    baseline_seed_sd: float | None
+    further: int | None = None
+
+    @property
+    def difference(self) -> float:
+        """The mean over the arm's searches minus that over the baseline's."""
+        return statistics.fmean(self.means) - statistics.fmean(self.baseline_means)
+
+    @property
+    def standard_error(self) -> float:
+        """That of the difference: sqrt((S_a^2 + S_b^2) / n)."""
+        variances = map(statistics.variance, (self.means, self.baseline_means))
+        return math.sqrt(sum(variances) / self.n)
+
+
 class Difference(Frozen):
     """An arm against the baseline over `n` of `n_declared` pairs of runs.
 
@@ -36,8 +72,11 @@ class Difference(Frozen):
         reason: Why the verdict was reached; None without one.
         no_verdict: Why there is no verdict; None if there is one.
         n_lost, baseline_n_lost: Lost runs of the arm and of the baseline.
-        mean, baseline_mean: Means over the pairs.
-        gain: Mean of the paired differences times the metric's sign; above 0 is better.
+        searches: The means of repeated searches, on which the verdict is then based; None with a
+            single search.
+        mean, baseline_mean: Means over the pairs; with repeated searches over the searches.
+        gain: Mean of the paired differences, or that of the searches' means, times the metric's
+            sign; above 0 is better.
         gain_interval: Its interval, at Bonferroni's level where several arms are compared.
         difference: The same mean in the metric's sign, arm minus baseline.
         relative: The difference as a share of the baseline's mean; None where that is 0, or less
@@ -48,7 +87,8 @@ class Difference(Frozen):
         p_better_interval: Its Wilson interval.
         probability_of_improvement: Probability that a run of the arm beats a run of the baseline on
             any seed: over all n times n pairs of runs, a tie counted half (Agarwal et al. 2021).
-        p_value: Of the two-sided sign-flip test of the mean, adjusted for the number of arms.
+        p_value: Of the two-sided sign-flip test of the mean, adjusted for the number of arms; with
+            few repeated searches of Welch's test.
         rank_p_value: Of Wilcoxon's two-sided signed-rank test, not adjusted: for information.
         further_seeds: For `undecided`: how many further seeds decide with probability 0.8, if mean
             and standard deviation stay as they are; None if a million would not.
@@ -66,6 +106,7 @@ class Difference(Frozen):
     n_tied: int = 0
     n_lost: int = 0
     baseline_n_lost: int = 0
+    searches: Searches | None = None
     mean: float | None = None
     baseline_mean: float | None = None
     gain: float | None = None

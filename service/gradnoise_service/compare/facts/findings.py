@@ -96,12 +96,15 @@ class AllTied(Frozen):
 
 
 class AtEdge(Frozen):
-    """A chosen value lies at an end of its range, so a better value may lie outside."""
+    """The values that some searches chose lie at an end of their range.
+
+    A better value may lie outside.
+    """
 
     kind: Literal["at_edge"] = "at_edge"
     arm: str
     parameter: str
-    value: Value
+    values: tuple[Value, ...]
     end: Literal["lower", "upper"]
 
 

@@ -40,26 +40,38 @@ class Reached(Frozen):
     interval: Interval
 
 
-class ArmSummary(Frozen):
-    """One arm: its chosen setting and the results of its confirm runs.
-
-    Mean, median, lowest and highest are over the confirm runs on test data; a lost run counts as
-    the metric's worst value.
+class Chosen(Frozen):
+    """What one search chose for an arm, and the confirm runs of this setting.
 
     Args:
-        setting: The setting that the search chose; without a search the arm's own values, in
-            addition to the settings that all arms run. None without a complete trial.
-        chosen_value: Mean of the chosen setting over its reruns on validation; the search's value
-            where there were no reruns.
-        search_value: Value of the chosen setting in the search, selected for being the best.
+        setting: The chosen setting; without a search the arm's own values, in addition to the
+            settings that all arms run. None without a complete trial.
+        number: Of the search trial with this setting; None without one.
+        value: Mean of the setting over its reruns on validation; the search's value where there
+            were no reruns.
+        search_value: Value of the setting in the search, selected for being the best.
+        n: Confirm runs with a value.
+        mean: Their mean on test data; a lost run counts as the metric's worst value.
+    """
+
+    setting: dict[str, Value] | None
+    number: int | None = None
+    value: float | None = None
+    search_value: float | None = None
+    n: int = 0
+    mean: float | None = None
+
+
+class ArmSummary(Frozen):
+    """One arm: what each of its searches chose, and the results of its confirm runs.
+
+    Median, lowest and highest are over the confirm runs on test data, the mean over the means of
+    the searches; a lost run counts as the metric's worst value.
     """
 
     name: str
     techniques: tuple[str, ...]
-    setting: dict[str, Value] | None
-    chosen_number: int | None
-    chosen_value: float | None
-    search_value: float | None = None
+    chosen: tuple[Chosen, ...]
     search: Tally
     rerun: Tally = NO_TRIALS
     confirm: Tally
@@ -68,6 +80,16 @@ class ArmSummary(Frozen):
     lowest: float | None
     highest: float | None
     reached: tuple[Reached, ...] = ()
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether every search found a setting."""
+        return all(chosen.setting is not None for chosen in self.chosen)
+
+    def values(self, name: str) -> list[Value]:
+        """Return the chosen values of a parameter, a value for each search with a setting."""
+        settings = [chosen.setting for chosen in self.chosen if chosen.setting is not None]
+        return [setting[name] for setting in settings if name in setting]
 
     @property
     def device_seconds(self) -> float:
@@ -79,11 +101,13 @@ class SearchPoint(Frozen):
     """One search trial.
 
     `value` is the objective on validation, None where it is not finite; `best` is the best value of
-    the arm's complete trials so far.
+    the complete trials of its search so far. `number` counts over all searches of the arm, `repeat`
+    the searches from 0.
     """
 
     arm: str
     number: int
+    repeat: int = 0
     seed: int
     outcome: Outcome
     value: float | None

@@ -17,6 +17,7 @@ from gradnoise_service.report.figures.drawing import (
 )
 from gradnoise_service.report.palette import LIGHT, N_SHADES, arm_colour
 from gradnoise_service.report.words.numbers import number
+from gradnoise_service.report.words.settings import chosen_values
 
 N_NAMED = 6
 
@@ -71,7 +72,7 @@ def _noise_map(
             zorder=2 + k,
         )
     for _, point, n in complete:
-        if n == arm.chosen_number:
+        if any(n == chosen.number for chosen in arm.chosen):
             ring(axes, point, size=420)
     lost = [at for p, at in tried if p.outcome in LOST]
     crosses(axes, lost, index)
@@ -108,11 +109,9 @@ def _noise_map(
     )
     if lost:
         alt += f" {len(lost)} lost trials are crosses."
-    if arm.setting:
-        alt += (
-            f" Chosen, ringed: eta {number(arm.setting.get('eta'))}, gamma "
-            f"{number(arm.setting.get('gamma'))}."
-        )
+    if arm.values("eta"):
+        eta, gamma = chosen_values(arm, "eta"), chosen_values(arm, "gamma")
+        alt += f" Chosen, ringed: eta {eta}, gamma {gamma}."
     return Picture(
         name="noise_map", title=f"Where {arm.name} did well: eta and gamma", alt=alt, figure=figure
     )

@@ -21,12 +21,17 @@ from gradnoise_service.report.figures.drawing import (
 )
 from gradnoise_service.report.palette import arm_colour
 from gradnoise_service.report.words.numbers import number
+from gradnoise_service.report.words.settings import chosen_values
 
 
 def best_so_far(comparison: Comparison) -> Picture | None:
     """Draw each arm's best validation value so far, with its improvements marked."""
-    curves = [(i, arm.name, _best_points(comparison, arm)) for i, arm in enumerate(comparison.arms)]
-    curves = [curve for curve in curves if curve[2]]
+    curves = [
+        (i, arm.name, points)
+        for i, arm in enumerate(comparison.arms)
+        for repeat in range(len(arm.chosen))
+        if (points := _best_points(comparison, arm, repeat))
+    ]
     if not curves:
         return None
     figure, axes = canvas(250, n_labels=len(comparison.arms))
@@ -45,10 +50,10 @@ def best_so_far(comparison: Comparison) -> Picture | None:
             point for k, point in enumerate(points) if k == 0 or point[1] != points[k - 1][1]
         ]
         dots(axes, improved, i, size=26)
-    axes.set_xlim(0.4, max(point.number for point in comparison.search) + 1.6)
+    axes.set_xlim(0.4, max(points[-1][0] for _, _, points in curves) + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel("Trials of the arm")
+    axes.set_xlabel("Trials of a search")
     axes.set_ylabel(f"Best {comparison.metric} on validation")
     axes.margins(y=0.1)
     axes.grid(axis="y")
@@ -86,7 +91,7 @@ def learning_rate(comparison: Comparison) -> Picture | None:
         dots(axes, ((rate, value) for rate, value, _ in complete), i, size=30)
         crosses(axes, ((rate, lost_at) for p, rate in arm_points if p.outcome in LOST), i)
         for rate, value, n in complete:
-            if n == arm.chosen_number:
+            if any(n == chosen.number for chosen in arm.chosen):
                 ring(axes, (rate, value), size=150)
     axes.set_xlabel("Learning rate")
     split = "validation" if comparison.search else "test"
@@ -98,9 +103,7 @@ def learning_rate(comparison: Comparison) -> Picture | None:
         f"{len(tried)} "
     )
     if comparison.search:
-        chosen = ", ".join(
-            f"{arm.name} {number((arm.setting or {}).get('lr'))}" for arm in comparison.arms
-        )
+        chosen = ", ".join(f"{arm.name} {chosen_values(arm, 'lr')}" for arm in comparison.arms)
         alt += f"search trials. Chosen, ringed: {chosen}."
     else:
         alt += "confirm runs."
@@ -124,9 +127,7 @@ def _confirm_runs(comparison: Comparison) -> Iterator[SearchPoint]:
                 )
 
 
-def _best_points(comparison: Comparison, arm: ArmSummary) -> list[Point]:
-    return [
-        (point.number + 1, point.best)
-        for point in comparison.search
-        if point.arm == arm.name and point.best is not None
-    ]
+def _best_points(comparison: Comparison, arm: ArmSummary, repeat: int) -> list[Point]:
+    of_search = [p for p in comparison.search if p.arm == arm.name and p.repeat == repeat]
+    first = min((point.number for point in of_search), default=0)
+    return [(point.number - first + 1, point.best) for point in of_search if point.best is not None]

@@ -44,25 +44,28 @@ def _no_tuning(design: Design) -> Iterator[Labelled]:
 
 
 def _tuning(design: Design, search: Search) -> Iterator[Labelled]:
-    n_trials = {arm.name: design.n_trials("search", arm.name) for arm in design.spec.arms}
+    n_trials = {arm.name: design.n_searched(arm.name) for arm in design.spec.arms}
     fewest, most = min(n_trials.values()), max(n_trials.values())
     budget = count(most, "trial") if fewest == most else f"unequal, {budgets(n_trials)}"
     pruner = "no pruner" if search.pruner.name == "none" else f"pruner {search.pruner.name}"
+    of_each = f"{design.n_repeats} independent searches, each " if design.n_repeats > 1 else ""
     yield (
         "Search budget",
-        f"{budget} of {count(search.epochs, 'epoch')}, sampler {search.sampler}, {pruner}; trial i "
-        "of every arm has the same seed",
+        f"{of_each}{budget} of {count(search.epochs, 'epoch')}, sampler {search.sampler}, {pruner};"
+        " trial i of every arm has the same seed",
     )
+    searcher = "search" if design.n_repeats > 1 else "arm"
     if design.n_rerun_seeds:
+        best = count(min(design.n_finalists, most), "setting")
         selection = (
-            f"each arm's best {count(min(design.n_finalists, most), 'setting')} on validation, "
-            f"rerun on {count(design.n_rerun_seeds, 'other seed')} that all arms share; the best "
-            "mean was chosen"
+            f"each {searcher}'s best {best} on validation, rerun on "
+            f"{count(design.n_rerun_seeds, 'other seed')} that all arms share; the best mean was "
+            "chosen"
         )
     else:
         selection = (
-            "each arm's best value on validation, without reruns: selected on one noisy value, so "
-            "biased upwards (winner's curse)"
+            f"each {searcher}'s best value on validation, without reruns: selected on one noisy "
+            "value, so biased upwards (winner's curse)"
         )
     yield "Selection", selection
 
@@ -70,6 +73,8 @@ def _tuning(design: Design, search: Search) -> Iterator[Labelled]:
 def _confirmation(design: Design) -> str:
     up_to = "up to " if design.is_sequential else ""
     each = " for each setting" if design.shared_settings else ""
+    if design.n_repeats > 1:
+        each = f", divided among the {design.n_repeats} searches"
     power = design.spec.confirm.power
     declared = (
         f" (for a power of {number(power.power)} at a standard deviation of {number(power.sd)})"

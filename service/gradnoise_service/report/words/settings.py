@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradnoise_service.compare.facts.findings import BestSetting
+from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.domain.space import Choices, Range, SpaceEntry
 from gradnoise_service.report.words.numbers import MISSING, as_words, number
 
@@ -15,6 +16,19 @@ def setting(params: Mapping[str, Any]) -> str:
     ('lr 0.1, clip_norm 10', '–')
     """
     return ", ".join(f"{name} {number(value)}" for name, value in params.items()) or MISSING
+
+
+def chosen(arm: ArmSummary) -> str:
+    """Return the settings of an arm; of several searches, the values in their order."""
+    settings = [found.setting for found in arm.chosen if found.setting is not None]
+    names = dict.fromkeys(name for params in settings for name in params)
+    return ", ".join(f"{name} {chosen_values(arm, name)}" for name in names) or MISSING
+
+
+def chosen_values(arm: ArmSummary, name: str) -> str:
+    """Return the values of a parameter that the searches chose; one if all are equal."""
+    values = arm.values(name)
+    return " / ".join(map(number, values if len(set(values)) > 1 else values[:1])) or MISSING
 
 
 def best_mean(best: BestSetting) -> str:

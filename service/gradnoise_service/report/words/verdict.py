@@ -28,7 +28,7 @@ def sentence(comparison: Comparison, difference: Difference) -> str:
     match d.no_verdict:
         case None:
             looks = earlier_verdicts(c, d) or present_look(c, d)
-            return f"{_claim(d)}: {measured(c, d)}; {_reason(c, d)}.{_losses(c, d)}{looks}"
+            return f"{_claim(c, d)}: {measured(c, d)}; {_reason(c, d)}.{_losses(c, d)}{looks}"
         case TooFewPairs(n_needed=n_needed):
             return (
                 f"Undecided: {pairs(c, d)} cannot distinguish a difference from chance; at least "
@@ -60,8 +60,10 @@ def measured(comparison: Comparison, difference: Difference) -> str:
 
 
 def pairs(comparison: Comparison, difference: Difference) -> str:
-    """Return the number of pairs of runs, and of what: seeds, or settings and seeds."""
+    """Return the number of pairs of runs, and of what: searches, seeds, or settings and seeds."""
     n, n_settings = difference.n, len(comparison.points)
+    if difference.searches is not None:
+        return f"{difference.searches.n} searches of each arm ({count(n, 'paired seed')})"
     if not n_settings:
         return count(n, "paired seed")
     noun = "pair" if n == 1 else "pairs"
@@ -69,14 +71,18 @@ def pairs(comparison: Comparison, difference: Difference) -> str:
     return f"{n} {noun} of runs ({count(n_settings, 'setting')}, {count(n_seeds, 'seed')})"
 
 
-def _claim(d: Difference) -> str:
-    match d.verdict:
-        case "no_difference":
-            return f"{d.arm} makes no difference that matters"
-        case "undecided":
-            return f"Undecided whether {d.arm} helps or hurts"
-        case verdict:
-            return f"{d.arm} {verdict}"
+def _claim(c: Comparison, d: Difference) -> str:
+    """Return the verdict with what it is about: a tuning budget, the found settings, or a grid."""
+    n_searched, is_repeated = c.arm(d.arm).search.n_declared, d.searches is not None
+    budget = count(n_searched // d.searches.n, "trial") if d.searches else ""
+    at = " at these settings" if n_searched and not is_repeated else ""
+    if d.verdict == "undecided":
+        arm = f"{d.arm}, tuned by {budget}," if is_repeated else d.arm
+        return f"Undecided whether {arm} helps or hurts{at}"
+    scope = f"Tuned by {budget}, " if is_repeated else f"{at.strip().capitalize()}, " if at else ""
+    if d.verdict == "no_difference":
+        return f"{scope}{d.arm} makes no difference that matters"
+    return f"{scope}{d.arm} {d.verdict}"
 
 
 def _interval(d: Difference) -> str:
@@ -84,7 +90,7 @@ def _interval(d: Difference) -> str:
     if interval is None:
         return ""
     if interval.low == interval.high:
-        return " (the same in every pair)"
+        return f" (the same in every {'search' if d.searches else 'pair'})"
     return f" ({confidence(interval.level)} interval {span(interval)})"
 
 
@@ -100,18 +106,31 @@ def _reason(c: Comparison, d: Difference) -> str:
             return f"the interval excludes 0 but not differences below {matters}"
         case "interval_includes_zero":
             why = f"the interval includes both 0 and differences that matter ({smallest} or more)"
-            return f"{why}; {_further_seeds(c, d)}"
+            return f"{why}; {_further_runs(c, d)}"
         case _:
-            why = "the interval excludes 0, but the sign-flip test is not significant"
-            return f"{why} (p = {p_value(d.p_value)}); {_further_seeds(c, d)}"
+            why = (
+                "the interval excludes 0, but the sign-flip test is not significant "
+                f"(p = {p_value(d.p_value)})"
+            )
+            if d.searches is not None and not d.searches.standard_error:
+                why = "equal searches do not show how precise the difference is"
+            return f"{why}; {_further_runs(c, d)}"
 
 
-def _further_seeds(c: Comparison, d: Difference) -> str:
+def _further_runs(c: Comparison, d: Difference) -> str:
+    """Return how many further searches or seeds would decide."""
+    unchanged = "if mean and spread stay as they are"
+    if d.searches is not None:
+        n = d.searches.further
+        if n is None:
+            return f"{unchanged}, even a thousand searches would not decide"
+        more = "1 more search" if n == 1 else f"{n:,} more searches"
+        return f"{unchanged}, about {more} of each arm would decide (`repeats: {d.searches.n + n}`)"
     if d.further_seeds is None:
-        return "if mean and spread stay as they are, even a million paired seeds would not decide"
+        return f"{unchanged}, even a million paired seeds would not decide"
     seeds = count(d.further_seeds, "more paired seed")
     each = " of every setting" if c.points else ""
-    return f"if mean and spread stay as they are, about {seeds}{each} would decide"
+    return f"{unchanged}, about {seeds}{each} would decide"
 
 
 def _losses(c: Comparison, d: Difference) -> str:

@@ -48,10 +48,11 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
                 "neither arm learned anything."
             )
         case AtEdge(arm=arm, parameter=parameter):
+            lies = "lies" if len(finding.values) == 1 else "lie"
+            values = " and ".join(map(number, finding.values))
             return (
-                f"{arm}'s chosen {parameter} = {number(finding.value)} lies at the {finding.end} "
-                f"end of its space ({space(design.space(arm)[parameter])}): a better value may "
-                "lie outside."
+                f"{arm}'s chosen {parameter} = {values} {lies} at the {finding.end} end of its "
+                f"space ({space(design.space(arm)[parameter])}): a better value may lie outside."
             )
         case NothingTuned(n_settings=n_settings, best=best):
             means = ", ".join(f"{mean.arm} {best_mean(mean)}" for mean in best)

@@ -1,5 +1,6 @@
 """The verdict on an arm as sentences."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -38,33 +39,38 @@ def verdict(comparison: Comparison) -> str:
     [
         (
             GOOD,
-            "noisy helps: mean accuracy 0.8833 against baseline's 0.5, a difference of +0.3833 (95 "
+            "At these settings, noisy helps: "
+            "mean accuracy 0.8833 against baseline's 0.5, a difference of +0.3833 (95 "
             "% interval +0.",
             " over 6 paired seeds, better in 6; the whole interval lies beyond 0.02, the smallest "
             "difference that matters.",
         ),
         (
             BAD,
-            "noisy hurts: mean accuracy 0.1167 against baseline's 0.5, a difference of −0.3833 (95 "
+            "At these settings, noisy hurts: "
+            "mean accuracy 0.1167 against baseline's 0.5, a difference of −0.3833 (95 "
             "% interval −0.",
             " better in 0; the whole interval lies beyond 0.02, the smallest difference that "
             "matters.",
         ),
         (
             [0.5, 0.51, 0.5, 0.5, 0.49, 0.5],
-            "noisy makes no difference that matters: mean accuracy 0.5 against baseline's 0.5, ",
+            "At these settings, noisy makes no difference that matters: "
+            "mean accuracy 0.5 against baseline's 0.5, ",
             " better in 1, tied in 4; the interval lies within ±0.02, the smallest difference that "
             "matters.",
         ),
         (
             [0.8, 0.2, 0.7, 0.4, 0.6, 0.6],
-            "Undecided whether noisy helps or hurts: mean accuracy 0.55 against baseline's 0.5, ",
+            "Undecided whether noisy helps or hurts at these settings: "
+            "mean accuracy 0.55 against baseline's 0.5, ",
             " the interval includes both 0 and differences that matter (0.02 or more); if mean and "
             "spread stay as they are, about 144 more paired seeds would decide.",
         ),
         (
             [0.51, 0.53, 0.52, 0.53, 0.52, 0.53],
-            "noisy helps: mean accuracy 0.5233 against baseline's 0.5, a difference of +0.02333 ",
+            "At these settings, noisy helps: "
+            "mean accuracy 0.5233 against baseline's 0.5, a difference of +0.02333 ",
             " the interval excludes 0 but not differences below 0.02, the smallest difference that "
             "matters.",
         ),
@@ -100,7 +106,9 @@ def test_equal_differences_are_the_same_in_every_pair(compared: Compare) -> None
 def test_a_metric_to_be_minimized_is_named(make_trials: Make, loss: Metric) -> None:
     design, trials = make_trials({"baseline": BAD, "noisy": GOOD})
     text = verdict(compare(design, loss, trials, protocol={}))
-    assert text.startswith("noisy hurts: mean loss (smaller is better) 0.8833 against baseline's")
+    assert text.startswith(
+        "At these settings, noisy hurts: mean loss (smaller is better) 0.8833 against baseline's"
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,3 +177,19 @@ def test_without_a_search_the_pairs_are_of_settings_and_seeds(
     text = verdict(comparison)
     assert "over 8 pairs of runs (2 settings, 4 seeds), better in 4; " in text
     assert text.endswith(f"about {further} more paired seeds of every setting would decide.")
+
+
+def test_repeated_searches_are_about_the_budget(make_trials: Make, accuracy: Metric) -> None:
+    """The number of searches and trials is part of the claim, and more searches would decide."""
+    repeated = {"n_trials": 4, "epochs": 3, "repeats": 2, "rerun": {"top": 1}}
+
+    def text(noisy: list[float | str]) -> str:
+        values = {"baseline": BAD, "noisy": noisy}
+        design, trials = make_trials(values, n_search=8, search=repeated)
+        return verdict(compare(design, accuracy, trials, protocol={}))
+
+    assert text(GOOD).startswith("Tuned by 4 trials, noisy helps: mean accuracy 0.8833 against")
+    assert " over 2 searches of each arm (6 paired seeds), better in 6; the whole" in text(GOOD)
+    mixed = text([0.9, 0.1, 0.8, 0.2, 0.9, 0.1])
+    assert mixed.startswith("Undecided whether noisy, tuned by 4 trials, helps or hurts: mean")
+    assert re.search(r"about \d+ more searches of each arm would decide \(`repeats: \d+`\)", mixed)

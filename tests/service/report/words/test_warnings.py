@@ -81,7 +81,7 @@ def noise(kind: str, limit: float, n: int) -> Finding:
             "learned anything.",
         ),
         (
-            AtEdge(arm="noisy", parameter="lr", value=0.29, end="upper"),
+            AtEdge(arm="noisy", parameter="lr", values=(0.29,), end="upper"),
             "noisy's chosen lr = 0.29 lies at the upper end of its space (0.003 to 0.3, "
             "logarithmic): a better value may lie outside.",
         ),

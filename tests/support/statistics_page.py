@@ -1,0 +1,12 @@
+"""docs/statistics.md: its text, and the rows of its tables."""
+
+import re
+from pathlib import Path
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs/statistics.md").read_text(encoding="utf-8")
+
+
+def documented(*cells: str) -> list[float]:
+    """Return the percentages of the documented table row that starts with these cells."""
+    (row,) = re.findall(rf"^\| {re.escape(' | '.join(cells))} \|(.*)\|$", TEXT, re.MULTILINE)
+    return [float(cell) / 100 for cell in row.split("|")]
