@@ -28,6 +28,7 @@ FigureName = Literal[
     "confirm",
     "difference",
     "best_so_far",
+    "tuning_curves",
     "learning_rate",
     "noise_map",
     "importance",

@@ -30,6 +30,7 @@ FIGURES = (
     "confirm",
     "difference",
     "best_so_far",
+    "tuning_curves",
     "learning_rate",
     "noise_map",
     "importance",

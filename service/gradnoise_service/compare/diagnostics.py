@@ -1,4 +1,4 @@
-"""Diagnostics: learning courses, usable learning rates, importances, divergence by arm.
+"""Diagnostics: learning courses, learning rates, importances, divergence, tuning curves by arm.
 
 They describe a study; the verdict depends only on the paired confirm runs.
 """
@@ -22,6 +22,7 @@ from gradnoise_service.compare.facts.diagnostics import (
 )
 from gradnoise_service.compare.facts.tables import ArmSummary, SearchPoint, Tally
 from gradnoise_service.compare.importance import groups, importances, interactions
+from gradnoise_service.compare.tuning_curves import tuning
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import EpochMean, Metric
@@ -56,6 +57,7 @@ def diagnose(
     )
     rates = [found for points in by_arm if (found := rate_range(delta, metric, points)) is not None]
     maps = (tuple(noise_cells(points)) for points in by_arm)
+    tuned = design.spec.search
     return Diagnostics(
         courses=tuple(courses),
         divergences=tuple(divergences(arms)),
@@ -63,6 +65,7 @@ def diagnose(
         importances=tuple(found for points in by_arm for found in importances(metric, points)),
         interactions=tuple(found for points in by_arm for found in interactions(metric, points)),
         cells=next((cells for cells in maps if cells), ()),
+        tuning=None if tuned is None else tuning(tuned, metric, arms, by_arm),
     )
 
 

@@ -15,7 +15,13 @@ from gradnoise_service.report import csv
 from gradnoise_service.report.document import document
 from gradnoise_service.report.palette import DARK, LIGHT
 from gradnoise_service.report.protocol import protocol, spec_text
-from gradnoise_service.report.tables import noise_map_note, parameters, point_table
+from gradnoise_service.report.tables import (
+    TUNING_NOTE,
+    noise_map_note,
+    parameters,
+    point_table,
+    tuning_table,
+)
 from gradnoise_service.report.words import numbers
 from gradnoise_service.report.words.progress import ended_trials
 from gradnoise_service.report.words.settings import chosen, chosen_values, setting, techniques
@@ -45,6 +51,8 @@ def render(study: Study, comparison: Comparison) -> str:
         search_csv=csv.search_trials(comparison, names) if has_csv else None,
         cell_note=noise_map_note(comparison),
         points=point_table(comparison),
+        tuning=tuning_table(comparison),
+        tuning_note=TUNING_NOTE,
         signs=SIGNS,
         light=Markup(_variables(LIGHT)),
         dark=Markup(_variables(DARK)),

@@ -9,7 +9,13 @@ from gradnoise_service.domain.study import Study
 from gradnoise_service.report.document import Report, ReportedDifference, document
 from gradnoise_service.report.markdown_syntax import escaped, fenced, table
 from gradnoise_service.report.protocol import protocol, spec_text
-from gradnoise_service.report.tables import noise_map_note, point_table, thresholds
+from gradnoise_service.report.tables import (
+    TUNING_NOTE,
+    noise_map_note,
+    point_table,
+    thresholds,
+    tuning_table,
+)
 from gradnoise_service.report.words.numbers import (
     MISSING,
     as_words,
@@ -60,6 +66,9 @@ def _lines(study: Study, c: Report) -> Iterator[str]:
     if c.diagnostics.remarks:
         yield ""
         yield from (f"- {escaped(r.name)}: {escaped(r.value)}" for r in c.diagnostics.remarks)
+    header, rows = tuning_table(c)
+    if rows:
+        yield from ("", TUNING_NOTE, "", *table(header, rows))
     if c.diagnostics.cells:
         yield from ("", noise_map_note(c), "", *_cells(c))
     yield from ("", "## What was held equal", "")

@@ -4,8 +4,14 @@ import statistics
 from collections.abc import Iterator
 
 from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.compare.facts.diagnostics import BudgetPoint
 from gradnoise_service.compare.facts.tables import GridPoint, PointRuns
 from gradnoise_service.report.words.numbers import MISSING, count, number
+
+TUNING_NOTE = (
+    "Median of the best of so many trials, and the ends of its band from worse to better; a dash "
+    "is an end without a bound."
+)
 
 
 def parameters(comparison: Comparison) -> list[str]:
@@ -50,6 +56,26 @@ def noise_map_note(comparison: Comparison) -> str:
         f"{number(statistics.stdev(values))} ({count(len(values), 'run')}): smaller differences "
         "in the map are noise."
     )
+
+
+def tuning_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table of tuning curves; no rows without curves."""
+    found = comparison.diagnostics.tuning
+    curves = found.curves if found else ()
+    by_size = [{point.n_trials: point for point in curve.points} for curve in curves]
+    sizes = sorted(set().union(*by_size))
+    header = ["trials", *(f"{c.arm}: {column}" for c in curves for column in ("median", "band"))]
+    rows = [
+        [str(k), *(cell for points in by_size for cell in _tuning_cells(points.get(k)))]
+        for k in sizes
+    ]
+    return header, rows
+
+
+def _tuning_cells(point: BudgetPoint | None) -> tuple[str, str]:
+    if point is None:
+        return MISSING, MISSING
+    return number(point.median), f"{number(point.worse)} to {number(point.better)}"
 
 
 def _point_row(c: Comparison, point: GridPoint, n_thresholds: int) -> Iterator[str]:

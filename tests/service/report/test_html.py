@@ -94,7 +94,7 @@ def test_every_figure_is_xml_in_the_page_s_colours_with_a_text_alternative(
     page: str,
 ) -> None:
     drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
-    assert len(drawings) == 7
+    assert len(drawings) == 8
     for drawing in drawings:
         root = ElementTree.fromstring(drawing)
         assert root.get("role") == "img"
@@ -205,9 +205,10 @@ def test_every_plot_has_a_table(page: str) -> None:
         re.sub(r"<[^>]+>", "|", table)
         for table in re.findall(r"<details>.*?</details>", text, flags=re.DOTALL)
     ]
-    confirm, search, cells, courses, _ = tables
+    confirm, search, curves, cells, courses, _ = tables
     assert f"|{max(GOOD):g}|" in confirm
     assert search.count("|complete|") == 8
+    assert re.search(r"\|4\|+0\.4\|+0\.1 to –\|+0\.4\|+0\.1 to –\|", curves)
     assert re.search(r"\|0\.3\|.*\|4\||\|1\|", cells)
     assert "Each mark of the map is one training with one seed; 4 cells hold 1 trial each." in cells
     assert courses.count("|noisy|") == 7

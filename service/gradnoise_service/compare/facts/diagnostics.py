@@ -3,6 +3,7 @@
 from typing import Literal
 
 from gradnoise_service.compare.facts.base import Frozen
+from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.spec import Phase
 
 NOISE_NEGLIGIBLE = 0.01
@@ -113,6 +114,76 @@ class Cell(Frozen):
     spread: float | None
 
 
+class BudgetPoint(Frozen):
+    """The median of the best value of `n_trials` independent trials, with the ends of its band.
+
+    `worse` and `better` are None where the trials do not bound the median on that side.
+    """
+
+    n_trials: int
+    median: float
+    worse: float | None
+    better: float | None
+
+
+class TuningCurve(Frozen):
+    """The median of the best of k trials of an arm, estimated from `n` independent trials.
+
+    Args:
+        n_lost: Trials that count as the worst.
+        level: Confidence of the band, over all k together.
+        reach: The largest k whose median is bounded on the better side; 0 if none is.
+    """
+
+    arm: str
+    n: int
+    n_lost: int
+    level: float
+    reach: int
+    points: tuple[BudgetPoint, ...]
+
+
+class Lead(Frozen):
+    """An arm with the better estimated median from `first` to `last` trials, ties included."""
+
+    arm: str
+    first: int
+    last: int
+
+
+class BudgetComparison(Frozen):
+    """The tuning curves of an arm and of the baseline, over 1 to `n` trials.
+
+    Args:
+        reach: The largest number of trials at which the two bands can be apart.
+        leads: Which estimate is better, by number of trials; empty if they are equal throughout.
+        better: The first numbers of trials, from and to, at which the arm's whole band is better;
+            None without.
+        worse: Likewise where it is worse.
+    """
+
+    arm: str
+    baseline: str
+    n: int
+    reach: int
+    leads: tuple[Lead, ...]
+    better: tuple[int, int] | None
+    worse: tuple[int, int] | None
+
+
+class Tuning(Frozen):
+    """The tuning curves of a search, or why it has none.
+
+    `sampler`: the trials are not drawn independently. `pruner`: some end early. `open`: not every
+    declared search trial has ended.
+    """
+
+    absent: Literal["sampler", "pruner", "open"] | None = None
+    confidence: float = 1 - ALPHA
+    curves: tuple[TuningCurve, ...] = ()
+    comparisons: tuple[BudgetComparison, ...] = ()
+
+
 class Diagnostics(Frozen):
     """What describes a study beyond its verdict."""
 
@@ -122,3 +193,4 @@ class Diagnostics(Frozen):
     importances: tuple[Importance, ...] = ()
     interactions: tuple[Interaction, ...] = ()
     cells: tuple[Cell, ...] = ()
+    tuning: Tuning | None = None

@@ -19,12 +19,14 @@ from gradnoise_service.report.figures.drawing import STYLE, Draw, Picture
 from gradnoise_service.report.figures.importance import importance
 from gradnoise_service.report.figures.noise_map import noise_map
 from gradnoise_service.report.figures.search import best_so_far, learning_rate
+from gradnoise_service.report.figures.tuning_curves import tuning_curves
 from gradnoise_service.report.palette import LIGHT, as_variables
 
 FIGURES: dict[str, Draw] = {
     "confirm": confirm,
     "difference": difference,
     "best_so_far": best_so_far,
+    "tuning_curves": tuning_curves,
     "learning_rate": learning_rate,
     "noise_map": noise_map,
     "importance": importance,

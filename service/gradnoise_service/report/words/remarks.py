@@ -1,4 +1,4 @@
-"""Remarks on a search as labelled texts: usable learning rates, importance of hyperparameters."""
+"""Remarks on a search as labelled texts: learning rates, importance, tuning curves."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,6 +7,7 @@ from gradnoise_service.compare.facts.diagnostics import RateRange
 from gradnoise_service.domain.design import Design
 from gradnoise_service.report.words.conditions import Labelled
 from gradnoise_service.report.words.numbers import number
+from gradnoise_service.report.words.tuning_curves import tuning
 
 EVEN_SAMPLERS = ("random", "grid", "qmc")
 """Samplers whose settings do not depend on earlier results."""
@@ -22,6 +23,7 @@ def remarks(design: Design, comparison: Comparison) -> Iterator[Labelled]:
     for summary in comparison.arms:
         yield from _importances(design, comparison, summary.name)
         yield from _interactions(comparison, summary.name)
+    yield from tuning(design, comparison)
 
 
 def _rate_range(rate: RateRange, baseline: RateRange | None, delta: float) -> str:

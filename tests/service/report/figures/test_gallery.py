@@ -83,6 +83,7 @@ def test_only_figures_with_data_are_drawn(make_trials: MakeTrials, accuracy: Met
     )
     assert list(pictures(compare(design, accuracy, search, protocol={}))) == [
         "best_so_far",
+        "tuning_curves",
         "learning_rate",
         "noise_map",
         "importance",
@@ -107,6 +108,12 @@ def test_the_text_alternative_of_a_figure_has_its_numbers(
     )
     assert (
         "At the end: baseline 0.4 after 4 trials, noisy 0.4 after 4 trials." in drawn["best_so_far"]
+    )
+    assert (
+        "with 95 % bands for all k and arms together. Estimates: baseline 0.2 with 1 trial and 0.4 "
+        "with 4, noisy 0.2 with 1 trial and 0.4 with 4. Largest number of trials with a band that "
+        "is bounded on the better side: baseline 0 trials, noisy 0 trials."
+        in drawn["tuning_curves"]
     )
     assert "Chosen, ringed: baseline 0.04, noisy 0.04." in drawn["learning_rate"]
     assert "Chosen, ringed: eta 0.3, gamma 0.3." in drawn["noise_map"]
