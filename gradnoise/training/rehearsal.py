@@ -1,4 +1,4 @@
-"""Rehearsal: one update of a trial, which shows whether its model, data and loss work."""
+"""Rehearsal: what a trial does before its second update: whether it works, where it starts."""
 
 from gradnoise.training.epochs import epoch_order
 from gradnoise.training.setup import prepare
@@ -18,3 +18,16 @@ def rehearse(spec: TrialSpec) -> None:
     if isinstance(setup.workload, Workload):
         run = SingleRun(setup, setup.workload, device())
         run.step(epoch_order(setup.workload, spec.seed, 0)[0])
+
+
+def untrained(spec: TrialSpec) -> dict[str, float]:
+    """Return the metrics of a trial before its first update, by `<split>_<metric>`.
+
+    Empty for a training function, whose model is not accessible.
+    """
+    from gradnoise.training import device
+
+    setup = prepare(spec)
+    if not isinstance(setup.workload, Workload):
+        return {}
+    return SingleRun(setup, setup.workload, device()).evaluate()

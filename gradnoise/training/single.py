@@ -118,7 +118,7 @@ class SingleRun:
             values = (
                 {"train_loss": float(torch.stack(losses).mean())}
                 | self._noise_to_gradient
-                | self._evaluate()
+                | self.evaluate()
             )
         if not all(map(math.isfinite, values.values())) or not all(
             bool(weights.isfinite().all()) for weights in self._model.parameters()
@@ -205,6 +205,18 @@ class SingleRun:
         self._t += 1
         return loss.detach()
 
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Return the metrics of the present weights by `<split>_<metric>`."""
+        with evaluating(self._model):
+            return {
+                f"{split}_{name}": float(value)
+                for split in splits_measured(self._spec)
+                for name, value in self._workload.measure(
+                    self._model, getattr(self._splits, split)
+                ).items()
+            }
+
     def _moment(self, name: str, parameter: torch.Tensor) -> torch.Tensor:
         """Return a moment of the optimizer; zeros if it keeps none, as SGD without momentum."""
         moment = self._optimizer.state[parameter].get(name)
@@ -218,17 +230,6 @@ class SingleRun:
     ) -> None:
         if layer.training:
             layer.mask = masks.draw(self._spec.seed, self._t, name, inputs[0])
-
-    @torch.no_grad()
-    def _evaluate(self) -> dict[str, float]:
-        with evaluating(self._model):
-            return {
-                f"{split}_{name}": float(value)
-                for split in splits_measured(self._spec)
-                for name, value in self._workload.measure(
-                    self._model, getattr(self._splits, split)
-                ).items()
-            }
 
 
 def _flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:

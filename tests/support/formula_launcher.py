@@ -25,6 +25,7 @@ class FormulaLauncher:
         override: Returns None, or the event that ends a trial at an epoch without its measurement.
         speeds: Updates per second, rate or error of the measurement, by number of slots.
         faults: Errors of the preparation by key.
+        before: Returns the metrics of a trial before its first update.
     """
 
     slots: int = 3
@@ -41,6 +42,7 @@ class FormulaLauncher:
     opened: list[int] = field(default_factory=list)
     prepared: list[TrialSpec] = field(default_factory=list)
     faults: Mapping[str, str] = field(default_factory=dict)
+    before: Callable[[TrialSpec], Mapping[str, float]] = lambda _spec: {}
 
     def start(self, check_interrupt: Callable[[], None]) -> str:
         check_interrupt()
@@ -52,6 +54,12 @@ class FormulaLauncher:
         check_interrupt()
         self.prepared += specs
         return {spec.key: self.faults[spec.key] for spec in specs if spec.key in self.faults}
+
+    def untrained(
+        self, specs: Sequence[TrialSpec], check_interrupt: Callable[[], None]
+    ) -> Mapping[str, Mapping[str, float]]:
+        check_interrupt()
+        return {spec.key: self.before(spec) for spec in specs}
 
     def candidates(self) -> Sequence[int]:
         return list(self.speeds)

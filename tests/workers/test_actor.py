@@ -34,6 +34,18 @@ def test_preparation_reports_the_error_of_each_trial_by_key() -> None:
     assert "'mpl'" in errors["typo"]
 
 
+def test_a_trial_is_measured_before_its_first_update() -> None:
+    """Equal seeds give equal values; of ten digits, fewer than half are recognised."""
+    actor = TrialActor(on_gpu=False, checkpoints=None)
+    seeds = {"fresh": 1, "again": 1, "other": 2}
+    trials = [trial(name, seed=seed, with_test=True) for name, seed in seeds.items()]
+    found = actor.untrained([*trials, trial("typo", workload="mpl")])
+    assert set(found) == {"fresh", "again", "other"}
+    assert found["fresh"] == found["again"] != found["other"]
+    assert {"validation_accuracy", "test_accuracy"} <= set(found["fresh"])
+    assert all(values["test_accuracy"] < 0.5 for values in found.values())
+
+
 def test_a_number_of_slots_beyond_the_memory_is_not_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

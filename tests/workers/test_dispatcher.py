@@ -1,5 +1,6 @@
 """A dispatcher runs due studies, settles ended ones, and releases its studies when it stops."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -231,6 +232,37 @@ def test_a_study_whose_arm_cannot_be_trained_fails_once_before_its_first_trial(
     assert ended.state == "failed"
     assert str(ended.error).endswith("arms.1 (noisy): ValueError: rate must be below 1, but got 2")
     assert launcher.admitted == []
+
+
+def test_the_untrained_model_is_measured_once_on_the_first_confirm_seeds(
+    database: Database, storage: Storage, make_spec: Make
+) -> None:
+    """Its best finite value on test is stored, also for an extension; here no run exceeds it."""
+    study = submit(database, make_spec(confirm={"n_seeds": 7}))
+    seeds = [study.design.seed("confirm", i) for i in range(5)]
+    values = dict(zip(seeds, [0.1, 0.95, 0.2, math.inf, math.nan], strict=True))
+    measured: list[TrialSpec] = []
+
+    def before(spec: TrialSpec) -> dict[str, float]:
+        measured.append(spec)
+        return {"validation_accuracy": 0.0, "test_accuracy": values[spec.seed]}
+
+    for n_extra in (0, 2):
+        if n_extra:
+            with database.session(write=True) as session:
+                now = datetime.now(UTC)
+                studies.extend(session, study.id, "ada", n_extra, max_trials=99, now=now)
+        with running(database, storage, lambda: FormulaLauncher(before=before)):
+            until(lambda: read(database, study).has_ended)
+        after = read(database, study)
+        assert after.protocol["untrained"] == {"best": 0.95, "n_seeds": 3}
+        assert after.comparison is not None
+        (difference,) = after.comparison["differences"]  # type: ignore[misc]  # plain values
+        assert difference["no_verdict"]["kind"] == "neither_learned"
+        assert difference["n"] == 7 + n_extra
+    assert [(spec.seed, spec.with_test, spec.techniques) for spec in measured] == [
+        (seed, True, ("none",)) for seed in seeds
+    ]
 
 
 def test_two_studies_may_run_at_once(database: Database, storage: Storage, make_spec: Make) -> None:

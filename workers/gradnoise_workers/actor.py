@@ -60,6 +60,19 @@ class TrialActor:
                 errors[spec.key] = f"{type(error).__name__}: {error}"
         return errors
 
+    def untrained(self, specs: Sequence[TrialSpec]) -> dict[str, dict[str, float]]:
+        """Return the metrics of each trial before its first update, by key.
+
+        Trials that raise are left out: they raise again when they train.
+        """
+        from gradnoise.training.rehearsal import untrained
+
+        found = {}
+        for spec in specs:
+            with contextlib.suppress(Exception):
+                found[spec.key] = untrained(spec)
+        return found
+
     def measure(
         self, probe: TrialSpec, slots: int, before: Rate | None, n_processes: int
     ) -> Rate | None:

@@ -18,7 +18,7 @@ from gradnoise_service.store.leases import Lease
 from gradnoise_workers.calibration import calibrated, sentence
 from gradnoise_workers.heartbeat import Heartbeat
 from gradnoise_workers.launcher import CheckInterrupt, Launcher
-from gradnoise_workers.study import Ledger, OptunaSync, StudyRun, preparation_fault
+from gradnoise_workers.study import Ledger, OptunaSync, StudyRun, preparation_fault, untrained_level
 
 log = structlog.get_logger()
 
@@ -81,14 +81,17 @@ class Driver:
     def _run(self, ledger: Ledger, launcher: Launcher, check_interrupt: CheckInterrupt) -> None:
         study = ledger.study
         launcher.start(check_interrupt)  # or the first worker would take every trial
+        measured = {name: study.protocol[name] for name in study.protocol if name == "untrained"}
         if not ledger.trials():
             fault = preparation_fault(study.spec, launcher, check_interrupt)
             if fault is not None:
                 log.error("study failed", reason=fault)
                 ledger.fail(fault)
                 return
+            untrained = untrained_level(study, launcher, check_interrupt)
+            measured = {"untrained": untrained.model_dump()} if untrained else {}
         stacking = self._open_slots(study, launcher, check_interrupt)
-        protocol = {**self.protocol, "device": self.device(), "stacking": stacking}
+        protocol = {**self.protocol, "device": self.device(), "stacking": stacking, **measured}
         run = StudyRun(ledger, OptunaSync(study, self.storage), launcher, protocol)
         run.resume()
         while not run.step(POLL_SECONDS):

@@ -40,6 +40,14 @@ class Launcher(Protocol):
     ) -> Mapping[str, str]:
         """Train one batch of each trial on a worker and return the errors by key."""
 
+    def untrained(
+        self, specs: Sequence[TrialSpec], check_interrupt: CheckInterrupt
+    ) -> Mapping[str, Mapping[str, float]]:
+        """Measure each trial on a worker before its first update and return the metrics by key.
+
+        Trials without such a measurement are left out, or have none.
+        """
+
     def candidates(self) -> Sequence[int]:
         """Return the numbers of slots worth measuring, ascending."""
 

@@ -88,18 +88,12 @@ class RayLauncher:
     def prepare(
         self, specs: Sequence[TrialSpec], check_interrupt: CheckInterrupt
     ) -> Mapping[str, str]:
-        while not self._placed():
-            check_interrupt()
-            self.events(POLL_SECONDS)
-        worker, _ = self._placed()[0]
-        reply = worker.actor.prepare.remote(specs)
-        self._await([reply], check_interrupt)
-        try:
-            errors: Mapping[str, str] = ray.get(reply)
-        except RayError as error:
-            self._lose(worker, error)
-            return {}  # the worker's fault: the trials will show whether it is the study's
-        return errors
+        return self._call_first("prepare", specs, check_interrupt)
+
+    def untrained(
+        self, specs: Sequence[TrialSpec], check_interrupt: CheckInterrupt
+    ) -> Mapping[str, Mapping[str, float]]:
+        return self._call_first("untrained", specs, check_interrupt)
 
     def measure(
         self, probe: TrialSpec, slots: int, before: Rate | None, check_interrupt: CheckInterrupt
@@ -172,6 +166,23 @@ class RayLauncher:
         self._spares.clear()
         self._workers.clear()
         self._worker_of.clear()
+
+    def _call_first(
+        self, method: str, specs: Sequence[TrialSpec], check_interrupt: CheckInterrupt
+    ) -> Mapping[str, Any]:
+        """Call a method of the first worker, once one has started; empty if the worker dies."""
+        while not self._placed():
+            check_interrupt()
+            self.events(POLL_SECONDS)
+        worker, _ = self._placed()[0]
+        reply = getattr(worker.actor, method).remote(specs)
+        self._await([reply], check_interrupt)
+        try:
+            found: Mapping[str, Any] = ray.get(reply)
+        except RayError as error:
+            self._lose(worker, error)
+            return {}  # the worker's fault: the trials will show whether it is the study's
+        return found
 
     def _placed(self) -> list[tuple[Worker, Location]]:
         """Return the workers that have started, each with its location."""

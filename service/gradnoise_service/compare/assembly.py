@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from gradnoise_service.compare.choosing import outcome
+from gradnoise_service.compare.choosing import as_counted, outcome
 from gradnoise_service.compare.diagnostics import diagnose
-from gradnoise_service.compare.facts.comparison import Comparison, Difference, Plan
-from gradnoise_service.compare.facts.findings import Waiting
+from gradnoise_service.compare.facts.comparison import Comparison, Difference, Plan, Untrained
+from gradnoise_service.compare.facts.findings import EveryTrialLost, Waiting
 from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.compare.tables import Tables, tabulate
 from gradnoise_service.compare.verdict import differences
@@ -33,19 +33,24 @@ def compare(
         design: What the study runs.
         metric: The objective.
         trials: The study's trials of all phases, in any order.
-        protocol: Versions, formulas and the order of operations of what ran; stored unchanged.
+        protocol: Versions, formulas and the order of operations of what ran; stored unchanged. Its
+            entry `untrained` is an `Untrained`, which the runs must exceed to have learned.
         epochs: Means over each arm's complete confirm runs after each epoch.
     """
     here = design.at_look(_n_declared(trials))
     tables = tabulate(here, metric, trials)
-    judged, is_final = _judged(here, metric, tables, trials)
-    diagnostics = diagnose(here, metric, tables.arms, tables.search, epochs)
+    counted = as_counted(here, metric, trials, "confirm")
+    untrained = Untrained.model_validate(found) if (found := protocol.get("untrained")) else None
+    judged, is_final = _judged(here, counted, tables, trials, untrained)
+    searched = as_counted(here, metric, trials, "search")
+    diagnostics = diagnose(here, searched, tables.arms, tables.search, epochs)
     return Comparison(
         verdict=judged[0].verdict,
         is_final=is_final,
         metric=metric.name,
         direction=metric.direction,
-        worst=metric.worst,
+        worst=counted.worst,
+        declared_worst=None if counted is metric else metric.worst,
         smallest_difference=here.spec.smallest_difference,
         study_seed=here.spec.seed,
         differences=judged,
@@ -69,14 +74,18 @@ def _n_declared(trials: Sequence[Trial]) -> int:
 
 
 def _judged(
-    design: Design, metric: Metric, tables: Tables, trials: Sequence[Trial]
+    design: Design,
+    metric: Metric,
+    tables: Tables,
+    trials: Sequence[Trial],
+    untrained: Untrained | None,
 ) -> tuple[tuple[Difference, ...], bool]:
     """Return the differences, and whether their verdicts are final."""
     n_cancelled = sum(outcome(trial) == "cancelled" for trial in trials)
     if not all(_has_ended(design, arm) for arm in tables.arms):
         waiting = Waiting(n_cancelled=n_cancelled, undecided_at=_looks_before(design))
         return differences(design, metric, tables, waiting), False
-    judged = differences(design, metric, tables, None)
+    judged = differences(design, metric, tables, None, untrained)
     if design.is_last_look or _is_decided(tables, judged):
         return judged, True
     passed = (*_looks_before(design), design.n_seeds)
@@ -98,10 +107,15 @@ def _has_ended(design: Design, arm: ArmSummary) -> bool:
 
 
 def _is_decided(tables: Tables, judged: Sequence[Difference]) -> bool:
-    """Return whether every arm that can be compared has a verdict other than `undecided`."""
+    """Return whether every arm that can be compared has a verdict other than `undecided`.
+
+    More seeds do not help an arm whose setting is not tuned.
+    """
     baseline, *others = tables.arms
     return not baseline.has_settings or all(
-        difference.verdict != "undecided" or not arm.has_settings
+        difference.verdict != "undecided"
+        or not arm.has_settings
+        or isinstance(difference.no_verdict, EveryTrialLost)
         for arm, difference in zip(others, judged, strict=True)
     )
 

@@ -4,11 +4,12 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradnoise_service.compare.facts.base import LOST, Outcome
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.space import Value
+from gradnoise_service.domain.spec import Judge, Phase
 from gradnoise_service.domain.study import Metric, Trial
 
 
@@ -49,13 +50,13 @@ def finalists(
     of_search = [trial for trial in trials if trial.phase == "search"]
     return {
         arm.name: _best(
+            design,
             metric,
             [
                 trial
                 for trial in of_search
                 if trial.arm == arm.name and _repeat(design, trial) == repeat
             ],
-            design.n_finalists,
         )
         for arm in design.spec.arms
     }
@@ -66,7 +67,7 @@ def rerun_means(
 ) -> list[float | None]:
     """Return the mean of each finalist of a search over its reruns on validation, in their order.
 
-    A lost rerun counts as the metric's worst value; a finalist whose reruns have not all ended has
+    A lost rerun counts as in `as_counted`; a finalist whose reruns have not all ended has
     None. The value of the search is left out: it was selected for being the best, so it is biased
     upwards (winner's curse).
     """
@@ -74,33 +75,58 @@ def rerun_means(
     if n_seeds == 0 or not best:
         return [None] * len(best)
     arm, repeat = best[0].arm, _repeat(design, best[0])
+    counted, judge = as_counted(design, metric, trials, "rerun"), design.spec.judge
     values: dict[int, list[float]] = {}
     for trial in trials:
         if trial.phase == "rerun" and trial.arm == arm:
             of_repeat, position = design.place("rerun", arm, trial.number)
-            value = counted_value(metric, trial)
-            if of_repeat == repeat and value is not None and outcome(trial) != "pruned":
+            value = counted_value(counted, trial, judge)
+            if of_repeat == repeat and value is not None and outcome(trial, judge) != "pruned":
                 values.setdefault(position // n_seeds, []).append(value)
     # sorted: the order of the trials must not change the last digit
     runs = [sorted(values.get(rank, [])) for rank in range(len(best))]
     return [statistics.fmean(reruns) if len(reruns) == n_seeds else None for reruns in runs]
 
 
-def outcome(trial: Trial) -> Outcome:
-    """Return how a trial counts; a complete trial without a finite value has diverged."""
+def as_counted(design: Design, metric: Metric, trials: Sequence[Trial], phase: Phase) -> Metric:
+    """Return the metric with `worst` set to the value that a lost trial of a phase counts as.
+
+    It is the declared worst value, unless a trial of the phase, of any arm, measured a worse one.
+    Then it is worse than the worst measured value by the smallest difference that matters.
+    """
+    judge = design.spec.judge
+    values = (measured_value(trial, judge) for trial in trials if trial.phase == phase)
+    worst = min((metric.sign * value for value in values if value is not None), default=math.inf)
+    if worst >= metric.sign * metric.worst:
+        return metric
+    return replace(metric, worst=metric.sign * (worst - design.spec.smallest_difference))
+
+
+def outcome(trial: Trial, judge: Judge = "last_epoch") -> Outcome:
+    """Return how a trial counts; a complete trial without a finite value has diverged.
+
+    Where the best epoch on validation is judged, a trial that diverged after its first epoch is
+    complete: it has the value of its best epoch.
+    """
     if trial.state == "complete":
-        return "complete" if finite(trial.value) is not None and not trial.diverged else "diverged"
+        has_value = not trial.diverged or diverged_later(trial, judge)
+        return "complete" if has_value and finite(trial.value) is not None else "diverged"
     return "open" if trial.state == "waiting" or trial.state == "running" else trial.state
 
 
-def measured_value(trial: Trial) -> float | None:
+def diverged_later(trial: Trial, judge: Judge) -> bool:
+    """Return whether a trial diverged after the epoch whose value counts."""
+    return judge == "best_validation_epoch" and trial.diverged and trial.epochs > 0
+
+
+def measured_value(trial: Trial, judge: Judge = "last_epoch") -> float | None:
     """Return the finite value that a trial measured, if any; a lost trial has none."""
-    return finite(trial.value) if outcome(trial) in ("complete", "pruned") else None
+    return finite(trial.value) if outcome(trial, judge) in ("complete", "pruned") else None
 
 
-def counted_value(metric: Metric, trial: Trial) -> float | None:
-    """Return the value that a trial counts as: the metric's worst for a lost trial."""
-    return metric.worst if outcome(trial) in LOST else measured_value(trial)
+def counted_value(metric: Metric, trial: Trial, judge: Judge = "last_epoch") -> float | None:
+    """Return the value that a trial counts as: the worst of a metric `as_counted` if it is lost."""
+    return metric.worst if outcome(trial, judge) in LOST else measured_value(trial, judge)
 
 
 def finite(value: float | None) -> float | None:
@@ -121,15 +147,16 @@ def _choice(metric: Metric, best: Sequence[Trial], means: Sequence[float | None]
     return Choice(trial=best[rank], rerun_mean=means[rank])
 
 
-def _best(metric: Metric, trials: Sequence[Trial], n: int) -> list[Trial]:
-    complete = [trial for trial in trials if outcome(trial) == "complete"]
+def _best(design: Design, metric: Metric, trials: Sequence[Trial]) -> list[Trial]:
+    n, judge = design.n_finalists, design.spec.judge
+    complete = [trial for trial in trials if outcome(trial, judge) == "complete"]
     by_value = sorted(complete, key=lambda t: (-metric.sign * (t.value or 0.0), t.number))
     different: dict[str, Trial] = {}
     for trial in by_value:
         different.setdefault(_setting(trial.params or {}), trial)
     if different:
         return list(different.values())[:n]
-    diverged = [trial for trial in trials if outcome(trial) == "diverged"]
+    diverged = [trial for trial in trials if outcome(trial, judge) == "diverged"]
     return sorted(diverged, key=lambda trial: trial.number)[: min(1, n)]
 
 

@@ -193,16 +193,16 @@ def _divergence(
     arm: ArmSummary, baseline: ArmSummary, phase: Phase, tally: Tally, base: Tally
 ) -> Iterator[Divergence]:
     n, baseline_n = tally.n_ended - tally.n_failed, base.n_ended - base.n_failed
-    if n and baseline_n and tally.n_diverged + base.n_diverged:
+    if n and baseline_n and tally.n_ever_diverged + base.n_ever_diverged:
         yield Divergence(
             arm=arm.name,
             baseline=baseline.name,
             phase=phase,
-            n_diverged=tally.n_diverged,
+            n_diverged=tally.n_ever_diverged,
             n=n,
-            baseline_n_diverged=base.n_diverged,
+            baseline_n_diverged=base.n_ever_diverged,
             baseline_n=baseline_n,
-            p_value=fisher_p(tally.n_diverged, n, base.n_diverged, baseline_n),
+            p_value=fisher_p(tally.n_ever_diverged, n, base.n_ever_diverged, baseline_n),
         )
 
 

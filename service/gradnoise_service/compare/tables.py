@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from gradnoise_service.compare.choosing import (
     Choice,
+    as_counted,
     choices,
     counted_value,
-    finite,
+    diverged_later,
     measured_value,
     outcome,
 )
@@ -27,7 +28,7 @@ from gradnoise_service.compare.facts.tables import (
 from gradnoise_service.compare.intervals import share_interval
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.sequential import ALPHA
-from gradnoise_service.domain.spec import Phase
+from gradnoise_service.domain.spec import Judge, Phase
 from gradnoise_service.domain.study import Metric, Trial
 
 
@@ -72,7 +73,8 @@ def seed_rows(design: Design, metric: Metric, trials: Sequence[Trial]) -> tuple[
 
     A run that is not declared yet is `open`.
     """
-    found = {(t.arm, t.number): _run(metric, t) for t in trials if t.phase == "confirm"}
+    counted, judge = as_counted(design, metric, trials, "confirm"), design.spec.judge
+    found = {(t.arm, t.number): _run(counted, t, judge) for t in trials if t.phase == "confirm"}
     missing = Run(outcome="open", value=None)
     n_shared = len(design.shared_settings)
     arms = [arm.name for arm in design.spec.arms]
@@ -112,6 +114,7 @@ def summary(
 ) -> ArmSummary:
     """Return the summary of an arm, with its choice in each search."""
     reruns = _of(trials, "rerun", arm)
+    judge = design.spec.judge
     values = _values(rows, arm)
     chosen = tuple(
         _chosen(design, arm, choice, _values(rows[repeat :: design.n_repeats], arm))
@@ -122,10 +125,10 @@ def summary(
         name=arm,
         techniques=tuple(design.arm(arm).techniques),
         chosen=chosen,
-        search=_tally(design.n_trials("search", arm), _of(trials, "search", arm)),
+        search=_tally(design.n_trials("search", arm), _of(trials, "search", arm), judge),
         # an arm with few settings has fewer reruns than planned
-        rerun=_tally(len(reruns) or design.n_trials("rerun", arm), reruns),
-        confirm=_tally(design.n_pairs, _of(trials, "confirm", arm)),
+        rerun=_tally(len(reruns) or design.n_trials("rerun", arm), reruns, judge),
+        confirm=_tally(design.n_pairs, _of(trials, "confirm", arm), judge),
         mean=statistics.fmean(means) if means else None,
         median=statistics.median(values) if values else None,
         lowest=min(values, default=None),
@@ -144,7 +147,7 @@ def reached(metric: Metric, arm: str, threshold: float, rows: Sequence[SeedRow])
 
 def _chosen(design: Design, arm: str, choice: Choice | None, values: Sequence[float]) -> Chosen:
     trial = choice.trial if choice else None
-    search_value = finite(trial.value) if trial and outcome(trial) == "complete" else None
+    search_value = measured_value(trial, design.spec.judge) if trial else None
     rerun_mean = choice.rerun_mean if choice else None
     setting = trial.params if trial else design.own_setting(arm)
     return Chosen(
@@ -158,12 +161,12 @@ def _chosen(design: Design, arm: str, choice: Choice | None, values: Sequence[fl
 
 
 def _arm_points(design: Design, metric: Metric, trials: Sequence[Trial]) -> list[SearchPoint]:
-    points = []
+    points, judge = [], design.spec.judge
     best: float | None = None
     for trial in trials:
         repeat, position = design.place("search", trial.arm, trial.number)
         best = None if position == 0 else best
-        counted, value = outcome(trial), measured_value(trial)
+        counted, value = outcome(trial, judge), measured_value(trial, judge)
         if trial.params is None and counted in ("open", "cancelled"):
             continue
         # only a complete trial can improve on the best so far
@@ -185,10 +188,10 @@ def _arm_points(design: Design, metric: Metric, trials: Sequence[Trial]) -> list
     return points
 
 
-def _run(metric: Metric, trial: Trial) -> Run:
-    counted = outcome(trial)
+def _run(metric: Metric, trial: Trial, judge: Judge) -> Run:
+    counted = outcome(trial, judge)
     is_result = counted == "complete" or counted in LOST
-    return Run(outcome=counted, value=counted_value(metric, trial) if is_result else None)
+    return Run(outcome=counted, value=counted_value(metric, trial, judge) if is_result else None)
 
 
 def _point_runs(design: Design, metric: Metric, arm: str, rows: Sequence[SeedRow]) -> PointRuns:
@@ -220,13 +223,14 @@ def _of(trials: Sequence[Trial], phase: Phase, arm: str) -> list[Trial]:
     return sorted((t for t in trials if t.phase == phase and t.arm == arm), key=lambda t: t.number)
 
 
-def _tally(n_declared: int, trials: Sequence[Trial]) -> Tally:
-    counts = [outcome(trial) for trial in trials]
+def _tally(n_declared: int, trials: Sequence[Trial], judge: Judge) -> Tally:
+    counts = [outcome(trial, judge) for trial in trials]
     return Tally(
         n_declared=n_declared,
         n_complete=counts.count("complete"),
         n_diverged=counts.count("diverged"),
         n_pruned=counts.count("pruned"),
         n_failed=counts.count("failed"),
+        n_diverged_later=sum(diverged_later(trial, judge) for trial in trials),
         device_seconds=sum(trial.device_seconds for trial in trials),
     )

@@ -3,14 +3,19 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from gradnoise_service.compare.facts.base import LOST, Interval
-from gradnoise_service.compare.facts.comparison import Difference, Reason, Verdict
+from gradnoise_service.compare.facts.comparison import Difference, Reason, Untrained, Verdict
 from gradnoise_service.compare.facts.findings import (
     EveryRunFailed,
     EveryRunLost,
+    EveryTrialLost,
+    NeitherLearned,
     NoSetting,
     NoVerdict,
     TooFewPairs,
+    Waiting,
 )
 from gradnoise_service.compare.facts.tables import ArmSummary, SeedRow
 from gradnoise_service.compare.intervals import (
@@ -19,6 +24,7 @@ from gradnoise_service.compare.intervals import (
     mean_interval,
     share_interval,
 )
+from gradnoise_service.compare.losses import loss_bound
 from gradnoise_service.compare.power import pairs_to_decide
 from gradnoise_service.compare.ranks import holm, probability_of_improvement, signed_rank_p
 from gradnoise_service.compare.searches import (
@@ -31,26 +37,39 @@ from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.compare.tables import Tables
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.sequential import ALPHA
+from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Metric
 
+SELECTING: tuple[Phase, ...] = ("search", "rerun")
+"""Phases that select an arm's setting."""
 NEXT_TO_ZERO = 1e-9
 """A baseline's mean below this share of a difference is a rounding error of 0."""
 
 
 def differences(
-    design: Design, metric: Metric, tables: Tables, waiting: NoVerdict | None
+    design: Design,
+    metric: Metric,
+    tables: Tables,
+    waiting: NoVerdict | None,
+    untrained: Untrained | None = None,
 ) -> tuple[Difference, ...]:
     """Return each further arm against the first.
 
     Args:
         design: The design at its present look.
+        metric: The objective; `worst` is the value that a lost confirm run counts as.
         tables: Of the design's trials.
         waiting: Why no verdict is given yet; None once every declared trial has ended.
+        untrained: The value without training; None if it was not measured.
     """
+    baseline = tables.arms[0]
     faults = {
-        arm.name: waiting or _fault(tables.arms[0], arm, tables.seeds) for arm in tables.arms[1:]
+        arm.name: waiting
+        or _fault(baseline, arm, tables.seeds)
+        or _not_learned(design, metric, (baseline.name, arm.name), tables.seeds, untrained)
+        for arm in tables.arms[1:]
     }
-    rows = {arm: tables.seeds if fault in (None, waiting) else () for arm, fault in faults.items()}
+    rows = {arm: tables.seeds if _has_numbers(fault) else () for arm, fault in faults.items()}
     raw = {arm: p_value(design, pairs, arm) for arm, pairs in rows.items()}
     p_values = adjusted(design, {arm: p for arm, p in raw.items() if p is not None})
     return tuple(
@@ -91,32 +110,25 @@ def judge(
     """Return the difference of an arm with its verdict.
 
     Args:
+        metric: The objective; `worst` is the value that a lost confirm run counts as.
         rows: The confirm runs; a lost run has the metric's worst value.
         p: The arm's p-value, adjusted over all arms; None without pairs.
         no_verdict: Why there is no verdict; None if there can be one.
     """
-    found = _described(design, metric, rows, arm, p)
-    if no_verdict is not None:
-        return found.model_copy(update={"no_verdict": no_verdict})
-    if found.gain_interval is None or p is None:
-        missing = design.fewest_pairs - found.n
-        return found.model_copy(
-            update={
-                "no_verdict": TooFewPairs(n_needed=design.fewest_pairs),
-                "further_seeds": _seeds(design, missing),
-            }
-        )
-    delta, alpha = design.spec.smallest_difference, design.level * design.n_comparisons
-    verdict, reason = decide(found.gain_interval, delta, p, alpha)
-    changes: dict[str, object] = {"verdict": verdict, "reason": reason}
-    if verdict == "undecided" and found.searches is not None:
-        level = found.gain_interval.level
-        further = further_searches(design, found.searches, level)
-        changes["searches"] = found.searches.model_copy(update={"further": further})
-    elif verdict == "undecided":
-        gains = _gains(metric, _paired(rows, arm, design.baseline.name))
-        changes["further_seeds"] = _further_seeds(design, gains, found.gain_interval.level)
-    return found.model_copy(update=changes)
+    found = _judged(design, metric, rows, arm, p, no_verdict)
+    if not found.n:
+        return found
+    sides = [(row.runs[arm], row.runs[found.baseline]) for row in rows]
+    runs, base = zip(*(s for s in sides if None not in (s[0].value, s[1].value)), strict=True)
+    losses = loss_bound(
+        metric,
+        found.verdict,
+        runs,
+        base,
+        smallest_difference=design.spec.smallest_difference,
+        level=1 - design.level,
+    )
+    return found.model_copy(update={"losses": losses})
 
 
 def decide(
@@ -147,15 +159,73 @@ def decide(
     return verdict, "interval_beyond" if is_beyond else "interval_excludes_zero"
 
 
+def _judged(
+    design: Design,
+    metric: Metric,
+    rows: Sequence[SeedRow],
+    arm: str,
+    p: float | None,
+    no_verdict: NoVerdict | None,
+) -> Difference:
+    found = _described(design, metric, rows, arm, p)
+    if no_verdict is not None:
+        return found.model_copy(update={"no_verdict": no_verdict})
+    if found.gain_interval is None or p is None:
+        missing = design.fewest_pairs - found.n
+        return found.model_copy(
+            update={
+                "no_verdict": TooFewPairs(n_needed=design.fewest_pairs),
+                "further_seeds": _seeds(design, missing),
+            }
+        )
+    delta, alpha = design.spec.smallest_difference, design.level * design.n_comparisons
+    verdict, reason = decide(found.gain_interval, delta, p, alpha)
+    changes: dict[str, object] = {"verdict": verdict, "reason": reason}
+    if verdict == "undecided" and found.searches is not None:
+        level = found.gain_interval.level
+        further = further_searches(design, found.searches, level)
+        changes["searches"] = found.searches.model_copy(update={"further": further})
+    elif verdict == "undecided":
+        gains = _gains(metric, _paired(rows, arm, design.baseline.name))
+        changes["further_seeds"] = _further_seeds(design, gains, found.gain_interval.level)
+    return found.model_copy(update=changes)
+
+
 def _fault(baseline: ArmSummary, arm: ArmSummary, rows: Sequence[SeedRow]) -> NoVerdict | None:
     """Return why an arm whose runs have ended cannot be compared with the baseline."""
     for side in (baseline, arm):
         if not side.has_settings:
             return NoSetting(arm=side.name)
+        if any(chosen.number is not None and chosen.search_value is None for chosen in side.chosen):
+            return EveryTrialLost(arm=side.name, phase="search")
+        lost = (phase for phase in SELECTING if side.tallies[phase].is_lost)
+        if phase := next(lost, None):
+            return EveryTrialLost(arm=side.name, phase=phase)
         if side.confirm.n_failed == side.confirm.n_declared:
             return EveryRunFailed(arm=side.name)
     outcomes = {row.runs[side.name].outcome for row in rows for side in (baseline, arm)}
     return None if "complete" in outcomes else EveryRunLost()
+
+
+def _not_learned(
+    design: Design,
+    metric: Metric,
+    arms: Sequence[str],
+    rows: Sequence[SeedRow],
+    untrained: Untrained | None,
+) -> NeitherLearned | None:
+    """Return that no complete run is better than the untrained model by the smallest difference."""
+    if untrained is None:
+        return None
+    runs = [row.runs[arm] for row in rows for arm in arms]
+    values = [metric.sign * run.value for run in runs if run.value is not None]
+    if max(values) - metric.sign * untrained.best >= design.spec.smallest_difference:
+        return None
+    return NeitherLearned(best=untrained.best, n_seeds=untrained.n_seeds)
+
+
+def _has_numbers(fault: NoVerdict | None) -> bool:
+    return fault is None or isinstance(fault, Waiting | NeitherLearned)
 
 
 def _described(
@@ -187,6 +257,7 @@ def _described(
             "n_tied": n_tied,
             "interquartile_mean": metric.sign * interquartile_mean(gains),
             "p_better": share,
+            "correlation": _correlation(pairs),
             "probability_of_improvement": probability_of_improvement(
                 [metric.sign * a for a, _ in pairs], [metric.sign * b for _, b in pairs]
             ),
@@ -245,6 +316,17 @@ def _sides(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[floa
 
 def _gains(metric: Metric, pairs: Sequence[tuple[float, float]]) -> list[float]:
     return [metric.sign * (a - b) for a, b in pairs]
+
+
+def _correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Return Pearson's r; None if a side's values are equal up to rounding."""
+    x = np.asarray(pairs, dtype=float)
+    if np.any(np.ptp(x, axis=0) <= 1e-12 * np.max(np.abs(x), axis=0)):
+        return None
+    u = x - x.mean(axis=0)
+    u /= np.max(np.abs(u), axis=0)  # squares cannot overflow
+    u /= np.linalg.norm(u, axis=0)
+    return max(-1.0, min(1.0, float(u[:, 0] @ u[:, 1])))
 
 
 def _n_lost(rows: Sequence[SeedRow], arm: str) -> int:

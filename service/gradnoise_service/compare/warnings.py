@@ -13,6 +13,7 @@ from gradnoise_service.compare.facts.findings import (
     AllTied,
     AtEdge,
     BestSetting,
+    DivergedLater,
     EarlyStop,
     Finding,
     LostTrials,
@@ -22,6 +23,7 @@ from gradnoise_service.compare.facts.findings import (
     UnequalBudgets,
     UnequalDivergence,
     UntunedSetting,
+    WorseThanWorst,
 )
 from gradnoise_service.compare.facts.tables import ArmSummary, GridPoint, SeedRow
 from gradnoise_service.compare.tables import Tables
@@ -47,6 +49,8 @@ def findings(
     """
     yield from _budgets(design)
     yield from _losses(tables.arms)
+    yield from _diverged_later(tables.arms)
+    yield from _worse_than_worst(metric, tables.seeds)
     yield from _early_stop(design, is_final)
     yield from _ties(tables.arms, tables.seeds)
     yield from _edges(design, tables.arms)
@@ -107,8 +111,7 @@ def _budgets(design: Design) -> Iterator[Finding]:
 
 def _losses(arms: Sequence[ArmSummary]) -> Iterator[Finding]:
     for arm in arms:
-        tallies = {"search": arm.search, "rerun": arm.rerun, "confirm": arm.confirm}
-        for phase, tally in tallies.items():
+        for phase, tally in arm.tallies.items():
             counts = {"failed": tally.n_failed, "diverged": tally.n_diverged}
             for outcome, n in counts.items():
                 if n:
@@ -124,6 +127,26 @@ def _losses(arms: Sequence[ArmSummary]) -> Iterator[Finding]:
     for arm in arms:
         if any(c.number is not None and c.search_value is None for c in arm.chosen):
             yield UntunedSetting(arm=arm.name)
+
+
+def _diverged_later(arms: Sequence[ArmSummary]) -> Iterator[Finding]:
+    for arm in arms:
+        for phase, tally in arm.tallies.items():
+            if tally.n_diverged_later:
+                yield DivergedLater(
+                    arm=arm.name,
+                    phase=phase,
+                    n=tally.n_diverged_later,
+                    n_declared=tally.n_declared,
+                )
+
+
+def _worse_than_worst(metric: Metric, rows: Sequence[SeedRow]) -> Iterator[Finding]:
+    runs = (run for row in rows for run in row.runs.values() if run.outcome == "complete")
+    values = [run.value for run in runs if run.value is not None]
+    measured = min(values, key=lambda value: metric.sign * value, default=metric.worst)
+    if metric.sign * measured < metric.sign * metric.worst:
+        yield WorseThanWorst(measured=measured, declared=metric.worst)
 
 
 def _early_stop(design: Design, is_final: bool) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from gradnoise_service.domain.space import (
 SamplerName = Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"]
 Phase = Literal["search", "rerun", "confirm"]
 Boundary = Literal["pocock", "obrien_fleming"]
+Judge = Literal["last_epoch", "best_validation_epoch"]
 
 
 class Arm(Strict):
@@ -282,9 +283,12 @@ class StudySpec(Strict):
     smallest_difference: Number = Field(
         gt=0, description="The smallest difference that matters, in objective units."
     )
-    judge: Literal["last_epoch", "best_validation_epoch"] = Field(
+    judge: Judge = Field(
         default="last_epoch",
-        description="The epoch whose value counts: the last, or the best on validation.",
+        description=(
+            "The epoch whose value counts: the last, or the best on validation, whose value a run "
+            "keeps that diverges later."
+        ),
     )
     space: Space = Field(
         min_length=1,

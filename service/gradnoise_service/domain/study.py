@@ -19,7 +19,7 @@ TRIAL_ENDED: tuple[TrialState, ...] = ("complete", "pruned", "failed", "cancelle
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A number that a workload measures; `worst` is the value of a diverged or failed trial."""
+    """A number that a workload measures; `worst` is what a lost trial counts as at least."""
 
     name: str
     direction: Direction
@@ -77,7 +77,9 @@ class Trial:
             seed across arms.
         params: The setting; None until the sampler has proposed it.
         value: The objective, on validation in the search and rerun phases and on test in the
-            confirm phase; a diverged or failed trial has the metric's worst value.
+            confirm phase; a lost trial has the metric's worst value.
+        diverged: Whether it diverged; where the best epoch on validation is judged, `value` is then
+            that of its best epoch, if it measured one.
         device_seconds: Device time of all attempts.
         error: Traceback of the last attempt.
     """

@@ -4,7 +4,12 @@ import csv
 import io
 from collections.abc import Sequence
 
-from gradnoise_service.compare.choosing import counted_value, measured_value, outcome
+from gradnoise_service.compare.choosing import (
+    as_counted,
+    counted_value,
+    measured_value,
+    outcome,
+)
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.study import Study, Trial
@@ -27,11 +32,13 @@ def render(study: Study, trials: Sequence[Trial]) -> str:
     """Return every trial as a row of CSV (RFC 4180): values, seed, setting.
 
     `value` is the objective, on test in the confirm phase and on validation before it, empty if
-    there is no finite value. `counts_as` has the metric's worst value for a lost trial. Confirm
+    there is no finite value. `counts_as` is, for a lost trial, the value that it counts as in
+    its phase. Confirm
     trials of equal number are pairs. Without a search `point` numbers the settings that every arm
     ran; with repeated searches `search` numbers the search. Numbers have all their digits.
     """
-    design = study.design
+    design, judge = study.design, study.spec.judge
+    counted = {p: as_counted(design, study.metric, trials, p) for p in design.phases}
     n_points = len(design.shared_settings)
     extra = [*(["point"] if n_points else []), *(["search"] if design.n_repeats > 1 else [])]
     names = list(dict.fromkeys(name for trial in trials for name in trial.params or {}))
@@ -46,9 +53,9 @@ def render(study: Study, trials: Sequence[Trial]) -> str:
             trial.arm,
             trial.number,
             trial.seed,
-            outcome(trial),
-            measured_value(trial),
-            counted_value(study.metric, trial),
+            outcome(trial, judge),
+            measured_value(trial, judge),
+            counted_value(counted[trial.phase], trial, judge),
             trial.epochs,
             trial.device_seconds,
             *([trial.number % n_points + 1] if n_points else []),

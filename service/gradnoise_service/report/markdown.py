@@ -147,6 +147,9 @@ def _differences(c: Report) -> Iterator[str]:
         "P(better)",
         "its interval",
         "p",
+        "correlation of the pairs",
+        "loss rate at most",
+        "baseline's",
     ]
     yield from table(header, [list(_difference(d)) for d in c.differences])
 
@@ -162,6 +165,9 @@ def _difference(d: ReportedDifference) -> Iterator[str]:
     yield percent(d.p_better)
     yield percent_span(d.p_better_interval)
     yield p_value(d.p_value)
+    yield signed(d.correlation)
+    yield MISSING if d.losses is None else percent(d.losses.bound)
+    yield MISSING if d.losses is None else percent(d.losses.baseline_bound)
 
 
 def _confirm_runs(c: Comparison) -> Iterator[str]:

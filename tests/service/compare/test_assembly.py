@@ -14,12 +14,16 @@ from gradnoise_service.compare.assembly import compare
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.compare.facts.findings import (
     AllTied,
+    DivergedLater,
     EveryRunFailed,
     EveryRunLost,
+    EveryTrialLost,
     LostTrials,
+    NeitherLearned,
     NoSetting,
     TooFewPairs,
     Waiting,
+    WorseThanWorst,
 )
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import Metric, Trial
@@ -168,6 +172,64 @@ def test_an_arm_that_cannot_be_compared_has_no_numbers(make_trials: Make, accura
         )
 
 
+@pytest.mark.parametrize("phase", ["search", "rerun"])
+def test_an_arm_whose_setting_is_selected_among_lost_trials_has_no_verdict(
+    make_trials: Make, make_trial: Callable[..., Trial], accuracy: Metric, phase: str
+) -> None:
+    """A study with looks ends at the first: more seeds do not tune the arm."""
+    confirm = {"n_seeds": 24, "looks": [8, 16], "boundary": "pocock"}
+    search = {"n_trials": 4, "epochs": 3, "rerun": {"top": 2, "n_seeds": 2}}
+    design, trials = make_trials({"baseline": BAD, "noisy": GOOD}, confirm=confirm, search=search)
+    trials += [
+        make_trial(design, "rerun", arm, i, 0.5) for arm in ("baseline", "noisy") for i in range(4)
+    ]
+    lost = with_changes(trials, phase, "noisy", value=0.0, diverged=True)
+    comparison = compare(design, accuracy, lost, protocol={})
+    (difference,) = comparison.differences
+    assert difference.no_verdict == EveryTrialLost(arm="noisy", phase=phase)  # type: ignore[arg-type]
+    assert (comparison.is_final, difference.n, difference.gain) == (True, 0, None)
+
+
+CHANCE = [0.4867] * 8
+
+
+@pytest.mark.parametrize(
+    ("noisy", "untrained", "verdict"),
+    [
+        (CHANCE, 0.5, "neither"),
+        (CHANCE, 0.48, "neither"),  # better by less than the smallest difference, 0.02
+        ([0.3] * 7 + ["diverged"], 0.5, "neither"),
+        (CHANCE, 0.46, "no_difference"),
+        (CHANCE, None, "no_difference"),
+        ([0.9] + [0.3] * 7, 0.5, "undecided"),
+        ([0.8, 0.9] * 4, 0.5, "helps"),
+    ],
+)
+def test_arms_at_the_level_of_the_untrained_model_have_not_learned(
+    make_trials: Make,
+    accuracy: Metric,
+    noisy: list[float | str],
+    untrained: float | None,
+    verdict: str,
+) -> None:
+    design, trials = make_trials({"baseline": CHANCE, "noisy": noisy})
+    protocol = {} if untrained is None else {"untrained": {"best": untrained, "n_seeds": 5}}
+    (difference,) = compare(design, accuracy, trials, protocol=protocol).differences
+    if verdict == "neither":
+        assert difference.no_verdict == NeitherLearned(best=untrained or 0.0, n_seeds=5)
+        assert (difference.verdict, difference.baseline_mean) == ("undecided", 0.4867)
+    else:
+        assert (difference.verdict, difference.no_verdict) == (verdict, None)
+
+
+def test_a_loss_must_be_below_that_of_the_untrained_model(make_trials: Make, loss: Metric) -> None:
+    protocol = {"untrained": {"best": 2.303, "n_seeds": 5}}
+    for value, has_learned in ((2.29, False), (2.28, True)):
+        design, trials = make_trials({"baseline": [2.303] * 8, "noisy": [value] * 8})
+        (difference,) = compare(design, loss, trials, protocol=protocol).differences
+        assert (difference.no_verdict is None) == has_learned
+
+
 def test_a_cancelled_arm_has_no_verdict(make_trials: Make, accuracy: Metric) -> None:
     design, trials = make_trials({"baseline": BAD, "noisy": ["cancelled"] * 8})
     comparison = compare(design, accuracy, trials, protocol={})
@@ -199,6 +261,37 @@ def test_an_arm_without_a_finite_value_hurts_with_the_worst_value(
         LostTrials(arm="noisy", phase="confirm", outcome="diverged", n=8, n_declared=8)
         in comparison.findings
     )
+
+
+def test_an_arm_that_diverges_hurts_even_if_the_declared_worst_value_is_too_good(
+    make_trials: Make, loss: Metric
+) -> None:
+    """Every loss of the baseline is worse than 100, the declared worst value."""
+    baseline = [5_000.0 + i for i in range(8)]
+    design, trials = make_trials({"baseline": baseline, "noisy": ["diverged"] * 7 + [4_999.0]})
+    comparison = compare(design, loss, trials, protocol={})
+    assert (comparison.worst, comparison.declared_worst) == (5_007.02, 100.0)
+    (difference,) = comparison.differences
+    assert (difference.n_worse, difference.n_better) == (7, 1)
+    assert WorseThanWorst(measured=5_007.0, declared=100.0) in comparison.findings
+    design, trials = make_trials({"baseline": baseline, "noisy": ["diverged"] * 8})
+    assert compare(design, loss, trials, protocol={}).verdict == "hurts"
+
+
+def test_a_run_that_diverged_after_its_best_epoch_keeps_the_value_of_that_epoch(
+    make_trials: Make, accuracy: Metric
+) -> None:
+    design, trials = make_trials({"baseline": BAD, "noisy": GOOD}, judge="best_validation_epoch")
+    late = [
+        replace(t, diverged=True, epochs=2) if (t.phase, t.arm) == ("confirm", "noisy") else t
+        for t in trials
+    ]
+    comparison, expected = (compare(design, accuracy, t, protocol={}) for t in (late, trials))
+    assert comparison.differences == expected.differences
+    assert comparison.findings[0] == DivergedLater(arm="noisy", phase="confirm", n=8, n_declared=8)
+    tally = comparison.arms[1].confirm
+    assert (tally.n_complete, tally.n_diverged, tally.n_diverged_later) == (8, 0, 8)
+    assert comparison.diagnostics.divergences[0].n_diverged == 8
 
 
 def test_arms_that_tie_on_every_seed_make_no_difference(

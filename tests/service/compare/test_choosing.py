@@ -6,7 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from gradnoise_service.compare.choosing import choices, finalists, outcome, rerun_means
+from gradnoise_service.compare.choosing import (
+    as_counted,
+    choices,
+    finalists,
+    outcome,
+    rerun_means,
+)
 from gradnoise_service.compare.tables import seed_rows, summary
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.spec import Phase
@@ -211,3 +217,56 @@ def test_each_state_has_an_outcome(
         )
         == expected
     )
+
+
+def test_a_lost_trial_counts_as_worse_than_every_measured_trial_of_its_phase(
+    make_design: Callable[..., Design], make_trial: Make, accuracy: Metric, loss: Metric
+) -> None:
+    """A loss of 5,000 is worse than the declared worst loss, 100; the smallest difference is 0.02.
+
+    The values of all arms in the phase count, in any order of the trials.
+    """
+    design = make_design(search=RERUN)
+    trials = [
+        make_trial(design, "search", "noisy", 0, 7_000.0),
+        make_trial(design, "rerun", "noisy", 0, 3.0),
+        make_trial(design, "confirm", "baseline", 0, 5_000.0),
+        make_trial(design, "confirm", "baseline", 1, 4_000.0),
+        make_trial(design, "confirm", "baseline", 2, 1e200),
+        make_trial(design, "confirm", "noisy", 0, "diverged"),
+        make_trial(design, "confirm", "noisy", 1, 0.5),
+    ]
+    for ordered in (trials, trials[::-1]):
+        assert [
+            as_counted(design, loss, ordered, phase).worst
+            for phase in ("search", "rerun", "confirm")
+        ] == [7_000.02, 100.0, 5_000.02]
+        assert as_counted(design, accuracy, ordered, "confirm") is accuracy
+
+
+def test_a_lost_rerun_counts_as_worse_than_every_measured_rerun(
+    make_design: Callable[..., Design], make_trial: Make, loss: Metric
+) -> None:
+    design = make_design(search=RERUN)
+    searched = [make_trial(design, "search", "noisy", i, 5_000.0 + i) for i in range(2)]
+    reruns = [
+        make_trial(design, "rerun", "noisy", i, value)
+        for i, value in enumerate(["diverged", "diverged", 6_000.0, 6_001.0])
+    ]
+    choice = choices(design, loss, [*searched, *reruns])["noisy"]
+    assert choice is not None
+    assert choice.trial.number == 1
+    best = finalists(design, loss, searched)["noisy"]
+    assert rerun_means(design, loss, reruns, best) == [6_001.02, 6_000.5]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "value", "expected"),
+    [(2, 0.5, "complete"), (0, 0.0, "diverged"), (2, float("nan"), "diverged")],
+)
+def test_where_the_best_epoch_is_judged_a_later_divergence_loses_no_trial(
+    make_design: Callable[..., Design], make_trial: Make, epochs: int, value: float, expected: str
+) -> None:
+    trial = make_trial(make_design(), "search", "noisy", 0, value, diverged=True, epochs=epochs)
+    assert outcome(trial, "best_validation_epoch") == expected
+    assert outcome(trial, "last_epoch") == "diverged"

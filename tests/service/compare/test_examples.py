@@ -8,7 +8,7 @@ import pytest
 
 @pytest.mark.parametrize(
     "name",
-    ["diagnostics", "importance", "intervals", "power", "ranks", "verdict", "warnings"],
+    ["diagnostics", "importance", "intervals", "losses", "power", "ranks", "verdict", "warnings"],
 )
 def test_the_examples_of_a_module_hold(name: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(f"gradnoise_service.compare.{name}"))

@@ -145,3 +145,18 @@ def test_the_judged_epoch_follows_the_declared_rule(validation: list[float]) -> 
         judging = Rules(spec=spec, metric=ACCURACY)
         decisions = decide(judging, {"token": attempt("confirm")}, events)
         assert judging.value(decisions.attempts["token"]) == expected / 10
+
+
+@pytest.mark.parametrize("ending", [Finished(key="token", diverged=True), epoch(3, math.inf)])
+def test_a_run_that_diverges_keeps_its_best_epoch_only_where_that_is_judged(
+    make_spec: Make, ending: Finished | Measurement
+) -> None:
+    measured = [epoch(1, 0.4), epoch(2, 0.3)]
+    for judge, events, value in (
+        ("last_epoch", measured, 0.0),
+        ("best_validation_epoch", measured, 0.4),
+        ("best_validation_epoch", [], 0.0),
+    ):
+        running = {"token": attempt()}
+        end = decide(rules(make_spec, judge=judge), running, [*events, ending]).endings["token"]
+        assert (end.state, end.value, end.diverged) == ("complete", value, True)

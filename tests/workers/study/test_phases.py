@@ -302,6 +302,20 @@ def test_a_grid_fails_if_every_trial_fails(
     assert str(after.error).endswith("ValueError: boom")
 
 
+def test_a_grid_fails_if_every_trial_of_an_arm_fails(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(**grid(), max_attempts=1), now)
+
+    def override(spec: TrialSpec, _epoch: int) -> LauncherEvent | None:
+        return failure(spec) if spec.techniques == ("none",) else None
+
+    finish(start(database, storage, FormulaLauncher(override=override), now))
+    after, _ = read(database, study)
+    assert after.state == "failed"
+    assert str(after.error).startswith("Every trial of baseline in the confirm phase failed. The ")
+
+
 def test_an_unequal_budget_gives_each_arm_its_number_of_trials(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:

@@ -262,6 +262,43 @@ def test_a_study_fails_with_the_first_error_if_every_trial_fails(
     }
 
 
+def test_a_study_fails_before_the_confirm_phase_if_every_search_trial_of_an_arm_raises(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(max_attempts=1), now)
+
+    def override(spec: TrialSpec, _epoch: int) -> LauncherEvent | None:
+        return failure(spec) if spec.techniques == ("annealed",) else None
+
+    finish(start(database, storage, FormulaLauncher(override=override), now))
+    after, table = read(database, study)
+    assert (after.state, after.comparison) == ("failed", None)
+    assert str(after.error).startswith("Every trial of noisy in the search phase failed. The first")
+    assert str(after.error).endswith("ValueError: boom")
+    assert {trial.phase for trial in table} == {"search"}
+
+
+def test_an_arm_whose_search_trials_all_diverge_does_not_fail_the_study(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(), now)
+
+    def override(spec: TrialSpec, _epoch: int) -> LauncherEvent | None:
+        is_lost = spec.techniques == ("annealed",)
+        return Finished(key=spec.key, diverged=True, seconds=0.1) if is_lost else None
+
+    finish(start(database, storage, FormulaLauncher(override=override), now))
+    after, _ = read(database, study)
+    assert (after.state, after.verdict) == ("complete", "undecided")
+    assert after.comparison is not None
+    (difference,) = after.comparison["differences"]  # type: ignore[misc]  # plain values
+    assert difference["no_verdict"] == {
+        "kind": "every_trial_lost",
+        "arm": "noisy",
+        "phase": "search",
+    }
+
+
 def test_a_lost_worker_costs_each_trial_one_attempt(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:

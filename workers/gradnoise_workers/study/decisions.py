@@ -77,10 +77,16 @@ class Rules:
         return Ending(attempt=attempt, state="pruned", outcome="pruned", value=self.value(attempt))
 
     def finish(self, attempt: Attempt, *, diverged: bool) -> Ending:
-        """End an attempt that trained to its end, or diverged: the metric's worst value."""
+        """End an attempt that trained to its end, or diverged.
+
+        A diverged attempt has the metric's worst value, unless the best epoch on validation is
+        judged and an epoch was measured.
+        """
         if not diverged and attempt.judged is None:
             return self.fail(attempt, "failed", "the trial ended without a measurement")
-        value = self.metric.worst if diverged else self.value(attempt)
+        is_best_judged = self.spec.judge == "best_validation_epoch"
+        has_value = not diverged or (is_best_judged and attempt.judged is not None)
+        value = self.value(attempt) if has_value else self.metric.worst
         return Ending(
             attempt=attempt, state="complete", outcome="complete", value=value, diverged=diverged
         )

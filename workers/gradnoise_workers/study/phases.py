@@ -14,6 +14,30 @@ def current_phase(design: Design, trials: Sequence[Trial]) -> Phase:
     return next((p for p in reversed(design.phases) if p in reached), design.phases[0])
 
 
+def failure(design: Design, trials: Sequence[Trial]) -> str | None:
+    """Return why no comparison is possible: every trial of an arm raised; None if one is.
+
+    The trials of the first phase decide, once all have ended. The reason has the first error of the
+    arm.
+    """
+    first = [trial for trial in trials if trial.phase == design.phases[0]]
+    has_failed = {
+        arm.name: all(trial.state == "failed" for trial in first if trial.arm == arm.name)
+        for arm in design.spec.arms
+    }
+    arms = [arm for arm, failed in has_failed.items() if failed]
+    if not arms:
+        return None
+    reason = (
+        "Every trial failed."
+        if len(arms) == len(has_failed)
+        else "".join(f"Every trial of {arm} in the {first[0].phase} phase failed. " for arm in arms)
+    )
+    of_arms = sorted((t for t in first if t.arm in arms), key=lambda trial: trial.id)
+    error = next((trial.error for trial in of_arms if trial.error), "")
+    return f"{reason.strip()} The first error:\n{error}"
+
+
 def following_phase(design: Design, phase: Phase) -> Phase:
     return design.phases[design.phases.index(phase) + 1]
 

@@ -1,10 +1,17 @@
-"""Preparation: one training step of every arm before the first trial."""
+"""Preparation before the first trial: one update of every arm, and the value without training."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 
+from gradnoise_service.compare.facts.comparison import Untrained
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Study
 from gradnoise_workers.calibration import trial_of
 from gradnoise_workers.launcher import CheckInterrupt, Launcher
+
+N_UNTRAINED = 5
+"""Confirm seeds on which the untrained model is measured."""
 
 
 def preparation_fault(
@@ -22,6 +29,33 @@ def preparation_fault(
         return None
     names = {key: arm.name for key, arm in keys.items()}
     return _message(errors, names)
+
+
+def untrained_level(
+    study: Study, launcher: Launcher, check_interrupt: CheckInterrupt
+) -> Untrained | None:
+    """Measure the untrained model on the first confirm seeds and return its best value on test.
+
+    None if nothing was measured, as for a training function.
+    """
+    design, metric = study.design, study.metric
+    trial = trial_of(study.spec, design.baseline, key="")
+    specs = [
+        replace(
+            trial,
+            key=f"untrained.{i}",
+            seed=design.seed("confirm", design.baseline.name, i),
+            with_test=True,
+        )
+        for i in range(N_UNTRAINED)
+    ]
+    measured = launcher.untrained(specs, check_interrupt).values()
+    name = f"test_{metric.name}"
+    values = [found[name] for found in measured if math.isfinite(found.get(name, math.nan))]
+    if not values:
+        return None
+    best = max(values, key=lambda value: metric.sign * value)
+    return Untrained(best=best, n_seeds=len(values))
 
 
 def _message(errors: Mapping[str, str], names: Mapping[str, str]) -> str:

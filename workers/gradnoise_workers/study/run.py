@@ -25,6 +25,7 @@ from gradnoise_workers.study.phases import (
     confirmed_settings,
     current_phase,
     design_at_look,
+    failure,
     following_phase,
     selected_settings,
 )
@@ -170,13 +171,16 @@ class StudyRun:
 
     def _end_phase(self) -> bool:
         trials = self._ledger.trials()
+        reason = failure(self._design, trials)
+        if reason is not None:
+            self._ledger.fail(reason)
+            log.error("study failed", reason=reason)
+            return True
         if self._phase == "confirm":
             return self._conclude(trials)
         self._optuna.cancel_unclaimed()
         following = following_phase(self._design, self._phase)
         settings = selected_settings(self._design, self._study.metric, trials, following)
-        if not settings:
-            return self._fail(trials, "Every trial of the search failed.")
         here = design_at_look(self._design, trials)
         self._declare(following, here.trials(following, settings))
         self._phase = following
@@ -184,8 +188,6 @@ class StudyRun:
         return False
 
     def _conclude(self, trials: Sequence[Trial]) -> bool:
-        if all(trial.state == "failed" for trial in trials):
-            return self._fail(trials, "Every trial failed.")
         comparison = compare(
             self._design,
             self._study.metric,
@@ -212,13 +214,6 @@ class StudyRun:
             self._optuna.publish(markdown.render(self._study, comparison), plots.render(comparison))
         except Exception:
             log.exception("the Optuna Dashboard does not show the report")
-
-    def _fail(self, trials: Sequence[Trial], reason: str) -> bool:
-        by_id = sorted(trials, key=lambda trial: trial.id)
-        error = next((trial.error for trial in by_id if trial.error), "")
-        self._ledger.fail(f"{reason} The first error:\n{error}")
-        log.error("study failed", reason=reason)
-        return True
 
 
 def _log_end(end: Ending) -> None:

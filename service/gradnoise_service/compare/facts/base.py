@@ -8,7 +8,7 @@ Outcome = Literal["complete", "diverged", "pruned", "failed", "cancelled", "open
 """How a trial counts: `diverged` ended with a non-finite loss or value; `open` has not ended."""
 
 LOST: tuple[Outcome, ...] = ("diverged", "failed")
-"""Outcomes that count as the metric's worst value."""
+"""Outcomes that count as the worst value of the comparison."""
 
 IntervalMethod = Literal["bca", "bca_student", "welch", "wilson", "no_width_equal", "no_width_tied"]
 """How an interval was computed, or why it has no width.

@@ -62,10 +62,45 @@ class Searches(Frozen):
         return math.sqrt(sum(variances) / self.n)
 
 
+class Untrained(Frozen):
+    """The best value on test data of the models of `n_seeds` seeds before their first update."""
+
+    best: float
+    n_seeds: int
+
+
+class LossBound(Frozen):
+    """The rates of lost runs that the runs do not exclude, and those that would end the verdict.
+
+    Args:
+        level: Confidence level of each bound.
+        bound, baseline_bound: Upper bounds on the loss rates of the arm and of the baseline.
+        limit: The arm's loss rate from which `helps` is no gain, or `no_difference` no longer lies
+            within the smallest difference; None if no rate ends the verdict.
+        baseline_limit: Likewise the baseline's loss rate, for `hurts` and `no_difference`.
+    """
+
+    level: float
+    bound: float
+    baseline_bound: float
+    limit: float | None = None
+    baseline_limit: float | None = None
+
+    @property
+    def arm_matters(self) -> bool:
+        """Whether the arm may lose so many runs that the verdict ends."""
+        return self.limit is not None and self.bound >= self.limit
+
+    @property
+    def baseline_matters(self) -> bool:
+        """Whether the baseline may lose so many runs that the verdict ends."""
+        return self.baseline_limit is not None and self.baseline_bound >= self.baseline_limit
+
+
 class Difference(Frozen):
     """An arm against the baseline over `n` of `n_declared` pairs of runs.
 
-    A lost run counts as the metric's worst value.
+    A lost run counts as the worst value of the comparison.
 
     Args:
         verdict: `undecided` also where `no_verdict` is given.
@@ -90,6 +125,9 @@ class Difference(Frozen):
         p_value: Of the two-sided sign-flip test of the mean, adjusted for the number of arms; with
             few repeated searches of Welch's test.
         rank_p_value: Of Wilcoxon's two-sided signed-rank test, not adjusted: for information.
+        correlation: Pearson's r between the values of the arm and of the baseline over the pairs;
+            None if it is undefined.
+        losses: The loss rates that the runs do not exclude; None without a pair.
         further_seeds: For `undecided`: how many further seeds decide with probability 0.8, if mean
             and standard deviation stay as they are; None if a million would not.
     """
@@ -121,6 +159,8 @@ class Difference(Frozen):
     probability_of_improvement: float | None = None
     p_value: float | None = None
     rank_p_value: float | None = None
+    correlation: float | None = None
+    losses: LossBound | None = None
     further_seeds: int | None = None
 
 
@@ -150,6 +190,8 @@ class Comparison(Frozen):
         is_final: Whether the verdicts are given: every declared trial has ended, and no further
             look follows. While it is False and every declared trial has ended, the study continues
             to its next look.
+        worst: The value that a lost confirm run counts as.
+        declared_worst: The metric's declared worst value; None where lost runs count as that value.
         differences: Each further arm against the first.
         arms: The arms, the baseline first.
         seeds: The confirm runs, seed by seed.
@@ -171,6 +213,7 @@ class Comparison(Frozen):
     metric: str
     direction: Direction
     worst: float
+    declared_worst: float | None = None
     smallest_difference: float
     study_seed: int
     differences: tuple[Difference, ...]

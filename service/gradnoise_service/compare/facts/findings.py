@@ -22,10 +22,18 @@ class Waiting(Frozen):
 
 
 class NoSetting(Frozen):
-    """No search trial of an arm is complete, so the arm has no setting to confirm."""
+    """No search trial of an arm is complete or diverged, so it has no setting to confirm."""
 
     kind: Literal["no_setting"] = "no_setting"
     arm: str
+
+
+class EveryTrialLost(Frozen):
+    """Every search trial of an arm, or every rerun, was lost, so that its setting is not tuned."""
+
+    kind: Literal["every_trial_lost"] = "every_trial_lost"
+    arm: str
+    phase: Phase
 
 
 class EveryRunFailed(Frozen):
@@ -41,6 +49,17 @@ class EveryRunLost(Frozen):
     kind: Literal["every_run_lost"] = "every_run_lost"
 
 
+class NeitherLearned(Frozen):
+    """No confirm run of either arm is better than the untrained model by the smallest difference.
+
+    `best` is the best value of the models of `n_seeds` seeds before their first update.
+    """
+
+    kind: Literal["neither_learned"] = "neither_learned"
+    best: float
+    n_seeds: int
+
+
 class TooFewPairs(Frozen):
     """Fewer pairs than the exact test needs to reach its level."""
 
@@ -49,7 +68,14 @@ class TooFewPairs(Frozen):
 
 
 NoVerdict = Annotated[
-    Waiting | NoSetting | EveryRunFailed | EveryRunLost | TooFewPairs, Field(discriminator="kind")
+    Waiting
+    | NoSetting
+    | EveryTrialLost
+    | EveryRunFailed
+    | EveryRunLost
+    | NeitherLearned
+    | TooFewPairs,
+    Field(discriminator="kind"),
 ]
 """Why the data do not support any verdict."""
 
@@ -70,6 +96,24 @@ class LostTrials(Frozen):
     outcome: Literal["diverged", "failed"]
     n: int
     n_declared: int
+
+
+class DivergedLater(Frozen):
+    """`n` trials of an arm in a phase diverged after the best epoch, whose value counts."""
+
+    kind: Literal["diverged_later"] = "diverged_later"
+    arm: str
+    phase: Phase
+    n: int
+    n_declared: int
+
+
+class WorseThanWorst(Frozen):
+    """A confirm run measured `measured`, worse than the metric's declared worst value."""
+
+    kind: Literal["worse_than_worst"] = "worse_than_worst"
+    measured: float
+    declared: float
 
 
 class UntunedSetting(Frozen):
@@ -154,6 +198,8 @@ class NoiseScale(Frozen):
 Finding = Annotated[
     UnequalBudgets
     | LostTrials
+    | DivergedLater
+    | WorseThanWorst
     | UntunedSetting
     | EarlyStop
     | AllTied

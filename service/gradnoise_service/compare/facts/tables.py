@@ -2,16 +2,22 @@
 
 from gradnoise_service.compare.facts.base import LOST, Frozen, Interval, Outcome
 from gradnoise_service.domain.space import Value
+from gradnoise_service.domain.spec import Phase
 
 
 class Tally(Frozen):
-    """How the `n_declared` trials of an arm in a phase ended; each is counted once."""
+    """How the `n_declared` trials of an arm in a phase ended; each is counted once.
+
+    `n_diverged_later` counts those of the complete trials that diverged after the epoch whose value
+    counts.
+    """
 
     n_declared: int
     n_complete: int
     n_diverged: int
     n_pruned: int
     n_failed: int
+    n_diverged_later: int = 0
     device_seconds: float
 
     @property
@@ -21,6 +27,16 @@ class Tally(Frozen):
     @property
     def n_lost(self) -> int:
         return self.n_diverged + self.n_failed
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether at least one trial is declared and every declared trial was lost."""
+        return 0 < self.n_declared == self.n_lost
+
+    @property
+    def n_ever_diverged(self) -> int:
+        """Trials that diverged, before or after the epoch whose value counts."""
+        return self.n_diverged + self.n_diverged_later
 
 
 NO_TRIALS = Tally(
@@ -92,9 +108,14 @@ class ArmSummary(Frozen):
         return [setting[name] for setting in settings if name in setting]
 
     @property
+    def tallies(self) -> dict[Phase, Tally]:
+        """How the arm's trials ended, by phase."""
+        return {"search": self.search, "rerun": self.rerun, "confirm": self.confirm}
+
+    @property
     def device_seconds(self) -> float:
         """Device time of all trials of the arm."""
-        return sum(tally.device_seconds for tally in (self.search, self.rerun, self.confirm))
+        return sum(tally.device_seconds for tally in self.tallies.values())
 
 
 class SearchPoint(Frozen):
@@ -122,7 +143,7 @@ class SearchPoint(Frozen):
 
 
 class Run(Frozen):
-    """One confirm run of an arm; `value` is the metric's worst for a lost run, None without one."""
+    """One confirm run of an arm; a lost run has the comparison's worst value, others None."""
 
     outcome: Outcome
     value: float | None
@@ -152,7 +173,7 @@ class SeedRow(Frozen):
 
 
 class PointRuns(Frozen):
-    """An arm's `n` runs of a setting on test data; a lost run counts as the metric's worst value.
+    """An arm's `n` runs of a setting on test data; a lost run counts as the worst value.
 
     `spread` is the standard deviation, `reached` the counts at the study's thresholds.
     """

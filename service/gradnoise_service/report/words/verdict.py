@@ -4,17 +4,21 @@ from gradnoise_service.compare.facts.comparison import Comparison, Difference
 from gradnoise_service.compare.facts.findings import (
     EveryRunFailed,
     EveryRunLost,
+    EveryTrialLost,
+    NeitherLearned,
     NoSetting,
     TooFewPairs,
     Waiting,
 )
 from gradnoise_service.report.words.looks import earlier_verdicts, present_look
 from gradnoise_service.report.words.numbers import (
+    MISSING,
     confidence,
     count,
     listed,
     number,
     p_value,
+    percent,
     signed,
     span,
 )
@@ -28,7 +32,10 @@ def sentence(comparison: Comparison, difference: Difference) -> str:
     match d.no_verdict:
         case None:
             looks = earlier_verdicts(c, d) or present_look(c, d)
-            return f"{_claim(c, d)}: {measured(c, d)}; {_reason(c, d)}.{_losses(c, d)}{looks}"
+            losses = _losses(c, d) + _possible_losses(d)
+            return (
+                f"{_claim(c, d)}{_condition(d)}: {measured(c, d)}; {_reason(c, d)}.{losses}{looks}"
+            )
         case TooFewPairs(n_needed=n_needed):
             return (
                 f"Undecided: {pairs(c, d)} cannot distinguish a difference from chance; at least "
@@ -40,6 +47,19 @@ def sentence(comparison: Comparison, difference: Difference) -> str:
             return (
                 f"No verdict: no search trial of {arm} is complete, so {arm} has no setting to "
                 "confirm."
+            )
+        case EveryTrialLost(arm=arm, phase=phase):
+            kind = "search trial" if phase == "search" else "rerun"
+            return (
+                f"No verdict: every {kind} of {arm} diverged or failed, so its setting is not a "
+                "tuned one."
+            )
+        case NeitherLearned(best=best, n_seeds=n_seeds):
+            return (
+                f"Undecided: neither {d.baseline} nor {d.arm} learned. No run is better by "
+                f"{number(c.smallest_difference)}, the smallest difference that matters, than the "
+                f"untrained model: {c.metric} {number(best)}, the best of "
+                f"{count(n_seeds, 'seed')}.{interim}"
             )
         case EveryRunFailed(arm=arm):
             return f"No verdict: every confirm run of {arm} failed with an error."
@@ -85,6 +105,13 @@ def _claim(c: Comparison, d: Difference) -> str:
     return f"{scope}{d.arm} {d.verdict}"
 
 
+def _condition(d: Difference) -> str:
+    """Return the condition of a verdict that losses would end."""
+    if d.losses is None or not (d.losses.arm_matters or d.losses.baseline_matters):
+        return ""
+    return " if no more runs are lost" if d.n_lost or d.baseline_n_lost else " if runs are not lost"
+
+
 def _interval(d: Difference) -> str:
     interval = d.difference_interval
     if interval is None:
@@ -99,7 +126,10 @@ def _reason(c: Comparison, d: Difference) -> str:
     matters = f"{smallest}, the smallest difference that matters"
     match d.reason:
         case "interval_within":
-            return f"the interval lies within ±{matters}"
+            return (
+                f"the interval lies within ±{matters} (an equivalence test, {_side(d)} on each "
+                "side)"
+            )
         case "interval_beyond":
             return f"the whole interval lies beyond {matters}"
         case "interval_excludes_zero":
@@ -141,6 +171,39 @@ def _losses(c: Comparison, d: Difference) -> str:
 def _lost(c: Comparison, arm: str, n: int, n_declared: int) -> str:
     verbs = "was lost and counts" if n == 1 else "were lost and count"
     return f" {n} of {arm}'s {n_declared} runs {verbs} as {number(c.worst)}."
+
+
+def _possible_losses(d: Difference) -> str:
+    """Return the loss rates that the runs allow, of the arms whose losses would end the verdict."""
+    if d.losses is None:
+        return ""
+    found = d.losses
+    sides = (
+        (found.arm_matters, d.arm, d.n_lost, found.bound, found.limit),
+        (
+            found.baseline_matters,
+            d.baseline,
+            d.baseline_n_lost,
+            found.baseline_bound,
+            found.baseline_limit,
+        ),
+    )
+    end = (
+        "the difference matters"
+        if d.verdict == "no_difference"
+        else f"{d.arm} no longer {d.verdict}"
+    )
+    return "".join(
+        f" With {n_lost or 'none'} of {arm}'s {d.n} runs lost, its loss rate is at most "
+        f"{percent(bound)} ({confidence(found.level)} confidence); from {percent(limit)} on, {end}."
+        for matters, arm, n_lost, bound, limit in sides
+        if matters
+    )
+
+
+def _side(d: Difference) -> str:
+    """Return the error probability of each of the two one-sided tests of an equivalence test."""
+    return percent((1 - d.gain_interval.level) / 2) if d.gain_interval else MISSING
 
 
 def _waiting(c: Comparison, waiting: Waiting) -> str:

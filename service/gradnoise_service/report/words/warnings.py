@@ -5,6 +5,7 @@ from gradnoise_service.compare.facts.diagnostics import Divergence
 from gradnoise_service.compare.facts.findings import (
     AllTied,
     AtEdge,
+    DivergedLater,
     EarlyStop,
     Finding,
     LostTrials,
@@ -14,6 +15,7 @@ from gradnoise_service.compare.facts.findings import (
     UnequalBudgets,
     UnequalDivergence,
     UntunedSetting,
+    WorseThanWorst,
 )
 from gradnoise_service.domain.design import Design
 from gradnoise_service.report.words.numbers import count, number, p_value
@@ -29,7 +31,18 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
                 "better setting regardless of the technique."
             )
         case LostTrials():
-            return _lost_trials(finding)
+            return _lost_trials(comparison, finding)
+        case DivergedLater():
+            return (
+                f"{finding.n} of {finding.arm}'s {finding.n_declared} {finding.phase} trials "
+                "diverged after their best epoch on validation, whose value counts as declared."
+            )
+        case WorseThanWorst(measured=measured, declared=declared):
+            return (
+                f"A run measured {comparison.metric} {number(measured)}, worse than "
+                f"{number(declared)}, the worst value that the workload declares: a lost run "
+                f"counts as {number(comparison.worst)}, worse than every measured run."
+            )
         case UntunedSetting(arm=arm):
             return (
                 f"Every ended search trial of {arm} diverged: its setting is the first that was "
@@ -80,9 +93,9 @@ def budgets(n_trials: dict[str, int]) -> str:
     return ", ".join(f"{arm} {count(n, 'trial')}" for arm, n in n_trials.items())
 
 
-def _lost_trials(finding: LostTrials) -> str:
+def _lost_trials(c: Comparison, finding: LostTrials) -> str:
     verb = "failed with an error" if finding.outcome == "failed" else "diverged"
-    counted = "" if finding.phase == "search" else ": a lost run counts as the metric's worst value"
+    counted = f": a lost run counts as {number(c.worst)}" if finding.phase == "confirm" else ""
     return (
         f"{finding.n} of {finding.arm}'s {finding.n_declared} {finding.phase} trials {verb}"
         f"{counted}."

@@ -7,6 +7,7 @@ import pytest
 
 from gradnoise_service.compare.assembly import compare
 from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.compare.facts.findings import EveryTrialLost
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import Metric, Trial
 from gradnoise_service.report.words.verdict import sentence
@@ -55,10 +56,13 @@ def verdict(comparison: Comparison) -> str:
         ),
         (
             [0.5, 0.51, 0.5, 0.5, 0.49, 0.5],
-            "At these settings, noisy makes no difference that matters: "
+            "At these settings, noisy makes no difference that matters if runs are not lost: "
             "mean accuracy 0.5 against baseline's 0.5, ",
             " better in 1, tied in 4; the interval lies within ±0.02, the smallest difference that "
-            "matters.",
+            "matters (an equivalence test, 2.5 % on each side). With none of noisy's 6 runs lost, "
+            "its loss rate is at most 39.3 % (95 % confidence); from 4 % on, the difference "
+            "matters. With none of baseline's 6 runs lost, its loss rate is at most 39.3 % (95 % "
+            "confidence); from 4 % on, the difference matters.",
         ),
         (
             [0.8, 0.2, 0.7, 0.4, 0.6, 0.6],
@@ -69,10 +73,11 @@ def verdict(comparison: Comparison) -> str:
         ),
         (
             [0.51, 0.53, 0.52, 0.53, 0.52, 0.53],
-            "At these settings, noisy helps: "
-            "mean accuracy 0.5233 against baseline's 0.5, a difference of +0.02333 ",
+            "At these settings, noisy helps if runs are not lost: mean accuracy 0.5233 against "
+            "baseline's 0.5, a difference of +0.02333 ",
             " the interval excludes 0 but not differences below 0.02, the smallest difference that "
-            "matters.",
+            "matters. With none of noisy's 6 runs lost, its loss rate is at most 39.3 % (95 % "
+            "confidence); from 4.46 % on, noisy no longer helps.",
         ),
     ],
 )
@@ -107,7 +112,23 @@ def test_a_metric_to_be_minimized_is_named(make_trials: Make, loss: Metric) -> N
     design, trials = make_trials({"baseline": BAD, "noisy": GOOD})
     text = verdict(compare(design, loss, trials, protocol={}))
     assert text.startswith(
-        "At these settings, noisy hurts: mean loss (smaller is better) 0.8833 against baseline's"
+        "At these settings, noisy hurts if runs are not lost: mean loss (smaller is better) "
+        "0.8833 against baseline's"
+    )
+    assert text.endswith(
+        " With none of baseline's 6 runs lost, its loss rate is at most 39.3 % (95 % confidence); "
+        "from 0.768 % on, noisy no longer hurts."
+    )
+
+
+def test_a_verdict_with_lost_runs_holds_if_no_more_are_lost(compared: Compare) -> None:
+    text = verdict(compared([0.58] * 12, [0.5] * 11 + ["failed"]))
+    assert text.startswith(
+        "At these settings, noisy helps if no more runs are lost: mean accuracy 0.58 against "
+    )
+    assert text.endswith(
+        " 1 of baseline's 12 runs was lost and counts as 0. With none of noisy's 12 runs lost, its "
+        "loss rate is at most 22.1 % (95 % confidence); from 21 % on, noisy no longer helps."
     )
 
 
@@ -143,6 +164,29 @@ def test_an_arm_without_a_setting_has_no_verdict(
     text = verdict(compare(design, accuracy, [*others, *failed], protocol={}))
     assert text == (
         "No verdict: no search trial of noisy is complete, so noisy has no setting to confirm."
+    )
+
+
+@pytest.mark.parametrize(("phase", "kind"), [("search", "search trial"), ("rerun", "rerun")])
+def test_an_arm_that_lost_every_trial_of_its_selection_has_no_verdict(
+    compared: Compare, phase: str, kind: str
+) -> None:
+    comparison = compared(GOOD, BAD)
+    lost = EveryTrialLost.model_validate({"arm": "noisy", "phase": phase})
+    difference = comparison.differences[0].model_copy(update={"no_verdict": lost})
+    assert sentence(comparison, difference) == (
+        f"No verdict: every {kind} of noisy diverged or failed, so its setting is not a tuned one."
+    )
+
+
+def test_arms_that_have_not_learned_are_named(make_trials: Make, accuracy: Metric) -> None:
+    design, trials = make_trials({"baseline": [0.5] * 6, "noisy": [0.5] * 6})
+    protocol = {"untrained": {"best": 0.5133, "n_seeds": 5}}
+    assert verdict(compare(design, accuracy, trials, protocol=protocol)) == (
+        "Undecided: neither baseline nor noisy learned. No run is better by 0.02, the smallest "
+        "difference that matters, than the untrained model: accuracy 0.5133, the best of 5 seeds. "
+        "So far: mean accuracy 0.5 against baseline's 0.5, a difference of 0 (the same in every "
+        "pair) over 6 paired seeds, better in 0, tied in 6."
     )
 
 

@@ -10,6 +10,7 @@ from gradnoise_service.compare.facts.findings import (
     AllTied,
     AtEdge,
     BestSetting,
+    DivergedLater,
     EarlyStop,
     Finding,
     LostTrials,
@@ -19,6 +20,7 @@ from gradnoise_service.compare.facts.findings import (
     UnequalBudgets,
     UnequalDivergence,
     UntunedSetting,
+    WorseThanWorst,
 )
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import Metric, Trial
@@ -61,8 +63,18 @@ def noise(kind: str, limit: float, n: int) -> Finding:
         (lost("search", "diverged", 2), "2 of noisy's 3 search trials diverged."),
         (
             lost("confirm", "failed"),
-            "1 of noisy's 3 confirm trials failed with an error: a lost run counts as the metric's "
-            "worst value.",
+            "1 of noisy's 3 confirm trials failed with an error: a lost run counts as 0.",
+        ),
+        (lost("rerun", "failed"), "1 of noisy's 3 rerun trials failed with an error."),
+        (
+            DivergedLater(arm="noisy", phase="confirm", n=2, n_declared=12),
+            "2 of noisy's 12 confirm trials diverged after their best epoch on validation, whose "
+            "value counts as declared.",
+        ),
+        (
+            WorseThanWorst(measured=-5.0, declared=-1.0),
+            "A run measured accuracy −5, worse than −1, the worst value that the workload "
+            "declares: a lost run counts as 0, worse than every measured run.",
         ),
         (
             UntunedSetting(arm="noisy"),
