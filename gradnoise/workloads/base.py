@@ -52,12 +52,15 @@ class Metric:
         worst: The value of a diverged or failed trial; from -1e100 to 1e100. No trained model
             should be worse.
         description: One sentence, with the unit.
+        best: The best possible value, better than worst, if both bound the metric: a study whose
+            smallest difference is as large as their distance is rejected.
     """
 
     name: str
     direction: Literal["maximize", "minimize"]
     worst: float
     description: str = ""
+    best: float | None = None
 
 
 CROSS_ENTROPY = Metric(

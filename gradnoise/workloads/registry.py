@@ -3,10 +3,12 @@
 They are the entry points of the groups `gradnoise.workloads` and `gradnoise.optimizers`.
 """
 
+import math
+
 from gradnoise.registry import Registry
 from gradnoise.techniques.contribution import PLACES
 from gradnoise.techniques.registry import names_within
-from gradnoise.workloads.base import Workload
+from gradnoise.workloads.base import Metric, Workload
 from gradnoise.workloads.function import FunctionWorkload
 from gradnoise.workloads.optimizer import Optimizer
 from gradnoise.workloads.options import schema
@@ -29,12 +31,24 @@ def _check_workload(declared: object) -> Declared:
             "metrics must be at least one, each with a worst value from -1e100 to 1e100, but they "
             f"are {declared.metrics}"
         )
+    if any(_best_is_no_better(metric) for metric in declared.metrics):
+        raise ValueError(
+            "the best value of a metric must be finite and better than its worst, but the metrics "
+            f"are {declared.metrics}"
+        )
     if not set(declared.places) <= set(PLACES):
         raise ValueError(
             f"places must be among {', '.join(PLACES)}, but they are {', '.join(declared.places)}"
         )
     schema(declared.Options)
     return declared
+
+
+def _best_is_no_better(metric: Metric) -> bool:
+    if metric.best is None:
+        return False
+    gain = metric.best - metric.worst
+    return not 0 < (gain if metric.direction == "maximize" else -gain) < math.inf
 
 
 def _check_optimizer(declared: object) -> Optimizer:

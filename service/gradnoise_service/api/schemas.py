@@ -17,6 +17,7 @@ from gradnoise_service.domain.design import Extension
 from gradnoise_service.domain.rules import Rule
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, StudyState
+from gradnoise_service.report.words.search import declared_limits
 
 T = TypeVar("T")
 
@@ -62,6 +63,12 @@ class StudyOut(BaseModel):
     extensions: Sequence[Extension] = Field(
         description="Added seeds, each with the earlier verdict; each look adds to the error."
     )
+    warnings: Sequence[str] = Field(
+        description=(
+            "What the study as declared cannot show: searches that are too small, or fewer seeds "
+            "than a verdict requires."
+        )
+    )
     links: Links
 
     @classmethod
@@ -82,6 +89,7 @@ class StudyOut(BaseModel):
             verdict=study.verdict,
             n_seeds=study.design.n_seeds,
             extensions=study.extensions,
+            warnings=declared_limits(study.design),
             links=Links(
                 self=path,
                 report=f"{path}/report",

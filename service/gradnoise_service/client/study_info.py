@@ -10,7 +10,11 @@ from gradnoise_service.domain.study import Metric, StudyState
 
 
 class StudyInfo(BaseModel):
-    """A submitted study; `links` contains the paths of its page, report and Optuna Dashboard."""
+    """A submitted study.
+
+    `warnings` states what the study as declared cannot show; `links` contains the paths of its
+    page, report and Optuna Dashboard.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -28,6 +32,7 @@ class StudyInfo(BaseModel):
     verdict: str | None = None
     n_seeds: int
     extensions: tuple[Extension, ...] = ()
+    warnings: tuple[str, ...] = ()
     links: dict[str, str]
 
     def was_submitted_as(self, spec: StudySpec) -> bool:

@@ -7,6 +7,7 @@ from gradnoise_service.compare.diagnostics import diagnose
 from gradnoise_service.compare.facts.comparison import Comparison, Difference, Plan, Untrained
 from gradnoise_service.compare.facts.findings import EveryTrialLost, Waiting
 from gradnoise_service.compare.facts.tables import ArmSummary
+from gradnoise_service.compare.search_luck import lucks, with_luck
 from gradnoise_service.compare.tables import Tables, tabulate
 from gradnoise_service.compare.verdict import differences
 from gradnoise_service.compare.warnings import findings
@@ -43,6 +44,8 @@ def compare(
     untrained = Untrained.model_validate(found) if (found := protocol.get("untrained")) else None
     judged, is_final = _judged(here, counted, tables, trials, untrained)
     searched = as_counted(here, metric, trials, "search")
+    luck = lucks(here, searched, tables, trials) if is_final and here.n_repeats == 1 else {}
+    judged = with_luck(judged, luck)
     diagnostics = diagnose(here, searched, tables.arms, tables.search, epochs)
     return Comparison(
         verdict=judged[0].verdict,
@@ -58,7 +61,9 @@ def compare(
         seeds=tables.seeds,
         points=tables.points,
         search=tables.search,
-        findings=tuple(findings(here, metric, tables, diagnostics, is_final=is_final)),
+        findings=tuple(
+            findings(here, metric, tables, diagnostics, judged, luck, is_final=is_final)
+        ),
         protocol=protocol,
         plan=_plan(here),
         looks=here.earlier_looks,

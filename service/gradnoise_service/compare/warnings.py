@@ -1,8 +1,9 @@
 """The findings of a comparison: reasons to doubt its verdict, the most severe first."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from gradnoise_service.compare.facts.comparison import Difference
 from gradnoise_service.compare.facts.diagnostics import (
     NOISE_DOMINANT,
     NOISE_NEGLIGIBLE,
@@ -25,7 +26,9 @@ from gradnoise_service.compare.facts.findings import (
     UntunedSetting,
     WorseThanWorst,
 )
+from gradnoise_service.compare.facts.luck import RepeatedSearch, UnknownLuck
 from gradnoise_service.compare.facts.tables import ArmSummary, GridPoint, SeedRow
+from gradnoise_service.compare.search_size import few_near_best, small_searches
 from gradnoise_service.compare.tables import Tables
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value
@@ -38,16 +41,28 @@ SIGNIFICANT = 0.05
 
 
 def findings(
-    design: Design, metric: Metric, tables: Tables, diagnostics: Diagnostics, *, is_final: bool
+    design: Design,
+    metric: Metric,
+    tables: Tables,
+    diagnostics: Diagnostics,
+    judged: Sequence[Difference],
+    lucks: Mapping[str, float | UnknownLuck],
+    *,
+    is_final: bool,
 ) -> Iterator[Finding]:
     """Yield the findings of a comparison.
 
     Args:
         design: The design at its present look.
         tables: Of the design's trials.
+        judged: The differences with their verdicts.
+        lucks: The luck of each arm's search, or why it cannot be estimated.
         is_final: Whether the verdicts are given.
     """
     yield from _budgets(design)
+    yield from small_searches(design)
+    yield from few_near_best(design, metric, tables.arms, tables.search)
+    yield from _lucks(design, judged, lucks)
     yield from _losses(tables.arms)
     yield from _diverged_later(tables.arms)
     yield from _worse_than_worst(metric, tables.seeds)
@@ -107,6 +122,22 @@ def _budgets(design: Design) -> Iterator[Finding]:
     n_trials = {arm.name: design.n_searched(arm.name) for arm in design.spec.arms}
     if len(set(n_trials.values())) > 1:
         yield UnequalBudgets(n_trials=n_trials)
+
+
+def _lucks(
+    design: Design, judged: Sequence[Difference], lucks: Mapping[str, float | UnknownLuck]
+) -> Iterator[Finding]:
+    compared = [difference for difference in judged if difference.no_verdict is None]
+    for difference in compared:
+        if design.spec.search is not None and difference.search_luck is not None:
+            yield RepeatedSearch(
+                arm=difference.arm,
+                baseline=difference.baseline,
+                sampler=design.spec.search.sampler,
+                luck=difference.search_luck,
+            )
+    if compared:
+        yield from (luck for luck in lucks.values() if isinstance(luck, UnknownLuck))
 
 
 def _losses(arms: Sequence[ArmSummary]) -> Iterator[Finding]:

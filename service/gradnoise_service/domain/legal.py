@@ -41,9 +41,7 @@ def check(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Metric:
             faults.append(fault)
     if faults:
         raise InvalidSpecError(faults)
-    metrics = catalogue.workloads[spec.workload].metrics
-    by_name = {metric.name: metric for metric in metrics}
-    return metrics[0] if spec.objective is None else by_name[spec.objective]
+    return _objective(catalogue.workloads[spec.workload], spec)
 
 
 def too_many_trials(design: Design, max_trials: int) -> FieldFault | None:
@@ -81,11 +79,32 @@ def _faults(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Iterator[
     metrics = [metric.name for metric in workload.metrics]
     if spec.objective is not None and spec.objective not in metrics:
         yield _unknown("objective", spec.objective, metrics)
+    else:
+        yield from _difference_faults(spec, _objective(workload, spec))
     yield from _option_faults(spec, workload)
     if spec.optimizer in catalogue.optimizers:
         yield from _shared_space_faults(catalogue, spec, workload)
         for i, arm in enumerate(spec.arms):
             yield from _arm_faults(catalogue, spec, workload, i, arm)
+
+
+def _objective(workload: WorkloadEntry, spec: StudySpec) -> Metric:
+    by_name = {metric.name: metric for metric in workload.metrics}
+    return workload.metrics[0] if spec.objective is None else by_name[spec.objective]
+
+
+def _difference_faults(spec: StudySpec, metric: Metric) -> Iterator[FieldFault]:
+    if metric.range is not None and spec.smallest_difference >= metric.range:
+        low, high = sorted((metric.worst, metric.best or 0.0))
+        yield FieldFault(
+            field="smallest_difference",
+            value=spec.smallest_difference,
+            message=(
+                f"{metric.name} lies between {low:g} and {high:g}, so no difference can exceed "
+                f"{metric.range:g}"
+            ),
+            legal=f"a number above 0 and below {metric.range:g}",
+        )
 
 
 def _unknown(field: str, value: object, known: Iterable[str]) -> FieldFault:

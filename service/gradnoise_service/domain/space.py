@@ -1,6 +1,6 @@
 """The search space of a study: ranges, choices and fixed values of hyperparameters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -137,6 +137,19 @@ def fixed_values(space: dict[str, SpaceEntry]) -> dict[str, Value]:
     {'momentum': 0.9}
     """
     return {name: entry for name, entry in space.items() if not isinstance(entry, Range | Choices)}
+
+
+def searched(space: Mapping[str, SpaceEntry]) -> dict[str, Range | Choices]:
+    """Return the entries with several values.
+
+    >>> list(searched({"lr": Range(low=0.1, high=1.0), "eta": Choices(choices=[1.0]), "beta": 0.9}))
+    ['lr']
+    """
+    return {
+        name: entry
+        for name, entry in space.items()
+        if isinstance(entry, Range | Choices) and entry.n_points != 1
+    }
 
 
 def as_json(entry: SpaceEntry) -> object:

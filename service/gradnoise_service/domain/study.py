@@ -19,12 +19,22 @@ TRIAL_ENDED: tuple[TrialState, ...] = ("complete", "pruned", "failed", "cancelle
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A number that a workload measures; `worst` is what a lost trial counts as at least."""
+    """A number that a workload measures.
+
+    `worst` is what a lost trial counts as at least, `best` the best possible value, None where the
+    two do not bound the metric.
+    """
 
     name: str
     direction: Direction
     worst: float
     description: str = ""
+    best: float | None = None
+
+    @property
+    def range(self) -> float | None:
+        """The largest possible difference of two values; None for an unbounded metric."""
+        return None if self.best is None else abs(self.best - self.worst)
 
     @property
     def sign(self) -> int:

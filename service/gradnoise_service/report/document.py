@@ -9,6 +9,9 @@ from gradnoise_service.report.words.remarks import remarks
 from gradnoise_service.report.words.verdict import sentence
 from gradnoise_service.report.words.warnings import warning
 
+LEADING = ("unequal_budgets", "small_search", "few_near_best")
+"""Kinds of findings that precede the verdict."""
+
 
 class LabelledText(Frozen):
     """A text with a label."""
@@ -45,10 +48,18 @@ class Report(Comparison):
     diagnostics: ReportedDiagnostics = ReportedDiagnostics()
 
     @property
-    def lead(self) -> str | None:
-        """The warning that precedes the verdict: that the arms were not tuned equally."""
-        kinds = [finding.kind for finding in self.findings]
-        return self.warnings[kinds.index("unequal_budgets")] if "unequal_budgets" in kinds else None
+    def leads(self) -> tuple[str, ...]:
+        """The warnings before the verdict: that the arms were tuned unequally or too little."""
+        return tuple(
+            text
+            for finding, text in zip(self.findings, self.warnings, strict=True)
+            if finding.kind in LEADING
+        )
+
+    @property
+    def is_tuned_equally(self) -> bool:
+        """Whether every arm had the same number of search trials."""
+        return all(finding.kind != "unequal_budgets" for finding in self.findings)
 
 
 def document(study: Study, comparison: Comparison) -> Report:

@@ -59,8 +59,8 @@ def _arms(study: Study, report: Report) -> Iterator[str]:
     limits = [f"${beyond} {threshold:g}$" for threshold in thresholds(report)]
     interval = rf"{100 * LEVEL:.0f}\,\% interval"
     header = ["Arm", "Best", "Mean", interval, "Median", "$n$", "Lost", *limits]
-    sentences = [report.lead, *(difference.sentence for difference in report.differences)]
-    verdicts = " ".join(filter(None, sentences))
+    sentences = [*report.leads, *(difference.sentence for difference in report.differences)]
+    verdicts = " ".join(sentences)
     interim = "" if report.is_final else " (interim)"
     caption = f"{escaped(study.spec.name)}{interim}. {escaped(verdicts)}"
     rows = [list(_row(report, arm, len(limits))) for arm in report.arms]

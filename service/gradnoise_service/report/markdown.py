@@ -95,8 +95,8 @@ def _verdicts(study: Study, c: Report) -> Iterator[str]:
             f"equal arms up to {percent(c.false_verdict_chance)} of such studies err, not "
             f"{level(ALPHA)}.",
         )
-    if c.lead:
-        yield from ("", f"**{escaped(c.lead)}**")
+    for lead in c.leads:
+        yield from ("", f"**{escaped(lead)}**")
     for d in c.differences:
         arms = f"{escaped(d.arm)} against {escaped(d.baseline)}"
         yield from ("", f"**{as_words(d.verdict)}** ({arms}): {escaped(d.sentence)}")

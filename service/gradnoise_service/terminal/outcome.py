@@ -1,6 +1,6 @@
 """The outcome of a study: its verdict with the numbers behind it, or its error."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -44,10 +44,15 @@ def show_comparison(comparison: Mapping[str, Any]) -> None:
     if out.is_terminal:
         out.print()
     _show_differences(report)
-    for warning in report.warnings:
-        out.print(Text.assemble(("! ", "yellow"), warning), soft_wrap=not out.is_terminal)
+    show_warnings(report.warnings)
     if out.is_terminal:
         out.print()
+
+
+def show_warnings(warnings: Sequence[str]) -> None:
+    """Print warnings, each with a mark."""
+    for warning in warnings:
+        out.print(Text.assemble(("! ", "yellow"), warning), soft_wrap=not out.is_terminal)
 
 
 def _show_verdict(report: Report) -> None:

@@ -13,7 +13,7 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.report.words.numbers import count, listed, moment, number
 from gradnoise_service.report.words.settings import setting
 from gradnoise_service.terminal.console import out, show_line
-from gradnoise_service.terminal.outcome import show_outcome
+from gradnoise_service.terminal.outcome import show_outcome, show_warnings
 from gradnoise_service.terminal.progress import bars
 from gradnoise_service.terminal.tables import show_facts
 
@@ -31,10 +31,11 @@ def show_study(
 
 
 def show_submitted(info: StudyInfo, base_url: str, *, is_new: bool = True) -> None:
-    """Print that a study was submitted or existed before, with the address of its page."""
+    """Print that a study was submitted or existed before, with its address and its warnings."""
     label, state = ("Submitted ", "") if is_new else ("Already submitted: ", f", {info.state}")
     address = f" (id {info.id}{state}): {base_url}{info.links['page']}"
     out.print(Text.assemble(label, (info.name, "bold"), address))
+    show_warnings(info.warnings)
 
 
 def links(info: StudyInfo, base_url: str) -> dict[str, str]:

@@ -18,6 +18,11 @@ def train(trial):
     pass
 
 enormous = function(name="enormous", description="", metrics=metric(-1e300))(train)
+reversed = function(
+    name="reversed",
+    description="",
+    metrics=[Metric(name="x", direction="minimize", worst=1.0, best=2.0)],
+)(train)
 unbounded = function(name="unbounded", description="", metrics=metric(float("-inf")))(train)
 shapeless = function(name="shapeless", description="", metrics=train.metrics, options=dict)(train)
 """
@@ -70,6 +75,10 @@ BROKEN = {
     "enormous": (
         "mine:enormous",
         "ValueError: metrics must be at least one, each with a worst value from -1e100 to 1e100",
+    ),
+    "reversed": (
+        "mine:reversed",
+        "ValueError: the best value of a metric must be finite and better than its worst",
     ),
     "shapeless": ("mine:shapeless", "TypeError: "),
     "misplaced": (

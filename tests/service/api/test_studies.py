@@ -70,6 +70,17 @@ def test_same_key_submits_once(
     assert n_stored(database) == 1
 
 
+def test_a_study_is_returned_with_what_it_cannot_show(
+    client: TestClient, plain_spec: dict[str, Any]
+) -> None:
+    seeds = {"confirm": {"n_seeds": 6}}
+    small = client.post("/v1/studies", json=plain_spec | seeds).json()
+    assert len(small["warnings"]) == 2
+    assert client.get(small["links"]["self"]).json()["warnings"] == small["warnings"]
+    enough = {"name": "enough", "search": plain_spec["search"] | {"n_trials": 30}}
+    assert client.post("/v1/studies", json=plain_spec | seeds | enough).json()["warnings"] == []
+
+
 def test_concurrent_requests_with_the_same_key_submit_once(
     client: TestClient, database: Database, plain_spec: dict[str, Any]
 ) -> None:

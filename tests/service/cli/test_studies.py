@@ -28,6 +28,16 @@ def test_submitted_file_is_listed_and_shown_by_id_and_name(
     assert ["state", "queued"] in rows(by_id)
 
 
+def test_submission_is_answered_with_what_it_cannot_show(gradnoise: Run, study_file: Path) -> None:
+    """Two arms with 4 trials and 5 seeds: three warnings, which are also in the JSON answer."""
+    printed = " ".join(gradnoise("submit", study_file).stdout.split())
+    assert printed.count("! ") == 3
+    assert "! The search of baseline is small: 4 trials for 1 searched parameter" in printed
+    assert "! 5 confirm seeds cannot give a verdict: at least 6 pairs" in printed
+    answer = json.loads(gradnoise("submit", study_file, "--name", "other", "--json").stdout)
+    assert len(answer["warnings"]) == 3
+
+
 def test_complete_study_is_extended(gradnoise: Run, study_file: Path, worker: Any) -> None:
     """An incomplete study is refused with exit code 1."""
     gradnoise("submit", study_file)

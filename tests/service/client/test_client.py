@@ -22,6 +22,7 @@ def test_submitted_study_is_found_by_id_by_name_and_in_the_list(
     submitted = client.submit(spec)
     assert submitted.spec == spec
     assert submitted.state == "queued"
+    assert submitted.warnings[-1].startswith("5 confirm seeds cannot give a verdict")
     assert (
         client.study(submitted.id)
         == client.study(str(submitted.id))

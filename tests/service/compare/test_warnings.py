@@ -21,6 +21,8 @@ from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value
 from gradnoise_service.domain.study import EpochMean, Metric, Trial
 
 Make = Callable[..., tuple[Design, list[Trial]]]
+ENOUGH = {"n_trials": 30, "epochs": 3, "sampler": "random", "rerun": {"n_seeds": 0}}
+"""A search that is not too small, of which only 4 trials have ended."""
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,7 @@ def test_ties_and_chosen_values_at_an_edge_are_found(make_trials: Make, accuracy
     design, trials = make_trials(
         {"baseline": [0.1, 0.1, 0.1], "noisy": [0.1, 0.1, 0.1]},
         space={"lr": {"low": 0.001, "high": 0.04}},
+        search=ENOUGH,
     )
     assert compare(design, accuracy, trials, protocol={}).findings == (
         AllTied(arm="noisy", baseline="baseline"),
@@ -61,7 +64,7 @@ def test_ties_and_chosen_values_at_an_edge_are_found(make_trials: Make, accuracy
 
 def test_lost_trials_are_found_by_phase_and_outcome(make_trials: Make, accuracy: Metric) -> None:
     values = {"baseline": [0.1, "failed", 0.1], "noisy": ["diverged", 0.3, 0.2]}
-    design, trials = make_trials(values)
+    design, trials = make_trials(values, search=ENOUGH)
     assert compare(design, accuracy, trials, protocol={}).findings == (
         LostTrials(arm="baseline", phase="confirm", outcome="failed", n=1, n_declared=3),
         LostTrials(arm="noisy", phase="confirm", outcome="diverged", n=1, n_declared=3),
@@ -79,7 +82,9 @@ def test_a_setting_chosen_among_diverged_trials_is_untuned(
 
 
 def test_arms_with_only_lost_runs_are_not_tied(make_trials: Make, accuracy: Metric) -> None:
-    design, trials = make_trials({"baseline": ["diverged"] * 6, "noisy": ["diverged"] * 6})
+    design, trials = make_trials(
+        {"baseline": ["diverged"] * 6, "noisy": ["diverged"] * 6}, search=ENOUGH
+    )
     kinds = {finding.kind for finding in compare(design, accuracy, trials, protocol={}).findings}
     assert kinds == {"lost_trials"}
 

@@ -1,5 +1,6 @@
 """A study that no worker can run is rejected, field by field, with the legal values."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -222,3 +223,20 @@ def test_techniques_of_an_arm_must_not_share_a_parameter(
     with pytest.raises(InvalidSpecError, match="both have eta, gamma") as caught:
         check(Catalogue.of(document), make_spec(arms=arms), 100)
     assert [error.field for error in caught.value.errors] == ["arms.1.techniques.1"]
+
+
+def test_a_smallest_difference_as_large_as_the_metric_s_range_is_refused(
+    catalogue_document: Mapping[str, object], make_spec: Make
+) -> None:
+    """A metric without a best value is unbounded, so any difference is legal."""
+    document = copy.deepcopy(dict(catalogue_document))
+    document["workloads"][0]["metrics"][0]["best"] = 1.0
+    bounded = Catalogue.of(document)
+    assert check(bounded, make_spec(smallest_difference=0.99), 100).range == 1.0
+    assert check(bounded, make_spec(smallest_difference=5.0, objective="loss"), 100).range is None
+    with pytest.raises(InvalidSpecError) as caught:
+        check(bounded, make_spec(smallest_difference=1.0), 100)
+    (fault,) = caught.value.errors
+    assert (fault.field, fault.value) == ("smallest_difference", 1.0)
+    assert fault.message == ("accuracy lies between 0 and 1, so no difference can exceed 1")
+    assert fault.legal == "a number above 0 and below 1"

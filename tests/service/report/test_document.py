@@ -47,15 +47,24 @@ def test_the_json_report_passes_through_json(
     assert values["differences"][0]["gain_interval"]["method"] == "bca"
 
 
-def test_unequal_budgets_lead_the_report(
+def test_unequal_budgets_and_small_searches_lead_the_report(
     make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
 ) -> None:
     noise = {"technique": "annealed", "space": {"eta": 0.3, "gamma": 0.5}, "n_trials": 9}
     arms = [{"name": "baseline", "technique": "none"}, {"name": "noisy"} | noise]
     values = {"baseline": [0.1] * 6, "noisy": [0.5] * 6}
-    for changes, has_lead in (({}, False), ({"arms": arms, "budget": "unequal"}, True)):
+    search = {"n_trials": 30, "epochs": 3, "sampler": "random", "rerun": {"n_seeds": 0}}
+    for changes, kinds in (
+        ({"search": search, "smallest_difference": 0.3}, []),
+        (
+            {"arms": arms, "budget": "unequal", "smallest_difference": 0.3},
+            ["unequal_budgets", "small_search", "small_search"],
+        ),
+        ({}, ["small_search", "small_search", "few_near_best", "few_near_best"]),
+    ):
         design, trials = make_trials(values, **changes)
         comparison = compare(design, accuracy, trials, protocol={})
         report = document(make_study(design, accuracy), comparison)
-        assert (report.lead is not None) == has_lead
-        assert not has_lead or report.lead == report.warnings[0]
+        assert [finding.kind for finding in report.findings][: len(kinds)] == kinds
+        assert report.leads == report.warnings[: len(kinds)]
+        assert report.is_tuned_equally == ("unequal_budgets" not in kinds)

@@ -17,6 +17,7 @@ from gradnoise_service.compare.assembly import compare
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import EpochMean, Metric, Study, Trial
 from gradnoise_service.report import html, latex, markdown
+from gradnoise_service.report.words.numbers import span
 
 MakeTrials = Callable[..., tuple[Design, list[Trial]]]
 MakeStudy = Callable[..., Study]
@@ -260,6 +261,26 @@ def test_a_report_on_unequal_tuning_starts_with_it(
             < text.index("against baseline")
         )
         assert "with the same budget" not in text
+
+
+def test_the_interval_over_repeated_searches_stands_beside_that_of_the_runs(
+    make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
+) -> None:
+    """A search that is large enough leads to no notice on tuning."""
+    search = {"n_trials": 30, "epochs": 3, "sampler": "random", "rerun": {"n_seeds": 0}}
+    design, trials = make_trials(
+        {"baseline": BAD, "noisy": GOOD}, n_search=30, search=search, smallest_difference=0.3
+    )
+    comparison = compare(design, accuracy, trials, protocol={})
+    text = html.render(make_study(design, accuracy), comparison)
+    luck = comparison.differences[0].search_luck
+    assert luck is not None
+    assert f"With other searches</dt><dd>{span(luck.interval)}" in text
+    assert "Insufficient tuning" not in text
+    small, few = make_trials({"baseline": BAD, "noisy": GOOD})
+    text = html.render(make_study(small, accuracy), compare(small, accuracy, few, protocol={}))
+    assert "With other searches" not in text
+    assert "Insufficient tuning" in text
 
 
 def test_earlier_verdicts_are_reported(

@@ -72,6 +72,7 @@ class MemN2N(Workload):
             name="error",
             direction="minimize",
             worst=1.0,
+            best=0.0,
             description="Share of questions answered wrongly, from 0 to 1.",
         ),
         CROSS_ENTROPY,

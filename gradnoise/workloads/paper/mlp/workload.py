@@ -99,6 +99,7 @@ class Mlp(Workload):
             name="accuracy",
             direction="maximize",
             worst=0.0,
+            best=1.0,
             description="Share of images classified correctly, from 0 to 1.",
         ),
         CROSS_ENTROPY,

@@ -101,6 +101,7 @@ class NeuralProgrammer(Workload):
             name="accuracy",
             direction="maximize",
             worst=0.0,
+            best=1.0,
             description="Share of questions answered exactly, from 0 to 1.",
         ),
         # at the largest delta: half the square of three sums of 10,000 is 4.5e8

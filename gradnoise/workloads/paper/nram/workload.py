@@ -101,6 +101,7 @@ class Nram(Workload):
             name="error",
             direction="minimize",
             worst=1.0,
+            best=0.0,
             description=(
                 "Share of the target cells that are wrong in the discretised circuit, from 0 to 1."
             ),
@@ -109,6 +110,7 @@ class Nram(Workload):
             name="soft_error",
             direction="minimize",
             worst=1.0,
+            best=0.0,
             description=(
                 "Share of the target cells whose likeliest number is wrong in the machine as "
                 "trained, from 0 to 1."

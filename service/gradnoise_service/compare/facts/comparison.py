@@ -8,6 +8,7 @@ from typing import Any, Literal
 from gradnoise_service.compare.facts.base import Frozen, Interval
 from gradnoise_service.compare.facts.diagnostics import Diagnostics
 from gradnoise_service.compare.facts.findings import Finding, NoVerdict
+from gradnoise_service.compare.facts.luck import SearchLuck
 from gradnoise_service.compare.facts.tables import ArmSummary, GridPoint, SearchPoint, SeedRow
 from gradnoise_service.domain.spec import Boundary
 from gradnoise_service.domain.study import Direction
@@ -130,6 +131,8 @@ class Difference(Frozen):
         losses: The loss rates that the runs do not exclude; None without a pair.
         further_seeds: For `undecided`: how many further seeds decide with probability 0.8, if mean
             and standard deviation stay as they are; None if a million would not.
+        search_luck: How far repeating both searches could move the difference; None without a
+            search or a verdict, or where it cannot be estimated.
     """
 
     arm: str
@@ -162,6 +165,7 @@ class Difference(Frozen):
     correlation: float | None = None
     losses: LossBound | None = None
     further_seeds: int | None = None
+    search_luck: SearchLuck | None = None
 
 
 class Plan(Frozen):

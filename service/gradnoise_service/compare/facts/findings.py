@@ -6,6 +6,12 @@ from pydantic import Field
 
 from gradnoise_service.compare.facts.base import Frozen
 from gradnoise_service.compare.facts.diagnostics import Divergence
+from gradnoise_service.compare.facts.luck import (
+    FewNearBest,
+    RepeatedSearch,
+    SmallSearch,
+    UnknownLuck,
+)
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import Phase
 
@@ -197,6 +203,10 @@ class NoiseScale(Frozen):
 
 Finding = Annotated[
     UnequalBudgets
+    | SmallSearch
+    | FewNearBest
+    | RepeatedSearch
+    | UnknownLuck
     | LostTrials
     | DivergedLater
     | WorseThanWorst

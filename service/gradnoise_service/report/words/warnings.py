@@ -17,8 +17,20 @@ from gradnoise_service.compare.facts.findings import (
     UntunedSetting,
     WorseThanWorst,
 )
+from gradnoise_service.compare.facts.luck import (
+    FewNearBest,
+    RepeatedSearch,
+    SmallSearch,
+    UnknownLuck,
+)
 from gradnoise_service.domain.design import Design
 from gradnoise_service.report.words.numbers import count, number, p_value
+from gradnoise_service.report.words.search import (
+    few_near_best,
+    repeated_search,
+    small_search,
+    unknown_luck,
+)
 from gradnoise_service.report.words.settings import best_mean, space
 
 
@@ -30,6 +42,14 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
                 f"The arms were not tuned equally: {budgets(finding.n_trials)}. More trials find a "
                 "better setting regardless of the technique."
             )
+        case SmallSearch():
+            return small_search(finding)
+        case FewNearBest():
+            return few_near_best(comparison, finding)
+        case RepeatedSearch():
+            return repeated_search(comparison, finding)
+        case UnknownLuck():
+            return unknown_luck(finding)
         case LostTrials():
             return _lost_trials(comparison, finding)
         case DivergedLater():

@@ -1,0 +1,76 @@
+"""The luck of a single search, and searches that are too small for their space."""
+
+from typing import Literal
+
+from gradnoise_service.compare.facts.base import Frozen, Interval
+from gradnoise_service.domain.spec import SamplerName
+
+
+class SearchLuck(Frozen):
+    """How far repeating both searches could move a difference.
+
+    Args:
+        sd: Standard deviation of the true value at the setting that a repeated search of the arm
+            chooses.
+        baseline_sd: The same for the baseline.
+        reach: Half-width of the interval that the searches alone would give the difference.
+        interval: Of the difference, arm minus baseline, over searches and seeds.
+    """
+
+    sd: float
+    baseline_sd: float
+    reach: float
+    interval: Interval
+
+
+class RepeatedSearch(Frozen):
+    """Repeating the searches of an arm and the baseline could move their difference."""
+
+    kind: Literal["repeated_search"] = "repeated_search"
+    arm: str
+    baseline: str
+    sampler: SamplerName
+    luck: SearchLuck
+
+
+class UnknownLuck(Frozen):
+    """The luck of an arm's search cannot be estimated.
+
+    It has fewer complete trials than needed, or the better half of them has the same value.
+    """
+
+    kind: Literal["unknown_luck"] = "unknown_luck"
+    arm: str
+    n_complete: int
+    n_needed: int
+
+
+class SmallSearch(Frozen):
+    """An arm was tuned with fewer trials than its number of searched parameters requires."""
+
+    kind: Literal["small_search"] = "small_search"
+    arm: str
+    n_trials: int
+    n_parameters: int
+    n_needed: int
+
+
+class FewNearBest(Frozen):
+    """Few complete search trials of an arm came within the smallest difference of its best.
+
+    `n_near` of the `n_complete` did, the best included.
+    """
+
+    kind: Literal["few_near_best"] = "few_near_best"
+    arm: str
+    n_near: int
+    n_complete: int
+    best: float
+
+
+class TooFewSeeds(Frozen):
+    """The declared confirm runs give fewer pairs than any verdict requires."""
+
+    kind: Literal["too_few_seeds"] = "too_few_seeds"
+    n_pairs: int
+    n_needed: int
