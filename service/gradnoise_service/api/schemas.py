@@ -69,6 +69,12 @@ class StudyOut(BaseModel):
             "than a verdict requires."
         )
     )
+    false_verdict_chance: float = Field(
+        description=(
+            "Probability that equal arms are called different at any look, the verdicts before "
+            "each extension included; 5 % without an extension."
+        )
+    )
     links: Links
 
     @classmethod
@@ -90,6 +96,7 @@ class StudyOut(BaseModel):
             n_seeds=study.design.n_seeds,
             extensions=study.extensions,
             warnings=declared_limits(study.design),
+            false_verdict_chance=study.design.false_verdict_chance,
             links=Links(
                 self=path,
                 report=f"{path}/report",

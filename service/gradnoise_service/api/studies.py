@@ -29,6 +29,9 @@ Before = Annotated[
     int | None, Query(ge=1, le=MAX_ID, description="Only studies with an id below this id.")
 ]
 Limit = Annotated[int, Query(ge=1, le=100, description="Maximum number of studies.")]
+DryRun = Annotated[
+    bool, Query(description="Return the study as it would be extended, and store nothing.")
+]
 
 SPEC_SCHEMA = {"$ref": "#/components/schemas/StudySpec"}
 SPEC_BODY: dict[str, Any] = {
@@ -135,12 +138,13 @@ def extend(
     study_id: StudyId,
     extension: ExtensionIn,
     key: IdempotencyKey = None,
+    dry_run: DryRun = False,
 ) -> StudyOut:
     """Queue a complete study again with more confirm seeds.
 
     The existing runs are kept, and the verdict is computed again over all runs. The earlier verdict
-    is stored with the study, because each look increases the probability of an error; the report
-    states by how much.
+    is stored with the study, because each look increases the probability of an error, to
+    `false_verdict_chance`; with `confirm.anytime` it stays at 5 %.
     """
-    study = studies.extend(service, caller, study_id, extension.seeds, key)
+    study = studies.extend(service, caller, study_id, extension.seeds, key, is_dry_run=dry_run)
     return StudyOut.of(study, service.settings.dashboard_url)

@@ -166,19 +166,32 @@ def extend(
             show_default=False,
         ),
     ],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Extend without confirmation on a terminal.")
+    ] = False,
     watch: Watch = False,
     key: IdempotencyKey = None,
     url: Url = None,
     token: Token = None,
     json: Json = False,
 ) -> None:
-    """Add confirm seeds to a complete study; the verdict is computed again over all runs."""
+    """Add confirm seeds to a complete study; the verdict is computed again over all runs.
+
+    Prints the error probability over all verdicts first, and on a terminal asks for confirmation.
+    """
     from gradnoise_service.cli import watching
     from gradnoise_service.local.connection import connect
-    from gradnoise_service.terminal.console import out, show_json
+    from gradnoise_service.report.words.anytime import extension_cost
+    from gradnoise_service.terminal.console import is_interactive, out, show_json
 
     with connect(url, token) as client:
-        info = client.extend(client.study(study).id, seeds, idempotency_key=key)
+        study_id = client.study(study).id
+        if not json:
+            planned = client.extend(study_id, seeds, dry_run=True, idempotency_key=key)
+            out.print(extension_cost(planned.n_seeds, planned.false_verdict_chance))
+            if is_interactive() and not yes:
+                typer.confirm("Extend the study?", abort=True)
+        info = client.extend(study_id, seeds, idempotency_key=key)
         if json:
             show_json(info)
         else:

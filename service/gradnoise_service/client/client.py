@@ -180,21 +180,32 @@ class Client:
         response = self._transport.request("POST", f"/v1/studies/{study_id}/cancel", json={})
         return StudyInfo.model_validate_json(response.content)
 
-    def extend(self, study_id: int, seeds: int, *, idempotency_key: str | None = None) -> StudyInfo:
+    def extend(
+        self,
+        study_id: int,
+        seeds: int,
+        *,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> StudyInfo:
         """Queue a complete study again with more confirm seeds.
 
-        The existing runs are kept, and the verdict is computed again over all runs.
+        The existing runs are kept, and the verdict is computed again over all runs. The field
+        `false_verdict_chance` of the returned study is the probability that equal arms are called
+        different at any look after this extension.
 
         Args:
             study_id: The study.
             seeds: The number of further seeds, at least 1; each arm runs once on each seed.
+            dry_run: Return the study as it would be extended, and store nothing.
             idempotency_key: As for `submit`: the same key extends the study once.
 
         Raises:
             ApiError: With status 409 if the study is not complete, 422 if it would become too
                 large.
         """
-        return self._post_once(f"/v1/studies/{study_id}/extend", {"seeds": seeds}, idempotency_key)
+        path = f"/v1/studies/{study_id}/extend" + ("?dry_run=true" if dry_run else "")
+        return self._post_once(path, {"seeds": seeds}, idempotency_key)
 
     def trials(
         self,

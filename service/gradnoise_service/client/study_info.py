@@ -33,6 +33,7 @@ class StudyInfo(BaseModel):
     n_seeds: int
     extensions: tuple[Extension, ...] = ()
     warnings: tuple[str, ...] = ()
+    false_verdict_chance: float = 0.05
     links: dict[str, str]
 
     def was_submitted_as(self, spec: StudySpec) -> bool:

@@ -68,6 +68,7 @@ def compare(
         plan=_plan(here),
         looks=here.earlier_looks,
         false_verdict_chance=here.false_verdict_chance,
+        anytime=here.is_anytime,
         pocock_level=_pocock_level(here),
         diagnostics=diagnostics,
     )

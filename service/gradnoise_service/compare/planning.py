@@ -8,7 +8,6 @@ from gradnoise_service.compare.power import chances_of_searches, fewest, pairs_f
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.repeats import with_repeats
-from gradnoise_service.domain.sequential import fewest_pairs
 from gradnoise_service.domain.spec import Power, StudySpec
 
 
@@ -128,7 +127,7 @@ def _is_sound(design: Design, i: int, n_seeds: int) -> bool:
     """Return whether a verdict is possible with look i moved to a number of seeds."""
     looks = [*design.looks[:i], n_seeds, *design.looks[i + 1 : -1]]
     moved = Design.of(_with(design.spec, looks=looks))
-    return fewest_pairs(moved.level_at(n_seeds)) <= n_seeds * design.n_settings
+    return moved.fewest_pairs_at(n_seeds) <= n_seeds * design.n_settings
 
 
 def _with(spec: StudySpec, **confirm: object) -> StudySpec:

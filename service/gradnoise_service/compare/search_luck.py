@@ -112,7 +112,7 @@ def _luck(
     if len(best) < n_needed or best[0].value == best[-1].value:
         return UnknownLuck(arm=arm, n_complete=len(complete), n_needed=n_needed)
     rng = np.random.default_rng([design.spec.seed, index])
-    seed_sd = _seed_sd(tables, trials, arm)
+    seed_sd = _seed_sd(design, tables, trials, arm)
     values = metric.sign * np.array([point.value for point in best])
     features = coding.of([point.params for point in best])
     drawn = surfaces(rng, features, values, seed_sd=seed_sd, n=N_SURFACES)
@@ -131,7 +131,7 @@ def _luck(
     return math.sqrt(float(np.mean(variances)))
 
 
-def _seed_sd(tables: Tables, trials: Sequence[Trial], arm: str) -> float:
+def _seed_sd(design: Design, tables: Tables, trials: Sequence[Trial], arm: str) -> float:
     """Return the standard deviation over seeds, pooled over the rerun and confirmed settings."""
     groups: dict[str, list[float]] = {"confirm": []}
     for trial in sorted(trials, key=lambda trial: trial.number):

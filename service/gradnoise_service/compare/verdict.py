@@ -1,10 +1,12 @@
 """The verdict on each arm: paired runs in, Differences out."""
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gradnoise_service.compare import anytime
 from gradnoise_service.compare.facts.base import LOST, Interval
 from gradnoise_service.compare.facts.comparison import Difference, Reason, Untrained, Verdict
 from gradnoise_service.compare.facts.findings import (
@@ -63,13 +65,13 @@ def differences(
         untrained: The value without training; None if it was not measured.
     """
     baseline = tables.arms[0]
+    counted = {arm.name: _counted(design, tables.seeds, arm.name) for arm in tables.arms[1:]}
     faults = {
-        arm.name: waiting
-        or _fault(baseline, arm, tables.seeds)
+        arm.name: _no_verdict(design, baseline, arm, counted[arm.name], waiting)
         or _not_learned(design, metric, (baseline.name, arm.name), tables.seeds, untrained)
         for arm in tables.arms[1:]
     }
-    rows = {arm: tables.seeds if _has_numbers(fault) else () for arm, fault in faults.items()}
+    rows = {arm: counted[arm] if _has_numbers(fault) else () for arm, fault in faults.items()}
     raw = {arm: p_value(design, pairs, arm) for arm, pairs in rows.items()}
     p_values = adjusted(design, {arm: p for arm, p in raw.items() if p is not None})
     return tuple(
@@ -81,21 +83,25 @@ def differences(
 def adjusted(design: Design, p_values: Mapping[str, float]) -> dict[str, float]:
     """Return the arms' p-values adjusted for their number.
 
-    Holm's adjustment; with declared looks Bonferroni's, because Holm's does not control the error
+    Holm's adjustment; with several looks Bonferroni's, because Holm's does not control the error
     over the looks.
     """
-    if design.is_sequential:
+    if design.is_sequential or design.is_anytime:
         return {arm: min(1.0, design.n_comparisons * p) for arm, p in p_values.items()}
     return dict(zip(p_values, holm(list(p_values.values())), strict=True))
 
 
 def p_value(design: Design, rows: Sequence[SeedRow], arm: str) -> float | None:
-    """Return the arm's p-value before adjustment; None without pairs."""
+    """Return the arm's p-value before adjustment; None without pairs.
+
+    That of the sign-flip test, or of repeated searches, or the always-valid one.
+    """
     if design.n_repeats > 1:
         found = searches(design, rows, arm)
         return p_of_searches(found, design.level) if found else None
     pairs = _paired(rows, arm, design.baseline.name)
-    return sign_flip_p([a - b for a, b in pairs]) if pairs else None
+    test = anytime.anytime_p if design.is_anytime else sign_flip_p
+    return test([a - b for a, b in pairs]) if pairs else None
 
 
 def judge(
@@ -129,6 +135,11 @@ def judge(
         level=1 - design.level,
     )
     return found.model_copy(update={"losses": losses})
+
+
+def fewest_pairs(design: Design) -> int:
+    """Return the fewest pairs of runs that can give a verdict at the design's seeds."""
+    return anytime.fewest_pairs(design.level) if design.is_anytime else design.fewest_pairs
 
 
 def decide(
@@ -171,11 +182,11 @@ def _judged(
     if no_verdict is not None:
         return found.model_copy(update={"no_verdict": no_verdict})
     if found.gain_interval is None or p is None:
-        missing = design.fewest_pairs - found.n
+        fewest = fewest_pairs(design)
         return found.model_copy(
             update={
-                "no_verdict": TooFewPairs(n_needed=design.fewest_pairs),
-                "further_seeds": _seeds(design, missing),
+                "no_verdict": TooFewPairs(n_needed=fewest),
+                "further_seeds": _seeds(design, fewest - found.n),
             }
         )
     delta, alpha = design.spec.smallest_difference, design.level * design.n_comparisons
@@ -191,6 +202,29 @@ def _judged(
     return found.model_copy(update=changes)
 
 
+def _counted(design: Design, rows: Sequence[SeedRow], arm: str) -> Sequence[SeedRow]:
+    """Return the rows that count: with an always-valid verdict, those before any that is open."""
+    if not design.is_anytime:
+        return rows
+    sides = (arm, design.baseline.name)
+    return tuple(
+        itertools.takewhile(lambda row: all(row.runs[s].value is not None for s in sides), rows)
+    )
+
+
+def _no_verdict(
+    design: Design,
+    baseline: ArmSummary,
+    arm: ArmSummary,
+    rows: Sequence[SeedRow],
+    waiting: NoVerdict | None,
+) -> NoVerdict | None:
+    """Return why an arm has no verdict: it is waiting, or cannot be compared."""
+    if waiting is not None and not (design.is_anytime and len(rows) >= fewest_pairs(design)):
+        return waiting
+    return _fault(baseline, arm, rows)
+
+
 def _fault(baseline: ArmSummary, arm: ArmSummary, rows: Sequence[SeedRow]) -> NoVerdict | None:
     """Return why an arm whose runs have ended cannot be compared with the baseline."""
     for side in (baseline, arm):
@@ -201,7 +235,7 @@ def _fault(baseline: ArmSummary, arm: ArmSummary, rows: Sequence[SeedRow]) -> No
         lost = (phase for phase in SELECTING if side.tallies[phase].is_lost)
         if phase := next(lost, None):
             return EveryTrialLost(arm=side.name, phase=phase)
-        if side.confirm.n_failed == side.confirm.n_declared:
+        if rows and all(row.runs[side.name].outcome == "failed" for row in rows):
             return EveryRunFailed(arm=side.name)
     outcomes = {row.runs[side.name].outcome for row in rows for side in (baseline, arm)}
     return None if "complete" in outcomes else EveryRunLost()
@@ -305,6 +339,13 @@ def _with_means(
     )
 
 
+def _mean_interval(design: Design, gains: Sequence[float]) -> Interval:
+    level = 1 - design.level
+    if design.is_anytime:
+        return anytime.anytime_interval(gains, level=level)
+    return mean_interval(gains, level=level, seed=design.spec.seed)
+
+
 def _paired(rows: Sequence[SeedRow], arm: str, baseline: str) -> list[tuple[float, float]]:
     pairs = ((row.runs[arm].value, row.runs[baseline].value) for row in rows)
     return [(a, b) for a, b in pairs if a is not None and b is not None]
@@ -345,11 +386,15 @@ def _oriented(interval: Interval, sign: int) -> Interval:
 def _further_seeds(design: Design, gains: Sequence[float], level: float) -> int | None:
     """Return the further seeds that decide with probability 0.8.
 
-    The mean and the standard deviation of these pairs are assumed to be the true ones.
+    The mean and the standard deviation of these pairs are assumed to be the true ones. For an
+    always-valid verdict, these pairs are assumed to repeat.
     """
     mean, sd = statistics.fmean(gains), statistics.stdev(gains)
     delta = design.spec.smallest_difference
-    n = pairs_to_decide(len(gains), mean, sd, smallest_difference=delta, level=level)
+    if design.is_anytime:
+        n = anytime.pairs_to_decide(gains, smallest_difference=delta, level=level)
+    else:
+        n = pairs_to_decide(len(gains), mean, sd, smallest_difference=delta, level=level)
     return None if n is None else _seeds(design, n - len(gains))
 
 

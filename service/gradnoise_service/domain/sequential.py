@@ -49,12 +49,23 @@ class Sequential(ABC):
         return len(self.looks) > 1
 
     @property
+    def is_anytime(self) -> bool:
+        """Whether the verdict is valid at every number of seeds."""
+        return self.spec.confirm.anytime
+
+    @property
     def is_last_look(self) -> bool:
         return bool(self.extended_at) or self.n_seeds >= self.looks[-1]
 
     def at(self, n_seeds: int) -> Self:
         """Return this design with another number of confirm seeds."""
         return replace(self, n_seeds=n_seeds)
+
+    def extended(self, n_seeds: int) -> Self:
+        """Return this design after an extension by a number of confirm seeds."""
+        return replace(
+            self, n_seeds=self.n_seeds + n_seeds, extended_at=(*self.extended_at, self.n_seeds)
+        )
 
     def at_look(self, n_declared: int) -> Self:
         """Return the design at the look for which `n_declared` confirm runs an arm are declared.
@@ -109,8 +120,11 @@ class Sequential(ABC):
 
     @property
     def earlier_looks(self) -> tuple[int, ...]:
-        """Numbers of seeds, below these, at which a verdict was possible before an extension."""
-        if not self.extended_at:
+        """Numbers of seeds, below these, at which a verdict was possible before an extension.
+
+        Empty if the verdict is valid at every number of seeds.
+        """
+        if self.is_anytime or not self.extended_at:
             return ()
         declared = (n for n in self.looks[:-1] if n <= min(self.extended_at))
         taken = sorted({*self.extended_at, *declared})
@@ -120,8 +134,12 @@ class Sequential(ABC):
 
     @property
     def false_verdict_chance(self) -> float:
-        """An upper bound on the probability that equal arms are called different at any look."""
-        if not self.extended_at:
+        """The probability that equal arms are called different at any look, before it is taken.
+
+        Computed for normal sums of the differences, and added over the comparisons. For any
+        distribution it is at most the sum of the levels of all looks.
+        """
+        if self.is_anytime or not self.extended_at:
             return ALPHA
         from gradnoise_service.domain.looks import crossing_chance, two_sided_bound
 

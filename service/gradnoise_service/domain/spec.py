@@ -215,6 +215,13 @@ class Confirm(Strict):
             "the last (obrien_fleming)."
         ),
     )
+    anytime: bool = Field(
+        default=False,
+        description=(
+            "Whether interval and test are valid at every number of seeds and under any extension; "
+            "this needs more seeds. Cannot be changed later."
+        ),
+    )
 
     @model_validator(mode="after")
     def _has_seeds(self) -> Self:
@@ -243,6 +250,16 @@ class Confirm(Strict):
         if self.looks and self.n_seeds and self.looks[-1] >= self.n_seeds:
             message = f"looks must be below n_seeds, but got {self.looks[-1]}"
             raise CrossFieldError("looks", self.looks, message, legal)
+        return self
+
+    @model_validator(mode="after")
+    def _anytime_is_alone(self) -> Self:
+        if self.anytime and self.looks:
+            message = "every number of seeds is a look, so anytime and looks exclude each other"
+            raise CrossFieldError("anytime", True, message, "false; or leave out looks")
+        if self.anytime and self.power is not None:
+            message = "power computes the seeds of a single verdict, which are too few for anytime"
+            raise CrossFieldError("anytime", True, message, "false; or n_seeds in place of power")
         return self
 
 
@@ -345,6 +362,13 @@ class StudySpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _anytime_has_one_search(self) -> Self:
+        if self.confirm.anytime and self.search is not None and (self.search.repeats or 1) > 1:
+            message = "anytime is a verdict on pairs, but repeats makes it one on searches"
+            raise CrossFieldError("confirm.anytime", True, message, "false; or repeats: 1")
+        return self
+
+    @model_validator(mode="after")
     def _grid_is_finite(self) -> Self:
         """Without a search, every value must be countable and every arm a single setting."""
         if self.search is not None:
@@ -354,6 +378,10 @@ class StudySpec(Strict):
             legal = "a whole number, at least 1; or give a search"
             raise CrossFieldError("confirm.epochs", None, message, legal)
         for name, entry in self.space.items():
+            if isinstance(entry, Range | Choices) and self.confirm.anytime:
+                message = f"anytime needs one pair a seed, but every seed has each value of {name}"
+                legal = "false; or a single value of each parameter; or give a search"
+                raise CrossFieldError("confirm.anytime", True, message, legal)
             if isinstance(entry, Range) and entry.n_points is None:
                 message = (
                     f"without `search` every value of {name} is run, but its range is continuous"

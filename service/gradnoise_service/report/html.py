@@ -23,6 +23,7 @@ from gradnoise_service.report.tables import (
     tuning_table,
 )
 from gradnoise_service.report.words import numbers
+from gradnoise_service.report.words.anytime import VALID_AT_ANY_TIME
 from gradnoise_service.report.words.progress import ended_trials
 from gradnoise_service.report.words.settings import chosen, chosen_values, setting, techniques
 
@@ -54,6 +55,7 @@ def render(study: Study, comparison: Comparison) -> str:
         tuning=tuning_table(comparison),
         tuning_note=TUNING_NOTE,
         signs=SIGNS,
+        valid_at_any_time=VALID_AT_ANY_TIME,
         light=Markup(_variables(LIGHT)),
         dark=Markup(_variables(DARK)),
     )

@@ -16,6 +16,7 @@ from gradnoise_service.report.tables import (
     thresholds,
     tuning_table,
 )
+from gradnoise_service.report.words.anytime import VALID_AT_ANY_TIME
 from gradnoise_service.report.words.numbers import (
     MISSING,
     as_words,
@@ -83,16 +84,18 @@ def _verdicts(study: Study, c: Report) -> Iterator[str]:
     if not c.is_final:
         label = "Incomplete" if study.has_ended else "Interim"
         numbers = "numbers" if c.plan else "number"
-        yield from (
-            "",
-            f"**{label}.** {ended_trials(c)} have ended. A verdict is given at the declared "
-            f"{numbers} of seeds only: stopping at a pleasing difference finds too many.",
+        verdict = (
+            VALID_AT_ANY_TIME
+            if c.anytime
+            else f"A verdict is given at the declared {numbers} of seeds only: stopping at a "
+            "pleasing difference finds too many."
         )
+        yield from ("", f"**{label}.** {ended_trials(c)} have ended. {verdict}")
     if c.looks:
         yield from (
             "",
             f"The study was extended after earlier verdicts, at {listed(c.looks)} seeds: with "
-            f"equal arms up to {percent(c.false_verdict_chance)} of such studies err, not "
+            f"equal arms about {percent(c.false_verdict_chance)} of such studies err, not "
             f"{level(ALPHA)}.",
         )
     for lead in c.leads:
@@ -146,7 +149,7 @@ def _differences(c: Report) -> Iterator[str]:
         "interquartile mean",
         "P(better)",
         "its interval",
-        "p",
+        "always-valid p" if c.anytime else "p",
         "correlation of the pairs",
         "loss rate at most",
         "baseline's",

@@ -14,6 +14,11 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
 
 
+def is_interactive() -> bool:
+    """Return whether a person can answer a question: input and output are terminals."""
+    return out.is_terminal and sys.stdin.isatty()
+
+
 def show_json(value: Any) -> None:
     """Print a value as one JSON document: indented on a terminal, else on one line."""
     text = json.dumps(value, default=_to_json)

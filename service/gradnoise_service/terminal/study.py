@@ -93,7 +93,8 @@ def _rerun(spec: StudySpec) -> str | None:
 def _confirm(info: StudyInfo) -> str:
     looks, n_epochs = info.spec.confirm.looks, Design.of(info.spec).epochs("confirm")
     fewer = f", or fewer: looks at {listed(looks)}" if looks else ""
-    return f"{info.n_seeds} paired seeds of {count(n_epochs, 'epoch')}{fewer}"
+    anytime = ", with a verdict at every number of them" if info.spec.confirm.anytime else ""
+    return f"{info.n_seeds} paired seeds of {count(n_epochs, 'epoch')}{fewer}{anytime}"
 
 
 def _show_progress(progress: Progress) -> None:

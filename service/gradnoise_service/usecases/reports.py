@@ -7,6 +7,7 @@ from typing import Literal
 from gradnoise_service.compare.facts.comparison import Comparison, Difference
 from gradnoise_service.domain.access import Caller
 from gradnoise_service.domain.errors import NotFoundError, ReportNotReadyError
+from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.study import STUDY_ENDED, EpochMean, Study, Trial
 from gradnoise_service.report.words.verdict import sentence
 from gradnoise_service.store import measurements, studies, trials
@@ -72,11 +73,18 @@ def figure(
         raise NotFoundError(str(error)) from error
 
 
-def verdicts(study: Study) -> list[tuple[Difference, str]]:
-    """Return each stored difference of a study with its sentence; empty without a comparison."""
-    if study.comparison is None:
+def verdicts(
+    service: Service, caller: Caller, study: Study, progress: Progress
+) -> list[tuple[Difference, str]]:
+    """Return each difference of a study with its sentence.
+
+    They are stored, or those so far where a verdict is valid at every number of seeds and a confirm
+    run has ended; else empty.
+    """
+    has_runs = any(arm.phase == "confirm" and arm.best_value is not None for arm in progress.arms)
+    if study.comparison is None and not (study.design.is_anytime and has_runs):
         return []
-    comparison = Comparison.model_validate(study.comparison)
+    comparison = _comparison(_read(service, caller, study.id))
     return [(d, sentence(comparison, d)) for d in comparison.differences]
 
 

@@ -112,9 +112,17 @@ def cancel(service: Service, caller: Caller, study_id: int) -> Study:
 
 
 def extend(
-    service: Service, caller: Caller, study_id: int, n_seeds: int, key: str | None = None
+    service: Service,
+    caller: Caller,
+    study_id: int,
+    n_seeds: int,
+    key: str | None = None,
+    *,
+    is_dry_run: bool = False,
 ) -> Study:
     """Queue a complete study again with `n_seeds` further confirm seeds.
+
+    A dry run returns the study as it would be, and stores nothing.
 
     Raises:
         NotFoundError: As `show`.
@@ -123,7 +131,7 @@ def extend(
         IdempotencyMismatchError: If the key was used for another number of seeds.
     """
     with service.database.session(write=True) as session:
-        return studies.extend(
+        extended = studies.extend(
             session,
             study_id,
             caller.visible_owner,
@@ -132,3 +140,6 @@ def extend(
             now=service.clock(),
             idempotency_key=key,
         )
+        if is_dry_run:
+            session.rollback()
+        return extended

@@ -13,6 +13,7 @@ from gradnoise_service.api.schemas import ExtensionIn
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.progress import Progress
+from gradnoise_service.report.words.anytime import extension_cost
 from gradnoise_service.usecases import reports, studies, trials
 from gradnoise_service.web.forms import Fields
 from gradnoise_service.web.templating import render
@@ -54,7 +55,7 @@ def show(caller: Reader, service: CurrentService, request: Request, study_id: St
         "study.html",
         study=study,
         design=study.design,
-        verdicts=reports.verdicts(study),
+        verdicts=reports.verdicts(service, caller, study, progress),
         progress=progress,
         trials=trials.latest(service, caller, study_id, N_TRIALS),
         has_report=_has_report(progress),
@@ -70,10 +71,21 @@ def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> Res
     return RedirectResponse(f"/studies/{study_id}", status_code=303)
 
 
+@router.get("/studies/{study_id}/extend")
+def confirm_extension(
+    caller: Submitter, service: CurrentService, request: Request, study_id: StudyId, seeds: str = ""
+) -> Response:
+    """Show the error probability of an extension, with a button that extends the study."""
+    n_seeds = _seeds(seeds)
+    study = studies.extend(service, caller, study_id, n_seeds, is_dry_run=True)
+    cost = extension_cost(study.design.n_seeds, study.design.false_verdict_chance)
+    return _page(request, service, "extend.html", study=study, seeds=n_seeds, cost=cost)
+
+
 @router.post("/studies/{study_id}/extend")
 def extend(caller: Submitter, service: CurrentService, study_id: StudyId, form: Fields) -> Response:
     """Add confirm seeds to a complete study and show it again."""
-    studies.extend(service, caller, study_id, _seeds(form))
+    studies.extend(service, caller, study_id, _seeds(form.get("seeds", "")))
     return RedirectResponse(f"/studies/{study_id}", status_code=303)
 
 
@@ -104,8 +116,7 @@ def _has_report(progress: Progress) -> bool:
     return any(arm.best_value is not None or arm.n_failed or arm.n_pruned for arm in progress.arms)
 
 
-def _seeds(form: Fields) -> int:
-    text = form.get("seeds", "")
+def _seeds(text: str) -> int:
     try:
         return ExtensionIn(seeds=int(text)).seeds
     except ValueError:  # pydantic's ValidationError is a ValueError

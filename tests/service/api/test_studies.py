@@ -145,7 +145,7 @@ def test_seeds_are_computed_from_power(client: TestClient, plain_spec: dict[str,
         "confirm": {"power": power, "thresholds": [0.9]},
     }
     study = client.post("/v1/studies", json=wanted, headers={"Idempotency-Key": "k"}).json()
-    left_out = {"epochs": None, "looks": [], "boundary": "obrien_fleming"}
+    left_out = {"epochs": None, "looks": [], "boundary": "obrien_fleming", "anytime": False}
     assert (
         study["spec"]["confirm"] == {"n_seeds": 11, "power": power, "thresholds": [0.9]} | left_out
     )
@@ -183,6 +183,13 @@ def test_seeds_are_computed_from_power(client: TestClient, plain_spec: dict[str,
             "confirm.looks",
             "looks must be below n_seeds",
         ),
+        (
+            {"n_seeds": 24, "looks": [12], "anytime": True},
+            "confirm.anytime",
+            "anytime and looks exclude each other",
+        ),
+        ({"power": {"sd": 0.1}, "anytime": True}, "confirm.anytime", "too few for anytime"),
+        ({"n_seeds": 24, "anytime": "always"}, "confirm.anytime", "always"),
     ],
 )
 def test_illegal_power_threshold_or_look_is_refused(

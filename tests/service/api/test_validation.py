@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gradnoise_service.api.schemas import TokenIn
+from gradnoise_service.api.schemas import ExtensionIn, TokenIn
 from gradnoise_service.api.validation import request_errors, spec_errors
 from gradnoise_service.domain.phrases import PATTERNS
 from gradnoise_service.domain.spec import StudySpec
@@ -228,6 +228,15 @@ def test_fault_of_a_small_body_names_missing_and_unknown_fields() -> None:
         ("seeds", None, "is missing", "a value"),
         ("n", 2, "unknown field 'n'", "left out"),
     ]
+
+
+def test_an_extension_cannot_change_the_boundary() -> None:
+    with pytest.raises(ValidationError) as caught:
+        ExtensionIn.model_validate({"seeds": 12, "anytime": True})
+    [fault] = request_errors(
+        [{**error, "loc": ("body", *error["loc"])} for error in caught.value.errors()]
+    )
+    assert (fault.field, fault.value, fault.legal) == ("anytime", True, "left out")
 
 
 def patterns(schema: object) -> set[str]:

@@ -50,14 +50,46 @@ def test_complete_study_is_extended(gradnoise: Run, study_file: Path, worker: An
         True,
     )
     worker.run_all(1)
-    assert (
-        gradnoise("extend", "a study", "--seeds", 3).stdout
-        == "Study a study (id 1) is queued again, now with 8 seeds.\n"
-    )
+    assert gradnoise("extend", "a study", "--seeds", 3).stdout.splitlines() == [
+        "With 8 seeds, the error probability stays at 5 %: no earlier verdict adds to it.",
+        "Study a study (id 1) is queued again, now with 8 seeds.",
+    ]
     worker.run_all(1)
     extended = json.loads(gradnoise("extend", 1, "--seeds", 2, "--key", "k", "--json").stdout)
     assert [extension["at_n"] for extension in extended["extensions"]] == [5, 8]
     assert gradnoise("extend", 1, "--seeds", 0).exit_code == 2
+
+
+def test_extension_states_its_error_and_is_confirmed_on_a_terminal(
+    gradnoise: Run, study_file: Path, worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = yaml.safe_load(study_file.read_text(encoding="utf-8")) | {"confirm": {"n_seeds": 12}}
+    study_file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    gradnoise("submit", study_file)
+    worker.run_all(1)
+    monkeypatch.setattr("gradnoise_service.terminal.console.is_interactive", lambda: True)
+    cost = "With 24 seeds, equal arms are called different in about 8.31 % of such studies, not in"
+    declined = gradnoise("extend", 1, "--seeds", 12, input="n\n")
+    assert (declined.exit_code, cost in declined.stdout) == (1, True)
+    assert json.loads(gradnoise("show", 1, "--json").stdout)["study"]["state"] == "complete"
+    accepted = gradnoise("extend", 1, "--seeds", 12, "--yes")
+    assert (accepted.exit_code, cost in accepted.stdout) == (0, True)
+    assert json.loads(gradnoise("show", 1, "--json").stdout)["study"]["n_seeds"] == 24
+
+
+def test_an_always_valid_study_states_its_boundary(
+    gradnoise: Run, study_file: Path, worker: Any
+) -> None:
+    confirm = {"confirm": {"n_seeds": 12, "anytime": True}}
+    values = yaml.safe_load(study_file.read_text(encoding="utf-8")) | confirm
+    study_file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    gradnoise("submit", study_file)
+    assert "12 paired seeds of 3 epochs, with a verdict at every number of them" in (
+        gradnoise("show", 1).stdout
+    )
+    worker.run_all(1)
+    extended = gradnoise("extend", 1, "--seeds", 12).stdout
+    assert extended.startswith("With 24 seeds, the error probability stays at 5 %: ")
 
 
 def test_study_without_search_is_submitted_run_reported_and_extended(

@@ -199,6 +199,26 @@ def test_complete_study_is_extended_and_watched_to_its_new_end(
     assert client.comparison(study.id)["differences"][0]["n"] == 8
 
 
+@pytest.mark.parametrize(("anytime", "chance"), [(False, 0.0831), (True, 0.05)])
+def test_extension_states_its_error_probability_before_it_runs(
+    client: Client, worker: Any, make_spec: MakeSpec, anytime: bool, chance: float
+) -> None:
+    """A dry run stores nothing, and its answer is that of the extension."""
+    study = client.submit(make_spec(confirm={"n_seeds": 12, "anytime": anytime}))
+    with pytest.raises(ApiError, match="only a complete study can be extended"):
+        client.extend(study.id, 12, dry_run=True)
+    worker.run_all(study.id)
+    assert client.study(study.id).false_verdict_chance == 0.05
+    planned = client.extend(study.id, 12, dry_run=True)
+    assert (planned.n_seeds, planned.state) == (24, "queued")
+    assert planned.false_verdict_chance == pytest.approx(chance, abs=1e-4)
+    unchanged = client.study(study.id)
+    assert (unchanged.state, unchanged.n_seeds, unchanged.extensions) == ("complete", 12, ())
+    extended = client.extend(study.id, 12)
+    assert extended.false_verdict_chance == planned.false_verdict_chance
+    assert extended.spec.confirm.anytime is anytime
+
+
 @pytest.mark.parametrize("seeds", [0, -1, 10_000])
 def test_extension_out_of_range_is_refused(
     client: Client, worker: Any, make_spec: MakeSpec, seeds: int

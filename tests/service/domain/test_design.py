@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gradnoise_service.domain.design import Design, Extension, SearchKey
 from gradnoise_service.domain.looks import POCOCK, crossing_chance, nominal_levels, two_sided_bound
-from gradnoise_service.domain.sequential import fewest_pairs
+from gradnoise_service.domain.sequential import ALPHA, fewest_pairs
 from gradnoise_service.domain.spec import StudySpec
 
 Make = Callable[..., StudySpec]
@@ -317,3 +317,15 @@ def test_every_trial_has_a_place_in_its_search(
         assert Counter(repeat for repeat, _ in places) == dict.fromkeys(
             range(repeats), n // repeats
         )
+
+
+def test_an_always_valid_verdict_is_not_affected_by_extensions(make_spec: Make) -> None:
+    design = Design.of(make_spec(confirm={"n_seeds": 12, "anytime": True}))
+    extended = design.extended(12).extended(8)
+    assert (extended.n_seeds, extended.extended_at) == (32, (12, 24))
+    assert (extended.false_verdict_chance, extended.earlier_looks) == (ALPHA, ())
+    assert (extended.level, extended.is_last_look, extended.is_sequential) == (ALPHA, True, False)
+    single = Design.of(make_spec(confirm={"n_seeds": 12})).extended(12)
+    assert single.false_verdict_chance == pytest.approx(
+        crossing_chance([12, 24], [two_sided_bound(0.05)] * 2)
+    )

@@ -19,6 +19,7 @@ SEARCH = {"n_trials": 4, "epochs": 3}
         ({"n_seeds": 5}, 1),
         ({"n_seeds": 24, "looks": [5, 12]}, 1),
         ({"n_seeds": 24, "looks": [6, 12]}, 3),
+        ({"n_seeds": 24, "anytime": True}, 1),
         ({"power": {"sd": 0.1}}, 1),
         ({"power": {"sd": 0.1, "search_sd": 0.1}}, 3),
     ],

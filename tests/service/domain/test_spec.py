@@ -39,6 +39,26 @@ Make = Callable[..., StudySpec]
         ({"confirm": {"n_seeds": 0, "power": {"sd": 0.1}}}, "greater than or equal to 2"),
         ({"confirm": {}}, "n_seeds and power are both missing"),
         (
+            {"confirm": {"n_seeds": 24, "looks": [12], "anytime": True}},
+            "anytime and looks exclude each other",
+        ),
+        ({"confirm": {"power": {"sd": 0.1}, "anytime": True}}, "too few for anytime"),
+        (
+            {
+                "search": {"n_trials": 4, "epochs": 3, "repeats": 2},
+                "confirm": {"n_seeds": 24, "anytime": True},
+            },
+            "anytime is a verdict on pairs, but repeats makes it one on searches",
+        ),
+        (
+            {
+                "search": None,
+                "space": {"lr": {"choices": [0.1, 0.2]}},
+                "confirm": {"n_seeds": 24, "epochs": 2, "anytime": True},
+            },
+            "anytime needs one pair a seed, but every seed has each value of lr",
+        ),
+        (
             {"confirm": {"n_seeds": 9, "looks": [6, 6]}},
             "looks: looks must rise",
         ),

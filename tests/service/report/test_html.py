@@ -292,11 +292,11 @@ def test_earlier_verdicts_are_reported(
     )
     study = make_study(design, accuracy)
     assert (
-        "after a verdict at 6 seeds. Over these looks, equal arms are called different in up to "
+        "after a verdict at 6 seeds. Over these looks, equal arms are called different in about "
         "8.05 % of such studies, not in 5 %" in html.render(study, comparison)
     )
     assert (
-        "at 6 seeds: with equal arms up to 8.05 % of such studies err, not 5 %"
+        "at 6 seeds: with equal arms about 8.05 % of such studies err, not 5 %"
         in markdown.render(study, comparison)
     )
 
@@ -341,3 +341,23 @@ def test_stored_comparisons_are_shown_without_numpy_scipy_and_matplotlib() -> No
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_an_always_valid_report_has_a_verdict_while_the_study_runs(
+    make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
+) -> None:
+    values = {"baseline": [*BAD, *BAD, "running"], "noisy": [*GOOD, *GOOD, "running"]}
+    design, trials = make_trials(values, confirm={"n_seeds": 24, "anytime": True})
+    study = make_study(design, accuracy, state="running")
+    comparison = compare(design, accuracy, trials, protocol=PROTOCOL)
+    page, text = html.render(study, comparison), markdown.render(study, comparison)
+    Outline(page)
+    words = " ".join(re.sub("<[^>]+>", " ", page).split())
+    assert "helps so far noisy against baseline" in words
+    assert "The numbers below will change. The interval and p are valid at every number" in words
+    assert "Always-valid test of the mean" in words
+    assert "a confidence sequence of the centre of these differences" in words
+    assert "A verdict is given at the declared number" not in page + text
+    assert "have ended. The interval and p are valid at every number of pairs" in text
+    assert "Always-valid boundary: The interval and p are valid" in text
+    assert "| always-valid p |" in text

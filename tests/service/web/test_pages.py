@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from gradnoise_service.compare.assembly import compare
-from gradnoise_service.store import leases, studies
+from gradnoise_service.store import attempts, leases, studies, trials
 from gradnoise_service.store.database import Database
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -156,7 +156,12 @@ def test_form_extends_a_complete_study(
     read(client, f"/studies/{study.id}")
     assert f'action="/studies/{study.id}/extend"' in client.get(f"/studies/{study.id}").text
     same = {"Sec-Fetch-Site": "same-origin", **HTML}
+    stated = read(client, f"/studies/{study.id}/extend?seeds=7")
+    assert "With 12 seeds, the error probability stays at 5 %" in stated.text
+    with database.session() as session:
+        assert studies.get(session, study.id, None).state == "complete"
     for illegal in ("", "0", "many", "1.5"):
+        assert client.get(f"/studies/{study.id}/extend?seeds={illegal}").status_code == 422
         assert (
             client.post(
                 f"/studies/{study.id}/extend", data={"seeds": illegal}, headers=same
@@ -204,3 +209,27 @@ def test_study_without_search_shows_its_settings(client: TestClient, workshop: A
         "Every arm runs",
     ):
         assert words in text
+
+
+def test_running_study_with_an_always_valid_boundary_shows_its_verdict_so_far(
+    client: TestClient, database: Database, workshop: Any
+) -> None:
+    study = workshop.running(confirm={"n_seeds": 24, "anytime": True})
+    assert "so far" not in read(client, f"/studies/{study.id}").text
+    values = {"baseline": 0.1, "noisy": 0.8}
+    settings = {arm: [{"lr": 0.01}] for arm in values}
+    with database.session(write=True) as session:
+        trials.declare(session, study.id, study.design.trials("confirm", settings))
+        for opening in attempts.waiting(session, study.id, "confirm")[:24]:
+            trial = opening.trial
+            token = attempts.start(session, trial.id, {"lr": 0.01}, trial.number, workshop.now)
+            value = values[trial.arm] + trial.number / 1000
+            attempts.end(session, token, "complete", workshop.now, value=value)
+    page = read(client, f"/studies/{study.id}")
+    words = " ".join(page.text.split())
+    assert "verdict" in page.ids
+    assert "helps so far noisy against baseline" in words
+    assert "This verdict is over the first 12 of 24 pairs." in words
+    assert "24 fresh seeds, the same for every arm, 3 epochs each; the verdict is valid" in words
+    workshop.cancel(study)
+    assert "noisy helps: mean accuracy" in read(client, f"/studies/{study.id}").text

@@ -11,14 +11,22 @@ LOST: tuple[Outcome, ...] = ("diverged", "failed")
 """Outcomes that count as the worst value of the comparison."""
 
 IntervalMethod = Literal[
-    "bca", "bca_student", "welch", "wilson", "no_width_equal", "no_width_tied", "search_luck"
+    "bca",
+    "bca_student",
+    "welch",
+    "wilson",
+    "anytime",
+    "no_width_equal",
+    "no_width_tied",
+    "search_luck",
 ]
 """How an interval was computed, or why it has no width.
 
 `bca` is the BCa bootstrap, `bca_student` the same with an end that Student's interval widened,
-`welch` Welch's interval of the means of searches, `wilson` the score interval of a share. With
-`no_width_equal` all values are equal, with `no_width_tied` so many that the resamples do not
-differ. `search_luck` is one of these, widened by the luck of the searches.
+`welch` Welch's interval of the means of searches, `wilson` the score interval of a share,
+`anytime` the confidence sequence that is valid at every number of pairs. With `no_width_equal` all
+values are equal, with `no_width_tied` so many that the resamples do not differ. `search_luck` is
+one of these, widened by the luck of the searches.
 """
 
 

@@ -123,14 +123,15 @@ class Difference(Frozen):
         p_better_interval: Its Wilson interval.
         probability_of_improvement: Probability that a run of the arm beats a run of the baseline on
             any seed: over all n times n pairs of runs, a tie counted half (Agarwal et al. 2021).
-        p_value: Of the two-sided sign-flip test of the mean, adjusted for the number of arms; with
-            few repeated searches of Welch's test.
+        p_value: Of the two-sided sign-flip test of the mean, or always valid, or with few repeated
+            searches of Welch's test; adjusted for the number of arms.
         rank_p_value: Of Wilcoxon's two-sided signed-rank test, not adjusted: for information.
         correlation: Pearson's r between the values of the arm and of the baseline over the pairs;
             None if it is undefined.
         losses: The loss rates that the runs do not exclude; None without a pair.
         further_seeds: For `undecided`: how many further seeds decide with probability 0.8, if mean
-            and standard deviation stay as they are; None if a million would not.
+            and standard deviation stay as they are; None if a million would not. With an
+            always-valid verdict: how many decide if these pairs repeat; None if 10,000 would not.
         search_luck: How far repeating both searches could move the difference; None without a
             search or a verdict, or where it cannot be estimated.
     """
@@ -191,7 +192,7 @@ class Comparison(Frozen):
     """All results of a study, as facts; `verdict` is on the first compared arm.
 
     Args:
-        is_final: Whether the verdicts are given: every declared trial has ended, and no further
+        is_final: Whether the verdicts are final: every declared trial has ended, and no further
             look follows. While it is False and every declared trial has ended, the study continues
             to its next look.
         worst: The value that a lost confirm run counts as.
@@ -205,8 +206,10 @@ class Comparison(Frozen):
         protocol: Versions, formulas and the order of operations of what ran.
         plan: The declared looks; None where the verdict is taken once.
         looks: Numbers of seeds at which a verdict was possible before the study was extended.
-        false_verdict_chance: Upper bound on the probability that an arm that equals the baseline is
-            called better or worse at any look.
+        false_verdict_chance: Probability that an arm that equals the baseline is called better or
+            worse at any look, for normal sums of the differences.
+        anytime: Whether interval and p-value are valid at every number of pairs, so that a verdict
+            may be given while the study runs; only pairs before the first open one count.
         pocock_level: The p-value that each look of an extended study would have had to reach, had
             so many looks been declared (Pocock); None where looks were declared, or without an
             extension.
@@ -230,6 +233,7 @@ class Comparison(Frozen):
     plan: Plan | None = None
     looks: tuple[int, ...] = ()
     false_verdict_chance: float = 0.05
+    anytime: bool = False
     pocock_level: float | None = None
     diagnostics: Diagnostics = Diagnostics()
 

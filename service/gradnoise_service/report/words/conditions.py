@@ -6,6 +6,7 @@ from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.spec import Search
 from gradnoise_service.domain.study import Metric
+from gradnoise_service.report.words.anytime import VALID_AT_ANY_TIME
 from gradnoise_service.report.words.looks import BOUNDARIES
 from gradnoise_service.report.words.numbers import count, level, listed, number
 from gradnoise_service.report.words.settings import space
@@ -31,6 +32,8 @@ def held_equal(design: Design, metric: Metric) -> Iterator[Labelled]:
     yield "Confirmation", _confirmation(design)
     if design.is_sequential:
         yield "Declared looks", _looks(design)
+    if design.is_anytime:
+        yield "Always-valid boundary", VALID_AT_ANY_TIME
     yield "Judged by", _objective(design, metric)
 
 

@@ -33,7 +33,7 @@ def earlier_verdicts(comparison: Comparison, difference: Difference) -> str:
     earlier = "a verdict" if len(c.looks) == 1 else "verdicts"
     looks = (
         f" This is verdict {len(c.looks) + 1} of the study, after {earlier} at {listed(c.looks)} "
-        "seeds: over these looks equal arms are called different in up to "
+        "seeds: over these looks equal arms are called different in about "
         f"{percent(c.false_verdict_chance)} of studies, not in {level(ALPHA)}"
     )
     if c.pocock_level is None:

@@ -10,6 +10,7 @@ from gradnoise_service.compare.facts.findings import (
     TooFewPairs,
     Waiting,
 )
+from gradnoise_service.report.words.anytime import at_any_time
 from gradnoise_service.report.words.looks import earlier_verdicts, present_look
 from gradnoise_service.report.words.numbers import (
     MISSING,
@@ -31,7 +32,7 @@ def sentence(comparison: Comparison, difference: Difference) -> str:
     interim = f" So far: {measured(c, d)}." if d.n else ""
     match d.no_verdict:
         case None:
-            looks = earlier_verdicts(c, d) or present_look(c, d)
+            looks = earlier_verdicts(c, d) or present_look(c, d) or at_any_time(c, d)
             losses = _losses(c, d) + _possible_losses(d)
             return (
                 f"{_claim(c, d)}{_condition(d)}: {measured(c, d)}; {_reason(c, d)}.{losses}{looks}"
@@ -157,7 +158,8 @@ def _further_runs(c: Comparison, d: Difference) -> str:
         more = "1 more search" if n == 1 else f"{n:,} more searches"
         return f"{unchanged}, about {more} of each arm would decide (`repeats: {d.searches.n + n}`)"
     if d.further_seeds is None:
-        return f"{unchanged}, even a million paired seeds would not decide"
+        most = "10,000" if c.anytime else "a million"
+        return f"{unchanged}, even {most} paired seeds would not decide"
     seeds = count(d.further_seeds, "more paired seed")
     each = " of every setting" if c.points else ""
     return f"{unchanged}, about {seeds}{each} would decide"

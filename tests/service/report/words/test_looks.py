@@ -75,7 +75,7 @@ def test_an_extended_study_has_the_probability_of_a_false_verdict(
     text = verdict(replace(design, extended_at=(12,)), accuracy, trials)
     assert text == once + (
         " This is verdict 2 of the study, after a verdict at 12 seeds: over these looks equal arms "
-        "are called different in up to 8.31 % of studies, not in 5 %; had the looks been declared, "
+        "are called different in about 8.31 % of studies, not in 5 %; had the looks been declared, "
         "each would require p of at most 0.029 (Pocock), which this verdict meets."
     )
 
