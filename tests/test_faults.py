@@ -12,7 +12,9 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import FrozenTrial
+from typer.testing import CliRunner
 
+from gradnoise_service.cli.app import app
 from gradnoise_service.domain.study import Trial
 from gradnoise_service.search import open_storage
 from gradnoise_service.store import measurements, trials
@@ -31,6 +33,7 @@ SPEC = {
         "n_trials": 8,
         "repeats": 1,
         "epochs": 300,
+        "lag": 7,
         "pruner": {"name": "median", "startup_trials": 2, "warmup_epochs": 200, "every_epochs": 50},
         "rerun": {"n_seeds": 0},
     },
@@ -69,6 +72,11 @@ def test_a_study_survives_kill_9(up: Up, database_url: str) -> None:
     assert up.get("/v1/studies/1")["state"] == "complete", up.tail()
     assert_exactly_as_declared(database_url)
     assert_nothing_was_trained_twice(database_url)
+    verification = CliRunner().invoke(
+        app, ["verify", "1", "--trials", "3", "--url", f"http://127.0.0.1:{up.port}"]
+    )
+    assert verification.exit_code == 0, verification.output
+    assert verification.stdout.count("identical") == 3
     up.until(
         lambda: list((up.home / "checkpoints").glob("*")) == [], "the removal of its checkpoints"
     )

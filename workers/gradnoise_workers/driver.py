@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from gradnoise_service.domain.hashes import spec_hash
 from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage
 from gradnoise_service.store import leases
@@ -18,6 +19,7 @@ from gradnoise_service.store.leases import Lease
 from gradnoise_workers.calibration import calibrated, sentence
 from gradnoise_workers.heartbeat import Heartbeat
 from gradnoise_workers.launcher import CheckInterrupt, Launcher
+from gradnoise_workers.source import code_hash
 from gradnoise_workers.study import Ledger, OptunaSync, StudyRun, preparation_fault, untrained_level
 
 log = structlog.get_logger()
@@ -38,8 +40,8 @@ class Driver:
         storage: Optuna's storage in it.
         open_launcher: Opens the launcher of a study.
         slots: Slots of each worker; 0 for the number that measures best.
-        protocol: Stored with each study, with the device added: formulas, order of clipping, unit
-            of t, versions.
+        protocol: Stored with each study, with device, slots and hashes added: formulas, order of
+            clipping, unit of t, versions.
         device: Returns a description of the devices.
         lease: How long a study is held without a heartbeat.
         now: The clock.
@@ -90,15 +92,24 @@ class Driver:
                 return
             untrained = untrained_level(study, launcher, check_interrupt)
             measured = {"untrained": untrained.model_dump()} if untrained else {}
-        stacking = self._open_slots(study, launcher, check_interrupt)
-        protocol = {**self.protocol, "device": self.device(), "stacking": stacking, **measured}
+        calibration = self._open_slots(study, launcher, check_interrupt)
+        protocol = {
+            **self.protocol,
+            "device": self.device(),
+            "stacking": sentence(calibration),
+            "slots": calibration.slots,
+            "hashes": {"spec": spec_hash(study.spec), "code": code_hash(study.spec)},
+            **measured,
+        }
         run = StudyRun(ledger, OptunaSync(study, self.storage), launcher, protocol)
         run.resume()
         while not run.step(POLL_SECONDS):
             check_interrupt()
 
-    def _open_slots(self, study: Study, launcher: Launcher, check_interrupt: CheckInterrupt) -> str:
-        """Give the launcher its slots and return how many, and why, for the report."""
+    def _open_slots(
+        self, study: Study, launcher: Launcher, check_interrupt: CheckInterrupt
+    ) -> Calibration:
+        """Give the launcher its slots and return how many, and why."""
         calibration = Calibration(slots=self.slots, refusal="as configured")
         if not self.slots:
             calibration = calibrated(
@@ -110,7 +121,7 @@ class Driver:
                 check_interrupt,
             )
         launcher.open(calibration.slots)
-        return sentence(calibration)
+        return calibration
 
     def _extend(self, lease: Lease) -> None:
         with self.database.session(write=True) as session:

@@ -14,6 +14,7 @@ from gradnoise_service.domain.catalogue import (
     WorkloadEntry,
 )
 from gradnoise_service.domain.design import Extension
+from gradnoise_service.domain.hashes import spec_hash
 from gradnoise_service.domain.rules import Rule
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, StudyState
@@ -57,6 +58,7 @@ class StudyOut(BaseModel):
     finished_at: datetime | None
     error: str | None
     spec: StudySpec
+    spec_hash: str = Field(description="SHA-256 of the spec, fixed before the first trial.")
     metric: Metric
     verdict: str | None
     n_seeds: int = Field(description="Confirm seeds, including those of extensions.")
@@ -91,6 +93,7 @@ class StudyOut(BaseModel):
             finished_at=study.finished_at,
             error=study.error,
             spec=study.spec,
+            spec_hash=spec_hash(study.spec),
             metric=study.metric,
             verdict=study.verdict,
             n_seeds=study.design.n_seeds,

@@ -1,4 +1,4 @@
-"""Commands that write reports: on a study, and on the reproduction of the paper."""
+"""Commands on results: reports, the verification of a study, the reproduction of the paper."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -50,6 +50,42 @@ def report(
         return
     output.write_text(text, encoding="utf-8", newline="")
     err.print(f"Wrote {output}.")
+
+
+@commands.command()
+def verify(
+    study: StudyName,
+    trials: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help=(
+                "How many trials to train again: the first confirm run of each arm, then others "
+                "that the study's seed draws."
+            ),
+        ),
+    ] = 4,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Train some trials of a study again on this machine and compare every value."""
+    from dataclasses import asdict
+
+    from gradnoise_service.cli.errors import FAILED
+    from gradnoise_service.local.connection import connect
+    from gradnoise_service.local.verification import verify as verified
+    from gradnoise_service.terminal.console import show_json
+    from gradnoise_service.terminal.findings import show_finding
+
+    with connect(url, token) as client:
+        verification = verified(client, client.study(study), trials)
+    if json:
+        show_json(asdict(verification))
+    else:
+        for name, is_same, detail in verification.lines():
+            show_finding(name, "ok" if is_same else "fail", detail, "")
+    raise typer.Exit(0 if verification.is_identical else FAILED)
 
 
 @commands.command()

@@ -28,6 +28,7 @@ class StudyInfo(BaseModel):
     finished_at: datetime | None = None
     error: str | None = None
     spec: StudySpec
+    spec_hash: str = ""
     metric: Metric
     verdict: str | None = None
     n_seeds: int

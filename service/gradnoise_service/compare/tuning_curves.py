@@ -22,8 +22,8 @@ from gradnoise_service.compare.facts.diagnostics import (
 )
 from gradnoise_service.compare.facts.tables import ArmSummary, SearchPoint
 from gradnoise_service.compare.order_statistics import quantile_bounds
+from gradnoise_service.domain.search import Search
 from gradnoise_service.domain.sequential import ALPHA
-from gradnoise_service.domain.spec import Search
 from gradnoise_service.domain.study import Metric
 
 MOST_TRIALS = 500
@@ -52,9 +52,9 @@ def tuning(
 
     The trials of an arm are independent draws only with the sampler `random` and without a pruner;
     otherwise there are no curves, nor before every declared search trial has ended. A lost trial
-    counts as the metric's worst value, or as the worst complete trial if that is worse. The bands
-    of all m arms hold together with probability 0.95, each with 1 - 0.05 / m (Bonferroni: trial i
-    has the same seed in all arms, so the arms are not independent).
+    counts as the metric's worst value. The bands of all m arms hold together with probability 0.95,
+    each with 1 - 0.05 / m (Bonferroni: trial i has the same seed in all arms, so the arms are not
+    independent).
 
     Args:
         arms: The arms, the baseline first.
@@ -121,16 +121,10 @@ def budgets(n: int) -> list[int]:
 
 
 def _gains(metric: Metric, by_arm: Sequence[Sequence[SearchPoint]]) -> list[list[float]]:
-    complete = [
-        metric.sign * point.value
-        for points in by_arm
-        for point in points
-        if point.outcome == "complete" and point.value is not None
-    ]
-    worst = min([metric.sign * metric.worst, *complete])
     return [
         [
-            worst if point.outcome in LOST or point.value is None else metric.sign * point.value
+            metric.sign
+            * (metric.worst if point.outcome in LOST or point.value is None else point.value)
             for point in points
         ]
         for points in by_arm

@@ -4,48 +4,27 @@ import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from gradnoise_service.compare import anytime
-from gradnoise_service.compare.facts.base import LOST, Interval
+from gradnoise_service.compare.description import described, gains_of, paired
+from gradnoise_service.compare.facts.base import Interval
 from gradnoise_service.compare.facts.comparison import Difference, Reason, Untrained, Verdict
-from gradnoise_service.compare.facts.findings import (
-    EveryRunFailed,
-    EveryRunLost,
-    EveryTrialLost,
-    NeitherLearned,
-    NoSetting,
-    NoVerdict,
-    TooFewPairs,
-    Waiting,
-)
-from gradnoise_service.compare.facts.tables import ArmSummary, SeedRow
-from gradnoise_service.compare.intervals import (
-    interquartile_interval,
-    interquartile_mean,
-    mean_interval,
-    share_interval,
-)
+from gradnoise_service.compare.facts.findings import NoVerdict, TooFewPairs
+from gradnoise_service.compare.facts.tables import SeedRow
 from gradnoise_service.compare.losses import loss_bound
-from gradnoise_service.compare.power import pairs_to_decide
-from gradnoise_service.compare.ranks import holm, probability_of_improvement, signed_rank_p
-from gradnoise_service.compare.searches import (
-    further_searches,
-    p_of_searches,
-    searches,
-    welch_interval,
+from gradnoise_service.compare.no_verdict import (
+    fault,
+    fewest_pairs,
+    has_numbers,
+    not_learned,
 )
+from gradnoise_service.compare.power import pairs_to_decide
+from gradnoise_service.compare.ranks import holm
+from gradnoise_service.compare.searches import further_searches, p_of_searches, searches
 from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.compare.tables import Tables
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.sequential import ALPHA
-from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Metric
-
-SELECTING: tuple[Phase, ...] = ("search", "rerun")
-"""Phases that select an arm's setting."""
-NEXT_TO_ZERO = 1e-9
-"""A baseline's mean below this share of a difference is a rounding error of 0."""
 
 
 def differences(
@@ -67,16 +46,16 @@ def differences(
     baseline = tables.arms[0]
     counted = {arm.name: _counted(design, tables.seeds, arm.name) for arm in tables.arms[1:]}
     faults = {
-        arm.name: _no_verdict(design, baseline, arm, counted[arm.name], waiting)
-        or _not_learned(design, metric, (baseline.name, arm.name), tables.seeds, untrained)
+        arm.name: fault(design, baseline, arm, counted[arm.name], waiting)
+        or not_learned(design, metric, (baseline.name, arm.name), tables.seeds, untrained)
         for arm in tables.arms[1:]
     }
-    rows = {arm: counted[arm] if _has_numbers(fault) else () for arm, fault in faults.items()}
+    rows = {arm: counted[arm] if has_numbers(found) else () for arm, found in faults.items()}
     raw = {arm: p_value(design, pairs, arm) for arm, pairs in rows.items()}
     p_values = adjusted(design, {arm: p for arm, p in raw.items() if p is not None})
     return tuple(
-        judge(design, metric, rows[arm], arm, p=p_values.get(arm), no_verdict=fault)
-        for arm, fault in faults.items()
+        judge(design, metric, rows[arm], arm, p=p_values.get(arm), no_verdict=found)
+        for arm, found in faults.items()
     )
 
 
@@ -99,7 +78,7 @@ def p_value(design: Design, rows: Sequence[SeedRow], arm: str) -> float | None:
     if design.n_repeats > 1:
         found = searches(design, rows, arm)
         return p_of_searches(found, design.level) if found else None
-    pairs = _paired(rows, arm, design.baseline.name)
+    pairs = paired(rows, arm, design.baseline.name)
     test = anytime.anytime_p if design.is_anytime else sign_flip_p
     return test([a - b for a, b in pairs]) if pairs else None
 
@@ -135,11 +114,6 @@ def judge(
         level=1 - design.level,
     )
     return found.model_copy(update={"losses": losses})
-
-
-def fewest_pairs(design: Design) -> int:
-    """Return the fewest pairs of runs that can give a verdict at the design's seeds."""
-    return anytime.fewest_pairs(design.level) if design.is_anytime else design.fewest_pairs
 
 
 def decide(
@@ -178,7 +152,7 @@ def _judged(
     p: float | None,
     no_verdict: NoVerdict | None,
 ) -> Difference:
-    found = _described(design, metric, rows, arm, p)
+    found = described(design, metric, rows, arm, p)
     if no_verdict is not None:
         return found.model_copy(update={"no_verdict": no_verdict})
     if found.gain_interval is None or p is None:
@@ -197,7 +171,7 @@ def _judged(
         further = further_searches(design, found.searches, level)
         changes["searches"] = found.searches.model_copy(update={"further": further})
     elif verdict == "undecided":
-        gains = _gains(metric, _paired(rows, arm, design.baseline.name))
+        gains = gains_of(metric, paired(rows, arm, design.baseline.name))
         changes["further_seeds"] = _further_seeds(design, gains, found.gain_interval.level)
     return found.model_copy(update=changes)
 
@@ -210,177 +184,6 @@ def _counted(design: Design, rows: Sequence[SeedRow], arm: str) -> Sequence[Seed
     return tuple(
         itertools.takewhile(lambda row: all(row.runs[s].value is not None for s in sides), rows)
     )
-
-
-def _no_verdict(
-    design: Design,
-    baseline: ArmSummary,
-    arm: ArmSummary,
-    rows: Sequence[SeedRow],
-    waiting: NoVerdict | None,
-) -> NoVerdict | None:
-    """Return why an arm has no verdict: it is waiting, or cannot be compared."""
-    if waiting is not None and not (design.is_anytime and len(rows) >= fewest_pairs(design)):
-        return waiting
-    return _fault(baseline, arm, rows)
-
-
-def _fault(baseline: ArmSummary, arm: ArmSummary, rows: Sequence[SeedRow]) -> NoVerdict | None:
-    """Return why an arm whose runs have ended cannot be compared with the baseline."""
-    for side in (baseline, arm):
-        if not side.has_settings:
-            return NoSetting(arm=side.name)
-        if any(chosen.number is not None and chosen.search_value is None for chosen in side.chosen):
-            return EveryTrialLost(arm=side.name, phase="search")
-        lost = (phase for phase in SELECTING if side.tallies[phase].is_lost)
-        if phase := next(lost, None):
-            return EveryTrialLost(arm=side.name, phase=phase)
-        if rows and all(row.runs[side.name].outcome == "failed" for row in rows):
-            return EveryRunFailed(arm=side.name)
-    outcomes = {row.runs[side.name].outcome for row in rows for side in (baseline, arm)}
-    return None if "complete" in outcomes else EveryRunLost()
-
-
-def _not_learned(
-    design: Design,
-    metric: Metric,
-    arms: Sequence[str],
-    rows: Sequence[SeedRow],
-    untrained: Untrained | None,
-) -> NeitherLearned | None:
-    """Return that no complete run is better than the untrained model by the smallest difference."""
-    if untrained is None:
-        return None
-    runs = [row.runs[arm] for row in rows for arm in arms]
-    values = [metric.sign * run.value for run in runs if run.value is not None]
-    if max(values) - metric.sign * untrained.best >= design.spec.smallest_difference:
-        return None
-    return NeitherLearned(best=untrained.best, n_seeds=untrained.n_seeds)
-
-
-def _has_numbers(fault: NoVerdict | None) -> bool:
-    return fault is None or isinstance(fault, Waiting | NeitherLearned)
-
-
-def _described(
-    design: Design, metric: Metric, rows: Sequence[SeedRow], arm: str, p: float | None
-) -> Difference:
-    """Return the numbers of a difference, without a verdict."""
-    baseline = design.baseline.name
-    pairs = _paired(rows, arm, baseline)
-    empty = Difference(
-        arm=arm,
-        baseline=baseline,
-        verdict="undecided",
-        n=len(pairs),
-        n_declared=design.n_pairs,
-        n_lost=_n_lost(rows, arm),
-        baseline_n_lost=_n_lost(rows, baseline),
-        p_value=p,
-    )
-    if not pairs:
-        return empty
-    gains = _gains(metric, pairs)
-    n_better, n_worse = sum(g > 0 for g in gains), sum(g < 0 for g in gains)
-    n_tied = len(pairs) - n_better - n_worse
-    share, level = (n_better + n_tied / 2) / len(pairs), 1 - design.level
-    counted = empty.model_copy(
-        update={
-            "n_better": n_better,
-            "n_worse": n_worse,
-            "n_tied": n_tied,
-            "interquartile_mean": metric.sign * interquartile_mean(gains),
-            "p_better": share,
-            "correlation": _correlation(pairs),
-            "probability_of_improvement": probability_of_improvement(
-                [metric.sign * a for a, _ in pairs], [metric.sign * b for _, b in pairs]
-            ),
-        }
-    )
-    if design.n_repeats > 1:
-        found = searches(design, rows, arm)
-        if found is None:
-            return _with_means(counted, metric, *_sides(pairs), None)
-        welch = welch_interval(found, metric.sign, level=level)
-        described = _with_means(counted, metric, found.means, found.baseline_means, welch)
-        return described.model_copy(update={"searches": found})
-    has_interval, seed = len(pairs) >= design.fewest_pairs, design.spec.seed
-    interval = mean_interval(gains, level=level, seed=seed) if has_interval else None
-    middle = interquartile_interval(gains, level=level, seed=seed) if has_interval else None
-    return _with_means(counted, metric, *_sides(pairs), interval).model_copy(
-        update={
-            "interquartile_interval": middle and _oriented(middle, metric.sign),
-            "p_better_interval": share_interval(share, len(pairs), level=level),
-            "rank_p_value": signed_rank_p(gains),
-        }
-    )
-
-
-def _with_means(
-    counted: Difference,
-    metric: Metric,
-    values: Sequence[float],
-    baseline_values: Sequence[float],
-    interval: Interval | None,
-) -> Difference:
-    """Return the difference of the means of equally many values, with the gain's interval."""
-    base = statistics.fmean(baseline_values)
-    difference = statistics.fmean(a - b for a, b in zip(values, baseline_values, strict=True))
-    return counted.model_copy(
-        update={
-            "mean": statistics.fmean(values),
-            "baseline_mean": base,
-            "gain": metric.sign * difference,
-            "gain_interval": interval,
-            "difference": difference,
-            "difference_interval": interval and _oriented(interval, metric.sign),
-            "relative": _relative(difference, base),
-        }
-    )
-
-
-def _mean_interval(design: Design, gains: Sequence[float]) -> Interval:
-    level = 1 - design.level
-    if design.is_anytime:
-        return anytime.anytime_interval(gains, level=level)
-    return mean_interval(gains, level=level, seed=design.spec.seed)
-
-
-def _paired(rows: Sequence[SeedRow], arm: str, baseline: str) -> list[tuple[float, float]]:
-    pairs = ((row.runs[arm].value, row.runs[baseline].value) for row in rows)
-    return [(a, b) for a, b in pairs if a is not None and b is not None]
-
-
-def _sides(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [a for a, _ in pairs], [b for _, b in pairs]
-
-
-def _gains(metric: Metric, pairs: Sequence[tuple[float, float]]) -> list[float]:
-    return [metric.sign * (a - b) for a, b in pairs]
-
-
-def _correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Return Pearson's r; None if a side's values are equal up to rounding."""
-    x = np.asarray(pairs, dtype=float)
-    if np.any(np.ptp(x, axis=0) <= 1e-12 * np.max(np.abs(x), axis=0)):
-        return None
-    u = x - x.mean(axis=0)
-    u /= np.max(np.abs(u), axis=0)  # squares cannot overflow
-    u /= np.linalg.norm(u, axis=0)
-    return max(-1.0, min(1.0, float(u[:, 0] @ u[:, 1])))
-
-
-def _n_lost(rows: Sequence[SeedRow], arm: str) -> int:
-    return sum(row.runs[arm].outcome in LOST for row in rows)
-
-
-def _relative(difference: float, base: float) -> float | None:
-    return difference / abs(base) if abs(base) > NEXT_TO_ZERO * abs(difference) else None
-
-
-def _oriented(interval: Interval, sign: int) -> Interval:
-    low, high = sorted((sign * interval.low, sign * interval.high))
-    return interval.model_copy(update={"low": low, "high": high})
 
 
 def _further_seeds(design: Design, gains: Sequence[float], level: float) -> int | None:

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from gradnoise_service.domain.search import Search
 from gradnoise_service.domain.sequential import Sequential
 from gradnoise_service.domain.space import Choices, Range, Space, Value, fixed_values, points
-from gradnoise_service.domain.spec import Arm, Phase, Search, StudySpec
+from gradnoise_service.domain.spec import Arm, Phase, StudySpec
 
 Setting = Mapping[str, Value]
 Settings = Mapping[str, Sequence[Setting | None]]
@@ -152,14 +153,13 @@ class Design(Sequential):
         repeat, position = self.place(phase, arm, number)
         return self._seed(phase, position, repeat)
 
-    def sampler_seed(self, key: SearchKey) -> int:
-        """Return the 32-bit seed of a search's sampler: the same in every arm."""
-        return self._seed("search", 0, key.repeat) % 2**32
-
     def _seed(self, phase: Phase, position: int, repeat: int) -> int:
         of_repeat = f"/{repeat}" if repeat else ""
-        text = f"{self.spec.seed}/{phase}/{position}{of_repeat}"
-        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest(), "big")
+        return _hashed(f"{self.spec.seed}/{phase}/{position}{of_repeat}")
+
+    def sampler_seed(self, repeat: int = 0) -> int:
+        """Return the seed of the sampler of a search: the same in every arm."""
+        return _hashed(f"{self.spec.seed}/sampler/{repeat}")
 
     # arms and Optuna studies
 
@@ -394,3 +394,8 @@ class GridDesign(Design):
         """Return the settings of an arm: the shared ones with its own values."""
         values = self.own_setting(arm)
         return [{**setting, **values} for setting in self.shared_settings]
+
+
+def _hashed(text: str) -> int:
+    """Return 48 bits that follow from a text."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest(), "big")

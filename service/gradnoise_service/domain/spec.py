@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from gradnoise_service.domain.search import LEARNING_SAMPLERS, Search
 from gradnoise_service.domain.space import (
     Choices,
     CrossFieldError,
@@ -19,7 +20,6 @@ from gradnoise_service.domain.space import (
     as_json,
 )
 
-SamplerName = Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"]
 Phase = Literal["search", "rerun", "confirm"]
 Boundary = Literal["pocock", "obrien_fleming"]
 Judge = Literal["last_epoch", "best_validation_epoch"]
@@ -83,80 +83,6 @@ class Arm(Strict):
                 "", techniques, "techniques must be unique", "a list of different techniques"
             )
         return techniques
-
-
-class Pruner(Strict):
-    """When a search trial is ended early; the pruner decides at the rungs only."""
-
-    name: Literal["none", "median", "asha"] = "none"
-    warmup_epochs: Whole = Field(
-        default=1, ge=1, description="The first rung: no trial is pruned before this epoch."
-    )
-    every_epochs: Whole = Field(default=1, ge=1, description="median: distance between rungs.")
-    startup_trials: Whole = Field(
-        default=5,
-        ge=1,
-        description="median: complete trials of the arm that are required before any is pruned.",
-    )
-    reduction_factor: Whole = Field(
-        default=3,
-        ge=2,
-        description=(
-            "asha: one in so many trials is promoted; rung k is at warmup_epochs * factor^k."
-        ),
-    )
-
-
-class Rerun(Strict):
-    """The phase between search and confirm: each arm's best settings are rerun on other seeds.
-
-    The setting with the best mean is chosen. The best of many noisy values is biased upwards
-    (winner's curse); a mean over other seeds is not. `top: 1` or `n_seeds: 0` omits the phase: then
-    the best value of the search is chosen.
-    """
-
-    top: Whole = Field(
-        default=3,
-        ge=1,
-        le=100,
-        description="How many of each arm's best settings are rerun; 1 omits the phase.",
-    )
-    n_seeds: Whole = Field(
-        default=3,
-        ge=0,
-        description="Seeds of each rerun setting, the same for every arm; 0 omits the phase.",
-    )
-
-    @property
-    def is_on(self) -> bool:
-        return self.top > 1 and self.n_seeds > 0
-
-
-class Search(Strict):
-    """The first phase: each arm is tuned separately, all with the same budget."""
-
-    n_trials: Whole = Field(ge=1, description="Trials of each search of an arm.")
-    repeats: Whole | None = Field(
-        default=None,
-        ge=1,
-        le=20,
-        description=(
-            "Independent searches of each arm, each with n_trials trials and seeds of its own; "
-            "the confirm seeds are divided among them. With several, the verdict is about the "
-            "technique when tuned with this budget; with one, about the settings that were found. "
-            "By default 3 where confirm has at least 6 seeds (at the first look, or a power with "
-            "search_sd), else 1."
-        ),
-    )
-    epochs: Whole = Field(ge=1, le=1_000_000, description="Epochs of each trial.")
-    sampler: SamplerName = Field(default="tpe", description="How settings are proposed.")
-    pruner: Pruner = Field(default_factory=Pruner)
-    rerun: Rerun = Field(default_factory=Rerun)
-
-    @field_validator("pruner", mode="before")
-    @classmethod
-    def _by_name(cls, value: object) -> object:
-        return {"name": value} if isinstance(value, str) else value
 
 
 class Power(Strict):
@@ -366,6 +292,24 @@ class StudySpec(Strict):
         if self.confirm.anytime and self.search is not None and (self.search.repeats or 1) > 1:
             message = "anytime is a verdict on pairs, but repeats makes it one on searches"
             raise CrossFieldError("confirm.anytime", True, message, "false; or repeats: 1")
+        return self
+
+    @model_validator(mode="after")
+    def _lag_leaves_trials_to_learn_from(self) -> Self:
+        lag = None if self.search is None else self.search.lag
+        if self.search is None or lag is None:
+            return self
+        if not self.search.learns:
+            message = f"{self.search.sampler} without a pruner learns nothing from earlier trials"
+            legal = (
+                f"left out; or a sampler that learns ({', '.join(LEARNING_SAMPLERS)}), or a pruner"
+            )
+            raise CrossFieldError("search.lag", lag, message, legal)
+        fewest = min(arm.n_trials or self.search.n_trials for arm in self.arms)
+        if lag >= fewest:
+            message = f"a lag of {lag} leaves none of {fewest} trials an earlier one to learn from"
+            legal = f"a whole number from 1 to {fewest - 1}" if fewest > 1 else "left out"
+            raise CrossFieldError("search.lag", lag, message, legal)
         return self
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ LocalServiceError
 ├── SettingsError                 a GRADNOISE_* variable has an illegal value
 ├── PortTakenError                nothing can listen on a port
 ├── NotReadyError                 the service did not become ready in time
+├── RetrainingError               trials could not be trained again on this machine
 └── SupervisorError               the processes of the service cannot run
     ├── AlreadyRunningError       another supervisor runs the service from this home folder
     ├── DatabaseNotPreparedError  the database could not be created or upgraded
@@ -56,6 +57,14 @@ class NotReadyError(LocalServiceError):
     def __init__(self, seconds: float, missing: Sequence[str], log_folder: Path) -> None:
         self.details = (*missing, f"Logs: {log_folder}")
         super().__init__(f"The service was not ready after {seconds:g} s.")
+
+
+class RetrainingError(LocalServiceError):
+    """Trials could not be trained again; `details` is the end of the training process's output."""
+
+    def __init__(self, output: str) -> None:
+        self.details = tuple(f"| {line}" for line in output.strip().splitlines()[-N_LAST_LINES:])
+        super().__init__("The trials could not be trained again on this machine.")
 
 
 class SupervisorError(LocalServiceError):

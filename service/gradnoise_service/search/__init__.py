@@ -1,7 +1,7 @@
 """The search: the only user of Optuna."""
 
-from gradnoise_service.search.arm_search import ArmSearch, Suggestion
+from gradnoise_service.search.arm_search import ArmSearch
 from gradnoise_service.search.dashboard import publish
 from gradnoise_service.search.storage import Storage, open_storage, prepare
 
-__all__ = ["ArmSearch", "Storage", "Suggestion", "open_storage", "prepare", "publish"]
+__all__ = ["ArmSearch", "Storage", "open_storage", "prepare", "publish"]

@@ -1,7 +1,8 @@
 """Measurements: every epoch of every trial, written in bulk."""
 
 import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -50,7 +51,8 @@ def mean_curves(session: Session, study_id: int, metric: str) -> list[EpochMean]
     """Return the mean curve over each arm's complete confirm runs, at most about 200 epochs.
 
     The epochs are evenly spaced and include the last. Runs that diverged or failed are left out:
-    they end early, which would make the mean jump.
+    they end early, which would make the mean jump. The means are exactly rounded: a mean in SQL
+    would depend on the database and on the order of the rows.
     """
     trial, measurement = tables.TrialRow, tables.MeasurementRow
     whole = (
@@ -63,18 +65,26 @@ def mean_curves(session: Session, study_id: int, metric: str) -> list[EpochMean]
     if last is None:
         return []
     apart = -(-last // MOST_EPOCHS)
-    value, ratio = (
-        func.avg(measurement.values[name].as_float())
-        for name in (f"validation_{metric}", NOISE_TO_GRADIENT)
-    )
     query = (
-        select(trial.arm, measurement.epoch, func.count(), value, ratio)
+        select(trial.arm, measurement.epoch, measurement.values)
         .join(measurement, measurement.trial_id == trial.id)
         .where(*whole, measurement.epoch % apart == last % apart)
-        .group_by(trial.arm, measurement.epoch)
-        .order_by(trial.arm, measurement.epoch)
     )
+    by_epoch: dict[tuple[str, int], list[Mapping[str, float | None]]] = {}
+    for arm, epoch, values in session.execute(query):
+        by_epoch.setdefault((arm, epoch), []).append(values)
     return [
-        EpochMean(arm=arm, epoch=epoch, n=n, value=value, noise_to_gradient=ratio)
-        for arm, epoch, n, value, ratio in session.execute(query)
+        EpochMean(
+            arm=arm,
+            epoch=epoch,
+            n=len(of_runs),
+            value=_mean(of_runs, f"validation_{metric}"),
+            noise_to_gradient=_mean(of_runs, NOISE_TO_GRADIENT),
+        )
+        for (arm, epoch), of_runs in sorted(by_epoch.items(), key=lambda item: item[0])
     ]
+
+
+def _mean(of_runs: Iterable[Mapping[str, float | None]], name: str) -> float | None:
+    values = [value for run in of_runs if (value := run.get(name)) is not None]
+    return statistics.fmean(values) if values else None

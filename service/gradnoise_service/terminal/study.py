@@ -63,6 +63,7 @@ def _declaration(info: StudyInfo) -> dict[str, object]:
         "search": _search(spec),
         "rerun": _rerun(spec),
         "confirm": _confirm(info),
+        "spec hash": info.spec_hash or None,
     }
 
 

@@ -175,10 +175,10 @@ def test_misspelt_optional_field_is_reported_with_the_legal_fields() -> None:
     by_field = {f.field: (f.message, f.legal) for f in spec_errors(caught.value, sent)}
     message, legal = by_field["search.n_trial"]
     assert message.endswith("did you mean 'n_trials'?")
-    assert legal == "one of the fields n_trials, repeats, epochs, sampler, pruner, rerun"
+    assert legal == "one of the fields n_trials, repeats, epochs, sampler, pruner, lag, rerun"
     assert by_field["confirm.power.pwer"] == (
         "unknown field 'pwer'; did you mean 'power'?",
-        "one of the fields power, sd",
+        "one of the fields power, sd, search_sd",
     )
 
 

@@ -152,7 +152,7 @@ def test_the_documented_error_rates_are_the_simulated_ones(
 
 def test_every_documented_test_exists() -> None:
     tests = "".join(
-        path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py")
+        path.read_text(encoding="utf-8") for path in Path(__file__).parents[2].rglob("test_*.py")
     )
     named = set(re.findall(r"`(test_\w+)`", TEXT))
     assert len(named) > 10

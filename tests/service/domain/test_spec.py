@@ -131,6 +131,55 @@ def test_a_technique_is_the_short_form_of_a_list_of_one() -> None:
             Arm.model_validate({"name": "a"} | values)
 
 
+def search(**changes: object) -> dict[str, object]:
+    return {"n_trials": 40, "epochs": 3} | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "lag"),
+    [
+        ({}, 8),
+        ({"n_trials": 12}, 3),
+        ({"n_trials": 2, "sampler": "gp"}, 1),
+        ({"lag": 39, "sampler": "cmaes"}, 39),
+        ({"sampler": "random"}, None),
+        ({"sampler": "qmc", "pruner": "none"}, None),
+        ({"sampler": "random", "pruner": "asha"}, 8),
+        ({"sampler": "grid", "pruner": "median", "lag": 1}, 1),
+    ],
+)
+def test_trials_see_earlier_ones_where_these_count(
+    make_spec: Make, changes: dict[str, object], lag: int | None
+) -> None:
+    spec = make_spec(search=search(**changes))
+    assert spec.search is not None
+    assert spec.search.effective_lag == lag
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lag": 0}, "greater than or equal to 1"),
+        ({"lag": 40}, "search.lag: a lag of 40 leaves none of 40 trials"),
+        ({"lag": 1, "n_trials": 1}, "search.lag: a lag of 1 leaves none of 1 trials"),
+        ({"lag": 2, "sampler": "random"}, "search.lag: random without a pruner learns nothing"),
+        ({"lag": 2, "sampler": "grid"}, "search.lag: grid without a pruner learns nothing"),
+    ],
+)
+def test_a_lag_without_effect_or_beyond_the_budget_is_rejected(
+    make_spec: Make, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        make_spec(search=search(**changes))
+
+
+def test_the_lag_is_below_the_smallest_budget_of_an_arm(make_spec: Make) -> None:
+    arms = [{"name": "a", "technique": "none"}, {"name": "b", "technique": "none", "n_trials": 5}]
+    make_spec(search=search(lag=4), arms=arms, budget="unequal")
+    with pytest.raises(ValidationError, match=r"search.lag: a lag of 5 leaves none of 5 trials"):
+        make_spec(search=search(lag=5), arms=arms, budget="unequal")
+
+
 GRID = {
     "search": None,
     "space": {

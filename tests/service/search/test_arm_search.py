@@ -9,8 +9,8 @@ import optuna
 import pytest
 from optuna_dashboard import wsgi
 
+from gradnoise_service.domain.search import Pruner, SamplerName
 from gradnoise_service.domain.space import Choices, Range, Space
-from gradnoise_service.domain.spec import Pruner, SamplerName
 from gradnoise_service.search import ArmSearch, Storage, open_storage, publish
 
 SPACE: Space = {
@@ -35,6 +35,7 @@ def search(
     *,
     sampler: SamplerName = "tpe",
     pruner: Pruner | None = None,
+    lag: int | None = None,
     space: Space = SPACE,
 ) -> ArmSearch:
     return ArmSearch(
@@ -44,6 +45,7 @@ def search(
         space=space,
         sampler=sampler,
         pruner=pruner,
+        lag=lag,
         seed=5,
     )
 
@@ -54,17 +56,16 @@ def stored_trials(storage: Storage) -> list[optuna.trial.FrozenTrial]:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "cmaes"])
-def test_suggestions_lie_in_the_space_and_optuna_stores_their_results(
+def test_settings_lie_in_the_space_and_optuna_stores_their_results(
     storage: Storage, sampler: SamplerName
 ) -> None:
-    arm = search(storage, sampler=sampler)
-    suggestions = []
-    for seed in range(12):
-        suggestion = arm.ask(seed=seed)
-        arm.tell(suggestion.number, "complete", seed / 7)
-        suggestions.append(suggestion)
-    for i, (trial, suggestion) in enumerate(zip(stored_trials(storage), suggestions, strict=True)):
-        assert suggestion.params == {**trial.params, "clip_norm": 10}
+    arm = search(storage, sampler=sampler, lag=1)
+    settings = []
+    for number in range(12):
+        settings.append(arm.ask(number, seed=number))
+        arm.tell(number, "complete", number / 7)
+    for i, (trial, setting) in enumerate(zip(stored_trials(storage), settings, strict=True)):
+        assert setting == {**trial.params, "clip_norm": 10}
         assert 0.003 <= trial.params["lr"] <= 0.3
         assert trial.params["eta"] in (0.01, 0.3, 1.0)
         assert trial.params["depth"] in range(2, 7)
@@ -80,42 +81,51 @@ def test_suggestions_lie_in_the_space_and_optuna_stores_their_results(
     }
 
 
-def test_equal_seeds_give_equal_suggestions_and_a_restart_repeats_none(storage: Storage) -> None:
-    suggestion = search(storage, sampler="random").ask()
-    restarted = search(storage, sampler="random")
-    assert restarted.running() == [0]
-    assert restarted.suggestion(0) == suggestion
-    assert restarted.ask().params != suggestion.params
-    other = ArmSearch(
-        storage, "t · noisy", direction="maximize", space=SPACE, sampler="random", seed=5
-    )
-    assert other.ask().params == suggestion.params
-
-
-def test_a_restart_learns_from_earlier_results(storage: Storage) -> None:
-    """After 30 trials in which only eta = 1 has a high value, a restarted TPE prefers it."""
+def test_a_trial_is_proposed_once_also_across_a_restart(storage: Storage) -> None:
     arm = search(storage)
-    for _ in range(30):
-        suggestion = arm.ask()
-        arm.tell(suggestion.number, "complete", 1.0 if suggestion.params["eta"] == 1.0 else 0.0)
+    setting = arm.ask(0)
+    assert arm.ask(0) == setting
     restarted = search(storage)
+    assert restarted.running() == [0]
+    assert restarted.ask(0) == setting != restarted.ask(1)
+    assert len(stored_trials(storage)) == 2
+    with pytest.raises(IndexError):
+        restarted.ask(3)
+
+
+def test_a_trial_is_due_when_all_that_it_sees_have_ended(storage: Storage) -> None:
+    arm, free = search(storage, lag=2), search(storage)
+    for number in range(3):
+        assert arm.is_due(number)
+        arm.ask(number)
+    assert not arm.is_due(3)
+    arm.tell(1, "complete", 0.5)
+    assert not arm.is_due(3)
+    arm.tell(0, "failed", None)
+    assert [arm.is_due(number) for number in (3, 4, 5)] == [True, True, False]
+    assert search(storage, lag=2).is_due(4)
+    assert free.is_due(100)
+
+
+def test_tpe_learns_from_earlier_results_across_a_restart(storage: Storage) -> None:
+    """After 30 trials in which only eta = 1 has a high value, a restarted TPE prefers it."""
     etas = []
-    for _ in range(20):
-        suggestion = restarted.ask()
-        etas.append(suggestion.params["eta"])
-        restarted.tell(
-            suggestion.number, "complete", 1.0 if suggestion.params["eta"] == 1.0 else 0.0
-        )
-    assert etas.count(1.0) > 12  # 20 uniform draws have more than 12 with probability 0.004
+    for numbers in (range(30), range(30, 50)):
+        arm = search(storage, lag=1)
+        for number in numbers:
+            etas.append(arm.ask(number)["eta"])
+            arm.tell(number, "complete", 1.0 if etas[-1] == 1.0 else 0.0)
+    assert etas[30:].count(1.0) > 12  # 20 uniform draws have more than 12 with probability 0.004
 
 
 def test_a_second_result_of_a_trial_is_ignored(storage: Storage) -> None:
-    arm = search(storage)
-    number = arm.ask().number
-    arm.tell(number, "complete", 0.5)
-    arm.tell(number, "failed", None)
-    search(storage).tell(number, "complete", 0.9)
-    assert [(trial.value, trial.state.name) for trial in stored_trials(storage)] == [
+    arm, stale = search(storage), search(storage)
+    arm.ask(0)
+    stale.ask(0)
+    arm.tell(0, "complete", 0.5)
+    arm.tell(0, "failed", None)
+    search(storage).tell(0, "complete", 0.9)
+    assert [(trial.value, trial.state.name) for trial in stored_trials(storage)[:1]] == [
         (0.5, "COMPLETE")
     ]
 
@@ -127,38 +137,42 @@ def test_a_grid_suggests_every_point_and_then_repeats(storage: Storage) -> None:
         "clip_norm": 10,
     }
     arm = search(storage, sampler="grid", space=space)
-    points = [tuple(arm.ask().params.values()) for _ in range(4)]
+    points = [tuple(arm.ask(number).values()) for number in range(4)]
     arm = search(storage, sampler="grid", space=space)  # a restart continues
-    points += [tuple(arm.ask().params.values()) for _ in range(4)]
+    points += [tuple(arm.ask(number).values()) for number in range(4, 8)]
     assert points[:6] == [(lr, depth, 10) for lr in (0.1, 0.2) for depth in (2, 3, 4)]
     assert points[6:] == points[:2]
 
 
-def test_a_given_setting_is_stored_with_all_parameters(storage: Storage) -> None:
+def test_a_given_setting_is_stored_once_with_all_parameters(storage: Storage) -> None:
     arm = ArmSearch(storage, "s · noisy", direction="minimize", space={}, seed=1)
-    suggestion = arm.ask_for({"lr": 0.25, "eta": 0.3}, seed=9, arm="noisy")
-    arm.tell(suggestion.number, "complete", 0.125)
+    for _ in range(2):
+        setting = {"lr": 0.25, "eta": 0.3, "lr_schedule": "cosine"}
+        arm.ask_for(0, setting, seed=9, arm="noisy")
+    arm.tell(0, "complete", 0.125)
     [trial] = stored_trials(storage)
     assert (trial.params, trial.value, trial.user_attrs) == (
         {"lr": 0.25, "eta": 0.3},
         0.125,
-        {"seed": 9, "arm": "noisy"},
+        {"lr_schedule": "cosine", "seed": 9, "arm": "noisy"},
     )
 
 
-def test_the_median_pruner_prunes_trials_below_the_median(storage: Storage) -> None:
+def test_a_pruned_trial_keeps_the_value_of_its_rung(storage: Storage) -> None:
     arm = search(
-        storage, sampler="random", pruner=Pruner(name="median", startup_trials=3, warmup_epochs=2)
+        storage,
+        pruner=Pruner(name="median", startup_trials=3, warmup_epochs=2),
+        sampler="random",
+        lag=1,
     )
-    for value in (0.5, 0.6, 0.7):
-        number = arm.ask().number
+    for number, value in enumerate((0.5, 0.6, 0.7, 0.8)):
+        arm.ask(number)
         assert not arm.should_prune(number, 2, value)
         arm.tell(number, "complete", value)
-    above, below = arm.ask().number, arm.ask().number
-    assert not arm.should_prune(above, 2, 0.65)
-    assert arm.should_prune(below, 2, 0.55)
-    arm.tell(below, "pruned", 0.55)
-    pruned = stored_trials(storage)[below]
+    arm.ask(4)
+    assert arm.should_prune(4, 2, 0.55)
+    arm.tell(4, "pruned", 0.55)
+    pruned = stored_trials(storage)[4]
     assert (pruned.state.name, pruned.intermediate_values, pruned.value) == (
         "PRUNED",
         {2: 0.55},
@@ -166,14 +180,22 @@ def test_the_median_pruner_prunes_trials_below_the_median(storage: Storage) -> N
     )
 
 
-def test_successive_halving_remembers_its_rungs_across_a_restart(storage: Storage) -> None:
+def test_a_pruner_sees_the_rungs_before_a_restart_and_no_trial_within_the_lag(
+    storage: Storage,
+) -> None:
     pruner = Pruner(name="asha", warmup_epochs=1, reduction_factor=3)
-    arm = search(storage, sampler="random", pruner=pruner)
-    numbers = [arm.ask().number for _ in range(4)]
-    for number, value in zip(numbers[:3], (0.9, 0.8, 0.7), strict=True):
+    arm = search(storage, sampler="random", pruner=pruner, lag=2)
+    for number, value in enumerate((0.9, 0.8, 0.7, 0.99, 0.99)):
+        arm.ask(number)
         arm.should_prune(number, 1, value)
-    assert search(storage, sampler="random", pruner=pruner).should_prune(numbers[3], 1, 0.1)
-    assert not search(storage, sampler="random", pruner=pruner).should_prune(numbers[3], 1, 0.95)
+        if number < 3:
+            arm.tell(number, "pruned", value)
+    # trial 4 sees 0.9 and 0.8, and not 0.99 of trial 3
+    decisions = [
+        search(storage, sampler="random", pruner=pruner, lag=2).should_prune(4, 1, value)
+        for value in (0.95, 0.85)
+    ]
+    assert decisions == [False, True]
 
 
 def test_the_dashboard_shows_the_plots_published_last(storage: Storage) -> None:

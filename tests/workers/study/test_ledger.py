@@ -1,24 +1,19 @@
 """A study survives a crash at any write, and a holder without a lease writes nothing."""
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 import pytest
-from optuna.storages import RDBStorage
 from sqlalchemy import Engine, event
 
+from crashes import crash_repeatedly
 from formula_launcher import FormulaLauncher
-from gradnoise.training.trial import TrialSpec
 from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage, open_storage
 from gradnoise_service.store import measurements, studies
-from gradnoise_service.store.database import Database, Session
-from gradnoise_workers.launcher import LauncherEvent
+from gradnoise_service.store.database import Database
 from study_runs import (
     LEASE,
     LOOKS,
@@ -122,57 +117,6 @@ def test_an_earlier_holder_writes_nothing_after_a_takeover(
     second_storage.engine.dispose()
 
 
-class Crash(BaseException):
-    """The simulated end of the process."""
-
-
-class Countdown:
-    """Raises Crash at the n-th write, either before or after it takes effect."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-
-    def tick(self) -> bool:
-        self.n -= 1
-        return self.n == 0
-
-
-class CrashingDatabase(Database):
-    def __init__(self, url: str, countdown: Countdown) -> None:
-        super().__init__(url)
-        self.countdown = countdown
-
-    @contextmanager
-    def session(self, *, write: bool = False) -> Iterator[Session]:
-        with super().session(write=write) as session:
-            yield session
-            if write and self.countdown.tick():
-                raise Crash
-        if write and self.countdown.tick():
-            raise Crash
-
-
-class CrashingStorage(RDBStorage):
-    countdown: Countdown
-
-    def create_new_trial(self, *arguments: Any, **keywords: Any) -> int:
-        return self._with_crash(super().create_new_trial, *arguments, **keywords)
-
-    def set_trial_state_values(self, *arguments: Any, **keywords: Any) -> bool:
-        return self._with_crash(super().set_trial_state_values, *arguments, **keywords)
-
-    def set_trial_intermediate_value(self, *arguments: Any, **keywords: Any) -> None:
-        return self._with_crash(super().set_trial_intermediate_value, *arguments, **keywords)
-
-    def _with_crash(self, write: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-        if self.countdown.tick():
-            raise Crash
-        result = write(*arguments, **keywords)
-        if self.countdown.tick():
-            raise Crash
-        return result
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("stride", [5])
 def test_a_crash_at_any_write_loses_and_repeats_no_trial(
@@ -201,7 +145,8 @@ def test_a_crash_at_any_write_between_looks_loses_and_repeats_no_trial(
 ) -> None:
     search = {"n_trials": 1, "epochs": 1, "sampler": "random", "rerun": {"n_seeds": 0}}
     study = submit(database, make_spec(search=search, confirm=LOOKS), now)
-    crash_repeatedly(database, study, now, stride, diverge_on(study.spec, 0))
+    open_launcher = lambda: FormulaLauncher(slots=2, override=diverge_on(study.spec, 0))  # noqa: E731
+    crash_repeatedly(database, study, now, stride, open_launcher)
     assert_exactly_as_declared(database, storage, study, 16)
     undisturbed = submit(database, make_spec(name="undisturbed", search=search, confirm=LOOKS), now)
     finish(start(database, storage, FormulaLauncher(override=diverge_on(study.spec, 0)), now))
@@ -214,48 +159,3 @@ def test_a_crash_at_any_write_between_looks_loses_and_repeats_no_trial(
     assert [interrupted[name] for name in ("differences", "plan", "seeds")] == [
         uninterrupted[name] for name in ("differences", "plan", "seeds")
     ]
-
-
-def crash_repeatedly(
-    database: Database,
-    study: Study,
-    now: datetime,
-    stride: int,
-    override: Callable[[TrialSpec, int], LauncherEvent | None] = lambda _spec, _epoch: None,
-) -> None:
-    """Run a study to its end through repeated crashes, each followed by a takeover.
-
-    Successive runs crash after 4 to 26 writes, `stride` writes later than the previous run.
-    """
-    url = database.url.render_as_string(hide_password=False)
-    crashes = 0
-    for n_run in itertools.count(1):
-        now += 2 * LEASE
-        countdown = Countdown(n_run * stride % 23 + 4)
-        crashing_database = CrashingDatabase(url, countdown)
-        crashing_storage = CrashingStorage(
-            url,
-            engine_kwargs={"connect_args": {"timeout": 30}} if crashing_database.is_sqlite else {},
-            skip_table_creation=True,
-        )
-        crashing_storage.countdown = countdown
-        try:
-            finish(
-                start(
-                    crashing_database,
-                    crashing_storage,
-                    FormulaLauncher(slots=2, override=override),
-                    now,
-                )
-            )
-            break
-        except Crash:
-            crashes += 1
-        finally:
-            crashing_storage.remove_session()
-            crashing_storage.engine.dispose()
-            crashing_database.dispose()
-        if read(database, study)[0].has_ended:
-            break
-    assert crashes > 10
-    assert read(database, study)[0].state == "complete"

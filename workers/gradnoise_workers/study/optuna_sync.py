@@ -4,7 +4,7 @@ Optuna is written after our transaction. After a crash at any point the next hol
 brings Optuna up to date with `settle`.
 """
 
-from collections import deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from gradnoise_service.domain.design import SearchKey, Setting
@@ -29,58 +29,59 @@ class OptunaSync:
         self._searches = {
             key: _open(study, storage, key, name) for key, name in self._names.items()
         }
-        self._unclaimed: dict[SearchKey, deque[int]] = {key: deque() for key in self._names}
+        self._n_proposed: Counter[SearchKey] = Counter()
 
     def settle(self, trials: Sequence[Trial], numbers: Mapping[int, int]) -> None:
         """Record the final states that Optuna lacks.
 
-        Proposals that no stored trial has were made just before a crash; the next trials of the arm
-        take them, in order.
+        A proposal that no stored trial has was made just before a crash. The next trial of its
+        search takes it: its setting would be the same.
 
         Args:
             trials: The stored trials.
             numbers: Their numbers in Optuna, by trial id.
         """
-        by_number = {(self._key(t), numbers[t.id]): t for t in trials if t.id in numbers}
+        by_number = {(self.key(t), numbers[t.id]): t for t in trials if t.id in numbers}
+        self._n_proposed = Counter(key for key, _ in by_number)
         for key, search in self._searches.items():
             for number in search.running():
                 trial = by_number.get((key, number))
-                if trial is None:
-                    self._unclaimed[key].append(number)
-                elif trial.has_ended:
+                if trial is not None and trial.has_ended:
                     search.tell(number, trial.state, trial.value)
 
+    def is_due(self, waiting: WaitingTrial) -> bool:
+        """Return whether a trial may start: every trial that it sees has ended."""
+        if waiting.optuna_number is not None:
+            return True
+        key = self.key(waiting.trial)
+        return self._searches[key].is_due(self._n_proposed[key])
+
     def propose(self, waiting: WaitingTrial) -> tuple[int, Setting]:
-        """Return the Optuna number and the setting of a trial that starts."""
+        """Return the Optuna number and the setting of a trial that starts.
+
+        The trials of a search start by number, each for the first time when it is due.
+        """
         trial = waiting.trial
         if waiting.optuna_number is not None and trial.params is not None:
             return waiting.optuna_number, trial.params
-        key = self._key(trial)
-        search = self._searches[key]
-        if self._unclaimed[key]:
-            suggestion = search.suggestion(self._unclaimed[key].popleft())
-        elif trial.params is not None:
-            suggestion = search.ask_for(trial.params, seed=trial.seed, arm=trial.arm)
-        else:
-            suggestion = search.ask(seed=trial.seed)
-        return suggestion.number, trial.params or suggestion.params
+        key = self.key(trial)
+        search, number = self._searches[key], self._n_proposed[key]
+        self._n_proposed[key] += 1
+        if trial.params is None:
+            return number, search.ask(number, seed=trial.seed)
+        search.ask_for(number, trial.params, seed=trial.seed, arm=trial.arm)
+        return number, trial.params
 
     def should_prune(self, attempt: Attempt, value: float) -> bool:
         """Record the objective at a rung and return the pruner's decision."""
-        search = self._searches[self._key(attempt.trial)]
+        search = self._searches[self.key(attempt.trial)]
         return search.should_prune(attempt.optuna_number, attempt.epoch, value)
 
     def tell(self, end: Ending) -> None:
         """Record the final state of a trial, if the attempt's end is final."""
         if end.state is not None:
-            search = self._searches[self._key(end.attempt.trial)]
+            search = self._searches[self.key(end.attempt.trial)]
             search.tell(end.attempt.optuna_number, end.state, end.value)
-
-    def cancel_unclaimed(self) -> None:
-        """End the proposals that no trial took."""
-        for key, numbers in self._unclaimed.items():
-            while numbers:
-                self._searches[key].tell(numbers.popleft(), "cancelled", None)
 
     def cancel_running(self) -> None:
         """End every Optuna trial that has no final state: the study has ended."""
@@ -93,7 +94,8 @@ class OptunaSync:
         for key, name in self._names.items():
             publish(self._storage, name, note=note, plots=plots if key.phase == "confirm" else {})
 
-    def _key(self, trial: Trial) -> SearchKey:
+    def key(self, trial: Trial) -> SearchKey:
+        """Return the Optuna study that records a trial."""
         return self._design.search_key(trial.phase, trial.arm, trial.number)
 
 
@@ -108,5 +110,6 @@ def _open(study: Study, storage: Storage, key: SearchKey, name: str) -> ArmSearc
         space=design.space(key.arm),
         sampler=spec.search.sampler,
         pruner=spec.search.pruner,
-        seed=design.sampler_seed(key),
+        lag=spec.search.effective_lag,
+        seed=design.sampler_seed(key.repeat),
     )

@@ -4,7 +4,6 @@ Each step stores the events of the trials in one transaction that first checks t
 is Optuna updated. After a crash at any point the next holder continues from the stored trials.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -13,6 +12,7 @@ from gradnoise.training.trial import TrialSpec
 from gradnoise_service.compare.assembly import compare
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.domain.design import Design, PlannedTrial, Setting
+from gradnoise_service.domain.hashes import with_results_hash
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Trial
 from gradnoise_service.report import markdown, plots
@@ -29,6 +29,7 @@ from gradnoise_workers.study.phases import (
     following_phase,
     selected_settings,
 )
+from gradnoise_workers.study.waiting import WaitingLines
 
 log = structlog.get_logger()
 
@@ -61,7 +62,7 @@ class StudyRun:
         self._launcher = launcher
         self._protocol = protocol
         self._attempts: dict[str, Attempt] = {}
-        self._waiting: deque[WaitingTrial] = deque()
+        self._waiting = WaitingLines(optuna.key, optuna.is_due)
         self._phase: Phase = self._design.phases[0]
 
     def resume(self) -> None:
@@ -85,7 +86,7 @@ class StudyRun:
         if not self._attempts and not self._waiting:
             return self._end_phase()
         self._admit()
-        can_admit = self._waiting and self._launcher.n_free() > 0
+        can_admit = self._launcher.n_free() > 0 and self._waiting.has_due()
         events = self._launcher.events(0.0 if can_admit else timeout_seconds)
         if events:
             self._process(events)
@@ -104,14 +105,16 @@ class StudyRun:
                 return here.trials("confirm", confirmed_settings(here, stored))
 
     def _declare(self, phase: Phase, planned: Sequence[PlannedTrial]) -> None:
-        self._waiting.extend(self._ledger.declare(phase, planned))
+        self._waiting.add(self._ledger.declare(phase, planned))
 
     def _admit(self) -> None:
-        n = min(self._launcher.n_free(), len(self._waiting), ADMITTED_AT_ONCE)
-        if n <= 0:
+        n = min(self._launcher.n_free(), ADMITTED_AT_ONCE)
+        proposals: list[tuple[WaitingTrial, int, Setting]] = []
+        while len(proposals) < n and self._waiting.has_due():
+            waiting = self._waiting.take()
+            proposals.append((waiting, *self._optuna.propose(waiting)))
+        if not proposals:
             return
-        admitted = [self._waiting.popleft() for _ in range(n)]
-        proposals = [(waiting, *self._optuna.propose(waiting)) for waiting in admitted]
         tokens = self._ledger.start(proposals)
         for token, (waiting, number, params) in zip(tokens, proposals, strict=True):
             rungs = self._design.rungs(waiting.trial.phase)
@@ -146,7 +149,7 @@ class StudyRun:
         if decisions.attempts:
             retried = self._ledger.record(decisions)
             self._update_attempts(decisions)
-            self._waiting.extendleft(reversed(retried))
+            self._waiting.add(retried)
         for token in decisions.at_rung:
             if token in decisions.endings:
                 self._launcher.release(token)
@@ -178,7 +181,6 @@ class StudyRun:
             return True
         if self._phase == "confirm":
             return self._conclude(trials)
-        self._optuna.cancel_unclaimed()
         following = following_phase(self._design, self._phase)
         settings = selected_settings(self._design, self._study.metric, trials, following)
         here = design_at_look(self._design, trials)
@@ -192,7 +194,7 @@ class StudyRun:
             self._design,
             self._study.metric,
             trials,
-            protocol=self._protocol,
+            protocol=with_results_hash(self._protocol, trials),
             epochs=self._ledger.mean_curves(),
         )
         if not comparison.is_final:
@@ -202,7 +204,6 @@ class StudyRun:
             )
             log.info("undecided at this look", next_look=following.n_seeds)
             return False
-        self._optuna.cancel_unclaimed()
         self._ledger.complete(comparison)
         log.info("study complete", verdict=comparison.verdict)
         self._publish(comparison)

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from gradnoise_service.compare.facts.base import Frozen, Interval
-from gradnoise_service.domain.spec import SamplerName
+from gradnoise_service.domain.search import SamplerName
 
 
 class SearchLuck(Frozen):

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.search import Search
 from gradnoise_service.domain.sequential import ALPHA
-from gradnoise_service.domain.spec import Search
 from gradnoise_service.domain.study import Metric
 from gradnoise_service.report.words.anytime import VALID_AT_ANY_TIME
 from gradnoise_service.report.words.looks import BOUNDARIES
@@ -52,10 +52,12 @@ def _tuning(design: Design, search: Search) -> Iterator[Labelled]:
     budget = count(most, "trial") if fewest == most else f"unequal, {budgets(n_trials)}"
     pruner = "no pruner" if search.pruner.name == "none" else f"pruner {search.pruner.name}"
     of_each = f"{design.n_repeats} independent searches, each " if design.n_repeats > 1 else ""
+    lag = search.effective_lag
+    sees = "" if lag is None else f"; it was proposed from the trials of its search below i - {lag}"
     yield (
         "Search budget",
         f"{of_each}{budget} of {count(search.epochs, 'epoch')}, sampler {search.sampler}, {pruner};"
-        " trial i of every arm has the same seed",
+        f" trial i of every arm has the same seed{sees}",
     )
     searcher = "search" if design.n_repeats > 1 else "arm"
     if design.n_rerun_seeds:

@@ -1,0 +1,107 @@
+"""Search: the schema of how each arm is tuned."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from gradnoise_service.domain.space import Strict, Whole
+
+SamplerName = Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"]
+LEARNING_SAMPLERS: tuple[SamplerName, ...] = ("tpe", "gp", "cmaes")
+LARGEST_DEFAULT_LAG = 8
+
+
+class Pruner(Strict):
+    """When a search trial is ended early; the pruner decides at the rungs only."""
+
+    name: Literal["none", "median", "asha"] = "none"
+    warmup_epochs: Whole = Field(
+        default=1, ge=1, description="The first rung: no trial is pruned before this epoch."
+    )
+    every_epochs: Whole = Field(default=1, ge=1, description="median: distance between rungs.")
+    startup_trials: Whole = Field(
+        default=5,
+        ge=1,
+        description="median: complete trials of the arm that are required before any is pruned.",
+    )
+    reduction_factor: Whole = Field(
+        default=3,
+        ge=2,
+        description=(
+            "asha: one in so many trials is promoted; rung k is at warmup_epochs * factor^k."
+        ),
+    )
+
+
+class Rerun(Strict):
+    """The phase between search and confirm: each arm's best settings are rerun on other seeds.
+
+    The setting with the best mean is chosen. The best of many noisy values is biased upwards
+    (winner's curse); a mean over other seeds is not. `top: 1` or `n_seeds: 0` omits the phase: then
+    the best value of the search is chosen.
+    """
+
+    top: Whole = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="How many of each arm's best settings are rerun; 1 omits the phase.",
+    )
+    n_seeds: Whole = Field(
+        default=3,
+        ge=0,
+        description="Seeds of each rerun setting, the same for every arm; 0 omits the phase.",
+    )
+
+    @property
+    def is_on(self) -> bool:
+        return self.top > 1 and self.n_seeds > 0
+
+
+class Search(Strict):
+    """The first phase: each arm is tuned separately, all with the same budget."""
+
+    n_trials: Whole = Field(ge=1, description="Trials of each search of an arm.")
+    repeats: Whole | None = Field(
+        default=None,
+        ge=1,
+        le=20,
+        description=(
+            "Independent searches of each arm, each with n_trials trials and seeds of its own; "
+            "the confirm seeds are divided among them. With several, the verdict is about the "
+            "technique when tuned with this budget; with one, about the settings that were found. "
+            "By default 3 where confirm has at least 6 seeds (at the first look, or a power with "
+            "search_sd), else 1."
+        ),
+    )
+    epochs: Whole = Field(ge=1, le=1_000_000, description="Epochs of each trial.")
+    sampler: SamplerName = Field(default="tpe", description="How settings are proposed.")
+    pruner: Pruner = Field(default_factory=Pruner)
+    lag: Whole | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Trial i is proposed, and judged by the pruner, from the trials of its arm below "
+            "i - lag alone, so at most lag + 1 trials of an arm run at once. A quarter of "
+            "n_trials by default, at least 1 and at most 8. Only for a sampler that learns from "
+            "earlier trials (tpe, gp, cmaes) or with a pruner."
+        ),
+    )
+    rerun: Rerun = Field(default_factory=Rerun)
+
+    @property
+    def learns(self) -> bool:
+        """Whether earlier trials decide what a trial runs."""
+        return self.sampler in LEARNING_SAMPLERS or self.pruner.name != "none"
+
+    @property
+    def effective_lag(self) -> int | None:
+        """L: trial i sees the trials below i - L; None where it needs none."""
+        if not self.learns:
+            return None
+        return self.lag or min(LARGEST_DEFAULT_LAG, max(1, self.n_trials // 4))
+
+    @field_validator("pruner", mode="before")
+    @classmethod
+    def _by_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value

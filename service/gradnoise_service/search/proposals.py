@@ -1,0 +1,86 @@
+"""Proposals: the setting of a search trial as a function of the trials that it may see.
+
+A sampler is made anew for every trial, from a seed that follows from the search's seed and the
+trial's number. It sees a study that holds the visible trials and nothing else: what it proposes
+depends neither on when trials ended nor on what ran beside them.
+"""
+
+import hashlib
+from collections.abc import Container, Mapping, Sequence
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from gradnoise_service.domain.search import SamplerName
+from gradnoise_service.domain.study import Direction
+from gradnoise_service.search.samplers import open_sampler
+
+
+def propose(
+    sampler: SamplerName,
+    distributions: Mapping[str, BaseDistribution],
+    direction: Direction,
+    *,
+    seed: int,
+    number: int,
+    visible: Sequence[FrozenTrial],
+) -> FrozenTrial:
+    """Return trial `number` of a search, running, with the parameters that the sampler proposes.
+
+    Equal arguments give equal parameters.
+
+    Args:
+        sampler: Name of the sampler.
+        distributions: What is searched, by parameter.
+        direction: Of the objective.
+        seed: Of the search, at least 0.
+        number: Of the trial in its search, from 0.
+        visible: The ended trials that the sampler sees, by number, all below `number`.
+    """
+    storage = _Visible(visible, number)
+    study = optuna.create_study(
+        storage=storage,
+        direction=direction,
+        sampler=open_sampler(sampler, distributions, seed, trial_seed(seed, number), number),
+    )
+    study.ask(fixed_distributions=dict(distributions))
+    return storage.proposed(study._study_id)
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """Return the seed of the sampler of a trial, below 2^32."""
+    digest = hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=4)
+    return int.from_bytes(digest.digest(), "big")
+
+
+class _Visible(InMemoryStorage):
+    """A storage of one study that shows given trials before the one that is proposed.
+
+    They are not copied: a copy of every visible trial would cost more than the sampler.
+    """
+
+    def __init__(self, visible: Sequence[FrozenTrial], number: int) -> None:
+        super().__init__()
+        self._visible = visible
+        self._number = number
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        trial_id = super().create_new_trial(study_id, template_trial)
+        [trial] = super().get_all_trials(study_id, deepcopy=False)
+        trial.number = self._number  # samplers compare it with the numbers of the visible trials
+        return trial_id
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        shown = [t for t in self._visible if states is None or t.state in states]
+        return [*shown, *super().get_all_trials(study_id, deepcopy=deepcopy, states=states)]
+
+    def proposed(self, study_id: int) -> FrozenTrial:
+        [trial] = super().get_all_trials(study_id)
+        return trial

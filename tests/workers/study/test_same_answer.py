@@ -1,0 +1,154 @@
+"""The same spec gives the same trials, choices and comparison, whatever it runs on."""
+
+import itertools
+import json
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from crashes import crash_repeatedly
+from formula_launcher import FormulaLauncher
+from gradnoise_service.compare.choosing import choices
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Study
+from gradnoise_service.search import Storage, open_storage
+from gradnoise_service.store.database import Database, open_database
+from postgres_server import PostgresServer
+from shuffled_launcher import ShuffledLauncher
+from study_runs import ACCURACY, finish, read, start, submit
+
+Make = Callable[..., StudySpec]
+
+CASES = [
+    ("tpe", "median"),
+    ("random", "asha"),
+    ("cmaes", "none"),
+    *(
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in (("gp", "median"), ("qmc", "asha"), ("grid", "median"), ("cmaes", "asha"))
+    ),
+]
+
+
+@pytest.fixture(autouse=True)
+def without_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what is rendered after the study is complete: it takes most of the time."""
+    monkeypatch.setattr("gradnoise_service.report.markdown.render", lambda *_: "")
+    monkeypatch.setattr("gradnoise_service.report.plots.render", lambda *_: {})
+    monkeypatch.setattr("gradnoise_workers.study.optuna_sync.publish", lambda *_, **__: None)
+
+
+def small_study(make_spec: Make, sampler: str, pruner: str, name: str) -> StudySpec:
+    """Return a study of 9 search trials in each arm, some of which are pruned."""
+    eta: dict[str, object] = {"low": 0.0, "high": 1.0, "step": 0.5}
+    search = {
+        "n_trials": 9,
+        "epochs": 4,
+        "sampler": sampler,
+        "pruner": {"name": pruner, "startup_trials": 2, "reduction_factor": 2},
+        "rerun": {"top": 2, "n_seeds": 1},
+    }
+    lr = {"low": 0.003, "high": 0.3, "log": True}
+    noise = {"eta": eta, "gamma": {"choices": [0.3, 0.55]}}
+    return make_spec(
+        name=name,
+        search=search,
+        space={"lr": {"choices": [0.1]} if sampler == "grid" else lr},
+        arms=[
+            {"name": "baseline", "technique": "none"},
+            {"name": "noisy", "technique": "annealed", "space": noise},
+        ],
+        confirm={"n_seeds": 2},
+    )
+
+
+def answer(database: Database, study: Study) -> dict[str, object]:
+    """Return what a study found: everything but durations and the description of its devices."""
+    after, table = read(database, study)
+    assert after.state == "complete"
+    trials = {
+        f"{t.phase} {t.arm} {t.number}": [t.seed, t.params, t.state, t.value, t.diverged, t.epochs]
+        for t in table
+    }
+    chosen = choices(study.design, ACCURACY, table)
+    numbers = {arm: choice and choice.trial.number for arm, choice in chosen.items()}
+    comparison = json.loads(
+        json.dumps(after.comparison),
+        object_hook=lambda fields: {k: v for k, v in fields.items() if k != "device_seconds"},
+    )
+    return {"trials": trials, "chosen": numbers, "comparison": comparison}
+
+
+@pytest.mark.parametrize(("sampler", "pruner"), CASES)
+def test_slots_workers_and_losses_do_not_change_the_answer(
+    database: Database,
+    storage: Storage,
+    make_spec: Make,
+    now: datetime,
+    sampler: str,
+    pruner: str,
+) -> None:
+    launchers = [
+        FormulaLauncher(slots=1),
+        ShuffledLauncher(1, slots=64),
+        ShuffledLauncher(2, slots=6, workers=3, losses=20),
+    ]
+    answers = []
+    for k, launcher in enumerate(launchers):
+        study = submit(database, small_study(make_spec, sampler, pruner, f"study {k}"), now)
+        finish(start(database, storage, launcher, now))
+        answers.append(answer(database, study))
+    assert answers[0] == answers[1] == answers[2]
+    assert launchers[2]._losses < 20
+    states = [trial[2] for trial in answers[0]["trials"].values()]
+    assert ("pruned" in states) == (pruner != "none")
+
+
+@pytest.mark.slow
+def test_crashes_at_any_write_do_not_change_the_answer(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    """Each of more than ten crashes is followed by a takeover with another order of the trials."""
+    pruner = {"name": "median", "startup_trials": 1}
+    search = {"n_trials": 5, "epochs": 2, "sampler": "cmaes", "lag": 2, "pruner": pruner}
+    brief = {"search": search | {"rerun": {"n_seeds": 0}}, "confirm": {"n_seeds": 2}}
+    study = submit(database, make_spec(name="undisturbed", **brief), now)
+    finish(start(database, storage, FormulaLauncher(slots=1), now))
+    killed = submit(database, make_spec(name="killed", **brief), now)
+    seeds = itertools.count()
+    crash_repeatedly(
+        database,
+        killed,
+        now + timedelta(hours=1),
+        5,
+        lambda: ShuffledLauncher(next(seeds), slots=8, workers=2),
+    )
+    assert answer(database, killed) == answer(database, study)
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_databases_do_not_change_the_answer(
+    sqlite_template: Path,
+    postgres_server: PostgresServer,
+    postgres_template: str,
+    tmp_path: Path,
+    make_spec: Make,
+    now: datetime,
+) -> None:
+    copy = shutil.copy(sqlite_template, tmp_path / "gradnoise.db")
+    name = postgres_server.create(postgres_template)
+    answers = []
+    for seed, url in enumerate((f"sqlite:///{copy}", postgres_server.url(name))):
+        database, storage = open_database(url), open_storage(url)
+        study = submit(database, small_study(make_spec, "tpe", "asha", "a study"), now)
+        finish(start(database, storage, ShuffledLauncher(seed, slots=4), now))
+        answers.append(answer(database, study))
+        storage.remove_session()
+        storage.engine.dispose()
+        database.dispose()
+    postgres_server.drop(name)
+    assert answers[0] == answers[1]

@@ -1,0 +1,77 @@
+"""Trains trials again: `python -m gradnoise_workers.retrain`, for the command `gradnoise verify`.
+
+Reads a request as JSON from the standard input: the spec, the slots, and the trials with the epochs
+to train. Writes the hash of the code, then a line of JSON for each epoch or error.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from gradnoise.training import device, open_trainer
+from gradnoise.training.trial import Failed, Measurement, TrialSpec
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_workers.source import code_hash
+
+
+def main() -> None:
+    request = json.load(sys.stdin)
+    if device().type == "cpu":
+        torch.set_num_threads(1)  # as in a worker
+    for line in retrained(request):
+        print(json.dumps(line), flush=True)  # noqa: T201
+
+
+def retrained(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+    """Yield the hash of the code, and what the trials measure, epoch by epoch.
+
+    Args:
+        request: `spec`, `slots` and `trials`; each trial has an `id`, what determines its training,
+            and `epochs`: the last epoch to train.
+    """
+    spec = StudySpec.model_validate(request["spec"])
+    yield {"code": code_hash(spec)}
+    trainer = open_trainer(request["slots"])
+    waiting = list(reversed(request["trials"]))
+    running: dict[str, Mapping[str, Any]] = {}
+    while waiting or running:
+        while waiting and len(running) < trainer.slots:
+            trial = waiting.pop()
+            running[str(trial["id"])] = trial
+            trainer.admit(_trial_spec(spec, trial))
+        for event in trainer.advance():
+            if event.key not in running:
+                continue  # the end after its last epoch
+            trial = running[event.key]
+            if isinstance(event, Measurement):
+                values = {n: v if math.isfinite(v) else None for n, v in event.values.items()}
+                yield {"trial": trial["id"], "epoch": event.epoch, "values": values}
+                if event.epoch < trial["epochs"]:
+                    continue
+            elif isinstance(event, Failed):
+                yield {"trial": trial["id"], "error": event.summary}
+            trainer.release(event.key)
+            del running[event.key]
+
+
+def _trial_spec(spec: StudySpec, trial: Mapping[str, Any]) -> TrialSpec:
+    return TrialSpec(
+        key=str(trial["id"]),
+        workload=spec.workload,
+        options=spec.options,
+        techniques=tuple(Design.of(spec).arm(trial["arm"]).techniques),
+        optimizer=spec.optimizer,
+        params=trial["params"],
+        seed=trial["seed"],
+        budget_epochs=trial["budget_epochs"],
+        with_test=trial["phase"] == "confirm",
+    )
+
+
+if __name__ == "__main__":
+    main()
