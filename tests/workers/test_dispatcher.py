@@ -239,7 +239,7 @@ def test_the_untrained_model_is_measured_once_on_the_first_confirm_seeds(
 ) -> None:
     """Its best finite value on test is stored, also for an extension; here no run exceeds it."""
     study = submit(database, make_spec(confirm={"n_seeds": 7}))
-    seeds = [study.design.seed("confirm", i) for i in range(5)]
+    seeds = [study.design.seed("confirm", "baseline", i) for i in range(5)]
     values = dict(zip(seeds, [0.1, 0.95, 0.2, math.inf, math.nan], strict=True))
     measured: list[TrialSpec] = []
 
