@@ -64,7 +64,7 @@ def described(
         found = searches(design, rows, arm)
         if found is None:
             return _with_means(counted, metric, *_sides(pairs), None)
-        welch = welch_interval(found, metric.sign, level=level)
+        welch = _possible(welch_interval(found, metric.sign, level=level), metric)
         described = _with_means(counted, metric, found.means, found.baseline_means, welch)
         return described.model_copy(update={"searches": found})
     has_interval, seed = len(pairs) >= fewest_pairs(design), design.spec.seed
@@ -100,6 +100,14 @@ def _with_means(
             "relative": _relative(difference, base),
         }
     )
+
+
+def _possible(interval: Interval, metric: Metric) -> Interval:
+    """Return the part of an interval of a gain that a bounded metric allows."""
+    if metric.range is None:
+        return interval
+    low, high = max(interval.low, -metric.range), min(interval.high, metric.range)
+    return interval.model_copy(update={"low": low, "high": high})
 
 
 def _mean_interval(design: Design, gains: Sequence[float]) -> Interval:

@@ -14,6 +14,7 @@ import numpy as np
 
 from gradnoise_service.compare.facts.comparison import Verdict
 from gradnoise_service.compare.sign_flips import attained_level
+from gradnoise_service.domain.search import MOST_REPEATS
 from gradnoise_service.domain.sequential import fewest_pairs
 
 MOST_PAIRS = 1_000_000
@@ -102,9 +103,10 @@ def searches_to_decide(
 ) -> int | None:
     """Return the fewest searches above n that lead to any verdict with probability 0.8.
 
-    Difference and sd (above 0) are assumed to be the true ones. None if a thousand are too few.
+    Difference and sd (above 0) are assumed to be the true ones. None if the most that a study can
+    have are too few.
     """
-    for more in range(n + 1, 1_001):
+    for more in range(n + 1, MOST_REPEATS + 1):
         found = chances_of_searches(
             more, difference, sd, smallest_difference=smallest_difference, level=level
         )

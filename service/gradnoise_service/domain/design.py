@@ -157,9 +157,14 @@ class Design(Sequential):
         of_repeat = f"/{repeat}" if repeat else ""
         return _hashed(f"{self.spec.seed}/{phase}/{position}{of_repeat}")
 
-    def sampler_seed(self, repeat: int = 0) -> int:
-        """Return the seed of the sampler of a search: the same in every arm."""
-        return _hashed(f"{self.spec.seed}/sampler/{repeat}")
+    def sampler_seed(self, arm: str, repeat: int) -> int:
+        """Return the seed of the sampler of a search.
+
+        It differs between the arms: equal arms that tried equal settings would have equal results,
+        however much the settings that searches find vary.
+        """
+        index = [other.name for other in self.spec.arms].index(arm)
+        return _hashed(f"{self.spec.seed}/sampler/{index}/{repeat}")
 
     # arms and Optuna studies
 

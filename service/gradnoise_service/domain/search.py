@@ -9,6 +9,7 @@ from gradnoise_service.domain.space import Strict, Whole
 SamplerName = Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"]
 LEARNING_SAMPLERS: tuple[SamplerName, ...] = ("tpe", "gp", "cmaes")
 LARGEST_DEFAULT_LAG = 8
+MOST_REPEATS = 20
 
 
 class Pruner(Strict):
@@ -65,7 +66,7 @@ class Search(Strict):
     repeats: Whole | None = Field(
         default=None,
         ge=1,
-        le=20,
+        le=MOST_REPEATS,
         description=(
             "Independent searches of each arm, each with n_trials trials and seeds of its own; "
             "the confirm seeds are divided among them. With several, the verdict is about the "

@@ -27,6 +27,7 @@ from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.compare.tables import seed_rows
 from gradnoise_service.compare.verdict import decide
 from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.looks import crossing_chance, two_sided_bound
 from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.study import Metric, Trial
 from statistics_page import documented
@@ -289,3 +290,21 @@ def test_repeated_searches_err_and_detect_as_often_as_documented(
     error = math.sqrt(ALPHA * (1 - ALPHA) / N_STUDIES)
     assert max(rows["false verdicts"][2:]) <= ALPHA + 2 * error
     assert min(rows["coverage"][2:]) >= 0.93
+
+
+@pytest.mark.slow
+def test_extending_repeated_searches_errs_no_more_often_than_stated() -> None:
+    """More seeds of the same searches: the looks share the searches, so they err less often."""
+    rng, n_studies, k = np.random.default_rng(3), 2_000, 3
+    arm, baseline = (random_searches(rng, 3, 30, (n_studies, k)) for _ in range(2))
+    n_false = 0
+    for a, b in zip(arm, baseline, strict=True):
+        runs = [side[:, None] + rng.normal(0, SEED_SD, (k, 16)) for side in (a, b)]
+        for n_each in (4, 16):
+            sides = (side[:, :n_each].mean(axis=1).tolist() for side in runs)
+            verdict = verdict_of(of_means(*sides), DELTA)
+            if verdict != "undecided":
+                n_false += verdict in ("helps", "hurts")
+                break
+    stated = crossing_chance([12, 48], [two_sided_bound(ALPHA)] * 2)
+    assert n_false / n_studies <= stated

@@ -270,7 +270,8 @@ def test_repeated_searches_have_trials_seeds_and_samplers_of_their_own() -> None
         (1, "noisy search 2"),
         (2, "noisy search 3"),
     ]
-    assert len({design.sampler_seed(key.repeat) for key in design.search_keys if key.arm}) == 3
+    seeds = {design.sampler_seed(key.arm, key.repeat) for key in design.search_keys if key.arm}
+    assert len(seeds) == 6
 
 
 def test_each_search_reruns_its_finalists_on_seeds_of_its_own() -> None:

@@ -111,5 +111,5 @@ def _open(study: Study, storage: Storage, key: SearchKey, name: str) -> ArmSearc
         sampler=spec.search.sampler,
         pruner=spec.search.pruner,
         lag=spec.search.effective_lag,
-        seed=design.sampler_seed(key.repeat),
+        seed=design.sampler_seed(key.arm, key.repeat),
     )

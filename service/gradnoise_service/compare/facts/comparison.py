@@ -38,7 +38,8 @@ class Searches(Frozen):
         search_sd, seed_sd: Standard deviations between searches, of their true means, and between
             the runs of a search; None where no search has two runs.
         further: For `undecided`: how many further searches of each arm decide with probability 0.8,
-            if mean and standard deviations stay as they are; None if a thousand would not.
+            if mean and standard deviations stay as they are; None if the most
+            that a study can have would not.
     """
 
     n: int

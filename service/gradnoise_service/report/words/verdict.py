@@ -10,6 +10,7 @@ from gradnoise_service.compare.facts.findings import (
     TooFewPairs,
     Waiting,
 )
+from gradnoise_service.domain.search import MOST_REPEATS
 from gradnoise_service.report.words.anytime import at_any_time
 from gradnoise_service.report.words.looks import earlier_verdicts, present_look
 from gradnoise_service.report.words.numbers import (
@@ -154,7 +155,7 @@ def _further_runs(c: Comparison, d: Difference) -> str:
     if d.searches is not None:
         n = d.searches.further
         if n is None:
-            return f"{unchanged}, even a thousand searches would not decide"
+            return f"{unchanged}, even {MOST_REPEATS} searches of each arm would not decide"
         more = "1 more search" if n == 1 else f"{n:,} more searches"
         return f"{unchanged}, about {more} of each arm would decide (`repeats: {d.searches.n + n}`)"
     if d.further_seeds is None:
