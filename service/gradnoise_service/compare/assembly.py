@@ -90,7 +90,7 @@ def _judged(
     n_cancelled = sum(outcome(trial) == "cancelled" for trial in trials)
     if not all(_has_ended(design, arm) for arm in tables.arms):
         waiting = Waiting(n_cancelled=n_cancelled, undecided_at=_looks_before(design))
-        return differences(design, metric, tables, waiting), False
+        return differences(design, metric, tables, waiting, untrained), False
     judged = differences(design, metric, tables, None, untrained)
     if design.is_last_look or _is_decided(tables, judged):
         return judged, True

@@ -47,7 +47,7 @@ def _incomparable(
     for side in (baseline, arm):
         if not side.has_settings:
             return NoSetting(arm=side.name)
-        if any(chosen.number is not None and chosen.search_value is None for chosen in side.chosen):
+        if side.n_untuned:
             return EveryTrialLost(arm=side.name, phase="search")
         lost = (phase for phase in SELECTING if side.tallies[phase].is_lost)
         if phase := next(lost, None):

@@ -63,7 +63,7 @@ def welch_interval(found: Searches, sign: int, *, level: float) -> Interval:
     from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types
 
     gain, error = sign * found.difference, found.standard_error
-    if error <= 1e-12 * max(map(abs, (*found.means, *found.baseline_means))):
+    if error == 0:
         return Interval(low=gain, high=gain, level=level, method="no_width_equal")
     half = float(stdtrit(found.degrees, (1 + level) / 2)) * error
     return Interval(low=gain - half, high=gain + half, level=level, method="welch")
@@ -72,8 +72,8 @@ def welch_interval(found: Searches, sign: int, *, level: float) -> Interval:
 def p_of_searches(found: Searches, alpha: float) -> float:
     """Return the two-sided p-value: of sign flips of the differences by search, or Welch's.
 
-    Sign flips are exact, but need as many searches as a verdict on pairs needs pairs. Without any
-    variance p is 1.
+    Sign flips are exact, but need as many searches as a verdict on pairs needs pairs. Welch's p is
+    1 without any variance.
     """
     from scipy.special import stdtr
 
@@ -88,8 +88,11 @@ def p_of_searches(found: Searches, alpha: float) -> float:
 def further_searches(design: Design, found: Searches, level: float) -> int | None:
     """Return the further searches of each arm that decide with probability 0.8.
 
-    The difference and the standard deviations are assumed to be the true ones.
+    The difference and the standard deviations are assumed to be the true ones. Without any variance
+    only the sign flips decide.
     """
+    if found.standard_error == 0:
+        return fewest_pairs(1 - level) - found.n
     sd = found.standard_error * math.sqrt(found.n / 2)
     n = searches_to_decide(
         found.n,

@@ -156,7 +156,7 @@ def _losses(arms: Sequence[ArmSummary]) -> Iterator[Finding]:
                         }
                     )
     for arm in arms:
-        if any(c.number is not None and c.search_value is None for c in arm.chosen):
+        if arm.n_untuned:
             yield UntunedSetting(arm=arm.name)
 
 

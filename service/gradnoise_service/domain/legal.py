@@ -49,10 +49,13 @@ def too_many_trials(design: Design, max_trials: int) -> FieldFault | None:
     n_trials, search = design.n_trials_total, design.spec.search
     if n_trials <= max_trials:
         return None
+    tuning = "n_trials + reruns"
+    if design.n_repeats > 1:
+        tuning = f"{design.n_repeats} repeats x ({tuning})"
     field, value, product = (
         ("confirm.n_seeds", design.n_seeds, "arms x combinations x n_seeds")
         if search is None
-        else ("search.n_trials", search.n_trials, "arms x (n_trials + reruns + n_seeds)")
+        else ("search.n_trials", search.n_trials, f"arms x ({tuning} + n_seeds)")
     )
     return FieldFault(
         field=field,
@@ -272,7 +275,7 @@ def _grid_faults(spec: StudySpec, index: int, arm: Arm) -> Iterator[FieldFault]:
             )
             return
         n_points *= entry.n_points
-    n_trials = design.n_trials("search", arm.name)
+    n_trials = design.n_searched(arm.name)
     if n_points > n_trials:
         yield FieldFault(
             field=f"arms.{index}.n_trials" if arm.n_trials else "search.n_trials",

@@ -1,5 +1,6 @@
 """Tables that several formats show, as text cells."""
 
+import math
 import statistics
 from collections.abc import Iterator
 
@@ -48,12 +49,18 @@ def noise_map_note(comparison: Comparison) -> str:
     note = (
         f"Each mark of the map is one training with one seed; {len(cells)} {hold} {trials}{each}."
     )
-    values = _complete_values(comparison, cells[0].arm)
-    if len(values) < 2:
+    runs = _complete_values(comparison, cells[0].arm)
+    n_runs = sum(map(len, runs))
+    n_free = n_runs - len(runs)
+    if n_free == 0:
         return note
+    squares = sum(statistics.variance(of) * (len(of) - 1) for of in runs if len(of) > 1)
+    chosen = (
+        "The chosen setting alone varies" if len(runs) == 1 else "A chosen setting alone varies"
+    )
     return (
-        f"{note} The chosen setting alone varies from seed to seed with a standard deviation of "
-        f"{number(statistics.stdev(values))} ({count(len(values), 'run')}): smaller differences "
+        f"{note} {chosen} from seed to seed with a standard deviation of "
+        f"{number(math.sqrt(squares / n_free))} ({count(n_runs, 'run')}): smaller differences "
         "in the map are noise."
     )
 
@@ -93,6 +100,15 @@ def _mean(runs: PointRuns) -> str:
     return number(runs.mean) + ("" if runs.spread is None else f" ± {number(runs.spread)}")
 
 
-def _complete_values(comparison: Comparison, arm: str) -> list[float]:
-    runs = [row.runs[arm] for row in comparison.seeds]
-    return [run.value for run in runs if run.outcome == "complete" and run.value is not None]
+def _complete_values(comparison: Comparison, arm: str) -> list[list[float]]:
+    """Return the complete confirm runs of an arm, by search; searches without one are left out."""
+    n_searches = len(comparison.arm(arm).chosen)
+    by_search = (
+        [
+            run.value
+            for row in comparison.seeds[repeat::n_searches]
+            if (run := row.runs[arm]).outcome == "complete" and run.value is not None
+        ]
+        for repeat in range(n_searches)
+    )
+    return [values for values in by_search if values]

@@ -12,6 +12,7 @@ from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.compare.facts.findings import (
     EveryRunFailed,
     EveryRunLost,
+    NeitherLearned,
     NoSetting,
     TooFewPairs,
     Waiting,
@@ -107,6 +108,19 @@ def test_lost_runs_of_a_running_study_give_no_verdict(
     assert d.no_verdict == EveryRunLost()
     (d,) = comparison(baseline=list(BASE[:12]), noisy=failed).differences
     assert d.no_verdict == EveryRunFailed(arm="noisy")
+
+
+@pytest.mark.parametrize("n", [12, 24])
+def test_arms_that_have_not_learned_have_no_verdict_at_any_time(
+    make_trials: Make, accuracy: Metric, n: int
+) -> None:
+    rest = ["running"] * (24 - n)
+    design, trials = make_trials(
+        {"baseline": [*BASE[:n], *rest], "noisy": [*BASE[:n], *rest]}, **ANYTIME
+    )
+    protocol = {"untrained": {"best": 0.11, "n_seeds": 5}}
+    (d,) = compare(design, accuracy, trials, protocol=protocol).differences
+    assert (d.verdict, d.no_verdict) == ("undecided", NeitherLearned(best=0.11, n_seeds=5))
 
 
 def test_an_arm_without_a_setting_has_no_verdict(

@@ -56,6 +56,14 @@ def test_fewer_pairs_than_a_verdict_needs_are_named(make_design: Callable[..., D
         assert list(limits(design.at(n_needed))) == []
 
 
+def test_an_always_valid_verdict_needs_more_pairs(make_design: Callable[..., Design]) -> None:
+    arms = [{"name": name, "technique": "none"} for name in ("a", "b")]
+    confirm = {"n_seeds": 6, "anytime": True}
+    design = make_design(search=search(10), arms=arms, confirm=confirm)
+    assert list(limits(design)) == [TooFewSeeds(n_pairs=6, n_needed=7)]
+    assert list(limits(design.at(7))) == []
+
+
 @pytest.mark.parametrize(
     ("delta", "expected"), [(0.05, 1), (0.15, 2), (0.25, None)], ids=["one", "two", "three"]
 )

@@ -22,7 +22,13 @@ from gradnoise_service.compare.power import (
     largest_sd,
     searches_to_decide,
 )
-from gradnoise_service.compare.searches import degrees, p_of_searches, searches, welch_interval
+from gradnoise_service.compare.searches import (
+    degrees,
+    further_searches,
+    p_of_searches,
+    searches,
+    welch_interval,
+)
 from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.compare.tables import seed_rows
 from gradnoise_service.compare.verdict import decide
@@ -69,12 +75,17 @@ def test_from_6_searches_on_the_test_is_that_of_sign_flips() -> None:
     )
 
 
-def test_equal_searches_do_not_decide() -> None:
-    found = of_means([0.75] * 3, [0.5] * 3)
+@pytest.mark.parametrize("rounded", [0.5, math.nextafter(0.5, 1)])
+def test_equal_searches_do_not_decide(make_design: Callable[..., Design], rounded: float) -> None:
+    """Means that differ by rounding alone are equal; 6 searches decide by sign flips."""
+    found = of_means([0.75] * 3, [0.5, rounded, 0.5])
     interval = welch_interval(found, 1, level=0.95)
-    assert (interval.low, interval.high, interval.method) == (0.25, 0.25, "no_width_equal")
+    assert interval.low == interval.high == pytest.approx(0.25)
+    assert (interval.method, found.standard_error) == ("no_width_equal", 0)
     assert p_of_searches(found, ALPHA) == 1
     assert decide(interval, 0.02, 1.0) == ("undecided", "test_not_significant")
+    assert further_searches(make_design(), found, 0.95) == 3
+    assert p_of_searches(of_means([0.75] * 6, [0.5] * 6), ALPHA) <= ALPHA
 
 
 @given(

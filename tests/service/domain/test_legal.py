@@ -187,17 +187,32 @@ def test_a_workload_may_exclude_a_technique(
     ]
 
 
-def test_a_grid_larger_than_its_budget_is_rejected(catalogue: Catalogue, make_spec: Make) -> None:
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_a_grid_larger_than_its_budget_is_rejected(
+    catalogue: Catalogue, make_spec: Make, repeats: int
+) -> None:
+    """Each of several searches has to try every point."""
     spec = make_spec(
         space={"lr": {"choices": [0.1, 0.2]}},
         arms=[
             BASELINE,
             {**ANNEALED, "space": {"eta": {"choices": [0.1, 0.3, 1.0]}, "gamma": 0.55}},
         ],
-        search={"n_trials": 4, "epochs": 3, "sampler": "grid"},
+        search={"n_trials": 4, "epochs": 3, "sampler": "grid", "repeats": repeats},
     )
     with pytest.raises(InvalidSpecError, match="6 points"):
         check(catalogue, spec, 100)
+
+
+def test_the_trials_of_all_searches_count(catalogue: Catalogue, make_spec: Make) -> None:
+    """2 arms x (3 searches x (4 trials + 3 finalists x 3 seeds) + 6 seeds) = 90."""
+    spec = make_spec(search={"n_trials": 4, "epochs": 3, "repeats": 3}, confirm={"n_seeds": 6})
+    check(catalogue, spec, 90)
+    with pytest.raises(InvalidSpecError) as caught:
+        check(catalogue, spec, 89)
+    assert [(error.field, error.legal) for error in caught.value.errors] == [
+        ("search.n_trials", "arms x (3 repeats x (n_trials + reruns) + n_seeds) at most 89")
+    ]
 
 
 def test_all_faults_are_reported_together(catalogue: Catalogue, make_spec: Make) -> None:

@@ -59,9 +59,10 @@ class Searches(Frozen):
 
     @property
     def standard_error(self) -> float:
-        """That of the difference: sqrt((S_a^2 + S_b^2) / n)."""
+        """That of the difference: sqrt((S_a^2 + S_b^2) / n); 0 if it is a rounding error."""
         variances = map(statistics.variance, (self.means, self.baseline_means))
-        return math.sqrt(sum(variances) / self.n)
+        error = math.sqrt(sum(variances) / self.n)
+        return error if error > 1e-12 * max(map(abs, (*self.means, *self.baseline_means))) else 0.0
 
 
 class Untrained(Frozen):

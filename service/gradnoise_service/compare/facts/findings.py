@@ -28,14 +28,14 @@ class Waiting(Frozen):
 
 
 class NoSetting(Frozen):
-    """No search trial of an arm is complete or diverged, so it has no setting to confirm."""
+    """A search of an arm has no trial that is complete or diverged, so it has no setting."""
 
     kind: Literal["no_setting"] = "no_setting"
     arm: str
 
 
 class EveryTrialLost(Frozen):
-    """Every search trial of an arm, or every rerun, was lost, so that its setting is not tuned."""
+    """Every trial of a search of an arm, or every rerun, was lost: a setting is not tuned."""
 
     kind: Literal["every_trial_lost"] = "every_trial_lost"
     arm: str
@@ -123,7 +123,7 @@ class WorseThanWorst(Frozen):
 
 
 class UntunedSetting(Frozen):
-    """All ended search trials of an arm diverged, so its setting is the first that was tried."""
+    """All ended trials of a search of an arm diverged: its setting is the first that was tried."""
 
     kind: Literal["untuned_setting"] = "untuned_setting"
     arm: str

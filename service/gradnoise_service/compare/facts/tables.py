@@ -102,6 +102,11 @@ class ArmSummary(Frozen):
         """Whether every search found a setting."""
         return all(chosen.setting is not None for chosen in self.chosen)
 
+    @property
+    def n_untuned(self) -> int:
+        """Searches whose setting is that of a diverged trial, because no trial is complete."""
+        return sum(c.number is not None and c.search_value is None for c in self.chosen)
+
     def values(self, name: str) -> list[Value]:
         """Return the chosen values of a parameter, a value for each search with a setting."""
         settings = [chosen.setting for chosen in self.chosen if chosen.setting is not None]

@@ -10,7 +10,9 @@ from gradnoise_service.compare.facts.findings import (
     TooFewPairs,
     Waiting,
 )
+from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.domain.search import MOST_REPEATS
+from gradnoise_service.domain.spec import Phase
 from gradnoise_service.report.words.anytime import at_any_time
 from gradnoise_service.report.words.looks import earlier_verdicts, present_look
 from gradnoise_service.report.words.numbers import (
@@ -46,15 +48,11 @@ def sentence(comparison: Comparison, difference: Difference) -> str:
         case Waiting() as waiting:
             return f"No verdict: {_waiting(c, waiting)}.{interim}"
         case NoSetting(arm=arm):
-            return (
-                f"No verdict: no search trial of {arm} is complete, so {arm} has no setting to "
-                "confirm."
-            )
+            return f"No verdict: {_no_setting(c.arm(arm))}."
         case EveryTrialLost(arm=arm, phase=phase):
-            kind = "search trial" if phase == "search" else "rerun"
             return (
-                f"No verdict: every {kind} of {arm} diverged or failed, so its setting is not a "
-                "tuned one."
+                f"No verdict: {_every_trial(c.arm(arm), phase)} diverged or failed, so its setting "
+                "is not a tuned one."
             )
         case NeitherLearned(best=best, n_seeds=n_seeds):
             return (
@@ -91,6 +89,26 @@ def pairs(comparison: Comparison, difference: Difference) -> str:
     noun = "pair" if n == 1 else "pairs"
     n_seeds = difference.n_declared // n_settings
     return f"{n} {noun} of runs ({count(n_settings, 'setting')}, {count(n_seeds, 'seed')})"
+
+
+def _no_setting(arm: ArmSummary) -> str:
+    n = len(arm.chosen)
+    if n == 1:
+        return f"no search trial of {arm.name} is complete, so {arm.name} has no setting to confirm"
+    n_without = sum(chosen.setting is None for chosen in arm.chosen)
+    return (
+        f"{n_without} of {arm.name}'s {n} searches found no setting to confirm, because no trial "
+        "is complete"
+    )
+
+
+def _every_trial(arm: ArmSummary, phase: Phase) -> str:
+    if phase == "rerun":
+        return f"every rerun of {arm.name}"
+    n = len(arm.chosen)
+    if n == 1:
+        return f"every search trial of {arm.name}"
+    return f"every trial in {arm.n_untuned} of {arm.name}'s {n} searches"
 
 
 def _claim(c: Comparison, d: Difference) -> str:

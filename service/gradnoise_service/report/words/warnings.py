@@ -23,6 +23,7 @@ from gradnoise_service.compare.facts.luck import (
     SmallSearch,
     UnknownLuck,
 )
+from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.domain.design import Design
 from gradnoise_service.report.words.numbers import count, number, p_value
 from gradnoise_service.report.words.search import (
@@ -65,8 +66,8 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
             )
         case UntunedSetting(arm=arm):
             return (
-                f"Every ended search trial of {arm} diverged: its setting is the first that was "
-                "tried, not a tuned one."
+                f"{_every_ended_trial(comparison.arm(arm))} diverged: its setting is the first "
+                "that was tried, not a tuned one."
             )
         case EarlyStop(n_seeds=n_seeds, n_declared=n_declared):
             return (
@@ -81,10 +82,10 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
                 "neither arm learned anything."
             )
         case AtEdge(arm=arm, parameter=parameter):
-            lies = "lies" if len(finding.values) == 1 else "lie"
-            values = " and ".join(map(number, finding.values))
+            values = dict.fromkeys(map(number, finding.values))
+            chosen = f"{parameter} = {' and '.join(values)} {'lies' if len(values) == 1 else 'lie'}"
             return (
-                f"{arm}'s chosen {parameter} = {values} {lies} at the {finding.end} end of its "
+                f"{arm}'s chosen {chosen} at the {finding.end} end of its "
                 f"space ({space(design.space(arm)[parameter])}): a better value may lie outside."
             )
         case NothingTuned(n_settings=n_settings, best=best):
@@ -111,6 +112,13 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
 def budgets(n_trials: dict[str, int]) -> str:
     """Return the numbers of search trials by arm: `baseline 4 trials, noisy 9 trials`."""
     return ", ".join(f"{arm} {count(n, 'trial')}" for arm, n in n_trials.items())
+
+
+def _every_ended_trial(arm: ArmSummary) -> str:
+    n = len(arm.chosen)
+    if n == 1:
+        return f"Every ended search trial of {arm.name}"
+    return f"Every ended trial in {arm.n_untuned} of {arm.name}'s {n} searches"
 
 
 def _lost_trials(c: Comparison, finding: LostTrials) -> str:

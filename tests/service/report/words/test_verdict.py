@@ -11,6 +11,7 @@ from gradnoise_service.compare.facts.findings import EveryTrialLost
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import Metric, Trial
 from gradnoise_service.report.words.verdict import sentence
+from gradnoise_service.report.words.warnings import warning
 
 Make = Callable[..., tuple[Design, list[Trial]]]
 Compare = Callable[..., Comparison]
@@ -165,6 +166,44 @@ def test_an_arm_without_a_setting_has_no_verdict(
     assert text == (
         "No verdict: no search trial of noisy is complete, so noisy has no setting to confirm."
     )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "why", "warnings"),
+    [
+        (
+            "failed",
+            "1 of noisy's 3 searches found no setting to confirm, because no trial is complete",
+            [],
+        ),
+        (
+            "diverged",
+            "every trial in 1 of noisy's 3 searches diverged or failed, so its setting is not a "
+            "tuned one",
+            [
+                "Every ended trial in 1 of noisy's 3 searches diverged: its setting is the first "
+                "that was tried, not a tuned one."
+            ],
+        ),
+    ],
+)
+def test_a_search_without_a_tuned_setting_is_counted(
+    make_trials: Make,
+    make_trial: Callable[..., Trial],
+    accuracy: Metric,
+    outcome: str,
+    why: str,
+    warnings: list[str],
+) -> None:
+    repeated = {"n_trials": 2, "epochs": 3, "repeats": 3, "rerun": {"top": 1}}
+    values: dict[str, list[float | str]] = {"baseline": list(BAD), "noisy": list(GOOD)}
+    design, trials = make_trials(values, n_search=6, search=repeated)
+    lost = [make_trial(design, "search", "noisy", i, outcome) for i in (2, 3)]
+    others = [t for t in trials if (t.phase, t.arm, t.number // 2) != ("search", "noisy", 1)]
+    comparison = compare(design, accuracy, [*others, *lost], protocol={})
+    assert verdict(comparison) == f"No verdict: {why}."
+    untuned = [f for f in comparison.findings if f.kind == "untuned_setting"]
+    assert [warning(design, comparison, finding) for finding in untuned] == warnings
 
 
 @pytest.mark.parametrize(("phase", "kind"), [("search", "search trial"), ("rerun", "rerun")])

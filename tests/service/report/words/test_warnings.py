@@ -98,6 +98,11 @@ def noise(kind: str, limit: float, n: int) -> Finding:
             "logarithmic): a better value may lie outside.",
         ),
         (
+            AtEdge(arm="noisy", parameter="lr", values=(0.29, 0.3, 0.29), end="upper"),
+            "noisy's chosen lr = 0.29 and 0.3 lie at the upper end of its space (0.003 to 0.3, "
+            "logarithmic): a better value may lie outside.",
+        ),
+        (
             NothingTuned(
                 n_settings=2,
                 best=(
