@@ -231,6 +231,9 @@ def _tally(n_declared: int, trials: Sequence[Trial], judge: Judge) -> Tally:
         n_diverged=counts.count("diverged"),
         n_pruned=counts.count("pruned"),
         n_failed=counts.count("failed"),
-        n_diverged_later=sum(diverged_later(trial, judge) for trial in trials),
+        n_diverged_later=sum(
+            counted == "complete" and diverged_later(trial, judge)
+            for trial, counted in zip(trials, counts, strict=True)
+        ),
         device_seconds=sum(trial.device_seconds for trial in trials),
     )

@@ -294,6 +294,18 @@ def test_a_run_that_diverged_after_its_best_epoch_keeps_the_value_of_that_epoch(
     assert comparison.diagnostics.divergences[0].n_diverged == 8
 
 
+def test_a_run_without_a_finite_best_epoch_diverged_once(make_trials: Make, loss: Metric) -> None:
+    """Its best value is too large for arithmetic, so that it is lost and not `diverged_later`."""
+    design, trials = make_trials(
+        {"baseline": [0.5] * 6, "noisy": [1e120] * 6}, judge="best_validation_epoch"
+    )
+    late = [replace(t, diverged=True, epochs=2) if t.value == 1e120 else t for t in trials]
+    comparison = compare(design, loss, late, protocol={})
+    tally = comparison.arms[1].confirm
+    assert (tally.n_diverged, tally.n_diverged_later, tally.n_ever_diverged) == (6, 0, 6)
+    assert (comparison.verdict, comparison.differences[0].n_lost) == ("hurts", 6)
+
+
 def test_arms_that_tie_on_every_seed_make_no_difference(
     make_trials: Make, accuracy: Metric
 ) -> None:
