@@ -69,6 +69,15 @@ def welch_interval(found: Searches, sign: int, *, level: float) -> Interval:
     return Interval(low=gain - half, high=gain + half, level=level, method="welch")
 
 
+def student_interval(means: Sequence[float], *, level: float) -> tuple[float, float]:
+    """Return the ends of Student's interval of an arm's mean over at least 2 searches."""
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(len(means) - 1, (1 + level) / 2)) * statistics.stdev(means)
+    centre = statistics.fmean(means)
+    return centre - half / math.sqrt(len(means)), centre + half / math.sqrt(len(means))
+
+
 def p_of_searches(found: Searches, alpha: float) -> float:
     """Return the two-sided p-value: of sign flips of the differences by search, or Welch's.
 
@@ -83,6 +92,11 @@ def p_of_searches(found: Searches, alpha: float) -> float:
     if error == 0:
         return 1.0
     return float(2 * stdtr(found.degrees, -abs(found.difference) / error))
+
+
+def is_precise(found: Searches, alpha: float) -> bool:
+    """Return whether the searches show a precision: they differ, or sign flips can decide."""
+    return found.standard_error > 0 or found.n >= fewest_pairs(alpha)
 
 
 def further_searches(design: Design, found: Searches, level: float) -> int | None:

@@ -19,7 +19,12 @@ from gradnoise_service.compare.no_verdict import (
 )
 from gradnoise_service.compare.power import pairs_to_decide
 from gradnoise_service.compare.ranks import holm
-from gradnoise_service.compare.searches import further_searches, p_of_searches, searches
+from gradnoise_service.compare.searches import (
+    further_searches,
+    is_precise,
+    p_of_searches,
+    searches,
+)
 from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.compare.tables import Tables
 from gradnoise_service.domain.design import Design
@@ -165,6 +170,8 @@ def _judged(
         )
     delta, alpha = design.spec.smallest_difference, design.level * design.n_comparisons
     verdict, reason = decide(found.gain_interval, delta, p, alpha)
+    if found.searches is not None and not is_precise(found.searches, design.level):
+        verdict, reason = "undecided", "test_not_significant"
     changes: dict[str, object] = {"verdict": verdict, "reason": reason}
     if verdict == "undecided" and found.searches is not None:
         level = found.gain_interval.level

@@ -93,7 +93,7 @@ def _row(comparison: Comparison, arm: ArmSummary, n_thresholds: int) -> Iterator
     yield escaped(arm.name)
     yield _number(arm.highest if comparison.direction == "maximize" else arm.lowest)
     yield _number(arm.mean)
-    yield _mean_interval(values, comparison.study_seed)
+    yield _mean_interval(arm, values, comparison.study_seed)
     yield _number(arm.median)
     yield str(len(values))
     yield str(arm.confirm.n_lost)
@@ -103,10 +103,19 @@ def _row(comparison: Comparison, arm: ArmSummary, n_thresholds: int) -> Iterator
     yield from ["--"] * (n_thresholds - len(arm.reached))
 
 
-def _mean_interval(values: Sequence[float], seed: int) -> str:
+def _mean_interval(arm: ArmSummary, values: Sequence[float], seed: int) -> str:
+    """Return the interval of an arm's mean: over its runs, or over its repeated searches."""
+    # numpy and scipy are imported with the first computation: stored comparisons are shown without
+    means = [chosen.mean for chosen in arm.chosen if chosen.mean is not None]
+    if len(arm.chosen) > 1:
+        if len(means) < len(arm.chosen):
+            return "--"
+        from gradnoise_service.compare.searches import student_interval
+
+        low, high = student_interval(means, level=LEVEL)
+        return f"{_number(low)} to {_number(high)}"
     if len(values) < FEWEST_RUNS:
         return "--"
-    # numpy is imported with the first computation: stored comparisons are shown without it
     from gradnoise_service.compare.intervals import mean_interval
 
     interval = mean_interval(values, level=LEVEL, seed=seed)

@@ -50,7 +50,8 @@ def test_interval_and_p_are_always_valid(comparison: Callable[..., Comparison]) 
     assert (c.false_verdict_chance, c.plan, c.pocock_level) == (ALPHA, None, None)
     assert sentence(c, d).endswith(
         " The interval and p are valid at every number of pairs and under any extension: over all "
-        "looks, equal arms are called different in at most 5 % of studies."
+        "looks, equal arms are called different in at most 5 % of studies, as far as the "
+        "differences of equal arms are symmetric."
     )
 
 

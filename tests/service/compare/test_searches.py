@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from gradnoise_service.compare.assembly import compare
 from gradnoise_service.compare.facts.comparison import Searches
 from gradnoise_service.compare.intervals import mean_interval
 from gradnoise_service.compare.power import (
@@ -27,6 +28,7 @@ from gradnoise_service.compare.searches import (
     further_searches,
     p_of_searches,
     searches,
+    student_interval,
     welch_interval,
 )
 from gradnoise_service.compare.sign_flips import sign_flip_p
@@ -73,6 +75,23 @@ def test_from_6_searches_on_the_test_is_that_of_sign_flips() -> None:
     assert p_of_searches(of_means(means, baseline), ALPHA / 2) == pytest.approx(
         stats.ttest_ind(means, baseline, equal_var=False).pvalue
     )
+
+
+def test_the_interval_of_an_arm_s_mean_is_student_s() -> None:
+    expected = stats.t.interval(0.95, 3, np.mean(MEANS), stats.sem(MEANS))
+    assert student_interval(MEANS, level=0.95) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("arm", [[0.5] * 2, [0.515] * 2, [0.75] * 2])
+def test_equal_searches_are_undecided_at_any_distance(
+    make_trials: Callable[..., tuple[Design, list[Trial]]], accuracy: Metric, arm: list[float]
+) -> None:
+    """Also within the smallest difference: nothing shows how precise the difference is."""
+    search = {"n_trials": 4, "epochs": 3, "repeats": 2, "rerun": {"top": 1}}
+    values = {"baseline": [0.5] * 2, "noisy": arm}
+    design, trials = make_trials(values, n_search=8, search=search)
+    (difference,) = compare(design, accuracy, trials, protocol={}).differences
+    assert (difference.verdict, difference.no_verdict) == ("undecided", None)
 
 
 @pytest.mark.parametrize("rounded", [0.5, math.nextafter(0.5, 1)])
@@ -301,6 +320,24 @@ def test_repeated_searches_err_and_detect_as_often_as_documented(
     error = math.sqrt(ALPHA * (1 - ALPHA) / N_STUDIES)
     assert max(rows["false verdicts"][2:]) <= ALPHA + 2 * error
     assert min(rows["coverage"][2:]) >= 0.93
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss_rate", [0.05, 0.1, 0.3])
+def test_lost_runs_of_three_searches_keep_the_error(loss_rate: float) -> None:
+    """Equal arms, whose runs are lost at random; a lost run counts as 0, far below 0.8.
+
+    Bound: 5 % and two standard errors.
+    """
+    rng, n_studies, k = np.random.default_rng(5), 4_000, 3
+    runs = rng.normal(0.8, 0.01, (2, n_studies, k, N_CONFIRM // k))
+    runs[rng.random(runs.shape) < loss_rate] = 0.0
+    arm, baseline = runs.mean(axis=-1).tolist()
+    wrong = (
+        verdict_of(of_means(a, b), DELTA) in ("helps", "hurts")
+        for a, b in zip(arm, baseline, strict=True)
+    )
+    assert sum(wrong) / n_studies <= ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / n_studies)
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ from gradnoise_service.report.words.numbers import level, percent
 
 VALID_AT_ANY_TIME = (
     "The interval and p are valid at every number of pairs and under any extension: over all "
-    f"looks, equal arms are called different in at most {level(ALPHA)} of studies."
+    f"looks, equal arms are called different in at most {level(ALPHA)} of studies, as far as the "
+    "differences of equal arms are symmetric."
 )
 
 
