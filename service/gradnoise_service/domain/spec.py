@@ -213,6 +213,14 @@ class StudySpec(Strict):
         max_length=2000,
         description="What the study investigates and why, for readers of the report.",
     )
+    suite: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$",
+        description=(
+            "Name of the suite that the study belongs to: studies of the same arms on several "
+            "workloads, which get one answer together."
+        ),
+    )
     workload: str = Field(description="What is trained; `gradnoise workloads` lists the workloads.")
     options: dict[str, object] = Field(
         default_factory=dict,

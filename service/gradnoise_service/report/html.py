@@ -41,7 +41,8 @@ def render(study: Study, comparison: Comparison) -> str:
     pictures = {name: Markup(element) for name, element in figures.pictures(comparison).items()}
     names = parameters(comparison)
     has_csv = len(comparison.search) > MOST_ROWS
-    return ENVIRONMENT.get_template("report.html").render(
+    return render_template(
+        "report.html",
         study=study,
         c=document(study, comparison),
         pictures={name: pictures.get(name, "") for name in figures.FIGURES},
@@ -54,8 +55,15 @@ def render(study: Study, comparison: Comparison) -> str:
         points=point_table(comparison),
         tuning=tuning_table(comparison),
         tuning_note=TUNING_NOTE,
-        signs=SIGNS,
         valid_at_any_time=VALID_AT_ANY_TIME,
+    )
+
+
+def render_template(name: str, **values: object) -> str:
+    """Return a template with its values, the signs of the verdicts and the colours."""
+    return ENVIRONMENT.get_template(name).render(
+        **values,
+        signs=SIGNS,
         light=Markup(_variables(LIGHT)),
         dark=Markup(_variables(DARK)),
     )

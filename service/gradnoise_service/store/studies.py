@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,7 @@ from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.progress import progress as progress_of
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import STUDY_ENDED, TRIAL_ENDED, Metric, Study, StudyState
+from gradnoise_service.domain.suite import SuiteCount
 from gradnoise_service.store import trials
 from gradnoise_service.store.tables import StudyRow, TrialRow
 
@@ -49,6 +50,7 @@ def submit(
     row = StudyRow(
         owner=owner,
         name=spec.name,
+        suite=spec.suite,
         state="queued",
         priority=spec.priority,
         spec=values,
@@ -110,6 +112,43 @@ def page(
     if state is not None:
         query = query.where(StudyRow.state == state)
     return [_study(row) for row in session.scalars(query)]
+
+
+def of_suite(session: Session, suite: str, owner: str | None) -> list[Study]:
+    """Return the studies of a suite that the owner may see, in the order of submission."""
+    query = select(StudyRow).where(StudyRow.suite == suite).order_by(StudyRow.id)
+    if owner is not None:
+        query = query.where(StudyRow.owner == owner)
+    return [_study(row) for row in session.scalars(query)]
+
+
+def first_of_suite(session: Session, suite: str) -> Study | None:
+    """Return the first study of a suite, of any owner; None if there is no such suite."""
+    row = session.scalar(
+        select(StudyRow).where(StudyRow.suite == suite).order_by(StudyRow.id).limit(1)
+    )
+    return None if row is None else _study(row)
+
+
+def suites(session: Session, owner: str | None) -> list[SuiteCount]:
+    """Return the suites that the owner may see, by name, with their counts of studies."""
+    query = (
+        select(
+            StudyRow.suite,
+            func.min(StudyRow.owner),
+            func.count(),
+            func.count().filter(StudyRow.state.in_(STUDY_ENDED)),
+        )
+        .group_by(StudyRow.suite)
+        .order_by(StudyRow.suite)
+    )
+    if owner is not None:
+        query = query.where(StudyRow.owner == owner)
+    return [
+        SuiteCount(suite, found_owner, n_studies, n_ended)
+        for suite, found_owner, n_studies, n_ended in session.execute(query)
+        if suite is not None
+    ]
 
 
 def cancel(session: Session, study_id: int, owner: str | None, now: datetime) -> Study:

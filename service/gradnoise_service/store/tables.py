@@ -63,6 +63,7 @@ class StudyRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     owner: Mapped[str] = mapped_column(String(80), index=True)
     name: Mapped[str] = mapped_column(String(80), unique=True)
+    suite: Mapped[str | None] = mapped_column(String(80), index=True)
     state: Mapped[str] = mapped_column(String(16))
     priority: Mapped[int]
     spec: Mapped[dict[str, Any]]

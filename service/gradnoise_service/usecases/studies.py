@@ -10,6 +10,7 @@ from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.repeats import with_repeats
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study, StudyState
+from gradnoise_service.domain.suite import check_membership
 from gradnoise_service.store import catalogues, studies
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.usecases.slices import Slice, sliced
@@ -42,6 +43,8 @@ def submit(service: Service, caller: Caller, spec: StudySpec, key: str | None) -
     now = service.clock()
     with service.database.session(write=True) as session:
         metric = legal.check(catalogues.read(session), spec, service.settings.max_trials)
+        if spec.suite is not None:
+            check_membership(spec, caller.owner, studies.first_of_suite(session, spec.suite))
         study = studies.submit(
             session, spec, metric, owner=caller.owner, now=now, idempotency_key=key
         )

@@ -19,6 +19,7 @@ IntervalMethod = Literal[
     "no_width_equal",
     "no_width_tied",
     "search_luck",
+    "hartung_knapp",
 ]
 """How an interval was computed, or why it has no width.
 
@@ -26,7 +27,8 @@ IntervalMethod = Literal[
 `welch` Welch's interval of the means of searches, `wilson` the score interval of a share,
 `anytime` the confidence sequence that is valid at every number of pairs. With `no_width_equal` all
 values are equal, with `no_width_tied` so many that the resamples do not differ. `search_luck` is
-one of these, widened by the luck of the searches.
+one of these, widened by the luck of the searches; `hartung_knapp` is Student's interval of a
+random-effects mean over studies, or of a further study's effect.
 """
 
 

@@ -70,6 +70,12 @@ def as_svg(draw: Callable[[], Picture]) -> bytes:
         return _image(draw(), "svg")
 
 
+def as_element(draw: Callable[[], Picture]) -> str:
+    """Draw any picture in the style of the figures, as a `<figure>` element."""
+    with _LOCK, matplotlib.rc_context(STYLE):
+        return _element(draw())
+
+
 def _file(
     name: str, comparison: Comparison, format: Literal["png", "svg"], **options: Any
 ) -> bytes:

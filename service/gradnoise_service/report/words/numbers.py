@@ -109,13 +109,13 @@ def p_value(p: float | None) -> str:
     return MISSING if p is None else f"{p:.2g}"
 
 
-def count(n: int, noun: str) -> str:
-    """Return a number with its noun in the singular or plural.
+def count(n: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun in the singular or plural, by default with an s.
 
-    >>> count(1, "trial"), count(1200, "trial")
-    ('1 trial', '1,200 trials')
+    >>> count(1, "trial"), count(1200, "trial"), count(2, "study", "studies")
+    ('1 trial', '1,200 trials', '2 studies')
     """
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {plural or noun + 's'}"
 
 
 def listed(items: Sequence[object]) -> str:

@@ -1,0 +1,55 @@
+"""Suites: studies of the same arms on several workloads, which share the name of their suite."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Study
+
+
+@dataclass(frozen=True)
+class SuiteCount:
+    """A suite with the number of its studies, and of those that have ended."""
+
+    name: str
+    owner: str
+    n_studies: int
+    n_ended: int
+
+
+def check_membership(spec: StudySpec, owner: str, member: Study | None) -> None:
+    """Check that a study fits the suite that it names.
+
+    Args:
+        spec: The study.
+        owner: Its owner.
+        member: A study of the suite; None if the suite is new.
+
+    Raises:
+        InvalidSpecError: If the suite belongs to another owner or compares other arms.
+    """
+    if member is not None and (faults := list(_faults(spec, owner, member))):
+        raise InvalidSpecError(faults)
+
+
+def _faults(spec: StudySpec, owner: str, member: Study) -> Iterator[FieldFault]:
+    if member.owner != owner:
+        yield FieldFault(
+            field="suite",
+            value=spec.suite,
+            message="the suite belongs to another owner",
+            legal="another name, or left out",
+        )
+    elif _arms(spec) != _arms(member.spec):
+        yield FieldFault(
+            field="arms",
+            value=_arms(spec),
+            message=f"the suite {spec.suite} compares other arms",
+            legal=f"the names and techniques {_arms(member.spec)}, in this order",
+        )
+
+
+def _arms(spec: StudySpec) -> list[str]:
+    """Return each arm's name with its techniques; the spaces may differ between workloads."""
+    return [f"{arm.name} ({', '.join(arm.techniques)})" for arm in spec.arms]

@@ -1,0 +1,56 @@
+"""Use cases on suites: list them, and compare the studies of one."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.compare.facts.suite import SuiteComparison
+from gradnoise_service.domain.access import Caller
+from gradnoise_service.domain.errors import NotFoundError
+from gradnoise_service.domain.study import Study
+from gradnoise_service.domain.suite import SuiteCount
+from gradnoise_service.store import studies
+from gradnoise_service.usecases.service import Service
+
+SuiteFormat = Literal["json", "html", "md"]
+
+
+def list_all(service: Service, caller: Caller) -> Sequence[SuiteCount]:
+    """Return the visible suites by name."""
+    with service.database.session() as session:
+        return studies.suites(session, caller.visible_owner)
+
+
+def report(service: Service, caller: Caller, name: str, format: SuiteFormat) -> str:
+    """Return the report of a suite as text.
+
+    Raises:
+        NotFoundError: If no visible study belongs to a suite of this name.
+    """
+    compared = _compare(service, caller, name)
+    # jinja2 and, for HTML, matplotlib are imported with the first report
+    from gradnoise_service.report import suite
+
+    match format:
+        case "json":
+            return suite.document(compared).model_dump_json()
+        case "html":
+            return suite.html(compared)
+        case "md":
+            return suite.markdown(compared)
+
+
+def _compare(service: Service, caller: Caller, name: str) -> SuiteComparison:
+    with service.database.session() as session:
+        members = studies.of_suite(session, name, caller.visible_owner)
+    if not members:
+        raise NotFoundError(f"There is no suite named {name!r}.")
+    # imports numpy, which other requests do not need
+    from gradnoise_service.compare.suite import compare_suite
+
+    return compare_suite(name, [(study, _stored(study)) for study in members])
+
+
+def _stored(study: Study) -> Comparison | None:
+    """Return the comparison of a complete study."""
+    return None if study.comparison is None else Comparison.model_validate(study.comparison)
