@@ -24,12 +24,13 @@ def install(app: FastAPI) -> None:
 def _document(app: FastAPI) -> dict[str, Any]:
     # loads numpy, which other requests do not need
     from gradnoise_service.report.document import Report
+    from gradnoise_service.report.suite import SuiteReport
 
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     schemas = document["components"]["schemas"]
-    for model in (Problem, StudySpec, Report):
+    for model in (Problem, StudySpec, Report, SuiteReport):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema

@@ -1,6 +1,7 @@
 """Endpoints of reports: a study's comparison in several formats, and its figures."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from starlette.exceptions import HTTPException
@@ -14,6 +15,8 @@ from gradnoise_service.usecases import reports
 from gradnoise_service.usecases.reports import ImageFormat, ReportFormat
 
 router = APIRouter(tags=["report"])
+
+Format = TypeVar("Format")
 
 FORMATS: dict[str, ReportFormat] = {
     "application/json": "json",
@@ -75,7 +78,7 @@ def report(
 
     Before the study has ended it is an interim comparison, marked as such.
     """
-    chosen = format or preferred_format(accept)
+    chosen = preferred_format(accept, FORMATS) if format is None else format
     text = reports.report(service, caller, study_id, chosen)
     policy = {"Content-Security-Policy": DOCUMENT_POLICY} if chosen == "html" else {}
     return Response(text, media_type=MEDIA_TYPES[chosen], headers={"Vary": "Accept"} | policy)
@@ -100,20 +103,24 @@ def figure(
     return Response(image, media_type=IMAGE_TYPES[format], headers=headers)
 
 
-def preferred_format(accept: str) -> ReportFormat:
-    """Return the format that an Accept header prefers; JSON if it has no preference.
+def preferred_format(accept: str, formats: Mapping[str, Format]) -> Format:
+    """Return the format that an Accept header prefers; the first if it has no preference.
+
+    Args:
+        accept: The header.
+        formats: The formats by media type.
 
     Raises:
         HTTPException: 406 if the header accepts no format.
 
-    >>> preferred_format("text/html,application/xhtml+xml,*/*;q=0.8")
+    >>> preferred_format("text/html,application/xhtml+xml,*/*;q=0.8", FORMATS)
     'html'
     """
-    qualities = {name: _quality(accept or "*/*", name) for name in FORMATS}
+    qualities = {name: _quality(accept or "*/*", name) for name in formats}
     best = max(qualities, key=lambda name: qualities[name])
     if qualities[best] <= 0:
         raise HTTPException(406, f"No report format matches Accept: {accept}.")
-    return FORMATS[best]
+    return formats[best]
 
 
 def _quality(accept: str, media_type: str) -> float:

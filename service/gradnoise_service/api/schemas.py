@@ -1,8 +1,10 @@
 """The bodies of requests and responses that are not values of the domain."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
@@ -18,6 +20,7 @@ from gradnoise_service.domain.hashes import spec_hash
 from gradnoise_service.domain.rules import Rule
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, StudyState
+from gradnoise_service.domain.suite import SuiteCount
 from gradnoise_service.report.words.search import declared_limits
 
 T = TypeVar("T")
@@ -107,6 +110,22 @@ class StudyOut(BaseModel):
                 dashboard=f"{dashboard_url}/dashboard/",
             ),
         )
+
+
+class SuiteOut(BaseModel):
+    """A suite, with the numbers of its studies and of those that have ended."""
+
+    name: str
+    owner: str
+    n_studies: int
+    n_ended: int
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, suite: SuiteCount) -> "SuiteOut":
+        name = quote(suite.name)
+        links = {"self": f"/v1/suites/{name}", "page": f"/suites/{name}"}
+        return cls(**asdict(suite), links=links)
 
 
 class ExtensionIn(BaseModel, extra="forbid"):
@@ -232,7 +251,7 @@ class PresetOut(BaseModel):
     description: str
     n_studies: int
     scales: list[str] = Field(
-        description="The scales of a paper table, smallest first; empty for a single study."
+        description="The scales of a paper table, smallest first; empty for any other preset."
     )
 
 

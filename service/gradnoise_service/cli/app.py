@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from gradnoise_service.cli import db, local_service, presets, reports, studies, tokens, workloads
+from gradnoise_service.cli import (
+    db,
+    local_service,
+    presets,
+    reports,
+    studies,
+    suites,
+    tokens,
+    workloads,
+)
 from gradnoise_service.cli.errors import CommandGroup
 
 DESCRIPTION = "Does annealed gradient noise help your model, at which settings, and by how much?"
@@ -20,7 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=DESCRIPTION,
 )
-for group in (local_service, studies, reports, workloads, presets):
+for group in (local_service, studies, reports, suites, workloads, presets):
     app.add_typer(group.commands)
 app.add_typer(tokens.commands, name="token")
 app.add_typer(db.commands, name="db")

@@ -42,10 +42,12 @@ def demo(
     from gradnoise_service.local.demo import demo as run
 
     studies = load_preset(preset, param_hint="--preset")
-    if scales := presets.scales(preset):
-        submit = f"gradnoise submit --preset {preset} --scale {scales[0]} --watch"
+    scales = presets.scales(preset)
+    if scales or len(studies) > 1:
+        scale = f" --scale {scales[0]}" if scales else ""
+        submit = f"gradnoise submit --preset {preset}{scale} --watch"
         raise typer.BadParameter(
-            f"{preset!r} is a table of {len(studies)} studies: run `gradnoise up`, then `{submit}`",
+            f"{preset!r} is not a single study: run `gradnoise up`, then `{submit}`",
             param_hint="--preset",
         )
     study = run(read_settings(home=home, port=port), preset, keep=keep, as_json=json)

@@ -19,6 +19,7 @@ from gradnoise_service.domain.study import StudyState, Trial, TrialState
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 ReportFormat = Literal["json", "html", "markdown", "csv", "tex"]
+SuiteFormat = Literal["json", "html", "markdown"]
 MEDIA_TYPES: dict[ReportFormat, str] = {
     "json": "application/json",
     "html": "text/html",
@@ -119,8 +120,8 @@ class Client:
         spec, *others = self.preset(preset)
         if others:
             raise ClientError(
-                f"The preset {preset} is a table of {len(others) + 1} studies: submit each study "
-                "that Client.preset returns."
+                f"The preset {preset} has {len(others) + 1} studies: submit each study that "
+                "Client.preset returns."
             )
         if name is not None:
             return self.submit({**spec, "name": name})
@@ -256,6 +257,25 @@ class Client:
     def comparison(self, study_id: int) -> dict[str, Any]:
         """Return the JSON report as plain values; raises as `report`."""
         plain: dict[str, Any] = json.loads(self.report(study_id, "json"))
+        return plain
+
+    def suites(self) -> list[dict[str, Any]]:
+        """Return name, owner and numbers of studies of each suite."""
+        return list(self._transport.pages("/v1/suites", {}))
+
+    def suite_report(self, name: str, format: SuiteFormat = "json") -> str:
+        """Return the report of a suite; without a verdict until every study has ended.
+
+        Raises:
+            ApiError: With status 404 if there is no such suite.
+        """
+        path = "/v1/suites/" + quote(name, safe="")
+        headers = {"Accept": MEDIA_TYPES[format]}
+        return self._transport.request("GET", path, headers=headers).text
+
+    def suite(self, name: str) -> dict[str, Any]:
+        """Return the JSON report of a suite as plain values; raises as `suite_report`."""
+        plain: dict[str, Any] = json.loads(self.suite_report(name))
         return plain
 
     def workloads(self) -> list[dict[str, Any]]:

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.presets import SuiteFile
 from gradnoise_service.study_text import MalformedStudyError, parse_json, parse_yaml_documents
 
 StudySource = StudySpec | Mapping[str, Any] | Path
@@ -38,10 +41,24 @@ def read_study(path: Path) -> dict[str, Any]:
 def read_studies(path: Path) -> list[dict[str, Any]]:
     """Return the plain values of every study of a file; YAML separates studies by `---`.
 
-    Raises as `read_study`, but accepts several studies.
+    A document with a list of `studies` is a suite. Raises as `read_study`, but accepts several
+    studies.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise MalformedStudyError(f"not UTF-8 at byte {error.start}") from None
-    return [parse_json(text)] if path.suffix.lower() == ".json" else parse_yaml_documents(text)
+    is_json = path.suffix.lower() == ".json"
+    documents = [parse_json(text)] if is_json else parse_yaml_documents(text)
+    return [study for document in documents for study in _studies(document)]
+
+
+def _studies(document: dict[str, Any]) -> list[dict[str, Any]]:
+    if "studies" not in document:
+        return [document]
+    try:
+        return SuiteFile.model_validate(document).members()
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise MalformedStudyError(f"the suite's {field}: {first['msg']}") from None

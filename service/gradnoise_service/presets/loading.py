@@ -7,6 +7,7 @@ from typing import Any
 
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.presets.paper_table import FULL, PaperTable
+from gradnoise_service.presets.suite_file import SuiteFile
 from gradnoise_service.study_text import parse_yaml
 
 FILES = resources.files("gradnoise_service.presets")
@@ -31,7 +32,7 @@ def text(name: str) -> str:
 
 
 def find_table(name: str) -> PaperTable | None:
-    """Return a preset that is a table of the paper, None for a single study; raises as `text`."""
+    """Return a preset that is a table of the paper, None for any other; raises as `text`."""
     preset = _parsed(text(name))
     return preset if isinstance(preset, PaperTable) else None
 
@@ -41,7 +42,7 @@ def load(name: str, scale: str = FULL, row: str | None = None) -> list[dict[str,
 
     Args:
         name: The preset.
-        scale: A scale of a paper table; a single study has only `full`.
+        scale: A scale of a paper table; any other preset has only `full`.
         row: A row of a paper table, None for all rows.
 
     Raises:
@@ -54,13 +55,14 @@ def load(name: str, scale: str = FULL, row: str | None = None) -> list[dict[str,
     if row is not None:
         _check_choice(name, "row", row, row_names)
     if table is None:
-        return [parse_yaml(text(name))]
+        preset = _parsed(text(name))
+        return preset.members() if isinstance(preset, SuiteFile) else [parse_yaml(text(name))]
     studies = zip(row_names, table.studies(scale), strict=True)
     return [copy.deepcopy(study) for row_name, study in studies if row in (None, row_name)]
 
 
 def scales(name: str) -> list[str]:
-    """Return the scales of a paper table, smallest first; none for a single study.
+    """Return the scales of a paper table, smallest first; none for any other preset.
 
     Raises as `text`.
     """
@@ -71,18 +73,20 @@ def scales(name: str) -> list[str]:
 def describe(name: str) -> str:
     """Return the description of a preset: its question and its cost; raises as `text`."""
     preset = _parsed(text(name))
-    return preset.description if isinstance(preset, PaperTable) else str(preset["description"])
+    return preset["description"] if isinstance(preset, dict) else preset.description
 
 
 def _check_choice(name: str, field: str, value: str, legal: list[str]) -> None:
     if value not in legal:
-        values = " | ".join(legal) or "none, because the preset is a single study"
+        values = " | ".join(legal) or "none, because the preset is not a table"
         message = f"the preset {name!r} does not have this {field}"
         fault = FieldFault(field=field, value=value, message=message, legal=values)
         raise InvalidSpecError([fault])
 
 
 @functools.cache
-def _parsed(yaml_text: str) -> PaperTable | dict[str, Any]:
+def _parsed(yaml_text: str) -> PaperTable | SuiteFile | dict[str, Any]:
     plain = parse_yaml(yaml_text)
-    return PaperTable.model_validate(plain) if "rows" in plain else plain
+    if "rows" in plain:
+        return PaperTable.model_validate(plain)
+    return SuiteFile.model_validate(plain) if "studies" in plain else plain

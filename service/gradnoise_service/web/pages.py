@@ -14,7 +14,7 @@ from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.report.words.anytime import extension_cost
-from gradnoise_service.usecases import reports, studies, trials
+from gradnoise_service.usecases import reports, studies, suites, trials
 from gradnoise_service.web.forms import Fields
 from gradnoise_service.web.templating import render
 
@@ -93,6 +93,19 @@ def extend(caller: Submitter, service: CurrentService, study_id: StudyId, form: 
 def report(caller: Reader, service: CurrentService, study_id: StudyId) -> Response:
     """Show the report."""
     html = reports.report(service, caller, study_id, "html")
+    return HTMLResponse(html, headers={"Content-Security-Policy": DOCUMENT_POLICY})
+
+
+@router.get("/suites")
+def list_suites(caller: Reader, service: CurrentService, request: Request) -> Response:
+    """Show the suites with the number of their studies that have ended."""
+    return _page(request, service, "suites.html", suites=suites.list_all(service, caller))
+
+
+@router.get("/suites/{name}")
+def suite_report(caller: Reader, service: CurrentService, name: str) -> Response:
+    """Show the report of a suite."""
+    html = suites.report(service, caller, name, "html")
     return HTMLResponse(html, headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 

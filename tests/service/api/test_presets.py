@@ -43,7 +43,7 @@ def test_row_of_a_paper_table_is_shown_alone(client: TestClient) -> None:
     assert [study["name"] for study in shown["studies"]] == ["paper-table-2 two-stage"]
     for name, legal in (
         ("paper-table-2", "one-stage | two-stage"),
-        ("demo", "none, because the preset is a single study"),
+        ("demo", "none, because the preset is not a table"),
     ):
         refused = client.get(f"/v1/presets/{name}", params={"row": "three-stage"})
         assert refused.status_code == 422

@@ -10,7 +10,7 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
-from gradnoise_service.api.reports import FigureName, preferred_format
+from gradnoise_service.api.reports import FORMATS, FigureName, preferred_format
 from gradnoise_service.client import FIGURES as CLIENT_FIGURES
 from gradnoise_service.compare.assembly import compare
 from gradnoise_service.compare.facts.comparison import Comparison
@@ -213,7 +213,7 @@ def test_report_is_strict_json(client: TestClient, complete: Study) -> None:
     ],
 )
 def test_accept_is_weighted(accept: str, format: str) -> None:
-    assert preferred_format(accept) == format
+    assert preferred_format(accept, FORMATS) == format
 
 
 @pytest.mark.parametrize(
@@ -221,5 +221,5 @@ def test_accept_is_weighted(accept: str, format: str) -> None:
 )
 def test_unsatisfiable_accept_is_refused(accept: str) -> None:
     with pytest.raises(HTTPException) as refused:
-        preferred_format(accept)
+        preferred_format(accept, FORMATS)
     assert refused.value.status_code == 406

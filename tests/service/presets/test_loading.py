@@ -13,9 +13,11 @@ from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import InvalidSpecError
 from gradnoise_service.domain.legal import check
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.report.words.search import declared_limits
 from gradnoise_service.settings import Settings
 
 SCALES = [(name, scale) for name in presets.names() for scale in presets.scales(name) or ["full"]]
+SUITES = ["suite-small"]
 TABLES = {name: table for name in presets.names() if (table := presets.find_table(name))}
 
 
@@ -35,6 +37,9 @@ def test_every_study_of_a_preset_is_legal(name: str, scale: str, catalogue: Cata
     if table := presets.find_table(name):
         suffix = "" if scale == "full" else f" {scale}"
         assert [spec.name for spec in specs] == [f"{name} {row.name}{suffix}" for row in table.rows]
+    elif name in SUITES:
+        assert {spec.suite for spec in specs} == {name}
+        assert all(spec.name.startswith(f"{name} ") for spec in specs)
     else:
         assert [spec.name for spec in specs] == [name]
 
@@ -129,6 +134,16 @@ def test_demo_he_differs_from_demo_only_by_the_initial_weights() -> None:
     assert {k: v for k, v in demo.items() if k not in differing} == {
         k: v for k, v in counterpart.items() if k not in differing
     }
+
+
+def test_suite_small_has_six_workloads_of_different_kinds_with_the_same_arms() -> None:
+    """Five systems and two data sets; every study gives a verdict about the technique."""
+    specs = [StudySpec.model_validate(plain) for plain in presets.load("suite-small")]
+    assert len({(spec.workload, spec.options.get("dataset")) for spec in specs}) == 6
+    assert len({spec.workload for spec in specs}) == 5
+    assert all(spec.arms == specs[0].arms for spec in specs)
+    assert not any(declared_limits(Design.of(spec)) for spec in specs)
+    assert {spec.search.repeats for spec in specs if spec.search} == {3}
 
 
 def test_unknown_preset_is_refused_with_the_known_presets() -> None:

@@ -17,6 +17,7 @@ from gradnoise_service.domain.errors import (
 )
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study
+from gradnoise_service.domain.suite import SuiteCount
 from gradnoise_service.store import attempts, leases, studies, trials
 from gradnoise_service.store.database import Database
 
@@ -288,3 +289,22 @@ def test_progress_counts_every_trial_and_estimates_the_rest(
         ("noisy", "confirm", 5, 0),
     ]
     assert progress.seconds_left == pytest.approx(8 / 8 * 46)  # 3 + 3 + 2 epochs took 8 seconds
+
+
+def test_suites_are_those_of_their_owner_with_their_studies_in_order(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
+    for name in ("a", "b", "c"):
+        submit(database, make_spec(name=name, suite="several"), now)
+    submit(database, make_spec(name="alone"), now)
+    submit(database, make_spec(name="other", suite="another"), now, owner="bob")
+    with database.session(write=True) as session:
+        studies.cancel(session, studies.find(session, "b", None).id, None, now)
+    with database.session() as session:
+        assert studies.suites(session, "ada") == [SuiteCount("several", "ada", 3, 1)]
+        assert [suite.name for suite in studies.suites(session, None)] == ["another", "several"]
+        members = studies.of_suite(session, "several", "ada")
+        assert [study.spec.name for study in members] == ["a", "b", "c"]
+        assert studies.of_suite(session, "several", "bob") == []
+        assert studies.first_of_suite(session, "several") == members[0]
+        assert studies.first_of_suite(session, "none") is None

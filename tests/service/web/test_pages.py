@@ -233,3 +233,17 @@ def test_running_study_with_an_always_valid_boundary_shows_its_verdict_so_far(
     assert "24 fresh seeds, the same for every arm, 3 epochs each; the verdict is valid" in words
     workshop.cancel(study)
     assert "noisy helps: mean accuracy" in read(client, f"/studies/{study.id}").text
+
+
+def test_suites_are_listed_and_linked_from_their_studies(client: TestClient, workshop: Any) -> None:
+    assert "gradnoise submit --preset suite-small" in read(client, "/suites").text
+    study = workshop.queued(suite="two words")
+    workshop.cancel(workshop.queued(suite="two words"))
+    page = read(client, "/suites")
+    assert "/suites/two%20words" in page.links
+    assert "1 of 2 studies" in page.text
+    assert "/suites/two%20words" in read(client, f"/studies/{study.id}").links
+    answer = client.get("/suites/two%20words", headers=HTML)
+    assert answer.status_code == 200
+    assert "1 of 2 studies have ended" in answer.text
+    assert client.get("/suites/none", headers=HTML).status_code == 404

@@ -33,7 +33,7 @@ def forest(answer: Answer) -> Picture:
             ends = [effect.interval.low, effect.interval.high]
             axes.plot(ends, [y, y], color=colour, linewidth=3, solid_capstyle="butt", zorder=3)
         axes.plot([effect.effect], [y], marker="o", markersize=8, color=colour, zorder=4)
-    labels = [textwrap.shorten(effect.study, 28, placeholder="…") for effect in effects]
+    labels = [textwrap.shorten(effect.study, 24, placeholder="…") for effect in effects]
     if answer.pooled is not None:
         _pooled(axes, answer.pooled, len(effects))
         labels.append("mean")
@@ -42,7 +42,7 @@ def forest(answer: Answer) -> Picture:
     axes.tick_params(length=0)
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel("Gain in units of the smallest that matters (right is better)")
+    axes.set_xlabel("Gain / smallest that matters (right is better)")
     legend(figure, _handles(axes, answer))
     return Picture(
         name=f"forest-{answer.arm}".replace(".", "-"),
@@ -80,9 +80,9 @@ def _handles(axes: Axes, answer: Answer) -> list[object]:
     if answer.pooled is None:
         return [band]
     level = confidence(answer.pooled.interval.level)
-    mean = axes.plot(
-        [], [], color=LIGHT["ink"], marker="D", linestyle="", label=f"mean, {level} interval"
-    )[0]
+    mean = axes.plot([], [], color=LIGHT["ink"], marker="D", linestyle="", label=f"mean ({level})")[
+        0
+    ]
     if answer.pooled.prediction is None:
         return [mean, band]
     label = "further workload"
