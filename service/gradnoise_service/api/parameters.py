@@ -4,8 +4,11 @@ from typing import Annotated
 
 from fastapi import Header, Path
 
+from gradnoise_service.domain.spec import NAME_PATTERN
+
 MAX_ID = 2**63 - 1
 
+SuiteName = Annotated[str, Path(pattern=NAME_PATTERN, description="The suite's name.")]
 StudyId = Annotated[int, Path(ge=1, le=MAX_ID, description="The study's id.")]
 IdempotencyKey = Annotated[
     str | None,

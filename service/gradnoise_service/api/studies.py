@@ -13,6 +13,7 @@ from gradnoise_service.api.problem import documented
 from gradnoise_service.api.schemas import ExtensionIn, Page, StudyOut
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.spec import NAME_PATTERN
 from gradnoise_service.domain.study import StudyState
 from gradnoise_service.usecases import studies
 
@@ -21,9 +22,7 @@ router = APIRouter(tags=["studies"])
 State = Annotated[StudyState | None, Query(description="Only studies in this state.")]
 Name = Annotated[
     str | None,
-    Query(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$", description="Only the study with this name."
-    ),
+    Query(pattern=NAME_PATTERN, description="Only the study with this name."),
 ]
 Before = Annotated[
     int | None, Query(ge=1, le=MAX_ID, description="Only studies with an id below this id.")

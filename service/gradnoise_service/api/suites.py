@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from gradnoise_service.api.auth import Reader
 from gradnoise_service.api.guard import DOCUMENT_POLICY
+from gradnoise_service.api.parameters import SuiteName
 from gradnoise_service.api.problem import documented
 from gradnoise_service.api.reports import TEXT, preferred_format
 from gradnoise_service.api.schemas import Items, SuiteOut
@@ -22,7 +23,6 @@ FORMATS: dict[str, SuiteFormat] = {
 }
 MEDIA_TYPES = {format: media_type for media_type, format in FORMATS.items()}
 Accept = Annotated[str, Header(description=f"One of {', '.join(FORMATS)}; JSON by default.")]
-SuiteName = Annotated[str, Path(description="The suite's name.")]
 REPORT: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The answer of the suite.",

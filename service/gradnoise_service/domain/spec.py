@@ -20,6 +20,8 @@ from gradnoise_service.domain.space import (
     as_json,
 )
 
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$"
+"""Names of studies and of suites."""
 Phase = Literal["search", "rerun", "confirm"]
 Boundary = Literal["pocock", "obrien_fleming"]
 Judge = Literal["last_epoch", "best_validation_epoch"]
@@ -205,7 +207,7 @@ class StudySpec(Strict):
     """One question: does a technique help this workload, when all arms are tuned alike?"""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$",
+        pattern=NAME_PATTERN,
         description="Name of the study, unique on this service.",
     )
     description: str = Field(
@@ -215,7 +217,7 @@ class StudySpec(Strict):
     )
     suite: str | None = Field(
         default=None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$",
+        pattern=NAME_PATTERN,
         description=(
             "Name of the suite that the study belongs to: studies of the same arms on several "
             "workloads, which get one answer together."

@@ -69,6 +69,8 @@ def test_an_unknown_suite_is_not_found(client: TestClient) -> None:
         "There is no suite named 'nothing'.",
     )
     assert client.get("/v1/suites").json()["items"] == []
+    illegal = client.get("/v1/suites/a%00b")
+    assert (illegal.status_code, illegal.json()["errors"][0]["field"]) == (422, "name")
 
 
 def test_a_suite_that_runs_has_no_verdict(client: TestClient, plain_spec: dict[str, Any]) -> None:
