@@ -89,7 +89,7 @@ def test_studies_of_a_paper_table_are_submitted_once(client: Client) -> None:
     with pytest.raises(ApiError) as caught:
         client.submit_once(specs[0] | {"seed": 1})
     assert caught.value.status == 409
-    with pytest.raises(ClientError, match="a table of 6 studies"):
+    with pytest.raises(ClientError, match="paper-table-1 has 6 studies"):
         client.submit_preset("paper-table-1")
 
 
