@@ -25,7 +25,7 @@ def pool(effects: Sequence[float], standard_errors: Sequence[float], *, level: f
     The interval is mean ± t_(k-1) e with e as in `estimates`. The prediction interval, for the true
     effect of a further study, is mean ± t_(k-2) sqrt(tau^2 + e^2) (Higgins, Thompson and
     Spiegelhalter 2009). I^2 is the share tau^2 / (tau^2 + mean s_i^2). If e is
-    0 the precision is unknown, and p is 1.
+    0, up to rounding, the precision is unknown, and p is 1.
 
     Args:
         effects: At least 2 finite numbers.
@@ -37,6 +37,8 @@ def pool(effects: Sequence[float], standard_errors: Sequence[float], *, level: f
     k = len(effects)
     variances = np.square(np.asarray(standard_errors, dtype=float))
     mean, error, tau2 = map(float, estimates(np.asarray(effects, dtype=float), variances))
+    if error <= 1e-12 * max(map(abs, effects)):
+        error = 0.0
     prediction = None
     if k >= FEWEST_FOR_PREDICTION:
         reach = float(stdtrit(k - 2, (1 + level) / 2)) * math.sqrt(tau2 + error**2)
