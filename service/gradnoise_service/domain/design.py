@@ -154,8 +154,7 @@ class Design(Sequential):
         return self._seed(phase, position, repeat)
 
     def _seed(self, phase: Phase, position: int, repeat: int) -> int:
-        of_repeat = f"/{repeat}" if repeat else ""
-        return _hashed(f"{self.spec.seed}/{phase}/{position}{of_repeat}")
+        return _hashed(f"{self.spec.seed}/{phase}/{position}" + (f"/{repeat}" if repeat else ""))
 
     def sampler_seed(self, arm: str, repeat: int) -> int:
         """Return the seed of the sampler of a search.
@@ -216,11 +215,8 @@ class Design(Sequential):
             for number, setting in enumerate(settings)
             if setting is not None or phase == "search"
         ]
-        return sorted(planned, key=lambda trial: self._order(trial))
-
-    def _order(self, trial: PlannedTrial) -> tuple[int, int]:
-        repeat, position = self.place(trial.phase, trial.arm, trial.number)
-        return position, repeat
+        # a place is a search and a position in it
+        return sorted(planned, key=lambda t: self.place(t.phase, t.arm, t.number)[::-1])
 
     def _confirm(self, settings: Settings) -> list[PlannedTrial]:
         return self._plan(
