@@ -157,10 +157,9 @@ class Design(Sequential):
         return _hashed(f"{self.spec.seed}/{phase}/{position}" + (f"/{repeat}" if repeat else ""))
 
     def sampler_seed(self, arm: str, repeat: int) -> int:
-        """Return the seed of the sampler of a search.
+        """Return the seed of a search's sampler.
 
-        It differs between the arms: equal arms that tried equal settings would have equal results,
-        however much the settings that searches find vary.
+        It differs between arms: on equal settings equal arms agree, however much searches vary.
         """
         index = [other.name for other in self.spec.arms].index(arm)
         return _hashed(f"{self.spec.seed}/sampler/{index}/{repeat}")
@@ -215,7 +214,6 @@ class Design(Sequential):
             for number, setting in enumerate(settings)
             if setting is not None or phase == "search"
         ]
-        # a place is a search and a position in it
         return sorted(planned, key=lambda t: self.place(t.phase, t.arm, t.number)[::-1])
 
     def _confirm(self, settings: Settings) -> list[PlannedTrial]:

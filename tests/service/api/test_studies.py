@@ -385,22 +385,3 @@ def test_submission_before_the_first_worker_is_503(
     answer = make_client().post("/v1/studies", json=plain_spec)
     assert (answer.status_code, answer.json()["type"]) == (503, "/docs#no-workers")
     assert int(answer.headers["retry-after"]) > 0
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "limit=0",
-        "limit=101",
-        "limit=x",
-        "before=0",
-        "before=99999999999999999999",
-        "state=lost",
-        "name=%00",
-    ],
-)
-def test_illegal_query_is_refused(client: TestClient, query: str) -> None:
-    answer = client.get(f"/v1/studies?{query}")
-    assert (answer.status_code, answer.json()["type"]) == (422, "/docs#invalid-request")
-    assert answer.json()["errors"][0]["field"] == query.split("=")[0]
-    assert answer.json()["errors"][0]["legal"]

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
 from gradnoise_service.api.schemas import ExtensionIn, TokenIn
@@ -251,3 +252,22 @@ def test_every_pattern_has_a_description() -> None:
     assert patterns(StudySpec.model_json_schema()) | patterns(TokenIn.model_json_schema()) == set(
         PATTERNS
     )
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "before=0",
+        "before=99999999999999999999",
+        "state=lost",
+        "name=%00",
+    ],
+)
+def test_illegal_query_is_refused(client: TestClient, query: str) -> None:
+    answer = client.get(f"/v1/studies?{query}")
+    assert (answer.status_code, answer.json()["type"]) == (422, "/docs#invalid-request")
+    assert answer.json()["errors"][0]["field"] == query.split("=")[0]
+    assert answer.json()["errors"][0]["legal"]

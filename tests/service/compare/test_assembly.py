@@ -14,7 +14,6 @@ from gradnoise_service.compare.assembly import compare
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.compare.facts.findings import (
     AllTied,
-    DivergedLater,
     EveryRunFailed,
     EveryRunLost,
     EveryTrialLost,
@@ -23,7 +22,6 @@ from gradnoise_service.compare.facts.findings import (
     NoSetting,
     TooFewPairs,
     Waiting,
-    WorseThanWorst,
 )
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import Metric, Trial
@@ -261,49 +259,6 @@ def test_an_arm_without_a_finite_value_hurts_with_the_worst_value(
         LostTrials(arm="noisy", phase="confirm", outcome="diverged", n=8, n_declared=8)
         in comparison.findings
     )
-
-
-def test_an_arm_that_diverges_hurts_even_if_the_declared_worst_value_is_too_good(
-    make_trials: Make, loss: Metric
-) -> None:
-    """Every loss of the baseline is worse than 100, the declared worst value."""
-    baseline = [5_000.0 + i for i in range(8)]
-    design, trials = make_trials({"baseline": baseline, "noisy": ["diverged"] * 7 + [4_999.0]})
-    comparison = compare(design, loss, trials, protocol={})
-    assert (comparison.worst, comparison.declared_worst) == (5_007.02, 100.0)
-    (difference,) = comparison.differences
-    assert (difference.n_worse, difference.n_better) == (7, 1)
-    assert WorseThanWorst(measured=5_007.0, declared=100.0) in comparison.findings
-    design, trials = make_trials({"baseline": baseline, "noisy": ["diverged"] * 8})
-    assert compare(design, loss, trials, protocol={}).verdict == "hurts"
-
-
-def test_a_run_that_diverged_after_its_best_epoch_keeps_the_value_of_that_epoch(
-    make_trials: Make, accuracy: Metric
-) -> None:
-    design, trials = make_trials({"baseline": BAD, "noisy": GOOD}, judge="best_validation_epoch")
-    late = [
-        replace(t, diverged=True, epochs=2) if (t.phase, t.arm) == ("confirm", "noisy") else t
-        for t in trials
-    ]
-    comparison, expected = (compare(design, accuracy, t, protocol={}) for t in (late, trials))
-    assert comparison.differences == expected.differences
-    assert DivergedLater(arm="noisy", phase="confirm", n=8, n_declared=8) in comparison.findings
-    tally = comparison.arms[1].confirm
-    assert (tally.n_complete, tally.n_diverged, tally.n_diverged_later) == (8, 0, 8)
-    assert comparison.diagnostics.divergences[0].n_diverged == 8
-
-
-def test_a_run_without_a_finite_best_epoch_diverged_once(make_trials: Make, loss: Metric) -> None:
-    """Its best value is too large for arithmetic, so that it is lost and not `diverged_later`."""
-    design, trials = make_trials(
-        {"baseline": [0.5] * 6, "noisy": [1e120] * 6}, judge="best_validation_epoch"
-    )
-    late = [replace(t, diverged=True, epochs=2) if t.value == 1e120 else t for t in trials]
-    comparison = compare(design, loss, late, protocol={})
-    tally = comparison.arms[1].confirm
-    assert (tally.n_diverged, tally.n_diverged_later, tally.n_ever_diverged) == (6, 0, 6)
-    assert (comparison.verdict, comparison.differences[0].n_lost) == ("hurts", 6)
 
 
 def test_arms_that_tie_on_every_seed_make_no_difference(

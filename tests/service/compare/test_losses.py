@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.stats import binom, binomtest
 
 from gradnoise_service.compare.assembly import compare
 from gradnoise_service.compare.facts.comparison import Difference, LossBound
+from gradnoise_service.compare.facts.findings import DivergedLater, WorseThanWorst
 from gradnoise_service.compare.losses import rate_bound
 from gradnoise_service.compare.tables import seed_rows
 from gradnoise_service.compare.verdict import judge
@@ -19,6 +21,8 @@ from gradnoise_service.domain.study import Metric, Trial
 Make = Callable[..., tuple[Design, list[Trial]]]
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs/statistics.md").read_text(encoding="utf-8")
 PAIRS = (6, 12, 24)
+GOOD = [0.9, 0.8, 0.85, 0.9, 0.95, 0.9, 0.7, 0.88]
+BAD = [0.1, 0.2, 0.15, 0.1, 0.05, 0.1, 0.3, 0.12]
 RATE = 0.05
 
 
@@ -173,3 +177,46 @@ def test_an_arm_that_rarely_loses_a_run_makes_no_difference_only_if_runs_are_not
         error = (expected * (1 - expected) / n_studies) ** 0.5
         assert len(equivalent) / n_studies == pytest.approx(expected, abs=3 * error)
         assert all(d.losses is not None and d.losses.arm_matters for d in equivalent)
+
+
+def test_an_arm_that_diverges_hurts_even_if_the_declared_worst_value_is_too_good(
+    make_trials: Make, loss: Metric
+) -> None:
+    """Every loss of the baseline is worse than 100, the declared worst value."""
+    baseline = [5_000.0 + i for i in range(8)]
+    design, trials = make_trials({"baseline": baseline, "noisy": ["diverged"] * 7 + [4_999.0]})
+    comparison = compare(design, loss, trials, protocol={})
+    assert (comparison.worst, comparison.declared_worst) == (5_007.02, 100.0)
+    (difference,) = comparison.differences
+    assert (difference.n_worse, difference.n_better) == (7, 1)
+    assert WorseThanWorst(measured=5_007.0, declared=100.0) in comparison.findings
+    design, trials = make_trials({"baseline": baseline, "noisy": ["diverged"] * 8})
+    assert compare(design, loss, trials, protocol={}).verdict == "hurts"
+
+
+def test_a_run_that_diverged_after_its_best_epoch_keeps_the_value_of_that_epoch(
+    make_trials: Make, accuracy: Metric
+) -> None:
+    design, trials = make_trials({"baseline": BAD, "noisy": GOOD}, judge="best_validation_epoch")
+    late = [
+        replace(t, diverged=True, epochs=2) if (t.phase, t.arm) == ("confirm", "noisy") else t
+        for t in trials
+    ]
+    comparison, expected = (compare(design, accuracy, t, protocol={}) for t in (late, trials))
+    assert comparison.differences == expected.differences
+    assert DivergedLater(arm="noisy", phase="confirm", n=8, n_declared=8) in comparison.findings
+    tally = comparison.arms[1].confirm
+    assert (tally.n_complete, tally.n_diverged, tally.n_diverged_later) == (8, 0, 8)
+    assert comparison.diagnostics.divergences[0].n_diverged == 8
+
+
+def test_a_run_without_a_finite_best_epoch_diverged_once(make_trials: Make, loss: Metric) -> None:
+    """Its best value is too large for arithmetic, so that it is lost and not `diverged_later`."""
+    design, trials = make_trials(
+        {"baseline": [0.5] * 6, "noisy": [1e120] * 6}, judge="best_validation_epoch"
+    )
+    late = [replace(t, diverged=True, epochs=2) if t.value == 1e120 else t for t in trials]
+    comparison = compare(design, loss, late, protocol={})
+    tally = comparison.arms[1].confirm
+    assert (tally.n_diverged, tally.n_diverged_later, tally.n_ever_diverged) == (6, 0, 6)
+    assert (comparison.verdict, comparison.differences[0].n_lost) == ("hurts", 6)
