@@ -306,6 +306,7 @@ def test_the_next_holder_of_a_study_resumes_its_trials(
         "epochs": 8,
         "sampler": "random",
         "pruner": pruner,
+        "lag": 2,
         "rerun": {"n_seeds": 0},
     }
     with database.session(write=True) as session:

@@ -9,6 +9,7 @@ attain: a whole number of the 2^n sign flips is extreme, so 6 pairs test at 3.1 
 import functools
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from gradnoise_service.domain.search import MOST_REPEATS
 from gradnoise_service.domain.sequential import fewest_pairs
 
 MOST_PAIRS = 1_000_000
+NORMAL = NormalDist()
 N_NODES = 1_000
 N_NODES_OF_TWO = 50
 FINEST = 1e-9
@@ -38,7 +40,8 @@ def chances(
     sqrt(n) for Student's quantile t at the level, and w likewise at the attained level: `helps` is
     M > max(w, smallest_difference - v), `hurts` its mirror image, `no_difference` is |M| <
     smallest_difference - v. The mean over S is taken at the midpoints of 1,000 equally likely
-    parts.
+    parts. Where the test requires that all differences have the same sign, as with 6 pairs at a
+    level of 95 %, `helps` has at most the probability Phi(difference / sd)^n, `hurts` likewise.
 
     Args:
         n: Pairs; below the fewest for a verdict, all is `undecided`.
@@ -50,7 +53,20 @@ def chances(
     if n < fewest_pairs(1 - level):
         return {"helps": 0.0, "hurts": 0.0, "no_difference": 0.0, "undecided": 1.0}
     w, v = _half_widths(n, attained_level(n, 1 - level)), _half_widths(n, 1 - level)
-    return _chances(difference, smallest_difference, sd / math.sqrt(n), w, v)
+    found = _chances(difference, smallest_difference, sd / math.sqrt(n), w, v)
+    if attained_level(n, 1 - level) > 2 ** (1 - n):
+        return found
+    # the test requires that all differences have the same sign
+    effect = difference / max(sd, FINEST * max(abs(difference), smallest_difference))
+    helps = min(found["helps"], NORMAL.cdf(effect) ** n)
+    hurts = min(found["hurts"], NORMAL.cdf(-effect) ** n)
+    same = found["no_difference"]
+    return {
+        "helps": helps,
+        "hurts": hurts,
+        "no_difference": same,
+        "undecided": 1 - helps - hurts - same,
+    }
 
 
 def chances_of_searches(

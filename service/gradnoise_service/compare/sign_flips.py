@@ -60,10 +60,12 @@ def positive_sums(sizes: np.ndarray) -> np.ndarray:
         sizes: Whole numbers of at least 0; each sign is positive with probability 1/2.
     """
     chances = np.zeros(sizes.sum() + 1)
-    chances[0] = 1.0
-    for size in sizes[sizes > 0]:
-        chances /= 2
-        chances[size:] = chances[size:] + chances[:-size]
+    chances[0], n_reached = 1.0, 1
+    for size in np.sort(sizes[sizes > 0]):
+        half = chances[:n_reached] / 2
+        chances[:n_reached] = half
+        chances[size : size + n_reached] += half
+        n_reached += size
     return chances
 
 

@@ -318,7 +318,7 @@ def test_many_search_trials_are_csv_in_the_page(
     ]
     page = html.render(make_study(design, accuracy), compare(design, accuracy, trials, protocol={}))
     Outline(page)
-    (lines,) = re.findall(r"<pre>(arm,trial,.*?)</pre>", page, flags=re.DOTALL)
+    (lines,) = re.findall(r"<pre>(arm,search,trial,.*?)</pre>", page, flags=re.DOTALL)
     rows = list(csv.DictReader(io.StringIO(lines)))
     assert len(rows) == 1200
     shown = {

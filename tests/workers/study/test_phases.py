@@ -124,7 +124,7 @@ def test_lost_reruns_count_against_their_setting(
 ) -> None:
     search = {"n_trials": 4, "epochs": 3, "sampler": "random", "rerun": {"top": 2, "n_seeds": 2}}
     study = submit(database, make_spec(search=search, max_attempts=1), now)
-    rerun_seeds = {study.design.seed("rerun", i) for i in range(2)}
+    rerun_seeds = {study.design.seed("rerun", "noisy", i) for i in range(2)}
     ended: list[Finished] = []
 
     def override(spec: TrialSpec, epoch: int) -> LauncherEvent | None:
