@@ -27,19 +27,19 @@ class ShuffledLauncher(FormulaLauncher):
 
     def events(self, timeout_seconds: float) -> Sequence[LauncherEvent]:
         events: list[LauncherEvent] = list(self._lose_a_worker()) if self._losses else []
-        for key in self._random.sample(sorted(self.members), k=len(self.members)):
+        for key in self._random.sample(self._by_trial(), k=len(self.members)):
             if key not in self.waiting and self._random.random() < 0.7:
                 events += self.train(key, self.members[key])
         return events
 
     def _lose_a_worker(self) -> list[WorkerLost]:
         """Lose a worker now and then; a trial is lost once, as it is retried only so often."""
-        if self._random.random() > 0.1:
+        if self._random.random() > 0.2:
             return []
         worker = self._random.randrange(self._workers)
         keys = [
             key
-            for i, key in enumerate(sorted(self.members))
+            for i, key in enumerate(self._by_trial())
             if i % self._workers == worker and not self._lost[self.members[key].checkpoint]
         ]
         self._losses -= bool(keys)
@@ -47,3 +47,7 @@ class ShuffledLauncher(FormulaLauncher):
         for key in keys:
             self.release(key)
         return [WorkerLost(key=key, reason="killed") for key in keys]
+
+    def _by_trial(self) -> list[str]:
+        """Return the members by trial: their keys are random."""
+        return sorted(self.members, key=lambda key: self.members[key].checkpoint)
