@@ -84,7 +84,7 @@ class StudyOut(BaseModel):
 
     @classmethod
     def of(cls, study: Study, dashboard_url: str) -> "StudyOut":
-        path = f"/v1/studies/{study.id}"
+        path, design = f"/v1/studies/{study.id}", study.design
         return cls(
             id=study.id,
             name=study.spec.name,
@@ -99,10 +99,10 @@ class StudyOut(BaseModel):
             spec_hash=spec_hash(study.spec),
             metric=study.metric,
             verdict=study.verdict,
-            n_seeds=study.design.n_seeds,
+            n_seeds=design.n_seeds,
             extensions=study.extensions,
-            warnings=declared_limits(study.design),
-            false_verdict_chance=study.design.false_verdict_chance,
+            warnings=declared_limits(design),
+            false_verdict_chance=design.false_verdict_chance,
             links=Links(
                 self=path,
                 report=f"{path}/report",

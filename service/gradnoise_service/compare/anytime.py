@@ -22,8 +22,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from gradnoise_service.compare.facts.base import Interval
+from gradnoise_service.domain.sequential import BETS, fewest_anytime_pairs
 
-BETS = 2.0 ** -np.arange(8)
 WEIGHTS = np.sqrt(BETS) / np.sum(np.sqrt(BETS))
 N_HALVINGS = 60
 MOST_REPEATED = 10_000
@@ -43,7 +43,7 @@ def log_e_values(differences: np.ndarray, centre: np.ndarray | float = 0.0) -> n
         _earlier_deviations(differences), np.maximum.accumulate(np.abs(y), axis=-1) / np.sqrt(n)
     )
     x = np.divide(y, scale, out=np.zeros_like(y), where=scale > 0)
-    bets = BETS.reshape(-1, *[1] * y.ndim)
+    bets = np.array(BETS).reshape(-1, *[1] * y.ndim)
     factors = math.log(2) - np.logaddexp(0, -2 * bets * x)
     total: np.ndarray = np.logaddexp.reduce(
         np.log(WEIGHTS.reshape(bets.shape)) + np.cumsum(factors, axis=-1), axis=0
@@ -79,14 +79,15 @@ def anytime_interval(differences: Sequence[float], *, level: float) -> Interval:
     always some.
 
     Args:
-        differences: At least `fewest_pairs(1 - level)` finite numbers, in the order of the pairs.
+        differences: Finite numbers in the order of the pairs, at least `fewest_anytime_pairs(1 -
+            level)`.
         level: Confidence level over all numbers of pairs, in (0, 1).
 
     Raises:
         ValueError: If there are too few differences for a bounded interval.
     """
     x = np.asarray(differences, dtype=float)
-    fewest = fewest_pairs(1 - level)
+    fewest = fewest_anytime_pairs(1 - level)
     if len(x) < fewest:
         raise ValueError(f"differences must be at least {fewest}, but got {len(x)}")
     bound = math.log(2 / (1 - level))
@@ -94,24 +95,6 @@ def anytime_interval(differences: Sequence[float], *, level: float) -> Interval:
     if ends[0] > -ends[1]:
         ends = [_lower_end(signed, lambda e: float(e[-1]) >= bound) for signed in (x, -x)]
     return Interval(low=ends[0], high=0.0 - ends[1], level=level, method="anytime")
-
-
-def fewest_pairs(alpha: float) -> int:
-    """Return the fewest pairs whose interval is bounded, for any values of the differences.
-
-    Far from all differences every y_i is equal, so E_n is the mean over bets of the product over i
-    of 2 / (1 + exp(-2 c sqrt(i))).
-
-    Args:
-        alpha: Two-sided error probability, in (0, 1).
-
-    >>> fewest_pairs(0.05), fewest_pairs(0.025)
-    (7, 8)
-    """
-    n = 1
-    while log_e_values(np.ones(n))[-1] <= math.log(2 / alpha):
-        n += 1
-    return n
 
 
 def pairs_to_decide(

@@ -15,7 +15,6 @@ from gradnoise_service.compare.intervals import (
     mean_interval,
     share_interval,
 )
-from gradnoise_service.compare.no_verdict import fewest_pairs
 from gradnoise_service.compare.ranks import probability_of_improvement, signed_rank_p
 from gradnoise_service.compare.searches import searches, welch_interval
 from gradnoise_service.domain.design import Design
@@ -67,7 +66,7 @@ def described(
         welch = _possible(welch_interval(found, metric.sign, level=level), metric)
         described = _with_means(counted, metric, found.means, found.baseline_means, welch)
         return described.model_copy(update={"searches": found})
-    has_interval, seed = len(pairs) >= fewest_pairs(design), design.spec.seed
+    has_interval, seed = len(pairs) >= design.fewest_pairs, design.spec.seed
     interval = _mean_interval(design, gains) if has_interval else None
     middle = interquartile_interval(gains, level=level, seed=seed) if has_interval else None
     return _with_means(counted, metric, *_sides(pairs), interval).model_copy(

@@ -68,7 +68,8 @@ def _limit(
     counted: Metric, runs: Sequence[Run], others: Sequence[Run], margin: float
 ) -> float | None:
     """Return the loss rate at which runs fall behind others by a margin; None if no rate does."""
-    values = [counted.sign * run.value for run in runs if _is_kept(run) and run.value is not None]
+    kept = (run.value for run in runs if run.outcome not in LOST)
+    values = [counted.sign * value for value in kept if value is not None]
     if not values:
         return None
     mean, worst = statistics.fmean(values), counted.sign * counted.worst
@@ -77,9 +78,5 @@ def _limit(
     return lead / (mean - worst) if lead <= mean - worst and mean > worst else None
 
 
-def _is_kept(run: Run) -> bool:
-    return run.outcome not in LOST
-
-
 def _n_lost(runs: Sequence[Run]) -> int:
-    return sum(not _is_kept(run) for run in runs)
+    return sum(run.outcome in LOST for run in runs)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from gradnoise_service.compare import anytime
 from gradnoise_service.compare.facts.comparison import Untrained
 from gradnoise_service.compare.facts.findings import (
     EveryRunFailed,
@@ -22,11 +21,6 @@ SELECTING: tuple[Phase, ...] = ("search", "rerun")
 """Phases that select an arm's setting."""
 
 
-def fewest_pairs(design: Design) -> int:
-    """Return the fewest pairs of runs that can give a verdict at the design's seeds."""
-    return anytime.fewest_pairs(design.level) if design.is_anytime else design.fewest_pairs
-
-
 def fault(
     design: Design,
     baseline: ArmSummary,
@@ -35,7 +29,7 @@ def fault(
     waiting: NoVerdict | None,
 ) -> NoVerdict | None:
     """Return why an arm has no verdict: it is waiting, or cannot be compared."""
-    if waiting is not None and not (design.is_anytime and len(rows) >= fewest_pairs(design)):
+    if waiting is not None and not (design.is_anytime and len(rows) >= design.fewest_pairs):
         return waiting
     return _incomparable(baseline, arm, rows)
 

@@ -8,7 +8,6 @@ interval of the difference, which holds at the chosen settings only.
 
 import json
 import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -19,6 +18,7 @@ from gradnoise_service.compare.facts.comparison import Difference
 from gradnoise_service.compare.facts.luck import SearchLuck, UnknownLuck
 from gradnoise_service.compare.facts.tables import SearchPoint
 from gradnoise_service.compare.response_surface import Coding, Surfaces, surfaces
+from gradnoise_service.compare.spread import variance_within
 from gradnoise_service.compare.tables import Tables
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.space import searched
@@ -146,10 +146,7 @@ def _seed_sd(design: Design, tables: Tables, trials: Sequence[Trial], arm: str) 
         run = row.runs[arm]
         if run.outcome == "complete" and run.value is not None:
             groups["confirm"].append(run.value)
-    several = [values for values in groups.values() if len(values) > 1]
-    n_free = sum(len(values) - 1 for values in several)
-    squares = sum(statistics.variance(values) * (len(values) - 1) for values in several)
-    return math.sqrt(squares / n_free) if n_free else 0.0
+    return math.sqrt(variance_within(groups.values()) or 0.0)
 
 
 def _searches(

@@ -17,9 +17,8 @@ FEWEST_NEAR = 3
 def limits(design: Design) -> Iterator[SmallSearch | TooFewSeeds]:
     """Yield what a study cannot show, as far as its declaration determines it."""
     yield from small_searches(design)
-    n_needed = _fewest_pairs(design)
-    if design.n_pairs < n_needed:
-        yield TooFewSeeds(n_pairs=design.n_pairs, n_needed=n_needed)
+    if design.n_pairs < design.fewest_pairs:
+        yield TooFewSeeds(n_pairs=design.n_pairs, n_needed=design.fewest_pairs)
 
 
 def small_searches(design: Design) -> Iterator[SmallSearch]:
@@ -65,15 +64,6 @@ def few_near_best(
         n_near = sum(abs(best - value) <= delta for value in values)
         if n_near < FEWEST_NEAR:
             yield FewNearBest(arm=arm.name, n_near=n_near, n_complete=len(values), best=best)
-
-
-def _fewest_pairs(design: Design) -> int:
-    if not design.is_anytime:
-        return design.fewest_pairs
-    # numpy is imported with the first always-valid study: without it the API process stays small
-    from gradnoise_service.compare.no_verdict import fewest_pairs
-
-    return fewest_pairs(design)
 
 
 def _n_searched(design: Design, arm: str) -> int:

@@ -15,6 +15,7 @@ from gradnoise_service.compare.facts.comparison import Searches
 from gradnoise_service.compare.facts.tables import SeedRow
 from gradnoise_service.compare.power import searches_to_decide
 from gradnoise_service.compare.sign_flips import sign_flip_p
+from gradnoise_service.compare.spread import variance_within
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.sequential import fewest_pairs
 
@@ -134,15 +135,9 @@ def _variance_parts(runs: Sequence[Sequence[float]]) -> tuple[float | None, floa
     part is that of searches, at least 0 (Searle, Casella and McCulloch 1992). None where no search
     has two runs.
     """
-    n_free = sum(len(of_search) - 1 for of_search in runs)
-    if n_free == 0:
+    seeds = variance_within(runs)
+    if seeds is None:
         return None, None
-    within = sum(
-        statistics.variance(of_search) * (len(of_search) - 1)
-        for of_search in runs
-        if len(of_search) > 1
-    )
-    seeds = within / n_free
     of_means = statistics.variance(list(map(statistics.fmean, runs)))
     from_seeds = seeds * statistics.fmean(1 / len(of_search) for of_search in runs)
     return math.sqrt(max(0.0, of_means - from_seeds)), math.sqrt(seeds)

@@ -13,7 +13,6 @@ from gradnoise_service.compare.facts.tables import SeedRow
 from gradnoise_service.compare.losses import loss_bound
 from gradnoise_service.compare.no_verdict import (
     fault,
-    fewest_pairs,
     has_numbers,
     not_learned,
 )
@@ -161,7 +160,7 @@ def _judged(
     if no_verdict is not None:
         return found.model_copy(update={"no_verdict": no_verdict})
     if found.gain_interval is None or p is None:
-        fewest = fewest_pairs(design)
+        fewest = design.fewest_pairs
         return found.model_copy(
             update={
                 "no_verdict": TooFewPairs(n_needed=fewest),

@@ -10,6 +10,8 @@ from gradnoise_service.domain.spec import StudySpec
 
 ALPHA = 0.05
 """Error probability of a whole study, over all comparisons and looks."""
+BETS = tuple(2.0**-k for k in range(8))
+"""Bets of an always-valid verdict, in standard deviations of the differences."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +118,10 @@ class Sequential(ABC):
 
         Repeated searches are compared by the mean of each, so one pair of each suffices.
         """
-        return self.n_repeats if self.n_repeats > 1 else fewest_pairs(self.level_at(n_seeds))
+        if self.n_repeats > 1:
+            return self.n_repeats
+        fewest = fewest_anytime_pairs if self.is_anytime else fewest_pairs
+        return fewest(self.level_at(n_seeds))
 
     @property
     def earlier_looks(self) -> tuple[int, ...]:
@@ -141,12 +146,10 @@ class Sequential(ABC):
         """
         if self.is_anytime or not self.extended_at:
             return ALPHA
-        from gradnoise_service.domain.looks import crossing_chance, two_sided_bound
-
         declared = self.looks if self.is_sequential else ()
-        looks = sorted({*declared, *self.earlier_looks, self.n_seeds})
-        bounds = [two_sided_bound(self.level_at(n)) for n in looks]
-        return min(1.0, self.n_comparisons * crossing_chance(looks, bounds))
+        looks = tuple(sorted({*declared, *self.earlier_looks, self.n_seeds}))
+        chance = _crossing_chance(looks, tuple(map(self.level_at, looks)))
+        return min(1.0, self.n_comparisons * chance)
 
 
 def fewest_pairs(alpha: float) -> int:
@@ -158,6 +161,35 @@ def fewest_pairs(alpha: float) -> int:
     (6, 7)
     """
     return math.ceil(1 - math.log2(alpha))
+
+
+def fewest_anytime_pairs(alpha: float) -> int:
+    """Return the fewest pairs whose always-valid interval is bounded, for any differences.
+
+    Far from all n differences the e-value is the mean over the bets c of the product over i <= n of
+    2 / (1 + exp(-2 c sqrt(i))), with weights proportional to sqrt(c) (`compare.anytime`).
+
+    Args:
+        alpha: Two-sided error probability, in (0, 1).
+
+    >>> fewest_anytime_pairs(0.05), fewest_anytime_pairs(0.025)
+    (7, 8)
+    """
+    weights, n = [math.sqrt(bet) for bet in BETS], 0
+    products = weights
+    while sum(products) <= 2 / alpha * sum(weights):
+        n += 1
+        factors = (2 / (1 + math.exp(-2 * bet * math.sqrt(n))) for bet in BETS)
+        products = [product * factor for product, factor in zip(products, factors, strict=True)]
+    return n
+
+
+@functools.cache
+def _crossing_chance(looks: tuple[int, ...], levels: tuple[float, ...]) -> float:
+    # imported with the first extended study: without numpy the API process stays small
+    from gradnoise_service.domain.looks import crossing_chance, two_sided_bound
+
+    return crossing_chance(looks, list(map(two_sided_bound, levels)))
 
 
 @functools.cache

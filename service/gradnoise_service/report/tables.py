@@ -1,12 +1,12 @@
 """Tables that several formats show, as text cells."""
 
 import math
-import statistics
 from collections.abc import Iterator
 
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.compare.facts.diagnostics import BudgetPoint
 from gradnoise_service.compare.facts.tables import GridPoint, PointRuns
+from gradnoise_service.compare.spread import variance_within
 from gradnoise_service.report.words.numbers import MISSING, count, number
 
 TUNING_NOTE = (
@@ -50,17 +50,15 @@ def noise_map_note(comparison: Comparison) -> str:
         f"Each mark of the map is one training with one seed; {len(cells)} {hold} {trials}{each}."
     )
     runs = _complete_values(comparison, cells[0].arm)
-    n_runs = sum(map(len, runs))
-    n_free = n_runs - len(runs)
-    if n_free == 0:
+    variance = variance_within(runs)
+    if variance is None:
         return note
-    squares = sum(statistics.variance(of) * (len(of) - 1) for of in runs if len(of) > 1)
     chosen = (
         "The chosen setting alone varies" if len(runs) == 1 else "A chosen setting alone varies"
     )
     return (
         f"{note} {chosen} from seed to seed with a standard deviation of "
-        f"{number(math.sqrt(squares / n_free))} ({count(n_runs, 'run')}): smaller differences "
+        f"{number(math.sqrt(variance))} ({count(sum(map(len, runs)), 'run')}): smaller differences "
         "in the map are noise."
     )
 
