@@ -5,9 +5,7 @@
 
 import itertools
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,16 +15,15 @@ from gradnoise_service.compare.anytime import (
     WEIGHTS,
     anytime_interval,
     anytime_p,
-    fewest_pairs,
     log_e_values,
     pairs_to_decide,
 )
 from gradnoise_service.compare.power import chances
 from gradnoise_service.compare.verdict import decide
-from gradnoise_service.domain.sequential import ALPHA
+from gradnoise_service.domain.sequential import ALPHA, fewest_anytime_pairs
+from statistics_page import documented
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
-DOCUMENT = (Path(__file__).resolve().parents[3] / "docs/statistics.md").read_text(encoding="utf-8")
 BOUND = math.log(2 / ALPHA)
 N_STUDIES = 4_000
 LOOKS = (12, 24, 48, 200)
@@ -77,12 +74,6 @@ def stays_within(delta: float, n_studies: int) -> np.ndarray:
     beyond = (np.maximum.accumulate(log_e_values(x, -delta), axis=-1) >= BOUND for x in (d, -d))
     shares: np.ndarray = np.mean(np.logical_and(*beyond), axis=0)
     return shares
-
-
-def documented(*cells: str) -> list[float]:
-    """Return the percentages of the documented table row that starts with these cells."""
-    (row,) = re.findall(rf"^\| {re.escape(' | '.join(cells))} \|(.*)\|$", DOCUMENT, re.MULTILINE)
-    return [float(cell) / 100 for cell in row.split("|")]
 
 
 def three_errors(share: float, n: int) -> float:
@@ -189,7 +180,7 @@ def test_where_no_centre_is_left_the_present_interval_is_given() -> None:
 @pytest.mark.parametrize("alpha", [0.05, 0.025, 0.05 / 9])
 def test_the_fewest_pairs_have_a_bounded_interval_and_fewer_none(alpha: float) -> None:
     """A single pair has a factor below 2, so at least log2(2 / alpha) pairs are needed."""
-    fewest = fewest_pairs(alpha)
+    fewest = fewest_anytime_pairs(alpha)
     assert math.log2(2 / alpha) < fewest <= math.log2(2 / alpha) + 3
     same = anytime_interval([0.65] * fewest, level=1 - alpha)
     assert (same.low, same.high) == (0.65, 0.65)

@@ -1,9 +1,7 @@
 """Loss rates are bounded exactly, and those that would end a verdict are found."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +15,9 @@ from gradnoise_service.compare.tables import seed_rows
 from gradnoise_service.compare.verdict import judge
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import Metric, Trial
+from statistics_page import documented
 
 Make = Callable[..., tuple[Design, list[Trial]]]
-DOCUMENT = (Path(__file__).resolve().parents[3] / "docs/statistics.md").read_text(encoding="utf-8")
 PAIRS = (6, 12, 24)
 GOOD = [0.9, 0.8, 0.85, 0.9, 0.95, 0.9, 0.7, 0.88]
 BAD = [0.1, 0.2, 0.15, 0.1, 0.05, 0.1, 0.3, 0.12]
@@ -134,11 +132,6 @@ def test_pairs_have_their_correlation(make_trials: Make, accuracy: Metric) -> No
     assert difference(make_trials, accuracy, base, [1e99 * x for x in base]).correlation == (
         pytest.approx(1.0)
     )
-
-
-def documented(name: str) -> list[float]:
-    (row,) = re.findall(rf"^\| {name} \|([ \d.|]+)\|$", DOCUMENT, re.MULTILINE)
-    return [float(cell) / 100 for cell in row.split("|")]
 
 
 def test_the_documented_bounds_are_those_without_a_lost_run() -> None:

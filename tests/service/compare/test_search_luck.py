@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +17,10 @@ from gradnoise_service.compare.search_luck import DEGREES, lucks, repeated, with
 from gradnoise_service.compare.tables import tabulate
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import Metric, Trial
+from statistics_page import documented
 
 MakeDesign = Callable[..., Design]
 Surface = Callable[[np.ndarray, float], np.ndarray]
-DOCUMENT = (Path(__file__).resolve().parents[3] / "docs/statistics.md").read_text(encoding="utf-8")
 N_STUDIES = 100
 N_TRIALS = 30
 N_SEEDS = 12
@@ -143,12 +142,9 @@ def coverage(
     return n_plain, n_widened, n_estimated
 
 
-def documented(name: str, n_parameters: int) -> tuple[int, int, int]:
-    (row,) = [
-        line for line in DOCUMENT.splitlines() if line.startswith(f"| {name} | {n_parameters} |")
-    ]
-    plain, widened, estimated = (int(cell) for cell in row.strip("|").split("|")[2:])
-    return plain, widened, estimated
+def counts(name: str, n_parameters: int) -> tuple[int, ...]:
+    """Return the documented counts of studies: plain, widened, estimated."""
+    return tuple(round(N_STUDIES * share) for share in documented(name, str(n_parameters)))
 
 
 @pytest.mark.slow
@@ -159,12 +155,12 @@ def test_the_documented_coverage_over_searches_is_the_simulated_one(
     """Within one study of 100, as rounding on another machine may move one."""
     for n_parameters in (1, 2, 3, 4):
         measured = coverage(name, n_parameters, N_STUDIES, make_design, make_trial, accuracy)
-        assert measured == pytest.approx(documented(name, n_parameters), abs=1)
+        assert measured == pytest.approx(counts(name, n_parameters), abs=1)
 
 
 def test_the_widened_interval_covers_as_often_as_its_level_over_all_documented_surfaces() -> None:
     """At least 95 % less three standard errors of the simulation; the plain one does not."""
-    rows = [documented(name, n) for name in SURFACES for n in (1, 2, 3, 4)]
+    rows = [counts(name, n) for name in SURFACES for n in (1, 2, 3, 4)]
     n_plain, n_widened, n_estimated = (sum(column) for column in zip(*rows, strict=True))
     assert n_widened / n_estimated >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / n_estimated)
     assert n_plain / (N_STUDIES * len(rows)) < 0.75

@@ -95,18 +95,21 @@ def test_the_attained_level_is_the_share_of_sign_flips_that_reject(n: int) -> No
     assert attained_level(n, 0.05) == max(shares[shares <= 0.05], default=0.0)
 
 
+@pytest.mark.parametrize("test", [sign_flip_p, signed_rank_p])
 @pytest.mark.parametrize("n", [10, 25])
-def test_the_test_keeps_its_level_if_runs_learn_or_not(n: int) -> None:
+def test_both_tests_keep_their_level_if_runs_learn_or_not(
+    test: Callable[[list[float]], float], n: int
+) -> None:
     """Ties, zeros and gaps: differences of equal arms, 0.8 times -1, 0 or 1.
 
     Bound: 5 % and three standard errors of the simulation.
     """
     rng = np.random.default_rng(11)
-    n_simulations = 500
+    n_simulations = 1_000
     rejected = 0
     for _ in range(n_simulations):
         gains = 0.8 * (rng.integers(0, 2, size=n) - rng.integers(0, 2, size=n))
-        rejected += sign_flip_p(gains.tolist()) <= 0.05
+        rejected += test(gains.tolist()) <= 0.05
     assert rejected / n_simulations <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / n_simulations)
 
 
