@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import structlog
 
 from gradnoise.training.calibration import Rate
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
+
+log = structlog.get_logger()
 
 SLICE_SECONDS = 1.0
 
@@ -63,14 +66,16 @@ class TrialActor:
     def untrained(self, specs: Sequence[TrialSpec]) -> dict[str, dict[str, float]]:
         """Return the metrics of each trial before its first update, by key.
 
-        Trials that raise are left out: they raise again when they train.
+        Trials that raise are left out and logged: they raise again when they train.
         """
         from gradnoise.training.rehearsal import untrained
 
         found = {}
         for spec in specs:
-            with contextlib.suppress(Exception):
+            try:
                 found[spec.key] = untrained(spec)
+            except Exception:
+                log.warning("the untrained model was not measured", exc_info=True)
         return found
 
     def measure(

@@ -14,7 +14,7 @@ from gradnoise_service.domain.spec import Arm, StudySpec
 from gradnoise_service.store import calibrations
 from gradnoise_service.store.calibrations import Calibration, Subject
 from gradnoise_service.store.database import Database
-from gradnoise_workers.launcher import CheckInterrupt, Launcher, NotMeasuredError
+from gradnoise_workers.launcher import CheckInterrupt, Launcher, NotMeasuredError, trial_spec
 
 log = structlog.get_logger()
 
@@ -95,12 +95,10 @@ def probe(spec: StudySpec) -> TrialSpec:
 def trial_of(spec: StudySpec, arm: Arm, key: str) -> TrialSpec:
     """Return a trial of an arm with values from the middle of its space."""
     design = Design.of(spec)
-    return TrialSpec(
+    return trial_spec(
+        spec,
+        arm,
         key=key,
-        workload=spec.workload,
-        options=spec.options,
-        techniques=tuple(arm.techniques),
-        optimizer=spec.optimizer,
         params={name: _middle(entry) for name, entry in design.space(arm.name).items()},
         seed=0,
         budget_epochs=design.epochs(design.phases[0]),

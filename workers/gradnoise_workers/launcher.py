@@ -6,6 +6,8 @@ from typing import Protocol
 
 from gradnoise.training.calibration import Rate
 from gradnoise.training.trial import Event, TrialSpec
+from gradnoise_service.domain.design import Setting
+from gradnoise_service.domain.spec import Arm, StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,34 @@ CheckInterrupt = Callable[[], None]
 
 class NotMeasuredError(Exception):
     """A measurement failed: a worker died, or the trial raised."""
+
+
+def trial_spec(
+    spec: StudySpec,
+    arm: Arm,
+    *,
+    key: str,
+    params: Setting,
+    seed: int,
+    budget_epochs: int,
+    rungs: tuple[int, ...] = (),
+    with_test: bool = False,
+    checkpoint: str = "",
+) -> TrialSpec:
+    """Return what a worker trains for a trial of an arm; arguments as of `TrialSpec`."""
+    return TrialSpec(
+        key=key,
+        workload=spec.workload,
+        options=spec.options,
+        techniques=tuple(arm.techniques),
+        optimizer=spec.optimizer,
+        params=params,
+        seed=seed,
+        budget_epochs=budget_epochs,
+        rungs=rungs,
+        with_test=with_test,
+        checkpoint=checkpoint,
+    )
 
 
 class Launcher(Protocol):

@@ -16,6 +16,7 @@ from gradnoise.training import device, open_trainer
 from gradnoise.training.trial import Failed, Measurement, TrialSpec
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_workers.launcher import trial_spec
 from gradnoise_workers.source import code_hash
 
 
@@ -60,12 +61,10 @@ def retrained(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
 
 
 def _trial_spec(spec: StudySpec, trial: Mapping[str, Any]) -> TrialSpec:
-    return TrialSpec(
+    return trial_spec(
+        spec,
+        Design.of(spec).arm(trial["arm"]),
         key=str(trial["id"]),
-        workload=spec.workload,
-        options=spec.options,
-        techniques=tuple(Design.of(spec).arm(trial["arm"]).techniques),
-        optimizer=spec.optimizer,
         params=trial["params"],
         seed=trial["seed"],
         budget_epochs=trial["budget_epochs"],

@@ -79,9 +79,7 @@ def report(
     Before the study has ended it is an interim comparison, marked as such.
     """
     chosen = preferred_format(accept, FORMATS) if format is None else format
-    text = reports.report(service, caller, study_id, chosen)
-    policy = {"Content-Security-Policy": DOCUMENT_POLICY} if chosen == "html" else {}
-    return Response(text, media_type=MEDIA_TYPES[chosen], headers={"Vary": "Accept"} | policy)
+    return as_response(reports.report(service, caller, study_id, chosen), MEDIA_TYPES[chosen])
 
 
 @router.get(
@@ -101,6 +99,12 @@ def figure(
     image = reports.figure(service, caller, study_id, name, format)
     headers = {"Content-Security-Policy": DOCUMENT_POLICY}
     return Response(image, media_type=IMAGE_TYPES[format], headers=headers)
+
+
+def as_response(text: str, media_type: str) -> Response:
+    """Return a report that was chosen by Accept; HTML with the policy of a document."""
+    policy = {"Content-Security-Policy": DOCUMENT_POLICY} if media_type == "text/html" else {}
+    return Response(text, media_type=media_type, headers={"Vary": "Accept"} | policy)
 
 
 def preferred_format(accept: str, formats: Mapping[str, Format]) -> Format:

@@ -5,10 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Response
 
 from gradnoise_service.api.auth import Reader
-from gradnoise_service.api.guard import DOCUMENT_POLICY
 from gradnoise_service.api.parameters import SuiteName
 from gradnoise_service.api.problem import documented
-from gradnoise_service.api.reports import TEXT, preferred_format
+from gradnoise_service.api.reports import TEXT, as_response, preferred_format
 from gradnoise_service.api.schemas import Items, SuiteOut
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.usecases import suites
@@ -58,6 +57,4 @@ def show(
     Before every study has ended there is no verdict, but the effects so far.
     """
     chosen = preferred_format(accept, FORMATS) if format is None else format
-    text = suites.report(service, caller, name, chosen)
-    policy = {"Content-Security-Policy": DOCUMENT_POLICY} if chosen == "html" else {}
-    return Response(text, media_type=MEDIA_TYPES[chosen], headers={"Vary": "Accept"} | policy)
+    return as_response(suites.report(service, caller, name, chosen), MEDIA_TYPES[chosen])

@@ -17,7 +17,7 @@ from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Trial
 from gradnoise_service.report import markdown, plots
 from gradnoise_service.store.attempts import WaitingTrial
-from gradnoise_workers.launcher import Launcher, LauncherEvent
+from gradnoise_workers.launcher import Launcher, LauncherEvent, trial_spec
 from gradnoise_workers.study.decisions import Attempt, Decisions, Ending, Rules, decide
 from gradnoise_workers.study.ledger import Ledger
 from gradnoise_workers.study.optuna_sync import OptunaSync
@@ -126,13 +126,10 @@ class StudyRun:
     def _order(
         self, trial: Trial, token: str, params: Setting, rungs: tuple[int, ...]
     ) -> TrialSpec:
-        spec = self._study.spec
-        return TrialSpec(
+        return trial_spec(
+            self._study.spec,
+            self._design.arm(trial.arm),
             key=token,
-            workload=spec.workload,
-            options=spec.options,
-            techniques=tuple(self._design.arm(trial.arm).techniques),
-            optimizer=spec.optimizer,
             params=params,
             seed=trial.seed,
             budget_epochs=trial.budget_epochs,
