@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from gradnoise_service.domain.budget import Budget
 from gradnoise_service.domain.search import LEARNING_SAMPLERS, Search
 from gradnoise_service.domain.space import (
     Choices,
@@ -59,7 +60,7 @@ class Arm(Strict):
     n_trials: Whole | None = Field(
         default=None,
         ge=1,
-        description="Search trials of this arm alone; requires `budget: unequal`.",
+        description="Search trials of this arm alone; requires `budget: {equal: none}`.",
     )
 
     @model_validator(mode="before")
@@ -253,12 +254,8 @@ class StudySpec(Strict):
         max_length=10,
         description="The sides of the comparison; the first is the baseline.",
     )
-    budget: Literal["equal", "unequal"] = Field(
-        default="equal",
-        description=(
-            "Whether every arm has the search's n_trials; an unequal budget is the first warning "
-            "of the report."
-        ),
+    budget: Budget = Field(
+        default_factory=Budget, description="What is equal between the arms' searches."
     )
     search: Search | None = Field(
         default=None,
@@ -285,9 +282,9 @@ class StudySpec(Strict):
                 "arms", names, "two arms have the same name", "arms with different names"
             )
         for i, arm in enumerate(self.arms):
-            if arm.n_trials is not None and self.search is not None and self.budget == "equal":
+            if arm.n_trials is not None and self.search is not None and self.budget.equal != "none":
                 message = "a fair comparison tunes all arms with the same number of trials"
-                legal = "left out; or `budget: unequal`, which becomes the report's first warning"
+                legal = "left out; or `budget: {equal: none}`, the report's first warning"
                 raise CrossFieldError(f"arms.{i}.n_trials", arm.n_trials, message, legal)
             for name in sorted(set(arm.space) & set(self.space)):
                 message = f"{name} is in the shared space and in that of the arm"

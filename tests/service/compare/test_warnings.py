@@ -93,7 +93,7 @@ def test_unequal_budgets_are_the_first_finding(make_trials: Make, accuracy: Metr
     noise = {"technique": "annealed", "space": {"eta": 0.3, "gamma": 0.5}, "n_trials": 9}
     arms = [{"name": "baseline", "technique": "none"}, {"name": "noisy"} | noise]
     design, trials = make_trials(
-        {"baseline": [0.1] * 6, "noisy": [0.5] * 6}, arms=arms, budget="unequal"
+        {"baseline": [0.1] * 6, "noisy": [0.5] * 6}, arms=arms, budget={"equal": "none"}
     )
     first, *_ = compare(design, accuracy, trials, protocol={}).findings
     assert first == UnequalBudgets(n_trials={"baseline": 4, "noisy": 9})

@@ -81,7 +81,7 @@ def test_unequal_budgets_are_counted_by_arm(make_spec: Make) -> None:
         {"name": "baseline", "technique": "none"},
         {"name": "noisy", "technique": "none", "n_trials": 9},
     ]
-    design = Design.of(make_spec(arms=arms, budget="unequal"))
+    design = Design.of(make_spec(arms=arms, budget={"equal": "none"}))
     assert [design.n_trials("search", arm.name) for arm in design.spec.arms] == [4, 9]
     assert design.n_trials_total == 4 + 9 + 2 * 5
 

@@ -93,11 +93,9 @@ def test_an_unequal_budget_must_be_declared(make_spec: Make) -> None:
         {"name": "baseline", "technique": "none"},
         {"name": "noisy", "technique": "none", "n_trials": 9},
     ]
-    with pytest.raises(
-        ValidationError, match=r"arms.1.n_trials: a fair comparison .*budget: unequal"
-    ):
+    with pytest.raises(ValidationError, match=r"arms.1.n_trials: a fair comparison .*equal: none"):
         make_spec(arms=arms)
-    assert make_spec(arms=arms, budget="unequal").arms[1].n_trials == 9
+    assert make_spec(arms=arms, budget={"equal": "none"}).arms[1].n_trials == 9
 
 
 def test_a_seed_must_be_given(make_spec: Make) -> None:
@@ -175,9 +173,9 @@ def test_a_lag_without_effect_or_beyond_the_budget_is_rejected(
 
 def test_the_lag_is_below_the_smallest_budget_of_an_arm(make_spec: Make) -> None:
     arms = [{"name": "a", "technique": "none"}, {"name": "b", "technique": "none", "n_trials": 5}]
-    make_spec(search=search(lag=4), arms=arms, budget="unequal")
+    make_spec(search=search(lag=4), arms=arms, budget={"equal": "none"})
     with pytest.raises(ValidationError, match=r"search.lag: a lag of 5 leaves none of 5 trials"):
-        make_spec(search=search(lag=5), arms=arms, budget="unequal")
+        make_spec(search=search(lag=5), arms=arms, budget={"equal": "none"})
 
 
 GRID = {
@@ -218,7 +216,7 @@ GRID = {
         ),
         (
             {
-                "budget": "unequal",
+                "budget": {"equal": "none"},
                 "arms": [GRID["arms"][0], {"name": "b", "technique": "none", "n_trials": 3}],
             },
             "arms.1.n_trials",

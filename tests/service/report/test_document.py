@@ -57,7 +57,7 @@ def test_unequal_budgets_and_small_searches_lead_the_report(
     for changes, kinds in (
         ({"search": search, "smallest_difference": 0.3}, []),
         (
-            {"arms": arms, "budget": "unequal", "smallest_difference": 0.3},
+            {"arms": arms, "budget": {"equal": "none"}, "smallest_difference": 0.3},
             ["unequal_budgets", "small_search", "small_search"],
         ),
         ({}, ["small_search", "small_search", "few_near_best", "few_near_best"]),

@@ -247,7 +247,7 @@ def test_a_report_on_unequal_tuning_starts_with_it(
     }
     arms = [{"name": "baseline", "technique": "none"}, noisy]
     design, trials = make_trials(
-        {"baseline": [0.1] * 6, "noisy": [0.5] * 6}, arms=arms, budget="unequal"
+        {"baseline": [0.1] * 6, "noisy": [0.5] * 6}, arms=arms, budget={"equal": "none"}
     )
     study, comparison = make_study(design, accuracy), compare(design, accuracy, trials, protocol={})
     for text in (

@@ -323,7 +323,9 @@ def test_an_unequal_budget_gives_each_arm_its_number_of_trials(
     search = {"n_trials": 2, "epochs": 3, "sampler": "random", "rerun": {"top": 3, "n_seeds": 1}}
     study = submit(
         database,
-        make_spec(arms=[arms[0], arms[1] | {"n_trials": 5}], budget="unequal", search=search),
+        make_spec(
+            arms=[arms[0], arms[1] | {"n_trials": 5}], budget={"equal": "none"}, search=search
+        ),
         now,
     )
     with database.session() as session:

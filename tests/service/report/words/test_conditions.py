@@ -57,7 +57,7 @@ def test_an_unequal_budget_names_each_arm(make_design: MakeDesign, accuracy: Met
         {"name": "baseline", "technique": "none"},
         {"name": "noisy", "technique": "none", "n_trials": 9},
     ]
-    found = conditions(make_design(arms=arms, budget="unequal"), accuracy)
+    found = conditions(make_design(arms=arms, budget={"equal": "none"}), accuracy)
     assert found["Search budget"].startswith("unequal, baseline 4 trials, noisy 9 trials of 3 ")
 
 
