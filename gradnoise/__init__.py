@@ -6,6 +6,7 @@ The public modules are `gradnoise`, `gradnoise.workloads`, `gradnoise.testing` a
 
 from gradnoise._hook import GradientNoise, attach
 from gradnoise._processes import NoiseProcess, annealed, anticorrelated, constant, preconditioned
+from gradnoise.techniques.declare import technique
 
 __version__ = "0.1.0"
 
@@ -18,4 +19,5 @@ __all__ = [
     "attach",
     "constant",
     "preconditioned",
+    "technique",
 ]

@@ -41,6 +41,9 @@ Returns each metric, [members].
 """
 
 
+Direction = Literal["maximize", "minimize"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """A number by which trials are compared.
@@ -57,7 +60,7 @@ class Metric:
     """
 
     name: str
-    direction: Literal["maximize", "minimize"]
+    direction: Direction
     worst: float
     description: str = ""
     best: float | None = None
