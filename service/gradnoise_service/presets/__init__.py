@@ -4,11 +4,12 @@
 """
 
 from gradnoise_service.presets.loading import describe, find_table, load, names, scales, text
-from gradnoise_service.presets.paper_table import FULL, PaperFigures, PaperTable, TableRow
+from gradnoise_service.presets.paper_table import FULL, LONG, PaperFigures, PaperTable, TableRow
 from gradnoise_service.presets.suite_file import SuiteFile
 
 __all__ = [
     "FULL",
+    "LONG",
     "PaperFigures",
     "PaperTable",
     "SuiteFile",

@@ -9,6 +9,8 @@ from gradnoise_service.domain.space import Strict
 
 FULL = "full"
 """The scale of the paper's design; studies at this scale have no suffix in their name."""
+LONG = "long"
+"""The scale with longer training than the full one, for a comparison of training lengths."""
 
 
 class PaperFigures(Strict):
@@ -63,6 +65,9 @@ class PaperTable(Strict):
     study: dict[str, Any]
     rows: list[TableRow] = Field(min_length=1)
     scales: dict[str, dict[str, Any]]
+    updates_per_epoch: int | None = Field(
+        default=None, ge=1, description="For training lengths in updates; required with `long`."
+    )
 
     @model_validator(mode="after")
     def _rows_and_scales_are_consistent(self) -> Self:
@@ -73,6 +78,8 @@ class PaperTable(Strict):
             raise ValueError(
                 f"the scale {FULL!r} is required and must be empty, but got {self.scales.get(FULL)}"
             )
+        if LONG in self.scales and self.updates_per_epoch is None:
+            raise ValueError(f"updates_per_epoch is required with the scale {LONG!r}")
         for row in self.rows:
             if unknown := sorted(set(row.scales) - (set(self.scales) - {FULL})):
                 raise ValueError(

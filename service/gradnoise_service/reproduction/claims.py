@@ -75,6 +75,18 @@ class Claim:
     result: ArmResult
     standing: Standing
 
+    @property
+    def is_size_consistent(self) -> bool | None:
+        """Whether the paper's gain lies in our interval; None without one of the two.
+
+        None for best runs too: our interval is about the mean.
+        """
+        interval = self.result.gain_interval
+        is_best = self.figures is not None and self.figures.statistic == "best"
+        if self.paper_gain is None or interval is None or is_best:
+            return None
+        return interval.low <= self.paper_gain <= interval.high
+
 
 def claims(figures: Sequence[PaperFigures], study: CompleteStudy) -> list[Claim]:
     """Return the paper's claim about each arm, compared with a study.

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradnoise_service.compare.facts.comparison import Comparison
-from gradnoise_service.presets import TableRow
+from gradnoise_service.presets import FULL, TableRow
 from gradnoise_service.report.figures.drawing import Picture, canvas, legend
 from gradnoise_service.report.palette import LIGHT
 from gradnoise_service.report.words.numbers import as_words, signed, span
-from gradnoise_service.reproduction.claims import Claim, Standing
+from gradnoise_service.reproduction.claims import Claim, CompleteStudy, Standing
 
 COLOURS: dict[Standing, str] = {
     "reproduced": LIGHT["good"],
@@ -17,9 +17,15 @@ COLOURS: dict[Standing, str] = {
     "undecided": LIGHT["unsure"],
     "not in the paper": LIGHT["arm1"],
 }
-LEGEND_LABELS: dict[Standing, str] = {"not in the paper": "no claim"}
+LABELS: dict[Standing, str] = {"not in the paper": "no claim"}
 """Shorter labels for the legend."""
+SMALLER = ("below full scale", LIGHT["muted"])
+"""Label and colour of claims below full scale, where the task is another."""
 
+COLOUR_OF_LABEL = {
+    **{LABELS.get(standing, standing): colour for standing, colour in COLOURS.items()},
+    SMALLER[0]: SMALLER[1],
+}
 DIAMOND: dict[str, Any] = {
     "marker": "D",
     "markersize": 7,
@@ -30,19 +36,21 @@ OFFSET = 0.16
 """Distance of the paper's and our marker from the middle of a line."""
 
 
-def draw(name: str, rows: Sequence[tuple[TableRow, Comparison, Sequence[Claim]]]) -> Picture:
+def draw(name: str, rows: Sequence[tuple[TableRow, CompleteStudy, Sequence[Claim]]]) -> Picture:
     """Draw the gain of each arm of each row.
 
-    The paper's gain is a hollow diamond; our gain has its interval, in the colour of the standing.
+    The paper's gain is a hollow diamond; our gain has its interval, in the colour of the standing
+    at full scale.
     """
-    lines = [(row, c, claim) for row, c, claims_of_row in rows for claim in claims_of_row]
-    standings = {claim.standing for _, _, claim in lines}
-    shown = [standing for standing in COLOURS if standing in standings]
+    lines = [(row, study, claim) for row, study, claims_of_row in rows for claim in claims_of_row]
+    present = {_label(study, claim) for _, study, claim in lines}
+    shown = [label for label in COLOUR_OF_LABEL if label in present]
     has_paper = any(claim.paper_gain is not None for _, _, claim in lines)
     figure, axes = canvas(60 + 44 * len(lines), n_labels=len(shown) + has_paper)
     axes.axvline(0, color=LIGHT["muted"], linewidth=1, zorder=1)
-    for y, (_, c, claim) in enumerate(lines):
-        _draw_claim(axes, y, c, claim)
+    for y, (_, study, claim) in enumerate(lines):
+        colour = COLOUR_OF_LABEL[_label(study, claim)]
+        _draw_claim(axes, y, study.comparison, claim, colour)
     axes.set_ylim(len(lines) - 0.5, -0.5)
     labels = [textwrap.fill(f"{row.title}: {claim.arm}", 24) for row, _, claim in lines]
     axes.set_yticks(range(len(lines)), labels, fontsize=10)
@@ -56,8 +64,14 @@ def draw(name: str, rows: Sequence[tuple[TableRow, Comparison, Sequence[Claim]]]
     return Picture(name=name, title=title, alt=alt, figure=figure)
 
 
-def _draw_claim(axes: Any, y: float, c: Comparison, claim: Claim) -> None:
-    result, colour = claim.result, COLOURS[claim.standing]
+def _label(study: CompleteStudy, claim: Claim) -> str:
+    if study.scale != FULL and claim.standing in ("reproduced", "not reproduced"):
+        return SMALLER[0]
+    return LABELS.get(claim.standing, claim.standing)
+
+
+def _draw_claim(axes: Any, y: float, c: Comparison, claim: Claim, colour: str) -> None:
+    result = claim.result
     if claim.figures is None or claim.figures.threshold is None:
         delta = c.smallest_difference
         ends = [y - 0.4, y + 0.4]
@@ -77,7 +91,7 @@ def _draw_claim(axes: Any, y: float, c: Comparison, claim: Claim) -> None:
         axes.plot([result.gain], [y + OFFSET], marker="o", markersize=8, color=colour, zorder=5)
 
 
-def _legend_entries(axes: Any, standings: Sequence[Standing], *, has_paper: bool) -> list[Any]:
+def _legend_entries(axes: Any, labels: Sequence[str], *, has_paper: bool) -> list[Any]:
     paper = axes.plot([], [], linestyle="", label="paper", **DIAMOND) if has_paper else []
     studies = [
         axes.plot(
@@ -86,10 +100,10 @@ def _legend_entries(axes: Any, standings: Sequence[Standing], *, has_paper: bool
             marker="o",
             markersize=8,
             linewidth=3,
-            color=COLOURS[standing],
-            label=LEGEND_LABELS.get(standing, standing),
+            color=COLOUR_OF_LABEL[label],
+            label=label,
         )[0]
-        for standing in standings
+        for label in labels
     ]
     return [*paper, *studies]
 

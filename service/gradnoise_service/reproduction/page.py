@@ -4,13 +4,19 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from gradnoise_service.domain.design import Design
-from gradnoise_service.presets import FULL, PaperTable
+from gradnoise_service.presets import FULL, LONG, PaperTable
 from gradnoise_service.report.markdown_syntax import escaped, fenced, raw_table, table
 from gradnoise_service.report.tables import point_table
 from gradnoise_service.report.words.numbers import number
 from gradnoise_service.reproduction.claims import Standing
+from gradnoise_service.reproduction.length_rows import (
+    LENGTHS,
+    length_header,
+    length_rows,
+    length_sentences,
+)
 from gradnoise_service.reproduction.results import RowResult, TableResult
-from gradnoise_service.reproduction.sentences import MARKS, NOT_RUN_MARK, sentences
+from gradnoise_service.reproduction.sentences import MARKS, NOT_RUN_MARK, SMALLER_MARK, sentences
 from gradnoise_service.reproduction.table_rows import difference_rows, figure_rows
 
 STANDINGS: tuple[Standing, ...] = ("reproduced", "not reproduced", "undecided", "not in the paper")
@@ -18,8 +24,9 @@ INTRODUCTION = (
     "Neelakantan et al. 2015, *Adding Gradient Noise Improves Learning for Very Deep Networks* "
     "([arXiv:1511.06807](https://arxiv.org/abs/1511.06807)), table by table: the paper's figures, "
     "our figures, and whether each claim is reproduced. `gradnoise reproduction --output FILE` "
-    "writes this page from the studies stored by a service and from the presets, which hold the "
-    "paper's figures."
+    "writes this page from the studies stored by a service, from the results of earlier services, "
+    "which it keeps in the folder `reproduction` beside the page, and from the presets, which hold "
+    "the paper's figures."
 )
 RULES = (
     "A claim is about an arm of a row against the baseline. It uses the mean if the paper prints "
@@ -43,9 +50,10 @@ RULE_ROWS = (
     ("behind it", "hurts", "helps, or no difference", "undecided"),
 )
 SMALLER_SCALES = (
-    "Rows that ran at a smaller scale are marked: their claims were compared with shorter training "
-    "on fewer seeds, and the verdict at full scale may differ. Runs that diverged or failed count "
-    "as the metric's worst value."
+    "Below full scale the task is another: shorter training on fewer seeds, for some tables other "
+    "options. There a claim agrees or differs, and is neither reproduced nor not. Sizes are "
+    "consistent if the paper's difference lies in the interval of ours. Runs that diverged or "
+    "failed count as the metric's worst value."
 )
 COSTS = (
     "Device time of each table at full scale. It is measured for complete studies, else "
@@ -90,20 +98,27 @@ def _summary(results: Sequence[TableResult]) -> Iterator[str]:
     header = (
         "table",
         *(f"{MARKS[standing]} {standing}" for standing in STANDINGS),
+        f"{SMALLER_MARK} below full scale",
         f"{NOT_RUN_MARK} rows not run",
+        "size consistent",
         "scale",
     )
     yield from raw_table(header, map(_summary_row, results))
 
 
 def _summary_row(result: TableResult) -> tuple[str, ...]:
-    standings = [claim.standing for row in result.rows for claim in row.claims]
+    claims = [(row, claim) for row in result.rows for claim in row.claims]
+    here = [c.standing for row, c in claims if row.is_measured or c.standing == "not in the paper"]
+    n_smaller = len(claims) - len(here)
+    sizes = [c.is_size_consistent for _, c in claims if c.is_size_consistent is not None]
     n_missing = sum(row.study is None for row in result.rows)
     scales = dict.fromkeys(row.study.scale for row in result.rows if row.study)
     return (
         f"[{result.table.name}](#{result.table.name})",
-        *(str(standings.count(standing) or "–") for standing in STANDINGS),
+        *(str(here.count(standing) or "–") for standing in STANDINGS),
+        str(n_smaller or "–"),
         f"{n_missing} of {len(result.rows)}" if n_missing else "–",
+        f"{sum(sizes)} of {len(sizes)}" if sizes else "–",
         ", ".join(scales) or "–",
     )
 
@@ -147,11 +162,24 @@ def _section(result: TableResult, pictures: str) -> Iterator[str]:
         yield from ("", *raw_table(header, figures))
     if result.has_run:
         yield from _differences(result)
+    if any(row.lengths for row in result.rows):
+        yield from _lengths(result, pictures)
 
 
-def _command(paper_table: PaperTable, result: RowResult) -> str:
+def _lengths(result: TableResult, pictures: str) -> Iterator[str]:
+    name = result.table.name
+    yield from ("", "### By training length", "", LENGTHS, "")
+    commands = [_command(result.table, row, LONG) for row in result.rows if row.lengths]
+    yield from (*fenced("\n".join(commands), "sh"), "")
+    yield from length_sentences(result)
+    if pictures:
+        yield from ("", f"![Means by training length]({pictures}/{name}-lengths.svg)")
+    yield from ("", *raw_table(length_header(result), length_rows(result)))
+
+
+def _command(paper_table: PaperTable, result: RowResult, scale: str = "") -> str:
     """Return the command that runs a row at the scale at which it ran, by default full scale."""
-    scale = result.study.scale if result.study else FULL
+    scale = scale or (result.study.scale if result.study else FULL)
     return (
         f"gradnoise submit --preset {paper_table.name} --scale {scale} "
         f"--row {shlex.quote(result.row.name)} --watch"
@@ -159,22 +187,25 @@ def _command(paper_table: PaperTable, result: RowResult) -> str:
 
 
 def _differences(result: TableResult) -> Iterator[str]:
-    complete = [(row.row, row.study) for row in result.rows if row.study]
     header = (
         "row",
         "arm",
         "mean difference",
         "interval",
+        "in the paper",
+        "size consistent",
         "pairs",
         "verdict",
         "scale",
         "device time",
     )
     yield ""
-    yield from raw_table(
-        header, [cells for row, study in complete for cells in difference_rows(row, study)]
-    )
-    grids = [(row, study) for row, study in complete if len(study.comparison.points) > 1]
+    yield from raw_table(header, [cells for row in result.rows for cells in difference_rows(row)])
+    grids = [
+        (row.row, row.study)
+        for row in result.rows
+        if row.study and len(row.study.comparison.points) > 1
+    ]
     if not grids:
         return
     yield from ("", "<details><summary>Setting by setting</summary>")

@@ -7,6 +7,8 @@ from gradnoise_service.presets import FULL, PaperTable, TableRow
 from gradnoise_service.report.figures import as_svg
 from gradnoise_service.reproduction.claims import Claim, CompleteStudy, claims
 from gradnoise_service.reproduction.figure import draw
+from gradnoise_service.reproduction.length_figure import draw_lengths
+from gradnoise_service.reproduction.training_length import AtLength
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +18,12 @@ class RowResult:
     Args:
         row: The row.
         full: The row's study at full scale.
-        study: The complete study at the largest scale, None if no study is complete.
+        study: The complete study at the largest scale up to full, None if no study is complete.
         state: The state of a row without a complete study, as text.
         full_seconds: The device seconds of the study at full scale, measured or extrapolated; None
             if unknown.
+        lengths: The results of the study at the scale `long`, by training length; empty unless it
+            is complete.
     """
 
     row: TableRow
@@ -27,6 +31,7 @@ class RowResult:
     study: CompleteStudy | None
     state: str
     full_seconds: float | None
+    lengths: tuple[AtLength, ...] = ()
 
     @property
     def claims(self) -> list[Claim]:
@@ -54,8 +59,16 @@ class TableResult:
     def picture(self) -> bytes | None:
         """The differences in the paper and in our studies as SVG; None if no row has run."""
         complete = [
-            (result.row, result.study.comparison, result.claims)
-            for result in self.rows
-            if result.study
+            (result.row, result.study, result.claims) for result in self.rows if result.study
         ]
         return as_svg(lambda: draw(self.table.name, complete)) if complete else None
+
+    @property
+    def length_picture(self) -> bytes | None:
+        """Each arm's mean over the training length as SVG; None without results by length."""
+        rows = [(result.row.title, result.lengths) for result in self.rows if result.lengths]
+        updates = self.table.updates_per_epoch
+        if not rows or updates is None:
+            return None
+        full = next(result.full.confirm.epochs for result in self.rows if result.lengths)
+        return as_svg(lambda: draw_lengths(self.table.name, rows, updates, full or 0))

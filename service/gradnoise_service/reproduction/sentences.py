@@ -28,6 +28,10 @@ MARKS: dict[Standing, str] = {
     "not in the paper": "🔵",
 }
 NOT_RUN_MARK = "⚪"
+SMALLER_MARK = "▫️"
+"""Of claims below full scale, where the task is another."""
+SMALLER: dict[Standing, str] = {"reproduced": "agrees", "not reproduced": "differs"}
+"""The standing of a claim below full scale."""
 
 
 def sentences(result: RowResult) -> Iterator[str]:
@@ -76,9 +80,11 @@ def paper_value(figures: PaperFigures, arm: str) -> str:
 
 
 def _heading(claim: Claim, title: str, scale: str) -> str:
-    is_smaller = scale != FULL and claim.figures is not None
-    standing = f"{claim.standing} at {scale} scale" if is_smaller else claim.standing
-    return f"{MARKS[claim.standing]} **{escaped(title)}, {escaped(claim.arm)}: {standing}.**"
+    mark, standing = MARKS[claim.standing], str(claim.standing)
+    if scale != FULL and claim.figures is not None:
+        mark = SMALLER_MARK if claim.standing in SMALLER else mark
+        standing = f"{SMALLER.get(claim.standing, standing)} at {scale} scale"
+    return f"{mark} **{escaped(title)}, {escaped(claim.arm)}: {standing}.**"
 
 
 def _paper(claim: Claim, c: Comparison) -> str:

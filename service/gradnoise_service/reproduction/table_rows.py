@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.compare.intervals import mean_interval
-from gradnoise_service.presets import PaperFigures, TableRow
+from gradnoise_service.presets import PaperFigures
 from gradnoise_service.report.markdown_syntax import escaped
 from gradnoise_service.report.words.numbers import (
     as_words,
@@ -16,12 +16,13 @@ from gradnoise_service.report.words.numbers import (
     signed,
     span,
 )
-from gradnoise_service.reproduction.claims import CompleteStudy
+from gradnoise_service.reproduction.claims import Claim
 from gradnoise_service.reproduction.results import RowResult
 from gradnoise_service.reproduction.sentences import paper_value, statistic_name
 
 LEVEL = 0.95
 MIN_RUNS_FOR_INTERVAL = 6
+SIZE_CONSISTENT = {True: "yes", False: "no", None: "–"}
 
 
 def figure_rows(result: RowResult) -> Iterator[tuple[str, ...]]:
@@ -43,24 +44,36 @@ def figure_rows(result: RowResult) -> Iterator[tuple[str, ...]]:
         yield (title, statistic_name("mean", None, c), "–", _our_cell("mean", None, c), runs)
 
 
-def difference_rows(row: TableRow, study: CompleteStudy) -> Iterator[tuple[str, ...]]:
+def difference_rows(result: RowResult) -> Iterator[tuple[str, ...]]:
     """Yield the cells of each difference of a study; the first row has the baseline's cost too."""
-    c = study.comparison
+    if result.study is None:
+        return
+    c = result.study.comparison
     costs = {arm.name: f"{escaped(arm.name)} {duration(arm.device_seconds)}" for arm in c.arms}
-    for i, d in enumerate(c.differences):
+    for i, (d, claim) in enumerate(zip(c.differences, result.claims, strict=True)):
         interval = d.difference_interval
         shown = f"{span(interval)} ({confidence(interval.level)})" if interval else "–"
         cost = costs[d.arm] if i > 0 else f"{costs[c.baseline.name]}<br>{costs[d.arm]}"
         yield (
-            escaped(row.title),
+            escaped(result.row.title),
             escaped(d.arm),
             signed(d.difference),
             shown,
+            _in_paper(claim, c),
+            SIZE_CONSISTENT[claim.is_size_consistent],
             f"{d.n} of {d.n_declared}",
             as_words(d.verdict),
-            study.scale,
+            result.study.scale,
             cost,
         )
+
+
+def _in_paper(claim: Claim, c: Comparison) -> str:
+    if claim.figures is None or claim.paper_gain is None:
+        return "–"
+    name = statistic_name(claim.figures.statistic, claim.figures.threshold, c)
+    sign = 1 if claim.figures.threshold is not None else c.sign
+    return f"{signed(sign * claim.paper_gain)} ({name})"
 
 
 def _statistic(figures: PaperFigures) -> str:

@@ -31,7 +31,7 @@ def test_every_claim_has_a_sentence(ran: Client, page: str) -> None:
         f"- 🔵 **Row \\| A, noisy-1.0: not in the paper.** The paper has no figures for it; "
         f"{ours(other)}: no difference. Run at full scale. "
         f"{best.format('0.1').replace('noisy 0.701', 'noisy-1.0 0.501')}",
-        "- 🟢 **Row B, noisy: reproduced at quick scale.** In the paper it is ahead of baseline in "
+        "- ▫️ **Row B, noisy: agrees at quick scale.** In the paper it is ahead of baseline in "
         "the share of runs at accuracy 0.6 or above "
         "(5 % against 1 %); here the share of runs at accuracy 0.6 or above differs by +1, 97.5 % "
         "interval +1 to +1, 8 pairs: "

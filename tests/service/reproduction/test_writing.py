@@ -19,4 +19,4 @@ def test_command_writes_the_page(client: Client, tmp_path: Path) -> None:
     assert not (tmp_path / "pictures").exists()
     text = file.read_text(encoding="utf-8")
     assert len(re.findall(r"^- ⚪ \*\*.*: not run\.\*\*$", text, re.MULTILINE)) == 5
-    assert "| [paper-table-9](#paper-table-9) | – | – | – | – | 5 of 5 | – |" in text
+    assert "| [paper-table-9](#paper-table-9) | – | – | – | – | – | 5 of 5 | – | – |" in text
