@@ -1,6 +1,7 @@
 """The search space of a study: ranges, choices and fixed values of hyperparameters."""
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -64,11 +65,11 @@ class Range(Strict):
         if self.integer and any(x is not None and x != int(x) for x in bounds):
             raise ValueError("an integer range needs whole numbers for low, high and step")
         if self.step is not None:
-            n_steps = (self.high - self.low) / self.step
-            if n_steps > MAX_STEPS or abs(n_steps - round(n_steps)) > 1e-9 * max(1.0, n_steps):
+            n_steps = (_decimal(self.high) - _decimal(self.low)) / _decimal(self.step)
+            if n_steps > MAX_STEPS or n_steps.denominator != 1:
                 raise ValueError(
                     "high must be low plus a whole number of steps, at most 2^53, but got "
-                    f"low={self.low:g}, high={self.high:g}, step={self.step:g}"
+                    f"low={self.low}, high={self.high}, step={self.step}"
                 )
         return self
 
@@ -79,22 +80,32 @@ class Range(Strict):
         return None if step is None else round((self.high - self.low) / step) + 1
 
     def points(self) -> Iterator[Value]:
-        """Yield the values in order.
+        """Yield the values in order, each the float nearest to the decimal number.
 
         Raises:
             ValueError: If the range is continuous.
+
+        >>> list(Range(low=0.3, high=0.9, step=0.3).points())
+        [0.3, 0.6, 0.9]
         """
         step = self._step
         if step is None or self.n_points is None:
             raise ValueError(
                 f"the range from {self.low:g} to {self.high:g} is continuous: give it a step"
             )
+        low, exact_step = _decimal(self.low), _decimal(step)
         for i in range(self.n_points):
-            yield int(self.low + i * step) if self.integer else self.low + i * step
+            value = low + i * exact_step
+            yield int(value) if self.integer else float(value)
 
     @property
     def _step(self) -> float | None:
         return self.step or (1.0 if self.integer and not self.log else None)
+
+
+def _decimal(number: float) -> Fraction:
+    """Return the number as written in decimal: 1/10 for 0.1, which the float only approximates."""
+    return Fraction(repr(number))
 
 
 class Choices(Strict):

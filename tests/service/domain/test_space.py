@@ -1,9 +1,14 @@
 """Ranges and choices: legal forms, and the values that they hold."""
 
+import warnings
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gradnoise_service.domain.space import Choices, Range, as_json, points
+from gradnoise_service.search.samplers import distribution
 
 
 @pytest.mark.parametrize(
@@ -14,6 +19,7 @@ from gradnoise_service.domain.space import Choices, Range, as_json, points
         ({"low": 0.0, "high": 0.3, "log": True}, "low above 0"),
         ({"low": 0.1, "high": 0.3, "log": True, "step": 0.1}, "exclude each other"),
         ({"low": 0.0, "high": 1.0, "step": 0.3}, "whole number of steps"),
+        ({"low": 0.1, "high": 0.1 + 0.2, "step": 0.1}, "high=0.30000000000000004"),
         ({"low": 1.5, "high": 3, "integer": True}, "whole numbers"),
         ({"low": 0.0, "high": 1e308, "step": 1e-308}, "at most 2"),
         ({"low": False, "high": 3}, "valid number"),
@@ -26,8 +32,30 @@ def test_an_illegal_range_is_rejected(values: dict[str, object], message: str) -
         Range.model_validate(values)
 
 
+@given(
+    low=st.integers(-1000, 1000),
+    step=st.integers(1, 1000),
+    n_steps=st.integers(1, 20),
+    digits=st.integers(0, 12),
+)
+def test_points_of_a_stepped_range_are_its_decimal_numbers(
+    low: int, step: int, n_steps: int, digits: int
+) -> None:
+    """They never exceed high, although low + i * step in floats does: 0.3 + 6 * 0.1 > 0.9.
+
+    Optuna accepts every point.
+    """
+    decimals = [f"{low + i * step}e-{digits}" for i in range(n_steps + 1)]
+    entry = Range(low=float(decimals[0]), high=float(decimals[-1]), step=float(f"{step}e-{digits}"))
+    assert list(entry.points()) == [float(decimal) for decimal in decimals]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        searched = distribution(entry)
+        assert all(searched._contains(searched.to_internal_repr(x)) for x in entry.points())
+
+
 def test_points_of_a_stepped_range_reach_both_ends() -> None:
-    assert list(Range(low=0.1, high=0.3, step=0.1).points()) == pytest.approx([0.1, 0.2, 0.3])
+    assert list(Range(low=0.3, high=0.9, step=0.1).points()) == [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
     assert list(Range(low=2, high=6, step=2, integer=True).points()) == [2, 4, 6]
     assert list(Range(low=2, high=4, integer=True).points()) == [2, 3, 4]
     assert Range(low=0.1, high=0.3).n_points is None
