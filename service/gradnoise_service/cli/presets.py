@@ -24,8 +24,8 @@ def presets(
 ) -> None:
     """List the presets, or print a preset as a study file."""
     from gradnoise_service import presets as library
+    from gradnoise_service.study_text import dump_yaml
     from gradnoise_service.terminal.console import out, show_json
-    from gradnoise_service.terminal.study import as_yaml
     from gradnoise_service.terminal.tables import show_table
 
     if name is None and json:
@@ -52,4 +52,4 @@ def presets(
         show_json(studies)
     else:
         is_table = library.find_table(name) is not None
-        out.out(as_yaml(studies) if is_table else library.text(name), highlight=False, end="")
+        out.out(dump_yaml(*studies) if is_table else library.text(name), highlight=False, end="")

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
-import yaml
-
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.domain.study import Study
 from gradnoise_service.report.words.conditions import Labelled
 from gradnoise_service.report.words.numbers import MISSING, as_words
+from gradnoise_service.study_text import dump_yaml
 
 
 def protocol(comparison: Comparison) -> Iterator[Labelled]:
@@ -23,9 +22,7 @@ def protocol(comparison: Comparison) -> Iterator[Labelled]:
 
 def spec_text(study: Study) -> str:
     """Return the submitted spec as YAML that can be submitted again."""
-    return yaml.safe_dump(
-        study.spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
-    )
+    return dump_yaml(study.spec.model_dump(mode="json"))
 
 
 def _formulas(comparison: Comparison, formulas: Mapping[str, str]) -> Iterator[Labelled]:

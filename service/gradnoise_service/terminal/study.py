@@ -1,9 +1,8 @@
 """A study: what it compares, its progress, its outcome."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import yaml
 from rich.text import Text
 
 from gradnoise_service.client import StudyInfo
@@ -41,11 +40,6 @@ def show_submitted(info: StudyInfo, base_url: str, *, is_new: bool = True) -> No
 def links(info: StudyInfo, base_url: str) -> dict[str, str]:
     """Return the addresses of a study's pages by name."""
     return {"page": base_url + info.links["page"], "Optuna Dashboard": info.links["dashboard"]}
-
-
-def as_yaml(studies: Sequence[Mapping[str, Any]]) -> str:
-    """Return studies as one YAML text, separated by `---`."""
-    return yaml.safe_dump_all(map(dict, studies), sort_keys=False, allow_unicode=True, width=120)
 
 
 def _declaration(info: StudyInfo) -> dict[str, object]:
