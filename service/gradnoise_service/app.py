@@ -146,7 +146,9 @@ def _prepare_database(settings: Settings) -> None:
     is_current = database.revision() == migrate.head()
     database.dispose()
     if not is_current:
-        subprocess.run([sys.executable, "-m", "gradnoise_service.prepare_database"], check=True)
+        subprocess.run(
+            [sys.executable, "-P", "-m", "gradnoise_service.prepare_database"], check=True
+        )
 
 
 def _require_login(service: Service) -> None:

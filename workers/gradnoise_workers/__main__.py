@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import ray
 import structlog
+from ray.job_config import JobConfig
 
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.workloads.catalogue import document
@@ -37,6 +38,8 @@ def main() -> None:
         address=settings.ray_address,
         include_dashboard=False if settings.ray_address == "local" else None,
         log_to_driver=False,
+        # any other job puts the current folder first on the workers' sys.path
+        job_config=JobConfig(_client_job=True),
     )
     stop = threading.Event()
     # after ray.init, which installs its own handlers

@@ -42,6 +42,11 @@ ROLES = (
 )
 
 
+def module_command(module: str, *arguments: str) -> list[str]:
+    """Return the command of a module; -P keeps files of the current folder from shadowing any."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
 class ServiceProcess:
     """The process in a role; `start` may be called again after the process has ended.
 
@@ -82,7 +87,7 @@ class ServiceProcess:
         """Start the process in a new session."""
         self.last_lines.clear()
         process = subprocess.Popen(
-            [sys.executable, "-m", "gradnoise_service.local.tether", self.role.module],
+            module_command("gradnoise_service.local.tether", self.role.module),
             env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -8,7 +8,6 @@ only the supervisor.
 import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from gradnoise_service.local.errors import (
 )
 from gradnoise_service.local.restart_policy import RestartPolicy
 from gradnoise_service.local.running_service import RunningService
-from gradnoise_service.local.service_process import ROLES, Role, ServiceProcess
+from gradnoise_service.local.service_process import ROLES, Role, ServiceProcess, module_command
 from gradnoise_service.settings import Settings
 
 log = structlog.get_logger()
@@ -149,7 +148,7 @@ class Supervisor:
         This process then need not load Optuna.
         """
         done = subprocess.run(
-            [sys.executable, "-m", "gradnoise_service.prepare_database"],
+            module_command("gradnoise_service.prepare_database"),
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -3,7 +3,6 @@
 import json
 import random
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from gradnoise_service.client import Client, StudyInfo
 from gradnoise_service.domain.hashes import results_hash
 from gradnoise_service.domain.study import Trial
 from gradnoise_service.local.errors import RetrainingError
+from gradnoise_service.local.service_process import module_command
 
 Epochs = Mapping[int, Mapping[str, float | None]]
 """Metric values by epoch."""
@@ -151,7 +151,7 @@ def _retrain(
         "trials": [{name: asdict(trial)[name] for name in fields} for trial in trials],
     }
     process = subprocess.run(
-        [sys.executable, "-m", "gradnoise_workers.retrain"],
+        module_command("gradnoise_workers.retrain"),
         input=json.dumps(request),
         capture_output=True,
         text=True,

@@ -43,6 +43,29 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
 
+USER_FILES = (
+    "service",
+    "workers",
+    "platform",
+    "torch",
+    "ray",
+    "numpy",
+    "yaml",
+    "gradnoise_service",
+)
+
+
+@pytest.fixture
+def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current folder holds files with the names of modules; none may be imported."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    for name in USER_FILES:
+        text = f"raise SystemExit('{name}.py of the user was imported')"
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(folder)
+
+
 @pytest.fixture
 def settings(
     tmp_path: Path, sqlite_template: Path, modules: None, monkeypatch: pytest.MonkeyPatch

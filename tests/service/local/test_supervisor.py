@@ -53,8 +53,9 @@ def lines() -> Lines:
 
 
 def test_processes_get_the_settings_and_stop_in_reverse_order(
-    settings: Settings, lines: Lines
+    settings: Settings, lines: Lines, user_folder: None
 ) -> None:
+    """Files of the current folder shadow no module of theirs."""
     roles = [Role(name=name, module="obedient") for name in ("first", "second")]
     with Supervisor(settings, echo=lines, roles=roles) as service:
         started = [lines.until("obedient ") for _ in range(2)]

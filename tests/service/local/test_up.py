@@ -17,7 +17,7 @@ from processes import has_ended, with_environment
 
 pytestmark = pytest.mark.slow
 
-COMMAND = [sys.executable, "-m", "gradnoise_service"]
+COMMAND = [str(Path(sys.executable).parent / "gradnoise")]
 
 
 def up_command(home: Path, port: int) -> list[str]:
@@ -65,7 +65,8 @@ class Up:
 
 
 @pytest.fixture
-def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Up]:
+def up(tmp_path: Path, user_folder: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Up]:
+    """Started in a folder whose files have the names of modules."""
     monkeypatch.delenv("GRADNOISE_DATABASE_URL", raising=False)
     service = Up(tmp_path / "home")
     yield service
