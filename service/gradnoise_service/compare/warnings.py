@@ -28,7 +28,7 @@ from gradnoise_service.compare.facts.findings import (
 )
 from gradnoise_service.compare.facts.luck import RepeatedSearch, UnknownLuck
 from gradnoise_service.compare.facts.tables import ArmSummary, GridPoint, SeedRow
-from gradnoise_service.compare.search_size import few_near_best, small_searches
+from gradnoise_service.compare.search_size import few_near_best, ignored_by_sampler, small_searches
 from gradnoise_service.compare.tables import Tables
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value
@@ -61,6 +61,7 @@ def findings(
     """
     yield from _budgets(design)
     yield from small_searches(design)
+    yield from ignored_by_sampler(design)
     yield from few_near_best(design, metric, tables.arms, tables.search)
     yield from _lucks(design, judged, lucks)
     yield from _losses(tables.arms)

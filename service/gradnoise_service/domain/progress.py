@@ -70,13 +70,11 @@ def progress(study: Study, stored: Iterable[TrialCounts], now: datetime) -> Prog
     epochs_done = epochs_left = 0
     for phase in design.phases:
         n_epochs = design.epochs(phase)
+        is_stored = any(counts.n_trials for (of, _), counts in by_cell.items() if of == phase)
         for arm in study.spec.arms:
             counts = by_cell.get((phase, arm.name), TrialCounts(phase=phase, arm=arm.name))
-            # an arm with few settings has fewer reruns than planned, and a look may have ended
-            # the study before its last seed
-            is_settled = phase == "rerun" or study.state == "complete"
-            n_planned = design.n_trials(phase, arm.name)
-            n_trials = (counts.n_trials or n_planned) if is_settled else n_planned
+            is_final = is_stored and _is_final(study, phase)
+            n_trials = counts.n_trials if is_final else design.n_trials(phase, arm.name)
             arms.append(_arm_progress(counts, n_trials))
             epochs_done += counts.n_ended_now * n_epochs + counts.epochs_running
             epochs_left += (n_trials - counts.n_ended) * n_epochs - counts.epochs_running
@@ -89,6 +87,22 @@ def progress(study: Study, stored: Iterable[TrialCounts], now: datetime) -> Prog
         verdict=study.verdict,
         error=study.error,
     )
+
+
+def _is_final(study: Study, phase: Phase) -> bool:
+    """Return whether a phase that has started gets no further trials.
+
+    It may have fewer than planned: a search may have too few settings or none, and a look may end
+    the study before its last seed.
+    """
+    match phase:
+        case "search":
+            return False
+        case "rerun":
+            return True
+        case "confirm":
+            is_declared = study.state == "running" and not study.design.is_sequential
+            return is_declared or study.state == "complete"
 
 
 def _arm_progress(counts: TrialCounts, n_trials: int) -> ArmProgress:

@@ -1,5 +1,6 @@
 """Search: the schema of how each arm is tuned."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -8,6 +9,8 @@ from gradnoise_service.domain.space import Strict, Whole
 
 SamplerName = Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"]
 LEARNING_SAMPLERS: tuple[SamplerName, ...] = ("tpe", "gp", "cmaes")
+RANDOM_TRIALS: Mapping[SamplerName, int] = {"tpe": 10, "gp": 10, "cmaes": 1}
+"""Ended trials that a sampler must see before it uses them; until then it draws at random."""
 LARGEST_DEFAULT_LAG = 8
 MOST_REPEATS = 20
 
@@ -84,8 +87,8 @@ class Search(Strict):
         description=(
             "Trial i is proposed, and judged by the pruner, from the trials of its arm below "
             "i - lag alone, so at most lag + 1 trials of an arm run at once. A quarter of "
-            "n_trials by default, at least 1 and at most 8. Only for a sampler that learns from "
-            "earlier trials (tpe, gp, cmaes) or with a pruner."
+            "the arm's n_trials by default, at least 1 and at most 8. Only for a sampler that "
+            "learns from earlier trials (tpe, gp, cmaes) or with a pruner."
         ),
     )
     rerun: Rerun = Field(default_factory=Rerun)
@@ -95,12 +98,11 @@ class Search(Strict):
         """Whether earlier trials decide what a trial runs."""
         return self.sampler in LEARNING_SAMPLERS or self.pruner.name != "none"
 
-    @property
-    def effective_lag(self) -> int | None:
-        """L: trial i sees the trials below i - L; None where it needs none."""
+    def lag_of(self, n_trials: int) -> int | None:
+        """Return L of a search of n trials: trial i sees those below i - L; None without need."""
         if not self.learns:
             return None
-        return self.lag or min(LARGEST_DEFAULT_LAG, max(1, self.n_trials // 4))
+        return self.lag or min(LARGEST_DEFAULT_LAG, max(1, n_trials // 4))
 
     @field_validator("pruner", mode="before")
     @classmethod

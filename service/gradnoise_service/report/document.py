@@ -50,16 +50,24 @@ class Report(Comparison):
     @property
     def leads(self) -> tuple[str, ...]:
         """The warnings before the verdict: that the arms were tuned unequally or too little."""
-        return tuple(
-            text
-            for finding, text in zip(self.findings, self.warnings, strict=True)
-            if finding.kind in LEADING
-        )
+        return self._warnings(are_leading=True)
+
+    @property
+    def limitations(self) -> tuple[str, ...]:
+        """The warnings after the verdict."""
+        return self._warnings(are_leading=False)
 
     @property
     def is_tuned_equally(self) -> bool:
         """Whether every arm had the same number of search trials."""
         return all(finding.kind != "unequal_budgets" for finding in self.findings)
+
+    def _warnings(self, *, are_leading: bool) -> tuple[str, ...]:
+        return tuple(
+            text
+            for finding, text in zip(self.findings, self.warnings, strict=True)
+            if (finding.kind in LEADING) == are_leading
+        )
 
 
 def document(study: Study, comparison: Comparison) -> Report:

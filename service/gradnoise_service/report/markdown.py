@@ -105,8 +105,8 @@ def _verdicts(study: Study, c: Report) -> Iterator[str]:
         yield from ("", f"**{as_words(d.verdict)}** ({arms}): {escaped(d.sentence)}")
     if study.error:
         yield from ("", "The study failed:", "", *fenced(study.error))
-    if c.warnings:
-        yield from ("", "## Limitations", "", *(f"- {escaped(text)}" for text in c.warnings))
+    if c.limitations:
+        yield from ("", "## Limitations", "", *(f"- {escaped(text)}" for text in c.limitations))
 
 
 def _arms(c: Comparison) -> Iterator[str]:

@@ -16,7 +16,7 @@ from gradnoise_service.domain.search import Pruner, SamplerName
 from gradnoise_service.domain.space import Choices, Range, Space, fixed_values
 from gradnoise_service.domain.study import Direction
 from gradnoise_service.domain.study import TrialState as State
-from gradnoise_service.search.proposals import propose
+from gradnoise_service.search.proposals import LOST, propose, with_lost_last
 from gradnoise_service.search.pruners import prunes
 from gradnoise_service.search.samplers import distribution, grid
 
@@ -122,7 +122,9 @@ class ArmSearch:
         self._storage.set_trial_intermediate_value(self._ids[number], epoch, value)
         return prunes(self._pruner, self._direction, trial, epoch, self._visible(number))
 
-    def tell(self, number: int, state: State, value: float | None) -> None:
+    def tell(
+        self, number: int, state: State, value: float | None, *, is_lost: bool = False
+    ) -> None:
         """Record a trial's final state; repeating the call has no effect.
 
         Args:
@@ -130,13 +132,19 @@ class ArmSearch:
             state: Its final state.
             value: Of a complete trial; for a pruned one that of its last rung, as Optuna defines
                 it. Ignored for others.
+            is_lost: Whether the trial diverged: later trials see it as worse than every measured
+                one.
         """
         if self._has_ended(number):
             return
         trial = self._trials[number]
         trial.state = OPTUNA_STATES[state]
         trial.value = value if state in ("complete", "pruned") else None
+        if is_lost:
+            trial.user_attrs[LOST] = True
         if not self._storage.get_trial(self._ids[number]).state.is_finished():
+            if is_lost:
+                self._storage.set_trial_user_attr(self._ids[number], LOST, True)
             self._storage.set_trial_state_values(self._ids[number], trial.state, trial.values)
 
     def _has_ended(self, number: int) -> bool:
@@ -146,7 +154,7 @@ class ArmSearch:
         return 0 if self._lag is None else max(0, number - self._lag)
 
     def _visible(self, number: int) -> list[FrozenTrial]:
-        return self._trials[: self._n_visible(number)]
+        return with_lost_last(self._trials[: self._n_visible(number)], self._direction)
 
     def _proposal(self, number: int) -> FrozenTrial:
         if self._grid is not None:

@@ -5,7 +5,9 @@ trial's number. It sees a study that holds the visible trials and nothing else: 
 depends neither on when trials ended nor on what ran beside them.
 """
 
+import copy
 import hashlib
+import math
 from collections.abc import Container, Mapping, Sequence
 
 import optuna
@@ -16,6 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 from gradnoise_service.domain.search import SamplerName
 from gradnoise_service.domain.study import Direction
 from gradnoise_service.search.samplers import open_sampler
+
+LOST = "lost"
+"""Attribute of a trial that diverged: it has no value of its own."""
 
 
 def propose(
@@ -49,10 +54,35 @@ def propose(
     return storage.proposed(study._study_id)
 
 
+def with_lost_last(trials: Sequence[FrozenTrial], direction: Direction) -> list[FrozenTrial]:
+    """Return trials in which every lost one has a value worse than that of every other one.
+
+    A lost trial has the attribute `LOST` and the metric's declared worst value, which a measured
+    value may exceed: a sampler would then search where training diverges.
+    """
+    values = [t.value for t in trials if LOST not in t.user_attrs and t.value is not None]
+    if not values or not any(LOST in trial.user_attrs for trial in trials):
+        return list(trials)
+    worse, end = (max, math.inf) if direction == "minimize" else (min, -math.inf)
+    beyond = math.nextafter(worse(values), end)
+    return [
+        _with_value(trial, worse([trial.value, beyond]))
+        if LOST in trial.user_attrs and trial.value is not None
+        else trial
+        for trial in trials
+    ]
+
+
 def trial_seed(seed: int, number: int) -> int:
     """Return the seed of the sampler of a trial, below 2^32."""
     digest = hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=4)
     return int.from_bytes(digest.digest(), "big")
+
+
+def _with_value(trial: FrozenTrial, value: float) -> FrozenTrial:
+    changed = copy.copy(trial)
+    changed.value = value
+    return changed
 
 
 class _Visible(InMemoryStorage):

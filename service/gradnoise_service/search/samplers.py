@@ -13,7 +13,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from gradnoise_service.domain.search import SamplerName
+from gradnoise_service.domain.search import RANDOM_TRIALS, SamplerName
 from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value, points
 
 
@@ -35,16 +35,20 @@ def open_sampler(
     """
     match name:
         case "tpe":
-            return optuna.samplers.TPESampler(seed=trial_seed)
+            return optuna.samplers.TPESampler(seed=trial_seed, n_startup_trials=RANDOM_TRIALS[name])
         case "qmc":
             with warnings.catch_warnings():
                 # experimental in Optuna; the lock pins the version
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 return _PointOfSequence(distributions, seed, number)
         case "gp":
-            return optuna.samplers.GPSampler(seed=trial_seed)
+            return optuna.samplers.GPSampler(seed=trial_seed, n_startup_trials=RANDOM_TRIALS[name])
         case "cmaes":
-            return optuna.samplers.CmaEsSampler(seed=trial_seed, warn_independent_sampling=False)
+            return optuna.samplers.CmaEsSampler(
+                seed=trial_seed,
+                n_startup_trials=RANDOM_TRIALS[name],
+                warn_independent_sampling=False,
+            )
         case "random":
             return optuna.samplers.RandomSampler(seed=trial_seed)
         case "grid":

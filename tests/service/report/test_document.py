@@ -66,5 +66,8 @@ def test_unequal_budgets_and_small_searches_lead_the_report(
         comparison = compare(design, accuracy, trials, protocol={})
         report = document(make_study(design, accuracy), comparison)
         assert [finding.kind for finding in report.findings][: len(kinds)] == kinds
-        assert report.leads == report.warnings[: len(kinds)]
+        assert (report.leads, report.limitations) == (
+            report.warnings[: len(kinds)],
+            report.warnings[len(kinds) :],
+        )
         assert report.is_tuned_equally == ("unequal_budgets" not in kinds)

@@ -260,6 +260,7 @@ def test_a_report_on_unequal_tuning_starts_with_it(
             < text.index("The arms were not tuned equally: baseline 4 trials, noisy 9 trials.")
             < text.index("against baseline")
         )
+        assert text.count("The arms were not tuned equally") == 1
         assert "with the same budget" not in text
 
 

@@ -107,6 +107,20 @@ def test_a_trial_is_due_when_all_that_it_sees_have_ended(storage: Storage) -> No
     assert free.is_due(100)
 
 
+def test_a_lost_trial_counts_as_worse_than_every_measured_one(storage: Storage) -> None:
+    """Its declared worst value, 0, is above every measured value; a restart keeps that."""
+    space: Space = {name: Range(low=0, high=1) for name in ("x", "y")}
+    lost: list[bool] = []
+    for numbers in (range(25), range(25, 45)):
+        arm = search(storage, lag=1, space=space)
+        for number in numbers:
+            x = arm.ask(number)["x"]
+            assert isinstance(x, float)
+            lost.append(x > 0.5)
+            arm.tell(number, "complete", 0.0 if lost[-1] else -5000.0 - x, is_lost=lost[-1])
+    assert sum(lost[25:]) < 5  # 20 uniform draws have fewer than 5 with probability 0.006
+
+
 def test_tpe_learns_from_earlier_results_across_a_restart(storage: Storage) -> None:
     """After 30 trials in which only eta = 1 has a high value, a restarted TPE prefers it."""
     etas = []

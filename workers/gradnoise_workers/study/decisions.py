@@ -54,6 +54,7 @@ class Ending:
     outcome: str
     value: float | None = None
     diverged: bool = False
+    is_lost: bool = False
     error: str | None = None
 
 
@@ -88,7 +89,12 @@ class Rules:
         has_value = not diverged or (is_best_judged and attempt.judged is not None)
         value = self.value(attempt) if has_value else self.metric.worst
         return Ending(
-            attempt=attempt, state="complete", outcome="complete", value=value, diverged=diverged
+            attempt=attempt,
+            state="complete",
+            outcome="complete",
+            value=value,
+            diverged=diverged,
+            is_lost=not has_value,
         )
 
     def fail(self, attempt: Attempt, outcome: str, error: str) -> Ending:

@@ -7,6 +7,7 @@ brings Optuna up to date with `settle`.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from gradnoise_service.compare.choosing import outcome
 from gradnoise_service.domain.design import SearchKey, Setting
 from gradnoise_service.domain.study import Study, Trial
 from gradnoise_service.search import ArmSearch, Storage, publish
@@ -47,7 +48,8 @@ class OptunaSync:
             for number in search.running():
                 trial = by_number.get((key, number))
                 if trial is not None and trial.has_ended:
-                    search.tell(number, trial.state, trial.value)
+                    is_lost = outcome(trial, self._design.spec.judge) == "diverged"
+                    search.tell(number, trial.state, trial.value, is_lost=is_lost)
 
     def is_due(self, waiting: WaitingTrial) -> bool:
         """Return whether a trial may start: every trial that it sees has ended."""
@@ -81,7 +83,7 @@ class OptunaSync:
         """Record the final state of a trial, if the attempt's end is final."""
         if end.state is not None:
             search = self._searches[self.key(end.attempt.trial)]
-            search.tell(end.attempt.optuna_number, end.state, end.value)
+            search.tell(end.attempt.optuna_number, end.state, end.value, is_lost=end.is_lost)
 
     def cancel_running(self) -> None:
         """End every Optuna trial that has no final state: the study has ended."""
@@ -110,6 +112,6 @@ def _open(study: Study, storage: Storage, key: SearchKey, name: str) -> ArmSearc
         space=design.space(key.arm),
         sampler=spec.search.sampler,
         pruner=spec.search.pruner,
-        lag=spec.search.effective_lag,
+        lag=spec.search.lag_of(design.n_searched(key.arm)),
         seed=design.sampler_seed(key.arm, key.repeat),
     )

@@ -8,6 +8,7 @@ from gradnoise_service.compare.facts.base import Frozen
 from gradnoise_service.compare.facts.diagnostics import Divergence
 from gradnoise_service.compare.facts.luck import (
     FewNearBest,
+    IgnoredBySampler,
     RepeatedSearch,
     SmallSearch,
     UnknownLuck,
@@ -204,6 +205,7 @@ class NoiseScale(Frozen):
 Finding = Annotated[
     UnequalBudgets
     | SmallSearch
+    | IgnoredBySampler
     | FewNearBest
     | RepeatedSearch
     | UnknownLuck

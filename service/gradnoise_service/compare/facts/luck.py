@@ -55,6 +55,23 @@ class SmallSearch(Frozen):
     n_needed: int
 
 
+class IgnoredBySampler(Frozen):
+    """What the sampler of a study's searches does not use.
+
+    Args:
+        sampler: Its name.
+        choices: The parameters of each arm whose choices it draws at random.
+        n_random: First trials of a search that it draws at random, if they are all its trials.
+        pruned: Whether it leaves out the pruned trials of a study with a pruner.
+    """
+
+    kind: Literal["ignored_by_sampler"] = "ignored_by_sampler"
+    sampler: SamplerName
+    choices: dict[str, tuple[str, ...]]
+    n_random: int
+    pruned: bool
+
+
 class FewNearBest(Frozen):
     """Few complete search trials of an arm came within the smallest difference of its best.
 
@@ -66,6 +83,19 @@ class FewNearBest(Frozen):
     n_near: int
     n_complete: int
     best: float
+
+
+class StrictLook(Frozen):
+    """A look whose level is very strict for the searches that it compares.
+
+    It needs a difference `times` as large as a single verdict on as many searches does.
+    """
+
+    kind: Literal["strict_look"] = "strict_look"
+    n_seeds: int
+    n_searches: int
+    level: float
+    times: float
 
 
 class TooFewSeeds(Frozen):

@@ -1,9 +1,9 @@
 """The conditions that were equal in all arms, as labelled texts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from gradnoise_service.domain.design import Design
-from gradnoise_service.domain.search import Search
+from gradnoise_service.domain.search import RANDOM_TRIALS, Search
 from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.study import Metric
 from gradnoise_service.report.words.anytime import VALID_AT_ANY_TIME
@@ -49,15 +49,14 @@ def _no_tuning(design: Design) -> Iterator[Labelled]:
 def _tuning(design: Design, search: Search) -> Iterator[Labelled]:
     n_trials = {arm.name: design.n_searched(arm.name) for arm in design.spec.arms}
     fewest, most = min(n_trials.values()), max(n_trials.values())
-    budget = count(most, "trial") if fewest == most else f"unequal, {budgets(n_trials)}"
+    unequal = f"unequal numbers of trials by arm ({budgets(n_trials)})"
+    budget = count(most, "trial") if fewest == most else unequal
     pruner = "no pruner" if search.pruner.name == "none" else f"pruner {search.pruner.name}"
-    of_each = f"{design.n_repeats} independent searches, each " if design.n_repeats > 1 else ""
-    lag = search.effective_lag
-    sees = "" if lag is None else f"; it was proposed from the trials of its search below i - {lag}"
+    of_each = f"{design.n_repeats} independent searches, each of " if design.n_repeats > 1 else ""
     yield (
         "Search budget",
         f"{of_each}{budget} of {count(search.epochs, 'epoch')}, sampler {search.sampler}, {pruner};"
-        f" trial i of every arm has the same seed{sees}",
+        f" trial i of every arm has the same seed{_visible(search, n_trials)}",
     )
     searcher = "search" if design.n_repeats > 1 else "arm"
     if design.n_rerun_seeds:
@@ -73,6 +72,21 @@ def _tuning(design: Design, search: Search) -> Iterator[Labelled]:
             "value, so biased upwards (winner's curse)"
         )
     yield "Selection", selection
+
+
+def _visible(search: Search, n_trials: Mapping[str, int]) -> str:
+    """Return which trials the sampler and the pruner see of a trial's search."""
+    lags = {arm: search.lag_of(n) for arm, n in n_trials.items() if search.learns}
+    if not lags:
+        return ""
+    is_equal = len(set(lags.values())) == 1
+    lag = str(next(iter(lags.values())))
+    of_arms = "" if is_equal else f" (L: {', '.join(f'{n} for {arm}' for arm, n in lags.items())})"
+    n_random = RANDOM_TRIALS.get(search.sampler)
+    at_random = "" if n_random is None else f", at random while fewer than {n_random} of them ended"
+    verb = "judged by the pruner" if n_random is None else "proposed"
+    below = f"i - {lag if is_equal else 'L'}"
+    return f"; it was {verb} from the trials of its search below {below}{of_arms}{at_random}"
 
 
 def _confirmation(design: Design) -> str:

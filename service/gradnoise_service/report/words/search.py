@@ -3,24 +3,21 @@
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.compare.facts.luck import (
     FewNearBest,
+    IgnoredBySampler,
     RepeatedSearch,
     SmallSearch,
+    StrictLook,
     TooFewSeeds,
     UnknownLuck,
 )
-from gradnoise_service.compare.search_size import limits
+from gradnoise_service.compare.search_size import Limit, limits
 from gradnoise_service.domain.design import Design
-from gradnoise_service.report.words.numbers import confidence, count, number, span
+from gradnoise_service.report.words.numbers import confidence, count, level, listed, number, span
 
 
 def declared_limits(design: Design) -> tuple[str, ...]:
     """Return what a study cannot show, as far as its declaration determines it."""
-    return tuple(
-        small_search(finding)
-        if isinstance(finding, SmallSearch)
-        else _too_few_seeds(design, finding)
-        for finding in limits(design)
-    )
+    return tuple(_limit(design, finding) for finding in limits(design))
 
 
 def small_search(finding: SmallSearch) -> str:
@@ -30,6 +27,23 @@ def small_search(finding: SmallSearch) -> str:
         "are needed (10 for each). Another search of this size may choose a much better or worse "
         "setting."
     )
+
+
+def ignored_by_sampler(finding: IgnoredBySampler) -> str:
+    """Return what a sampler does not use, a sentence for each."""
+    sampler = finding.sampler
+    sentences = []
+    if finding.choices:
+        of_arms = [f"{listed(names)} of {arm}" for arm, names in finding.choices.items()]
+        sentences.append(f"{sampler} draws choices at random: {', '.join(of_arms)}.")
+    if finding.n_random:
+        sentences.append(
+            f"{sampler} draws all {finding.n_random} trials of a search at random: a search of "
+            "this size ends before it learns from earlier trials."
+        )
+    if finding.pruned:
+        sentences.append(f"{sampler} learns from complete trials and ignores pruned ones.")
+    return " ".join(sentences)
 
 
 def few_near_best(comparison: Comparison, finding: FewNearBest) -> str:
@@ -66,6 +80,18 @@ def unknown_luck(finding: UnknownLuck) -> str:
     )
 
 
+def _limit(design: Design, finding: Limit) -> str:
+    match finding:
+        case SmallSearch():
+            return small_search(finding)
+        case IgnoredBySampler():
+            return ignored_by_sampler(finding)
+        case StrictLook():
+            return _strict_look(finding)
+        case TooFewSeeds():
+            return _too_few_seeds(design, finding)
+
+
 def _consequence(comparison: Comparison, finding: RepeatedSearch) -> str:
     low, high = finding.luck.interval.low, finding.luck.interval.high
     delta = comparison.smallest_difference
@@ -89,6 +115,15 @@ def _approximation(finding: RepeatedSearch) -> str:
     return (
         " The estimate treats the settings as drawn at random; with "
         f"{finding.sampler} the searches may vary less."
+    )
+
+
+def _strict_look(finding: StrictLook) -> str:
+    return (
+        f"The look at {finding.n_seeds} seeds hardly decides: at its level, "
+        f"{level(finding.level)}, {finding.n_searches} searches need a difference "
+        f"{finding.times:.1f} times as large as for a single verdict. Declare more repeats, a "
+        "later look, or the boundary pocock."
     )
 
 

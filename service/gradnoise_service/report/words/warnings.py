@@ -19,6 +19,7 @@ from gradnoise_service.compare.facts.findings import (
 )
 from gradnoise_service.compare.facts.luck import (
     FewNearBest,
+    IgnoredBySampler,
     RepeatedSearch,
     SmallSearch,
     UnknownLuck,
@@ -28,6 +29,7 @@ from gradnoise_service.domain.design import Design
 from gradnoise_service.report.words.numbers import count, number, p_value
 from gradnoise_service.report.words.search import (
     few_near_best,
+    ignored_by_sampler,
     repeated_search,
     small_search,
     unknown_luck,
@@ -45,6 +47,8 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
             )
         case SmallSearch():
             return small_search(finding)
+        case IgnoredBySampler():
+            return ignored_by_sampler(finding)
         case FewNearBest():
             return few_near_best(comparison, finding)
         case RepeatedSearch():

@@ -44,7 +44,11 @@ def test_a_tuned_study_has_a_search_budget_and_a_selection(
 def test_single_counts_are_singular(make_design: MakeDesign, accuracy: Metric) -> None:
     search = {"n_trials": 1, "epochs": 1, "rerun": {"top": 3, "n_seeds": 1}, "pruner": "median"}
     found = conditions(make_design(search=search), accuracy)
-    assert found["Search budget"].startswith("1 trial of 1 epoch, sampler tpe, pruner median; ")
+    assert found["Search budget"] == (
+        "1 trial of 1 epoch, sampler tpe, pruner median; trial i of every arm has the same seed; "
+        "it was proposed from the trials of its search below i - 1, at random while fewer than 10 "
+        "of them ended"
+    )
     assert found["Selection"] == (
         "each arm's best 1 setting on validation, rerun on 1 other seed that all arms share; the "
         "best mean was chosen"
@@ -57,8 +61,14 @@ def test_an_unequal_budget_names_each_arm(make_design: MakeDesign, accuracy: Met
         {"name": "baseline", "technique": "none"},
         {"name": "noisy", "technique": "none", "n_trials": 9},
     ]
-    found = conditions(make_design(arms=arms, budget={"equal": "none"}), accuracy)
-    assert found["Search budget"].startswith("unequal, baseline 4 trials, noisy 9 trials of 3 ")
+    search = {"n_trials": 4, "epochs": 3, "repeats": 2, "sampler": "random", "pruner": "asha"}
+    found = conditions(make_design(arms=arms, budget={"equal": "none"}, search=search), accuracy)
+    assert found["Search budget"] == (
+        "2 independent searches, each of unequal numbers of trials by arm (baseline 4 trials, "
+        "noisy 9 trials) of 3 epochs, sampler random, pruner asha; trial i of every arm has the "
+        "same seed; it was judged by the pruner from the trials of its search below i - L (L: 1 "
+        "for baseline, 2 for noisy)"
+    )
 
 
 def test_declared_looks_make_the_seeds_an_upper_bound(

@@ -14,9 +14,10 @@ from gradnoise_service.compare.facts.luck import (
     SmallSearch,
     UnknownLuck,
 )
+from gradnoise_service.compare.search_size import ignored_by_sampler as found_of
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import Metric, Trial
-from gradnoise_service.report.words.search import declared_limits
+from gradnoise_service.report.words.search import declared_limits, ignored_by_sampler
 from gradnoise_service.report.words.warnings import warning
 
 Make = Callable[..., tuple[Design, list[Trial]]]
@@ -131,6 +132,48 @@ def test_a_declaration_states_what_it_cannot_show(
         "5 confirm seeds cannot give a verdict: at least 6 pairs of runs are needed, but there are "
         "5.",
     )
+
+
+def test_a_sampler_states_what_it_does_not_use(make_design: Callable[..., Design]) -> None:
+    """At submission and as a warning of the report; TPE uses choices and pruned trials."""
+
+    def stated(**search: object) -> tuple[str, ...]:
+        design = make_design(
+            search={"n_trials": 60, "epochs": 3, "repeats": 1} | search, confirm={"n_seeds": 6}
+        )
+        assert [ignored_by_sampler(found) for found in found_of(design)] == list(
+            declared_limits(design)
+        )
+        return declared_limits(design)
+
+    assert stated(sampler="tpe", pruner="median") == stated(sampler="random") == ()
+    assert stated(sampler="cmaes", pruner="asha") == (
+        "cmaes draws choices at random: eta of noisy. cmaes learns from complete trials and "
+        "ignores pruned ones.",
+    )
+    assert stated(sampler="gp", lag=50) == (
+        "gp draws all 60 trials of a search at random: a search of this size ends before it learns "
+        "from earlier trials.",
+    )
+
+
+def test_a_look_that_hardly_decides_on_searches_is_named(
+    make_design: Callable[..., Design],
+) -> None:
+    """t(4 degrees) at half the level of the first look, over that at 2.5 %, is above 2."""
+    search = {"n_trials": 60, "epochs": 3, "sampler": "random", "repeats": 3}
+    confirm = {"n_seeds": 24, "looks": [6, 12]}
+    (found,) = declared_limits(make_design(search=search, confirm=confirm))
+    assert found == (
+        "The look at 6 seeds hardly decides: at its level, 0.0076 %, 3 searches need a "
+        "difference 6.0 times as large as for a single verdict. Declare more repeats, a later "
+        "look, or the boundary pocock."
+    )
+    evenly = make_design(search=search, confirm=confirm | {"boundary": "pocock"})
+    assert declared_limits(evenly) == ()
+
+
+def test_a_grid_states_that_it_has_too_few_seeds(make_design: Callable[..., Design]) -> None:
     arms = [{"name": name, "technique": "none"} for name in ("a", "b")]
     space = {"lr": {"choices": [0.01, 0.1]}}
     grid = make_design(search=None, arms=arms, space=space, confirm={"n_seeds": 2, "epochs": 3})
