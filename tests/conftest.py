@@ -169,7 +169,7 @@ def catalogue_document() -> Mapping[str, object]:
         "versions": {"gradnoise": "0.1.0", "torch": "2.13.0", "python": "3.11.7"},
         "protocol": {
             "formulas": {"none": "g_t", "annealed": "sigma_t^2 = eta / (1 + t)^gamma"},
-            "clip_order": "noise is added after clipping",
+            "update_order": "noise is added after clipping",
             "unit_of_t": "optimizer updates, from 0",
         },
         "workloads": [

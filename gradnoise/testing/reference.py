@@ -3,16 +3,27 @@
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 
 from gradnoise.registry import Named, Registry
+from gradnoise.techniques.contribution import PLACES, Place
 from gradnoise.training.trial import ParamValue, TrialSpec
-from gradnoise.workloads import Batch, Dropout, Forward, Metric, Splits, Workload, normal
+from gradnoise.workloads import (
+    Batch,
+    Dropout,
+    Forward,
+    Metric,
+    Splits,
+    Workload,
+    cross_entropy,
+    normal,
+)
 from gradnoise.workloads.registry import WORKLOADS
 
 NAME = "gradnoise-testing-reference"
+CLASSES = "gradnoise-testing-classes"
 T = TypeVar("T", bound=Named)
 
 
@@ -27,6 +38,7 @@ class Reference(Workload):
     metrics = (
         Metric(name="error", direction="minimize", worst=1e6, description="Mean squared error."),
     )
+    places: ClassVar[tuple[Place, ...]] = ("gradient", "weights", "activations")
     batch_size = 8
 
     def data(self) -> Splits:
@@ -49,13 +61,35 @@ class Reference(Workload):
         return {"error": self.loss(forward, batch)}
 
 
+class Classes(Reference):
+    """The same network with three classes, for techniques on the loss."""
+
+    name = CLASSES
+    description = "A classification in float64."
+    places = PLACES
+
+    def data(self) -> Splits:
+        return _classes()
+
+    def model(self) -> torch.nn.Module:
+        return torch.nn.Sequential(
+            torch.nn.Linear(5, 7), torch.nn.Tanh(), Dropout(), torch.nn.Linear(7, 3)
+        ).double()
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        return cross_entropy(forward(batch[0]), batch[1])
+
+
 def trial(
-    techniques: tuple[str, ...], optimizer: str, params: Mapping[str, ParamValue]
+    techniques: tuple[str, ...],
+    optimizer: str,
+    params: Mapping[str, ParamValue],
+    workload: str = NAME,
 ) -> TrialSpec:
-    """Return a trial of the reference workload."""
+    """Return a trial of a reference workload."""
     return TrialSpec(
         key="trial",
-        workload=NAME,
+        workload=workload,
         techniques=techniques,
         optimizer=optimizer,
         params=params,
@@ -67,8 +101,8 @@ def trial(
 
 @contextmanager
 def registered(registry: Registry[T], declared: T) -> Iterator[None]:
-    """Register the reference workload, and a declaration, for the time of a context."""
-    with WORKLOADS.including(Reference), registry.including(declared):
+    """Register the reference workloads, and a declaration, for the time of a context."""
+    with WORKLOADS.including(Reference, Classes), registry.including(declared):
         yield
 
 
@@ -79,5 +113,15 @@ def _splits() -> Splits:
     targets = inputs[:, :1].sin() - inputs[:, 1:2]
     train, validation, test = (
         (inputs[rows], targets[rows]) for rows in (slice(30), slice(30, 40), slice(40, 50))
+    )
+    return Splits(train=train, validation=validation, test=test)
+
+
+@functools.cache
+def _classes() -> Splits:
+    """Return the same inputs, each with the sign of its target or, near 0, a third class."""
+    train, validation, test = (
+        (inputs, torch.where(targets[:, 0].abs() < 0.3, 2, (targets[:, 0] > 0).long()))
+        for inputs, targets in (_splits().train, _splits().validation, _splits().test)
     )
     return Splits(train=train, validation=validation, test=test)

@@ -1,5 +1,6 @@
 """Conformance of techniques."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from gradnoise.techniques.contribution import STREAM_OFFSET, combine
 from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.testing import trials
 from gradnoise.testing.declarations import assert_declared, assert_described, assert_legal
-from gradnoise.testing.reference import registered, trial
+from gradnoise.testing.reference import CLASSES, NAME, registered, trial
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.trial import ParamValue, TrialSpec
 
@@ -22,6 +23,9 @@ PARTNERS: Mapping[str, Mapping[str, ParamValue]] = {
     "constant": {"std": 0.05},
     "weight_noise": {"eta": 0.0001, "gamma": 0.55},
     "dropout": {"rate": 0.2},
+    "gradient_centralisation": {},
+    "sam": {"rho": 0.02},
+    "ema": {"ema_decay": 0.9},
 }
 
 
@@ -43,13 +47,22 @@ class TechniqueCase:
     optimizer: str = "sgd"
 
     def trial(self, **hyper: ParamValue) -> TrialSpec:
-        """Return a trial of the reference workload with the technique."""
+        """Return a trial of a reference workload with the technique."""
         params = {**self.hyper, **hyper, **self.params}
-        return trial((self.technique.name,), self.optimizer, params)
+        return trial((self.technique.name,), self.optimizer, params, self._workload)
 
     def plain(self, **hyper: ParamValue) -> TrialSpec:
         """Return the same trial without techniques."""
-        return trial((), self.optimizer, {**self.hyper, **hyper})
+        return trial((), self.optimizer, {**self.hyper, **hyper}, self._workload)
+
+    def beside(self, name: str, params: Mapping[str, ParamValue]) -> TrialSpec:
+        """Return the trial with another technique too."""
+        techniques, both = (self.technique.name, name), {**self.trial().params, **params}
+        return trial(techniques, self.optimizer, both, self._workload)
+
+    @property
+    def _workload(self) -> str:
+        return CLASSES if "loss" in self.technique.places else NAME
 
 
 def check_declaration(case: TechniqueCase) -> None:
@@ -87,6 +100,10 @@ def check_contribution(case: TechniqueCase) -> None:
         f"it declares the places {case.technique.places}, but contributes to {first.places}."
     )
     assert first.activations == again.activations, "equal hyperparameters give different masks."
+    assert first.structure == again.structure, (
+        "its functions are made anew at every call: define them at the top of a module, so that "
+        "trials can train as one model."
+    )
     for place in ("gradient", "weights"):
         process, other = getattr(first, place), getattr(again, place)
         if process is not None:
@@ -100,8 +117,11 @@ def check_effect(case: TechniqueCase) -> None:
             trials.train(SingleTrainer(1), spec)["trial"] for spec in (case.trial(), case.plain())
         )
     if case.technique.places:
-        losses, others = ([values["train_loss"] for values in curve] for curve in (noisy, plain))
-        assert losses != others, "the technique has no effect on the results of training."
+        found, others = (
+            [(values["train_loss"], values["validation_error"]) for values in curve]
+            for curve in (noisy, plain)
+        )
+        assert found != others, "the technique has no effect on the results of training."
     else:
         trials.assert_same(noisy, plain, "it declares no place, but changes the results")
 
@@ -150,16 +170,14 @@ def check_composition(case: TechniqueCase) -> None:
     and in a stack.
     """
     with registered(TECHNIQUES, case.technique):
-        params_alone = case.trial().params
         for name, params in PARTNERS.items():
             partner = TECHNIQUES.find(name)
             clash = {parameter.name for parameter in partner.parameters} & {
                 parameter.name for parameter in case.technique.parameters
             }
-            if clash or not _combine(case, partner, params):
-                continue
-            both = trial((case.technique.name, name), case.optimizer, {**params_alone, **params})
-            trials.check_stack(both, RTOL)
+            if not clash and _combine(case, partner, params):
+                both = dataclasses.replace(case.beside(name, params), budget_epochs=2)
+                trials.check_stack(both, RTOL, n_neighbours=1)
 
 
 TECHNIQUE_CHECKS: tuple[Callable[[TechniqueCase], None], ...] = (

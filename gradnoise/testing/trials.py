@@ -57,12 +57,12 @@ def check_equal_trials(spec: TrialSpec) -> None:
         assert _differ(first, other), f"the seed has no effect on the results in {name}."
 
 
-def check_stack(spec: TrialSpec, rtol: float) -> None:
+def check_stack(spec: TrialSpec, rtol: float, n_neighbours: int = 2) -> None:
     """Check that the stacked trainer gives the results of the single trainer, and that it does
     train the trial in a stack.
     """
     stack = StackTrainer(4)
-    neighbours = [_neighbour(spec, k) for k in range(2)]
+    neighbours = [_neighbour(spec, k) for k in range(n_neighbours)]
     found = train(stack, spec, *neighbours)
     reasons = {reason for reason in stack.refusals.values() if reason}
     assert stack.refusals, f"{spec.workload} declares that it does not stack."

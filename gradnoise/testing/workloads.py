@@ -23,6 +23,7 @@ TECHNIQUES: Mapping[str, tuple[str, Mapping[str, ParamValue]]] = {
     "gradient": ("annealed", {"eta": 1e-6, "gamma": 0.55}),
     "weights": ("weight_noise", {"eta": 1e-6, "gamma": 0.55}),
     "activations": ("dropout", {"rate": 0.1}),
+    "loss": ("label_smoothing", {"smoothing": 0.001}),
 }
 """For each place, a technique that acts there, too little to make training diverge."""
 

@@ -14,7 +14,7 @@ from gradnoise.training.trial import TrialSpec
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, kw_only=True)

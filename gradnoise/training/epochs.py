@@ -17,6 +17,7 @@ from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Batch, Splits, Workload
+from gradnoise.workloads.losses import check_is_used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,9 @@ def open_model(
     """Open a trial's model on a device; what its construction draws depends only on the trial.
 
     Raises:
-        ValueError: If the techniques drop activations and the model has no layer for that, or the
-            training data do not fill one batch.
+        ValueError: If the techniques drop activations and the model has no layer for that, they
+            replace the loss and the workload does not allow it, or the training data do not fill
+            one batch.
     """
     n_steps(workload)  # raises if the data do not fill one batch
     splits = workload.data().to(device)
@@ -51,6 +53,9 @@ def open_model(
         model.to(device)
         masks = setup.contribution.activations
         found = dropped(model, masks, lambda: workload.loss(model, first_batch(workload, splits)))
+        if setup.contribution.loss is not None:
+            with evaluating(model):
+                check_is_used(lambda: workload.loss(model, first_batch(workload, splits)))
     return OpenedModel(model=model, splits=splits, dropped=found)
 
 

@@ -26,6 +26,7 @@ from gradnoise.training.epochs import (
 from gradnoise.training.function_run import FunctionRun
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup, prepare
+from gradnoise.training.single_functions import SingleFunctions
 from gradnoise.training.slots import (
     DivergedError,
     EpochResult,
@@ -36,7 +37,7 @@ from gradnoise.training.slots import (
     timed,
 )
 from gradnoise.training.trial import TrialSpec
-from gradnoise.workloads.base import Workload
+from gradnoise.workloads.base import Batch, Workload
 
 
 class SingleTrainer(SlotTrainer):
@@ -97,6 +98,7 @@ class SingleRun:
         self._n_weights = sum(
             weights.numel() for weights in self._model.parameters() if weights.requires_grad
         )
+        self._functions = SingleFunctions(setup.contribution, self._model)
         self._noise_to_gradient: dict[str, float] = {}
         self._gradient_process = setup.contribution.gradient
         self._noise: GradientNoise | None = None
@@ -143,6 +145,7 @@ class SingleRun:
             "preconditioner": _flat(scales[name] for name, _ in self._model.named_parameters())
             if scales
             else torch.empty(0),
+            "kept": self._functions.kept,
             "randomness": self._randomness.state(),
         }
 
@@ -167,6 +170,7 @@ class SingleRun:
         for moment, flat in zip(self._rule.moments, state["moments"], strict=True):
             for name, part in parts(flat).items():
                 self._optimizer.state[named[name]][moment] = part.clone()
+        self._functions.load(state["kept"])
         if self._noise:
             states = parts(state["preconditioner"]) if len(state["preconditioner"]) else {}
             self._noise.load_state_dict({"t": self._t, "seed": self._spec.seed, "states": states})
@@ -184,12 +188,13 @@ class SingleRun:
             is_last: Whether it is the last of its epoch; then the gradient is compared with the
                 noise.
         """
-        self._optimizer.zero_grad()
+        batch = tuple(part[rows] for part in self._splits.train)
         with self._weights_of_gradient():
-            loss = self._workload.loss(
-                self._model, tuple(part[rows] for part in self._splits.train)
-            )
-            loss.backward()  # type: ignore[no-untyped-call]  # of torch
+            loss = self._take_gradient(batch)
+            if self._functions.perturbs:
+                with self._functions.perturbed(self._t):
+                    self._take_gradient(batch)
+        self._functions.transform(self._t)
         if self._clip_value is not None:
             torch.nn.utils.clip_grad_value_(self._model.parameters(), self._clip_value)
         if self._clip_norm is not None:
@@ -202,13 +207,16 @@ class SingleRun:
                 self._gradient_process, self._t, self._n_weights, float(norm)
             )
         self._optimizer.step()
+        self._functions.average(self._t)
         self._t += 1
-        return loss.detach()
+        return loss
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Return the metrics of the present weights by `<split>_<metric>`."""
-        with evaluating(self._model):
+        """Return the metrics by `<split>_<metric>`: of the average, if the arm keeps one, else of
+        the present weights.
+        """
+        with evaluating(self._model), self._functions.evaluated():
             return {
                 f"{split}_{name}": float(value)
                 for split in splits_measured(self._spec)
@@ -216,6 +224,14 @@ class SingleRun:
                     self._model, getattr(self._splits, split)
                 ).items()
             }
+
+    def _take_gradient(self, batch: Batch) -> torch.Tensor:
+        """Set the gradient at the present weights and return the loss."""
+        self._optimizer.zero_grad()
+        with self._functions.loss():
+            loss = self._workload.loss(self._model, batch)
+        loss.backward()  # type: ignore[no-untyped-call]  # of torch
+        return loss.detach()
 
     def _moment(self, name: str, parameter: torch.Tensor) -> torch.Tensor:
         """Return a moment of the optimizer; zeros if it keeps none, as SGD without momentum."""

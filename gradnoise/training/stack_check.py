@@ -3,16 +3,28 @@
 import math
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 
+from gradnoise.techniques.functions import Tensors
+from gradnoise.training.arm_functions import (
+    Hyper,
+    averaged,
+    averaged_part,
+    displacement,
+    loss_of,
+    transformed,
+)
 from gradnoise.training.epochs import evaluating, first_batch
 from gradnoise.training.memory import is_out_of_memory
+from gradnoise.training.stacked_functions import StackedFunctions
 from gradnoise.training.stacked_run import StackedRun, gradient_of, measure_of
+from gradnoise.workloads.losses import replaced_by
 
 # relative to the largest number: float32 loses 1e-7 an operation, a wrong gradient is off by its
 # whole size
@@ -27,6 +39,7 @@ class Results:
 
     loss: Named
     gradients: Mapping[str, torch.Tensor | None]
+    functions: Named
     buffers: Named
     metrics: Named
 
@@ -34,9 +47,9 @@ class Results:
 def refusal(run: StackedRun) -> str:
     """Return the reason why trials of this form cannot stack, a sentence; empty if they can.
 
-    Loss, gradient, buffers and metrics of two stacked models are compared with those of one model
-    under autograd. Exceptions of the workload for one model, and exceptions on lack of memory, are
-    raised.
+    Loss, gradient, buffers and metrics of two stacked models, and what the techniques' functions
+    return, are compared with those of one model under autograd. Exceptions of the workload for one
+    model, and exceptions on lack of memory, are raised.
     """
     generators = torch.get_rng_state()
     single = _single_results(run)
@@ -70,12 +83,13 @@ def _single_results(run: StackedRun) -> Results:
     """Return the results of the run's model."""
     weights = {name: part.requires_grad_() for name, part in _weights(run).items()}
     buffers = _buffers(run)
-    with torch.enable_grad():
+    with torch.enable_grad(), replaced_by(loss_of(run.contribution, run.function_hyper["loss"])):
         loss = run.workload.loss(
             lambda *inputs: functional_call(run.model, weights | buffers, inputs),
             first_batch(run.workload, run.data),
         )
-        gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+        found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+    gradients = dict(zip(weights, found, strict=True))
     with torch.no_grad(), evaluating(run.model):
         unchanged = _buffers(run)
         metrics = run.workload.measure(
@@ -84,7 +98,14 @@ def _single_results(run: StackedRun) -> Results:
         )
     return Results(
         loss={"the loss": loss.detach()},
-        gradients=dict(zip(weights, gradients, strict=True)),
+        gradients=gradients,
+        functions=_function_results(
+            run,
+            run.function_hyper,
+            run.kept,
+            {name: part for name, part in gradients.items() if part is not None},
+            _weights(run),
+        ),
         buffers=buffers,
         metrics={
             name: run.weights.new_tensor(float(value), dtype=torch.float64)
@@ -102,7 +123,8 @@ def _stacked_results(run: StackedRun) -> Results:
     batch = first_batch(run.workload, run.data)
     with evaluating(run.model):
         metrics = measure_of(run)(_two(_weights(run)), _two(run.buffers), run.data.validation)
-    losses = gradient_of(run)(
+    functions = StackedFunctions([run, run])
+    losses = gradient_of(run, functions.hyper["loss"])(
         _two(_weights(run)),
         buffers,
         tuple(torch.stack([part.flip(0), part]) for part in batch),
@@ -111,9 +133,34 @@ def _stacked_results(run: StackedRun) -> Results:
     return Results(
         loss={"the loss": losses[1]},
         gradients=_second(gradients),
+        functions=_second(
+            vmap(partial(_function_results, run))(
+                functions.hyper, functions.kept, gradients, _two(_weights(run))
+            )
+        ),
         buffers=_second(buffers),
         metrics=_second(metrics),
     )
+
+
+def _function_results(
+    run: StackedRun, hyper: Hyper, kept: Sequence[Tensors], gradient: Tensors, weights: Tensors
+) -> Named:
+    """Return what each function of the techniques returns for one model, at its first update."""
+    contribution, t = run.contribution, run.weights.new_zeros((), dtype=torch.float64)
+    results = {}
+    if contribution.perturbation is not None:
+        results["perturbation"] = displacement(contribution, hyper, gradient, weights, t)
+    results["gradient"], states = transformed(contribution, hyper, kept, gradient, weights, t)
+    results |= {f"state {k}": state for k, state in enumerate(states)}
+    if contribution.average is not None:
+        present = averaged_part(weights, run.buffers)
+        results["average"] = averaged(contribution, hyper, kept[-1], present, t)
+    return {
+        f"the {kind} of {name}": tensor
+        for kind, tensors in results.items()
+        for name, tensor in tensors.items()
+    }
 
 
 def _weights(run: StackedRun) -> dict[str, torch.Tensor]:
@@ -146,7 +193,7 @@ def _second(tensors: Named) -> dict[str, torch.Tensor]:
 def _difference(single: Results, stacked: Results) -> str:
     if stacked.metrics.keys() != single.metrics.keys():
         return f"as one model it would give other metrics than alone: {', '.join(stacked.metrics)}."
-    for kind in ("loss", "gradients", "buffers", "metrics"):
+    for kind in ("loss", "gradients", "functions", "buffers", "metrics"):
         expected: Named = getattr(single, kind)
         found: Named = getattr(stacked, kind)
         sizes = [float(tensor.abs().max()) for tensor in expected.values() if tensor.numel()]

@@ -21,8 +21,9 @@ from gradnoise.training.epochs import (
 )
 from gradnoise.training.noise_terms import NoiseTable, NoiseTerms, Update, pick
 from gradnoise.training.stacked_epoch import StackedEpoch
+from gradnoise.training.stacked_functions import StackedFunctions
 from gradnoise.training.stacked_run import StackedRun, gradient_of, measure_of, rows
-from gradnoise.workloads.base import Batch
+from gradnoise.workloads.base import Batch, Tensors
 
 WARM_UP_STEPS = 3
 MEASURED_AT_ONCE, MEASURED_AT_ONCE_ON_CPU = 64, 4
@@ -53,7 +54,9 @@ class StackedModel:
         }
         self._by_name = by_name(self.weights, first.shapes)
         self._gradients_by_name = by_name(self._gradients, first.shapes)
-        self._gradient, self._metrics = gradient_of(first), measure_of(first)
+        self._functions = StackedFunctions(epoch.runs)
+        self._gradient = gradient_of(first, self._functions.hyper["loss"])
+        self._metrics = measure_of(first)
         self._update = first.setup.optimizer.stacked
         self._hyper = {
             name: torch.empty(n, 1, dtype=torch.float64, device=self._device)
@@ -71,8 +74,9 @@ class StackedModel:
         self.losses = like.new_empty(n, epoch.n_steps)
         self._n_steps, self._norms = epoch.n_steps, like.new_empty(n)
 
-        self._noisy = torch.empty_like(self.weights) if epoch.on_weights else self.weights
-        self._noisy_by_name = by_name(self._noisy, first.shapes)
+        is_moved = epoch.on_weights is not None or self._functions.perturbs
+        self._moved = torch.empty_like(self.weights) if is_moved else self.weights
+        self._moved_by_name = by_name(self._moved, first.shapes)
         n_activations = sum(shape.numel() for shape in epoch.dropped.values())
         self._normals = torch.empty(n, n_activations, dtype=torch.float32, device=self._device)
         self._quantiles = torch.empty_like(self._normals)
@@ -81,7 +85,7 @@ class StackedModel:
         self._masks_by_name = {
             f"{name}.mask": mask for name, mask in by_name(self._masks, epoch.dropped).items()
         }
-        self._on_weights = _table(self._noisy, epoch.on_weights)
+        self._on_weights = _table(self._moved, epoch.on_weights)
         self._on_activations = _table(self._normals, epoch.on_activations)
         self._on_gradients = _table(self._gradients, epoch.on_gradients)
         self._preconditioned: list[tuple[StackedRun, NoiseProcess, torch.Tensor, torch.Tensor]] = []
@@ -119,6 +123,7 @@ class StackedModel:
                 saved.copy_(moment[k])
             for name, buffer in self._buffers.items():
                 run.buffers[name].copy_(buffer[k])
+            self._functions.save(k, run)
             run.t += epoch.n_steps
             run.epoch += 1
         for run, _, _, state in self._preconditioned:
@@ -160,6 +165,7 @@ class StackedModel:
                 rate = run.dropped[name][0] if name in run.dropped else 0.0
                 quantiles[name][k] = quantile(rate)
                 keep_rates[name][k] = 1 - rate
+        self._functions.load(runs)
         for name, column in self._hyper.items():
             factors = [run.setup.lr_factor(run.epoch) if name == "lr" else 1.0 for run in runs]
             _fill(
@@ -190,19 +196,21 @@ class StackedModel:
         rows = pick(self._order, i)
         for part, examples in zip(self._first.data.train, self._examples, strict=True):
             torch.index_select(part, 0, rows, out=examples)
+        if self._moved is not self.weights:
+            self._moved.copy_(self.weights)
         if self._on_weights:
-            self._noisy.copy_(self.weights)
             self._on_weights.add_(i)
         if self._on_activations:
             self._normals.zero_()
             self._on_activations.add_(i)
             self._masks.copy_(self._normals > self._quantiles).div_(self._keep_rates)
-        losses = self._gradient(
-            self._noisy_by_name,
-            {**self._buffers, **self._masks_by_name},
-            self._batch,
-            self._gradients_by_name,
-        )
+        t = self._steps_before[:, 0]
+        losses = self._take_gradients(self._buffers)
+        if self._functions.perturbs:
+            self._functions.perturb(self._gradients_by_name, self._moved_by_name, t)
+            # the second pass must not count in statistics such as BatchNorm's
+            self._take_gradients({name: buffer.clone() for name, buffer in self._buffers.items()})
+        self._functions.transform(self._gradients_by_name, self._by_name, t)
         self._clip()
         if i is self.counter or i == self._n_steps - 1:
             torch.linalg.vector_norm(self._gradients, dim=1, out=self._norms)
@@ -211,12 +219,22 @@ class StackedModel:
         if self._on_gradients:
             self._on_gradients.add_(i)
         self._update(self.weights, self._gradients, self._moments, self._hyper, self._steps_before)
+        self._functions.average(self._by_name, self._buffers, t)
         self._steps_before += 1
         if isinstance(i, int):
             self.losses[:, i] = losses
         else:
             self.losses.index_copy_(1, i, losses[:, None].to(self.losses.dtype))
             i += 1
+
+    def _take_gradients(self, buffers: Tensors) -> torch.Tensor:
+        """Set the gradients at the moved weights and return the losses, [members]."""
+        return self._gradient(
+            self._moved_by_name,
+            {**buffers, **self._masks_by_name},
+            self._batch,
+            self._gradients_by_name,
+        )
 
     def _clip(self) -> None:
         if "clip_value" in self._clips:
@@ -252,6 +270,7 @@ class StackedModel:
         first, n = self._first, len(self.weights)
         # limited so that the activations fit the caches
         at_once = MEASURED_AT_ONCE if self.weights.is_cuda else MEASURED_AT_ONCE_ON_CPU
+        weights, buffers = self._functions.evaluated(self._by_name, self._buffers)
         values: list[dict[str, float]] = [{} for _ in range(n)]
         with evaluating(first.model):
             for split in splits_measured(first.spec):
@@ -259,7 +278,7 @@ class StackedModel:
                 for k in range(0, n, at_once):
                     some = slice(k, k + at_once)
                     for name, column in self._metrics(
-                        rows(self._by_name, some), rows(self._buffers, some), batch
+                        rows(weights, some), rows(buffers, some), batch
                     ).items():
                         for measured, value in zip(values[some], column.tolist(), strict=True):
                             measured[f"{split}_{name}"] = float(value)

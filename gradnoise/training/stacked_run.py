@@ -10,10 +10,12 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from gradnoise._noise import Noise
 from gradnoise.techniques import noisy_weights
+from gradnoise.training import arm_functions
 from gradnoise.training.epochs import open_model
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup
 from gradnoise.workloads.base import Batch, StackedGradient, StackedMeasure, Tensors, Workload
+from gradnoise.workloads.losses import replaced_by
 
 
 class StackedRun:
@@ -29,6 +31,8 @@ class StackedRun:
         model: Its structure; its parameters are empty, their values are in `weights`.
         weights: All parameters in a row, [numbers].
         moments: The optimizer's state, [moments, numbers].
+        function_hyper: The hyperparameters of the techniques' functions.
+        kept: What these functions keep from update to update.
         dropped: The rate and the activations' shape at each layer that drops activations.
         t: Updates so far.
         epoch: Epochs so far.
@@ -42,6 +46,7 @@ class StackedRun:
             tuple(sorted(workload.params.items())),
             spec.optimizer,
             spec.with_test,
+            setup.contribution.structure,
         )
         self.spec = spec
         self.setup = setup
@@ -61,6 +66,9 @@ class StackedRun:
         self.preconditioner_state = torch.zeros(
             self.weights.numel() if is_preconditioned else 0, dtype=torch.float32, device=device
         )
+        self.function_hyper = arm_functions.hyper_of(setup.contribution, device)
+        named = dict(self.model.named_parameters())
+        self.kept = arm_functions.first_kept(setup.contribution, named, self.buffers)
         self.t = 0
         self.epoch = 0
         for parameter in self.model.parameters():
@@ -84,6 +92,7 @@ class StackedRun:
             "buffers": self.buffers,
             "moments": self.moments,
             "preconditioner": self.preconditioner_state,
+            "kept": self.kept,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -93,31 +102,40 @@ class StackedRun:
         self.preconditioner_state.copy_(state["preconditioner"])
         for name, buffer in self.buffers.items():
             buffer.copy_(state["buffers"][name])
+        for mine, saved in zip(self.kept, state["kept"], strict=True):
+            arm_functions.copy_into(mine, saved)
 
     def close(self) -> None:
         """Do nothing: the memory is freed with the object."""
 
 
-def gradient_of(run: StackedRun) -> StackedGradient:
+def gradient_of(run: StackedRun, loss_hyper: Tensors) -> StackedGradient:
     """Return the function that computes the gradients of many models like the run's.
 
-    It is the workload's `stacked_gradient`, or else `torch.func.vmap` over its loss.
+    It is the workload's `stacked_gradient`, or else, and where a technique replaces the
+    cross-entropy, `torch.func.vmap` over the workload's loss.
+
+    Args:
+        run: The run.
+        loss_hyper: The hyperparameters of the technique's loss, [members] each.
     """
-    faster = run.workload.stacked_gradient()
+    is_replaced = run.contribution.loss is not None
+    faster = None if is_replaced else run.workload.stacked_gradient()
     if faster is not None:
         return faster
 
-    def loss(weights: Tensors, buffers: Tensors, batch: Batch) -> torch.Tensor:
-        return run.workload.loss(
-            lambda *inputs: functional_call(run.model, {**weights, **buffers}, inputs), batch
-        )
+    def loss(weights: Tensors, buffers: Tensors, batch: Batch, loss_hyper: Tensors) -> torch.Tensor:
+        with replaced_by(arm_functions.loss_of(run.contribution, loss_hyper)):
+            return run.workload.loss(
+                lambda *inputs: functional_call(run.model, {**weights, **buffers}, inputs), batch
+            )
 
     differentiate = vmap(grad_and_value(loss))
 
     def gradient(
         weights: Tensors, buffers: Tensors, batch: Batch, gradients: Tensors
     ) -> torch.Tensor:
-        found, losses = differentiate(weights, buffers, batch)
+        found, losses = differentiate(weights, buffers, batch, loss_hyper)
         for name, into in gradients.items():
             into.copy_(found[name])
         return torch.as_tensor(losses)

@@ -10,9 +10,11 @@ from gradnoise.rules import Rule, When
 from gradnoise.techniques.base import Technique
 from gradnoise.techniques.contribution import Contribution
 from gradnoise.techniques.dropout_layers import Dropout
+from gradnoise.techniques.functions import GradientTransform, TensorFunction
 from gradnoise.techniques.masks import DropoutMasks
 from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.function import FunctionWorkload, Trial, function
+from gradnoise.workloads.losses import cross_entropy
 from gradnoise.workloads.optimizer import Optimizer
 from gradnoise.workloads.options import option
 
@@ -23,15 +25,18 @@ __all__ = [
     "DropoutMasks",
     "Forward",
     "FunctionWorkload",
+    "GradientTransform",
     "Metric",
     "Optimizer",
     "Parameter",
     "Rule",
     "Splits",
     "Technique",
+    "TensorFunction",
     "Trial",
     "When",
     "Workload",
+    "cross_entropy",
     "function",
     "normal",
     "option",

@@ -120,8 +120,9 @@ class Workload(ABC):
         rules: Rules across these hyperparameters.
         Options: A frozen dataclass of `option(...)` fields, with rules across them in `rules`.
         stacks: Whether trials may train as one model.
-        places: The places at which techniques may act: `gradient`, `weights` and `activations`. The
-            last needs a `gradnoise.workloads.Dropout()` in the model.
+        places: The places at which techniques may act: `gradient`, `weights`, `activations` and
+            `loss`. `activations` needs a `gradnoise.workloads.Dropout()` in the model, `loss` a
+            loss that calls `gradnoise.workloads.cross_entropy`.
 
     Args:
         options: The options, JSON values; checked.

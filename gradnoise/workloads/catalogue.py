@@ -17,9 +17,12 @@ from gradnoise.workloads.optimizer import SHARED_PARAMETERS, SHARED_RULES, Optim
 from gradnoise.workloads.options import schema
 from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS, Declared, techniques_for
 
-CLIP_ORDER = (
-    "clip each coordinate to [-clip_value, clip_value], then to the global L2 norm clip_norm, then "
-    "add the noise, then weight decay, momentum and learning rate"
+UPDATE_ORDER = (
+    "add the weight noise, take the gradient of the loss with its dropout, take it again at "
+    "perturbed weights, restore the weights, transform the gradient in the order of the "
+    "techniques, clip each coordinate to [-clip_value, clip_value], then to the global L2 norm "
+    "clip_norm, add the gradient noise, apply weight decay, momentum and learning rate, average "
+    "the weights"
 )
 UNIT_OF_T = "optimizer updates, counted from 0"
 
@@ -41,7 +44,7 @@ def document() -> dict[str, Any]:
         },
         "protocol": {
             "formulas": {technique.name: technique.formula for technique in techniques},
-            "clip_order": CLIP_ORDER,
+            "update_order": UPDATE_ORDER,
             "unit_of_t": UNIT_OF_T,
         },
         "workloads": [_workload(each) for each in WORKLOADS.installed().declared.values()],

@@ -42,6 +42,7 @@ class exact(Workload):  # noqa: N801  # the entry point's name
     description = "A regression in float64."
     metrics = (Metric(name="error", direction="minimize", worst=1e6),)
     parameters = (Parameter(name="scale", description="Factor of the loss.", low=0, low_open=True),)
+    places = ("gradient", "weights", "activations")
     batch_size = 8
 
     def data(self) -> Splits:

@@ -40,7 +40,10 @@ def test_a_technique_uses_the_parameters_that_it_declares() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"places": ("loss",)}, "places must be among gradient, weights, activations, but got"),
+        (
+            {"places": ("optimizer",)},
+            "places must be among gradient, weights, activations, loss, but got",
+        ),
         ({"parameters": (A,)}, r"parameters must be the arguments of contribute, \['a', 'b'\]"),
         ({"contribute": lambda: NOTHING}, r"the arguments of contribute, \[\], but they are"),
     ],

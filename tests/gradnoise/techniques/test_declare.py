@@ -1,11 +1,16 @@
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+import torch
 
 import gradnoise
 from gradnoise import NoiseProcess
 from gradnoise.parameters import Parameter
 from gradnoise.techniques.contribution import Contribution
+from gradnoise.techniques.functions import Tensors
+from gradnoise.testing import TECHNIQUE_CHECKS, TechniqueCase
 
 
 def test_a_decorated_function_is_a_technique() -> None:
@@ -38,3 +43,46 @@ def test_a_parameter_that_is_no_argument_is_refused() -> None:
         @gradnoise.technique(parameters=[unknown])
         def noise(std: float) -> Contribution:
             return Contribution()
+
+
+def zeros(weights: Tensors) -> Tensors:
+    return {name: torch.zeros_like(part) for name, part in weights.items()}
+
+
+@gradnoise.technique(
+    on="gradient",
+    state=zeros,
+    source="here",
+    parameters=[Parameter(name="share", description="Share kept.", low=0, high=1)],
+)
+def averaged(gradient: Tensors, state: Tensors, share: float = 0.9) -> tuple[Tensors, Tensors]:
+    """Replace the gradient by its moving average."""
+    mean = {name: state[name] * share + part * (1 - share) for name, part in gradient.items()}
+    return mean, mean
+
+
+@pytest.mark.parametrize("check", TECHNIQUE_CHECKS, ids=lambda check: check.__name__)
+def test_a_decorated_function_with_a_state_conforms(
+    check: Callable[[TechniqueCase], None],
+) -> None:
+    assert (averaged.places, averaged.required) == (("gradient",), ())
+    check(TechniqueCase(technique=averaged, params={"share": 0.5}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"on": "weight"}, "on must be one of gradient, perturbation, loss, average, but got"),
+        ({"on": "loss", "state": zeros}, "state belongs to on=\"gradient\", but got on='loss'"),
+        ({"state": zeros}, 'state belongs to on="gradient", but got on=None'),
+    ],
+)
+def test_a_contradictory_decorator_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        gradnoise.technique(**arguments)
+
+
+def test_hyperparameters_of_a_function_on_tensors_are_checked_and_have_defaults() -> None:
+    assert averaged.contribution({"lr": 0.1}).transforms[0].hyper == {"share": 0.9}
+    with pytest.raises(ValueError, match="share must be a finite number"):
+        averaged.contribution({"share": math.inf})

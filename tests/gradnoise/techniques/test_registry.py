@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,12 +12,18 @@ from gradnoise.techniques.registry import TECHNIQUES, names_within
 
 PARAMS = {"lr": 0.1, "eta": 0.3, "gamma": 0.55, "std": 0.2, "rate": 0.5}
 NAMES = (
+    "adaptive_clipping",
     "annealed",
     "anticorrelated",
     "constant",
     "dropout",
+    "ema",
+    "gradient_centralisation",
+    "grokfast",
+    "label_smoothing",
     "none",
     "preconditioned",
+    "sam",
     "weight_noise",
 )
 OTHER = """
@@ -53,8 +60,8 @@ def test_a_package_adds_its_technique_by_an_entry_point(install: Callable[..., N
 
 
 def test_the_required_parameters_are_those_without_a_default() -> None:
-    assert {name: TECHNIQUES.find(name).required for name in NAMES} == {
-        "none": (),
+    required = {name: TECHNIQUES.find(name).required for name in NAMES}
+    assert {name: names for name, names in required.items() if names} == {
         "annealed": ("eta", "gamma"),
         "constant": ("std",),
         "anticorrelated": ("std",),
@@ -85,9 +92,9 @@ def test_a_technique_contributes_to_the_places_that_it_declares(name: str) -> No
 
 
 def test_techniques_are_selected_by_place() -> None:
-    gradient_alone = ("annealed", "anticorrelated", "constant", "none", "preconditioned")
-    assert names_within(["gradient"]) == gradient_alone
-    assert names_within(["gradient", "weights"]) == (*gradient_alone, "weight_noise")
+    others = {"dropout", "ema", "label_smoothing", "sam", "weight_noise"}
+    assert names_within(["gradient"]) == tuple(name for name in NAMES if name not in others)
+    assert set(NAMES) - set(names_within(["gradient", "weights"])) == {"dropout", "label_smoothing"}
     assert names_within([]) == ("none",)
 
 
@@ -112,6 +119,16 @@ def test_a_missing_parameter_is_named_with_its_range() -> None:
 
 def test_an_unknown_technique_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        ValueError, match=r"no technique named 'anealed'; installed are annealed, anticorrelated"
+        ValueError,
+        match=r"no technique named 'anealed'; installed are adaptive_clipping, annealed, anti",
     ):
         TECHNIQUES.find("anealed")
+
+
+def test_every_technique_is_documented_with_formula_and_source() -> None:
+    text = Path(__file__).parents[3].joinpath("docs/techniques.md").read_text(encoding="utf-8")
+    rows = [
+        f"| `{name}` | `{technique.formula.replace('|', chr(92) + '|')}` | {technique.source} |"
+        for name, technique in TECHNIQUES.installed().declared.items()
+    ]
+    assert [line for line in text.splitlines() if line in rows] == rows

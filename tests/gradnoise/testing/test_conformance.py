@@ -24,6 +24,12 @@ TECHNIQUE_PARAMS: Mapping[str, dict[str, ParamValue]] = {
     "preconditioned": {"eta": 0.001, "gamma": 0.55, "damping": 0.01},
     "weight_noise": {"eta": 0.01, "gamma": 0.55},
     "dropout": {"rate": 0.3},
+    "gradient_centralisation": {},
+    "adaptive_clipping": {"clip_ratio": 0.1},
+    "grokfast": {"amplification": 1.0, "ema_share": 0.7},
+    "sam": {"rho": 0.05},
+    "label_smoothing": {"smoothing": 0.2},
+    "ema": {"ema_decay": 0.8},
 }
 OPTIMIZER_MEMBERS: Mapping[str, list[dict[str, ParamValue]]] = {
     "sgd": [

@@ -66,7 +66,10 @@ def test_a_workload_gets_its_own_hyperparameters_and_no_others(probes: None) -> 
 def test_a_function_takes_the_techniques_that_need_nothing_but_its_optimizer(
     probes: None, technique: str, params: dict[str, float]
 ) -> None:
-    legal = "annealed, anticorrelated, constant, none, preconditioned"
+    legal = (
+        "adaptive_clipping, annealed, anticorrelated, constant, gradient_centralisation, grokfast, "
+        "none, preconditioned"
+    )
     with pytest.raises(
         ValueError, match=f"techniques must be among {legal} on counting, but got '{technique}'"
     ):
@@ -81,7 +84,7 @@ def test_a_function_takes_the_techniques_that_need_nothing_but_its_optimizer(
         ({"workload": "mpl"}, "there is no workload named 'mpl'; installed are .*mlp"),
         (
             {"techniques": ("annealing",)},
-            "there is no technique named 'annealing'; installed are annealed, anticorrelated",
+            "there is no technique named 'annealing'; installed are adaptive_clipping, annealed",
         ),
         (
             {"optimizer": "lbfgs"},

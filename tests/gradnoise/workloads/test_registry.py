@@ -34,7 +34,7 @@ class Misplaced(Workload):
     name = "misplaced"
     description = "Mine."
     metrics = (Metric(name="x", direction="maximize", worst=0.0),)
-    places = ("loss",)
+    places = ("optimizer",)
 """
 OPTIMIZER = """
 import dataclasses
@@ -83,7 +83,8 @@ BROKEN = {
     "shapeless": ("mine:shapeless", "TypeError: "),
     "misplaced": (
         "misplaced:Misplaced",
-        "ValueError: places must be among gradient, weights, activations, but they are loss",
+        "ValueError: places must be among gradient, weights, activations, loss, but they are "
+        "optimizer",
     ),
 }
 

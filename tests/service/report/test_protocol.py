@@ -21,14 +21,14 @@ def test_an_arm_has_the_formulas_of_all_its_techniques(
     stored = {
         "formulas": {"none": "g_t", "annealed": "g_t + n_t", "dropout": "a * m"},
         "versions": {"torch": "2.13.0", "python": "3.11.7"},
-        "clip_order": "noise is added after clipping",
+        "update_order": "noise is added after clipping",
     }
     comparison = compare(make_design(arms=arms), accuracy, [], protocol=stored)
     assert list(protocol(comparison)) == [
         ("formula of baseline", "g_t"),
         ("formula of noisy", "g_t + n_t; a * m"),
         ("versions", "torch 2.13.0, python 3.11.7"),
-        ("clip order", "noise is added after clipping"),
+        ("update order", "noise is added after clipping"),
     ]
 
 

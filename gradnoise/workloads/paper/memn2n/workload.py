@@ -10,6 +10,7 @@ from torch.nn import functional
 from gradnoise._streams import normal
 from gradnoise.techniques.contribution import Place
 from gradnoise.workloads.base import CROSS_ENTROPY, Batch, Forward, Metric, Splits, Workload
+from gradnoise.workloads.losses import cross_entropy
 from gradnoise.workloads.options import option
 from gradnoise.workloads.paper.memn2n.data import N_TASKS, EncodedTask, encoded
 from gradnoise.workloads.paper.memn2n.model import MemoryNetwork
@@ -78,7 +79,7 @@ class MemN2N(Workload):
         CROSS_ENTROPY,
     )
     Options: ClassVar[type] = MemN2NOptions
-    places: ClassVar[tuple[Place, ...]] = ("gradient", "weights")
+    places: ClassVar[tuple[Place, ...]] = ("gradient", "weights", "loss")
     options: MemN2NOptions
 
     @property
@@ -106,7 +107,7 @@ class MemN2N(Workload):
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         story, question, answer = batch
-        return functional.cross_entropy(forward(story, question), answer, reduction="sum")
+        return cross_entropy(forward(story, question), answer, reduction="sum")
 
     def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
         story, question, answer = batch

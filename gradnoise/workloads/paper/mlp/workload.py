@@ -21,6 +21,7 @@ from gradnoise.workloads.base import (
     Tensors,
     Workload,
 )
+from gradnoise.workloads.losses import cross_entropy
 from gradnoise.workloads.options import option
 from gradnoise.workloads.paper.mlp.data import N_CLASSES, N_TRAIN, first_images
 from gradnoise.workloads.paper.mlp.dense import DenseLayer, DenseNetworks
@@ -136,7 +137,7 @@ class Mlp(Workload):
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         inputs, labels = batch
-        return functional.cross_entropy(forward(inputs), labels)
+        return cross_entropy(forward(inputs), labels)
 
     def stacked_gradient(self) -> StackedGradient | None:
         return self._networks().gradient if self.options.norm == "none" else None

@@ -4,6 +4,7 @@ import torch
 from torch.nn import functional
 
 from gradnoise.techniques.dropout_layers import Dropout
+from gradnoise.workloads.losses import cross_entropy
 from gradnoise.workloads.paper.neural_gpu.convolutions import banded, convolved
 from gradnoise.workloads.paper.neural_gpu.data import PAD
 
@@ -126,7 +127,7 @@ class GatedConvolutions(torch.nn.Module):
         logits, counts = self.run(inputs), inputs != PAD
         n = counts.sum(1)
         is_wrong = (logits.argmax(2) != targets) & counts
-        losses = functional.cross_entropy(logits.transpose(1, 2), targets.long(), reduction="none")
+        losses = cross_entropy(logits.transpose(1, 2), targets.long(), reduction="none")
         return is_wrong.any(1).to(logits.dtype), is_wrong.sum(1) / n, (losses * counts).sum(1) / n
 
     def run(self, inputs: torch.Tensor) -> torch.Tensor:

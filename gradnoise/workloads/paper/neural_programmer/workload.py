@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from gradnoise._streams import normal
 from gradnoise.rules import Rule
+from gradnoise.techniques.contribution import Place
 from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.options import option
 from gradnoise.workloads.paper.neural_programmer.data import data
@@ -113,6 +114,7 @@ class NeuralProgrammer(Workload):
         ),
     )
     Options: ClassVar[type] = NeuralProgrammerOptions
+    places: ClassVar[tuple[Place, ...]] = ("gradient", "weights", "activations")
     options: NeuralProgrammerOptions
 
     @property
