@@ -33,7 +33,7 @@ from gradnoise.workloads.base import Workload
 
 log = logging.getLogger(__name__)
 
-MODELS_ON_GPU = 12  # a CUDA graph each
+MODELS_ON_GPU = 12  # of each form of trials, a CUDA graph each
 MOST_ON_CPU = 32
 
 
@@ -60,13 +60,14 @@ class StackTrainer(SlotTrainer):
         self.refusals: dict[Hashable, str] = {}
         self._device = device or torch.device("cpu")
         self._largest = slots
-        self._models: dict[Hashable, StackedModel] = {}
+        self._models: dict[Hashable, dict[Hashable, StackedModel]] = {}
 
     def _open(self, spec: TrialSpec) -> SlotRun:
         setup = prepare(spec)
-        if not isinstance(setup.workload, Workload) or not setup.workload.stacks:
+        workload = setup.workload
+        if spec.together == 1 or not isinstance(workload, Workload) or not workload.stacks:
             return open_lone(setup, self._device)
-        run = StackedRun(setup, setup.workload, self._device)
+        run = StackedRun(setup, workload, self._device)
         if run.form not in self.refusals:
             reason = self.refusals[run.form] = self._refusal(run)
             if reason:
@@ -97,9 +98,11 @@ class StackTrainer(SlotTrainer):
                 stacks.setdefault(run.form, []).append((member, run))
             else:
                 yield member, timed(run)
+        self._models = {form: models for form, models in self._models.items() if form in stacks}
         for stack in stacks.values():
+            limits = [member.spec.together for member, _ in stack if member.spec.together]
             while stack:
-                n = rows_for(min(len(stack), self._largest), self._device)
+                n = rows_for(min(len(stack), self._largest, *limits), self._device)
                 part, stack = stack[:n], stack[n:]
                 yield from zip(
                     (member for member, _ in part),
@@ -135,10 +138,11 @@ class StackTrainer(SlotTrainer):
 
     def _train_together(self, runs: Sequence[StackedRun]) -> list[Mapping[str, float] | None]:
         epoch = StackedEpoch(runs, rows_for(len(runs), self._device))
-        model = self._models.pop(epoch.kind, None) or StackedModel(epoch)
-        self._models[epoch.kind] = model  # in order of use, the latest last
-        while len(self._models) > (MODELS_ON_GPU if self._device.type == "cuda" else 1):
-            del self._models[next(iter(self._models))]
+        models = self._models.setdefault(runs[0].form, {})
+        model = models.pop(epoch.kind, None) or StackedModel(epoch)
+        models[epoch.kind] = model  # in order of use, the latest last
+        while len(models) > (MODELS_ON_GPU if self._device.type == "cuda" else 1):
+            del models[next(iter(models))]
         return model.train(epoch)
 
 

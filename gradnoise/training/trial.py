@@ -27,6 +27,8 @@ class TrialSpec:
             each below budget_epochs.
         with_test: Whether to measure the held-out test split too: for trials that are compared, not
             for those of a search.
+        together: Most trials that train as one model with it, itself included; 1: as a separate
+            model; 0: as many as the trainer has slots. It does not change the results.
         checkpoint: Name under which its state is kept while it trains, a relative path; empty: the
             state is not kept.
 
@@ -44,6 +46,7 @@ class TrialSpec:
     budget_epochs: int
     rungs: tuple[int, ...] = ()
     with_test: bool = False
+    together: int = 0
     checkpoint: str = ""
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 A failed measurement does not prevent the study.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import pytest
@@ -11,10 +11,18 @@ import pytest
 from formula_launcher import FormulaLauncher
 from gradnoise.training.calibration import Rate
 from gradnoise.training.setup import prepare
+from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.store.calibrations import Calibration
 from gradnoise_service.store.database import Database
-from gradnoise_workers.calibration import calibrated, measured, probe, sentence
+from gradnoise_workers.calibration import (
+    Stacking,
+    calibrated,
+    measured,
+    probe,
+    sentence,
+    stacked,
+)
 from gradnoise_workers.launcher import NotMeasuredError
 
 Make = Callable[..., StudySpec]
@@ -28,7 +36,7 @@ def no_interrupt() -> None:
 def calibrate(
     database: Database, spec: StudySpec, launcher: FormulaLauncher, now: datetime
 ) -> Calibration:
-    return calibrated(spec, launcher, database, VERSIONS, lambda: now, no_interrupt)
+    return calibrated(spec, spec.arms, launcher, database, VERSIONS, lambda: now, no_interrupt)
 
 
 def measured_slots(launcher: FormulaLauncher) -> list[int]:
@@ -56,8 +64,8 @@ REFUSED = Rate(slots=1, steps_per_second=90.0, bytes_per_slot=1, refusal="aten::
 def test_more_slots_are_tried_while_throughput_rises(
     make_spec: Make, speeds: dict[int, float | Rate | Exception], tried: int, slots: int
 ) -> None:
-    launcher = FormulaLauncher(speeds=speeds)
-    found, is_whole = measured(launcher, probe(make_spec()), no_interrupt)
+    launcher, spec = FormulaLauncher(speeds=speeds), make_spec()
+    found, is_whole = measured(launcher, probe(spec, spec.arms), no_interrupt)
     assert measured_slots(launcher) == list(speeds)[:tried]
     assert (found.slots, is_whole) == (slots, True)
     assert found.refusal == (
@@ -116,7 +124,8 @@ def test_the_probe_is_a_legal_trial_of_an_arm_with_a_technique(make_spec: Make) 
             },
         },
     ]
-    spec = probe(make_spec(space=space, arms=arms))
+    study = make_spec(space=space, arms=arms)
+    spec = probe(study, study.arms)
     assert spec.params == {
         "lr": pytest.approx(0.01),
         "momentum": 0.5,
@@ -154,3 +163,59 @@ def test_the_report_has_the_number_of_slots_and_the_reason(
     calibration: Calibration, expected: str
 ) -> None:
     assert sentence(calibration) == expected
+
+
+def test_arms_that_cannot_be_one_model_are_measured_apart(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
+    """Each measurement is that of a study with these arms alone."""
+    arms = [
+        {"name": "baseline", "technique": "none"},
+        {"name": "adam", "technique": "none", "optimizer": "adam"},
+        {"name": "noisy", "technique": "annealed", "space": {"eta": 0.3, "gamma": 0.55}},
+        {"name": "deep", "technique": "none", "options": {"depth": 3}},
+    ]
+    spec = make_spec(arms=arms)
+    launcher = FormulaLauncher(speeds={1: 100.0, 2: 150.0})
+
+    def measure(spec: StudySpec, arms: Sequence[Arm]) -> Calibration:
+        return calibrated(spec, arms, launcher, database, VERSIONS, lambda: now, no_interrupt)
+
+    found = stacked(spec, measure)
+    probes = [(p.techniques, p.optimizer, p.options) for p, n in launcher.measured if n == 2]
+    digits = {"dataset": "digits"}
+    forms = [
+        (("annealed",), "sgd", digits),
+        (("none",), "adam", digits),
+        (("none",), "sgd", {**digits, "depth": 3}),
+    ]
+    assert [probe for k, probe in enumerate(probes) if probe not in probes[:k]] == forms
+    assert found.of_arms["noisy"] is found.of_arms["baseline"]
+    assert found.sentence == "; ".join(
+        f"{arms}: 2 trials as one model on each worker: 100 updates a second with 1, 150 with 2"
+        for arms in ("baseline, noisy", "adam", "deep")
+    )
+    alone = FormulaLauncher()
+    calibrate(database, make_spec(name="alone", optimizer="adam"), alone, now)
+    assert alone.measured == []
+
+
+@pytest.mark.parametrize(
+    ("best", "slots"),
+    [
+        ({"a": 8, "b": 8}, 16),  # a stack of 8 for each
+        ({"a": 8, "b": 1}, 16),  # trials that train alone take their share of the slots too
+        ({"a": 1, "b": 1}, 1),
+        ({"a": 8, "b": 3, "c": 1}, 24),
+    ],
+)
+def test_each_arm_keeps_its_share_of_a_stack(best: dict[str, int], slots: int) -> None:
+    stacking = Stacking(of_arms={arm: Calibration(slots=n) for arm, n in best.items()})
+    assert (stacking.slots, stacking.together) == (slots, best)
+
+
+def test_arms_of_equal_form_share_a_stack() -> None:
+    shared, own = Calibration(slots=8), Calibration(slots=4)
+    assert Stacking(of_arms={"a": shared, "b": shared}).slots == 8
+    # a third of the 12 slots for each arm: stacks of 8 and of 4
+    assert Stacking(of_arms={"a": shared, "b": shared, "c": own}).slots == 12

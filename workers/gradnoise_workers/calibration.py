@@ -1,16 +1,23 @@
-"""How many trials each worker trains as one model: as configured, as stored, or as measured now."""
+"""How many trials each worker trains as one model: as configured, as stored, or as measured now.
+
+Trials with other options or another optimizer are no copies of one model: arms that differ in
+these train in stacks of their own, side by side in each worker.
+"""
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
 from gradnoise.training.calibration import Rate, best, explore
 from gradnoise.training.trial import TrialSpec
+from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value
-from gradnoise_service.domain.spec import Arm, StudySpec
+from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.store import calibrations
 from gradnoise_service.store.calibrations import Calibration, Subject
 from gradnoise_service.store.database import Database
@@ -19,22 +26,82 @@ from gradnoise_workers.launcher import CheckInterrupt, Launcher, NotMeasuredErro
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stacking:
+    """The calibration of each arm; arms whose trials can train as one model share theirs."""
+
+    of_arms: Mapping[str, Calibration]
+
+    @property
+    def slots(self) -> int:
+        """Slots of each worker: as many as leave the trials of each arm their share of a stack."""
+        if all(found.slots == 1 for found in self.of_arms.values()):
+            return 1
+        n_arms, groups = len(self.of_arms), Counter(map(id, self.of_arms.values()))
+        return max(-(-found.slots * n_arms // groups[id(found)]) for found in self.of_arms.values())
+
+    @property
+    def together(self) -> dict[str, int]:
+        """Most trials that train as one model, by arm."""
+        return {arm: found.slots for arm, found in self.of_arms.items()}
+
+    @property
+    def sentence(self) -> str:
+        """How many trials train as one model, and why, for the report's protocol."""
+        by_group: dict[int, list[str]] = {}
+        for arm, found in self.of_arms.items():
+            by_group.setdefault(id(found), []).append(arm)
+        if len(by_group) == 1:
+            return sentence(next(iter(self.of_arms.values())))
+        return "; ".join(
+            f"{', '.join(arms)}: {sentence(self.of_arms[arms[0]])}" for arms in by_group.values()
+        )
+
+
+def stacked(
+    spec: StudySpec, measure: Callable[[StudySpec, Sequence[Arm]], Calibration]
+) -> Stacking:
+    """Return the calibrations of a study's arms.
+
+    Args:
+        spec: The study.
+        measure: Returns the calibration of arms of equal options and optimizer.
+    """
+    groups: list[list[Arm]] = []
+    for arm in spec.arms:
+        recipe = spec.recipe(arm)
+        for group in groups:
+            other = spec.recipe(group[0])
+            if (other.optimizer, other.options) == (recipe.optimizer, recipe.options):
+                group.append(arm)
+                break
+        else:
+            groups.append([arm])
+    found = [(group, measure(spec, group)) for group in groups]
+    by_name = {arm.name: calibration for group, calibration in found for arm in group}
+    return Stacking(of_arms={arm.name: by_name[arm.name] for arm in spec.arms})
+
+
 def calibrated(
     spec: StudySpec,
+    arms: Sequence[Arm],
     launcher: Launcher,
     database: Database,
     versions: Mapping[str, str],
     now: Callable[[], datetime],
     check_interrupt: CheckInterrupt,
 ) -> Calibration:
-    """Return the best number of slots for a study; measured once for all dispatchers."""
+    """Return the best number of slots for arms of equal options and optimizer.
+
+    It is measured once for all dispatchers.
+    """
     device = launcher.start(check_interrupt)
-    subject = _subject(spec, device, versions)
+    subject = _subject(spec, arms[0], device, versions)
     with database.session() as session:
         stored = calibrations.find(session, subject)
     if stored is not None:
         return stored
-    found, is_whole = measured(launcher, probe(spec), check_interrupt)
+    found, is_whole = measured(launcher, probe(spec, arms), check_interrupt)
     log.info(
         "measured how many trials train best as one model",
         device=device,
@@ -86,10 +153,10 @@ def sentence(calibration: Calibration) -> str:
     return f"{head}: {', '.join([first, *others])}"
 
 
-def probe(spec: StudySpec) -> TrialSpec:
+def probe(spec: StudySpec, arms: Sequence[Arm]) -> TrialSpec:
     """Return the trial to measure: the first arm with a technique, at the middle of its space."""
-    with_technique = (arm for arm in spec.arms if arm.techniques != ["none"])
-    return trial_of(spec, next(with_technique, spec.arms[0]), key="probe")
+    with_technique = (arm for arm in arms if arm.techniques != ["none"])
+    return trial_of(spec, next(with_technique, arms[0]), key="probe")
 
 
 def trial_of(spec: StudySpec, arm: Arm, key: str) -> TrialSpec:
@@ -105,11 +172,12 @@ def trial_of(spec: StudySpec, arm: Arm, key: str) -> TrialSpec:
     )
 
 
-def _subject(spec: StudySpec, device: str, versions: Mapping[str, str]) -> Subject:
+def _subject(spec: StudySpec, arm: Arm, device: str, versions: Mapping[str, str]) -> Subject:
+    recipe = spec.recipe(arm)
     return Subject(
         workload=spec.workload,
-        options=spec.options,
-        optimizer=spec.optimizer,
+        options=recipe.options,
+        optimizer=recipe.optimizer,
         device=device,
         versions={name: versions[name] for name in ("gradnoise", "torch")},
     )

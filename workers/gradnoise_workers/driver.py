@@ -1,7 +1,7 @@
 """Driver: runs one acquired study, from the start of its workers to its end."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,17 +9,19 @@ from typing import Any
 
 import structlog
 
+from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.hashes import spec_hash
+from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage
 from gradnoise_service.store import leases
 from gradnoise_service.store.calibrations import Calibration
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.leases import Lease
-from gradnoise_workers.calibration import calibrated, sentence
+from gradnoise_workers.calibration import Stacking, calibrated, stacked
 from gradnoise_workers.heartbeat import Heartbeat
 from gradnoise_workers.launcher import CheckInterrupt, Launcher
-from gradnoise_workers.source import code_hash
+from gradnoise_workers.source import code_hash, parameters_of
 from gradnoise_workers.study import Ledger, OptunaSync, StudyRun, preparation_fault, untrained_level
 
 log = structlog.get_logger()
@@ -92,36 +94,41 @@ class Driver:
                 return
             untrained = untrained_level(study, launcher, check_interrupt)
             measured = {"untrained": untrained.model_dump()} if untrained else {}
-        calibration = self._open_slots(study, launcher, check_interrupt)
+        stacking = self._open_slots(study, launcher, check_interrupt)
         protocol = {
             **self.protocol,
             "device": self.device(),
-            "stacking": sentence(calibration),
-            "slots": calibration.slots,
+            "stacking": stacking.sentence,
+            "slots": stacking.slots,
+            "parameters_of": parameters_of(study.spec),
             "hashes": {"spec": spec_hash(study.spec), "code": code_hash(study.spec)},
             **measured,
         }
-        run = StudyRun(ledger, OptunaSync(study, self.storage), launcher, protocol)
+        run = StudyRun(
+            ledger, OptunaSync(study, self.storage), launcher, protocol, stacking.together
+        )
         run.resume()
         while not run.step(POLL_SECONDS):
             check_interrupt()
 
     def _open_slots(
         self, study: Study, launcher: Launcher, check_interrupt: CheckInterrupt
-    ) -> Calibration:
-        """Give the launcher its slots and return how many, and why."""
-        calibration = Calibration(slots=self.slots, refusal="as configured")
-        if not self.slots:
-            calibration = calibrated(
-                study.spec,
-                launcher,
-                self.database,
-                self.protocol["versions"],
-                self.now,
-                check_interrupt,
+    ) -> Stacking:
+        """Give the launcher its slots and return how many trials train as one model, and why."""
+        if self.slots:
+            configured = Calibration(slots=self.slots, refusal="as configured")
+            launcher.open(self.slots)
+            return Stacking(of_arms={arm.name: configured for arm in study.spec.arms})
+
+        def measure(spec: StudySpec, arms: Sequence[Arm]) -> Calibration:
+            versions = self.protocol["versions"]
+            return calibrated(
+                spec, arms, launcher, self.database, versions, self.now, check_interrupt
             )
-        launcher.open(calibration.slots)
-        return calibration
+
+        stacking = stacked(study.spec, measure)
+        launcher.open(stacking.slots)
+        return stacking
 
     def _extend(self, lease: Lease) -> None:
         with self.database.session(write=True) as session:

@@ -6,8 +6,9 @@ from typing import Protocol
 
 from gradnoise.training.calibration import Rate
 from gradnoise.training.trial import Event, TrialSpec
+from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.design import Setting
-from gradnoise_service.domain.spec import Arm, StudySpec
+from gradnoise_service.domain.spec import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,20 +39,23 @@ def trial_spec(
     budget_epochs: int,
     rungs: tuple[int, ...] = (),
     with_test: bool = False,
+    together: int = 0,
     checkpoint: str = "",
 ) -> TrialSpec:
     """Return what a worker trains for a trial of an arm; arguments as of `TrialSpec`."""
+    recipe = spec.recipe(arm)
     return TrialSpec(
         key=key,
         workload=spec.workload,
-        options=spec.options,
-        techniques=tuple(arm.techniques),
-        optimizer=spec.optimizer,
+        options=recipe.options,
+        techniques=recipe.techniques,
+        optimizer=recipe.optimizer,
         params=params,
         seed=seed,
         budget_epochs=budget_epochs,
         rungs=rungs,
         with_test=with_test,
+        together=together,
         checkpoint=checkpoint,
     )
 

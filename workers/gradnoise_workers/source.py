@@ -1,4 +1,4 @@
-"""The hash of the code that runs a study."""
+"""What runs a study: the hash of its code, and the parameters of its parts."""
 
 import hashlib
 from importlib.metadata import entry_points
@@ -18,10 +18,11 @@ def code_hash(spec: StudySpec) -> str:
     These are the packages of the library, the service and the workers, and the packages that
     declare the study's workload, optimizer and techniques, as installed in this process.
     """
+    recipes = [spec.recipe(arm) for arm in spec.arms]
     named = {
         WORKLOADS.group: {spec.workload},
-        OPTIMIZERS.group: {spec.optimizer},
-        TECHNIQUES.group: {name for arm in spec.arms for name in arm.techniques},
+        OPTIMIZERS.group: {recipe.optimizer for recipe in recipes},
+        TECHNIQUES.group: {name for recipe in recipes for name in recipe.techniques},
     }
     modules = {
         point.module.partition(".")[0]
@@ -36,6 +37,16 @@ def code_hash(spec: StudySpec) -> str:
             digest.update(f"{name} {len(content)}\n".encode())
             digest.update(content)
     return digest.hexdigest()
+
+
+def parameters_of(spec: StudySpec) -> dict[str, list[str]]:
+    """Return the parameters of each technique and optimizer of a study, by its name."""
+    recipes = [spec.recipe(arm) for arm in spec.arms]
+    techniques = {name for recipe in recipes for name in recipe.techniques}
+    optimizers = {recipe.optimizer for recipe in recipes}
+    found = {name: TECHNIQUES.find(name).parameters for name in techniques}
+    found |= {name: OPTIMIZERS.find(name).parameters for name in optimizers}
+    return {name: [parameter.name for parameter in found[name]] for name in sorted(found)}
 
 
 def _files(module: str) -> list[tuple[str, Path]]:

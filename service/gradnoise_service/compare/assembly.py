@@ -35,7 +35,8 @@ def compare(
         metric: The objective.
         trials: The study's trials of all phases, in any order.
         protocol: Versions, formulas and the order of operations of what ran; stored unchanged. Its
-            entry `untrained` is an `Untrained`, which the runs must exceed to have learned.
+            entry `untrained` is an `Untrained`, which the runs must exceed to have learned; its
+            entry `parameters_of` has the parameters of each technique and optimizer by name.
         epochs: Means over each arm's complete confirm runs after each epoch.
     """
     here = design.at_look(_n_declared(trials))
@@ -62,7 +63,16 @@ def compare(
         points=tables.points,
         search=tables.search,
         findings=tuple(
-            findings(here, metric, tables, diagnostics, judged, luck, is_final=is_final)
+            findings(
+                here,
+                metric,
+                tables,
+                diagnostics,
+                judged,
+                luck,
+                owned=owned if isinstance(owned := protocol.get("parameters_of"), Mapping) else {},
+                is_final=is_final,
+            )
         ),
         protocol=protocol,
         plan=_plan(here),

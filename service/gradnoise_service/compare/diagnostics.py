@@ -61,7 +61,7 @@ def diagnose(
     return Diagnostics(
         courses=tuple(courses),
         divergences=tuple(divergences(arms)),
-        rates=tuple(_against_baseline(names[0], rates)),
+        rates=tuple(_against_baseline(design, rates)),
         importances=tuple(found for points in by_arm for found in importances(metric, points)),
         interactions=tuple(found for points in by_arm for found in interactions(metric, points)),
         cells=next((cells for cells in maps if cells), ()),
@@ -206,10 +206,13 @@ def _divergence(
         )
 
 
-def _against_baseline(baseline: str, rates: Sequence[RateRange]) -> Iterator[RateRange]:
+def _against_baseline(design: Design, rates: Sequence[RateRange]) -> Iterator[RateRange]:
+    """Compare the ranges with the baseline's, where both were found in the same space."""
+    baseline = design.baseline.name
     reference = next((rate for rate in rates if rate.arm == baseline), None)
+    searched = design.space(baseline).get("lr")
     for rate in rates:
-        if reference is None or rate is reference:
+        if reference is None or rate is reference or design.space(rate.arm).get("lr") != searched:
             yield rate
         else:
             yield rate.model_copy(update={"width": _width(rate, reference)})

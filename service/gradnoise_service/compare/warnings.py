@@ -28,6 +28,7 @@ from gradnoise_service.compare.facts.findings import (
 )
 from gradnoise_service.compare.facts.luck import RepeatedSearch, UnknownLuck
 from gradnoise_service.compare.facts.tables import ArmSummary, GridPoint, SeedRow
+from gradnoise_service.compare.recipes import Owned, recipe_findings
 from gradnoise_service.compare.search_size import few_near_best, ignored_by_sampler, small_searches
 from gradnoise_service.compare.tables import Tables
 from gradnoise_service.domain.design import Design
@@ -48,6 +49,7 @@ def findings(
     judged: Sequence[Difference],
     lucks: Mapping[str, float | UnknownLuck],
     *,
+    owned: Owned,
     is_final: bool,
 ) -> Iterator[Finding]:
     """Yield the findings of a comparison.
@@ -57,12 +59,14 @@ def findings(
         tables: Of the design's trials.
         judged: The differences with their verdicts.
         lucks: The luck of each arm's search, or why it cannot be estimated.
+        owned: The parameters of each technique and optimizer.
         is_final: Whether the verdicts are given.
     """
     yield from _budgets(design)
     yield from small_searches(design)
     yield from ignored_by_sampler(design)
     yield from few_near_best(design, metric, tables.arms, tables.search)
+    yield from recipe_findings(design, owned)
     yield from _lucks(design, judged, lucks)
     yield from _losses(tables.arms)
     yield from _diverged_later(tables.arms)

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.search import Search
 from gradnoise_service.domain.sequential import Sequential
 from gradnoise_service.domain.space import Choices, Range, Space, Value, fixed_values, points
-from gradnoise_service.domain.spec import Arm, Phase, StudySpec
+from gradnoise_service.domain.spec import Phase, StudySpec
 
 Setting = Mapping[str, Value]
 Settings = Mapping[str, Sequence[Setting | None]]
@@ -175,7 +176,7 @@ class Design(Sequential):
 
     def space(self, arm: str) -> Space:
         """Return an arm's whole space, the shared parameters first."""
-        return {**self.spec.space, **self.arm(arm).space}
+        return self.spec.recipe(self.arm(arm)).space
 
     @property
     def search_keys(self) -> tuple[SearchKey, ...]:

@@ -1,27 +1,22 @@
 """What is legal in a study: everything that the catalogue announces is checked here."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import jsonschema
 
-from gradnoise_service.domain.catalogue import Catalogue, ParameterRange, WorkloadEntry
+from gradnoise_service.domain.arm import Arm
+from gradnoise_service.domain.catalogue import Catalogue, WorkloadEntry
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
-from gradnoise_service.domain.phrases import (
-    legal_by_rule,
-    one_of,
-    range_in_words,
-    rule_in_words,
-    schema_in_words,
+from gradnoise_service.domain.legal_parameters import (
+    parameter_faults,
+    rule_faults,
+    technique_field,
 )
-from gradnoise_service.domain.rules import Rule
-from gradnoise_service.domain.space import Choices, Range, Space, as_json
-from gradnoise_service.domain.spec import Arm, StudySpec
+from gradnoise_service.domain.phrases import one_of, schema_in_words
+from gradnoise_service.domain.space import Choices, Range, as_json
+from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
-
-Ranges = Mapping[str, ParameterRange]
 
 
 def check(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Metric:
@@ -72,9 +67,11 @@ def _faults(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Iterator[
     if spec.optimizer not in catalogue.optimizers:
         yield _unknown("optimizer", spec.optimizer, catalogue.optimizers)
     for i, arm in enumerate(spec.arms):
+        if arm.optimizer is not None and arm.optimizer not in catalogue.optimizers:
+            yield _unknown(f"arms.{i}.optimizer", arm.optimizer, catalogue.optimizers)
         for k, technique in enumerate(arm.techniques):
             if technique not in catalogue.techniques:
-                yield _unknown(_technique_field(i, k, arm), technique, catalogue.techniques)
+                yield _unknown(technique_field(i, k, arm), technique, catalogue.techniques)
     workload = catalogue.workloads.get(spec.workload)
     if workload is None:
         yield _unknown("workload", spec.workload, catalogue.workloads)
@@ -84,11 +81,13 @@ def _faults(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Iterator[
         yield _unknown("objective", spec.objective, metrics)
     else:
         yield from _difference_faults(spec, _objective(workload, spec))
-    yield from _option_faults(spec, workload)
-    if spec.optimizer in catalogue.optimizers:
-        yield from _shared_space_faults(catalogue, spec, workload)
+    for i, arm in enumerate(spec.arms):
+        yield from _option_faults(spec, i, arm, workload)
+        yield from _technique_faults(catalogue, workload, i, arm)
+    yield from parameter_faults(catalogue, workload, spec)
+    if spec.search is not None and spec.search.sampler == "grid":
         for i, arm in enumerate(spec.arms):
-            yield from _arm_faults(catalogue, spec, workload, i, arm)
+            yield from _grid_faults(spec, i, arm)
 
 
 def _objective(workload: WorkloadEntry, spec: StudySpec) -> Metric:
@@ -120,144 +119,58 @@ def _unknown(field: str, value: object, known: Iterable[str]) -> FieldFault:
     )
 
 
-def _technique_field(arm_index: int, index: int, arm: Arm) -> str:
-    """Return the path of a technique: that of the short form where the arm has a single one."""
-    if len(arm.techniques) == 1:
-        return f"arms.{arm_index}.technique"
-    return f"arms.{arm_index}.techniques.{index}"
-
-
-def _option_faults(spec: StudySpec, workload: WorkloadEntry) -> Iterator[FieldFault]:
+def _option_faults(
+    spec: StudySpec, index: int, arm: Arm, workload: WorkloadEntry
+) -> Iterator[FieldFault]:
+    options = spec.recipe(arm).options
     schema = workload.options_schema
     known = schema.get("properties", {})
-    validator = jsonschema.Draft202012Validator(schema)
-    errors = sorted(validator.iter_errors(spec.options), key=_path)
+    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(options), key=_path)
+
+    def field(name: str) -> str:
+        return f"arms.{index}.options.{name}" if name in arm.options else f"options.{name}"
+
     for error in errors:
         path = _path(error)
         if path:
             yield FieldFault(
-                field=".".join(["options", *path]),
+                field=".".join([field(path[0]), *path[1:]]),
                 value=error.instance,
                 message=f"{path[0]} cannot be {error.instance!r}",
                 legal=schema_in_words(known[path[0]]),
             )
             continue
         # the options as a whole can only have unknown names: the schema requires none
-        for name in sorted(spec.options.keys() - known.keys()):
+        for name in sorted(options.keys() - known.keys()):
             yield FieldFault(
-                field=f"options.{name}",
-                value=spec.options[name],
+                field=field(name),
+                value=options[name],
                 message=f"there is no option named {name!r}",
                 legal=one_of(sorted(known)),
             )
     if not errors:
-        options = workload.all_options(spec.options)
-        yield from _rule_faults(workload.option_rules, options, "options", {})
+        yield from rule_faults(workload.option_rules, workload.all_options(options), field, {})
 
 
-def _path(error: jsonschema.ValidationError) -> list[str]:
-    return list(map(str, error.absolute_path))
-
-
-def _shared_space_faults(
-    catalogue: Catalogue, spec: StudySpec, workload: WorkloadEntry
+def _technique_faults(
+    catalogue: Catalogue, workload: WorkloadEntry, index: int, arm: Arm
 ) -> Iterator[FieldFault]:
-    optimizer = catalogue.optimizers[spec.optimizer]
-    known = {p.name: p for p in (*optimizer.parameters, *workload.parameters)}
-    yield from _space_faults("space", spec.space, known)
-    rules = (*optimizer.rules, *workload.rules)
-    yield from _rule_faults(rules, spec.space, "space", known)
-    owner = f"the optimizer {spec.optimizer!r}"
-    yield from _missing("space", spec.space, optimizer.required, owner, known)
-
-
-def _arm_faults(
-    catalogue: Catalogue, spec: StudySpec, workload: WorkloadEntry, index: int, arm: Arm
-) -> Iterator[FieldFault]:
-    known: dict[str, ParameterRange] = {}
     for k, name in enumerate(arm.techniques):
-        technique = catalogue.techniques.get(name)
-        if technique is None:
-            return
-        field = _technique_field(index, k, arm)
-        if workload.techniques is not None and name not in workload.techniques:
+        if (
+            name in catalogue.techniques
+            and workload.techniques is not None
+            and name not in workload.techniques
+        ):
             yield FieldFault(
-                field=field,
+                field=technique_field(index, k, arm),
                 value=name,
                 message=f"the workload {workload.name!r} does not support {name!r}",
                 legal=one_of(sorted(workload.techniques)),
             )
-        shared = sorted(known.keys() & {parameter.name for parameter in technique.parameters})
-        if shared:
-            yield FieldFault(
-                field=field,
-                value=name,
-                message=f"{name!r} and another technique of the arm both have {', '.join(shared)}",
-                legal="techniques without a common parameter",
-            )
-        known |= {parameter.name: parameter for parameter in technique.parameters}
-        owner = f"the technique {name!r}"
-        path = f"arms.{index}.space"
-        yield from _missing(path, arm.space, technique.required, owner, known)
-        yield from _rule_faults(technique.rules, arm.space, path, known)
-    yield from _space_faults(f"arms.{index}.space", arm.space, known)
-    if spec.search is not None and spec.search.sampler == "grid":
-        yield from _grid_faults(spec, index, arm)
 
 
-def _missing(
-    field: str, space: Space, required: Sequence[str], owner: str, known: Ranges
-) -> Iterator[FieldFault]:
-    for name in required:
-        if name not in space:
-            yield FieldFault(
-                field=f"{field}.{name}",
-                value=None,
-                message=f"{owner} needs {name!r}",
-                legal=range_in_words(known[name]),
-            )
-
-
-def _space_faults(field: str, space: Space, known: Ranges) -> Iterator[FieldFault]:
-    for name, entry in space.items():
-        path = f"{field}.{name}"
-        parameter = known.get(name)
-        if parameter is None:
-            legal = one_of(sorted(known)) if known else "no parameter at all"
-            message = f"there is no parameter named {name!r} here"
-            yield FieldFault(field=path, value=as_json(entry), message=message, legal=legal)
-        elif isinstance(entry, Range) and parameter.choices:
-            message = f"{name} takes words, not a range of numbers"
-            legal = range_in_words(parameter)
-            yield FieldFault(field=path, value=as_json(entry), message=message, legal=legal)
-        elif isinstance(entry, Range) and parameter.integer and not entry.integer:
-            message = f"{name} takes whole numbers only"
-            legal = "a range of whole numbers: integer: true"
-            yield FieldFault(field=path, value=as_json(entry), message=message, legal=legal)
-        else:
-            for value in _extremes(entry):
-                if not parameter.admits(value):
-                    message = f"{name} cannot be {value!r}"
-                    legal = range_in_words(parameter)
-                    yield FieldFault(field=path, value=value, message=message, legal=legal)
-
-
-def _rule_faults(
-    rules: Iterable[Rule], entries: Mapping[str, Any], field: str, known: Ranges
-) -> Iterator[FieldFault]:
-    """Yield a fault for each rule that some combination of an entry's extremes breaks."""
-    for rule in rules:
-        names = [name for name in rule.fields if name in entries]
-        combinations = itertools.product(*(_extremes(entries[name]) for name in names))
-        points = (dict(zip(names, values, strict=True)) for values in combinations)
-        broken = next(filter(rule.is_broken, points), None)
-        if broken is not None:
-            yield FieldFault(
-                field=f"{field}.{rule.field}",
-                value=broken.get(rule.field),
-                message=f"{rule.field} {rule_in_words(rule)}",
-                legal=legal_by_rule(rule, broken, known.get(rule.field)),
-            )
+def _path(error: jsonschema.ValidationError) -> list[str]:
+    return list(map(str, error.absolute_path))
 
 
 def _grid_faults(spec: StudySpec, index: int, arm: Arm) -> Iterator[FieldFault]:
@@ -283,10 +196,3 @@ def _grid_faults(spec: StudySpec, index: int, arm: Arm) -> Iterator[FieldFault]:
             message=f"the grid of arm {arm.name!r} has {n_points} points, more than its trials",
             legal=f"at least {n_points}",
         )
-
-
-def _extremes(entry: object) -> list[Any]:
-    """Return the values of an entry that decide whether all of them are legal."""
-    if isinstance(entry, Range):
-        return [entry.low, entry.high]
-    return list(entry.choices) if isinstance(entry, Choices) else [entry]

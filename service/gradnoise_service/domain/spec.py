@@ -4,10 +4,11 @@ What follows from a spec (phases, trials, seeds, looks) is computed by `design.D
 """
 
 import itertools
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from gradnoise_service.domain.arm import Arm, Recipe, default_arms
 from gradnoise_service.domain.budget import Budget
 from gradnoise_service.domain.search import LEARNING_SAMPLERS, Search
 from gradnoise_service.domain.space import (
@@ -26,66 +27,6 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$"
 Phase = Literal["search", "rerun", "confirm"]
 Boundary = Literal["pocock", "obrien_fleming"]
 Judge = Literal["last_epoch", "best_validation_epoch"]
-
-
-class Arm(Strict):
-    """One side of the comparison: a list of techniques with their search space."""
-
-    model_config = ConfigDict(
-        json_schema_extra=lambda schema: schema["properties"].update(
-            technique={
-                "type": "string",
-                "title": "Technique",
-                "description": "Short form of `techniques` with a single entry.",
-            }
-        )
-    )
-
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$",
-        description="Name of the arm, unique in the study.",
-    )
-    techniques: list[str] = Field(
-        min_length=1,
-        max_length=10,
-        description=(
-            "What the arm does to training, combined; `gradnoise workloads` lists the techniques. "
-            "`technique: NAME` is the short form of a list of one."
-        ),
-    )
-    space: Space = Field(
-        default_factory=dict,
-        description="The techniques' own parameters, in addition to the shared space.",
-    )
-    n_trials: Whole | None = Field(
-        default=None,
-        ge=1,
-        description="Search trials of this arm alone; requires `budget: {equal: none}`.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand_short_form(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or "technique" not in values:
-            return values
-        if "techniques" in values:
-            raise CrossFieldError(
-                "techniques",
-                values["techniques"],
-                "technique and techniques exclude each other",
-                "left out, or given without technique",
-            )
-        others = {name: value for name, value in values.items() if name != "technique"}
-        return {**others, "techniques": [values["technique"]]}
-
-    @field_validator("techniques")
-    @classmethod
-    def _are_unique(cls, techniques: list[str]) -> list[str]:
-        if len(set(techniques)) != len(techniques):
-            raise CrossFieldError(
-                "", techniques, "techniques must be unique", "a list of different techniques"
-            )
-        return techniques
 
 
 class Power(Strict):
@@ -192,18 +133,6 @@ class Confirm(Strict):
         return self
 
 
-def default_arms() -> list[Arm]:
-    """Return the paper's comparison: plain training against annealed gradient noise."""
-    noise: Space = {
-        "eta": Choices(choices=[0.01, 0.3, 1.0]),
-        "gamma": Range(low=0.3, high=0.9),
-    }
-    return [
-        Arm(name="baseline", techniques=["none"]),
-        Arm(name="noisy", techniques=["annealed"], space=noise),
-    ]
-
-
 class StudySpec(Strict):
     """One question: does a technique help this workload, when all arms are tuned alike?"""
 
@@ -229,7 +158,9 @@ class StudySpec(Strict):
         default_factory=dict,
         description="The workload's options; omitted options have the workload's defaults.",
     )
-    optimizer: str = Field(default="sgd", description="The optimizer, the same for every arm.")
+    optimizer: str = Field(
+        default="sgd", description="The optimizer of every arm that names no other."
+    )
     objective: str | None = Field(
         default=None,
         description="The metric that decides; the workload's first metric by default.",
@@ -245,8 +176,11 @@ class StudySpec(Strict):
         ),
     )
     space: Space = Field(
-        min_length=1,
-        description="Parameters that every arm tunes over the same space, among them `lr`.",
+        default_factory=dict,
+        description=(
+            "Parameters that every arm tunes over the same space. An arm may have others; a "
+            "parameter is either here or in arms."
+        ),
     )
     arms: list[Arm] = Field(
         default_factory=default_arms,
@@ -273,6 +207,15 @@ class StudySpec(Strict):
         description="Attempts of a trial that raises or loses its worker; then it is a loss.",
     )
     priority: Whole = Field(default=0, ge=-100, le=100, description="Higher runs first.")
+
+    def recipe(self, arm: Arm) -> Recipe:
+        """Return what an arm trains with; its space has the shared parameters first."""
+        return Recipe(
+            techniques=tuple(arm.techniques),
+            optimizer=arm.optimizer or self.optimizer,
+            options={**self.options, **arm.options},
+            space={**self.space, **arm.space},
+        )
 
     @model_validator(mode="after")
     def _arms_are_distinct(self) -> Self:

@@ -1,8 +1,10 @@
 """Suites: studies of the same arms on several workloads, which share the name of their suite."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study
@@ -46,10 +48,18 @@ def _faults(spec: StudySpec, owner: str, member: Study) -> Iterator[FieldFault]:
             field="arms",
             value=_arms(spec),
             message=f"the suite {spec.suite} compares other arms",
-            legal=f"the names and techniques {_arms(member.spec)}, in this order",
+            legal=f"the arms {', '.join(_arms(member.spec))}, in this order",
         )
 
 
 def _arms(spec: StudySpec) -> list[str]:
-    """Return each arm's name with its techniques; the spaces may differ between workloads."""
-    return [f"{arm.name} ({', '.join(arm.techniques)})" for arm in spec.arms]
+    """Return each arm with the choices of its own; spaces may differ between workloads."""
+    return [f"{arm.name} ({', '.join(_choices(arm))})" for arm in spec.arms]
+
+
+def _choices(arm: Arm) -> Iterator[str]:
+    yield from arm.techniques
+    if arm.optimizer is not None:
+        yield f"optimizer {arm.optimizer}"
+    for name in sorted(arm.options):
+        yield f"{name} {json.dumps(arm.options[name])}"

@@ -3,8 +3,10 @@
 from gradnoise_service.compare.facts.base import Frozen
 from gradnoise_service.compare.facts.comparison import Comparison, Difference
 from gradnoise_service.compare.facts.diagnostics import Diagnostics
+from gradnoise_service.compare.recipes import parts
 from gradnoise_service.domain.study import Study
 from gradnoise_service.report.words.conditions import Labelled, held_equal
+from gradnoise_service.report.words.recipes import choice, label
 from gradnoise_service.report.words.remarks import remarks
 from gradnoise_service.report.words.verdict import sentence
 from gradnoise_service.report.words.warnings import warning
@@ -32,10 +34,19 @@ class ReportedDiagnostics(Diagnostics):
     remarks: tuple[LabelledText, ...] = ()
 
 
+class RecipeRow(Frozen):
+    """A part of the arms' recipes, with each arm's choice as text, by arm."""
+
+    name: str
+    values: dict[str, str]
+    differs: bool
+
+
 class Report(Comparison):
     """A comparison in facts and words.
 
     Args:
+        recipes: What differs between the arms, then what is equal.
         sentence: That of the first difference.
         held_equal: What was equal in all arms.
         warnings: The findings in words, the most severe first.
@@ -43,6 +54,7 @@ class Report(Comparison):
 
     sentence: str
     differences: tuple[ReportedDifference, ...]
+    recipes: tuple[RecipeRow, ...]
     held_equal: tuple[LabelledText, ...]
     warnings: tuple[str, ...]
     diagnostics: ReportedDiagnostics = ReportedDiagnostics()
@@ -84,6 +96,14 @@ def document(study: Study, comparison: Comparison) -> Report:
     return Report(
         **facts,
         sentence=differences[0].sentence,
+        recipes=tuple(
+            RecipeRow(
+                name=label(part),
+                values={arm.name: choice(part, arm.name) for arm in design.spec.arms},
+                differs=part.differs,
+            )
+            for part in parts(design)
+        ),
         held_equal=_labelled(list(held_equal(design, study.metric))),
         warnings=tuple(warning(design, c, finding) for finding in c.findings),
     )

@@ -20,6 +20,7 @@ from gradnoise_service.report.tables import (
     noise_map_note,
     parameters,
     point_table,
+    recipe_table,
     tuning_table,
 )
 from gradnoise_service.report.words import numbers
@@ -38,13 +39,15 @@ def render(study: Study, comparison: Comparison) -> str:
     # matplotlib is imported with the first report: other processes do without it
     from gradnoise_service.report import figures
 
+    report = document(study, comparison)
     pictures = {name: Markup(element) for name, element in figures.pictures(comparison).items()}
     names = parameters(comparison)
     has_csv = len(comparison.search) > MOST_ROWS
     return render_template(
         "report.html",
         study=study,
-        c=document(study, comparison),
+        c=report,
+        recipes=recipe_table(report),
         pictures={name: pictures.get(name, "") for name in figures.FIGURES},
         parameters=names,
         protocol=list(protocol(comparison)),

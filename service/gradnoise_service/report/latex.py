@@ -1,4 +1,4 @@
-"""The report's arms as a LaTeX table; without a search a second table has the settings."""
+"""The report's arms and their recipes as LaTeX tables; without a search also the settings."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.domain.study import Study
 from gradnoise_service.report.document import Report, document
-from gradnoise_service.report.tables import point_table, thresholds
+from gradnoise_service.report.tables import point_table, recipe_table, thresholds
 
 LEVEL = 0.95
 FEWEST_RUNS = 6
@@ -21,9 +21,11 @@ def render(study: Study, comparison: Comparison) -> str:
     reach each declared threshold, with Wilson's interval. A lost run counts as the metric's worst
     value.
     """
+    report = document(study, comparison)
     lines = [
         "% needs \\usepackage{booktabs}",
-        *_arms(study, document(study, comparison)),
+        *_arms(study, report),
+        *_recipes(study, report),
         *(_points(study, comparison) if comparison.points else ()),
     ]
     return "\n".join(lines) + "\n"
@@ -65,6 +67,13 @@ def _arms(study: Study, report: Report) -> Iterator[str]:
     caption = f"{escaped(study.spec.name)}{interim}. {escaped(verdicts)}"
     rows = [list(_row(report, arm, len(limits))) for arm in report.arms]
     yield from _table(caption, f"l{'r' * (len(header) - 1)}", header, rows)
+
+
+def _recipes(study: Study, report: Report) -> Iterator[str]:
+    header, rows = recipe_table(report)
+    caption = f"{escaped(study.spec.name)}: what differs between the arms and what is equal."
+    cells = [[*map(escaped, row)] for row in rows]
+    yield from _table(caption, "l" * len(header), [*map(escaped, header)], cells)
 
 
 def _points(study: Study, comparison: Comparison) -> Iterator[str]:

@@ -13,6 +13,7 @@ from gradnoise_service.report.tables import (
     TUNING_NOTE,
     noise_map_note,
     point_table,
+    recipe_table,
     thresholds,
     tuning_table,
 )
@@ -72,6 +73,7 @@ def _lines(study: Study, c: Report) -> Iterator[str]:
         yield from ("", TUNING_NOTE, "", *table(header, rows))
     if c.diagnostics.cells:
         yield from ("", noise_map_note(c), "", *_cells(c))
+    yield from ("", "## What differs between the arms", "", *table(*recipe_table(c)))
     yield from ("", "## What was held equal", "")
     yield from (f"- {held.name}: {escaped(held.value)}" for held in c.held_equal)
     yield from ("", "## Protocol", "")

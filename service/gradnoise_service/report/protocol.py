@@ -12,6 +12,8 @@ from gradnoise_service.study_text import dump_yaml
 def protocol(comparison: Comparison) -> Iterator[Labelled]:
     """Yield the protocol; of the formulas, those of each arm's techniques."""
     for name, value in comparison.protocol.items():
+        if name == "parameters_of":
+            continue  # the recipes show which parameters each arm has
         if name == "formulas":
             yield from _formulas(comparison, value)
         elif isinstance(value, Mapping):

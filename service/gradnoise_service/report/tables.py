@@ -7,6 +7,7 @@ from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.compare.facts.diagnostics import BudgetPoint
 from gradnoise_service.compare.facts.tables import GridPoint, PointRuns
 from gradnoise_service.compare.spread import variance_within
+from gradnoise_service.report.document import Report
 from gradnoise_service.report.words.numbers import MISSING, count, number
 
 TUNING_NOTE = (
@@ -18,6 +19,15 @@ TUNING_NOTE = (
 def parameters(comparison: Comparison) -> list[str]:
     """Return the names of all hyperparameters of the search trials, in order of appearance."""
     return list(dict.fromkeys(name for point in comparison.search for name in point.params))
+
+
+def recipe_table(report: Report) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table of what differs between the arms and what is equal."""
+    rows = [
+        [row.name, *row.values.values(), "differs" if row.differs else "equal"]
+        for row in report.recipes
+    ]
+    return ["recipe", *(arm.name for arm in report.arms), "between the arms"], rows
 
 
 def thresholds(comparison: Comparison) -> list[float]:

@@ -6,11 +6,13 @@ from typing import Any
 from rich.text import Text
 
 from gradnoise_service.client import StudyInfo
+from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.report.words.numbers import count, listed, moment, number
-from gradnoise_service.report.words.settings import setting
+from gradnoise_service.report.words.recipes import value
+from gradnoise_service.report.words.settings import space, techniques
 from gradnoise_service.terminal.console import out, show_line
 from gradnoise_service.terminal.outcome import show_outcome, show_warnings
 from gradnoise_service.terminal.progress import bars
@@ -49,7 +51,10 @@ def _declaration(info: StudyInfo) -> dict[str, object]:
         "study": f"{info.name} (id {info.id}, owner {info.owner}, submitted {submitted})",
         "description": spec.description,
         "state": info.state,
-        "workload": f"{info.workload} ({setting(spec.options)})" if spec.options else info.workload,
+        "workload": f"{info.workload} ({_options(spec.options)})"
+        if spec.options
+        else info.workload,
+        **{f"arm {arm.name}": _recipe(spec, arm) for arm in spec.arms},
         "objective": (
             f"{info.metric.name}, {info.metric.direction}; the smallest difference that matters "
             f"is {number(spec.smallest_difference)}"
@@ -59,6 +64,20 @@ def _declaration(info: StudyInfo) -> dict[str, object]:
         "confirm": _confirm(info),
         "spec hash": info.spec_hash or None,
     }
+
+
+def _options(given: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value(entry)}" for name, entry in given.items())
+
+
+def _recipe(spec: StudySpec, arm: Arm) -> str:
+    parts = [
+        techniques(arm.techniques),
+        f"optimizer {spec.recipe(arm).optimizer}",
+        _options(arm.options),
+        *(f"{name} {space(entry)}" for name, entry in arm.space.items()),
+    ]
+    return "; ".join(filter(None, parts))
 
 
 def _search(spec: StudySpec) -> str:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from gradnoise_service.report.words.numbers import as_words, count, duration, moment, number
+from gradnoise_service.report.words.recipes import value
 from gradnoise_service.report.words.settings import techniques
 
 FOLDER = Path(__file__).parent
@@ -32,4 +33,5 @@ ENVIRONMENT.filters |= {
     "moment": moment,
     "words": as_words,
     "techniques": techniques,
+    "value": value,
 }

@@ -70,6 +70,40 @@ def test_place_neighbours_and_time_of_entry_change_no_bit(workload: str, toleran
     assert_near(curve(run(late, trial)), expected, tolerance)
 
 
+def test_trials_of_several_forms_train_side_by_side_in_stacks_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their results are those of stacks of one form; each form keeps its model between epochs."""
+    forms = {
+        "sgd": {"optimizer": "sgd"},
+        "adam": {"optimizer": "adam"},
+        "lone": {"optimizer": "sgd", "together": 1},
+        "pairs": {"optimizer": "adagrad", "together": 2},
+    }
+    trials = [
+        spec(f"{form}{i}", seed=i, params={"lr": 0.01}, **changes)
+        for i in range(3)
+        for form, changes in forms.items()
+    ]
+    built: list[tuple[str, int]] = []
+    build = StackedModel.__init__
+
+    def count(model: StackedModel, epoch: Any, **options: Any) -> None:
+        built.append((epoch.runs[0].spec.optimizer, len(epoch.runs)))
+        build(model, epoch, **options)
+
+    apart: dict[str, list[Mapping[str, float]]] = {}
+    for form in forms:
+        of_form = [trial for trial in trials if trial.key[:-1] == form]
+        events = run(StackTrainer(3), *of_form)
+        apart |= {trial.key: curve(events, trial.key) for trial in of_form}
+    monkeypatch.setattr(StackedModel, "__init__", count)
+    together = run(StackTrainer(len(trials)), *trials)
+    assert {trial.key: curve(together, trial.key) for trial in trials} == apart
+    assert [(name, n) for name, n in built if name != "adagrad"] == [("sgd", 3), ("adam", 3)]
+    assert {n for name, n in built if name == "adagrad"} == {1, 2}
+
+
 def test_a_neighbours_clipping_leaves_a_gradient_alone_whose_norm_overflows() -> None:
     """In float32 a norm beyond 1.8e19 is infinite while its coordinates are finite. The small
     learning rate compensates the large loss.

@@ -99,7 +99,7 @@ def test_a_study_with_other_arms_is_refused(client: TestClient, plain_spec: dict
     assert refused.status_code == 422
     [fault] = refused.json()["errors"]
     assert (fault["field"], fault["value"]) == ("arms", ["baseline (none)", "noise (annealed)"])
-    assert "baseline (none)', 'noisy (annealed)" in fault["legal"]
+    assert "baseline (none), noisy (annealed)" in fault["legal"]
 
 
 def test_a_suite_belongs_to_one_owner(

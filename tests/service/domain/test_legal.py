@@ -148,7 +148,7 @@ def test_text_and_integer_parameters_may_be_fixed_or_searched(
             {"arms": [{**BASELINE, "space": {"eta": 0.3}}, ANNEALED]},
             "arms.0.space.eta",
             0.3,
-            "no parameter at all",
+            "one of lr_every_epochs, lr_schedule, momentum",
         ),
         ({"search": {"n_trials": 46, "epochs": 3}}, "search.n_trials", 46, "at most 100"),
         (

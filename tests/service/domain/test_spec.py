@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 from pydantic import ValidationError
 
+from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.space import Choices, Range
-from gradnoise_service.domain.spec import Arm, StudySpec
+from gradnoise_service.domain.spec import StudySpec
 
 Make = Callable[..., StudySpec]
 
@@ -73,7 +74,6 @@ Make = Callable[..., StudySpec]
         ({"confirm": {"n_seeds": 3, "thresholds": [0.5, 0.5]}}, "unique"),
         ({"confirm": {"n_seeds": 3, "thresholds": [float("nan")]}}, "finite"),
         ({"seed": -1}, "greater than or equal to 0"),
-        ({"space": {}}, "at least 1"),
         ({"name": "a/b"}, "pattern"),
         ({"space": {"lr": True}}, "valid number"),
         ({"smallest_difference": True}, "valid number"),

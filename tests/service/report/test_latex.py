@@ -29,9 +29,9 @@ def test_the_latex_table_holds_the_numbers_of_each_arm(
     )
     assert r"\caption{a study\_1." in text
     assert text.count("{") == text.count("}")
-    assert text.count(r"\begin") == text.count(r"\end") == 2
+    assert text.count(r"\begin") == text.count(r"\end") == 4
     widths = {line.count("&") for line in text.splitlines() if line.endswith(r"\\")}
-    assert widths == {6}
+    assert widths == {6, 3}  # the arms, and their recipes
 
 
 def test_thresholds_have_columns(

@@ -88,7 +88,7 @@ def test_markdown_has_the_settings_and_no_search(grid_study: GridStudy) -> None:
 
 def test_latex_has_a_second_table(grid_study: GridStudy) -> None:
     text = latex.render(*grid_study[:2])
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 3
     for row in ROWS:
         assert " & ".join(row).replace("±", r"$\pm$") + r" \\" in text
     assert text.count("{") == text.count("}")

@@ -36,26 +36,33 @@ def untrained_level(
 ) -> Untrained | None:
     """Measure the untrained model on the first confirm seeds and return its best value on test.
 
-    None if nothing was measured, as for a training function.
+    Arms with other options have other models: each is measured. None if nothing was measured, as
+    for a training function.
     """
     design, metric = study.design, study.metric
-    trial = trial_of(study.spec, design.baseline, key="")
+    trials = [trial_of(study.spec, arm, key=arm.name) for arm in study.spec.arms]
+    options = [trial.options for trial in trials]
     specs = [
         replace(
             trial,
-            key=f"untrained.{i}",
+            key=f"{trial.key}.{i}",
             seed=design.seed("confirm", design.baseline.name, i),
             with_test=True,
         )
+        for k, trial in enumerate(trials)
+        if trial.options not in options[:k]
         for i in range(N_UNTRAINED)
     ]
-    measured = launcher.untrained(specs, check_interrupt).values()
     name = f"test_{metric.name}"
-    values = [found[name] for found in measured if math.isfinite(found.get(name, math.nan))]
-    if not values:
+    measured = {
+        key: found[name]
+        for key, found in launcher.untrained(specs, check_interrupt).items()
+        if math.isfinite(found.get(name, math.nan))
+    }
+    if not measured:
         return None
-    best = max(values, key=lambda value: metric.sign * value)
-    return Untrained(best=best, n_seeds=len(values))
+    best = max(measured.values(), key=lambda value: metric.sign * value)
+    return Untrained(best=best, n_seeds=len({key.rpartition(".")[2] for key in measured}))
 
 
 def _message(errors: Mapping[str, str], names: Mapping[str, str]) -> str:

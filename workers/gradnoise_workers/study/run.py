@@ -45,6 +45,7 @@ class StudyRun:
         optuna: The study's Optuna studies.
         launcher: Where trials train; the caller closes it.
         protocol: Stored with the study: formulas, order of clipping, unit of t, versions, device.
+        together: Most trials of an arm that train as one model, by arm; missing: all in a worker.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class StudyRun:
         optuna: OptunaSync,
         launcher: Launcher,
         protocol: Mapping[str, object],
+        together: Mapping[str, int] | None = None,
     ) -> None:
         self._study = ledger.study
         self._design: Design = ledger.study.design
@@ -61,6 +63,7 @@ class StudyRun:
         self._optuna = optuna
         self._launcher = launcher
         self._protocol = protocol
+        self._together = together or {}
         self._attempts: dict[str, Attempt] = {}
         self._waiting = WaitingLines(optuna.key, optuna.is_due)
         self._phase: Phase = self._design.phases[0]
@@ -135,6 +138,7 @@ class StudyRun:
             budget_epochs=trial.budget_epochs,
             rungs=rungs,
             with_test=trial.phase == "confirm",
+            together=self._together.get(trial.arm, 0),
             checkpoint=f"{self._study.id}/{trial.id}",
         )
 

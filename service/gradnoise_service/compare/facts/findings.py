@@ -13,6 +13,7 @@ from gradnoise_service.compare.facts.luck import (
     SmallSearch,
     UnknownLuck,
 )
+from gradnoise_service.compare.facts.recipes import SameRecipe, SeveralChanges, UnequalRanges
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import Phase
 
@@ -204,6 +205,9 @@ class NoiseScale(Frozen):
 
 Finding = Annotated[
     UnequalBudgets
+    | SeveralChanges
+    | UnequalRanges
+    | SameRecipe
     | SmallSearch
     | IgnoredBySampler
     | FewNearBest

@@ -9,6 +9,7 @@ from gradnoise_service.domain.study import Metric
 from gradnoise_service.report.words.anytime import VALID_AT_ANY_TIME
 from gradnoise_service.report.words.looks import BOUNDARIES
 from gradnoise_service.report.words.numbers import count, level, listed, number
+from gradnoise_service.report.words.recipes import value
 from gradnoise_service.report.words.settings import space
 from gradnoise_service.report.words.warnings import budgets
 
@@ -19,15 +20,22 @@ Labelled = tuple[str, str]
 def held_equal(design: Design, metric: Metric) -> Iterator[Labelled]:
     """Yield what was equal in all arms."""
     spec = design.spec
-    options = ", ".join(f"{name} {value}" for name, value in spec.options.items())
+    first, *others = (spec.recipe(arm) for arm in spec.arms)
+    options = ", ".join(
+        f"{name} {value(given)}"
+        for name, given in first.options.items()
+        if all(name in other.options and other.options[name] == given for other in others)
+    )
     workload = f"{spec.workload} ({options})" if options else spec.workload
-    yield "Workload", f"{workload}, optimizer {spec.optimizer}"
+    has_one_optimizer = all(other.optimizer == first.optimizer for other in others)
+    yield "Workload", workload + (f", optimizer {first.optimizer}" if has_one_optimizer else "")
     yield (
         "Data",
         "split by the workload, identically in all arms on each seed; if the split does not depend "
         "on the seed, the verdict holds for this split alone",
     )
-    yield "Shared space", "; ".join(f"{name} {space(e)}" for name, e in spec.space.items())
+    if spec.space:
+        yield "Shared space", "; ".join(f"{name} {space(e)}" for name, e in spec.space.items())
     yield from _no_tuning(design) if spec.search is None else _tuning(design, spec.search)
     yield "Confirmation", _confirmation(design)
     if design.is_sequential:

@@ -24,9 +24,11 @@ from gradnoise_service.compare.facts.luck import (
     SmallSearch,
     UnknownLuck,
 )
+from gradnoise_service.compare.facts.recipes import SameRecipe, SeveralChanges, UnequalRanges
 from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.domain.design import Design
 from gradnoise_service.report.words.numbers import count, number, p_value
+from gradnoise_service.report.words.recipes import same_recipe, several_changes, unequal_ranges
 from gradnoise_service.report.words.search import (
     few_near_best,
     ignored_by_sampler,
@@ -45,6 +47,12 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
                 f"The arms were not tuned equally: {budgets(finding.n_trials)}. More trials find a "
                 "better setting regardless of the technique."
             )
+        case SeveralChanges():
+            return several_changes(finding)
+        case UnequalRanges():
+            return unequal_ranges(design, finding)
+        case SameRecipe():
+            return same_recipe(finding)
         case SmallSearch():
             return small_search(finding)
         case IgnoredBySampler():
