@@ -14,11 +14,11 @@ import numpy as np
 
 NORMAL = NormalDist()
 MOST_ENUMERATED = 20
-"""Differences other than 0 up to which every sign flip is computed."""
+"""Differences other than 0 up to which every sign flip is counted."""
 MOST_COUNTED = 400
-"""Differences up to which sign flips are counted; beyond, the normal distribution is accurate."""
+"""Differences up to which rounded sums are counted; beyond, the normal distribution is accurate."""
 UNITS = 1_024
-"""Where sign flips are counted, differences are rounded to this part of their mean size."""
+"""Where rounded sums are counted, differences are rounded to this part of their mean size."""
 ROUNDING = 1e-12
 """Sums that differ by less than this share of the sum of sizes are equal up to rounding."""
 
@@ -26,7 +26,7 @@ ROUNDING = 1e-12
 def sign_flip_p(differences: Sequence[float]) -> float:
     """Return the two-sided p-value of the mean of paired differences, over all 2^n sign flips.
 
-    With up to 20 differences other than 0, every sum is computed. With up to 400, the probability
+    With up to 20 differences other than 0, every sum is counted. With up to 400, the probability
     of each sum of differences rounded to whole units follows by adding them successively (Pagano
     and Tritchler 1983); a sum counts as extreme if it can be extreme within the rounding, so p is
     never below the exact one, and above it by less than 2 % for sizes of one magnitude.
@@ -43,7 +43,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     if least <= 0:
         return 1.0
     if len(sizes) <= MOST_ENUMERATED:
-        return float(np.mean(np.abs(_half_of_sums(sizes)) >= least))
+        return _enumerated_p(sizes, least)
     if len(sizes) > MOST_COUNTED:
         return 2 * NORMAL.cdf(-observed / math.sqrt(float(np.sum(sizes**2))))
     in_units = sizes * (UNITS / np.mean(sizes))
@@ -81,9 +81,20 @@ def attained_level(n: int, alpha: float) -> float:
     return alpha if n > 50 else math.floor(alpha * 2 ** (n - 1)) / 2 ** (n - 1)
 
 
-def _half_of_sums(sizes: np.ndarray) -> np.ndarray:
-    """Return the sums of all sign flips with the first size positive; the rest are negatives."""
-    sums = sizes[:1]
-    for size in sizes[1:]:
+def _enumerated_p(sizes: np.ndarray, least: float) -> float:
+    """Return the share of sign flips with a sum of at least `least` > 0 in size.
+
+    The sums of each half of the sizes are listed; a sorted list shows how many of its sums make a
+    sum of the other half reach `least` (Horowitz and Sahni 1974).
+    """
+    middle = len(sizes) // 2
+    one, other = _signed_sums(sizes[:middle]), np.sort(_signed_sums(sizes[middle:]))
+    n_smaller = np.searchsorted(other, least - one)
+    return float(2 * (1 - np.mean(n_smaller) / len(other)))
+
+
+def _signed_sums(sizes: np.ndarray) -> np.ndarray:
+    sums = np.zeros(1)
+    for size in sizes:
         sums = np.concatenate([sums + size, sums - size])
     return sums
