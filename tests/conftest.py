@@ -25,11 +25,15 @@ BOTH_DATABASES = Path(__file__).parent / "service" / "store"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark repeats on PostgreSQL outside the store's tests as slow."""
+    """Mark repeats on PostgreSQL outside the store's tests as slow; move long tests to the start.
+
+    Long tests have a timeout of their own. At the end of a run they would leave processes idle.
+    """
     for item in items:
         is_repeat = item.get_closest_marker("postgres_repeat") is not None
         if is_repeat and not item.path.is_relative_to(BOTH_DATABASES):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-import venv
 from dataclasses import dataclass
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
+
+from linked_environment import link_environment
 
 pytestmark = pytest.mark.slow
 
@@ -45,10 +44,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     folder = tmp_path_factory.mktemp("packaging")
     pip("wheel", "--no-deps", "--no-build-isolation", f"--wheel-dir={folder}", str(ROOT))
     (wheel,) = folder.glob("*.whl")
-    venv.create(folder / "venv", with_pip=False)
-    (site_packages,) = (folder / "venv").glob("lib/python*/site-packages")
-    for path in files_of(required_by("torch", "numpy")):
-        (site_packages / path.name).symlink_to(path)
+    site_packages = link_environment(folder / "venv", "torch", "numpy")
     before = names_in(site_packages)
     python = folder / "venv" / "bin" / "python"
     pip(f"--python={python}", "install", "--no-deps", "--no-index", str(wheel))
@@ -102,35 +98,6 @@ def test_command_names_the_missing_extra(installed: Installed) -> None:
 def pip(*arguments: str) -> None:
     quiet = ("--quiet", "--disable-pip-version-check")
     subprocess.run([sys.executable, "-m", "pip", *quiet, *arguments], check=True)
-
-
-def required_by(*names: str) -> dict[str, Distribution]:
-    """Return the installed distributions with these names and all that they require."""
-    found: dict[str, Distribution] = {}
-    queue = list(names)
-    while queue:
-        name = queue.pop()
-        if name in found:
-            continue
-        try:
-            found[name] = distribution(name)
-        except PackageNotFoundError:  # required on another platform
-            continue
-        requirements = map(Requirement, found[name].requires or ())
-        queue += [
-            r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})
-        ]
-    return found
-
-
-def files_of(distributions: dict[str, Distribution]) -> set[Path]:
-    """Return the files and folders of distributions in site-packages."""
-    return {
-        Path(str(package.locate_file(file.parts[0])))
-        for package in distributions.values()
-        for file in package.files or ()
-        if file.parts[0] not in ("..", "__pycache__", "distutils-precedence.pth")
-    }
 
 
 def names_in(folder: Path) -> set[str]:

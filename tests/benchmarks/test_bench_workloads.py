@@ -73,15 +73,8 @@ def test_a_preset_gives_ratios_and_hours(workloads: None, monkeypatch: pytest.Mo
         StudySpec.model_validate(presets.load("paper-table-6", scale)[0])
         for scale in ("quick", "full")
     )
-    longer = sides.flops(bench_workloads.case_of(full)) / sides.flops(
-        bench_workloads.case_of(quick)
-    )
+    operations = sides.flops(bench_workloads.case_of(full))
+    longer = operations / sides.flops(bench_workloads.case_of(quick))
     assert longer > 100
     assert hours.median == pytest.approx(bench_workloads.n_updates(full) * longer / stack / 3600)
-    assert (
-        on_gpu.median
-        == bench_workloads.n_updates(full)
-        * sides.flops(bench_workloads.case_of(full))
-        / 67e12
-        / 3600
-    )
+    assert on_gpu.median == bench_workloads.n_updates(full) * operations / 67e12 / 3600

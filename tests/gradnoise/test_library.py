@@ -1,11 +1,13 @@
 """Properties of the library as a whole."""
 
+import ast
 import doctest
 import importlib
 import importlib.metadata
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -20,6 +22,16 @@ NEEDS = {
     "gradnoise._kernels.compiled": "numba",
     "gradnoise._kernels.cuda": "triton",
 }
+OF_EXTRAS = {
+    "gradnoise/_kernels/compiled.py": {"numba", "llvmlite"},
+    "gradnoise/_kernels/cuda.py": {"triton"},
+    "gradnoise/_kernels/openmp.py": {"numba", "llvmlite"},
+    "gradnoise/integrations/lightning.py": {"lightning"},
+    "gradnoise/integrations/transformers.py": {"transformers"},
+    "gradnoise/workloads/paper/downloads.py": {"pooch"},
+    "gradnoise/workloads/paper/mlp/data.py": {"sklearn"},
+}
+"""Packages other than torch and numpy, by the module that imports them."""
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -28,6 +40,28 @@ def test_the_doctests_of_every_module_pass(name: str) -> None:
         pytest.importorskip(NEEDS[name])
     failed, _ = doctest.testmod(importlib.import_module(name))
     assert failed == 0
+
+
+def test_no_function_imports_a_package_of_the_extras_elsewhere() -> None:
+    """Imports inside functions included: torch and numpy suffice for every other module."""
+    root = Path(gradnoise.__file__).parent
+    always = {*sys.stdlib_module_names, "torch", "numpy", "gradnoise"}
+    found = {
+        f"gradnoise/{path.relative_to(root).as_posix()}": imported(path) - always
+        for path in root.rglob("*.py")
+    }
+    assert {path: names for path, names in found.items() if names} == OF_EXTRAS
+
+
+def imported(path: Path) -> set[str]:
+    """Return the top-level packages that any statement of a module imports."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names.append(node.module)
+    return {name.partition(".")[0] for name in names}
 
 
 def test_the_library_needs_torch_and_numpy_alone() -> None:

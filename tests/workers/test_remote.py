@@ -27,7 +27,7 @@ from gradnoise_workers.study import StudyRun
 from processes import has_ended
 from study_runs import LEASE, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 OPTIONS = {"dataset": "digits", "depth": 2, "width": 16, "init": "he"}
 RUNG = 20

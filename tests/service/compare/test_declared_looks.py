@@ -10,12 +10,12 @@ from gradnoise_service.compare.assembly import compare
 from gradnoise_service.compare.facts.findings import EarlyStop, Waiting
 from gradnoise_service.compare.power import chances
 from gradnoise_service.compare.sign_flips import sign_flip_p
-from gradnoise_service.compare.tables import seed_rows
-from gradnoise_service.compare.verdict import adjusted, judge
+from gradnoise_service.compare.verdict import adjusted
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.looks import OBRIEN_FLEMING, POCOCK, nominal_levels
 from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.study import Metric, Trial
+from simulated_verdict import simulated_verdict
 
 Make = Callable[..., tuple[Design, list[Trial]]]
 PLAN = (12, 18, 24)
@@ -156,7 +156,7 @@ def test_the_level_of_a_strict_look_is_not_rounded_to_1(
     assert 1 - interval.level == pytest.approx(5.7e-10, rel=0.02)
 
 
-def _ends(gains: np.ndarray, design: Design, metric: Metric, make_trials: Make) -> tuple[str, int]:
+def _ends(gains: np.ndarray, design: Design) -> tuple[str, int]:
     """Return verdict and seeds of the first look that decides.
 
     Without a significant test the verdict is undecided, so the interval need not be computed.
@@ -165,9 +165,7 @@ def _ends(gains: np.ndarray, design: Design, metric: Metric, make_trials: Make) 
         at_look, gains_at_look = design.at(n), gains[:n].tolist()
         p = sign_flip_p(gains_at_look)
         if p <= at_look.level:
-            _, trials = make_trials({"baseline": [0.0] * n, "noisy": gains_at_look})
-            rows = seed_rows(at_look, metric, trials)
-            verdict = judge(at_look, metric, rows, "noisy", p=p).verdict
+            verdict = simulated_verdict(at_look, gains_at_look, p)
             if verdict != "undecided":
                 return verdict, n
     return "undecided", design.n_seeds
@@ -179,14 +177,9 @@ def _simulated(
     mean: float,
     sd: float,
     design: Design,
-    metric: Metric,
-    make_trials: Make,
 ) -> tuple[float, float]:
     """Return the share of studies that call the arm better or worse, and their mean seeds."""
-    ends = [
-        _ends(rng.normal(mean, sd, design.n_seeds), design, metric, make_trials)
-        for _ in range(n_studies)
-    ]
+    ends = [_ends(rng.normal(mean, sd, design.n_seeds), design) for _ in range(n_studies)]
     different = sum(verdict in ("helps", "hurts") for verdict, _ in ends)
     return different / n_studies, sum(n for _, n in ends) / n_studies
 
@@ -196,7 +189,7 @@ def _simulated(
 )
 @pytest.mark.parametrize("n_studies", [600, pytest.param(6_000, marks=pytest.mark.slow)])
 def test_over_all_looks_equal_arms_are_called_different_in_at_most_5_percent(
-    make_trials: Make, accuracy: Metric, boundary: str, n_studies: int
+    make_trials: Make, boundary: str, n_studies: int
 ) -> None:
     """Bound: three standard errors of the simulation.
 
@@ -207,9 +200,7 @@ def test_over_all_looks_equal_arms_are_called_different_in_at_most_5_percent(
         confirm=CONFIRM | {"boundary": boundary},
         smallest_difference=1e-9,
     )
-    wrong, _ = _simulated(
-        np.random.default_rng(5), n_studies, 0.0, 1.0, design, accuracy, make_trials
-    )
+    wrong, _ = _simulated(np.random.default_rng(5), n_studies, 0.0, 1.0, design)
     assert wrong <= ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / n_studies)
 
 
@@ -219,7 +210,7 @@ def test_over_all_looks_equal_arms_are_called_different_in_at_most_5_percent(
 )
 @pytest.mark.parametrize("n_studies", [150, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_a_true_effect_is_detected_with_fewer_seeds_than_without_looks(
-    make_trials: Make, accuracy: Metric, boundary: str, loss: float, n_studies: int
+    make_trials: Make, boundary: str, loss: float, n_studies: int
 ) -> None:
     """A gain of 0.8 standard deviations, which a single look at 24 seeds detects in 95 %.
 
@@ -233,8 +224,6 @@ def test_a_true_effect_is_detected_with_fewer_seeds_than_without_looks(
         smallest_difference=1e-9,
     )
     fixed = chances(24, 0.8, 1.0, smallest_difference=1e-9, level=0.95)["helps"]
-    power, mean_seeds = _simulated(
-        np.random.default_rng(6), n_studies, 0.8, 1.0, design, accuracy, make_trials
-    )
+    power, mean_seeds = _simulated(np.random.default_rng(6), n_studies, 0.8, 1.0, design)
     assert fixed - loss - 3 * math.sqrt(fixed * (1 - fixed) / n_studies) <= power <= 1
     assert mean_seeds <= 0.8 * 24

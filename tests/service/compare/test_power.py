@@ -8,12 +8,9 @@ import pytest
 from scipy import stats
 
 from gradnoise_service.compare.power import MOST_PAIRS, chances, pairs_for, pairs_to_decide
-from gradnoise_service.compare.tables import seed_rows
-from gradnoise_service.compare.verdict import judge, p_value
 from gradnoise_service.domain.design import Design
-from gradnoise_service.domain.study import Metric, Trial
+from simulated_verdict import simulated_verdict
 
-Make = Callable[..., tuple[Design, list[Trial]]]
 VERDICTS = ("helps", "hurts", "no_difference", "undecided")
 
 
@@ -38,7 +35,7 @@ VERDICTS = ("helps", "hurts", "no_difference", "undecided")
     ],
 )
 def test_studies_end_as_often_in_each_verdict_as_computed(
-    make_trials: Make, accuracy: Metric, n_studies: int, n: int, difference: float, sd: float
+    make_design: Callable[..., Design], n_studies: int, n: int, difference: float, sd: float
 ) -> None:
     """Bound: three standard errors of the simulation, and 0.03.
 
@@ -47,17 +44,9 @@ def test_studies_end_as_often_in_each_verdict_as_computed(
     """
     rng = np.random.default_rng(n)
     found = dict.fromkeys(VERDICTS, 0)
+    design = make_design()
     for _ in range(n_studies):
-        base = rng.normal(0.5, 0.1, size=n)
-        design, trials = make_trials(
-            {
-                "baseline": base.tolist(),
-                "noisy": (base + rng.normal(difference, sd, size=n)).tolist(),
-            }
-        )
-        rows = seed_rows(design, accuracy, trials)
-        p = p_value(design, rows, "noisy")
-        found[judge(design, accuracy, rows, "noisy", p=p).verdict] += 1
+        found[simulated_verdict(design, rng.normal(difference, sd, size=n).tolist())] += 1
     delta = design.spec.smallest_difference
     computed = chances(n, difference, sd, smallest_difference=delta, level=0.95)
     for verdict, chance in computed.items():

@@ -19,10 +19,11 @@ from gradnoise_service.compare.intervals import (
 )
 from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.compare.tables import seed_rows
-from gradnoise_service.compare.verdict import judge
+from gradnoise_service.compare.verdict import judge, p_value
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.study import Metric, Trial
+from simulated_verdict import simulated_verdict
 from statistics_page import TEXT, documented
 
 Make = Callable[..., tuple[Design, list[Trial]]]
@@ -90,7 +91,7 @@ def without_gain(data: str, rng: np.random.Generator, n: int) -> np.ndarray:
     return noisy - baseline
 
 
-def false_verdicts(data: str, n: int, n_studies: int, make_trials: Make, metric: Metric) -> float:
+def false_verdicts(data: str, n: int, n_studies: int, design: Design) -> float:
     """Return the share of studies in which an equal arm is called better or worse."""
     rng = np.random.default_rng(n)
     wrong = 0
@@ -98,10 +99,7 @@ def false_verdicts(data: str, n: int, n_studies: int, make_trials: Make, metric:
         gains = without_gain(data, rng, n).tolist()
         p = sign_flip_p(gains)
         if p <= ALPHA:  # else the verdict is neither
-            design, trials = make_trials({"baseline": [0.0] * n, "noisy": gains})
-            rows = seed_rows(design, metric, trials)
-            verdict = judge(design, metric, rows, "noisy", p=p).verdict
-            wrong += verdict in ("helps", "hurts")
+            wrong += simulated_verdict(design, gains, p) in ("helps", "hurts")
     return wrong / n_studies
 
 
@@ -135,19 +133,31 @@ def test_intervals_of_normal_differences_have_their_nominal_coverage() -> None:
 @pytest.mark.parametrize("data", ARMS)
 @pytest.mark.parametrize("n", [pytest.param(8, marks=pytest.mark.slow), 15])
 def test_equal_arms_are_called_different_in_at_most_5_percent(
-    data: str, n: int, make_trials: Make, accuracy: Metric
+    data: str, n: int, make_design: Callable[..., Design]
 ) -> None:
-    assert false_verdicts(data, n, 600, make_trials, accuracy) <= ALPHA + three_errors(ALPHA, 600)
+    assert false_verdicts(data, n, 600, make_design()) <= ALPHA + three_errors(ALPHA, 600)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("data", [*ARMS, "equal means alone"])
 def test_the_documented_error_rates_are_the_simulated_ones(
-    data: str, make_trials: Make, accuracy: Metric
+    data: str, make_design: Callable[..., Design]
 ) -> None:
-    measured = [false_verdicts(data, n, N_EQUAL_STUDIES, make_trials, accuracy) for n in PAIRS]
+    measured = [false_verdicts(data, n, N_EQUAL_STUDIES, make_design()) for n in PAIRS]
     assert measured == pytest.approx(documented("equal arms", data), abs=0.003)
     assert data not in ARMS or max(measured) <= ALPHA + three_errors(ALPHA, N_EQUAL_STUDIES)
+
+
+@pytest.mark.parametrize("n", [6, 13])
+@pytest.mark.parametrize("mean", [-1.0, 0.0, 0.02, 0.5])
+def test_a_simulated_verdict_is_that_of_a_comparison(
+    make_trials: Make, accuracy: Metric, n: int, mean: float
+) -> None:
+    gains = np.random.default_rng(n).normal(mean, 0.01 + abs(mean), n).tolist()
+    design, trials = make_trials({"baseline": [0.0] * n, "noisy": gains})
+    rows = seed_rows(design, accuracy, trials)
+    compared = judge(design, accuracy, rows, "noisy", p=p_value(design, rows, "noisy"))
+    assert compared.verdict == simulated_verdict(design, gains)
 
 
 def test_every_documented_test_exists() -> None:

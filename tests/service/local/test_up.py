@@ -15,7 +15,7 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.local import ports
 from processes import has_ended, with_environment
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 COMMAND = [str(Path(sys.executable).parent / "gradnoise")]
 
