@@ -3,6 +3,7 @@
 Techniques, optimizers and workloads declare hyperparameters.
 """
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """A hyperparameter that a study may search: a number, or a choice among words.
+    """A hyperparameter that a study may search: a number, or a choice among values.
 
     Args:
         name: The name in a study's search space.
@@ -24,7 +25,8 @@ class Parameter:
         high: Largest legal value, included.
         low_open: Whether low itself is excluded.
         integer: Whether only whole numbers are legal.
-        choices: The legal words; if there are any, numbers are illegal.
+        choices: The legal values: text, numbers, True, False or None; if there are any, no others
+            are legal.
     """
 
     name: str
@@ -33,13 +35,14 @@ class Parameter:
     high: float = math.inf
     low_open: bool = False
     integer: bool = False
-    choices: tuple[str, ...] = ()
+    choices: tuple[str | float | bool | None, ...] = ()
 
     @property
     def legal(self) -> str:
         """The legal range in words, such as `a finite number in (0, inf)`."""
         if self.choices:
-            return f"one of {', '.join(self.choices)}"
+            words = (c if isinstance(c, str) else json.dumps(c) for c in self.choices)
+            return f"one of {', '.join(words)}"
         start = "(" if self.low_open or self.low == -math.inf else "["
         kind = "whole" if self.integer else "finite"
         return (
@@ -51,7 +54,7 @@ class Parameter:
         """Check a value.
 
         Raises:
-            ValueError: If it is neither a finite number in the legal range nor a legal word.
+            ValueError: If it is neither a finite number in the legal range nor a legal choice.
         """
         if not self._admits(value):
             raise ValueError(f"{self.name} must be {self.legal}, but got {self.name}={value!r}.")
@@ -76,7 +79,11 @@ class Parameter:
 
     def _admits(self, value: object) -> bool:
         if self.choices:
-            return value in self.choices
+            # True is no 1
+            return any(
+                value == choice and isinstance(value, bool) == isinstance(choice, bool)
+                for choice in self.choices
+            )
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Kind = Literal["needs", "excludes", "above", "at_least", "at_most"]
-Value = float | int | str | bool
+Value = float | int | str | bool | None
 COMPARED: Mapping[Kind, str] = {"above": "above", "at_least": "at least", "at_most": "at most"}
 
 

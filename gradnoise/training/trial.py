@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-ParamValue = float | int | str
+ParamValue = float | int | str | bool | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,11 @@ SCHEDULE = Parameter(name="schedule", description="Schedule.", choices=("constan
         (WIDTH, [1, 2.0, 10**6], [0, 1.5, math.inf, "1", True]),
         (SCHEDULE, ["constant", "cosine"], ["Cosine", "", 0, None, ["cosine"]]),
         (
+            Parameter(name="augment", description="Any.", choices=(True, None, "mixup", 2)),
+            [True, None, "mixup", 2, 2.0],
+            [False, 1, 0, "true", "None", ["mixup"]],
+        ),
+        (
             Parameter(name="x", description="Any."),
             [-1e300, 0, 3],
             [math.inf, -math.inf, "3", False],
@@ -46,6 +51,8 @@ def test_the_legal_range_is_written_as_an_interval() -> None:
     assert LR.legal == "a finite number in (0, inf)"
     assert MOMENTUM.legal == "a finite number in [0, 0.9999]"
     assert WIDTH.legal == "a whole number in [1, inf)"
+    flags = Parameter(name="x", description="Any.", choices=(True, None, "on"))
+    assert flags.legal == "one of true, null, on"
     assert SCHEDULE.legal == "one of constant, cosine"
     assert Parameter(name="x", description="Any.").legal == "a finite number in (-inf, inf)"
 

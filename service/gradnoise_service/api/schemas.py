@@ -18,6 +18,7 @@ from gradnoise_service.domain.catalogue import (
 from gradnoise_service.domain.design import Extension
 from gradnoise_service.domain.hashes import spec_hash
 from gradnoise_service.domain.rules import Rule
+from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, StudyState
 from gradnoise_service.domain.suite import SuiteCount
@@ -140,7 +141,7 @@ class ExtensionIn(BaseModel, extra="forbid"):
 
 
 class ParameterOut(BaseModel):
-    """The legal values of a hyperparameter: numbers from low to high, or the strings of `choices`.
+    """The legal values of a hyperparameter: numbers from low to high, or the values of `choices`.
 
     A bound is null where the range is unbounded. `low_open` excludes low, and `integer` restricts
     to whole numbers.
@@ -152,7 +153,7 @@ class ParameterOut(BaseModel):
     high: float | None
     low_open: bool
     integer: bool
-    choices: list[str]
+    choices: list[Value]
 
     @classmethod
     def of(cls, parameter: ParameterRange) -> "ParameterOut":

@@ -17,7 +17,7 @@ from gradnoise_service.compare.facts.base import LOST
 from gradnoise_service.compare.facts.diagnostics import Importance, Interaction
 from gradnoise_service.compare.facts.tables import SearchPoint
 from gradnoise_service.compare.ranks import ranks
-from gradnoise_service.domain.space import Value
+from gradnoise_service.domain.space import Value, is_number
 from gradnoise_service.domain.study import Metric
 
 FEWEST_TRIALS = 20
@@ -153,11 +153,9 @@ def groups(values: Sequence[object], n_bins: int = N_BINS) -> list[int]:
     size.
     """
     distinct = list(dict.fromkeys(values))
-    if len(distinct) <= N_BINS + 1 or any(
-        isinstance(value, str) or value is None for value in distinct
-    ):
-        if all(isinstance(value, int | float) for value in distinct):
-            distinct.sort()  # numbers
+    if len(distinct) <= N_BINS + 1 or any(not is_number(value) for value in distinct):
+        if all(map(is_number, distinct)):
+            distinct.sort()
         return [distinct.index(value) for value in values]
     x = np.asarray(values, dtype=float)
     return [

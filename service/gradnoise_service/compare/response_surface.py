@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value
+from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value, is_number
 
 TAUS = 10.0 ** np.linspace(-1, 1, 9)
 """Standard deviations of the coefficients, in standard deviations of the values."""
@@ -127,8 +127,9 @@ def surfaces(
 
 
 def _scaled(entry: Range, value: Value) -> float:
+    assert is_number(value)
     scale = math.log if entry.log else float
-    low, high, at = (scale(float(x)) for x in (entry.low, entry.high, value))
+    low, high, at = (scale(x) for x in (entry.low, entry.high, value))
     return 2 * (at - low) / (high - low) - 1
 
 

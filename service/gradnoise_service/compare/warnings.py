@@ -32,7 +32,7 @@ from gradnoise_service.compare.recipes import Owned, recipe_findings
 from gradnoise_service.compare.search_size import few_near_best, ignored_by_sampler, small_searches
 from gradnoise_service.compare.tables import Tables
 from gradnoise_service.domain.design import Design
-from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value
+from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value, is_number
 from gradnoise_service.domain.study import Metric
 
 EDGE = 0.05
@@ -99,16 +99,16 @@ def best_setting(points: Sequence[GridPoint], arm: str, sign: int) -> BestSettin
 def edge(entry: SpaceEntry, value: Value) -> str | None:
     """Return the end of its range at which a value lies: `lower`, `upper`, or None.
 
-    Words and fewer than 3 choices have no ends.
+    Values that are no numbers and fewer than 3 choices have no ends.
 
     >>> edge(Range(low=0.003, high=0.3, log=True), 0.29)
     'upper'
     >>> edge(Choices(choices=[0.01, 0.3, 1.0]), 0.3)
     """
-    if isinstance(value, str):
+    if not is_number(value):
         return None
     if isinstance(entry, Choices):
-        numbers = sorted(choice for choice in entry.choices if not isinstance(choice, str))
+        numbers = sorted(choice for choice in entry.choices if is_number(choice))
         if len(numbers) < 3:
             return None
         return "lower" if value == numbers[0] else "upper" if value == numbers[-1] else None

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradnoise_service.domain.rules import Rule
-from gradnoise_service.domain.space import Value
+from gradnoise_service.domain.space import Value, is_number
 from gradnoise_service.domain.study import Metric
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterRange:
-    """The legal values of a hyperparameter: numbers from low to high, or words.
+    """The legal values of a hyperparameter: numbers from low to high, or choices.
 
     Args:
         low_open: Whether low itself is excluded.
         integer: Whether only whole numbers are legal.
-        choices: The legal words; then no number is legal.
+        choices: The legal values, of any JSON type; if there are any, no others are legal.
     """
 
     name: str
@@ -25,11 +25,14 @@ class ParameterRange:
     high: float = float("inf")
     low_open: bool = False
     integer: bool = False
-    choices: tuple[str, ...] = ()
+    choices: tuple[Value, ...] = ()
 
     def admits(self, value: Value) -> bool:
-        if self.choices or isinstance(value, str | bool):
-            return value in self.choices
+        if self.choices:
+            # true is no 1
+            return any(value == c and is_number(value) == is_number(c) for c in self.choices)
+        if not is_number(value):
+            return False
         if self.integer and value != int(value):
             return False
         return (self.low < value if self.low_open else self.low <= value) and value <= self.high

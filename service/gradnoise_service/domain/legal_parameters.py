@@ -1,6 +1,7 @@
 """The legal hyperparameters of each arm: those of its optimizer, its techniques, the workload."""
 
 import itertools
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -182,7 +183,7 @@ def _missing(side: _Side, owner: str, part: ParameterizedEntry) -> Iterator[Fiel
 def _value_faults(path: str, entry: SpaceEntry, parameter: ParameterRange) -> Iterator[FieldFault]:
     name = parameter.name
     if isinstance(entry, Range) and parameter.choices:
-        message = f"{name} takes words, not a range of numbers"
+        message = f"{name} takes choices, not a range of numbers"
         legal = range_in_words(parameter)
         yield FieldFault(field=path, value=as_json(entry), message=message, legal=legal)
     elif isinstance(entry, Range) and parameter.integer and not entry.integer:
@@ -192,7 +193,7 @@ def _value_faults(path: str, entry: SpaceEntry, parameter: ParameterRange) -> It
     else:
         for value in _extremes(entry):
             if not parameter.admits(value):
-                message = f"{name} cannot be {value!r}"
+                message = f"{name} cannot be {json.dumps(value)}"
                 legal = range_in_words(parameter)
                 yield FieldFault(field=path, value=value, message=message, legal=legal)
 

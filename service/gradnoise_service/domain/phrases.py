@@ -1,5 +1,6 @@
 """What is legal, in words: the one place that phrases ranges, schemas and rules."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -78,7 +79,7 @@ def range_in_words(parameter: ParameterRange) -> str:
     'a number in (0, inf)'
     """
     if parameter.choices:
-        return one_of(parameter.choices)
+        return one_of(c if isinstance(c, str) else json.dumps(c) for c in parameter.choices)
     start = "(" if parameter.low_open or parameter.low == float("-inf") else "["
     end = ")" if parameter.high == float("inf") else "]"
     kind = KINDS["integer" if parameter.integer else "number"]

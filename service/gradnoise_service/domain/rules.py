@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from gradnoise_service.domain.space import Value, is_number
+
 Kind = Literal["needs", "excludes", "above", "at_least", "at_most"]
 
 
@@ -15,8 +17,8 @@ class Condition(BaseModel, frozen=True):
     """
 
     field: str
-    values: tuple[bool | int | float | str, ...] = ()
-    other_than: tuple[bool | int | float | str, ...] = ()
+    values: tuple[Value, ...] = ()
+    other_than: tuple[Value, ...] = ()
 
     def holds(self, given: Mapping[str, object]) -> bool:
         """Return whether the condition holds for values by name."""
@@ -53,7 +55,7 @@ class Rule(BaseModel, frozen=True):
         if not self.of:
             return self.bound
         value = given.get(self.of)
-        return self.bound + self.times * value if isinstance(value, int | float) else None
+        return self.bound + self.times * value if is_number(value) else None
 
     def is_broken(self, given: Mapping[str, object]) -> bool:
         """Return whether values by name break the rule; a missing name has no value."""
@@ -66,7 +68,7 @@ class Rule(BaseModel, frozen=True):
             case "excludes":
                 return is_given
         value, limit = given.get(self.field), self.limit(given)
-        if not isinstance(value, int | float) or limit is None:
+        if not is_number(value) or limit is None:
             return False
         match self.kind:
             case "above":

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Number = Annotated[float, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]
-Value = Number | Whole | str
-"""A value of a hyperparameter; booleans are rejected."""
+Flag = Annotated[bool, Field(strict=True)]
+Value = Flag | Number | Whole | str | None
+"""A value of a hyperparameter: any JSON value but lists and mappings."""
 
 MAX_STEPS = 2**53
 
@@ -134,6 +135,11 @@ SpaceEntry = Range | Choices | Value
 """What a space holds for a hyperparameter: a range, choices, or a fixed value."""
 
 Space = Annotated[dict[str, SpaceEntry], Field(max_length=50)]
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether a value is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def points(entry: SpaceEntry) -> list[Value]:

@@ -83,4 +83,6 @@ def _short(value: Value | None) -> str:
     """Return a cell with four significant digits that programs can parse."""
     if value is None:
         return MISSING
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.4g}" if isinstance(value, float) else str(value)

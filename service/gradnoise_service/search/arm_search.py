@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from gradnoise_service.domain.design import Setting
 from gradnoise_service.domain.search import Pruner, SamplerName
-from gradnoise_service.domain.space import Choices, Range, Space, fixed_values
+from gradnoise_service.domain.space import Choices, Range, Space, fixed_values, is_number
 from gradnoise_service.domain.study import Direction
 from gradnoise_service.domain.study import TrialState as State
 from gradnoise_service.search.proposals import LOST, propose, with_lost_last
@@ -110,7 +110,7 @@ class ArmSearch:
     def ask_for(self, number: int, params: Setting, **attributes: object) -> None:
         """Store a given setting as that of a trial, unless the trial is stored.
 
-        Text values outside the space are stored as attributes: a later phase has no space.
+        Values outside the space are stored as attributes: a later phase has no space.
         """
         if number == len(self._trials):
             self._store(self._given(params), attributes)
@@ -173,7 +173,7 @@ class ArmSearch:
         distributions = self._distributions or {
             name: FloatDistribution(float(value), float(value))
             for name, value in searched.items()
-            if not isinstance(value, str)
+            if is_number(value)
         }
         return create_trial(
             state=TrialState.RUNNING,

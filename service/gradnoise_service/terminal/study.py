@@ -10,8 +10,7 @@ from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.report.words.numbers import count, listed, moment, number
-from gradnoise_service.report.words.recipes import value
+from gradnoise_service.report.words.numbers import count, given, listed, moment, number
 from gradnoise_service.report.words.settings import space, techniques
 from gradnoise_service.terminal.console import out, show_line
 from gradnoise_service.terminal.outcome import show_outcome, show_warnings
@@ -66,8 +65,8 @@ def _declaration(info: StudyInfo) -> dict[str, object]:
     }
 
 
-def _options(given: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value(entry)}" for name, entry in given.items())
+def _options(options: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {given(entry)}" for name, entry in options.items())
 
 
 def _recipe(spec: StudySpec, arm: Arm) -> str:

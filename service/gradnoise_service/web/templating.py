@@ -7,8 +7,14 @@ import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from gradnoise_service.report.words.numbers import as_words, count, duration, moment, number
-from gradnoise_service.report.words.recipes import value
+from gradnoise_service.report.words.numbers import (
+    as_words,
+    count,
+    duration,
+    given,
+    moment,
+    number,
+)
 from gradnoise_service.report.words.settings import techniques
 
 FOLDER = Path(__file__).parent
@@ -33,5 +39,5 @@ ENVIRONMENT.filters |= {
     "moment": moment,
     "words": as_words,
     "techniques": techniques,
-    "value": value,
+    "value": given,
 }

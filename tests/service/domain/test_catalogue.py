@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping
 
-from gradnoise_service.domain.catalogue import Catalogue
+import pytest
+
+from gradnoise_service.domain.catalogue import Catalogue, ParameterRange
+from gradnoise_service.domain.phrases import range_in_words
+from gradnoise_service.domain.space import Value
 
 
 def test_techniques_have_formula_source_and_requirements(
@@ -36,3 +40,18 @@ def test_options_have_defaults_and_rules(catalogue_document: Mapping[str, object
     assert [(rule.kind, rule.field, rule.bound) for rule in mlp.option_rules] == [
         ("at_most", "depth", 50)
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_legal"),
+    [(True, True), (None, True), (2, True), (2.0, True), (1, False), (False, False), ("2", False)],
+)
+def test_choices_are_legal_values_of_any_type(value: Value, is_legal: bool) -> None:
+    augment = ParameterRange(name="augment", description="", choices=(True, None, "mixup", 2))
+    assert augment.admits(value) == is_legal
+    assert range_in_words(augment) == "one of true, null, mixup, 2"
+
+
+@pytest.mark.parametrize("value", [True, None, "1"])
+def test_a_range_of_numbers_admits_numbers_alone(value: Value) -> None:
+    assert not ParameterRange(name="lr", description="").admits(value)

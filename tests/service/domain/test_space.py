@@ -5,9 +5,9 @@ import warnings
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from gradnoise_service.domain.space import Choices, Range, as_json, points
+from gradnoise_service.domain.space import Choices, Range, Space, as_json, is_number, points
 from gradnoise_service.search.samplers import distribution
 
 
@@ -75,3 +75,23 @@ def test_entries_as_values_and_as_json() -> None:
     assert points(Choices(choices=["a", "b"])) == ["a", "b"]
     assert as_json("relu") == "relu"
     assert as_json(Range(low=0.1, high=1.0, log=True)) == {"low": 0.1, "high": 1.0, "log": True}
+
+
+def test_values_of_any_json_type_but_lists_keep_their_type() -> None:
+    """true is no 1, 1 no 1.0."""
+    values = {"a": True, "b": None, "c": "mixup", "d": 1, "e": 0.5, "f": {"choices": [False, None]}}
+    space = TypeAdapter(Space).validate_python(values)
+    again = TypeAdapter(Space).validate_json(TypeAdapter(Space).dump_json(space))
+    for read in (space, again):
+        assert {name: (as_json(entry), type(entry)) for name, entry in read.items()} == {
+            name: (value, Choices if name == "f" else type(value)) for name, value in values.items()
+        }
+    assert distribution(Choices(choices=[True, None, "on", 2])).choices == (True, None, "on", 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1, True), (0.5, True), (True, False), (None, False), ("1", False)],
+)
+def test_only_numbers_are_numbers(value: object, expected: bool) -> None:
+    assert is_number(value) == expected

@@ -55,6 +55,22 @@ def stored_trials(storage: Storage) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name="s · noisy", storage=storage).trials
 
 
+def test_true_false_null_and_text_are_searched_and_kept(storage: Storage) -> None:
+    """Optuna's tables hold choices by index; other values of a given setting are attributes."""
+    choices = [True, False, None, "mixup"]
+    space: Space = {"augment": Choices(choices=choices), "bias": False}
+    found = search(storage, sampler="random", space=space)
+    settings = [found.ask(i) for i in range(20)]
+    assert {setting["augment"] for setting in settings} == set(choices)
+    assert {setting["bias"] for setting in settings} == {False}
+    again = search(storage, sampler="random", space=space)
+    assert [again.ask(i) for i in range(20)] == settings
+    later = ArmSearch(storage, "later", direction="maximize", space={}, seed=5)
+    later.ask_for(0, {"augment": None, "bias": True, "lr": 0.1})
+    [trial] = optuna.load_study(study_name="later", storage=storage).trials
+    assert (trial.params, trial.user_attrs) == ({"lr": 0.1}, {"augment": None, "bias": True})
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "cmaes"])
 def test_settings_lie_in_the_space_and_optuna_stores_their_results(
     storage: Storage, sampler: SamplerName

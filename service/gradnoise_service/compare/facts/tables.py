@@ -1,7 +1,7 @@
 """The tables of a comparison: search trials, confirm runs, and a summary of each arm."""
 
 from gradnoise_service.compare.facts.base import LOST, Frozen, Interval, Outcome
-from gradnoise_service.domain.space import Value
+from gradnoise_service.domain.space import Value, is_number
 from gradnoise_service.domain.spec import Phase
 
 
@@ -144,7 +144,7 @@ class SearchPoint(Frozen):
     def numeric(self, name: str) -> float | None:
         """Return a hyperparameter if it is a number."""
         value = self.params.get(name)
-        return float(value) if isinstance(value, int | float) else None
+        return float(value) if is_number(value) else None
 
 
 class Run(Frozen):

@@ -8,8 +8,7 @@ from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.study import Metric
 from gradnoise_service.report.words.anytime import VALID_AT_ANY_TIME
 from gradnoise_service.report.words.looks import BOUNDARIES
-from gradnoise_service.report.words.numbers import count, level, listed, number
-from gradnoise_service.report.words.recipes import value
+from gradnoise_service.report.words.numbers import count, given, level, listed, number
 from gradnoise_service.report.words.settings import space
 from gradnoise_service.report.words.warnings import budgets
 
@@ -22,9 +21,9 @@ def held_equal(design: Design, metric: Metric) -> Iterator[Labelled]:
     spec = design.spec
     first, *others = (spec.recipe(arm) for arm in spec.arms)
     options = ", ".join(
-        f"{name} {value(given)}"
-        for name, given in first.options.items()
-        if all(name in other.options and other.options[name] == given for other in others)
+        f"{name} {given(value)}"
+        for name, value in first.options.items()
+        if all(name in other.options and other.options[name] == value for other in others)
     )
     workload = f"{spec.workload} ({options})" if options else spec.workload
     has_one_optimizer = all(other.optimizer == first.optimizer for other in others)

@@ -4,6 +4,7 @@ Values have four significant digits, negative numbers a minus sign (U+2212), and
 a dash.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
@@ -15,7 +16,7 @@ MISSING = "–"
 
 
 def number(value: Value | None) -> str:
-    """Return a value with four significant digits; words and whole numbers as they are.
+    """Return a value with four significant digits; text and whole numbers as they are.
 
     >>> number(0.0123456), number(12), number(1.0), number(-0.25), number(-0.0)
     ('0.01235', '12', '1', '−0.25', '0')
@@ -24,12 +25,25 @@ def number(value: Value | None) -> str:
     """
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return MISSING
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         text = f"{value:,.0f}" if 1e4 <= abs(value) < 1e6 else f"{value:.4g}"
         text = text if value else "0"
     else:
         text = str(value)
     return text if isinstance(value, str) else text.replace("-", "−", 1) if value < 0 else text
+
+
+def given(value: object) -> str:
+    """Return a given value of an option or a hyperparameter; null is a value.
+
+    >>> given(0.10001), given(True), given(None)
+    ('0.1', 'true', 'null')
+    """
+    if value is None or not isinstance(value, int | float | str):
+        return json.dumps(value, ensure_ascii=False)
+    return number(value)
 
 
 def signed(value: float | None) -> str:

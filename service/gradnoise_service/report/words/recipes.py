@@ -1,7 +1,5 @@
 """The arms' recipes in words: each part, and the findings on what differs."""
 
-import json
-
 from gradnoise_service.compare.facts.recipes import (
     Change,
     SameRecipe,
@@ -11,7 +9,7 @@ from gradnoise_service.compare.facts.recipes import (
 from gradnoise_service.compare.recipes import Part
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.space import Choices, Range
-from gradnoise_service.report.words.numbers import MISSING, as_words, count, listed, number
+from gradnoise_service.report.words.numbers import MISSING, as_words, count, given, listed
 from gradnoise_service.report.words.settings import space, techniques
 
 
@@ -30,10 +28,10 @@ def choice(part: Part, arm: str) -> str:
     """Return what an arm has in a part of the recipes."""
     if arm not in part.values:
         return "default" if part.kind == "option" else MISSING
-    given = part.values[arm]
-    if isinstance(given, tuple):
-        return techniques(given)
-    return space(given) if isinstance(given, Range | Choices) else value(given)
+    value = part.values[arm]
+    if isinstance(value, tuple):
+        return techniques(value)
+    return space(value) if isinstance(value, Range | Choices) else given(value)
 
 
 def several_changes(finding: SeveralChanges) -> str:
@@ -64,17 +62,6 @@ def same_recipe(finding: SameRecipe) -> str:
         f"{finding.arm} and {finding.baseline} have the same recipe (an A/A comparison): every "
         "difference between them is chance."
     )
-
-
-def value(given: object) -> str:
-    """Return the value of an option or parameter.
-
-    >>> value(0.10001), value(True), value([1, 2])
-    ('0.1', 'true', '[1, 2]')
-    """
-    if isinstance(given, int | float | str) and not isinstance(given, bool):
-        return number(given)
-    return json.dumps(given, ensure_ascii=False)
 
 
 def _change(change: Change) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from gradnoise_service.compare.facts.findings import BestSetting
 from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.domain.space import Choices, Range, SpaceEntry
-from gradnoise_service.report.words.numbers import MISSING, as_words, number
+from gradnoise_service.report.words.numbers import MISSING, as_words, given, number
 
 
 def setting(params: Mapping[str, Any]) -> str:
@@ -15,7 +15,7 @@ def setting(params: Mapping[str, Any]) -> str:
     >>> setting({"lr": 0.1, "clip_norm": 10}), setting({})
     ('lr 0.1, clip_norm 10', '–')
     """
-    return ", ".join(f"{name} {number(value)}" for name, value in params.items()) or MISSING
+    return ", ".join(f"{name} {given(value)}" for name, value in params.items()) or MISSING
 
 
 def chosen(arm: ArmSummary) -> str:
@@ -28,7 +28,7 @@ def chosen(arm: ArmSummary) -> str:
 def chosen_values(arm: ArmSummary, name: str) -> str:
     """Return the values of a parameter that the searches chose; one if all are equal."""
     values = arm.values(name)
-    return " / ".join(map(number, values if len(set(values)) > 1 else values[:1])) or MISSING
+    return " / ".join(map(given, values if len(set(values)) > 1 else values[:1])) or MISSING
 
 
 def best_mean(best: BestSetting) -> str:
@@ -54,8 +54,8 @@ def space(entry: SpaceEntry) -> str:
     if isinstance(entry, Range):
         return _range(entry)
     if isinstance(entry, Choices):
-        return "one of " + ", ".join(map(number, entry.choices))
-    return f"fixed at {number(entry)}"
+        return "one of " + ", ".join(map(given, entry.choices))
+    return f"fixed at {given(entry)}"
 
 
 def _range(entry: Range) -> str:
