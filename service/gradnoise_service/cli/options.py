@@ -33,6 +33,12 @@ Json = Annotated[
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="Id or name of the study.", show_default=False)
 ]
+StudyNames = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="STUDY...", help="Ids or names of studies, one or several.", show_default=False
+    ),
+]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the study until it ends.")]
 IdempotencyKey = Annotated[
     str | None,

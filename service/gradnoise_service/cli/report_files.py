@@ -1,29 +1,46 @@
 """Reports and figures of a study, fetched for the command line."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
+
+import typer
 
 from gradnoise_service.client import Client
 from gradnoise_service.client.client import ReportFormat, SuiteFormat
 
-FORMATS: dict[str, ReportFormat] = {"html": "html", "json": "json", "csv": "csv", "tex": "tex"}
-"""Report formats by file suffix; any other suffix is Markdown."""
+FORMATS: dict[str, ReportFormat] = {
+    "md": "markdown",
+    "html": "html",
+    "json": "json",
+    "csv": "csv",
+    "tex": "tex",
+}
+"""Report formats by file suffix."""
+SUITE_FORMATS: dict[str, SuiteFormat] = {"md": "markdown", "html": "html", "json": "json"}
 
 
-def report_text(client: Client, study: str, suffix: str) -> str:
-    """Return a study's report in the format of a file suffix."""
-    return client.report(client.study(study).id, FORMATS.get(suffix, "markdown"))
+def check_suffix(file: Path, formats: Collection[str]) -> str:
+    """Return the format of a file by its suffix.
+
+    Raises:
+        typer.BadParameter: If no report has this format.
+    """
+    suffix = file.suffix.lower().removeprefix(".")
+    if suffix in formats:
+        return suffix
+    hint = "; for a PDF, write a .html file and print it from a browser" if suffix == "pdf" else ""
+    legal = ", ".join(f".{format}" for format in formats)
+    raise typer.BadParameter(
+        f"no report has the suffix {file.suffix!r}; legal: {legal}{hint}", param_hint="--output"
+    )
 
 
-def suite_format(file: Path) -> SuiteFormat:
-    """Return the format of a suite's report by the suffix of its file."""
-    formats: dict[str, SuiteFormat] = {".html": "html", ".json": "json"}
-    return formats.get(file.suffix.lower(), "markdown")
-
-
-def write_figures(client: Client, study: str, format: Literal["svg", "png"], folder: Path) -> int:
+def write_figures(
+    client: Client, study_id: int, format: Literal["svg", "png"], folder: Path
+) -> int:
     """Write the non-empty figures of a study's report into a folder; return their number."""
-    images = client.figures(client.study(study).id, format)
+    images = client.figures(study_id, format)
     folder.mkdir(parents=True, exist_ok=True)
     for name, image in images.items():
         (folder / f"{name}.{format}").write_bytes(image)

@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from gradnoise_service.cli.options import Json, StudyName, Token, Url
+from gradnoise_service.cli.options import Json, StudyName, StudyNames, Token, Url
 
 commands = typer.Typer()
 
 
 @commands.command()
 def report(
-    study: StudyName,
+    studies: StudyNames,
     format: Annotated[
         Literal["html", "md", "json", "csv", "tex", "svg", "png"] | None,
         typer.Option(
@@ -24,32 +24,50 @@ def report(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write; a folder for svg and png."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write; a folder for svg and png, and for several studies.",
+        ),
     ] = None,
     url: Url = None,
     token: Token = None,
     json: Json = False,
 ) -> None:
-    """Print or write the report of a study; an interim report while the study runs."""
+    """Print or write the reports of studies; an interim report while a study runs."""
     from gradnoise_service.cli import report_files
+    from gradnoise_service.cli.several import for_each
+    from gradnoise_service.client import Client, StudyInfo
     from gradnoise_service.local.connection import connect
     from gradnoise_service.terminal.console import err, out
 
-    if format == "svg" or format == "png":
+    is_image, is_single = format in ("svg", "png"), len(studies) == 1
+    if is_image and output is None:
+        raise typer.BadParameter(f"{format} requires a folder", param_hint="--output")
+    is_folder = output is not None and (output.is_dir() or is_image or not is_single)
+    if output is not None and not is_folder and format is None:
+        report_files.check_suffix(output, report_files.FORMATS)
+    of_file = "md" if output is None or is_folder else output.suffix.lower().removeprefix(".")
+    suffix = "json" if json else format or of_file
+
+    def write(client: Client, study: StudyInfo) -> None:
+        if output is not None and (format == "svg" or format == "png"):
+            folder = output if is_single else output / study.name
+            n_figures = report_files.write_figures(client, study.id, format, folder)
+            err.print(f"Wrote {n_figures} figures into {folder}.")
+            return
+        text = client.report(study.id, report_files.FORMATS[suffix])
         if output is None:
-            raise typer.BadParameter(f"{format} requires a folder", param_hint="--output")
-        with connect(url, token) as client:
-            n_figures = report_files.write_figures(client, study, format, output)
-        err.print(f"Wrote {n_figures} figures into {output}.")
-        return
-    suffix = output.suffix.lower().removeprefix(".") if output else "md"
+            out.out(text, highlight=False)
+            return
+        file = output / f"{study.name}.{suffix}" if is_folder else output
+        if is_folder:
+            output.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8", newline="")
+        err.print(f"Wrote {file}.")
+
     with connect(url, token) as client:
-        text = report_files.report_text(client, study, "json" if json else format or suffix)
-    if output is None:
-        out.out(text, highlight=False)
-        return
-    output.write_text(text, encoding="utf-8", newline="")
-    err.print(f"Wrote {output}.")
+        for_each(client, studies, lambda study: write(client, study))
 
 
 @commands.command()

@@ -10,7 +10,7 @@ from gradnoise_service.cli.options import (
     Json,
     Row,
     Scale,
-    StudyName,
+    StudyNames,
     Token,
     Url,
     Watch,
@@ -25,10 +25,7 @@ def submit(
         Path | None,
         typer.Argument(
             metavar="[FILE]",
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            help="Study file, YAML or JSON.",
+            help="Study file, YAML or JSON; - reads the standard input.",
             show_default=False,
         ),
     ] = None,
@@ -99,7 +96,10 @@ def list_studies(
     from gradnoise_service.terminal.tables import show_table
 
     with connect(url, token) as client:
-        studies = list(islice(client.studies(state), limit))
+        found = list(islice(client.studies(state), limit + 1))
+    studies = found[:limit]
+    if len(found) > limit:
+        err.print(f"Only the newest {limit} are listed; --limit lists more.", style="dim")
     if json:
         show_json([study.model_dump(mode="json") for study in studies])
         return
@@ -114,50 +114,63 @@ def list_studies(
 
 
 @commands.command()
-def show(study: StudyName, url: Url = None, token: Token = None, json: Json = False) -> None:
-    """Show a study: declaration, progress and outcome."""
+def show(studies: StudyNames, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """Show studies: declaration, progress and outcome."""
+    from gradnoise_service.cli.several import for_each
+    from gradnoise_service.client import Client, StudyInfo
     from gradnoise_service.local.connection import connect
     from gradnoise_service.terminal.console import show_json
     from gradnoise_service.terminal.study import show_study
 
+    def show_one(client: Client, study: StudyInfo) -> None:
+        progress = client.progress(study.id)
+        comparison = client.comparison(study.id) if study.state == "complete" else None
+        if json:
+            plain = study.model_dump(mode="json")
+            show_json({"study": plain, "progress": progress, "comparison": comparison})
+        else:
+            show_study(study, progress, comparison, client.base_url)
+
     with connect(url, token) as client:
-        info = client.study(study)
-        progress = client.progress(info.id)
-        comparison = client.comparison(info.id) if info.state == "complete" else None
-    if json:
-        plain_study = info.model_dump(mode="json")
-        show_json({"study": plain_study, "progress": progress, "comparison": comparison})
-    else:
-        show_study(info, progress, comparison, client.base_url)
+        for_each(client, studies, lambda study: show_one(client, study))
 
 
 @commands.command()
-def watch(study: StudyName, url: Url = None, token: Token = None, json: Json = False) -> None:
-    """Follow a study until it ends: exit code 0 if complete, 1 if failed or cancelled."""
+def watch(studies: StudyNames, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """Follow studies, one after another, until they end.
+
+    The exit code is 0 if all are complete, 1 if one failed or was cancelled.
+    """
     from gradnoise_service.cli import watching
     from gradnoise_service.local.connection import connect
 
     with connect(url, token) as client:
-        raise typer.Exit(watching.watch(client, client.study(study).id, as_json=json))
+        ids = [client.study(study).id for study in studies]
+        raise typer.Exit(max(watching.watch(client, study_id, as_json=json) for study_id in ids))
 
 
 @commands.command()
-def cancel(study: StudyName, url: Url = None, token: Token = None, json: Json = False) -> None:
-    """Cancel a study; its measurements are kept."""
+def cancel(studies: StudyNames, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """Cancel studies; their measurements are kept."""
+    from gradnoise_service.cli.several import for_each
+    from gradnoise_service.client import Client, StudyInfo
     from gradnoise_service.local.connection import connect
     from gradnoise_service.terminal.console import out, show_json
 
+    def cancel_one(client: Client, study: StudyInfo) -> None:
+        cancelled = client.cancel(study.id)
+        if json:
+            show_json(cancelled)
+        else:
+            out.print(f"Study {study.name} (id {study.id}) is {cancelled.state}.")
+
     with connect(url, token) as client:
-        info = client.cancel(client.study(study).id)
-    if json:
-        show_json(info)
-    else:
-        out.print(f"Study {info.name} (id {info.id}) is {info.state}.")
+        for_each(client, studies, lambda study: cancel_one(client, study))
 
 
 @commands.command()
 def extend(
-    study: StudyName,
+    studies: StudyNames,
     seeds: Annotated[
         int,
         typer.Option(
@@ -175,29 +188,37 @@ def extend(
     token: Token = None,
     json: Json = False,
 ) -> None:
-    """Add confirm seeds to a complete study; the verdict is computed again over all runs.
+    """Add confirm seeds to complete studies; each verdict is computed again over all runs.
 
     Prints the error probability over all verdicts first, and on a terminal asks for confirmation.
     """
     from gradnoise_service.cli import watching
+    from gradnoise_service.cli.several import for_each
+    from gradnoise_service.client import Client, StudyInfo
     from gradnoise_service.local.connection import connect
     from gradnoise_service.report.words.anytime import extension_cost
     from gradnoise_service.terminal.console import is_interactive, out, show_json
 
-    with connect(url, token) as client:
-        study_id = client.study(study).id
+    if key and len(studies) > 1:
+        raise typer.BadParameter(f"cannot apply to {len(studies)} studies", param_hint="--key")
+
+    def extend_one(client: Client, study: StudyInfo) -> None:
         if not json:
-            planned = client.extend(study_id, seeds, dry_run=True, idempotency_key=key)
+            planned = client.extend(study.id, seeds, dry_run=True, idempotency_key=key)
             out.print(extension_cost(planned.n_seeds, planned.false_verdict_chance))
             if is_interactive() and not yes:
-                typer.confirm("Extend the study?", abort=True)
-        info = client.extend(study_id, seeds, idempotency_key=key)
+                typer.confirm(f"Extend the study {study.name}?", abort=True)
+        extended = client.extend(study.id, seeds, idempotency_key=key)
         if json:
-            show_json(info)
+            show_json(extended)
         else:
             out.print(
-                f"Study {info.name} (id {info.id}) is {info.state} again, now with {info.n_seeds} "
-                "seeds."
+                f"Study {study.name} (id {study.id}) is {extended.state} again, now with "
+                f"{extended.n_seeds} seeds."
             )
+
+    with connect(url, token) as client:
+        for_each(client, studies, lambda study: extend_one(client, study))
         if watch:
-            raise typer.Exit(watching.watch(client, info.id, as_json=json))
+            ids = [client.study(study).id for study in studies]
+            raise typer.Exit(max(watching.watch(client, one, as_json=json) for one in ids))

@@ -41,6 +41,7 @@ def suite(
             found = client.suite(name)
             show_json(found) if json else show_suite(found)
             return
-        text = client.suite_report(name, report_files.suite_format(output))
+        suffix = report_files.check_suffix(output, report_files.SUITE_FORMATS)
+        text = client.suite_report(name, report_files.SUITE_FORMATS[suffix])
     output.write_text(text, encoding="utf-8", newline="")
     err.print(f"Wrote {output}.")

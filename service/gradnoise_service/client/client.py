@@ -13,6 +13,7 @@ from gradnoise_service.client.errors import ApiError, ClientError
 from gradnoise_service.client.study_files import StudySource, plain_values
 from gradnoise_service.client.study_info import StudyInfo
 from gradnoise_service.client.transport import Transport
+from gradnoise_service.client.trials import Trials
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.spec import Phase, StudySpec
 from gradnoise_service.domain.study import StudyState, Trial, TrialState
@@ -176,6 +177,12 @@ class Client:
             if name == "progress":
                 yield PROGRESS.validate_json(data)
 
+    def wait(self, study_id: int) -> StudyInfo:
+        """Wait until a study ends and return it; raises as `watch`."""
+        for _ in self.watch(study_id):
+            pass
+        return self.study(study_id)
+
     def cancel(self, study_id: int) -> StudyInfo:
         """Cancel a study; its measurements are kept."""
         response = self._transport.request("POST", f"/v1/studies/{study_id}/cancel", json={})
@@ -215,11 +222,11 @@ class Client:
         arm: str | None = None,
         phase: Phase | None = None,
         state: TrialState | None = None,
-    ) -> Iterator[Trial]:
-        """Yield a study's trials in the order of their ids; pages are fetched on demand."""
+    ) -> Trials:
+        """Return a study's trials in the order of their ids; pages are fetched on demand."""
         filters = {"arm": arm, "phase": phase, "state": state}
         trials = self._transport.pages(f"/v1/studies/{study_id}/trials", filters)
-        return map(TRIAL.validate_python, trials)
+        return Trials(map(TRIAL.validate_python, trials))
 
     def measurements(self, study_id: int, trial_id: int) -> list[dict[str, Any]]:
         """Return a trial's metric values, epoch by epoch."""

@@ -1,5 +1,6 @@
 """Study files: YAML or JSON, read into plain values."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.presets import SuiteFile
 from gradnoise_service.study_text import MalformedStudyError, parse_json, parse_yaml_documents
 
+STDIN = Path("-")
 StudySource = StudySpec | Mapping[str, Any] | Path
 """A study as a spec, as its plain values, or as a YAML or JSON file."""
 
@@ -25,6 +27,8 @@ def plain_values(study: StudySource) -> dict[str, Any]:
 
 def read_study(path: Path) -> dict[str, Any]:
     """Return the plain values of a study file: JSON if its name ends in .json, else YAML.
+
+    The file `-` is the standard input; YAML 1.2 includes JSON.
 
     Raises:
         OSError: If the file cannot be read.
@@ -45,7 +49,8 @@ def read_studies(path: Path) -> list[dict[str, Any]]:
     studies.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise MalformedStudyError(f"not UTF-8 at byte {error.start}") from None
     is_json = path.suffix.lower() == ".json"

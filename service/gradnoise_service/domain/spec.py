@@ -199,7 +199,15 @@ class StudySpec(Strict):
         ),
     )
     confirm: Confirm
-    seed: Whole = Field(ge=0, lt=2**48, description="Every seed of the study derives from it.")
+    seed: Whole = Field(
+        default=0,
+        ge=0,
+        lt=2**48,
+        description=(
+            "Every seed of the study derives from it. The same study with another seed repeats the "
+            "question on other seeds."
+        ),
+    )
     max_attempts: Whole = Field(
         default=3,
         ge=1,

@@ -28,6 +28,40 @@ def test_submitted_file_is_listed_and_shown_by_id_and_name(
     assert ["state", "queued"] in rows(by_id)
 
 
+def test_study_is_read_from_the_standard_input(gradnoise: Run, study_file: Path) -> None:
+    """As YAML or JSON; the seed is 0 by default and stored."""
+    values = yaml.safe_load(study_file.read_text(encoding="utf-8"))
+    del values["seed"]
+    for name, text in (("one", yaml.safe_dump(values)), ("two", json.dumps(values, indent=2))):
+        answer = gradnoise("submit", "-", "--name", name, "--json", input=text)
+        assert answer.exit_code == 0, answer.stderr
+        assert json.loads(answer.stdout)["spec"]["seed"] == 0
+    assert "line 1" in gradnoise("submit", "-", input="a: [").stderr
+
+
+def test_verbs_take_several_studies(gradnoise: Run, study_file: Path, worker: Any) -> None:
+    """Each must exist; a refusal of one is printed, and the others follow."""
+    for number in (1, 2, 3):
+        gradnoise("submit", study_file, "--name", f"study {number}")
+    assert gradnoise("cancel", 1, "nowhere").exit_code == 1
+    assert gradnoise("show", 1, "study 2").stdout.count("state\tqueued") == 2
+    assert gradnoise("cancel", 2).exit_code == 0
+    cancelled = gradnoise("cancel", 1, 2, 3)
+    assert cancelled.exit_code == 1
+    assert cancelled.stdout.count("is cancelled") == 2
+    assert "study 2 (id 2)" in cancelled.stderr
+    assert gradnoise("watch", 1, 3).exit_code == 1
+    for number in (4, 5):
+        gradnoise("submit", study_file, "--name", f"study {number}")
+        worker.run_all(number)
+    assert gradnoise("extend", 4, 5, "--seeds", 1).stdout.count("is queued again") == 2
+    assert gradnoise("extend", 4, 5, "--seeds", 1, "--key", "k").exit_code == 2
+    limited = gradnoise("list", "--limit", 2)
+    assert [row[0] for row in rows(limited)[1:]] == ["5", "4"]
+    assert "Only the newest 2 are listed; --limit lists more." in limited.stderr
+    assert gradnoise("list", "--limit", 5).stderr == ""
+
+
 def test_submission_is_answered_with_what_it_cannot_show(gradnoise: Run, study_file: Path) -> None:
     """Two arms with 4 trials and 5 seeds: three warnings, which are also in the JSON answer."""
     printed = " ".join(gradnoise("submit", study_file).stdout.split())

@@ -1,6 +1,7 @@
 """Client against a real API."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -292,3 +293,23 @@ def test_token_works_until_it_is_revoked(serve: Any, worker: Any, make_spec: Mak
         assert caught.value.status == 401
     with Client(api.url) as anonymous, pytest.raises(ApiError, match="token"):
         list(anonymous.studies())
+
+
+def test_trials_are_a_table_for_pandas(
+    client: Client, make_spec: MakeSpec, worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without pandas the error names the package."""
+    study = client.submit(make_spec())
+    worker.run_all(study.id)
+    assert client.wait(study.id).state == "complete"
+    trials = list(client.trials(study.id, phase="search"))
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pandas", None)
+        with pytest.raises(ClientError, match="pip install pandas"):
+            client.trials(study.id).to_pandas()
+    pytest.importorskip("pandas")
+    table = client.trials(study.id, phase="search").to_pandas()
+    assert list(table.index) == [trial.id for trial in trials]
+    assert list(table["value"]) == [trial.value for trial in trials]
+    assert list(table["params.lr"]) == [trial.params["lr"] for trial in trials if trial.params]
+    assert client.trials(study.id, state="pruned").to_pandas().empty

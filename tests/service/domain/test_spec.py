@@ -98,11 +98,11 @@ def test_an_unequal_budget_must_be_declared(make_spec: Make) -> None:
     assert make_spec(arms=arms, budget={"equal": "none"}).arms[1].n_trials == 9
 
 
-def test_a_seed_must_be_given(make_spec: Make) -> None:
+def test_the_default_seed_is_stored(make_spec: Make) -> None:
+    """The same file gives the same study."""
     values = make_spec().model_dump()
     del values["seed"]
-    with pytest.raises(ValidationError, match="seed"):
-        StudySpec.model_validate(values)
+    assert StudySpec.model_validate(values).model_dump()["seed"] == 0
 
 
 def test_a_spec_survives_json(make_spec: Make) -> None:
