@@ -41,8 +41,7 @@ from gradnoise.workloads import Metric, function
 )
 def train(trial):
     weight = torch.zeros(1, requires_grad=True)
-    optimizer = torch.optim.SGD([weight], lr=trial.params["lr"])
-    trial.noise(optimizer)
+    optimizer = trial.optimizer([weight])
     weight.sum().backward()
     optimizer.step()
     score = -abs(float(weight) + 0.1)

@@ -4,6 +4,7 @@ from gradnoise._processes.anticorrelated import anticorrelated
 from gradnoise._processes.independent import annealed, constant
 from gradnoise._processes.preconditioned import preconditioned
 from gradnoise._processes.process import NoiseProcess
+from gradnoise._processes.ratio import noise_to_gradient
 from gradnoise._processes.schedules import AnnealedStd, ConstantStd, Schedule
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "annealed",
     "anticorrelated",
     "constant",
+    "noise_to_gradient",
     "preconditioned",
 ]

@@ -219,7 +219,7 @@ def _single_update(setup: Setup, workload: Workload, where: torch.device) -> Cal
 
     def updates() -> Iterator[None]:
         while True:
-            for rows in epoch_order(workload, setup.spec.seed, 0):
+            for rows in epoch_order(workload, setup.spec, 0):
                 run.step(rows)
                 yield
 

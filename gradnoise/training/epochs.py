@@ -3,14 +3,12 @@
 They are the same for a separate model and in a stack.
 """
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
-from gradnoise._processes import NoiseProcess
 from gradnoise._streams import permutation
 from gradnoise.techniques.dropout_layers import adopt, dropped
 from gradnoise.training.randomness import Randomness
@@ -60,7 +58,7 @@ def open_model(
 
 
 def n_steps(workload: Workload) -> int:
-    """Return the updates in an epoch.
+    """Return the updates in a pass over the training data.
 
     Raises:
         ValueError: If the training data do not fill one batch.
@@ -74,13 +72,28 @@ def n_steps(workload: Workload) -> int:
     return n_examples // workload.batch_size
 
 
-def epoch_order(workload: Workload, seed: int, epoch: int) -> torch.Tensor:
+def epoch_steps(workload: Workload, spec: TrialSpec) -> int:
+    """Return the updates in an epoch of a trial: `report_every`, or those of one pass."""
+    return spec.report_every or n_steps(workload)
+
+
+def epoch_order(workload: Workload, spec: TrialSpec, epoch: int) -> torch.Tensor:
     """Return the examples of each update of an epoch, [updates, batch_size].
 
-    Epochs are counted from 0. Examples that fill no whole batch are left out.
+    Epochs are counted from 0. A pass over the data leaves out the examples that fill no whole
+    batch; an epoch of `report_every` updates continues the pass that the one before it began.
     """
+    n, of_pass = epoch_steps(workload, spec), n_steps(workload)
+    first, last = epoch * n, (epoch + 1) * n
+    passes = range(first // of_pass, -(-last // of_pass))
+    order = torch.cat([_pass_order(workload, spec.seed, each) for each in passes])
+    start = first - passes[0] * of_pass
+    return order[start : start + n]
+
+
+def _pass_order(workload: Workload, seed: int, number: int) -> torch.Tensor:
     n = n_steps(workload) * workload.batch_size
-    order = permutation(seed, "order", epoch, len(workload.data().train[0]))
+    order = permutation(seed, "order", number, len(workload.data().train[0]))
     return order[:n].view(-1, workload.batch_size)
 
 
@@ -105,17 +118,3 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train()
-
-
-def noise_to_gradient(
-    process: NoiseProcess | None, t: int, n_weights: int, gradient_norm: float
-) -> dict[str, float]:
-    """Return `noise_to_gradient`: the norm of an update's gradient noise over that of its gradient.
-
-    The norm of the noise is the expected norm, sigma_t sqrt(n_weights). The gradient is the clipped
-    gradient. The result is empty where there is no gradient noise, where a preconditioner gives
-    each coordinate another size, or where the gradient's norm is 0 or not finite.
-    """
-    if process is None or process.preconditioner is not None or not 0 < gradient_norm < math.inf:
-        return {}
-    return {"noise_to_gradient": process.std(t) * math.sqrt(n_weights) / gradient_norm}

@@ -1,42 +1,47 @@
 """A running training function.
 
-It runs in a separate thread, one epoch at a time, and waits between epochs.
+It runs in a process of its own, one epoch at a time, and waits between epochs.
 """
 
-import queue
-import threading
+import contextlib
+import os
+import pickle
+import signal
+import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from gradnoise.training.randomness import Randomness
+import torch
+
+from gradnoise.training.faults import Fault, FunctionError
+from gradnoise.training.function_child import Checkpoint, Ended, Order, Report, Source
+from gradnoise.training.function_process import FunctionProcess, bootstrap
 from gradnoise.training.setup import Setup
-from gradnoise.workloads.function import FunctionWorkload, Trial
-
-CLOSE_SECONDS = 5.0
-
-
-class ReleasedError(BaseException):
-    """The trial was removed from its slot; raised in its function by `report`.
-
-    It is not an Exception, so that no handler of the function catches it.
-    """
+from gradnoise.workloads.function import FunctionWorkload
 
 
 class FunctionRun:
-    """A training function with its thread.
+    """A training function with its process, which starts with the first epoch.
 
     Function and trainer take turns: while one of them runs, the other waits.
 
     Args:
         setup: The trial.
         workload: The function to train with.
+        checkpoint_seconds: Seconds from one checkpoint to the next; None: none is kept.
 
     Raises:
         ValueError: If a technique contributes to weights or activations, which a function does not
             hand over.
+
+    Attributes:
+        conduct: What the function has done, as `Trial.conduct` returns it; empty before its first
+            report.
     """
 
-    def __init__(self, setup: Setup, workload: FunctionWorkload) -> None:
+    def __init__(
+        self, setup: Setup, workload: FunctionWorkload, checkpoint_seconds: float | None = None
+    ) -> None:
         spec = setup.spec
         unreachable = sorted(set(setup.contribution.places) - set(workload.places))
         if unreachable:
@@ -45,85 +50,110 @@ class FunctionRun:
                 f"{workload.name}, but got {', '.join(map(repr, spec.techniques))}, which also "
                 f"contributes to {' and '.join(unreachable)}."
             )
-        self._trial = Trial(
-            params=spec.params,
-            options=setup.options,
-            optimizer=spec.optimizer,
-            seed=spec.seed,
-            budget_epochs=spec.budget_epochs,
-            with_test=spec.with_test,
-            metrics=workload.metrics,
-            process=setup.contribution.gradient,
-            hand_over=self._hand_over,
-        )
-        self._randomness = Randomness(spec.seed)
-        self._turns: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[Mapping[str, float] | Exception | None] = (
-            queue.SimpleQueue()
-        )
-        self._is_released = False
-        self._thread = threading.Thread(
-            target=self._run, args=(workload,), name=f"trial {spec.key}", daemon=True
-        )
-        self._thread.start()
+        self.conduct: Mapping[str, Any] = {}
+        self._spec = spec
+        self._workload = workload
+        self._checkpoint_seconds = checkpoint_seconds
+        self._process: FunctionProcess | None = None
+        self._epoch = 0
+        self._last: Mapping[str, float] | None = None
+        self._has_ended = False
+        self._checkpoint: Checkpoint | None = None
+
+    @property
+    def output(self) -> str:
+        """What the function has printed: of much output, the start and the end."""
+        return "" if self._process is None else self._process.output.text()
 
     def train_epoch(self) -> Mapping[str, float]:
-        values = self._turn()
+        values = None if self._has_ended else self._turn()
         if values is None:
-            self._raise_early_end()
-        if self._trial.epoch == self._trial.budget_epochs:
+            values = self._after_the_end()
+        self._last = values
+        self._epoch += 1
+        if self._epoch == self._spec.budget_epochs and not self._has_ended:
             self._turn()
         return values
 
-    def state(self) -> None:
-        """Return None: the function's state is not accessible."""
+    def state(self) -> dict[str, Any] | None:
+        if self._checkpoint is None:
+            return None
+        kept = torch.frombuffer(bytearray(self._checkpoint.kept), dtype=torch.uint8)
+        return {"epoch": self._checkpoint.epoch, "kept": kept}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Do nothing: no state was kept."""
+        kept = state["kept"].numpy().tobytes()
+        self._epoch = state["epoch"]
+        self._last = state["curve"][self._epoch - 1] if self._epoch else None
+        self._checkpoint = Checkpoint(epoch=state["epoch"], kept=kept)
 
     def close(self) -> None:
-        """End the function at its next report.
-
-        A thread that is still running after CLOSE_SECONDS is abandoned.
-        """
-        self._is_released = True
-        self._turns.put(False)
-        self._thread.join(CLOSE_SECONDS)
+        """End the function at its next report, or end its process if it does not end in time."""
+        if self._process is not None:
+            self._process.close()
 
     def _turn(self) -> Mapping[str, float] | None:
         """Run the function up to its next report and return the values; None if it ended."""
-        with self._randomness.lent():
-            self._turns.put(True)
-            result = self._results.get()
-        if isinstance(result, Exception):
-            raise result
-        return result
+        if self._process is None:
+            self._process = FunctionProcess(self._source())
+            self._process.send(self._order())
+        else:
+            self._process.send(True)
+        while True:
+            match self._process.receive():
+                case Checkpoint() as checkpoint:
+                    self._checkpoint = checkpoint
+                case Report(values=values, conduct=conduct):
+                    self.conduct = conduct
+                    return values
+                case Ended(fault=None, conduct=conduct):
+                    self.conduct, self._has_ended = conduct or {}, True
+                    return None
+                case Ended(fault=Fault() as fault):
+                    self._fail(fault)
+                case int() as code:
+                    self._fail(_killed(code))
 
-    def _raise_early_end(self) -> NoReturn:
-        trial = self._trial
-        raise RuntimeError(
-            f"the function ended after {trial.epoch} of {trial.budget_epochs} epochs: every arm "
-            "must train its whole budget."
+    def _after_the_end(self) -> Mapping[str, float]:
+        """Return the values that stand for an epoch after the function has ended."""
+        if not self._workload.early_stopping or self._last is None:
+            error = RuntimeError(
+                f"the function ended after {self._epoch} of {self._spec.budget_epochs} reports: "
+                "every arm must train its whole budget, unless the function is declared with "
+                "early_stopping=True and has reported."
+            )
+            self._fail(Fault.of(error))
+        return {**self._last, "stopped_early": 1.0}
+
+    def _fail(self, fault: Fault) -> NoReturn:
+        tail = "" if self._process is None else self._process.output.last_lines()
+        printed = f"The function printed last:\n{tail}\n\n" if tail else ""
+        raise FunctionError(Fault(summary=fault.summary, error=printed + fault.error))
+
+    def _source(self) -> bytes:
+        return pickle.dumps(
+            Source(
+                path=sys.path,
+                module=self._workload.train.__module__,
+                bootstrap=bootstrap(),
+            )
         )
 
-    def _run(self, workload: FunctionWorkload) -> None:
-        try:
-            self._await_turn()
-            workload.train(self._trial)
-            self._results.put(None)
-        except ReleasedError:
-            pass
-        except Exception as error:
-            self._results.put(error)
-        except BaseException as error:  # such as SystemExit: the trainer must not wait forever
-            self._results.put(RuntimeError(f"the function ended by {error!r}."))
+    def _order(self) -> Order:
+        return Order(
+            source=self._source(),
+            spec=self._spec,
+            environment=dict(os.environ),
+            folder=os.getcwd(),
+            threads=torch.get_num_threads(),
+            checkpoint_seconds=self._checkpoint_seconds,
+            kept=None if self._checkpoint is None else self._checkpoint.kept,
+        )
 
-    def _hand_over(self, _epoch: int, values: Mapping[str, float]) -> None:
-        if self._is_released:
-            raise ReleasedError
-        self._results.put(values)
-        self._await_turn()
 
-    def _await_turn(self) -> None:
-        if not self._turns.get():
-            raise ReleasedError
+def _killed(code: int) -> Fault:
+    how = f"exit code {code}"
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            how = signal.Signals(-code).name
+    return Fault.of(RuntimeError(f"the process of the function ended by {how}."))

@@ -37,12 +37,20 @@ class Randomness:
         Their previous states are restored at its end.
         """
         before = _states()
-        _restore(self._states)
+        self.start()
         try:
             yield
         finally:
-            self._states = _states()
+            self.capture()
             _restore(before)
+
+    def start(self) -> None:
+        """Give the global generators the trial's states."""
+        _restore(self._states)
+
+    def capture(self) -> None:
+        """Take the states of the global generators as the trial's."""
+        self._states = _states()
 
     def state(self) -> dict[str, Any]:
         """Return the states as tensors and plain values, for a checkpoint."""

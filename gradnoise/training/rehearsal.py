@@ -17,7 +17,7 @@ def rehearse(spec: TrialSpec) -> None:
     setup = prepare(spec)
     if isinstance(setup.workload, Workload):
         run = SingleRun(setup, setup.workload, device())
-        run.step(epoch_order(setup.workload, spec.seed, 0)[0])
+        run.step(epoch_order(setup.workload, spec, 0)[0])
 
 
 def untrained(spec: TrialSpec) -> dict[str, float]:

@@ -9,7 +9,7 @@ from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload
 from gradnoise.workloads.function import FunctionWorkload
-from gradnoise.workloads.lr_schedules import Factor, lr_factor
+from gradnoise.workloads.lr_schedules import Factor, lr_factor, warmup_factor
 from gradnoise.workloads.optimizer import SHARED_PARAMETERS, SHARED_RULES, Optimizer
 from gradnoise.workloads.options import parse
 from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS, Declared, techniques_for
@@ -42,6 +42,14 @@ class Setup:
     @property
     def clip_norm(self) -> float | None:
         return self._number("clip_norm")
+
+    @property
+    def has_warmup(self) -> bool:
+        return bool(self.spec.params.get("lr_warmup_steps"))
+
+    def rate_factor(self, epoch: int, step: int) -> float:
+        """Return the factor of the learning rate of an update; both are counted from 0."""
+        return self.lr_factor(epoch) * warmup_factor(self.spec.params, step)
 
     def _number(self, name: str) -> float | None:
         value = self.spec.params.get(name)

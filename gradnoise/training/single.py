@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from gradnoise._hook import GradientNoise, attach
+from gradnoise._processes import noise_to_gradient
 from gradnoise.techniques.dropout_layers import dropout_layers
 from gradnoise.techniques.masks import DropoutMasks
 from gradnoise.techniques.noisy_weights import NoisyWeights
@@ -19,7 +20,6 @@ from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.epochs import (
     epoch_order,
     evaluating,
-    noise_to_gradient,
     open_model,
     splits_measured,
 )
@@ -59,7 +59,7 @@ class SingleTrainer(SlotTrainer):
         self._device = device or torch.device("cpu")
 
     def _open(self, spec: TrialSpec) -> SlotRun:
-        return open_lone(prepare(spec), self._device)
+        return open_lone(prepare(spec), self._device, self._checkpoints_of(spec))
 
     def _train_epoch(
         self, members: Sequence[tuple[Member, SlotRun]]
@@ -67,11 +67,14 @@ class SingleTrainer(SlotTrainer):
         return ((member, timed(run)) for member, run in members)
 
 
-def open_lone(setup: Setup, device: torch.device) -> LoneRun:
+def open_lone(
+    setup: Setup, device: torch.device, checkpoints: Checkpoints | None = None
+) -> LoneRun:
     """Open a trial that trains as a separate model, of a declared workload or of a function."""
     if isinstance(setup.workload, Workload):
         return SingleRun(setup, setup.workload, device)
-    return FunctionRun(setup, setup.workload)
+    every_seconds = checkpoints.every_seconds if checkpoints else None
+    return FunctionRun(setup, setup.workload, every_seconds)
 
 
 class SingleRun:
@@ -82,7 +85,7 @@ class SingleRun:
         self._workload = workload
         self._clip_value = setup.clip_value
         self._clip_norm = setup.clip_norm
-        self._lr_factor = setup.lr_factor
+        self._setup = setup
         self._epoch = 0
         self._t = 0
         self._randomness = Randomness(setup.spec.seed)
@@ -111,10 +114,9 @@ class SingleRun:
             )
 
     def train_epoch(self) -> Mapping[str, float]:
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._hyper["lr"] * self._lr_factor(self._epoch)
+        self._set_rate()
         with self._randomness.lent():
-            *orders, last = epoch_order(self._workload, self._spec.seed, self._epoch)
+            *orders, last = epoch_order(self._workload, self._spec, self._epoch)
             losses = [*(self.step(rows) for rows in orders), self.step(last, is_last=True)]
             self._epoch += 1
             values = (
@@ -188,6 +190,8 @@ class SingleRun:
             is_last: Whether it is the last of its epoch; then the gradient is compared with the
                 noise.
         """
+        if self._setup.has_warmup:
+            self._set_rate()
         batch = tuple(part[rows] for part in self._splits.train)
         with self._weights_of_gradient():
             loss = self._take_gradient(batch)
@@ -232,6 +236,11 @@ class SingleRun:
             loss = self._workload.loss(self._model, batch)
         loss.backward()  # type: ignore[no-untyped-call]  # of torch
         return loss.detach()
+
+    def _set_rate(self) -> None:
+        factor = self._setup.rate_factor(self._epoch, self._t)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._hyper["lr"] * factor
 
     def _moment(self, name: str, parameter: torch.Tensor) -> torch.Tensor:
         """Return a moment of the optimizer; zeros if it keeps none, as SGD without momentum."""

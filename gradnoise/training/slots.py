@@ -5,13 +5,13 @@
 
 import math
 import time
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.training.faults import Fault, FunctionError
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
 
 
@@ -23,9 +23,9 @@ class SlotRun(Protocol):
     """A trial that trains in a slot."""
 
     def state(self) -> dict[str, Any] | None:
-        """Return the contents of a checkpoint, tensors and plain values.
+        """Return the contents of a checkpoint, tensors and plain values; None if it has none.
 
-        None if the trial's state is not accessible.
+        `epoch` among them is the number of epochs after which it was taken.
         """
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -177,7 +177,7 @@ class SlotTrainer(ABC):
         state = checkpoints.load(member.spec) if checkpoints else None
         if state is not None:
             run.load(state)
-            member.curve = list(state["curve"])
+            member.curve = list(state["curve"])[: state["epoch"]]
         return run
 
     def _keep(self, member: Member) -> None:
@@ -227,8 +227,6 @@ def timed(run: SlotRun) -> EpochResult:
 def _end(key: str, failed: FailedEpoch) -> Finished | Failed:
     if isinstance(failed.error, DivergedError):
         return Finished(key=key, diverged=True, seconds=failed.seconds)
-    lines = traceback.format_exception(failed.error)
-    last_lines = "".join(traceback.format_exception_only(failed.error)).splitlines()
-    # a SyntaxError shows its source, indented, before that line; torch adds advice after it
-    summary = next(line for line in last_lines if line and not line[0].isspace())
-    return Failed(key=key, error="".join(lines), summary=summary, seconds=failed.seconds)
+    error = failed.error
+    fault = error.fault if isinstance(error, FunctionError) else Fault.of(error)
+    return Failed(key=key, error=fault.error, summary=fault.summary, seconds=failed.seconds)

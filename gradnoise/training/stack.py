@@ -66,7 +66,7 @@ class StackTrainer(SlotTrainer):
         setup = prepare(spec)
         workload = setup.workload
         if spec.together == 1 or not isinstance(workload, Workload) or not workload.stacks:
-            return open_lone(setup, self._device)
+            return open_lone(setup, self._device, self._checkpoints_of(spec))
         run = StackedRun(setup, workload, self._device)
         if run.form not in self.refusals:
             reason = self.refusals[run.form] = self._refusal(run)

@@ -11,7 +11,7 @@ from gradnoise._noise import Noise
 from gradnoise._processes import NoiseProcess
 from gradnoise._processes.process import Terms
 from gradnoise.techniques import masks
-from gradnoise.training.epochs import n_steps
+from gradnoise.training.epochs import epoch_steps
 from gradnoise.training.noise_terms import NoiseTerms
 from gradnoise.training.stacked_run import StackedRun
 
@@ -39,7 +39,7 @@ class StackedEpoch:
     @cached_property
     def n_steps(self) -> int:
         """Updates in the epoch."""
-        return n_steps(self.runs[0].workload)
+        return epoch_steps(self.runs[0].workload, self.runs[0].spec)
 
     @cached_property
     def on_weights(self) -> NoiseTerms | None:
@@ -106,6 +106,19 @@ class StackedEpoch:
             if any(getattr(run, clip) < math.inf for run in self.runs)
         )
 
+    @cached_property
+    def rates(self) -> torch.Tensor | None:
+        """The learning rate of each update and run, [updates, runs]; None if it is constant."""
+        if not any(run.setup.has_warmup for run in self.runs):
+            return None
+        return torch.tensor(
+            [
+                [run.hyper["lr"] * run.setup.rate_factor(run.epoch, run.t + i) for run in self.runs]
+                for i in range(self.n_steps)
+            ],
+            dtype=torch.float64,
+        )
+
     @property
     def kind(self) -> Hashable:
         """Everything that the buffers and the operations of an update depend on."""
@@ -121,6 +134,7 @@ class StackedEpoch:
             bool(self.preconditioned),
             self.hyper,
             self.clips,
+            self.rates is None,
         )
 
 

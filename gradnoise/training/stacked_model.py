@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from gradnoise._processes import NoiseProcess
+from gradnoise._processes import NoiseProcess, noise_to_gradient
 from gradnoise.techniques.masks import quantile
 from gradnoise.training.epochs import (
     epoch_order,
     evaluating,
-    noise_to_gradient,
     splits_measured,
 )
 from gradnoise.training.noise_terms import NoiseTable, NoiseTerms, Update, pick
@@ -62,6 +61,7 @@ class StackedModel:
             name: torch.empty(n, 1, dtype=torch.float64, device=self._device)
             for name in epoch.hyper
         }
+        self._rates = None if epoch.rates is None else epoch.rates.to(self._device)
         self._clips = {name: like.new_empty(n, 1) for name in epoch.clips}
         self._steps_before = torch.empty(n, 1, dtype=torch.float64, device=self._device)
         self._order = torch.empty(
@@ -172,10 +172,12 @@ class StackedModel:
                 column,
                 [run.hyper[name] * factor for run, factor in zip(runs, factors, strict=True)],
             )
+        if self._rates is not None and epoch.rates is not None:
+            self._rates.copy_(epoch.rates)
         for name, column in self._clips.items():
             _fill(column, [getattr(run, name) for run in runs])
         _fill(self._steps_before, [run.t for run in runs])
-        orders = [epoch_order(run.workload, run.spec.seed, run.epoch) for run in runs]
+        orders = [epoch_order(run.workload, run.spec, run.epoch) for run in runs]
         self._order.copy_(torch.stack(orders, dim=1).view(self._order.shape))
         for table, terms in (
             (self._on_weights, epoch.on_weights),
@@ -218,6 +220,8 @@ class StackedModel:
             _add_preconditioned(run, process, gradient, state, run.t + int(i))
         if self._on_gradients:
             self._on_gradients.add_(i)
+        if self._rates is not None:
+            self._hyper["lr"].copy_(pick(self._rates, i).view(-1, 1))
         self._update(self.weights, self._gradients, self._moments, self._hyper, self._steps_before)
         self._functions.average(self._by_name, self._buffers, t)
         self._steps_before += 1

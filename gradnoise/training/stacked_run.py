@@ -47,6 +47,7 @@ class StackedRun:
             spec.optimizer,
             spec.with_test,
             setup.contribution.structure,
+            spec.report_every,
         )
         self.spec = spec
         self.setup = setup

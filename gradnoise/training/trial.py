@@ -23,6 +23,10 @@ class TrialSpec:
         seed: Seeds initialisation, data order and noise, each through a separate stream; at least
             0.
         budget_epochs: Epochs to train; at least 1.
+        report_every: Updates in an epoch; None: those of one pass over the training data.
+        arm: Name of the arm; with phase and number for a training function alone.
+        phase: `search`, `rerun` or `confirm`.
+        number: Counts from 0 within phase and arm.
         rungs: Epochs, counted from 1, after which the trial waits until the caller lets it go on;
             each below budget_epochs.
         with_test: Whether to measure the held-out test split too: for trials that are compared, not
@@ -44,6 +48,10 @@ class TrialSpec:
     params: Mapping[str, ParamValue] = field(default_factory=dict)
     seed: int
     budget_epochs: int
+    report_every: int | None = None
+    arm: str = ""
+    phase: str = "search"
+    number: int = 0
     rungs: tuple[int, ...] = ()
     with_test: bool = False
     together: int = 0
@@ -59,6 +67,10 @@ class TrialSpec:
         if self.budget_epochs < 1:
             raise ValueError(
                 f"budget_epochs must be at least 1, but got budget_epochs={self.budget_epochs}."
+            )
+        if self.report_every is not None and self.report_every < 1:
+            raise ValueError(
+                f"report_every must be at least 1, but got report_every={self.report_every}."
             )
         if any(not 1 <= rung < self.budget_epochs for rung in self.rungs):
             raise ValueError(

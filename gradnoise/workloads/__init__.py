@@ -13,7 +13,8 @@ from gradnoise.techniques.dropout_layers import Dropout
 from gradnoise.techniques.functions import GradientTransform, TensorFunction
 from gradnoise.techniques.masks import DropoutMasks
 from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
-from gradnoise.workloads.function import FunctionWorkload, Trial, function
+from gradnoise.workloads.function import FunctionWorkload, function
+from gradnoise.workloads.function_trial import Trial
 from gradnoise.workloads.losses import cross_entropy
 from gradnoise.workloads.optimizer import Optimizer
 from gradnoise.workloads.options import option

@@ -1,7 +1,7 @@
-"""Learning-rate schedules: the factor of a trial's learning rate in each epoch.
+"""Learning-rate schedules: the factor of a trial's learning rate in each epoch and update.
 
-The factor is the same for all updates of an epoch. The schedule is a hyperparameter of every
-optimizer: a study may fix it or search it.
+The schedule is a hyperparameter of every optimizer: a study may fix it or search it. Its factor is
+the same for all updates of an epoch; the factor of the warm-up changes from update to update.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Any
 from gradnoise.parameters import Parameter
 from gradnoise.rules import Rule, When
 
-Factor = Callable[[int], float]
+Factor = Callable[[float], float]
 """From the epoch, counted from 0, to the factor of the learning rate."""
 
 LR_PARAMETERS = (
@@ -32,6 +32,12 @@ LR_PARAMETERS = (
         low=0,
         low_open=True,
         high=1,
+    ),
+    Parameter(
+        name="lr_warmup_steps",
+        description="First updates, over which the rate rises in proportion; 0 by default.",
+        low=0,
+        integer=True,
     ),
 )
 LR_RULES = (
@@ -59,7 +65,7 @@ def lr_factor(params: Mapping[str, Any], budget_epochs: int) -> Factor:
     | halving | 0.5 ** floor(e / n) | Sukhbaatar et al. 2015, arXiv:1503.08895 |
 
     A schedule ignores the hyperparameters of the others, so that a study can search among
-    schedules.
+    schedules. With a budget in steps, e is the step divided by the steps from report to report.
 
     Args:
         params: A trial's hyperparameters, checked against LR_PARAMETERS and LR_RULES.
@@ -78,3 +84,20 @@ def lr_factor(params: Mapping[str, Any], budget_epochs: int) -> Factor:
             every_epochs = int(params["lr_every_epochs"])
             return lambda epoch: float(factor ** (epoch // every_epochs))
     return lambda epoch: 1.0
+
+
+def warmup_factor(params: Mapping[str, Any], step: int) -> float:
+    """Return min(1, (t + 1) / n), the factor of linear warm-up (Goyal et al. 2017,
+    arXiv:1706.02677), with n = lr_warmup_steps.
+
+    It multiplies the factor of the schedule. Without a warm-up it is 1.
+
+    Args:
+        params: A trial's hyperparameters, checked against LR_PARAMETERS.
+        step: The update t, counted from 0.
+
+    >>> [warmup_factor({"lr_warmup_steps": 4}, step) for step in (0, 1, 3, 4)]
+    [0.25, 0.5, 1.0, 1.0]
+    """
+    n = params.get("lr_warmup_steps", 0)
+    return min(1.0, (step + 1) / n) if n else 1.0

@@ -19,7 +19,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     """
     known = set(sys.modules)
 
-    def put(
+    def install_package(
         entry_points: Mapping[str, str],
         modules: Mapping[str, str] = {},
         *,
@@ -27,24 +27,26 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         group: str = "gradnoise.workloads",
     ) -> None:
         site = tmp_path / package
-        (site / f"{package}-1.dist-info").mkdir(parents=True)
-        (site / f"{package}-1.dist-info" / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n"
-        )
-        lines = [f"{name} = {value}" for name, value in entry_points.items()]
-        (site / f"{package}-1.dist-info" / "entry_points.txt").write_text(
-            "\n".join([f"[{group}]", *lines, ""])
-        )
+        put(site, package, entry_points, group)
         for name, source in modules.items():
             (site / f"{name}.py").write_text(source)
         monkeypatch.syspath_prepend(site)
         reload()
 
-    yield put
+    yield install_package
     reload()
     for name in set(sys.modules) - known:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
+
+
+def put(site: Path, package: str, entry_points: Mapping[str, str], group: str) -> None:
+    """Write what pip writes when it installs a package with entry points."""
+    info = site / f"{package}-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+    lines = [f"{name} = {value}" for name, value in entry_points.items()]
+    (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
 
 
 def reload() -> None:
@@ -52,9 +54,9 @@ def reload() -> None:
         registry.reload()
 
 
-@pytest.fixture
-def probes(install: Install) -> None:
-    """Install the workloads of tests/support/probe_workloads.py and probe_functions.py."""
+@pytest.fixture(scope="session")
+def probe_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a package that declares the workloads of tests/support."""
     declared = (
         "exact",
         "narrow",
@@ -66,6 +68,18 @@ def probes(install: Install) -> None:
         "fragile",
         "wide_loss",
     )
-    functions = ("counting", "splitting", "misbehaving")
+    functions = ("counting", "splitting", "misbehaving", "leaking", "resuming", "stopping")
     points = {name: f"probe_workloads:{name}" for name in declared}
-    install(points | {name: f"probe_functions:{name}" for name in functions})
+    points |= {name: f"probe_functions:{name}" for name in functions}
+    site = tmp_path_factory.mktemp("probes")
+    put(site, "probes", points, "gradnoise.workloads")
+    return site
+
+
+@pytest.fixture
+def probes(probe_site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Install the workloads of tests/support/probe_workloads.py and probe_functions.py."""
+    monkeypatch.syspath_prepend(probe_site)
+    reload()
+    yield
+    reload()

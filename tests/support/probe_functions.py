@@ -1,8 +1,12 @@
 """Training functions whose results show how the trainers behave."""
 
+import os
 import random
+import signal
 import threading
+import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,7 +34,7 @@ def splitting(trial: Trial) -> None:
     train, validation, test = (points[part, None] for part in order.split([4, 2, 2]))
     model = torch.nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.named_parameters(), lr=trial.params["lr"])
-    trial.noise(optimizer)
+    trial.attach(optimizer)
     for epoch in range(1, trial.budget_epochs + 1):
         optimizer.zero_grad()
         (model(train) - train).square().mean().backward()
@@ -48,8 +52,8 @@ class MisbehavingOptions:
     how: str = option("raises", "The fault.")
 
 
-ended: list[str] = []
-"""The threads whose `finally` ran."""
+ENDED = "GRADNOISE_TEST_ENDED"
+"""The environment variable with the file that the `finally` of a function writes."""
 
 
 @function(
@@ -66,6 +70,9 @@ def misbehaving(trial: Trial) -> None:
                 raise OSError("no more")
             if epoch == 2 and how == "exits":
                 raise SystemExit(3)
+            if epoch == 2 and how == "crashes":
+                print("before the crash")  # noqa: T201
+                os.kill(os.getpid(), signal.SIGSEGV)
             if epoch == 2 and how == "stops early":
                 return
             try:
@@ -84,4 +91,64 @@ def misbehaving(trial: Trial) -> None:
         if how == "raises at the end":
             raise OSError("no end")
     finally:
-        ended.append(threading.current_thread().name)
+        if ENDED in os.environ:
+            Path(os.environ[ENDED]).write_text("cleaned up")
+
+
+@function(
+    name="leaking",
+    description="Reports whether it got a clean process, and then changes its state.",
+    metrics=[X],
+)
+def leaking(trial: Trial) -> None:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # raises outside the main thread
+    data = torch.utils.data.TensorDataset(torch.arange(4.0))
+    loader = torch.utils.data.DataLoader(data, num_workers=1)
+    clean = (
+        threading.current_thread() is threading.main_thread(),
+        torch.get_default_dtype() == torch.float32,
+        "LEAKED" not in os.environ,
+        Path.cwd() != Path("/"),
+        not any("leaked" in str(warning[1]) for warning in warnings.filters),
+        sum(float(batch) for (batch,) in loader) == 6.0,
+    )
+    torch.set_default_dtype(torch.float64)
+    os.environ["LEAKED"] = "1"
+    os.chdir("/")
+    warnings.filterwarnings("always", message="leaked")
+    for epoch in range(1, trial.budget_epochs + 1):
+        trial.report(epoch=epoch, validation_x=float(all(clean)), test_x=float(sum(clean)))
+
+
+@function(
+    name="resuming",
+    description="Trains with momentum and dropout, and continues from its checkpoint.",
+    metrics=[X],
+)
+def resuming(trial: Trial) -> None:
+    model = torch.nn.Linear(3, 1)
+    optimizer = trial.optimizer(model)
+    state = trial.restore()
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    for epoch in range(trial.epoch + 1, trial.budget_epochs + 1):
+        for _ in range(3):
+            x = torch.nn.functional.dropout(torch.rand(8, 3))
+            optimizer.zero_grad()
+            (model(x) - x.sum(1, keepdim=True)).square().mean().backward()
+            optimizer.step()
+        weight = model.weight.detach().sum()
+        trial.log(resumed_after=0 if state is None else state["epoch"])
+        trial.report(epoch=epoch, validation_x=weight, test_x=weight)
+        trial.checkpoint(
+            {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
+        )
+
+
+@function(
+    name="stopping", description="Stops early.", metrics=[X], has_test=False, early_stopping=True
+)
+def stopping(trial: Trial) -> None:
+    trial.report(epoch=1, validation_x=0.5)
+    trial.report(epoch=2, validation_x=0.75)

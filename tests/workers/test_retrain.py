@@ -30,7 +30,7 @@ def test_values_are_those_of_the_stack_that_trained_the_trial(
             )
         )
     stored = [e for _ in range(3) for e in trainer.advance() if isinstance(e, Measurement)]
-    common = {"phase": "confirm", "arm": "noisy", "params": params, "budget_epochs": 3}
+    common = {"phase": "confirm", "arm": "noisy", "number": 0, "params": params, "budget_epochs": 3}
     trials = [{**common, "id": seed, "seed": seed, "epochs": 2 + seed % 2} for seed in range(3)]
     spec = make_spec(options=OPTIONS).model_dump(mode="json")
     request = {"spec": spec, "slots": 2, "trials": trials}
@@ -46,7 +46,14 @@ def test_values_are_those_of_the_stack_that_trained_the_trial(
 
 
 def test_an_error_of_a_trial_is_reported(make_spec: Callable[..., StudySpec]) -> None:
-    trial = {"id": 7, "phase": "search", "arm": "baseline", "seed": 1, "budget_epochs": 1}
+    trial = {
+        "id": 7,
+        "phase": "search",
+        "arm": "baseline",
+        "number": 0,
+        "seed": 1,
+        "budget_epochs": 1,
+    }
     spec = make_spec(options=OPTIONS).model_dump(mode="json")
     request = {"spec": spec, "slots": 1, "trials": [{**trial, "params": {}, "epochs": 1}]}
     _, line = retrained(request)

@@ -8,7 +8,7 @@ from gradnoise.training.calibration import Rate
 from gradnoise.training.trial import Event, TrialSpec
 from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.design import Setting
-from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.spec import Phase, StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,8 @@ def trial_spec(
     params: Setting,
     seed: int,
     budget_epochs: int,
+    phase: Phase = "search",
+    number: int = 0,
     rungs: tuple[int, ...] = (),
     with_test: bool = False,
     together: int = 0,
@@ -53,6 +55,9 @@ def trial_spec(
         params=params,
         seed=seed,
         budget_epochs=budget_epochs,
+        arm=arm.name,
+        phase=phase,
+        number=number,
         rungs=rungs,
         with_test=with_test,
         together=together,

@@ -68,6 +68,8 @@ def _trial_spec(spec: StudySpec, trial: Mapping[str, Any]) -> TrialSpec:
         params=trial["params"],
         seed=trial["seed"],
         budget_epochs=trial["budget_epochs"],
+        phase=trial["phase"],
+        number=trial["number"],
         with_test=trial["phase"] == "confirm",
     )
 

@@ -144,7 +144,7 @@ def _retrain(
     study: StudyInfo, trials: Sequence[Trial], slots: int
 ) -> tuple[str, dict[int, dict[int, Any]], dict[int, str]]:
     """Train trials in a process of the workers; return its code's hash, values and errors."""
-    fields = ("id", "phase", "arm", "seed", "params", "budget_epochs", "epochs")
+    fields = ("id", "phase", "arm", "number", "seed", "params", "budget_epochs", "epochs")
     request = {
         "spec": study.spec.model_dump(mode="json"),
         "slots": slots,

@@ -56,6 +56,7 @@ SETTINGS = [
     ),
     ("adagrad", {"lr": 0.05, "lr_schedule": "halving", "lr_every_epochs": 2}),
     ("rmsprop", {"lr": 0.01, "momentum": 0.5, "weight_decay": 0.01}),
+    ("adamw", {"lr": 0.01, "lr_warmup_steps": 5, "lr_schedule": "cosine"}),
 ]
 # all techniques are neighbours in each of these tests, so one technique per setting is enough
 # for the default suite
@@ -69,6 +70,38 @@ SETTINGS_WITH_TECHNIQUES = [
 @pytest.fixture(autouse=True)
 def _probes(probes: None) -> None:
     """Every test here uses the probe workloads."""
+
+
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_epochs_of_a_number_of_steps_continue_the_passes_over_the_data(opened: Open) -> None:
+    """Six passes of 3 updates are 9 reports of 2 updates, and 2 of 9: they measure the same after
+    equally many updates.
+    """
+    noise = {"technique": "annealed", "params": {"lr": 0.05, **NOISE["annealed"]}}
+    passes = curve(run(opened(), spec(budget_epochs=6, **noise)))
+    twos, nines = (
+        curve(run(opened(), spec(budget_epochs=18 // every, report_every=every, **noise)))
+        for every in (2, 9)
+    )
+    at = [
+        (passes[1], twos[2]),
+        (passes[3], twos[5]),
+        (passes[5], twos[8]),
+        (passes[2], nines[0]),
+        (passes[5], nines[1]),
+    ]
+    for values, others in at:
+        assert others["validation_error"] == pytest.approx(values["validation_error"], rel=1e-12)
+
+
+@pytest.mark.parametrize("opened", TRAINERS)
+def test_the_warm_up_multiplies_the_rate_of_each_update(opened: Open) -> None:
+    """Without momentum, an update with half the rate is half an update: the first of a warm-up over
+    two updates is the only one of a trial with half the rate.
+    """
+    first = spec(budget_epochs=1, report_every=1, params={"lr": 0.05, "lr_warmup_steps": 2})
+    half = spec(budget_epochs=1, report_every=1, params={"lr": 0.025})
+    assert_same(curve(run(opened(), first)), curve(run(opened(), half)))
 
 
 @pytest.mark.parametrize("opened", TRAINERS)

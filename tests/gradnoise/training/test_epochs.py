@@ -1,16 +1,13 @@
-import math
 from typing import Any
 
 import pytest
 import torch
 
-from gradnoise import NoiseProcess, annealed, preconditioned
 from gradnoise.training.epochs import (
     epoch_order,
     evaluating,
     first_batch,
     n_steps,
-    noise_to_gradient,
     splits_measured,
 )
 from gradnoise.training.setup import prepare
@@ -26,10 +23,10 @@ def workload(probes: None) -> Any:
 def test_an_epoch_has_whole_batches_in_an_order_of_seed_and_epoch(workload: Any) -> None:
     """30 examples in batches of 8 are three updates; six examples are left out."""
     assert n_steps(workload) == 3
-    order = epoch_order(workload, seed=1, epoch=2)
+    order = epoch_order(workload, spec(), epoch=2)
     assert torch.equal(order, permutation(1, "order", 2, 30)[:24].view(3, 8))
     assert len(set(order.flatten().tolist())) == 24
-    assert not torch.equal(order, epoch_order(workload, seed=1, epoch=3))
+    assert not torch.equal(order, epoch_order(workload, spec(), epoch=3))
 
 
 def test_data_that_fill_no_batch_are_refused(workload: Any) -> None:
@@ -59,23 +56,3 @@ def test_a_model_returns_to_training_mode_also_after_an_exception() -> None:
     with pytest.raises(RuntimeError, match="in between"), evaluating(model):
         raise RuntimeError("in between")
     assert model.training
-
-
-def test_the_ratio_of_noise_to_gradient_is_that_of_the_expected_norms() -> None:
-    """sigma_3 sqrt(n) / ||g|| with sigma_3^2 = 0.3 / 4^0.5."""
-    found = noise_to_gradient(annealed(0.3, 0.5), t=3, n_weights=50, gradient_norm=2.0)
-    assert found == {"noise_to_gradient": pytest.approx(math.sqrt(0.3 / 2 * 50) / 2, rel=1e-12)}
-
-
-@pytest.mark.parametrize(
-    ("process", "norm"),
-    [
-        (None, 1.0),
-        (preconditioned(0.3, 0.5), 1.0),
-        (annealed(0.3, 0.5), 0.0),
-        (annealed(0.3, 0.5), math.inf),
-        (annealed(0.3, 0.5), math.nan),
-    ],
-)
-def test_there_is_no_ratio_without_both_norms(process: NoiseProcess | None, norm: float) -> None:
-    assert noise_to_gradient(process, t=0, n_weights=50, gradient_norm=norm) == {}

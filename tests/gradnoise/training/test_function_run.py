@@ -1,5 +1,6 @@
 import dataclasses
-import threading
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,11 +8,12 @@ import pytest
 import probe_functions
 from gradnoise.techniques.contribution import Contribution
 from gradnoise.techniques.masks import DropoutMasks
+from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.function_run import FunctionRun
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
-from trial_runs import run
+from trial_runs import curve, run
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +37,6 @@ def spec(key: str = "a", how: str = "", **changes: Any) -> TrialSpec:
     )
 
 
-def threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith("trial ")}
-
-
 def test_a_function_gets_one_epoch_at_a_time() -> None:
     trainer = SingleTrainer(2)
     trainer.admit(spec())
@@ -50,18 +48,13 @@ def test_a_function_gets_one_epoch_at_a_time() -> None:
             ("b", epoch),
         ]
     assert Finished(key="a") in trainer.advance()
-    assert not threads()
 
 
 def test_functions_side_by_side_draw_as_if_alone() -> None:
     """Each trial has global generators of its own, seeded with its seed."""
 
     def drawn(events: list[Event], key: str) -> list[float]:
-        return [
-            event.values["validation_x"]
-            for event in events
-            if isinstance(event, Measurement) and event.key == key
-        ]
+        return [values["validation_x"] for values in curve(events, key)]
 
     together = run(SingleTrainer(2), spec(seed=1), spec("b", seed=2))
     assert drawn(together, "a") == drawn(run(SingleTrainer(1), spec(seed=1)), "a")
@@ -109,10 +102,11 @@ def test_test_values_are_reported_only_if_requested(with_test: bool) -> None:
     [
         ("raises", "OSError: no more"),
         ("exits", "RuntimeError: the function ended by SystemExit(3)."),
+        ("crashes", "RuntimeError: the process of the function ended by SIGSEGV."),
         (
             "stops early",
-            "RuntimeError: the function ended after 1 of 3 epochs: every arm must train its whole "
-            "budget.",
+            "RuntimeError: the function ended after 1 of 3 reports: every arm must train its whole "
+            "budget, unless the function is declared with early_stopping=True and has reported.",
         ),
         ("skips", "ValueError: epoch must be 2, of 3 in all, but got epoch=3."),
         ("reports too often", "ValueError: epoch must be 4, of 3 in all, but got epoch=4."),
@@ -124,25 +118,79 @@ def test_a_function_that_breaks_the_rules_fails_with_the_rule(how: str, summary:
     failed = events[-1]
     assert isinstance(failed, Failed)
     assert failed.summary == summary
-    assert not threads()
+
+
+def test_a_crash_ends_its_trial_alone_and_shows_what_was_printed() -> None:
+    """The trial beside it, and one after it, have the results that they have alone."""
+    trainer = SingleTrainer(2)
+    events = run(trainer, spec("crashed", "crashes"), spec("b"))
+    failed = next(event for event in events if isinstance(event, Failed))
+    assert failed.error.startswith("The function printed last:\nbefore the crash\n")
+    assert "Segmentation fault" in failed.error
+    assert curve(events, "b") == curve(run(trainer, spec("b")), "b")
 
 
 def test_a_value_that_is_not_finite_ends_the_trial_as_diverged() -> None:
     assert run(SingleTrainer(1), spec(how="diverges")) == [Finished(key="a", diverged=True)]
-    assert not threads()
 
 
 @pytest.mark.parametrize("how", ["well", "swallows"])
-def test_a_released_function_ends_and_cleans_up(how: str) -> None:
+def test_a_released_function_ends_and_cleans_up(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A handler of Exception in the function does not catch ReleasedError."""
+    ended = tmp_path / "ended"
+    monkeypatch.setenv(probe_functions.ENDED, str(ended))
     trainer = SingleTrainer(1)
     trainer.admit(spec("gone", how))
     trainer.advance()
-    assert threads() == {"trial gone"}
-    probe_functions.ended.clear()
+    assert not ended.exists()
     trainer.release("gone")
-    assert not threads()
-    assert probe_functions.ended == ["trial gone"]
+    assert ended.read_text() == "cleaned up"
+
+
+def test_a_function_runs_on_the_main_thread_of_a_clean_process() -> None:
+    """Signals and DataLoader workers behave, and nothing leaks into the next trial."""
+    trainer = SingleTrainer(1)
+    for key in ("first", "second"):
+        values = curve(run(trainer, spec(key, workload="leaking", with_test=True)), key)
+        assert values == [{"validation_x": 1.0, "test_x": 6.0}] * 3
+
+
+@pytest.mark.parametrize(
+    ("technique", "params"),
+    [("none", {}), ("preconditioned", {"eta": 0.001, "gamma": 0.55, "damping": 0.01})],
+)
+def test_a_killed_and_resumed_function_has_the_results_of_an_undisturbed_one(
+    technique: str, params: dict[str, float], tmp_path: Path
+) -> None:
+    """The noise and the global generators continue too; the epochs before are replayed."""
+    trial = spec(
+        workload="resuming",
+        techniques=(technique,),
+        params={"lr": 0.1, "momentum": 0.9, **params},
+        budget_epochs=5,
+        checkpoint="trial",
+    )
+    checkpoints = Checkpoints(folder=tmp_path, every_seconds=0.0)
+    undisturbed = curve(run(SingleTrainer(1), trial))
+    killed = SingleTrainer(1, checkpoints=checkpoints)
+    killed.admit(trial)
+    for _ in range(3):
+        killed.advance()
+    resumed = curve(run(SingleTrainer(1, checkpoints=checkpoints), trial))
+    killed.release(trial.key)
+    assert [values["resumed_after"] for values in resumed] == [0.0, 0.0, 2.0, 2.0, 2.0]
+    assert [values["validation_x"] for values in resumed] == [
+        values["validation_x"] for values in undisturbed
+    ]
+
+
+def test_the_last_report_stands_for_those_that_early_stopping_leaves_out() -> None:
+    events = run(SingleTrainer(1), spec(workload="stopping", budget_epochs=4, with_test=True))
+    last = {"validation_x": 0.75, "stopped_early": 1.0}
+    assert curve(events) == [{"validation_x": 0.5}, {"validation_x": 0.75}, last, last]
+    assert events[-1] == Finished(key="a")
 
 
 def test_a_technique_that_does_not_act_through_the_optimizer_is_refused() -> None:
@@ -163,7 +211,6 @@ def test_a_technique_that_does_not_act_through_the_optimizer_is_refused() -> Non
             ),
             probe_functions.counting,
         )
-    assert not threads()
 
 
 def test_a_function_that_never_applies_the_noise_fails() -> None:
@@ -173,5 +220,21 @@ def test_a_function_that_never_applies_the_noise_fails() -> None:
     )
     assert isinstance(events[0], Failed)
     assert events[0].summary.startswith(
-        "RuntimeError: the arm's noise reached no update: call trial.noise(optimizer)"
+        "RuntimeError: the arm's noise reached no update: make the optimizer with trial.optimizer"
     )
+
+
+def test_the_ratio_of_noise_to_gradient_is_measured() -> None:
+    """Of the first update of each epoch; twice the noise is twice the ratio at the first."""
+    first = [
+        curve(
+            run(
+                SingleTrainer(1),
+                spec(
+                    workload="splitting", techniques=("constant",), params={"lr": 0.01, "std": std}
+                ),
+            )
+        )[0]["noise_to_gradient"]
+        for std in (0.1, 0.2)
+    ]
+    assert math.isclose(first[1], 2 * first[0], rel_tol=1e-6)

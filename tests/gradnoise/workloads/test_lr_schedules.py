@@ -6,7 +6,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 
 from gradnoise.parameters import check
-from gradnoise.workloads.lr_schedules import LR_PARAMETERS, LR_RULES, lr_factor
+from gradnoise.workloads.lr_schedules import LR_PARAMETERS, LR_RULES, lr_factor, warmup_factor
 
 BUDGET = 50
 
@@ -97,3 +97,15 @@ def test_a_schedule_ignores_what_another_needs() -> None:
         for schedule in ("constant", "cosine", "step", "halving")
     ]
     assert factors == pytest.approx([1.0, 0.5, 0.1, 0.5], rel=1e-15)
+
+
+def test_the_warm_up_rises_in_proportion() -> None:
+    assert [warmup_factor({"lr_warmup_steps": 4}, t) for t in range(6)] == [
+        0.25,
+        0.5,
+        0.75,
+        1,
+        1,
+        1,
+    ]
+    assert warmup_factor({}, 0) == warmup_factor({"lr_warmup_steps": 0}, 0) == 1.0

@@ -136,6 +136,8 @@ class StudyRun:
             params=params,
             seed=trial.seed,
             budget_epochs=trial.budget_epochs,
+            phase=trial.phase,
+            number=trial.number,
             rungs=rungs,
             with_test=trial.phase == "confirm",
             together=self._together.get(trial.arm, 0),

@@ -17,9 +17,12 @@ def train(trial: Trial) -> None:
     x = torch.linspace(-1, 1, 96)[:, None]
     y = 3 * x - 1 + 0.1 * torch.sin(50 * x)
     model = torch.nn.Linear(1, 1)
-    optimizer = torch.optim.SGD(model.named_parameters(), lr=trial.params["lr"])
-    trial.noise(optimizer)
-    for epoch in range(1, trial.budget_epochs + 1):
+    optimizer = trial.optimizer(model)
+    state = trial.restore()
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    for epoch in range(trial.epoch + 1, trial.budget_epochs + 1):
         for group in optimizer.param_groups:
             group["lr"] = trial.params["lr"] * trial.lr_factor(epoch)
         for rows in torch.randperm(32).split(8):
@@ -34,3 +37,4 @@ def train(trial: Trial) -> None:
         trial.report(
             epoch=epoch, train_loss=loss.detach(), validation_error=validation, test_error=test
         )
+        trial.checkpoint({"model": model.state_dict(), "optimizer": optimizer.state_dict()})

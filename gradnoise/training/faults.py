@@ -1,0 +1,36 @@
+"""Exceptions as text: what a trial raised, for the record."""
+
+import traceback
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """An exception as text.
+
+    Args:
+        summary: The line that names the exception and gives its message.
+        error: The traceback.
+    """
+
+    summary: str
+    error: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Fault":
+        last_lines = "".join(traceback.format_exception_only(error)).splitlines()
+        # a SyntaxError shows its source, indented, before that line; torch adds advice after it
+        summary = next(line for line in last_lines if line and not line[0].isspace())
+        return cls(summary=summary, error="".join(traceback.format_exception(error)))
+
+
+class FunctionError(Exception):
+    """A training function failed, in its process.
+
+    Args:
+        fault: What it raised, with what it printed last.
+    """
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.summary)
+        self.fault = fault

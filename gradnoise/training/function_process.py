@@ -1,0 +1,177 @@
+"""The process of a training function as the trainer sees it, and the server that forks it."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import weakref
+from collections.abc import Callable
+from multiprocessing import Pipe, connection
+from typing import Any
+
+from gradnoise.training.function_server import LENGTH_BYTES, STATUS_BYTES, main, python
+
+CLOSE_SECONDS = 5.0
+KEPT_BYTES = 32_768
+LAST_LINES = 20
+
+
+class Output:
+    """What a process has printed: of much output, the first and the last KEPT_BYTES."""
+
+    def __init__(self) -> None:
+        self._head = self._tail = b""
+        self._n_dropped = 0
+
+    def add(self, written: bytes) -> None:
+        n = KEPT_BYTES - len(self._head)
+        self._head += written[:n]
+        tail = self._tail + written[n:]
+        self._n_dropped += max(0, len(tail) - KEPT_BYTES)
+        self._tail = tail[-KEPT_BYTES:]
+
+    def text(self) -> str:
+        """Return it, with a note where some of it was left out."""
+        left_out = f"\n[{self._n_dropped} bytes left out]\n".encode() if self._n_dropped else b""
+        return (self._head + left_out + self._tail).decode(errors="replace")
+
+    def last_lines(self) -> str:
+        """Return the last LAST_LINES lines."""
+        return "\n".join(self.text().rstrip().splitlines()[-LAST_LINES:])
+
+
+class FunctionProcess:
+    """A process that runs a training function.
+
+    Args:
+        source: Where the function is found, a pickled Source.
+
+    Attributes:
+        output: What it has printed.
+    """
+
+    def __init__(self, source: bytes) -> None:
+        self.output = Output()
+        self._server = _server(source)  # kept, because the end of a server ends its processes
+        self._connection, trial = Pipe()
+        self._printed, prints = os.pipe()
+        self._status, status = os.pipe()
+        os.set_blocking(self._printed, False)
+        with trial:
+            self._server.start(trial.fileno(), prints, status)
+        os.close(prints)
+        os.close(status)
+        self._pid: int | None = None
+        with contextlib.suppress(EOFError, ConnectionResetError):
+            self._pid = self._connection.recv()
+
+    def send(self, message: object) -> None:
+        """Send a message; it is lost if the process has ended."""
+        with contextlib.suppress(BrokenPipeError):
+            self._connection.send(message)
+
+    def receive(self) -> Any:
+        """Return the next message of the process; its exit code, an int, if it has ended."""
+        open_ends: list[Any] = [self._connection, self._status, self._printed]
+        while True:
+            ready = connection.wait(open_ends)
+            if self._printed in ready and not self._read_output():
+                open_ends.remove(self._printed)
+            if self._connection in ready:
+                try:
+                    return self._connection.recv()
+                except (EOFError, ConnectionResetError):
+                    open_ends.remove(self._connection)
+            elif self._status in ready:
+                self._read_output()
+                return self._exit_code()
+
+    def close(self) -> None:
+        """Let the function end at its report; after CLOSE_SECONDS end its process.
+
+        The processes that it started are ended with it.
+        """
+        self.send(False)
+        connection.wait([self._status], CLOSE_SECONDS)
+        if self._pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._pid, signal.SIGKILL)
+        connection.wait([self._status])
+        self._connection.close()
+        os.close(self._printed)
+        os.close(self._status)
+
+    def _read_output(self) -> bool:
+        """Read what was printed since the last call; return whether more can follow."""
+        while True:
+            try:
+                written = os.read(self._printed, 65_536)
+            except BlockingIOError:
+                return True
+            if not written:
+                return False
+            self.output.add(written)
+
+    def _exit_code(self) -> int:
+        status = os.read(self._status, STATUS_BYTES)
+        # without a status the server has ended, and with it the process
+        return int.from_bytes(status, "little", signed=True) if status else -signal.SIGKILL
+
+
+class ForkServer:
+    """The server's process; it ends when nothing refers to this object.
+
+    Args:
+        source: Where the functions are found, a pickled Source.
+    """
+
+    def __init__(self, source: bytes) -> None:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(
+                python(f"from {main.__module__} import main; main({theirs.fileno()})"),
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        weakref.finalize(self, _stop, self._socket, process)
+        self._socket.sendall(len(source).to_bytes(LENGTH_BYTES, "little") + source)
+
+    def start(self, trial: int, output: int, status: int) -> None:
+        """Start a process with the ends of these pipes."""
+        with contextlib.suppress(BrokenPipeError):  # then the pipes are closed, unused
+            socket.send_fds(self._socket, [b"+"], [trial, output, status])
+
+
+def _stop(server: socket.socket, process: "subprocess.Popen[bytes]") -> None:
+    server.close()
+    process.wait()
+
+
+_servers: dict[bytes, ForkServer] = {}
+
+
+def _server(source: bytes) -> ForkServer:
+    """Return the server for a source; that of another source ends with its last trial."""
+    if source not in _servers:
+        _servers.clear()
+        _servers[source] = ForkServer(source)
+    return _servers[source]
+
+
+_bootstrap: Callable[[], None] | None = None
+
+
+def bootstrap() -> Callable[[], None] | None:
+    """Return what a process of a function calls before it imports the function's module."""
+    return _bootstrap
+
+
+def set_bootstrap(call: Callable[[], None] | None) -> None:
+    """Set what a process of a function calls before it imports the function's module.
+
+    Args:
+        call: Makes modules that are no files importable; it must be picklable. None: nothing.
+    """
+    global _bootstrap
+    _bootstrap = call

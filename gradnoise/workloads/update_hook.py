@@ -1,0 +1,125 @@
+"""What a training function's optimizer does before each update: clip, measure, add the noise."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from gradnoise._hook import GradientNoise, attach
+from gradnoise._hook.gradients import global_norm
+from gradnoise._hook.optimizers import innermost
+from gradnoise._processes import NoiseProcess, noise_to_gradient
+
+
+class UpdateHook:
+    """Clipping and the arm's gradient noise, inside `optimizer.step()`.
+
+    The order is that of declared workloads: clip each coordinate to [-clip_value, clip_value], clip
+    to the global L2 norm clip_norm, add the noise. A closure passed to `step` is run first.
+
+    Args:
+        optimizer: The optimizer, or a wrapper of it as `gradnoise.attach` takes.
+        process: The arm's noise; None: no noise.
+        seed: Seeds the noise.
+        clip_value: Largest absolute value of a coordinate; None: no limit.
+        clip_norm: Largest L2 norm of the gradient of all its parameters; None: no limit.
+
+    Attributes:
+        optimizer: The innermost optimizer.
+        noise: The handle of the noise; None without noise.
+        measures: Whether the next update measures `noise_to_gradient`.
+        noise_to_gradient: As last measured, by this name; empty where it is not defined.
+
+    Raises:
+        TypeError, ValueError: As `gradnoise.attach`.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        process: NoiseProcess | None,
+        *,
+        seed: int,
+        clip_value: float | None,
+        clip_norm: float | None,
+    ) -> None:
+        self.optimizer = innermost(optimizer)
+        self.measures = True
+        self.noise_to_gradient: Mapping[str, float] = {}
+        self._process = process
+        self._clip_value, self._clip_norm = clip_value, clip_norm
+        # registered before the noise, so it runs before it
+        self.optimizer.register_step_pre_hook(
+            torch.compiler.disable(self._before)  # type: ignore[no-untyped-call]
+        )
+        self.noise: GradientNoise | None = None
+        if process is not None:
+            self.noise = attach(optimizer, process, seed=seed)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The optimizer's class and the settings of its first group, as JSON values."""
+        group = self.optimizer.param_groups[0]
+        kind = type(self.optimizer)
+        plain = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in group.items()
+            if isinstance(value, int | float | str | tuple | None)
+        }
+        plain.pop("gradnoise_t", None)
+        return {
+            "class": f"{kind.__module__}.{kind.__qualname__}",
+            "n_parameters": sum(
+                each.numel() for group in self.optimizer.param_groups for each in group["params"]
+            ),
+            "settings": plain,
+        }
+
+    def _before(
+        self, _optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Any] | None:
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if not callable(closure):
+            self._prepare()
+            return None
+        prepared = self._after_closure(closure)
+        return (
+            (args, kwargs | {"closure": prepared})
+            if "closure" in kwargs
+            else ((args[0], prepared, *args[2:]), kwargs)
+        )
+
+    def _after_closure(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        def prepared() -> Any:
+            with torch.enable_grad():
+                loss = closure()
+            self._prepare()
+            return loss
+
+        return prepared
+
+    def _prepare(self) -> None:
+        measures = self.measures and self.noise is not None
+        if not measures and self._clip_value is None and self._clip_norm is None:
+            return
+        parameters = [
+            parameter
+            for group in self.optimizer.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        if self._clip_value is not None:
+            torch.nn.utils.clip_grad_value_(parameters, self._clip_value)
+        if self._clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, self._clip_norm)
+        if measures and parameters:
+            self._measure(parameters)
+
+    def _measure(self, parameters: Sequence[torch.Tensor]) -> None:
+        assert self._process is not None
+        assert self.noise is not None
+        n_weights = sum(parameter.numel() for parameter in parameters)
+        self.noise_to_gradient = noise_to_gradient(
+            self._process, self.noise.t, n_weights, global_norm(parameters)
+        )
+        self.measures = False
