@@ -78,6 +78,11 @@ def names(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
     return found
 
 
+def named_parameters(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Return all parameters by name; without names `<group>.<index>`."""
+    return dict(_named_parameters(optimizer))
+
+
 def _named_parameters(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
     for g, group in enumerate(optimizer.param_groups):
         names_of_group = group.get("param_names") or (f"{g}.{i}" for i in itertools.count())

@@ -20,6 +20,7 @@ from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.training.faults import Fault
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import prepare
+from gradnoise.training.single_functions import SingleFunctions
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.function import FunctionWorkload
 from gradnoise.workloads.function_trial import Kept, Trial
@@ -224,6 +225,11 @@ def open_trial(spec: TrialSpec, workload: FunctionWorkload, host: ProcessHost) -
 
     with WORKLOADS.including(workload):
         setup = prepare(spec)
+    contribution = setup.contribution
+
+    def transforms(weights: Mapping[str, torch.Tensor]) -> SingleFunctions:
+        return SingleFunctions(contribution, weights, {})
+
     techniques = [TECHNIQUES.find(name) for name in spec.techniques]
     return Trial(
         params=spec.params,
@@ -234,7 +240,8 @@ def open_trial(spec: TrialSpec, workload: FunctionWorkload, host: ProcessHost) -
         report_every=spec.report_every,
         with_test=spec.with_test and workload.has_test,
         metrics=workload.metrics,
-        process=setup.contribution.gradient,
+        process=contribution.gradient,
+        transforms=transforms if contribution.transforms else None,
         technique_params=[each.name for known in techniques for each in known.parameters],
         device=device(),
         arm=spec.arm,

@@ -74,19 +74,12 @@ def prepare(spec: TrialSpec) -> Setup:
     else:
         workload = declared(spec.options, parameters.pick(spec.params, declared.parameters))
         options = workload.options
-    contribution = combine(technique.contribution(spec.params) for technique in techniques)
-    if contribution.transforms and isinstance(workload, FunctionWorkload):
-        names = ", ".join(each.function.__name__ for each in contribution.transforms)
-        raise ValueError(
-            f"techniques must not transform the gradient on {spec.workload}, a training function, "
-            f"but got {names}: of a function's gradients only the noise is known."
-        )
     return Setup(
         spec=spec,
         workload=workload,
         options=options,
         optimizer=optimizer,
-        contribution=contribution,
+        contribution=combine(technique.contribution(spec.params) for technique in techniques),
         lr_factor=lr_factor(spec.params, spec.budget_epochs),
     )
 

@@ -101,7 +101,11 @@ class SingleRun:
         self._n_weights = sum(
             weights.numel() for weights in self._model.parameters() if weights.requires_grad
         )
-        self._functions = SingleFunctions(setup.contribution, self._model)
+        self._functions = SingleFunctions(
+            setup.contribution,
+            dict(self._model.named_parameters()),
+            dict(self._model.named_buffers()),
+        )
         self._noise_to_gradient: dict[str, float] = {}
         self._gradient_process = setup.contribution.gradient
         self._noise: GradientNoise | None = None

@@ -17,16 +17,17 @@ class SingleFunctions:
 
     Args:
         contribution: What the arm's techniques contribute.
-        model: The model.
+        weights: The model's parameters by name.
+        buffers: Its buffers by name.
 
     Attributes:
         kept: The state of each transformation, then the average.
     """
 
-    def __init__(self, contribution: Contribution, model: torch.nn.Module) -> None:
+    def __init__(self, contribution: Contribution, weights: Tensors, buffers: Tensors) -> None:
         self._contribution = contribution
-        self._weights = dict(model.named_parameters())
-        self._buffers = dict(model.named_buffers())
+        self._weights = weights
+        self._buffers = buffers
         self._device = next(iter(self._weights.values())).device
         self._hyper = arm_functions.hyper_of(contribution, self._device)
         self.kept = arm_functions.first_kept(contribution, self._weights, self._buffers)

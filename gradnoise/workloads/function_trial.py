@@ -11,7 +11,7 @@ from gradnoise._processes import NoiseProcess
 from gradnoise.workloads.base import Metric
 from gradnoise.workloads.lr_schedules import LR_PARAMETERS, lr_factor, warmup_factor
 from gradnoise.workloads.optimizer import Optimizer
-from gradnoise.workloads.update_hook import UpdateHook
+from gradnoise.workloads.update_hook import MakeTransforms, UpdateHook
 
 SEEDS = 2**32
 """numpy, scikit-learn and Lightning take seeds below it."""
@@ -105,6 +105,7 @@ class Trial:
         with_test: bool,
         metrics: Sequence[Metric],
         process: NoiseProcess | None,
+        transforms: MakeTransforms | None = None,
         technique_params: Iterable[str] = (),
         device: torch.device | None = None,
         arm: str = "",
@@ -125,7 +126,7 @@ class Trial:
         self._optimizer = optimizer
         self._noise_seed = seed
         self._metrics = metrics
-        self._process = process
+        self._process, self._transforms = process, transforms
         self._technique_params = frozenset(technique_params)
         self._host = host
         self._hooks: list[UpdateHook] = []
@@ -163,10 +164,11 @@ class Trial:
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Attach the arm's techniques and the study's clipping to an optimizer of your own.
 
-        Inside each `optimizer.step()` the gradients are clipped, if the study gives `clip_value` or
-        `clip_norm`, and then get the arm's noise. Attach every optimizer of the function once, in
-        every arm, before its first update. Each gets noise of its own, so two optimizers never
-        share draws, whatever their parameters are named; its clip_norm is over its own parameters.
+        Inside each `optimizer.step()` the arm's techniques transform the gradients, the study's
+        `clip_value` and `clip_norm` clip them, and then the arm's noise is added. Attach every
+        optimizer of the function once, in every arm, before its first update. Each gets noise of
+        its own, so two optimizers never share draws, whatever their parameters are named; its
+        clip_norm is over its own parameters.
 
         Raises:
             ValueError: If the optimizer is attached already, or as `gradnoise.attach`.
@@ -181,6 +183,7 @@ class Trial:
         hook = UpdateHook(
             optimizer,
             self._process,
+            self._transforms,
             # seeds of trials have 48 bits, so this is the seed of no other trial or optimizer
             seed=self._noise_seed + (len(self._hooks) << 48),
             clip_value=self.params.get("clip_value"),
@@ -245,8 +248,8 @@ class Trial:
         Raises:
             ValueError: If it is not the next epoch or step, or a declared metric is missing.
             TypeError: If a value is not a number.
-            RuntimeError: If the arm's noise has not reached an update, or the trial was resumed and
-                `restore` was not called.
+            RuntimeError: If the arm's techniques have not reached an update, or the trial was
+                resumed and `restore` was not called.
         """
         if self._kept is not None:
             raise RuntimeError(
@@ -263,7 +266,7 @@ class Trial:
             raise ValueError(
                 f"report must give every declared metric, but it lacks {', '.join(missing)}."
             )
-        self._check_noise()
+        self._check_updates()
         logged = {name: value for name, value in self._logged.items() if math.isfinite(value)}
         reported = {name: _number(name, value) for name, value in values.items()}
         measured = {
@@ -290,8 +293,8 @@ class Trial:
             TypeError: If the state holds other objects.
         """
         if self._host.wants_checkpoint():
-            noise = [hook.noise.state_dict() for hook in self._hooks if hook.noise is not None]
-            self._host.keep({"epoch": self.epoch, "noise": noise, "function": state})
+            hooks = [hook.state() for hook in self._hooks]
+            self._host.keep({"epoch": self.epoch, "optimizers": hooks, "function": state})
 
     def restore(self) -> Any:
         """Return the state of the last checkpoint that was written; None if the trial starts anew.
@@ -305,14 +308,13 @@ class Trial:
         if self._kept is None:
             return None
         kept, self._kept = self._kept, None
-        handles = [hook.noise for hook in self._hooks if hook.noise is not None]
-        if len(handles) != len(kept["noise"]):
+        if len(self._hooks) != len(kept["optimizers"]):
             raise RuntimeError(
-                f"the checkpoint has the noise of {len(kept['noise'])} optimizers, but "
-                f"{len(handles)} are attached: call trial.restore() after all are attached."
+                f"the checkpoint is of {len(kept['optimizers'])} optimizers, but "
+                f"{len(self._hooks)} are attached: call trial.restore() after all are attached."
             )
-        for handle, noise in zip(handles, kept["noise"], strict=True):
-            handle.load_state_dict(noise)
+        for hook, hook_state in zip(self._hooks, kept["optimizers"], strict=True):
+            hook.load(hook_state)
         self._host.restore_generators(kept)
         self.epoch = kept["epoch"]
         return kept["function"]
@@ -341,14 +343,14 @@ class Trial:
         if given != due or given > last:
             raise ValueError(f"{name} must be {due}, of {last} in all, but got {name}={given}.")
 
-    def _check_noise(self) -> None:
-        if self._process is None:
+    def _check_updates(self) -> None:
+        if self._process is None and self._transforms is None:
             return
-        counts = [hook.noise.t for hook in self._hooks if hook.noise is not None]
+        counts = [hook.t for hook in self._hooks]
         if not any(counts):
             raise RuntimeError(
-                "the arm's noise reached no update: make the optimizer with trial.optimizer(...), "
-                "or call trial.attach(optimizer), before the first optimizer.step()."
+                "the arm's techniques reached no update: make the optimizer with "
+                "trial.optimizer(...), or call trial.attach(optimizer), before its first step()."
             )
         if self.is_last_report and not all(counts):
             raise RuntimeError(

@@ -1,25 +1,45 @@
-"""What a training function's optimizer does before each update: clip, measure, add the noise."""
+"""What a training function's optimizer does before an update: transform, clip, add the noise."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from gradnoise._hook import GradientNoise, attach
 from gradnoise._hook.gradients import global_norm
-from gradnoise._hook.optimizers import innermost
+from gradnoise._hook.optimizers import innermost, named_parameters
 from gradnoise._processes import NoiseProcess, noise_to_gradient
 
 
-class UpdateHook:
-    """Clipping and the arm's gradient noise, inside `optimizer.step()`.
+class Transforms(Protocol):
+    """The arm's transformations of the gradients of some parameters, with what they keep."""
 
-    The order is that of declared workloads: clip each coordinate to [-clip_value, clip_value], clip
-    to the global L2 norm clip_norm, add the noise. A closure passed to `step` is run first.
+    @property
+    def kept(self) -> Sequence[Mapping[str, torch.Tensor]]:
+        """What they keep from update to update."""
+
+    def transform(self, t: int) -> None:
+        """Transform the gradients of update t."""
+
+    def load(self, kept: Sequence[Mapping[str, torch.Tensor]]) -> None:
+        """Restore `kept` from a checkpoint."""
+
+
+MakeTransforms = Callable[[Mapping[str, torch.Tensor]], Transforms]
+"""From parameters by name to the transformations of their gradients."""
+
+
+class UpdateHook:
+    """The arm's transformations, the study's clipping and the arm's noise, inside `step()`.
+
+    The order is that of declared workloads: transform the gradient, clip each coordinate to
+    [-clip_value, clip_value], clip to the global L2 norm clip_norm, add the noise. A closure passed
+    to `step` is run first.
 
     Args:
         optimizer: The optimizer, or a wrapper of it as `gradnoise.attach` takes.
         process: The arm's noise; None: no noise.
+        transforms: Makes the arm's transformations; None: there are none.
         seed: Seeds the noise.
         clip_value: Largest absolute value of a coordinate; None: no limit.
         clip_norm: Largest L2 norm of the gradient of all its parameters; None: no limit.
@@ -38,6 +58,7 @@ class UpdateHook:
         self,
         optimizer: torch.optim.Optimizer,
         process: NoiseProcess | None,
+        transforms: MakeTransforms | None,
         *,
         seed: int,
         clip_value: float | None,
@@ -47,6 +68,8 @@ class UpdateHook:
         self.measures = True
         self.noise_to_gradient: Mapping[str, float] = {}
         self._process = process
+        self._t = 0
+        self._transforms = transforms(named_parameters(self.optimizer)) if transforms else None
         self._clip_value, self._clip_norm = clip_value, clip_norm
         # registered before the noise, so it runs before it
         self.optimizer.register_step_pre_hook(
@@ -55,6 +78,27 @@ class UpdateHook:
         self.noise: GradientNoise | None = None
         if process is not None:
             self.noise = attach(optimizer, process, seed=seed)
+
+    @property
+    def t(self) -> int:
+        """Updates so far that the arm's techniques acted on."""
+        return self._t if self.noise is None else self.noise.t
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {
+            "t": self._t,
+            "noise": None if self.noise is None else self.noise.state_dict(),
+            "kept": [] if self._transforms is None else list(self._transforms.kept),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
+        self._t = state["t"]
+        if self.noise is not None:
+            self.noise.load_state_dict(state["noise"])
+        if self._transforms is not None:
+            self._transforms.load(state["kept"])
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -99,6 +143,9 @@ class UpdateHook:
         return prepared
 
     def _prepare(self) -> None:
+        if self._transforms is not None:
+            self._transforms.transform(self._t)
+        self._t += 1
         measures = self.measures and self.noise is not None
         if not measures and self._clip_value is None and self._clip_norm is None:
             return

@@ -159,12 +159,17 @@ def test_a_function_runs_on_the_main_thread_of_a_clean_process() -> None:
 
 @pytest.mark.parametrize(
     ("technique", "params"),
-    [("none", {}), ("preconditioned", {"eta": 0.001, "gamma": 0.55, "damping": 0.01})],
+    [
+        ("grokfast", {}),
+        ("preconditioned", {"eta": 0.001, "gamma": 0.55, "damping": 0.01}),
+    ],
 )
 def test_a_killed_and_resumed_function_has_the_results_of_an_undisturbed_one(
     technique: str, params: dict[str, float], tmp_path: Path
 ) -> None:
-    """The noise and the global generators continue too; the epochs before are replayed."""
+    """The noise, the state of a technique and the global generators continue too; the epochs before
+    are replayed.
+    """
     trial = spec(
         workload="resuming",
         techniques=(technique,),
@@ -220,7 +225,7 @@ def test_a_function_that_never_applies_the_noise_fails() -> None:
     )
     assert isinstance(events[0], Failed)
     assert events[0].summary.startswith(
-        "RuntimeError: the arm's noise reached no update: make the optimizer with trial.optimizer"
+        "RuntimeError: the arm's techniques reached no update: make the optimizer with"
     )
 
 
@@ -238,3 +243,24 @@ def test_the_ratio_of_noise_to_gradient_is_measured() -> None:
         for std in (0.1, 0.2)
     ]
     assert math.isclose(first[1], 2 * first[0], rel_tol=1e-6)
+
+
+def test_a_technique_that_transforms_the_gradient_acts_in_a_function() -> None:
+    """Centred, the gradient of a unit sums to 0, so the sum of its weights stays."""
+    sums = [
+        values["validation_x"]
+        for values in curve(
+            run(
+                SingleTrainer(1),
+                spec(
+                    workload="resuming",
+                    techniques=("gradient_centralisation",),
+                    params={"lr": 0.1},
+                    budget_epochs=4,
+                ),
+            )
+        )
+    ]
+    assert sums == pytest.approx([sums[0]] * 4, abs=1e-5)
+    plain = curve(run(SingleTrainer(1), spec(workload="resuming", params={"lr": 0.1})))
+    assert abs(plain[-1]["validation_x"] - sums[0]) > 0.01

@@ -139,7 +139,7 @@ def test_noise_that_reached_no_update_is_an_error() -> None:
     trial = open_trial(process=constant(std=0.5))
     _, sgd = weight_of_sgd()
     trial.attach(sgd)
-    with pytest.raises(RuntimeError, match="noise reached no update"):
+    with pytest.raises(RuntimeError, match="techniques reached no update"):
         trial.report(epoch=1, validation_error=1.0)
     sgd.step()
     trial.report(epoch=1, validation_error=1.0)
@@ -295,9 +295,9 @@ def test_a_checkpoint_has_the_noise_of_every_optimizer() -> None:
 
 
 def test_a_checkpoint_is_restored_after_all_optimizers_are_attached() -> None:
-    kept = {"epoch": 1, "noise": [{"t": 1, "seed": 1}], "function": None}
+    kept = {"epoch": 1, "optimizers": [{}], "function": None}
     trial: Trial = open_trial(RecordingHost(kept), process=constant(std=0.5))
-    with pytest.raises(RuntimeError, match="noise of 1 optimizers, but 0 are attached"):
+    with pytest.raises(RuntimeError, match="is of 1 optimizers, but 0 are attached"):
         trial.restore()
 
 
