@@ -12,7 +12,7 @@ TEST := -m pytest -n logical --dist loadfile
 # The library with optional packages missing; the rest of its tests is the same in .venv.
 LIBRARY := $(addprefix tests/gradnoise/,$(notdir $(wildcard tests/gradnoise/test_*.py)) hook kernels \
 	noise processes techniques training/test_single.py training/test_stacked_model.py \
-	training/test_trainers.py workloads)
+	training/test_trainers.py workloads) --ignore=tests/gradnoise/hook/test_distributed.py
 test test-library test-slow: export OMP_NUM_THREADS ?= 1
 # Test processes and the processes that they start share compiled modules.
 unexport PYTHONDONTWRITEBYTECODE

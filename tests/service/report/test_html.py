@@ -62,11 +62,23 @@ class Outline(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.fixture(scope="module")
+def rendered() -> list[str]:
+    """Holds `page` after the first test that needs it."""
+    return []
+
+
 @pytest.fixture
-def page(make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric) -> str:
+def page(
+    rendered: list[str], make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
+) -> str:
+    if rendered:
+        return rendered[0]
     design, trials = make_trials({"baseline": BAD, "noisy": [*GOOD[:-1], "diverged"]})
     study = make_study(design, accuracy)
-    return html.render(study, compare(design, accuracy, trials, protocol=PROTOCOL, epochs=EPOCHS))
+    comparison = compare(design, accuracy, trials, protocol=PROTOCOL, epochs=EPOCHS)
+    rendered.append(html.render(study, comparison))
+    return rendered[0]
 
 
 def test_the_page_is_well_formed_and_loads_nothing(page: str) -> None:

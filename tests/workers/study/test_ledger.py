@@ -129,6 +129,7 @@ def test_a_crash_at_any_write_loses_and_repeats_no_trial(
     assert_exactly_as_declared(database, storage, study)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [3])
 def test_a_crash_at_any_write_of_a_grid_loses_and_repeats_no_trial(
     database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int

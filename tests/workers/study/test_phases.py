@@ -28,6 +28,7 @@ from study_runs import (
 )
 
 Make = Callable[..., StudySpec]
+pytestmark = pytest.mark.usefixtures("without_reports")
 
 
 def test_the_best_settings_are_rerun_on_other_seeds_and_the_best_mean_is_confirmed(

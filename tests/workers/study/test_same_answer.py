@@ -22,23 +22,17 @@ from study_runs import ACCURACY, finish, read, start, submit
 
 Make = Callable[..., StudySpec]
 
-CASES = [
-    ("tpe", "median"),
+pytestmark = pytest.mark.usefixtures("without_reports")
+
+SLOW = [
     ("random", "asha"),
     ("cmaes", "none"),
-    *(
-        pytest.param(*case, marks=pytest.mark.slow)
-        for case in (("gp", "median"), ("qmc", "asha"), ("grid", "median"), ("cmaes", "asha"))
-    ),
+    ("gp", "median"),
+    ("qmc", "asha"),
+    ("grid", "median"),
+    ("cmaes", "asha"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def without_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what is rendered after the study is complete: it takes most of the time."""
-    monkeypatch.setattr("gradnoise_service.report.markdown.render", lambda *_: "")
-    monkeypatch.setattr("gradnoise_service.report.plots.render", lambda *_: {})
-    monkeypatch.setattr("gradnoise_workers.study.optuna_sync.publish", lambda *_, **__: None)
+CASES = [("tpe", "median"), *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
 
 
 def small_study(make_spec: Make, sampler: str, pruner: str, name: str) -> StudySpec:
