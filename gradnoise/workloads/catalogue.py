@@ -13,6 +13,7 @@ from gradnoise.parameters import Parameter
 from gradnoise.rules import Rule
 from gradnoise.techniques.base import Technique
 from gradnoise.techniques.registry import TECHNIQUES
+from gradnoise.workloads.function import FunctionWorkload
 from gradnoise.workloads.optimizer import SHARED_PARAMETERS, SHARED_RULES, Optimizer
 from gradnoise.workloads.options import schema
 from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS, Declared, techniques_for
@@ -60,11 +61,14 @@ def document() -> dict[str, Any]:
 
 def _workload(workload: Declared) -> dict[str, Any]:
     techniques = techniques_for(workload)
+    has_test = not isinstance(workload, FunctionWorkload) or workload.has_test
     return {
         "name": workload.name,
         "description": workload.description,
         "options_schema": schema(workload.Options),
-        "metrics": [dataclasses.asdict(metric) for metric in workload.metrics],
+        "metrics": [
+            {**dataclasses.asdict(metric), "has_test": has_test} for metric in workload.metrics
+        ],
         "parameters": _documents(workload.parameters),
         "rules": _documents(workload.rules),
         "stacks": workload.stacks,

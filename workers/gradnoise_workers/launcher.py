@@ -55,6 +55,7 @@ def trial_spec(
         params=params,
         seed=seed,
         budget_epochs=budget_epochs,
+        report_every=spec.budget.report_every,
         arm=arm.name,
         phase=phase,
         number=number,

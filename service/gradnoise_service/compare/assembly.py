@@ -55,6 +55,7 @@ def compare(
         direction=metric.direction,
         worst=counted.worst,
         declared_worst=None if counted is metric else metric.worst,
+        split=metric.split,
         smallest_difference=here.spec.smallest_difference,
         study_seed=here.spec.seed,
         differences=judged,

@@ -19,6 +19,7 @@ from gradnoise_service.compare.facts.findings import (
     Finding,
     LostTrials,
     NoiseScale,
+    NoTestData,
     NothingTuned,
     StillLearning,
     UnequalBudgets,
@@ -63,6 +64,8 @@ def findings(
         is_final: Whether the verdicts are given.
     """
     yield from _budgets(design)
+    if not metric.has_test:
+        yield NoTestData()
     yield from small_searches(design)
     yield from ignored_by_sampler(design)
     yield from few_near_best(design, metric, tables.arms, tables.search)

@@ -90,7 +90,7 @@ class Design(Sequential):
 
     @abstractmethod
     def epochs(self, phase: Phase) -> int:
-        """Return the budget of a trial of a phase."""
+        """Return the budget of a trial of a phase; in steps, the number of its reports."""
 
     @abstractmethod
     def rungs(self, phase: Phase) -> tuple[int, ...]:
@@ -273,12 +273,14 @@ class TunedDesign(Design):
                 return number % self.n_repeats, number
 
     def epochs(self, phase: Phase) -> int:
-        return (phase == "confirm" and self.spec.confirm.epochs) or self.search.epochs
+        epochs = self.search.epochs or self.spec.budget.n_reports
+        assert epochs is not None  # the spec was validated
+        return (phase == "confirm" and self.spec.confirm.epochs) or epochs
 
     def rungs(self, phase: Phase) -> tuple[int, ...]:
         if phase != "search":
             return ()
-        pruner, epochs = self.search.pruner, self.search.epochs
+        pruner, epochs = self.search.pruner, self.epochs(phase)
         match pruner.name:
             case "none":
                 return ()
@@ -358,8 +360,9 @@ class GridDesign(Design):
         return self.n_pairs if phase == "confirm" else 0
 
     def epochs(self, phase: Phase) -> int:
-        assert self.spec.confirm.epochs is not None
-        return self.spec.confirm.epochs
+        epochs = self.spec.confirm.epochs or self.spec.budget.n_reports
+        assert epochs is not None  # the spec was validated
+        return epochs
 
     def rungs(self, phase: Phase) -> tuple[int, ...]:
         return ()

@@ -78,7 +78,12 @@ class Search(Strict):
             "search_sd), else 1."
         ),
     )
-    epochs: Whole = Field(ge=1, le=1_000_000, description="Epochs of each trial.")
+    epochs: Whole | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Epochs of each trial; required unless the budget is in steps.",
+    )
     sampler: SamplerName = Field(default="tpe", description="How settings are proposed.")
     pruner: Pruner = Field(default_factory=Pruner)
     lag: Whole | None = Field(

@@ -189,7 +189,8 @@ class StudySpec(Strict):
         description="The sides of the comparison; the first is the baseline.",
     )
     budget: Budget = Field(
-        default_factory=Budget, description="What is equal between the arms' searches."
+        default_factory=Budget,
+        description="What is equal between the arms' searches; and the trials' length in steps.",
     )
     search: Search | None = Field(
         default=None,
@@ -246,6 +247,22 @@ class StudySpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _length_is_in_epochs_or_steps(self) -> Self:
+        searched = None if self.search is None else self.search.epochs
+        if self.budget.n_reports is None:
+            if self.search is not None and searched is None:
+                message = "search.epochs is missing"
+                legal = "a whole number, at least 1; or a budget of `{steps, report_every}`"
+                raise CrossFieldError("search.epochs", None, message, legal)
+            return self
+        for field, epochs in (("search", searched), ("confirm", self.confirm.epochs)):
+            if epochs is not None:
+                message = f"the budget is in steps, but {field}.epochs is given"
+                legal = "left out; or a budget without steps"
+                raise CrossFieldError(f"{field}.epochs", epochs, message, legal)
+        return self
+
+    @model_validator(mode="after")
     def _anytime_has_one_search(self) -> Self:
         if self.confirm.anytime and self.search is not None and (self.search.repeats or 1) > 1:
             message = "anytime is a verdict on pairs, but repeats makes it one on searches"
@@ -275,7 +292,7 @@ class StudySpec(Strict):
         """Without a search, every value must be countable and every arm a single setting."""
         if self.search is not None:
             return self
-        if self.confirm.epochs is None:
+        if self.confirm.epochs is None and self.budget.n_reports is None:
             message = "`confirm.epochs` is required without `search`"
             legal = "a whole number, at least 1; or give a search"
             raise CrossFieldError("confirm.epochs", None, message, legal)

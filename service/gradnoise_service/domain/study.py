@@ -19,7 +19,7 @@ TRIAL_ENDED: tuple[TrialState, ...] = ("complete", "pruned", "failed", "cancelle
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A number that a workload measures.
+    """A number that a workload measures, on test data only if `has_test`.
 
     `worst` is what a lost trial counts as at least, `best` the best possible value, None where the
     two do not bound the metric.
@@ -30,6 +30,12 @@ class Metric:
     worst: float
     description: str = ""
     best: float | None = None
+    has_test: bool = True
+
+    @property
+    def split(self) -> Literal["test", "validation"]:
+        """The data on which confirm runs are judged."""
+        return "test" if self.has_test else "validation"
 
     @property
     def range(self) -> float | None:

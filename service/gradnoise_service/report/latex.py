@@ -79,8 +79,8 @@ def _recipes(study: Study, report: Report) -> Iterator[str]:
 def _points(study: Study, comparison: Comparison) -> Iterator[str]:
     header, rows = point_table(comparison)
     caption = (
-        f"{escaped(study.spec.name)}: every setting, with the runs of each arm on test data. "
-        "Nothing was tuned."
+        f"{escaped(study.spec.name)}: every setting, with the runs of each arm on "
+        f"{comparison.split} data. Nothing was tuned."
     )
     cells = [[*map(escaped, row)] for row in rows]
     yield from _table(caption, "r" * len(header), [*map(escaped, header)], cells)

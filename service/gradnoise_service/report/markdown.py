@@ -58,7 +58,8 @@ def _lines(study: Study, c: Report) -> Iterator[str]:
     yield from ("", "## The differences", "", *_differences(c))
     if c.points:
         note = (
-            "Mean, standard deviation and best of each arm's runs on test data, lost runs included."
+            f"Mean, standard deviation and best of each arm's runs on {c.split} data, lost runs "
+            "included."
         )
         yield from ("", "## The settings", "", note, "", *table(*point_table(c)))
     if any(run.outcome != "open" for row in c.seeds for run in row.runs.values()):
@@ -113,7 +114,7 @@ def _verdicts(study: Study, c: Report) -> Iterator[str]:
 
 def _arms(c: Comparison) -> Iterator[str]:
     chosen = ["the arm's own values"] if c.points else ["chosen setting", f"validation {c.metric}"]
-    header = ["arm", "technique", *chosen, "mean on test", "median", "range", "lost"]
+    header = ["arm", "technique", *chosen, f"mean on {c.split}", "median", "range", "lost"]
     yield from table([*header, "device time"], [list(_arm(c, arm)) for arm in c.arms])
 
 

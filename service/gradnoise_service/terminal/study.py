@@ -11,7 +11,7 @@ from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.report.words.numbers import count, given, listed, moment, number
-from gradnoise_service.report.words.settings import space, techniques
+from gradnoise_service.report.words.settings import length, space, techniques
 from gradnoise_service.terminal.console import out, show_line
 from gradnoise_service.terminal.outcome import show_outcome, show_warnings
 from gradnoise_service.terminal.progress import bars
@@ -88,7 +88,7 @@ def _search(spec: StudySpec) -> str:
     of_each = f"{repeats} searches of " if repeats > 1 else ""
     return (
         f"{of_each}{count(spec.search.n_trials, 'trial')} per arm{unequal} of "
-        f"{count(spec.search.epochs, 'epoch')}, sampler "
+        f"{length(Design.of(spec), 'search')}, sampler "
         f"{spec.search.sampler}, pruner {spec.search.pruner.name}"
     )
 
@@ -104,10 +104,10 @@ def _rerun(spec: StudySpec) -> str | None:
 
 
 def _confirm(info: StudyInfo) -> str:
-    looks, n_epochs = info.spec.confirm.looks, Design.of(info.spec).epochs("confirm")
+    looks, trained = info.spec.confirm.looks, length(Design.of(info.spec), "confirm")
     fewer = f", or fewer: looks at {listed(looks)}" if looks else ""
     anytime = ", with a verdict at every number of them" if info.spec.confirm.anytime else ""
-    return f"{info.n_seeds} paired seeds of {count(n_epochs, 'epoch')}{fewer}{anytime}"
+    return f"{info.n_seeds} paired seeds of {trained}{fewer}{anytime}"
 
 
 def _show_progress(progress: Progress) -> None:

@@ -15,7 +15,7 @@ from gradnoise_service.report.words.numbers import (
     moment,
     number,
 )
-from gradnoise_service.report.words.settings import techniques
+from gradnoise_service.report.words.settings import length, techniques
 
 FOLDER = Path(__file__).parent
 
@@ -35,6 +35,7 @@ ENVIRONMENT.trim_blocks = ENVIRONMENT.lstrip_blocks = True
 ENVIRONMENT.filters |= {
     "number": number,
     "count": count,
+    "length_of": length,
     "duration": duration,
     "moment": moment,
     "words": as_words,

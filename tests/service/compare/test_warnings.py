@@ -1,6 +1,7 @@
 """Findings: the reasons to doubt a verdict."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from gradnoise_service.compare.facts.findings import (
     AtEdge,
     LostTrials,
     NoiseScale,
+    NoTestData,
     StillLearning,
     UnequalBudgets,
     UnequalDivergence,
@@ -47,6 +49,17 @@ def test_a_value_at_the_end_of_its_range_is_at_the_edge(
     entry: SpaceEntry, value: Value, expected: str | None
 ) -> None:
     assert edge(entry, value) == expected
+
+
+def test_a_workload_without_test_data_is_judged_on_validation(
+    make_trials: Make, accuracy: Metric
+) -> None:
+    design, trials = make_trials({"baseline": [0.1, 0.2, 0.3], "noisy": [0.2, 0.3, 0.5]})
+    untested = replace(accuracy, has_test=False)
+    found = compare(design, untested, trials, protocol={})
+    assert (found.split, NoTestData() in found.findings) == ("validation", True)
+    tested = compare(design, accuracy, trials, protocol={})
+    assert (tested.split, NoTestData() in tested.findings) == ("test", False)
 
 
 def test_ties_and_chosen_values_at_an_edge_are_found(make_trials: Make, accuracy: Metric) -> None:

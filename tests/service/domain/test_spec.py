@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from gradnoise_service.domain.arm import Arm
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.space import Choices, Range
 from gradnoise_service.domain.spec import StudySpec
 
@@ -229,3 +230,45 @@ def test_an_infinite_grid_is_rejected(
 ) -> None:
     with pytest.raises(ValidationError, match=message):
         make_spec(**(GRID | changes))
+
+
+def test_a_budget_in_steps_counts_its_reports(make_spec: Make) -> None:
+    """A measurement counts as an epoch: in every phase, for the pruner, and in a grid."""
+    steps = {"steps": 20_000, "report_every": 500}
+    search = {"n_trials": 4, "sampler": "random", "pruner": {"name": "median", "every_epochs": 10}}
+    design = Design.of(make_spec(budget=steps, search=search))
+    assert [design.epochs(phase) for phase in design.phases] == [40, 40, 40]
+    assert max(design.rungs("search")) < 40
+    grid = Design.of(make_spec(**(GRID | {"confirm": {"n_seeds": 5}, "budget": steps})))
+    assert grid.epochs("confirm") == 40
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"budget": {"steps": 100}}, "report_every: with steps, report_every is missing"),
+        ({"budget": {"report_every": 10}}, "report_every: report_every counts steps"),
+        (
+            {"budget": {"steps": 100, "report_every": 30}},
+            "report_every: report_every must divide the 100 steps",
+        ),
+        (
+            {"budget": {"steps": 100, "report_every": 10}},
+            "search.epochs: the budget is in steps, but search.epochs is given",
+        ),
+        ({"search": {"n_trials": 4}}, "search.epochs: search.epochs is missing"),
+        (
+            {
+                "budget": {"steps": 100, "report_every": 10},
+                "search": {"n_trials": 4},
+                "confirm": {"n_seeds": 5, "epochs": 3},
+            },
+            "confirm.epochs: the budget is in steps, but confirm.epochs is given",
+        ),
+    ],
+)
+def test_a_length_in_both_epochs_and_steps_is_rejected(
+    make_spec: Make, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        make_spec(**changes)

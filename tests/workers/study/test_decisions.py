@@ -117,6 +117,13 @@ def test_an_epoch_without_the_objective_fails_the_attempt_and_frees_its_slot(
     assert decisions.evicted == ["token"]
 
 
+def test_a_workload_without_test_data_is_judged_on_validation(make_spec: Make) -> None:
+    untested = Rules(spec=make_spec(), metric=replace(ACCURACY, has_test=False))
+    running = {"token": attempt("confirm")}
+    decisions = decide(untested, running, [epoch(1, validation=0.7), Finished(key="token")])
+    assert (decisions.endings["token"].state, decisions.endings["token"].value) == ("complete", 0.7)
+
+
 def test_a_trial_without_a_measurement_fails(make_spec: Make) -> None:
     decisions = decide(
         rules(make_spec, max_attempts=1), {"token": attempt()}, [Finished(key="token")]

@@ -68,8 +68,8 @@ class Rules:
     def value(self, attempt: Attempt) -> float:
         """Return the objective of an attempt with at least one measurement.
 
-        On test in the confirm phase, else on validation; of the epoch that the spec's `judge`
-        selects.
+        On test in the confirm phase, if the metric is measured there, else on validation; of the
+        epoch that the spec's `judge` selects.
         """
         assert attempt.judged is not None
         return attempt.judged.values[f"{self._splits(attempt)[-1]}_{self.metric.name}"]
@@ -124,8 +124,8 @@ class Rules:
         return sorted(needed - result.values.keys())
 
     def _splits(self, attempt: Attempt) -> tuple[str, ...]:
-        is_confirm = attempt.trial.phase == "confirm"
-        return ("validation", "test") if is_confirm else ("validation",)
+        is_tested = attempt.trial.phase == "confirm" and self.metric.has_test
+        return ("validation", "test") if is_tested else ("validation",)
 
 
 @dataclass(kw_only=True)

@@ -199,6 +199,7 @@ class Comparison(Frozen):
             to its next look.
         worst: The value that a lost confirm run counts as.
         declared_worst: The metric's declared worst value; None where lost runs count as that value.
+        split: The data on which confirm runs are judged.
         differences: Each further arm against the first.
         arms: The arms, the baseline first.
         seeds: The confirm runs, seed by seed.
@@ -223,6 +224,7 @@ class Comparison(Frozen):
     direction: Direction
     worst: float
     declared_worst: float | None = None
+    split: Literal["test", "validation"] = "test"
     smallest_difference: float
     study_seed: int
     differences: tuple[Difference, ...]

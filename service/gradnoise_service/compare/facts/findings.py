@@ -88,6 +88,12 @@ NoVerdict = Annotated[
 """Why the data do not support any verdict."""
 
 
+class NoTestData(Frozen):
+    """The workload measures no test data: arms are judged on those that selected the settings."""
+
+    kind: Literal["no_test_data"] = "no_test_data"
+
+
 class UnequalBudgets(Frozen):
     """The arms were tuned with different numbers of search trials."""
 
@@ -205,6 +211,7 @@ class NoiseScale(Frozen):
 
 Finding = Annotated[
     UnequalBudgets
+    | NoTestData
     | SeveralChanges
     | UnequalRanges
     | SameRecipe

@@ -9,7 +9,7 @@ from gradnoise_service.domain.study import Metric
 from gradnoise_service.report.words.anytime import VALID_AT_ANY_TIME
 from gradnoise_service.report.words.looks import BOUNDARIES
 from gradnoise_service.report.words.numbers import count, given, level, listed, number
-from gradnoise_service.report.words.settings import space
+from gradnoise_service.report.words.settings import length, space
 from gradnoise_service.report.words.warnings import budgets
 
 Labelled = tuple[str, str]
@@ -62,7 +62,7 @@ def _tuning(design: Design, search: Search) -> Iterator[Labelled]:
     of_each = f"{design.n_repeats} independent searches, each of " if design.n_repeats > 1 else ""
     yield (
         "Search budget",
-        f"{of_each}{budget} of {count(search.epochs, 'epoch')}, sampler {search.sampler}, {pruner};"
+        f"{of_each}{budget} of {length(design, 'search')}, sampler {search.sampler}, {pruner};"
         f" trial i of every arm has the same seed{_visible(search, n_trials)}",
     )
     searcher = "search" if design.n_repeats > 1 else "arm"
@@ -109,7 +109,7 @@ def _confirmation(design: Design) -> str:
     )
     return (
         f"{up_to}{count(design.n_seeds, 'fresh seed')}{declared}{each}, the same for every arm "
-        f"(initialisation, data order), {count(design.epochs('confirm'), 'epoch')}"
+        f"(initialisation, data order), {length(design, 'confirm')}"
     )
 
 
@@ -133,4 +133,6 @@ def _objective(design: Design, metric: Metric) -> str:
         if "search" in design.phases
         else "on held-out test data"
     )
+    if not metric.has_test:
+        data = "on validation data in every phase; the workload measures no test data"
     return f"{metric.name} {epoch}, {data}"

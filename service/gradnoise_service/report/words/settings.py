@@ -5,8 +5,10 @@ from typing import Any
 
 from gradnoise_service.compare.facts.findings import BestSetting
 from gradnoise_service.compare.facts.tables import ArmSummary
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.space import Choices, Range, SpaceEntry
-from gradnoise_service.report.words.numbers import MISSING, as_words, given, number
+from gradnoise_service.domain.spec import Phase
+from gradnoise_service.report.words.numbers import MISSING, as_words, count, given, number
 
 
 def setting(params: Mapping[str, Any]) -> str:
@@ -16,6 +18,14 @@ def setting(params: Mapping[str, Any]) -> str:
     ('lr 0.1, clip_norm 10', '–')
     """
     return ", ".join(f"{name} {given(value)}" for name, value in params.items()) or MISSING
+
+
+def length(design: Design, phase: Phase) -> str:
+    """Return how long the trials of a phase train, such as `40 epochs`."""
+    budget = design.spec.budget
+    if budget.steps is None or budget.report_every is None:
+        return count(design.epochs(phase), "epoch")
+    return f"{count(budget.steps, 'step')}, measured every {budget.report_every:,}"
 
 
 def chosen(arm: ArmSummary) -> str:

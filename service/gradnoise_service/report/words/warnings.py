@@ -10,6 +10,7 @@ from gradnoise_service.compare.facts.findings import (
     Finding,
     LostTrials,
     NoiseScale,
+    NoTestData,
     NothingTuned,
     StillLearning,
     UnequalBudgets,
@@ -46,6 +47,12 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
             return (
                 f"The arms were not tuned equally: {budgets(finding.n_trials)}. More trials find a "
                 "better setting regardless of the technique."
+            )
+        case NoTestData():
+            return (
+                "The workload measures no test data: settings were selected on the same validation "
+                "data on which the arms are compared, on fresh seeds. The selection biases "
+                "every arm's mean towards better values, more so the more settings it tried."
             )
         case SeveralChanges():
             return several_changes(finding)
@@ -104,7 +111,7 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
             means = ", ".join(f"{mean.arm} {best_mean(mean)}" for mean in best)
             return (
                 f"Nothing was tuned: the verdict is on the mean over {n_settings} settings, good "
-                "and bad. Each arm's best mean over a setting, selected on the same test data and "
+                "and bad. Each arm's best mean over a setting, selected on the same data and "
                 f"so biased: {means}."
             )
         case UnequalDivergence(divergence=divergence):

@@ -15,6 +15,7 @@ from gradnoise_service.compare.facts.findings import (
     Finding,
     LostTrials,
     NoiseScale,
+    NoTestData,
     NothingTuned,
     StillLearning,
     UnequalBudgets,
@@ -59,6 +60,12 @@ def noise(kind: str, limit: float, n: int) -> Finding:
             UnequalBudgets(n_trials={"baseline": 1, "noisy": 9}),
             "The arms were not tuned equally: baseline 1 trial, noisy 9 trials. More trials find a "
             "better setting regardless of the technique.",
+        ),
+        (
+            NoTestData(),
+            "The workload measures no test data: settings were selected on the same validation "
+            "data on which the arms are compared, on fresh seeds. The selection biases every arm's "
+            "mean towards better values, more so the more settings it tried.",
         ),
         (lost("search", "diverged", 2), "2 of noisy's 3 search trials diverged."),
         (
@@ -111,7 +118,7 @@ def noise(kind: str, limit: float, n: int) -> Finding:
                 ),
             ),
             "Nothing was tuned: the verdict is on the mean over 2 settings, good and bad. Each "
-            "arm's best mean over a setting, selected on the same test data and so biased: "
+            "arm's best mean over a setting, selected on the same data and so biased: "
             "baseline 0.5575 at lr 0.1, noisy 0.78 at lr 0.01.",
         ),
         (
