@@ -2,18 +2,26 @@
 
 import math
 import operator
-from collections.abc import Collection, Sequence
+import weakref
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 
-from gradnoise._hook.gradients import global_norm, in_place
-from gradnoise._hook.optimizers import names
+from gradnoise._hook.factors import Patterns, factors, group_factors
+from gradnoise._hook.gradients import global_norm, in_place, version
+from gradnoise._hook.optimizers import Names, names
 from gradnoise._hook.torch_internals import grad_scale
 from gradnoise._noise import Noise
+from gradnoise._noise.memory import overlapping, overlaps_itself
 from gradnoise._parts import Part
 from gradnoise._processes import NoiseProcess
 
-Gradients = Sequence[torch.Tensor | None]
+FROZEN_EVERY = 100  # updates
+
+Gradients = Sequence[Any]
+"""Tensors, and None for a parameter without a gradient."""
 
 
 class NoiseAdder:
@@ -23,108 +31,200 @@ class NoiseAdder:
         process: The noise process.
         allow: The legal kinds of gradients among `sparse` and `complex`.
         measure_ratio: Whether to compute `ratio` at each update.
+        patterns: Factors of the noise by patterns of names.
 
     Attributes:
-        ratio: std / ||g|| of the last update, ||g|| the global norm before the noise; infinite if
-            ||g|| is 0, None until it is measured.
+        last_std: The standard deviation of the last update's noise; None before it.
+        frozen: The name of a parameter that requires no gradient and whose gradient was 0 before
+            the noise; None unless one was found. It is searched when the gradients change their
+            kind, and at every 100th update.
+        names: The parameters' names, in the order of the optimizer.
         states: The preconditioner's state by parameter name.
     """
 
-    def __init__(self, process: NoiseProcess, allow: Collection[str], measure_ratio: bool) -> None:
+    def __init__(
+        self,
+        process: NoiseProcess,
+        allow: Collection[str],
+        measure_ratio: bool,
+        patterns: Patterns,
+    ) -> None:
         self.process = process
-        self.ratio: float | None = None
+        self.last_std: float | None = None
         self.states: dict[str, torch.Tensor] = {}
         # a sparse gradient holds other rows at each update, so it has no state
         self._allow = set(allow) - ({"sparse"} if process.preconditioner else set())
         self._measure_ratio = measure_ratio
+        self._patterns = patterns
+        self._norm: torch.Tensor | float | None = None
         self.forget()
 
     def forget(self) -> None:
         """Drop all caches, so that the next update may be that of another optimizer or seed."""
+        self.names: tuple[str, ...] = ()
+        self.frozen: str | None = None
         self._parameters: Sequence[torch.Tensor] = ()
-        self._names: tuple[str, ...] = ()
         self._noise: Noise | None = None
         self._noise_key: tuple[object, ...] = ()
+        self._group_factors: tuple[float, ...] = ()
+        self._factors: np.ndarray | None = None
         # whether all parameters have noise, and nothing but the noise is to be added
         self._is_plain = False
+        self.end_update()
 
-    def add(self, optimizer: torch.optim.Optimizer, seed: int, t: int) -> Gradients:
+    def __getstate__(self) -> dict[str, Any]:
+        kept = ("process", "last_std", "states", "_allow", "_measure_ratio", "_patterns", "_norm")
+        return {name: getattr(self, name) for name in kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.forget()
+
+    def end_update(self) -> None:
+        """Forget which gradients have the noise of the running update."""
+        self._noisy: Sequence[tuple[weakref.ref[torch.Tensor], object] | None] = ()
+
+    @property
+    def ratio(self) -> float | None:
+        """std / ||g|| of the last update, ||g|| the global norm before the noise.
+
+        Infinite if ||g|| is 0, None until it is measured.
+        """
+        if self.last_std is None or self._norm is None:
+            return None
+        norm = float(self._norm)
+        return self.last_std / norm if norm else math.inf
+
+    def add(
+        self, optimizer: torch.optim.Optimizer, given: Names | None, seed: int, t: int
+    ) -> Gradients:
         """Add the noise of update t to the gradients; return the gradients of all parameters.
 
-        While the caller holds them, torch need not create their Python objects again (a microsecond
-        each).
+        A gradient that still holds the noise that this update added to it, because the step raised
+        an error or evaluates its closure again, gets none.
 
         Raises:
             TypeError: If the kind of a gradient is not allowed.
         """
-        parameters = [
-            parameter for group in optimizer.param_groups for parameter in group["params"]
-        ]
-        if len(parameters) != len(self._parameters) or not all(
-            map(operator.is_, parameters, self._parameters)
-        ):
-            self._parameters, self._names = parameters, names(optimizer)
-            self._is_plain = False
-        gradients = [parameter.grad for parameter in parameters]
-        scale = grad_scale(optimizer)
-        terms = [(t_of_draws, float(std) * scale) for t_of_draws, std in self.process.terms(t)]
-        is_done = (
-            self._is_plain
-            and self._noise is not None
-            and self._noise_key[0] == seed
-            and all(self._noise.add_plain_(gradients, *term) for term in terms)
+        gradients = self._gradients(optimizer, given)
+        fresh = (
+            [
+                None if noisy and noisy[0]() is g and noisy[1] == version(g) else g
+                for noisy, g in zip(self._noisy, gradients, strict=True)
+            ]
+            if self._noisy
+            else gradients
         )
-        if not is_done and any(gradient is not None for gradient in gradients):
-            self._add_to_any(parameters, terms, scale, seed, t)
+        if not any(gradient is not None for gradient in fresh):
+            return gradients
+        scale = grad_scale(optimizer)
+        addresses = (
+            self._noise.addresses(fresh)
+            if self._is_plain and self._noise is not None and self._noise_key[0] == seed
+            else None
+        )
+        if addresses is None or t % FROZEN_EVERY == 0:
+            self.frozen = self._frozen(fresh)
+        if addresses is None or self._noise is None:
+            self._add_to_any(fresh, scale, seed, t)
+            gradients = [parameter.grad for parameter in self._parameters]
+            versions = [g if g is None else version(g) for g in gradients]
+        else:
+            for drawn, std in self._terms(t, gradients, scale):
+                self._noise.add_at_(addresses, gradients, drawn, self._stds(std))
+            versions = [g._version for g in gradients]
+        self._noisy = [
+            g if g is None else (weakref.ref(g), version)
+            for g, version in zip(gradients, versions, strict=True)
+        ]
         return gradients
 
+    def _gradients(self, optimizer: torch.optim.Optimizer, given: Names | None) -> Gradients:
+        """Return the gradients; renew what is cached of parameters and groups if they changed."""
+        groups = optimizer.param_groups
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        is_same = len(parameters) == len(self._parameters) and all(
+            map(operator.is_, parameters, self._parameters)
+        )
+        if not is_same:
+            self._parameters, self.names = parameters, names(optimizer, given)
+            self._is_plain = False
+            self.end_update()
+        of_groups = group_factors(groups)
+        if not is_same or of_groups != self._group_factors:
+            self._group_factors = of_groups
+            sizes = [len(group["params"]) for group in groups]
+            self._factors = factors(self._patterns, of_groups, sizes, self.names)
+        return [parameter.grad for parameter in parameters]
+
+    def _frozen(self, gradients: Gradients) -> str | None:
+        for name, parameter, gradient in zip(self.names, self._parameters, gradients, strict=True):
+            if not parameter.requires_grad and gradient is not None and not gradient.any():
+                return name
+        return None
+
+    def _terms(self, t: int, gradients: Gradients, scale: float) -> list[tuple[int, float]]:
+        """Return the terms of update t in units of the scaled gradients; measure the norm."""
+        if self._measure_ratio or self.process.uses_norm:
+            self._norm = global_norm(gradients) / scale
+        norm = float(self._norm) if self.process.uses_norm and self._norm is not None else None
+        terms = self.process.checked_terms(t, norm)
+        self.last_std = math.hypot(*(std for _, std in terms))
+        return [(drawn, std * scale) for drawn, std in terms]
+
+    def _stds(self, std: float, chosen: Sequence[int] | None = None) -> Any:
+        """Return the standard deviation of each parameter's noise, or one for all."""
+        if self._factors is None:
+            return std
+        return std * (self._factors if chosen is None else self._factors[chosen])
+
     @torch.no_grad()
-    def _add_to_any(
-        self,
-        parameters: Sequence[torch.Tensor],
-        terms: Sequence[tuple[int, float]],
-        scale: float,
-        seed: int,
-        t: int,
-    ) -> None:
-        tensors, parts = self._tensors_in_place(parameters)
-        names_of_tensors = tuple(tensors)
-        if self._measure_ratio:
-            norm = global_norm(parameters)
-            self.ratio = self.process.std(t) * scale / norm if norm else math.inf
-        sizes = [tensor.numel() for tensor in tensors.values()]
-        noise_key = (seed, names_of_tensors, sizes, parts)
+    def _add_to_any(self, gradients: Gradients, scale: float, seed: int, t: int) -> None:
+        chosen = [i for i, gradient in enumerate(gradients) if gradient is not None]
+        tensors, parts = self._tensors_in_place(chosen)
+        noise_key = (seed, tuple(tensors), [tensor.numel() for tensor in tensors.values()], parts)
         if self._noise is None or self._noise_key != noise_key:
             shapes = {name: tensor.shape for name, tensor in tensors.items()}
             self._noise, self._noise_key = Noise(seed, shapes, parts=parts), noise_key
-        is_bare = not (parts or self._measure_ratio or self.process.preconditioner)
-        self._is_plain = is_bare and len(tensors) == len(parameters)
+        self._is_plain = not (parts or self.process.preconditioner) and len(tensors) == len(
+            self._parameters
+        )
+        placed = [self._parameters[i].grad for i in chosen]
+        terms = self._terms(t, placed, scale)
         scales = self._scales(tensors, scale)
-        for t_of_draws, std in terms:
-            self._noise.add_(list(tensors.values()), t_of_draws, std, scales)
+        for drawn, std in terms:
+            stds = self._stds(std, chosen)
+            self._noise.add_(list(tensors.values()), drawn, stds, scales)
 
     def _tensors_in_place(
-        self, parameters: Sequence[torch.Tensor]
+        self, chosen: Sequence[int]
     ) -> tuple[dict[str, torch.Tensor], dict[str, Part]]:
-        """Return, by name, the tensors to change in place and the parts of parameters they hold."""
-        tensors, parts = {}, {}
-        seen: set[int] = set()
-        for name, parameter in zip(self._names, parameters, strict=True):
-            if parameter.grad is None:
-                continue
-            tensor, part = in_place(name, parameter, self._allow)
-            # the gradients of parameters that are summed often share memory
-            if tensor.data_ptr() in seen:
+        """Return, by name, the tensors to change in place and the parts of parameters they hold.
+
+        No two elements of the tensors share memory.
+        """
+        parameters = [self._parameters[i] for i in chosen]
+        names_of = [self.names[i] for i in chosen]
+
+        def at(i: int, is_copied: bool = False) -> tuple[torch.Tensor, Part | None]:
+            parameter = parameters[i]
+            if is_copied and parameter.grad is not None:
                 parameter.grad = parameter.grad.clone()
-                tensor, part = in_place(name, parameter, self._allow)
-            seen.add(tensor.data_ptr())
-            tensors[name] = tensor
-            if part is not None:
-                parts[name] = part
+            tensor, part = in_place(names_of[i], parameter, self._allow)
+            return at(i, is_copied=True) if overlaps_itself(tensor) else (tensor, part)
+
+        found = [at(i) for i in range(len(parameters))]
+        # as do the gradients of parameters that are summed or concatenated
+        for i in overlapping([tensor for tensor, _ in found]):
+            found[i] = at(i, is_copied=True)
+        tensors = {name: tensor for name, (tensor, _) in zip(names_of, found, strict=True)}
+        parts = {
+            name: part for name, (_, part) in zip(names_of, found, strict=True) if part is not None
+        }
         return tensors, parts
 
     def _scales(
-        self, tensors: dict[str, torch.Tensor], grad_scale: float
+        self, tensors: Mapping[str, torch.Tensor], grad_scale: float
     ) -> list[torch.Tensor] | None:
         preconditioner = self.process.preconditioner
         if preconditioner is None:
@@ -134,6 +234,11 @@ class NoiseAdder:
             state = self.states.get(name)
             if state is None:
                 state = torch.zeros(gradient.shape, dtype=torch.float32, device=gradient.device)
+            elif state.shape != gradient.shape:
+                raise ValueError(
+                    f"the preconditioner's state of {name} has shape {tuple(state.shape)}, but its "
+                    f"gradient has {tuple(gradient.shape)}: load the state of this model."
+                )
             self.states[name] = state = state.to(gradient.device)
             preconditioner.update_(state, gradient / grad_scale)
             scales.append(preconditioner.scale(state))

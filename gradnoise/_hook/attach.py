@@ -1,11 +1,11 @@
 """`attach`: noise on the gradients of an optimizer."""
 
-import operator
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
 
+from gradnoise._hook.factors import checked
 from gradnoise._hook.handle import GradientNoise
 from gradnoise._processes import NoiseProcess, annealed
 
@@ -20,6 +20,8 @@ def attach(
     seed: int,
     eta: float | None = None,
     gamma: float | None = None,
+    names: Iterable[tuple[str, torch.Tensor]] | None = None,
+    noise_scale: Mapping[str, float] = {},
     allow: Collection[str] = (),
     measure_ratio: bool = False,
 ) -> GradientNoise:
@@ -34,15 +36,14 @@ def attach(
     zeroed.
 
     The noise of an element is a function of the seed, t, the parameter's name and the element's
-    index, so replicas with the same seed have the same noise. Names are those that the optimizer
-    was given (`SGD(model.named_parameters(), ...)`), else `<group>.<index>`. The optimizer's
-    checkpoints contain t. There is no guarantee of differential privacy.
+    index, so replicas with the same seed have the same noise. The optimizer's checkpoints contain
+    t. There is no guarantee of differential privacy.
 
     Args:
         optimizer: Any torch optimizer except LBFGS, whose line search needs the same gradient at
-            the same weights. For a wrapper with an `.optimizer` (as Accelerate's) or a
-            `.base_optimizer` (as SAM's), noise is attached to the innermost optimizer. Copies by
-            `deepcopy` or pickle lose their hooks: call `reattach`.
+            the same weights, and optimizers that update during the backward pass. For a wrapper,
+            noise is attached to the optimizer inside it. Copies by `deepcopy` or pickle lose their
+            hooks: call `reattach`.
         process: The noise process: `annealed(eta, gamma)`, `constant(std)`, `anticorrelated(std)`,
             `preconditioned(eta, gamma)`, or `NoiseProcess.of(schedule)` for a function from t to
             the standard deviation.
@@ -52,6 +53,12 @@ def attach(
             at least 0.
         gamma: With eta: decay exponent, dimensionless; at least 0. 0.55 by default, as in the
             paper.
+        names: The names of the optimizer's parameters, among others: `model.named_parameters()`.
+            None: the names that the optimizer was given (`SGD(model.named_parameters(), ...)`),
+            else `<group>.<index>`.
+        noise_scale: Factors of the noise by pattern of names, such as `{"*.bias": 0.0}`, each at
+            least 0; the first pattern that matches a name counts, in the syntax of `fnmatch`. They
+            multiply the factors of groups, `group["noise_scale"]`. 1 by default.
         allow: Kinds of gradients that raise an error otherwise. `sparse`: noise on the rows that
             the gradient holds. `complex`: noise on the real and on the imaginary part, each of
             standard deviation std_t.
@@ -61,15 +68,16 @@ def attach(
         The handle. `remove()`, or leaving its `with` block, ends the noise.
 
     Raises:
-        TypeError: If the process is no NoiseProcess, the seed is no integer, or the optimizer is
-            LBFGS, shards its state by ZeRO, or is no torch optimizer. An update raises it for a
-            gradient of a kind that is not allowed.
+        TypeError: If an argument is of the wrong type, or the optimizer cannot have noise. An
+            update raises it for a gradient of a kind that is not allowed.
         ValueError: If not exactly one of process and eta is given, gamma is given with a process, a
-            value is out of range, the optimizer already has noise, or two of its parameters share a
-            name.
+            value is out of range, the optimizer already has noise, a parameter has no name, two
+            share a name, or a pattern matches no name.
 
     Warns:
-        UserWarning: Once, at an update at which no parameter has a gradient.
+        UserWarning: Once for each of these: no parameter has a gradient at an update; a parameter
+            that requires no gradient has a gradient of 0, and so gets noise; two optimizers whose
+            updates alternate have the same noise; ranks that train one model have different noise.
 
     >>> model = torch.nn.Linear(3, 1)
     >>> optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1)
@@ -81,11 +89,24 @@ def attach(
     >>> noise.t, round(noise.std, 3)
     (1, 0.083)
     """
-    unknown = sorted(set(allow) - set(KINDS))
+    if isinstance(allow, str) or not isinstance(allow, Collection):
+        raise TypeError(f"allow must be a list of kinds, such as ['sparse'], but got {allow=}.")
+    unknown = [kind for kind in allow if kind not in KINDS]
     if unknown:
         raise ValueError(f"allow must contain only {' and '.join(KINDS)}, but got {unknown[0]!r}.")
     process = _process(process, eta, gamma)
-    return GradientNoise(optimizer, process, _seed(seed), allow, measure_ratio)
+    if not process.uses_norm:
+        process.checked_terms(0)
+    return GradientNoise(
+        optimizer,
+        process,
+        seed,
+        allow=allow,
+        measure_ratio=measure_ratio,
+        patterns=checked(noise_scale),
+        names=names,
+        is_watched=True,
+    )
 
 
 def _process(process: Any, eta: float | None, gamma: float | None) -> NoiseProcess:
@@ -117,12 +138,3 @@ def _suggestion(process: object) -> str:
             "the result of a call such as annealed(eta=0.01, gamma=0.55)."
         )
     return "Pass a process such as annealed(eta=0.01, gamma=0.55), constant(std=0.1), or eta=0.01."
-
-
-def _seed(seed: Any) -> int:
-    if not hasattr(seed, "__index__"):
-        raise TypeError(f"seed must be an integer, but got {seed=}.")
-    value = int(operator.index(seed))
-    if value < 0:
-        raise ValueError(f"seed must be at least 0, but got {seed=}.")
-    return value

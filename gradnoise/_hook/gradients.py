@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -31,17 +31,15 @@ def in_place(name: str, parameter: Any, allow: Collection[str]) -> tuple[torch.T
     """
     gradient = parameter.grad
     if hasattr(gradient, "to_local"):  # a DTensor, such as a gradient of FSDP2
+        if hasattr(parameter, "placements") and gradient.placements != parameter.placements:
+            # such as the partial sums of a norm's gradient under sequence parallelism
+            gradient = gradient.redistribute(placements=parameter.placements)
+            parameter.grad = gradient
         return of_shard(name, gradient)
     if gradient.layout != torch.strided:
         _check_allowed("sparse", name, allow)
         parameter.grad, values, part = of_sparse(name, gradient)
         return values, part
-    if any(
-        stride == 0 and size > 1
-        for stride, size in zip(gradient.stride(), gradient.shape, strict=True)
-    ):
-        # expanded: many elements share memory
-        parameter.grad = gradient = gradient.contiguous()
     if gradient.is_complex():
         _check_allowed("complex", name, allow)
         parameter.grad = gradient = gradient.resolve_conj()
@@ -94,12 +92,26 @@ def of_sparse(name: str, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     return gradient, values, Part(rows.astype(np.int64) * size, size) if len(rows) else whole((0,))
 
 
-def global_norm(parameters: Sequence[torch.Tensor]) -> float:
-    """Return the L2 norm of all gradients together."""
-    norm = torch.nn.utils.get_total_norm(
-        [_norm_or_self(parameter.grad) for parameter in parameters if parameter.grad is not None]
-    )
-    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+def version(gradient: Any) -> object:
+    """Return a value that changes with every change of the gradient in place."""
+    local = getattr(gradient, "_local_tensor", None)
+    return gradient._version, None if local is None else local._version
+
+
+def global_norm(gradients: Iterable[Any]) -> torch.Tensor:
+    """Return the L2 norm of all gradients together; the same on all ranks of DTensors."""
+    alike: dict[object, list[torch.Tensor]] = {}
+    for gradient in gradients:
+        is_shard = hasattr(gradient, "to_local")
+        placed = (gradient.device_mesh, gradient.placements) if is_shard else gradient.device
+        alike.setdefault(placed, []).append(_norm_or_self(gradient))
+    norms = [torch.nn.utils.get_total_norm(group) for group in alike.values()]
+    norms = [norm.full_tensor() if hasattr(norm, "full_tensor") else norm for norm in norms]
+    if len(norms) == 1:
+        norm: torch.Tensor = norms[0]
+        return norm
+    whole: torch.Tensor = torch.stack([norm.to("cpu", torch.float64) for norm in norms]).norm()
+    return whole
 
 
 def _norm_or_self(gradient: torch.Tensor) -> torch.Tensor:

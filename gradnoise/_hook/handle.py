@@ -9,15 +9,19 @@ from typing import Any, Self
 
 import torch
 
-from gradnoise._hook.adder import Gradients, NoiseAdder
-from gradnoise._hook.optimizers import check, innermost
+from gradnoise._hook.adder import NoiseAdder
+from gradnoise._hook.factors import Patterns, check_matches, group_factors
+from gradnoise._hook.optimizers import Names, check, innermost, named, parameters_by_name
+from gradnoise._hook.optimizers import names as names_of
 from gradnoise._hook.torch_internals import (
     is_nested_step,
     is_phantom_step,
     skips_its_update,
     step_pre_hooks,
 )
+from gradnoise._hook.watch import Watch
 from gradnoise._processes import NoiseProcess
+from gradnoise._processes.numbers import whole_number
 
 KEY = "gradnoise_t"
 
@@ -25,8 +29,8 @@ KEY = "gradnoise_t"
 class GradientNoise:
     """The noise on an optimizer, as returned by `attach`.
 
-    Attributes:
-        seed: Seeds the noise; at least 0.
+    A copy by pickle or deepcopy has the process, the options and the state, and is attached to no
+    optimizer until `reattach`.
 
     >>> from gradnoise import attach
     >>> weight = torch.nn.Parameter(torch.zeros(4))
@@ -43,35 +47,72 @@ class GradientNoise:
         optimizer: torch.optim.Optimizer,
         process: NoiseProcess,
         seed: int,
-        allow: Collection[str],
-        measure_ratio: bool,
+        *,
+        allow: Collection[str] = (),
+        measure_ratio: bool = False,
+        patterns: Patterns | None = None,
+        names: Any = None,
+        is_watched: bool = False,
     ) -> None:
-        self.seed = seed
-        self._process = process
-        self._adder = NoiseAdder(process, allow, measure_ratio)
+        self._seed = whole_number("seed", seed)
+        self._patterns = patterns = patterns or {}
+        self._adder = NoiseAdder(process, allow, measure_ratio, patterns)
+        self._is_watched = is_watched
         self._t = 0
-        self._is_paused = self._has_warned = False
+        self._reset()
+        self.reattach(optimizer, names)
+
+    def _reset(self) -> None:
+        """Set what a copy does not have: the optimizer with its hooks, names and warnings."""
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+        self._names: Names | None = None
+        self._watch: Watch | None = None
+        self._is_paused = False
+        self._warned: set[str] = set()
         # for each running step, outermost first: whether it is an update, not part of another
         self._updates: list[bool] = []
-        # the gradients of the running update after their noise; None before it
-        self._noisy_gradients: Gradients | None = None
-        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
-        self.reattach(optimizer)
+        # whether the running update has its noise
+        self._has_noise = False
+
+    def __repr__(self) -> str:
+        of = type(self._optimizer).__name__ if self._hooks else None
+        return f"GradientNoise({self._adder.process}, seed={self.seed}, t={self.t}, optimizer={of})"
+
+    @property
+    def seed(self) -> int:
+        """Seeds the noise; at least 0. An assignment takes effect at the next update."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._seed = whole_number("seed", seed)
 
     @property
     def t(self) -> int:
         """The number of updates so far; the next update gets the noise of t."""
         # the groups are up to date: a wrapper such as SAM replaces them in its load_state_dict and
         # does not call the optimizer's
-        return int(self._optimizer.param_groups[0].get(KEY, self._t)) if self._hooks else self._t
+        if not self._hooks or self._optimizer is None:
+            return self._t
+        return int(self._optimizer.param_groups[0].get(KEY, self._t))
 
     @property
-    def std(self) -> float:
-        """The standard deviation of the next update's noise, before a preconditioner.
+    def std(self) -> float | None:
+        """The standard deviation of the next update's noise, before a preconditioner and factors.
 
-        It is in gradient units.
+        It is in gradient units. None if it depends on the norm of the next update's gradient.
         """
-        return self._process.std(self.t)
+        process = self._adder.process
+        return None if process.uses_norm else process.std(self.t)
+
+    @property
+    def last_std(self) -> float | None:
+        """The standard deviation of the last update's noise, as `std`; None before it.
+
+        It belongs to the same update as `ratio`.
+        """
+        return self._adder.last_std
 
     @property
     def ratio(self) -> float | None:
@@ -83,17 +124,24 @@ class GradientNoise:
         """
         return self._adder.ratio
 
-    def reattach(self, optimizer: torch.optim.Optimizer) -> None:
+    def reattach(self, optimizer: torch.optim.Optimizer, names: Any = None) -> None:
         """Move the noise to another optimizer, such as a copy, or one restored from a file.
 
         If the optimizer's groups contain a t, that t replaces the present one.
 
+        Args:
+            optimizer: As in `attach`.
+            names: As in `attach`; they are not taken over from the other optimizer.
+
         Raises:
             TypeError: If the optimizer cannot have noise.
-            ValueError: If it already has noise, or two of its parameters share a name.
+            ValueError: If it already has noise, a parameter has no name, or two share a name.
         """
         optimizer = innermost(optimizer)
         check(optimizer)
+        given = None if names is None else named(names)
+        check_matches(self._patterns, names_of(optimizer, given))
+        group_factors(optimizer.param_groups)
         if any(
             isinstance(getattr(hook, "__self__", None), GradientNoise)
             for hook in step_pre_hooks(optimizer).values()
@@ -101,7 +149,8 @@ class GradientNoise:
             raise ValueError("the optimizer already has noise: call remove() on its handle first.")
         self.remove()
         _exclude_hooks_from_compilation()
-        self._optimizer = optimizer
+        self._optimizer, self._names = optimizer, given
+        self._watch = Watch(optimizer) if self._is_watched else None
         self._adder.forget()
         self._hooks = [
             optimizer.register_step_pre_hook(self._before),
@@ -116,10 +165,11 @@ class GradientNoise:
 
     def remove(self) -> None:
         """End the noise; the optimizer continues without it."""
-        if self._hooks:
+        if self._hooks and self._optimizer is not None:
             self._t = self.t
             for group in self._optimizer.param_groups:
                 group.pop(KEY, None)
+            self._adder.forget()
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
@@ -142,11 +192,33 @@ class GradientNoise:
         return state | ({"states": dict(self._adder.states)} if self._adder.states else {})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore t, the seed and a preconditioner's state from the result of `state_dict`."""
-        self.seed = int(state["seed"])
+        """Restore t, the seed and a preconditioner's state from the result of `state_dict`.
+
+        Raises:
+            TypeError: If t or the seed is no integer, or a state is no tensor.
+            ValueError: If t or the seed is missing or negative.
+        """
+        missing = {"t", "seed"} - set(state)
+        if missing:
+            raise ValueError(
+                f"state must be a result of state_dict(), but lacks {', '.join(sorted(missing))}."
+            )
+        t, seed = whole_number("t", state["t"]), whole_number("seed", state["seed"])
         states = state.get("states", {})
+        for name, tensor in states.items():
+            if not isinstance(tensor, torch.Tensor):
+                raise TypeError(f"states[{name!r}] must be a tensor, but got {tensor!r}.")
+        self._seed = seed
         self._adder.states = {name: tensor.clone() for name, tensor in states.items()}
-        self._set_t(int(state["t"]))
+        self._set_t(t)
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = ("_seed", "_patterns", "_adder", "_is_watched")
+        return {name: getattr(self, name) for name in kept} | {"_t": self.t}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
 
     def __enter__(self) -> Self:
         return self
@@ -161,7 +233,7 @@ class GradientNoise:
 
     def _set_t(self, t: int) -> None:
         self._t = t
-        if self._hooks:
+        if self._hooks and self._optimizer is not None:
             for group in self._optimizer.param_groups:
                 group[KEY] = t
 
@@ -173,7 +245,7 @@ class GradientNoise:
     ) -> tuple[Any, Any] | None:
         is_update = not self._passes(optimizer)
         if is_update:
-            self._updates, self._noisy_gradients = [], None  # drops steps that raised an error
+            self._updates, self._has_noise = [], False  # drops steps that raised an error
         self._updates.append(is_update)
         if not is_update:
             return None
@@ -198,13 +270,13 @@ class GradientNoise:
     ) -> None:
         # empty if the noise was attached during the step
         if self._updates and self._updates.pop():
-            if self._noisy_gradients is None:
+            if not self._has_noise:
                 self._warn_once(
                     "The optimizer did not call the closure passed to its step, so the update was "
                     "made without noise.",
-                    stacklevel=5,
+                    5,
                 )
-            self._noisy_gradients = None
+            self._adder.end_update()
             self._set_t(self.t + 1)
 
     def _passes(self, optimizer: torch.optim.Optimizer) -> bool:
@@ -233,19 +305,33 @@ class GradientNoise:
         return noisy
 
     def _add(self) -> None:
-        gradients = self._adder.add(self._optimizer, self.seed, self.t)
-        self._noisy_gradients = gradients
+        optimizer = self._optimizer
+        assert optimizer is not None  # a step called a hook
+        stacklevel = 6  # the line that called step()
+        if self._watch is not None and self._watch.is_due():
+            of = {"seed": self.seed, "t": self.t, "std": self.std}
+            named_parameters = functools.partial(parameters_by_name, optimizer, self._names)
+            for message in self._watch.warnings(named_parameters, of):
+                self._warn_once(message, stacklevel)
+        gradients = self._adder.add(optimizer, self._names, self.seed, self.t)
+        self._has_noise = True
+        if self._adder.frozen is not None:
+            self._warn_once(
+                f"The parameter {self._adder.frozen} requires no gradient, but has a gradient of "
+                "0, which gets noise: set its .grad to None if it should not move.",
+                stacklevel,
+            )
         if not any(gradient is not None for gradient in gradients):
             self._warn_once(
                 "No parameter of the optimizer has a gradient, so none got noise: call backward() "
                 "before step(). DeepSpeed's ZeRO stores gradients where step hooks cannot see "
                 "them: use DDP or FSDP2.",
-                stacklevel=6,  # the line that called step()
+                stacklevel,
             )
 
     def _warn_once(self, message: str, stacklevel: int) -> None:
-        if not self._has_warned:
-            self._has_warned = True
+        if message not in self._warned:
+            self._warned.add(message)
             warnings.warn(message, stacklevel=stacklevel)
 
 

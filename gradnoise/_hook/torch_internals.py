@@ -66,6 +66,16 @@ def grad_scale(optimizer: torch.optim.Optimizer) -> float:
     return 1.0 if scale is None else float(scale)
 
 
+def default_store() -> Any:
+    """Return the store of the default process group; None without a group of several ranks."""
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return None
+    if distributed.get_world_size() == 1:
+        return None
+    return distributed.distributed_c10d._get_default_store()
+
+
 def is_flattened_by_fsdp1(parameter: torch.Tensor) -> bool:
     """Return whether FullyShardedDataParallel replaced or flattened the parameter."""
     return bool(

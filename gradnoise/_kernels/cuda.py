@@ -20,14 +20,16 @@ GROUPS = 16  # per program
 CHUNK = GROUP * GROUPS
 
 
-def add_(tensors: Sequence[torch.Tensor], runs: Runs, t: int, std: float) -> None:
+def add_(
+    tensors: Sequence[torch.Tensor], runs: Runs, t: int, stds: npt.NDArray[np.float64]
+) -> None:
     """Add std * z to tensors in place; each sum is rounded once to the tensor's type.
 
     Args:
         tensors: Contiguous; float32, bfloat16 or float16; on any number of GPUs.
         runs: The elements of streams that the tensors hold.
         t: Update count; in [0, 2^63).
-        std: Standard deviation, in the tensors' units.
+        stds: Standard deviation of each tensor's noise, in its units.
 
     Raises:
         RuntimeError: During the capture of a CUDA graph: each replay would add the noise of this t.
@@ -48,14 +50,15 @@ def add_(tensors: Sequence[torch.Tensor], runs: Runs, t: int, std: float) -> Non
                 if is_chosen
             ]
             with torch.cuda.device(device) if is_cuda else contextlib.nullcontext():
+                bits = stds[list(chosen)].view(np.int64)
                 packed = torch.tensor(
-                    [*addresses, t, np.float64(std).view(np.int64)],
+                    np.array([addresses, [t] * len(addresses), bits]),
                     device="cpu",
                     pin_memory=is_cuda,
                 )
-                packed = packed.to(device, non_blocking=True)
-                run_addresses = packed[:-2][plan.owners] + plan.offsets * dtype.itemsize
-                plan.launch(run_addresses, packed[-2:-1], packed[-1:].view(torch.float64), 0, dtype)
+                starts, ts, std_bits = packed.to(device, non_blocking=True)
+                run_addresses = starts[plan.owners] + plan.offsets * dtype.itemsize
+                plan.launch(run_addresses, ts, std_bits.view(torch.float64), dtype)
 
 
 class Rows:
@@ -84,7 +87,7 @@ class Rows:
             ts: Update counts, int64, [members], on the rows' device.
             stds: Standard deviations, float64, [members], on the rows' device.
         """
-        self._plan.launch(self._run_addresses, ts, stds, 1, self._dtype)
+        self._plan.launch(self._run_addresses, ts, stds, self._dtype)
 
 
 TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
@@ -120,21 +123,17 @@ class _Plan:
         run_addresses: torch.Tensor,
         ts: torch.Tensor,
         stds: torch.Tensor,
-        stride: int,
         dtype: torch.dtype,
     ) -> None:
-        """Add the noise of (ts[stride * owner], stds[stride * owner]) to each run.
+        """Add the noise of (ts[owner], stds[owner]) to each run.
 
         Args:
             run_addresses: The address of each run.
             ts: Update counts.
             stds: Standard deviations.
-            stride: 0 if a single t and std serve all runs, 1 if each owner has its own.
             dtype: Type of the numbers in memory.
         """
-        _add[(self.n_programs,)](
-            run_addresses, *self.columns, ts, stds, stride, TYPES[dtype], GROUPS
-        )
+        _add[(self.n_programs,)](run_addresses, *self.columns, ts, stds, TYPES[dtype], GROUPS)
 
 
 @functools.lru_cache(maxsize=64)
@@ -142,7 +141,7 @@ def _plan(runs: Runs, is_chosen: tuple[bool, ...], device: torch.device) -> _Pla
     return _Plan(runs, is_chosen, device)
 
 
-@triton.jit(do_not_specialize=["stride"])  # type: ignore[untyped-decorator]  # of Triton
+@triton.jit  # type: ignore[untyped-decorator]  # of Triton
 def _add(  # type: ignore[no-untyped-def]
     run_addresses,
     starts,
@@ -153,7 +152,6 @@ def _add(  # type: ignore[no-untyped-def]
     chunks,
     ts,
     stds,
-    stride,
     dtype: tl.constexpr,
     GROUPS: tl.constexpr,  # noqa: N803
 ):
@@ -164,7 +162,7 @@ def _add(  # type: ignore[no-untyped-def]
     size = tl.load(sizes + run)
     key = tl.load(keys + run)
     values = tl.load(run_addresses + run).to(tl.pointer_type(dtype))
-    member = tl.load(owners + run) * stride
+    member = tl.load(owners + run)
     t = tl.load(ts + member)
     std = tl.load(stds + member).to(tl.float32)
 

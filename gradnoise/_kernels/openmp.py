@@ -28,12 +28,9 @@ _gomp.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint,
 _gomp.GOMP_parallel.restype = None
 
 ARRAYS = ("addresses", "starts", "sizes", "keys", "ts", "stds")
-# what the threads share: the arrays' addresses and lengths, the next share, whether runs clash
+# what the threads share: the arrays' addresses and lengths, and the next share
 JOB = np.dtype(
-    [
-        (name, np.int64)
-        for name in (*ARRAYS, "n_runs", "n_ts", "n_stds", "n_shares", "next_share", "clash")
-    ]
+    [(name, np.int64) for name in (*ARRAYS, "n_runs", "n_ts", "n_stds", "n_shares", "next_share")]
 )
 NEXT_SHARE: int = JOB.fields["next_share"][1]  # type: ignore[index]  # its offset; fields is set
 
@@ -47,15 +44,11 @@ def add_all_on(
     ts: Any,
     stds: Any,
     n_shares: int,
-) -> bool:
-    """Do all shares of `compiled.add_all` on n_threads threads; each takes a share when it is free.
-
-    Return False if two runs start at the same address.
-    """
+) -> None:
+    """Do all shares of `compiled.add_all` on n_threads threads; each takes a free share."""
     pointers = (array.ctypes.data for array in (addresses, starts, sizes, keys, ts, stds))
-    job = np.array([(*pointers, len(addresses), len(ts), len(stds), n_shares, 0, 0)], JOB)
+    job = np.array([(*pointers, len(addresses), len(ts), len(stds), n_shares, 0)], JOB)
     _gomp.GOMP_parallel(_worker.address, job.ctypes.data, n_threads, 0)
-    return not job["clash"][0]
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # of numba
@@ -84,8 +77,7 @@ def _work(address: int) -> None:
         share = _take_next(address + NEXT_SHARE)
         if share >= job.n_shares:
             break
-        if not add_all(addresses, starts, sizes, keys, ts, stds, job.n_shares, share):
-            job.clash = 1
+        add_all(addresses, starts, sizes, keys, ts, stds, job.n_shares, share)
 
 
 _worker = cfunc(types.void(types.int64))(_work)

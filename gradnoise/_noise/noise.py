@@ -10,10 +10,13 @@ from gradnoise._kernels.runs import Integers, Runs
 from gradnoise._keys import key
 from gradnoise._noise import backends
 from gradnoise._noise.chunks import add_in_chunks
+from gradnoise._noise.memory import are_apart
 from gradnoise._noise.threads import add_on_threads
 from gradnoise._parts import Part, whole
 
 PURPOSE = "noise"
+
+Std = float | npt.NDArray[np.float64]
 
 
 class Noise:
@@ -46,6 +49,7 @@ class Noise:
         self._parts = [parts.get(name) or whole(shape) for name, shape in shapes.items()]
         self.keys = [int(key(seed, purpose, name)[0]) for name in shapes]
         self.sizes = [len(part.starts) * part.size for part in self._parts]
+        self._n_bytes = 4 * np.array(self.sizes, dtype=np.int64)
         self._runs = Runs.of(self._parts, self.keys)
         self._runs_of_some: dict[tuple[int, ...], Runs] = {}
 
@@ -53,7 +57,7 @@ class Noise:
         self,
         tensors: Sequence[torch.Tensor],
         t: int,
-        std: float,
+        std: Std,
         scales: Sequence[torch.Tensor] | None = None,
     ) -> None:
         """Add std * N_t to the tensors in place; each sum is rounded once to the tensor's type.
@@ -62,49 +66,68 @@ class Noise:
             tensors: In the order of `shapes`, of any floating type, device and strides; no two
                 elements may share memory.
             t: Update count; in [0, 2^63).
-            std: Standard deviation, in the tensors' units.
+            std: Standard deviation, in the tensors' units: one for all, or one per tensor.
             scales: Factors of the noise, one per element, in tensors of the same shapes.
 
         Raises:
             ValueError: If a tensor's number of elements differs from that of its part or shape, or
                 t is out of range.
         """
-        if scales is None and self.add_plain_(tensors, t, std):
+        _check_t(t)
+        addresses = self.addresses(tensors) if scales is None else None
+        if addresses is not None:
+            self.add_at_(addresses, tensors, t, std)
             return
         sizes = [tensor.numel() for tensor in tensors]
         if sizes != self.sizes:
             raise ValueError(f"tensors must have {self.sizes} elements, but they have {sizes}.")
+        stds = np.broadcast_to(np.asarray(std, dtype=np.float64), len(tensors))
         is_on_gpu = scales is None and all(map(backends.is_on_gpu, tensors))
         cuda = backends.cuda() if is_on_gpu else None
         if cuda:
-            cuda.add_(tensors, self._runs, t, std)
+            cuda.add_(tensors, self._runs, t, stds)
         else:
-            done = self._add_where_plain_(tensors, t, std) if scales is None else ()
+            done = self._add_where_plain_(tensors, t, stds) if scales is None else ()
             for i in sorted(set(range(len(tensors))) - set(done)):
                 scale = None if scales is None else scales[i]
-                add_in_chunks(tensors[i], scale, self._parts[i], self.keys[i], t, std)
+                add_in_chunks(tensors[i], scale, self._parts[i], self.keys[i], t, float(stds[i]))
         # the kernels write to memory without torch's knowledge
         torch.autograd.graph.increment_version(tensors)
 
-    def add_plain_(self, tensors: Sequence[torch.Tensor | None], t: int, std: float) -> bool:
-        """Add std * N_t in a single pass, or return False without a change.
+    def addresses(self, tensors: Sequence[torch.Tensor | None]) -> Integers | None:
+        """Return the tensors' addresses if the compiled kernel takes all in a single pass.
 
-        It succeeds if every tensor is contiguous float32 in CPU memory and no two share memory.
+        It does if numba is installed, every tensor is contiguous float32 in CPU memory, and no two
+        share memory; else None is returned.
         """
-        if not 0 <= t < 2**63:
-            raise ValueError(f"t must be in [0, 2^63), but got {t=}.")
         if not backends.compiled():
-            return False
+            return None
         addresses = _addresses(tensors, self.sizes)
-        if addresses is None or not _add_compiled(self._runs, addresses, t, std):
-            return False
+        is_apart = addresses is not None and are_apart(addresses, self._n_bytes)
+        return addresses if is_apart else None
+
+    def add_at_(
+        self, addresses: Integers, tensors: Sequence[torch.Tensor | None], t: int, std: Std
+    ) -> None:
+        """Add std * N_t to the tensors in a single pass.
+
+        Args:
+            addresses: What `addresses` returned for the tensors.
+            tensors: The tensors.
+            t: Update count; in [0, 2^63).
+            std: Standard deviation: one for all, or one per tensor.
+
+        Raises:
+            ValueError: If t is out of range.
+        """
+        _check_t(t)
+        _add_compiled(self._runs, addresses, t, std)
         torch.autograd.graph.increment_version(tensors)  # type: ignore[arg-type]  # none is None
-        return True
 
     def _add_where_plain_(
-        self, tensors: Sequence[torch.Tensor], t: int, std: float
+        self, tensors: Sequence[torch.Tensor], t: int, stds: npt.NDArray[np.float64]
     ) -> tuple[int, ...]:
-        """Add std * N_t to those tensors that `add_plain_` takes; return their indices."""
+        """Add std * N_t to those tensors that the compiled kernel takes; return their indices."""
         if not backends.compiled():
             return ()
         addresses = {
@@ -119,7 +142,8 @@ class Noise:
             parts, keys = [self._parts[i] for i in chosen], [self.keys[i] for i in chosen]
             self._runs_of_some = {chosen: Runs.of(parts, keys)}
         runs, starts = self._runs_of_some[chosen], np.concatenate(list(addresses.values()))
-        return chosen if _add_compiled(runs, starts, t, std) else ()
+        _add_compiled(runs, starts, t, stds[list(chosen)])
+        return chosen
 
 
 def _addresses(tensors: Sequence[torch.Tensor | None], sizes: Sequence[int]) -> Integers | None:
@@ -147,7 +171,15 @@ def _addresses(tensors: Sequence[torch.Tensor | None], sizes: Sequence[int]) -> 
 _Tensor, _F32, _STRIDED = torch.Tensor, torch.float32, torch.strided
 
 
-def _add_compiled(runs: Runs, addresses: npt.NDArray[np.int64], t: int, std: float) -> bool:
+def _add_compiled(runs: Runs, addresses: Integers, t: int, std: Std) -> None:
     if len(runs.owners) > len(addresses):
         addresses = addresses[runs.owners] + 4 * runs.offsets
-    return add_on_threads(runs, addresses, np.array([t], dtype=np.int64), np.array([std]))
+    stds = np.asarray(std, dtype=np.float64).reshape(-1)
+    if len(stds) > 1:
+        stds = stds[runs.owners]
+    add_on_threads(runs, addresses, np.array([t], dtype=np.int64), stds)
+
+
+def _check_t(t: int) -> None:
+    if not 0 <= t < 2**63:
+        raise ValueError(f"t must be in [0, 2^63), but got {t=}.")

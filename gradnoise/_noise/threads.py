@@ -20,14 +20,12 @@ THREADED_FROM = 2**18
 
 def add_on_threads(
     runs: Runs, addresses: Integers, ts: Integers, stds: npt.NDArray[np.float64]
-) -> bool:
+) -> None:
     """Add std * z to float32 runs in CPU memory.
-
-    Return False, without a change, if two runs start at the same address.
 
     Args:
         runs: The runs.
-        addresses: The address of each run.
+        addresses: The address of each run; no two runs share memory.
         ts: The update count of each run, or a single one for all.
         stds: The standard deviation of each run, or a single one for all.
     """
@@ -36,17 +34,22 @@ def add_on_threads(
     n_threads = torch.get_num_threads() if runs.n_numbers >= THREADED_FROM else 1
     columns = (addresses, runs.starts, runs.sizes, runs.keys, ts, stds)
     if n_threads == 1:
-        return bool(compiled.add_all(*columns, 1, 0))
+        compiled.add_all(*columns, 1, 0)
+        return
     n_shares = min(-(-runs.n_numbers // SHARE), SHARES_PER_THREAD * n_threads)
     if openmp := backends.openmp():
-        return bool(openmp.add_all_on(n_threads, *columns, n_shares))
+        openmp.add_all_on(n_threads, *columns, n_shares)
+        return
     shares = iter(range(n_shares))  # each thread takes the next share when it is free
 
-    def work() -> bool:
-        return all(compiled.add_all(*columns, n_shares, share) for share in shares)
+    def work() -> None:
+        for share in shares:
+            compiled.add_all(*columns, n_shares, share)
 
     others = [_threads(n_threads).submit(work) for _ in range(1, n_threads)]
-    return all([work(), *(other.result() for other in others)])
+    work()
+    for other in others:
+        other.result()
 
 
 @functools.cache

@@ -22,6 +22,7 @@ def anticorrelated(std: float) -> NoiseProcess:
             standard deviation of the noise is sqrt(2) std.
 
     Raises:
+        TypeError: If std is no number.
         ValueError: If std is negative or not finite.
 
     >>> anticorrelated(std=0.1).terms(0), anticorrelated(std=0.1).terms(7)

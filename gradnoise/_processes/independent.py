@@ -14,6 +14,7 @@ def annealed(eta: float, gamma: float) -> NoiseProcess:
         gamma: Decay exponent, dimensionless; at least 0. The paper uses 0.55.
 
     Raises:
+        TypeError: If eta or gamma is no number.
         ValueError: If eta or gamma is negative or not finite.
 
     >>> process = annealed(eta=0.01, gamma=0.55)
@@ -32,6 +33,7 @@ def constant(std: float) -> NoiseProcess:
         std: Standard deviation at every update, in gradient units; at least 0.
 
     Raises:
+        TypeError: If std is no number.
         ValueError: If std is negative or not finite.
 
     >>> constant(std=0.1).std(1_000)

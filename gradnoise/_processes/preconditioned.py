@@ -1,10 +1,10 @@
 """Noise that is larger where gradients are small."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 
+from gradnoise._processes.numbers import number
 from gradnoise._processes.process import IndependentTerms, NoiseProcess
 from gradnoise._processes.schedules import AnnealedStd
 
@@ -35,6 +35,7 @@ def preconditioned(
             coordinate whose gradients are 0 has standard deviation sigma_t / sqrt(damping).
 
     Raises:
+        TypeError: If a value is no number.
         ValueError: If a value is out of range.
 
     >>> round(preconditioned(eta=0.01, gamma=0.55).std(99), 4)
@@ -55,6 +56,7 @@ class RootMeanSquare:
         damping: Added to sqrt(V), in gradient units; above 0. It bounds G by 1 / damping.
 
     Raises:
+        TypeError: If decay or damping is no number.
         ValueError: If decay or damping is out of range.
     """
 
@@ -62,9 +64,11 @@ class RootMeanSquare:
     damping: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
+        object.__setattr__(self, "decay", number("decay", self.decay, legal="in [0, 1)"))
+        object.__setattr__(self, "damping", number("damping", self.damping, legal="above 0"))
+        if self.decay >= 1:
             raise ValueError(f"decay must be in [0, 1), but got decay={self.decay}.")
-        if not 0 < self.damping < math.inf:
+        if self.damping == 0:
             raise ValueError(f"damping must be above 0 and finite, but got damping={self.damping}.")
 
     def update_(self, state: torch.Tensor, gradient: torch.Tensor) -> None:

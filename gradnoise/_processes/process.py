@@ -1,6 +1,8 @@
 """The noise process: which noise an update adds to the gradients."""
 
+import inspect
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,9 +11,9 @@ import torch
 
 from gradnoise._processes.schedules import Schedule
 
-Terms = Callable[[int], Sequence[tuple[int, float]]]
+Terms = Callable[..., Sequence[tuple[int, float]]]
 """The noise of update t as pairs (t', std): the sum of std * N_t' over the pairs, where N_t' are
-standard normal draws that depend only on t'.
+standard normal draws that depend only on t'. Called with t, or with t and the gradient's norm.
 """
 
 
@@ -39,6 +41,8 @@ class NoiseProcess:
         terms: A function from the update count t, at least 0, to pairs (t', std): t', at least 0,
             selects the draws N_t', and std is their standard deviation, in gradient units.
         preconditioner: Multiplies the sum coordinate by coordinate; None: the sum is not scaled.
+        uses_norm: Whether terms is a function of t and of ||g||, the global norm of the gradient
+            before its noise.
 
     Noise that returns once, at half its size:
 
@@ -48,6 +52,7 @@ class NoiseProcess:
 
     terms: Terms
     preconditioner: Preconditioner | None = None
+    uses_norm: bool = False
 
     @classmethod
     def of(cls, schedule: Schedule) -> "NoiseProcess":
@@ -55,30 +60,60 @@ class NoiseProcess:
 
         Args:
             schedule: A function from t, at least 0, to the standard deviation, in gradient units;
-                at least 0 and finite.
+                at least 0 and finite. If it has a parameter `norm`, it also gets ||g||, the global
+                L2 norm of the gradient that the optimizer receives, before the noise.
 
         Raises:
             TypeError: If the schedule is not callable.
 
         >>> NoiseProcess.of(lambda t: 0.1 / (1 + t)).terms(4)
         ((4, 0.02),)
+        >>> NoiseProcess.of(lambda t, norm: 0.1 * norm / (1 + t)).std(4, norm=2.0)
+        0.04
         """
         if not callable(schedule):
             raise TypeError(
                 "schedule must be a function from the update count t to a standard deviation, but "
                 f"got {schedule!r}; for constant noise pass constant(std)."
             )
-        return cls(terms=IndependentTerms(schedule))
+        uses_norm = _has_norm(schedule)
+        return cls(terms=IndependentTerms(schedule, uses_norm), uses_norm=uses_norm)
 
-    def std(self, t: int) -> float:
+    def std(self, t: int, norm: float | None = None) -> float:
         """Return the standard deviation of the noise of update t, before the preconditioner.
 
         The draws are independent, so it is the root of the sum of squares.
 
+        Args:
+            t: Update count.
+            norm: ||g||, if the process uses it.
+
         >>> NoiseProcess(terms=lambda t: [(t, 0.3), (t - 1, -0.4)]).std(7)
         0.5
         """
-        return math.hypot(*(std for _, std in self.terms(t)))
+        return math.hypot(*(std for _, std in self.checked_terms(t, norm)))
+
+    def checked_terms(self, t: int, norm: float | None = None) -> list[tuple[int, float]]:
+        """Return the terms of update t as numbers.
+
+        Raises:
+            TypeError: If terms does not return pairs of numbers.
+            ValueError: If a t' is negative or a std is not finite.
+        """
+        terms = self.terms(t, norm) if self.uses_norm else self.terms(t)
+        try:
+            found = [(operator.index(drawn), float(std)) for drawn, std in terms]
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"terms must return pairs (t', std) of numbers, but returned {terms!r} at {t=}."
+            ) from None
+        for drawn, std in found:
+            if drawn < 0 or not math.isfinite(std):
+                raise ValueError(
+                    "terms must return pairs (t', std) with t' at least 0 and a finite std, but "
+                    f"returned {(drawn, std)} at {t=}."
+                )
+        return found
 
 
 @dataclass(frozen=True)
@@ -86,17 +121,37 @@ class IndependentTerms:
     """The terms of noise that is independent at every update: the single pair (t, schedule(t))."""
 
     schedule: Schedule
+    uses_norm: bool = False
 
-    def __call__(self, t: int) -> tuple[tuple[int, float]]:
-        """Return ((t, schedule(t)),).
+    def __call__(self, t: int, norm: float | None = None) -> tuple[tuple[int, float]]:
+        """Return ((t, schedule(t)),), or ((t, schedule(t, norm=norm)),) if a norm is given.
 
         Raises:
+            TypeError: If the schedule returns no number, or needs a norm that is not given.
             ValueError: If the schedule returns a negative or non-finite standard deviation.
         """
-        std = float(self.schedule(t))
+        if self.uses_norm and norm is None:
+            raise TypeError(
+                "the schedule has a parameter norm, which is known only to an optimizer with "
+                "noise: it cannot be used where the noise is computed in advance, as in a study."
+            )
+        returned = self.schedule(t, norm=norm) if self.uses_norm else self.schedule(t)
+        try:
+            std = float(returned)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"the schedule must return a number, but returned {returned!r} at {t=}."
+            ) from None
         if not 0 <= std < math.inf:
             raise ValueError(
                 "the schedule must return a standard deviation of at least 0 and finite, but "
                 f"returned {std} at {t=}."
             )
         return ((t, std),)
+
+
+def _has_norm(schedule: Schedule) -> bool:
+    try:
+        return "norm" in inspect.signature(schedule).parameters
+    except (TypeError, ValueError):  # a function of C has no signature
+        return False

@@ -8,9 +8,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-Schedule = Callable[[int], float]
+from gradnoise._processes.numbers import number
+
+Schedule = Callable[..., float]
 """A function from the update count t, 0 at the first update, to the standard deviation of the
-noise.
+noise. A function that has a parameter `norm` also gets the global norm of the gradient.
 """
 
 
@@ -23,6 +25,7 @@ class AnnealedStd:
         gamma: Decay exponent, dimensionless; at least 0. The paper uses 0.55.
 
     Raises:
+        TypeError: If eta or gamma is no number.
         ValueError: If eta or gamma is negative or not finite.
 
     >>> std = AnnealedStd(eta=0.01, gamma=0.55)
@@ -34,10 +37,8 @@ class AnnealedStd:
     gamma: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.eta < math.inf:
-            raise ValueError(f"eta must be at least 0 and finite, but got eta={self.eta}.")
-        if not 0 <= self.gamma < math.inf:
-            raise ValueError(f"gamma must be at least 0 and finite, but got gamma={self.gamma}.")
+        object.__setattr__(self, "eta", number("eta", self.eta))
+        object.__setattr__(self, "gamma", number("gamma", self.gamma))
 
     def __call__(self, t: int) -> float:
         decay: float = (1.0 + t) ** (-self.gamma / 2)
@@ -52,6 +53,7 @@ class ConstantStd:
         std: Standard deviation at every update; at least 0.
 
     Raises:
+        TypeError: If std is no number.
         ValueError: If std is negative or not finite.
 
     >>> ConstantStd(0.1)(1_000)
@@ -61,8 +63,7 @@ class ConstantStd:
     std: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.std < math.inf:
-            raise ValueError(f"std must be at least 0 and finite, but got std={self.std}.")
+        object.__setattr__(self, "std", number("std", self.std))
 
     def __call__(self, t: int) -> float:
         return self.std

@@ -5,11 +5,11 @@ Requires `gradnoise[lightning]`.
 
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from gradnoise import GradientNoise, NoiseProcess, attach
 from gradnoise._keys import key
+from gradnoise.integrations.arguments import check_arguments, names_in
 
 
 class GradientNoiseCallback(Callback):
@@ -20,16 +20,16 @@ class GradientNoiseCallback(Callback):
     deviation of each update's noise is logged as `gradnoise/std`; std / ||g|| as `gradnoise/ratio`
     if it is measured.
 
-    Parameters have the names that their optimizer was given (`SGD(self.named_parameters(), ...)`),
-    else `<group>.<index>`. With several optimizers, the first has the noise of the seed. Each
-    further optimizer has the noise of a seed derived from the seed and the optimizer's index, so
-    optimizers do not share noise even if their parameters share names; the names of its logs end in
-    `-1`, `-2` and so on.
+    Parameters have their names in the LightningModule, however the optimizer was built. With
+    several optimizers, the first has the noise of the seed. Each further optimizer has the noise of
+    a seed derived from the seed and the optimizer's index; the names of its logs end in `-1`, `-2`
+    and so on.
 
     Args:
         process: The noise process; None with eta.
         seed: Seeds the noise; at least 0.
-        arguments: Further arguments of `gradnoise.attach`: eta, gamma, allow, measure_ratio.
+        arguments: Further arguments of `gradnoise.attach`: eta, gamma, noise_scale, names, allow,
+            measure_ratio.
 
     Raises:
         TypeError: If `gradnoise.attach` raises it for these arguments.
@@ -43,7 +43,7 @@ class GradientNoiseCallback(Callback):
 
     def __init__(self, process: NoiseProcess | None = None, *, seed: int, **arguments: Any) -> None:
         # raises errors of the arguments now rather than when fitting starts
-        attach(torch.optim.SGD([torch.zeros(1)]), process, seed=seed, **arguments).remove()
+        check_arguments(process, seed=seed, **arguments)
         self.noises: list[GradientNoise] = []
         self._process = process
         self._seed = seed
@@ -56,21 +56,21 @@ class GradientNoiseCallback(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.noises = [
-            attach(optimizer, self._process, seed=self._seed_of(i), **self._arguments)
+            attach(
+                optimizer,
+                self._process,
+                seed=self._seed_of(i),
+                **({"names": names_in(pl_module, optimizer)} | self._arguments),
+            )
             for i, optimizer in enumerate(trainer.optimizers)
         ]
         self._restore()
 
-    def on_before_optimizer_step(
-        self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
-    ) -> None:
-        i = trainer.optimizers.index(optimizer)
-        pl_module.log(_log_name("std", i), self.noises[i].std)
-
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         for i, noise in enumerate(self.noises):
-            if noise.ratio is not None:
-                pl_module.log(_log_name("ratio", i), noise.ratio)
+            for quantity, value in (("std", noise.last_std), ("ratio", noise.ratio)):
+                if value is not None:
+                    pl_module.log(_log_name(quantity, i), value)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._remove()

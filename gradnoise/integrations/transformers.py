@@ -5,10 +5,10 @@ Requires `gradnoise[transformers]`.
 
 from typing import Any
 
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from gradnoise import GradientNoise, NoiseProcess, attach
+from gradnoise.integrations.arguments import check_arguments, names_in
 
 
 class GradientNoiseCallback(TrainerCallback):
@@ -22,13 +22,13 @@ class GradientNoiseCallback(TrainerCallback):
     these values, insert this callback first: `trainer.callback_handler.callbacks.insert(0,
     callback)`.
 
-    Parameters have the names that their optimizer was given (`SGD(model.named_parameters(), ...)`),
-    else `<group>.<index>`, as in the optimizer that the Trainer creates.
+    Parameters have their names in the model, however the optimizer was built.
 
     Args:
         process: The noise process; None with eta.
         seed: Seeds the noise; at least 0.
-        arguments: Further arguments of `gradnoise.attach`: eta, gamma, allow, measure_ratio.
+        arguments: Further arguments of `gradnoise.attach`: eta, gamma, noise_scale, names, allow,
+            measure_ratio.
 
     Raises:
         TypeError: If `gradnoise.attach` raises it for these arguments.
@@ -39,22 +39,17 @@ class GradientNoiseCallback(TrainerCallback):
 
     def __init__(self, process: NoiseProcess | None = None, *, seed: int, **arguments: Any) -> None:
         # raises errors of the arguments now rather than when training starts
-        attach(torch.optim.SGD([torch.zeros(1)]), process, seed=seed, **arguments).remove()
+        check_arguments(process, seed=seed, **arguments)
         self.noise: GradientNoise | None = None
         self._arguments: dict[str, Any] = {"process": process, "seed": seed, **arguments}
-        self._std = 0.0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._remove()  # that of a run that raised an error
-        self.noise = attach(kwargs["optimizer"], **self._arguments)
-
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if self.noise is not None:
-            self._std = self.noise.std
+        optimizer = kwargs["optimizer"]
+        names = names_in(kwargs["model"], optimizer)
+        self.noise = attach(optimizer, **({"names": names} | self._arguments))
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -62,9 +57,8 @@ class GradientNoiseCallback(TrainerCallback):
         # the logs of an evaluation and the final summary have no loss
         if self.noise is None or "loss" not in kwargs["logs"]:
             return
-        entries = {"gradnoise_std": self._std}
-        if self.noise.ratio is not None:
-            entries["gradnoise_ratio"] = self.noise.ratio
+        values = {"gradnoise_std": self.noise.last_std, "gradnoise_ratio": self.noise.ratio}
+        entries = {name: value for name, value in values.items() if value is not None}
         kwargs["logs"].update(entries)
         state.log_history[-1].update(entries)
 

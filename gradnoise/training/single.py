@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from gradnoise._hook import GradientNoise, attach
+from gradnoise._hook import GradientNoise
 from gradnoise._processes import noise_to_gradient
 from gradnoise.techniques.dropout_layers import dropout_layers
 from gradnoise.techniques.masks import DropoutMasks
@@ -110,7 +110,8 @@ class SingleRun:
         self._gradient_process = setup.contribution.gradient
         self._noise: GradientNoise | None = None
         if self._gradient_process is not None:
-            self._noise = attach(self._optimizer, self._gradient_process, seed=setup.spec.seed)
+            # of many models in a process, whose noise may be equal: attach would warn
+            self._noise = GradientNoise(self._optimizer, self._gradient_process, setup.spec.seed)
         self._noisy_weights: NoisyWeights | None = None
         if setup.contribution.weights is not None:
             self._noisy_weights = NoisyWeights(

@@ -7,7 +7,7 @@ import torch
 
 from gradnoise._hook import GradientNoise, attach
 from gradnoise._hook.gradients import global_norm
-from gradnoise._hook.optimizers import innermost, named_parameters
+from gradnoise._hook.optimizers import innermost, parameters_by_name
 from gradnoise._processes import NoiseProcess, noise_to_gradient
 
 
@@ -69,7 +69,7 @@ class UpdateHook:
         self.noise_to_gradient: Mapping[str, float] = {}
         self._process = process
         self._t = 0
-        self._transforms = transforms(named_parameters(self.optimizer)) if transforms else None
+        self._transforms = transforms(parameters_by_name(self.optimizer)) if transforms else None
         self._clip_value, self._clip_norm = clip_value, clip_norm
         # registered before the noise, so it runs before it
         self.optimizer.register_step_pre_hook(
@@ -166,7 +166,6 @@ class UpdateHook:
         assert self._process is not None
         assert self.noise is not None
         n_weights = sum(parameter.numel() for parameter in parameters)
-        self.noise_to_gradient = noise_to_gradient(
-            self._process, self.noise.t, n_weights, global_norm(parameters)
-        )
+        norm = float(global_norm(parameter.grad for parameter in parameters))
+        self.noise_to_gradient = noise_to_gradient(self._process, self.noise.t, n_weights, norm)
         self.measures = False

@@ -1,4 +1,5 @@
 import math
+import warnings
 from typing import Any
 
 import pytest
@@ -198,3 +199,52 @@ def test_the_ratio_uses_unscaled_gradients_under_grad_scaler() -> None:
     scaler.scale((5.0 * weight).sum()).backward()
     scaler.step(optimizer)
     assert noise.ratio == pytest.approx(2.0 / (5.0 * math.sqrt(1_000)), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_schedule_may_see_the_norm_of_the_gradient(dtype: torch.dtype) -> None:
+    """||g|| is the global norm, before the noise and unscaled."""
+    weight = Parameter(torch.zeros(4, dtype=dtype))
+    optimizer = torch.optim.SGD([("weight", weight)], lr=1.0)
+    noise = attach(optimizer, NoiseProcess.of(lambda t, norm: 0.25 * norm / (1 + t)), seed=1)
+    assert noise.std is None
+    for t, gradient in enumerate((2.0, 4.0, 8.0)):
+        std = 0.25 * 2 * gradient / (1 + t)
+        weight.grad = torch.full_like(weight, gradient)
+        optimizer.step()
+        torch.testing.assert_close(weight.grad, (gradient + std * draws(t)).to(dtype))
+        assert noise.last_std == pytest.approx(std)
+        assert noise.ratio == pytest.approx(0.25 / (1 + t))
+
+
+def test_a_schedule_of_the_norm_sees_unscaled_gradients_under_grad_scaler() -> None:
+    weight = Parameter(torch.zeros(4))
+    optimizer = torch.optim.SGD([weight], lr=1.0, fused=True)
+    noise = attach(optimizer, NoiseProcess.of(lambda _t, norm: norm), seed=1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1_024.0)
+    scaler.scale((5.0 * weight).sum()).backward()
+    scaler.step(optimizer)
+    assert noise.last_std == pytest.approx(10.0)
+
+
+def test_a_frozen_parameter_whose_gradient_is_zero_causes_one_warning() -> None:
+    """It gets noise and moves: whether it was frozen before or during training."""
+    for n_before in (0, 3):
+        weights = {name: Parameter(torch.zeros(3)) for name in ("a", "b")}
+        optimizer = attached(weights)
+
+        def step(weights: dict[str, Parameter] = weights, optimizer: Any = optimizer) -> None:
+            for weight in weights.values():
+                weight.grad = torch.zeros(3)
+            optimizer.step()
+
+        for _ in range(n_before):
+            step()
+        weights["b"].requires_grad_(False)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            for _ in range(200):
+                step()
+        [warning] = found
+        assert "b requires no gradient, but has a gradient" in str(warning.message)
+        assert weights["b"].any()

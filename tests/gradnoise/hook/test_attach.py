@@ -209,6 +209,57 @@ def test_illegal_arguments_raise_an_error_that_names_them(
         attach(torch.optim.SGD(net().items(), lr=1.0), **arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"eta": "1e-3"}, "eta must be a number, at least 0 and finite, but got eta='1e-3'"),
+        ({"eta": True}, "eta must be a number, at least 0 and finite, but got eta=True"),
+        ({"eta": [0.1, 0.2]}, r"eta must be a number, .* but got eta=\[0.1, 0.2\]"),
+        ({"eta": torch.ones(2)}, r"eta must be a number, .* but got eta=tensor"),
+        ({"eta": 0.1, "gamma": "0.5"}, "gamma must be a number, .* but got gamma='0.5'"),
+        ({"eta": 0.1, "allow": "sparse"}, r"allow must be a list of kinds, .*got allow='sparse'"),
+        ({"eta": 0.1, "noise_scale": 0.5}, "noise_scale must map patterns of names to .* got 0.5"),
+        (
+            {"eta": 0.1, "noise_scale": {"*": "0"}},
+            r"noise_scale\['\*'\] must be a number, .*='0'",
+        ),
+        ({"schedule": 0.1}, "unexpected keyword argument 'schedule'"),
+        ({"process": NoiseProcess.of(lambda _t: "a")}, "must return a number, but returned 'a'"),
+        ({"process": NoiseProcess(terms=lambda t: t)}, r"terms must return pairs .* returned 0"),
+    ],
+)
+def test_arguments_of_the_wrong_type_raise_an_error_that_names_them(
+    arguments: dict[str, Any], message: str
+) -> None:
+    optimizer = torch.optim.SGD(net().items(), lr=1.0)
+    with pytest.raises(TypeError, match=message):
+        attach(optimizer, **({"seed": 1} | arguments))
+    assert "gradnoise_t" not in optimizer.param_groups[0]
+
+
+@pytest.mark.parametrize(
+    ("process", "message"),
+    [
+        (NoiseProcess.of(lambda _t: math.nan), "at least 0 and finite, but returned nan at t=0"),
+        (NoiseProcess(terms=lambda t: [(t, math.inf)]), r"but returned \(0, inf\) at t=0"),
+        (NoiseProcess(terms=lambda t: [(t - 1, 0.1)]), r"but returned \(-1, 0.1\) at t=0"),
+    ],
+)
+def test_a_process_without_legal_noise_at_the_first_update_raises_an_error(
+    process: NoiseProcess, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        attach(torch.optim.SGD(net().items(), lr=1.0), process, seed=1)
+
+
+def test_a_tensor_given_as_eta_is_copied() -> None:
+    eta = torch.tensor(0.25, requires_grad=True)
+    noise = attach(torch.optim.SGD(net().items(), lr=1.0), eta=eta, seed=1)  # type: ignore[arg-type]
+    with torch.no_grad():
+        eta.fill_(9.0)
+    assert noise.std == 0.5
+
+
 def test_after_remove_the_gradients_have_no_noise() -> None:
     parameters = net()
     optimizer = torch.optim.SGD(parameters.items(), lr=1.0)

@@ -17,8 +17,13 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
-from torch.distributed.tensor import Shard
-from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from torch.distributed.tensor import Replicate, Shard
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    RowwiseParallel,
+    SequenceParallel,
+    parallelize_module,
+)
 from torch.nn.parallel import DistributedDataParallel
 
 from gloo_ranks import Ranks
@@ -172,6 +177,109 @@ def test_a_tensor_parallel_model_trains_as_the_unsharded_model(ranks: Ranks) -> 
     """Its parameters are sharded by rows, sharded by columns, or replicated."""
     for found in ranks.run(tensor_parallel):
         assert_close(found, in_one_process(4)[0])
+
+
+def normed() -> torch.nn.Sequential:
+    """Return a net with a norm between two layers, for tensor and sequence parallelism."""
+    model = torch.nn.Sequential(
+        torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.Tanh(), torch.nn.Linear(4, 1)
+    )
+    with torch.no_grad():
+        for i, parameter in enumerate(model.parameters()):
+            parameter.copy_(
+                torch.linspace(-0.5, 0.5, parameter.numel()).view_as(parameter) + 0.1 * i
+            )
+    return model
+
+
+def of_a_normed_net(is_parallel: bool) -> tuple[Weights, float | None]:
+    """Train the net on a sequence, whose steps the norm divides among the ranks."""
+    model: Any = normed()
+    if is_parallel:
+        plan = {
+            "0": ColwiseParallel(output_layouts=Shard(1)),
+            "1": SequenceParallel(),
+            "3": ColwiseParallel(input_layouts=Shard(1), output_layouts=Replicate()),
+        }
+        model = parallelize_module(model, init_device_mesh("cpu", (N_RANKS,)), plan)
+    optimizer = adam(model)
+    handle = attach(optimizer, **NOISE, measure_ratio=True)
+    for _ in range(N_UPDATES):
+        optimizer.zero_grad()
+        (model(BATCH[None]) ** 2).mean().backward()
+        optimizer.step()
+    return weights(model), handle.ratio
+
+
+def test_sequence_parallel_norms_train_as_the_unsharded_model(ranks: Ranks) -> None:
+    """The gradient of a norm arrives as a partial sum on each rank."""
+    expected, ratio_of_one = of_a_normed_net(is_parallel=False)
+    for found, ratio in ranks.run(of_a_normed_net, True):
+        assert_close(found, expected)
+        assert ratio == pytest.approx(ratio_of_one, rel=1e-5)
+
+
+def sharded_in_part() -> tuple[Weights, float | None]:
+    """Shard the first layer alone: the gradients of the second layer are ordinary tensors."""
+    model = net(4)
+    fully_shard(model[0])
+    optimizer = adam(model)
+    handle = attach(optimizer, **NOISE, measure_ratio=True)
+    for _ in range(N_UPDATES):
+        optimizer.zero_grad()
+        (model(BATCH) ** 2).mean().backward()
+        optimizer.step()
+    return weights(model), handle.ratio
+
+
+def test_the_ratio_of_a_model_that_is_sharded_in_part_is_that_of_the_unsharded_model(
+    ranks: Ranks,
+) -> None:
+    model = net(4)
+    optimizer = adam(model)
+    handle = attach(optimizer, **NOISE, measure_ratio=True)
+    for _ in range(N_UPDATES):
+        optimizer.zero_grad()
+        (model(BATCH) ** 2).mean().backward()
+        optimizer.step()
+    for found, ratio in ranks.run(sharded_in_part):
+        assert_close(found, weights(model))
+        assert ratio == pytest.approx(handle.ratio, rel=1e-5)
+
+
+def warned(kind: str, differing: str) -> list[str]:
+    """Train with noise that differs between ranks; return the warnings."""
+    rank = torch.distributed.get_rank()
+    model: Any = net(4)
+    is_different = {name: differing == name and rank > 0 for name in ("seed", "eta", "t")}
+    if kind == "DDP":
+        model = DistributedDataParallel(model)
+    elif kind == "FSDP2":
+        fully_shard(model)
+    optimizer = adam(model)
+    noise = attach(
+        optimizer,
+        eta=0.1 if is_different["eta"] else 0.3,
+        seed=1 + is_different["seed"],
+    )
+    noise.load_state_dict({"t": int(is_different["t"]), "seed": noise.seed})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train(model, optimizer, share())
+    return [str(warning.message) for warning in caught if "ranks" in str(warning.message)]
+
+
+@pytest.mark.parametrize("differing", ["nothing", "seed", "eta", "t"])
+@pytest.mark.parametrize("kind", ["DDP", "FSDP2", "independent"])
+def test_noise_that_differs_between_ranks_of_one_training_causes_a_warning(
+    ranks: Ranks, kind: str, differing: str
+) -> None:
+    """Once, on all ranks but the first to update. Independent trainings may differ."""
+    found = [message for messages in ranks.run(warned, kind, differing) for message in messages]
+    assert len(found) == (differing != "nothing" and kind != "independent")
+    for message in found:
+        assert message.startswith("The ranks add different noise")
+        assert {"eta": "std"}.get(differing, differing) + "=" in message
 
 
 def strided() -> str:

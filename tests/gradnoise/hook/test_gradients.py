@@ -199,6 +199,47 @@ def test_gradients_that_share_memory_get_independent_noise(
             torch.testing.assert_close(weight.grad, 3 + noise_of(name, (5,), t).to(dtype))
 
 
+def test_gradients_that_overlap_in_part_get_independent_noise() -> None:
+    """A class token, concatenated to a batch of one, and a position get one gradient: that of the
+    token is the first row of that of the position.
+    """
+    token, position = Parameter(torch.zeros(1, 1, 8)), Parameter(torch.zeros(1, 5, 8))
+    patches = torch.zeros(1, 4, 8)
+    optimizer = attached({"token": token, "position": position})
+    for t in range(3):
+        loss = (3 * (torch.cat([token, patches], 1) + position)).sum()
+        token.grad, position.grad = torch.autograd.grad(loss, [token, position])
+        assert token.grad.data_ptr() == position.grad.data_ptr()  # type: ignore[union-attr]
+        optimizer.step()
+        for name, weight in {"token": token, "position": position}.items():
+            torch.testing.assert_close(weight.grad, 3 + noise_of(name, weight.shape, t))
+
+
+@pytest.mark.parametrize("offset", [0, 3, 5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_views_of_one_memory_get_independent_noise_wherever_they_start(
+    dtype: torch.dtype, offset: int
+) -> None:
+    weights = {name: Parameter(torch.zeros(8, dtype=dtype)) for name in ("a", "b", "c")}
+    optimizer = attached(weights)
+    for t in range(2):
+        memory = torch.zeros(30, dtype=dtype)
+        for weight, start in zip(weights.values(), (offset, 2 * offset, 22), strict=True):
+            weight.grad = memory[start : start + 8]
+        optimizer.step()
+        for name, weight in weights.items():
+            assert torch.equal(weight.grad, noise_of(name, (8,), t).to(dtype))  # type: ignore[arg-type]
+
+
+def test_a_gradient_whose_strides_overlap_gets_independent_noise() -> None:
+    """Its elements share memory without a stride of 0."""
+    weight = Parameter(torch.zeros(4, 4))
+    optimizer = attached({"weight": weight})
+    weight.grad = torch.zeros(7).as_strided((4, 4), (1, 1))
+    optimizer.step()
+    assert torch.equal(weight.grad, noise_of("weight", (4, 4)))
+
+
 @pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate parameters")
 def test_a_parameter_listed_twice_gets_noise_once() -> None:
     weight = Parameter(torch.zeros(20_000))

@@ -13,7 +13,15 @@ import pytest
 import torch
 from torch.nn import Parameter
 
-from gradnoise import GradientNoise, annealed, anticorrelated, attach, constant, preconditioned
+from gradnoise import (
+    GradientNoise,
+    NoiseProcess,
+    annealed,
+    anticorrelated,
+    attach,
+    constant,
+    preconditioned,
+)
 from gradnoise._streams import normal
 
 KEY = "gradnoise_t"
@@ -92,7 +100,8 @@ def test_an_optimizer_copied_together_with_its_handle_gets_noise_after_reattach(
     assert not copied_noise.is_attached(copied_optimizer)
     copied_noise.reattach(copied_optimizer)
     assert torch.equal(update(copied_optimizer), noise_of(1))
-    assert torch.equal(update(optimizer), noise_of(1))
+    with pytest.warns(UserWarning, match="have the same noise"):
+        assert torch.equal(update(optimizer), noise_of(1))
     assert noise.t == copied_noise.t == 2
 
 
@@ -329,6 +338,127 @@ def test_noise_attached_during_a_step_starts_with_the_next_step() -> None:
     optimizer.step(closure)
     assert attached[0].t == 0
     assert torch.equal(update(optimizer), noise_of(0))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled], ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "process", [annealed(0.3, 0.55), constant(1.0), anticorrelated(0.1), preconditioned(0.3, 0.55)]
+)
+def test_a_copy_of_a_handle_continues_on_another_optimizer(
+    copied: Callable[[Any], Any], process: NoiseProcess
+) -> None:
+    """It has the process, the options, t and the preconditioner's state, but no optimizer."""
+    optimizer = sgd()
+    noise = attach(optimizer, process, seed=1, noise_scale={"weight": 0.5}, measure_ratio=True)
+    update(optimizer, 2.0)
+    again = copied(noise)
+    assert not again.is_attached(optimizer)
+    assert (again.t, again.seed, again.last_std) == (1, 1, noise.last_std)
+    other = sgd()
+    again.reattach(other)
+    continued = update(other, 3.0)
+    with pytest.warns(UserWarning, match="have the same noise"):
+        assert torch.equal(continued, update(optimizer, 3.0))
+    assert (again.t, again.ratio) == (2, noise.ratio)
+
+
+def test_a_seed_set_later_is_checked() -> None:
+    noise = attach(sgd(), constant(1.0), seed=1)
+    with pytest.raises(TypeError, match=r"seed must be an integer, but got seed=1\.5"):
+        noise.seed = 1.5  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="seed must be at least 0, but got seed=-1"):
+        noise.seed = -1
+    assert noise.seed == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "message"),
+    [
+        ({"t": -1, "seed": 1}, ValueError, "t must be at least 0, but got t=-1"),
+        ({"t": 1.5, "seed": 1}, TypeError, "t must be an integer, but got t=1.5"),
+        ({"t": 1, "seed": "a"}, TypeError, "seed must be an integer, but got seed='a'"),
+        ({"t": 1}, ValueError, r"a result of state_dict\(\), but lacks seed"),
+        ({"state": {}, "param_groups": []}, ValueError, "lacks seed, t"),
+        ({"t": 1, "seed": 1, "states": {"weight": 3}}, TypeError, r"states\['weight'\] must be a"),
+    ],
+)
+def test_an_illegal_state_raises_an_error_and_changes_nothing(
+    state: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    optimizer = sgd()
+    noise = attach(optimizer, constant(1.0), seed=1)
+    with pytest.raises(kind, match=message):
+        noise.load_state_dict(state)
+    assert noise.state_dict() == {"t": 0, "seed": 1}
+
+
+def test_the_state_of_another_model_raises_an_error() -> None:
+    optimizer = sgd()
+    noise = attach(optimizer, preconditioned(0.3, 0.55), seed=1)
+    noise.load_state_dict({"t": 1, "seed": 1, "states": {"weight": torch.zeros(1)}})
+    with pytest.raises(ValueError, match=r"state of weight has shape \(1,\), but .* \(4,\)"):
+        update(optimizer)
+
+
+def test_last_std_and_ratio_belong_to_the_same_update() -> None:
+    optimizer = sgd()
+    noise = attach(optimizer, eta=0.3, gamma=0.55, seed=1, measure_ratio=True)
+    assert (noise.last_std, noise.ratio) == (None, None)
+    for t in range(3):
+        update(optimizer, 2.0)
+        assert noise.last_std == annealed(0.3, 0.55).std(t)
+        assert noise.ratio == pytest.approx(annealed(0.3, 0.55).std(t) / 4.0)
+
+
+def test_the_representation_names_process_seed_t_and_optimizer() -> None:
+    optimizer = sgd()
+    noise = attach(optimizer, eta=0.3, gamma=0.55, seed=7)
+    update(optimizer)
+    for part in ("eta=0.3", "gamma=0.55", "seed=7", "t=1", "optimizer=SGD"):
+        assert part in repr(noise)
+    noise.remove()
+    assert "t=1, optimizer=None" in repr(noise)
+
+
+def test_names_given_to_attach_take_the_place_of_those_of_the_optimizer() -> None:
+    """However the optimizer was built, and for parameters that are added later."""
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+    optimizer = torch.optim.SGD(model[1].parameters(), lr=1.0)
+    attach(optimizer, constant(1.0), seed=1, names=model.named_parameters())
+    optimizer.add_param_group({"params": list(model[0].parameters())})
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        assert torch.equal(parameter.grad, normal(1, "noise", 0, name, parameter.shape))
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "message"),
+    [
+        (lambda model: model.parameters(), TypeError, "names must be pairs of a name and a param"),
+        (lambda _: 3, TypeError, r"such as model.named_parameters\(\), but got 3"),
+        (lambda _: [], ValueError, r"names lacks the parameter 0.0 of the optimizer, of shape \(3"),
+    ],
+)
+def test_illegal_names_raise_an_error(
+    names: Callable[[torch.nn.Module], Any], kind: type[Exception], message: str
+) -> None:
+    model = torch.nn.Linear(3, 3)
+    with pytest.raises(kind, match=message):
+        attach(torch.optim.SGD(model.parameters()), eta=0.1, seed=1, names=names(model))
+
+
+def test_a_copy_needs_the_names_of_its_model() -> None:
+    model = torch.nn.Linear(3, 3)
+    optimizer = torch.optim.SGD(model.parameters())
+    noise = attach(optimizer, constant(1.0), seed=1, names=model.named_parameters())
+    other, twin = copy.deepcopy((model, optimizer))
+    noise.reattach(twin, names=other.named_parameters())
+    other.weight.grad = torch.zeros_like(other.weight)
+    twin.step()
+    assert torch.equal(other.weight.grad, normal(1, "noise", 0, "weight", (3, 3)))
 
 
 @pytest.mark.parametrize(

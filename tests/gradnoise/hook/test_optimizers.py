@@ -9,6 +9,7 @@ import torch
 from torch.nn import Parameter
 
 from gradnoise import attach, constant
+from gradnoise._streams import normal
 from noise_by_hand import (
     ETA,
     GAMMA,
@@ -173,3 +174,51 @@ def test_every_evaluation_of_an_update_gets_the_noise_of_that_update() -> None:
 def test_lbfgs_raises_an_error() -> None:
     with pytest.raises(TypeError, match="must not be LBFGS"):
         attach(torch.optim.LBFGS([Parameter(torch.zeros(1))]), eta=0.1, seed=1)
+
+
+class NoAverager:
+    """Averages nothing, as the averager of a single process."""
+
+    step = 0
+
+    def average_parameters(self, params: Any) -> None:
+        pass
+
+
+def post_local_sgd(parameters: list[tuple[str, Parameter]]) -> torch.optim.Optimizer:
+    from torch.distributed.optim import PostLocalSGDOptimizer  # its import warns
+
+    return PostLocalSGDOptimizer(torch.optim.SGD(parameters, lr=0.1), NoAverager())  # type: ignore[arg-type]
+
+
+def named_optimizer(parameters: list[tuple[str, Parameter]]) -> torch.optim.Optimizer:
+    from torch.distributed.optim import _NamedOptimizer
+
+    return _NamedOptimizer(parameters, torch.optim.SGD, lr=0.1)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("wrap", [post_local_sgd, named_optimizer])
+def test_the_optimizer_inside_a_wrapper_of_torch_gets_the_noise(wrap: Any) -> None:
+    """Whatever the wrapper's attribute is called."""
+    parameters = matrix_and_vector()
+    optimizer = wrap(list(parameters.items()))
+    noise = attach(optimizer, constant(0.5), seed=SEED, names=parameters.items())
+    for parameter in parameters.values():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    assert noise.t == 1
+    for name, parameter in parameters.items():
+        expected = 0.5 * normal(SEED, "noise", 0, name, parameter.shape)
+        torch.testing.assert_close(parameter.grad, expected)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_a_placeholder_for_an_optimizer_per_parameter_raises_an_error(n: int) -> None:
+    """Its step does nothing, so its noise would reach no weight."""
+    utilities: Any = pytest.importorskip("transformers.trainer_pt_utils")
+    parameters = list(matrix_and_vector().values())[:n]
+    inside = {parameter: torch.optim.SGD([parameter]) for parameter in parameters}
+    message = f"has {n} optimizers, .* in .optimizer_dict.values" if n else "is a placeholder"
+    with pytest.raises(TypeError, match=message):
+        attach(utilities.LayerWiseDummyOptimizer(inside), eta=0.1, seed=1)

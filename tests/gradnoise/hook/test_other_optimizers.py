@@ -157,3 +157,9 @@ def test_lbfgs_raises_an_error_under_another_name() -> None:
             eta=0.1,
             seed=SEED,
         )
+
+
+@pytest.mark.parametrize("name", ["LOMO", "AdaLOMO"])
+def test_an_optimizer_that_updates_in_the_backward_pass_raises_an_error(name: str) -> None:
+    with pytest.raises(TypeError, match=f"must not update during the backward pass, as .*{name}"):
+        attach(getattr(pytorch_optimizer, name)(torch.nn.Linear(3, 3)), eta=0.1, seed=SEED)

@@ -1,7 +1,9 @@
 """The hook in steps of every form: closures, nested steps, compiled steps, GradScaler."""
 
 import math
+import traceback
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -100,6 +102,92 @@ def test_a_step_that_raises_an_error_does_not_count(
     set_gradients(parameters)
     optimizer.step()
     assert noise.t == 1
+    torch.testing.assert_close(
+        parameters["bias"].grad, 1.0 + noise_of(1, 0, "bias", parameters["bias"])
+    )
+
+
+class OutOfMemory(torch.optim.SGD):
+    """An optimizer whose first steps raise an error after the hooks."""
+
+    n_failures = 1
+
+    def step(self, closure: Any = None) -> Any:
+        if closure is not None:
+            closure()
+        if self.n_failures:
+            self.n_failures -= 1
+            raise MemoryError
+        return super().step()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("with_closure", [False, True])
+def test_a_step_tried_again_after_an_error_gets_the_noise_once(
+    with_closure: bool, dtype: torch.dtype
+) -> None:
+    """Whether its gradients are the same, computed again, or zeroed in place before."""
+    parameters = {name: Parameter(weights.data.to(dtype)) for name, weights in net().items()}
+    optimizer = OutOfMemory(parameters.items(), lr=1.0)
+    noise = attach(optimizer, constant(1.0), seed=1)
+    arguments = [lambda: 0.0] if with_closure else []
+    for t, is_zeroed in enumerate((None, True, False)):
+        optimizer.n_failures = 2
+        set_gradients(parameters)
+        for _ in range(2):
+            with pytest.raises(MemoryError):
+                optimizer.step(*arguments)
+        if is_zeroed is not None:
+            optimizer.zero_grad(set_to_none=is_zeroed)
+            sum(parameter.sum() for parameter in parameters.values()).backward()  # type: ignore[union-attr]
+        optimizer.step(*arguments)
+        assert noise.t == t + 1
+        for name, parameter in parameters.items():
+            expected = 1.0 + noise_of(1, t, name, parameter).to(dtype)
+            torch.testing.assert_close(parameter.grad, expected)
+
+
+def test_a_parameter_whose_gradient_was_computed_again_gets_new_noise_alone() -> None:
+    parameters = net()
+    optimizer = OutOfMemory(parameters.items(), lr=1.0)
+    attach(optimizer, constant(1.0), seed=1)
+    set_gradients(parameters)
+    with pytest.raises(MemoryError):
+        optimizer.step()
+    parameters["bias"].grad = torch.zeros(2)
+    optimizer.step()
+    for name, gradient in (("weight", 1.0), ("bias", 0.0)):
+        expected = gradient + noise_of(1, 0, name, parameters[name])
+        torch.testing.assert_close(parameters[name].grad, expected)
+
+
+def test_a_step_that_raises_an_error_holds_no_gradient() -> None:
+    """So that memory is free once the gradients are zeroed."""
+    parameters = net()
+    optimizer = OutOfMemory(parameters.items(), lr=1.0)
+    attach(optimizer, constant(1.0), seed=1)
+    set_gradients(parameters)
+    held = [weakref.ref(parameter.grad) for parameter in parameters.values()]
+    try:
+        optimizer.step()
+    except MemoryError as error:
+        traceback.clear_frames(error.__traceback__)
+    optimizer.zero_grad()
+    assert [reference() for reference in held] == [None, None]
+
+
+def test_a_closure_that_is_evaluated_again_on_the_same_gradients_gets_the_noise_once() -> None:
+    class LineSearch(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            closure()
+            closure()
+            return super().step()
+
+    parameters = net()
+    optimizer = LineSearch(parameters.items(), lr=1.0)
+    attach(optimizer, constant(1.0), seed=1)
+    set_gradients(parameters)
+    optimizer.step(lambda: 0.0)
     torch.testing.assert_close(
         parameters["bias"].grad, 1.0 + noise_of(1, 0, "bias", parameters["bias"])
     )

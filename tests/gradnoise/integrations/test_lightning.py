@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,12 @@ from gradnoise import annealed, attach, preconditioned
 pytest.importorskip("lightning.pytorch")
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    BatchSizeFinder,
+    Callback,
+    LearningRateFinder,
+)
 from lightning.pytorch.loggers import CSVLogger
 
 from gradnoise.integrations.lightning import GradientNoiseCallback
@@ -87,7 +93,7 @@ def by_hand(
     model: Net, noise: Mapping[str, Any] = NOISE, accumulate: int = 1, clip: float | None = None
 ) -> Net:
     optimizer = model.configure_optimizers()
-    with attach(optimizer, **noise):
+    with attach(optimizer, **noise, names=model.named_parameters()):
         for _ in range(2):
             for i, batch in enumerate(batches()):
                 (model.loss(batch) / accumulate).backward()
@@ -219,7 +225,7 @@ def test_several_optimizers_have_different_noise(tmp_path: Path) -> None:
     assert seeds[0] == NOISE["seed"]
     assert seeds[0] != seeds[1]
     for optimizer, seed in zip(hand.configure_optimizers(), seeds, strict=True):
-        attach(optimizer, **(NOISE | {"seed": seed}))
+        attach(optimizer, **(NOISE | {"seed": seed}), names=hand.named_parameters())
         for _ in range(2 * N_BATCHES):
             for parameter in optimizer.param_groups[0]["params"]:
                 parameter.grad = torch.zeros_like(parameter)
@@ -244,6 +250,81 @@ def test_the_standard_deviation_of_each_update_is_logged(tmp_path: Path) -> None
     expected = [annealed(NOISE["eta"], NOISE["gamma"]).std(t) for t in range(2 * N_BATCHES)]
     assert [float(row["gradnoise/std"]) for row in rows] == pytest.approx(expected)
     assert all(float(row["gradnoise/ratio"]) > 0 for row in rows)
+
+
+class Unfreezes(BaseFinetuning):
+    """Freezes the first layer in the first epoch."""
+
+    def freeze_before_training(self, pl_module: LightningModule) -> None:
+        self.freeze(pl_module.layers[0])  # type: ignore[index]
+
+    def finetune_function(
+        self, pl_module: LightningModule, epoch: int, optimizer: torch.optim.Optimizer
+    ) -> None:
+        if epoch == 1:
+            self.unfreeze_and_add_param_group(pl_module.layers[0], optimizer, lr=0.05)  # type: ignore[index]
+
+
+def test_layers_that_are_unfrozen_later_get_the_noise_of_their_names(tmp_path: Path) -> None:
+    """Lightning adds a group without names, so the optimizer cannot have names."""
+
+    class Trainable(Net):
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD([p for p in self.parameters() if p.requires_grad], lr=0.05)
+
+    model, noise, hand = Trainable(), GradientNoiseCallback(**NOISE), Trainable()
+    trainer(tmp_path, Unfreezes(), noise).fit(model, batches())
+    hand.layers[0].requires_grad_(False)
+    optimizer = hand.configure_optimizers()
+    attach(optimizer, **NOISE, names=hand.named_parameters())
+    for epoch in range(2):
+        if epoch == 1:
+            hand.layers[0].requires_grad_(True)
+            optimizer.add_param_group({"params": list(hand.layers[0].parameters())})
+        for batch in batches():
+            optimizer.zero_grad()
+            hand.loss(batch).backward()
+            optimizer.step()
+    assert_same_weights(model, hand)
+
+
+@pytest.mark.parametrize("order", ["noise first", "noise last"])
+def test_the_steps_of_a_learning_rate_finder_do_not_count(tmp_path: Path, order: str) -> None:
+    """Lightning restores the weights after them, and with them t."""
+    model, noise = Tunable(), GradientNoiseCallback(**NOISE)
+    finder = LearningRateFinder(num_training_steps=5, min_lr=1e-4, max_lr=1e-2, update_attr=False)
+    callbacks = [noise, finder] if order == "noise first" else [finder, noise]
+    trainer(tmp_path, *callbacks).fit(model, batches())
+    assert [handle.t for handle in noise.noises] == [2 * N_BATCHES]
+
+
+def test_the_steps_of_a_batch_size_finder_do_not_count(tmp_path: Path) -> None:
+    model, noise = Tunable(), GradientNoiseCallback(**NOISE)
+    finder = BatchSizeFinder(steps_per_trial=2, init_val=4, max_trials=2)
+    fit = trainer(tmp_path, noise, finder, max_epochs=1)
+    fit.fit(model)
+    assert [handle.t for handle in noise.noises] == [-(-len(BATCHES) // model.batch_size)]
+
+
+class Tunable(Net):
+    """A net with the attributes that Lightning's finders set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lr, self.batch_size = 0.05, 4
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(BATCHES, batch_size=self.batch_size)
+
+
+def test_a_callback_survives_pickling_before_and_after_a_fit(tmp_path: Path) -> None:
+    """As in a fit whose processes are spawned."""
+    noise = pickle.loads(pickle.dumps(GradientNoiseCallback(**NOISE)))
+    for _ in range(2):
+        model = Net()
+        trainer(tmp_path, noise).fit(model, batches())
+        assert_same_weights(model, by_hand(Net()))
+        noise = pickle.loads(pickle.dumps(noise))
 
 
 def test_several_optimizers_are_logged_separately(tmp_path: Path) -> None:

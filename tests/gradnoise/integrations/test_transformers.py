@@ -2,6 +2,7 @@
 with `attach`.
 """
 
+import pickle
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def by_hand(
     optimizer: torch.optim.Optimizer | None = None,
 ) -> Net:
     optimizer = optimizer or adam(model)
-    with attach(optimizer, **NOISE):
+    with attach(optimizer, **NOISE, names=model.named_parameters()):
         for _ in range(2):
             for i, batch in enumerate(batches()):
                 (model(**batch)["loss"] / accumulate).backward()
@@ -128,7 +129,7 @@ def test_a_run_equals_the_loop_by_hand(tmp_path: Path) -> None:
 
 def test_the_optimizer_that_the_trainer_creates_gets_noise(tmp_path: Path) -> None:
     """The Trainer creates it when training starts, with two groups: with weight decay and
-    without.
+    without. Its parameters have their names in the model.
     """
     model, hand = Net(), Net()
     trainer(
@@ -218,6 +219,15 @@ def test_a_run_that_raised_an_error_leaves_no_noise(tmp_path: Path) -> None:
     run.train()
     assert_same_weights(model, by_hand(Net()))
     assert_no_noise(run.optimizer)
+
+
+def test_a_callback_survives_pickling_before_and_after_a_run(tmp_path: Path) -> None:
+    before = pickle.loads(pickle.dumps(GradientNoiseCallback(**NOISE)))
+    for callback in (before, lambda: pickle.loads(pickle.dumps(before))):
+        model = Net()
+        noise = callback() if callable(callback) else callback
+        trainer(model, tmp_path, noise).train()
+        assert_same_weights(model, by_hand(Net()))
 
 
 def assert_no_noise(optimizer: Any) -> None:

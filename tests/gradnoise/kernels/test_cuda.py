@@ -29,19 +29,22 @@ PARTS = {
 @pytest.mark.parametrize("t", [0, 1, 2**31 + 5, 2**40 + 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_it_equals_the_definition_to_rounding(dtype: torch.dtype, t: int) -> None:
-    """For many tensors in a single launch: whole ones, runs, and parts with any start."""
+    """For many tensors in a single launch: whole ones, runs, and parts with any start, each with
+    its own standard deviation.
+    """
+    stds = np.array([0.5, 0.25, 1.0, 0.0, 2.0])
     keys = [2**63 + i for i in range(len(PARTS))]
     runs = Runs.of(list(PARTS.values()), keys)
     tensors = [
         torch.full((len(part.starts) * part.size,), 0.25, dtype=dtype, device=DEVICE)
         for part in PARTS.values()
     ]
-    cuda.add_(tensors, runs, t, 0.5)
-    for tensor, part, key in zip(tensors, PARTS.values(), keys, strict=True):
+    cuda.add_(tensors, runs, t, stds)
+    for tensor, part, key, std in zip(tensors, PARTS.values(), keys, stds, strict=True):
         expected = np.full((len(part.starts), part.size), 0.25, dtype=np.float32)
         for start, row in zip(part.starts.tolist(), expected, strict=True):
-            portable.add(row, start, key, t, 0.5)
-        resolution = max(torch.finfo(dtype).eps * 4, 4e-6)
+            portable.add(row, start, key, t, std)
+        resolution = max(torch.finfo(dtype).eps * 16, 16e-6) * std
         torch.testing.assert_close(
             tensor.cpu().float(), torch.from_numpy(expected).reshape(-1), rtol=0, atol=resolution
         )
@@ -51,7 +54,7 @@ def test_types_may_be_mixed() -> None:
     runs = Runs.of([Part(np.array([0]), 200), Part(np.array([0]), 200)], [1, 1])
     wide = torch.zeros(200, device=DEVICE)
     narrow = torch.zeros(200, dtype=torch.bfloat16, device=DEVICE)
-    cuda.add_([wide, narrow], runs, 0, 1.0)
+    cuda.add_([wide, narrow], runs, 0, np.ones(len(runs.owners)))
     if HAS_GPU:
         assert torch.equal(wide.bfloat16(), narrow)
     # the interpreter truncates where a GPU rounds
@@ -64,11 +67,11 @@ def test_a_capture_in_a_cuda_graph_raises_an_error() -> None:
     """Each replay of the graph would add the same numbers."""
     runs = Runs.of([Part(np.array([0]), 200)], [1])
     tensor = torch.zeros(200, device=DEVICE)
-    cuda.add_([tensor], runs, 0, 1.0)
+    cuda.add_([tensor], runs, 0, np.ones(len(runs.owners)))
     with torch.cuda.graph(torch.cuda.CUDAGraph()):
         tensor.mul_(1.0)
         with pytest.raises(RuntimeError, match="must not be captured"):
-            cuda.add_([tensor], runs, 1, 1.0)
+            cuda.add_([tensor], runs, 1, np.ones(1))
 
 
 def test_each_row_of_a_stack_has_the_noise_of_its_member() -> None:
