@@ -17,6 +17,8 @@ from gradnoise_service.domain.catalogue import (
 )
 from gradnoise_service.domain.design import Extension
 from gradnoise_service.domain.hashes import spec_hash
+from gradnoise_service.domain.plan import Plan
+from gradnoise_service.domain.progress import QueuePlace
 from gradnoise_service.domain.rules import Rule
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import StudySpec
@@ -81,10 +83,23 @@ class StudyOut(BaseModel):
             "each extension included; 5 % without an extension."
         )
     )
+    queue: QueuePlace | None = Field(
+        description="Where a queued study stands; null in any other state."
+    )
+    plan: Plan | None = Field(
+        description="What the study runs, costs and can detect; in the answer to a submission only."
+    )
     links: Links
 
     @classmethod
-    def of(cls, study: Study, dashboard_url: str) -> "StudyOut":
+    def of(
+        cls,
+        study: Study,
+        dashboard_url: str,
+        *,
+        queue: QueuePlace | None = None,
+        plan: Plan | None = None,
+    ) -> "StudyOut":
         path, design = f"/v1/studies/{study.id}", study.design
         return cls(
             id=study.id,
@@ -104,6 +119,8 @@ class StudyOut(BaseModel):
             extensions=study.extensions,
             warnings=declared_limits(design),
             false_verdict_chance=design.false_verdict_chance,
+            queue=queue if study.state == "queued" else None,
+            plan=plan,
             links=Links(
                 self=path,
                 report=f"{path}/report",

@@ -1,5 +1,6 @@
 """Endpoints of studies: submit, list, show, progress, cancel, extend."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -12,9 +13,10 @@ from gradnoise_service.api.parameters import MAX_ID, IdempotencyKey, StudyId
 from gradnoise_service.api.problem import documented
 from gradnoise_service.api.schemas import ExtensionIn, Page, StudyOut
 from gradnoise_service.api.state import CurrentService
+from gradnoise_service.domain.plan import Plan
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.spec import NAME_PATTERN
-from gradnoise_service.domain.study import StudyState
+from gradnoise_service.domain.study import Study, StudyState
 from gradnoise_service.usecases import studies
 
 router = APIRouter(tags=["studies"])
@@ -28,6 +30,9 @@ Before = Annotated[
     int | None, Query(ge=1, le=MAX_ID, description="Only studies with an id below this id.")
 ]
 Limit = Annotated[int, Query(ge=1, le=100, description="Maximum number of studies.")]
+SubmissionDryRun = Annotated[
+    bool, Query(description="Return the study as it would be stored, and store nothing.")
+]
 DryRun = Annotated[
     bool, Query(description="Return the study as it would be extended, and store nothing.")
 ]
@@ -48,7 +53,10 @@ SPEC_BODY: dict[str, Any] = {
     }
 }
 REPLAYED: dict[int | str, dict[str, Any]] = {
-    200: {"model": StudyOut, "description": "The study that this Idempotency-Key submitted before."}
+    200: {
+        "model": StudyOut,
+        "description": "The study of a dry run, or that this Idempotency-Key submitted before.",
+    }
 }
 
 
@@ -65,13 +73,17 @@ def submit(
     service: CurrentService,
     response: Response,
     key: IdempotencyKey = None,
+    dry_run: SubmissionDryRun = False,
 ) -> StudyOut:
     """Check a study against the workloads that the workers announced, store it and queue it.
 
     A study with any fault is refused as a whole.
     """
-    submission = studies.submit(service, caller, read_spec(content), key)
-    study = StudyOut.of(submission.study, service.settings.dashboard_url)
+    submission = studies.submit(service, caller, read_spec(content), key, is_dry_run=dry_run)
+    [study] = _shown(service, [submission.study], submission.plan)
+    if dry_run:
+        response.status_code = 200
+        return study
     response.status_code = 201 if submission.is_new else 200
     response.headers["Location"] = study.links.self
     return study
@@ -87,14 +99,12 @@ def list_studies(
     name: Name = None,
 ) -> Page[StudyOut]:
     """Return a page of the studies that the caller may see, or the study with a name."""
-    url = service.settings.dashboard_url
     if name is not None:
-        named = studies.named(service, caller, name)
-        return Page(items=[StudyOut.of(study, url) for study in named], next=None)
+        return Page(items=_shown(service, studies.named(service, caller, name)), next=None)
     found = studies.page(service, caller, before=before, limit=limit, state=state)
     filters = {"limit": limit, "state": state}
     return Page(
-        items=[StudyOut.of(study, url) for study in found.items],
+        items=_shown(service, found.items),
         next=next_address("/v1/studies", {"before": found.last_id}, filters),
     )
 
@@ -102,8 +112,8 @@ def list_studies(
 @router.get("/studies/{study_id}", summary="Show a study", responses=documented(404, 422))
 def show(caller: Reader, service: CurrentService, study_id: StudyId) -> StudyOut:
     """Return a study as submitted, with its state and its verdict."""
-    study = studies.show(service, caller, study_id)
-    return StudyOut.of(study, service.settings.dashboard_url)
+    [study] = _shown(service, [studies.show(service, caller, study_id)])
+    return study
 
 
 @router.get(
@@ -145,5 +155,13 @@ def extend(
     is stored with the study, because each look increases the probability of an error, to
     `false_verdict_chance`; with `confirm.anytime` it stays at 5 %.
     """
-    study = studies.extend(service, caller, study_id, extension.seeds, key, is_dry_run=dry_run)
-    return StudyOut.of(study, service.settings.dashboard_url)
+    extended = studies.extend(service, caller, study_id, extension.seeds, key, is_dry_run=dry_run)
+    [study] = _shown(service, [extended])
+    return study
+
+
+def _shown(
+    service: CurrentService, found: Sequence[Study], plan: Plan | None = None
+) -> list[StudyOut]:
+    places, url = studies.places(service, found), service.settings.dashboard_url
+    return [StudyOut.of(study, url, queue=places.get(study.id), plan=plan) for study in found]

@@ -40,6 +40,10 @@ def submit(
     name: Annotated[
         str | None, typer.Option(help="Name of the study, in place of the name in the file.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show plan, cost, power and warnings, and store nothing."),
+    ] = False,
     watch: Watch = False,
     key: IdempotencyKey = None,
     url: Url = None,
@@ -47,6 +51,8 @@ def submit(
     json: Json = False,
 ) -> None:
     """Submit a study, or every study of a file or paper table."""
+    if dry_run and watch:
+        raise typer.BadParameter("a dry run cannot be followed", param_hint="--watch")
     if (file is None) == (preset is None):
         raise typer.BadParameter("give either FILE or --preset NAME", param_hint="FILE")
     if file and (row is not None or scale != "full"):
@@ -56,7 +62,7 @@ def submit(
     from gradnoise_service.cli import submission, watching
     from gradnoise_service.local.connection import connect
     from gradnoise_service.terminal.console import show_json
-    from gradnoise_service.terminal.study import show_submitted
+    from gradnoise_service.terminal.study import show_plan, show_submitted
 
     with connect(url, token) as client:
         specs = submission.load(client, file, preset, scale, row)
@@ -65,9 +71,15 @@ def submit(
                 f"cannot apply to {len(specs)} studies", param_hint="--name" if name else "--key"
             )
         studies = []
-        for study, is_new in submission.submit(client, specs, preset=preset, name=name, key=key):
+        for study, is_new in submission.submit(
+            client, specs, preset=preset, name=name, key=key, dry_run=dry_run
+        ):
             studies.append(study)
-            if not json:
+            if json:
+                continue
+            if dry_run and is_new:
+                show_plan(study)
+            else:
                 show_submitted(study, client.base_url, is_new=is_new)
         if json:
             show_json(studies if len(studies) > 1 else studies[0])
@@ -91,9 +103,8 @@ def list_studies(
     from itertools import islice
 
     from gradnoise_service.local.connection import connect
-    from gradnoise_service.report.words.numbers import moment
     from gradnoise_service.terminal.console import err, show_json
-    from gradnoise_service.terminal.tables import show_table
+    from gradnoise_service.terminal.study import show_studies
 
     with connect(url, token) as client:
         found = list(islice(client.studies(state), limit + 1))
@@ -103,12 +114,7 @@ def list_studies(
     if json:
         show_json([study.model_dump(mode="json") for study in studies])
         return
-    columns = ("id", "name", "state", "verdict", "workload", "owner", "submitted")
-    rows = (
-        (s.id, s.name, s.state, s.verdict, s.workload, s.owner, moment(s.created_at, zone=None))
-        for s in studies
-    )
-    show_table(columns, rows)
+    show_studies(studies)
     if not studies:
         err.print("No studies. Submit the demo: `gradnoise submit --preset demo`.", style="dim")
 

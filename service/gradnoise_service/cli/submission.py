@@ -21,6 +21,7 @@ def submit(
     preset: str | None,
     name: str | None,
     key: str | None,
+    dry_run: bool,
 ) -> Iterator[tuple[StudyInfo, bool]]:
     """Submit studies in turn; yield each, and True if it is new.
 
@@ -33,12 +34,13 @@ def submit(
         preset: The preset that contains them, None for a file.
         name: Replaces the name of the study.
         key: The idempotency key.
+        dry_run: Whether nothing is stored.
     """
     for study in studies:
         named = study | ({"name": name} if name else {})
         if preset is None or key:
-            yield client.submit(named, idempotency_key=key), True
+            yield client.submit(named, dry_run=dry_run, idempotency_key=key), True
         elif study["name"] == preset:
-            yield client.submit_preset(preset, name), True
+            yield client.submit_preset(preset, name, dry_run=dry_run), True
         else:
-            yield client.submit_once(named)
+            yield client.submit_once(named, dry_run=dry_run)

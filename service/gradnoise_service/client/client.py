@@ -79,11 +79,18 @@ class Client:
     def close(self) -> None:
         self._transport.close()
 
-    def submit(self, study: StudySource, *, idempotency_key: str | None = None) -> StudyInfo:
-        """Submit a study and return it.
+    def submit(
+        self,
+        study: StudySource,
+        *,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> StudyInfo:
+        """Submit a study and return it, with its plan.
 
         Args:
             study: A spec, its plain values, or a YAML or JSON file.
+            dry_run: Return the study as it would be stored, and store nothing.
             idempotency_key: Identifies this submission: a second submission of the same study with
                 the same key returns the first. Random by default.
 
@@ -91,9 +98,10 @@ class Client:
             MalformedStudyError: If the file is neither YAML nor JSON.
             ApiError: If the service refuses the study; nothing is stored then.
         """
-        return self._post_once("/v1/studies", plain_values(study), idempotency_key)
+        path = "/v1/studies" + ("?dry_run=true" if dry_run else "")
+        return self._post_once(path, plain_values(study), idempotency_key)
 
-    def submit_once(self, study: StudySource) -> tuple[StudyInfo, bool]:
+    def submit_once(self, study: StudySource, *, dry_run: bool = False) -> tuple[StudyInfo, bool]:
         """Submit a study unless the same study exists under its name.
 
         Returns:
@@ -104,14 +112,16 @@ class Client:
         """
         values = plain_values(study)
         try:
-            return self.submit(values), True
+            return self.submit(values, dry_run=dry_run), True
         except ApiError as error:
             existing = next(self._named(values["name"]), None) if error.free_name else None
             if existing is None or not existing.was_submitted_as(StudySpec.model_validate(values)):
                 raise
             return existing, False
 
-    def submit_preset(self, preset: str, name: str | None = None) -> StudyInfo:
+    def submit_preset(
+        self, preset: str, name: str | None = None, *, dry_run: bool = False
+    ) -> StudyInfo:
         """Submit a preset of one study under `name`, by default its preset name or the next free.
 
         Raises:
@@ -125,10 +135,10 @@ class Client:
                 "Client.preset returns."
             )
         if name is not None:
-            return self.submit({**spec, "name": name})
+            return self.submit({**spec, "name": name}, dry_run=dry_run)
         while True:
             try:
-                return self.submit(spec)
+                return self.submit(spec, dry_run=dry_run)
             except ApiError as error:
                 if error.free_name is None:
                     raise

@@ -5,6 +5,8 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from gradnoise_service.domain.design import Extension
+from gradnoise_service.domain.plan import Plan
+from gradnoise_service.domain.progress import QueuePlace
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, StudyState
 
@@ -13,7 +15,8 @@ class StudyInfo(BaseModel):
     """A submitted study.
 
     `warnings` states what the study as declared cannot show; `links` contains the paths of its
-    page, report and Optuna Dashboard.
+    page, report and Optuna Dashboard. `queue` is given for a queued study, `plan` in the answer to
+    a submission.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,6 +38,8 @@ class StudyInfo(BaseModel):
     extensions: tuple[Extension, ...] = ()
     warnings: tuple[str, ...] = ()
     false_verdict_chance: float = 0.05
+    queue: QueuePlace | None = None
+    plan: Plan | None = None
     links: dict[str, str]
 
     def was_submitted_as(self, spec: StudySpec) -> bool:

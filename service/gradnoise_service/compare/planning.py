@@ -56,6 +56,14 @@ def with_seeds(spec: StudySpec) -> StudySpec:
     return _with(spec, n_seeds=n_seeds)
 
 
+def sd_of_search_mean(declared: Power, n: int, n_seeds: int) -> float:
+    """Return the standard deviation of the mean of one of n searches that share the seeds.
+
+    Its square is search_sd^2 + n sd^2 / (2 n_seeds), where sd^2 / 2 is the part of one arm.
+    """
+    return math.hypot(declared.search_sd or 0.0, declared.sd * math.sqrt(n / (2 * n_seeds)))
+
+
 def _seeds(spec: StudySpec, declared: Power) -> int:
     """Return the seeds of a power; with looks the level depends on them, so it is iterated."""
     level, n_seeds = 1 - Design.of(spec).alpha, 0
@@ -80,18 +88,14 @@ def _seeds_at(spec: StudySpec, declared: Power, level: float) -> int:
 
 
 def _seeds_of_searches(spec: StudySpec, n: int, declared: Power, level: float) -> int:
-    """Return the fewest seeds with which n searches of each arm reach the power.
-
-    The variance of a search's mean is search_sd^2 + n sd^2 / (2 seeds), where sd^2 / 2 is the part
-    of one arm.
-    """
+    """Return the fewest seeds with which n searches of each arm reach the power."""
     delta, search_sd = spec.smallest_difference, declared.search_sd
     if search_sd is None:
         message = f"{n} searches of each arm differ from each other, and search_sd is missing"
         raise _fault("confirm.power.search_sd", None, message, "a number above 0; or repeats: 1")
 
     def reaches(n_seeds: int) -> bool:
-        sd = math.hypot(search_sd, declared.sd * math.sqrt(n / (2 * n_seeds)))
+        sd = sd_of_search_mean(declared, n, n_seeds)
         found = chances_of_searches(n, delta, sd, smallest_difference=delta, level=level)
         return found["helps"] >= declared.power
 

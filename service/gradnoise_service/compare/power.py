@@ -92,17 +92,22 @@ def chances_of_searches(
 
 
 def largest_sd(
-    n: int, difference: float, *, smallest_difference: float, level: float, power: float = 0.8
+    n: int,
+    difference: float,
+    *,
+    smallest_difference: float,
+    level: float,
+    power: float = 0.8,
+    chances: Callable[..., dict[Verdict, float]] = chances_of_searches,
 ) -> float | None:
-    """Return the largest sd of a search's mean with which n searches detect a gain; None if none.
+    """Return the largest sd with which a gain is detected; None if there is none.
 
-    `helps` then has at least the probability `power`. Arguments as for `chances_of_searches`.
+    `helps` then has at least the probability `power`. Arguments as for `chances_of_searches`, or
+    for the function `chances`.
     """
 
     def detects(sd: float) -> bool:
-        found = chances_of_searches(
-            n, difference, sd, smallest_difference=smallest_difference, level=level
-        )
+        found = chances(n, difference, sd, smallest_difference=smallest_difference, level=level)
         return found["helps"] >= power
 
     low, high = 1e-6 * difference, 10 * math.sqrt(n) * difference

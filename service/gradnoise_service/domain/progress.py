@@ -47,10 +47,26 @@ class ArmProgress:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QueuePlace:
+    """Where a queued study stands.
+
+    Args:
+        place: 1 for the study that starts next.
+        n_running: Studies that run.
+        n_dispatchers: Dispatchers that are alive; without one no study starts.
+    """
+
+    place: int
+    n_running: int
+    n_dispatchers: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """A study's state at one moment.
 
-    `seconds_left` extrapolates the rate so far; None while it is unknown.
+    `seconds_left` extrapolates the rate so far; None while it is unknown. `queue` is that of a
+    queued study.
     """
 
     study_id: int
@@ -60,6 +76,7 @@ class Progress:
     seconds_left: float | None
     verdict: str | None
     error: str | None
+    queue: QueuePlace | None = None
 
 
 def progress(study: Study, stored: Iterable[TrialCounts], now: datetime) -> Progress:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.study import Study
-from gradnoise_service.store import attempts, studies
+from gradnoise_service.store import attempts, queue, studies
 from gradnoise_service.store.tables import StudyRow
 
 NO_HOLDER: Mapping[str, None] = {
@@ -41,27 +41,13 @@ def acquire(
     study whose lease has expired is due again: in the same transaction its running trials return to
     waiting, with their seed and parameters.
     """
-    held = aliased(StudyRow)
-    n_held = (
-        select(func.count())
-        .where(held.owner == StudyRow.owner, held.acquired_until > now)
-        .scalar_subquery()
-    )
-    is_free = or_(StudyRow.acquired_until.is_(None), StudyRow.acquired_until < now)
-    is_due = StudyRow.state.in_(("queued", "running")) & is_free
-    query = (
-        select(StudyRow.id)
-        .where(is_due)
-        .order_by(StudyRow.priority.desc(), n_held, StudyRow.id)
-        .limit(1)
-    )
-    due = session.scalar(query.with_for_update(skip_locked=True))
+    due = session.scalar(queue.due(now).limit(1).with_for_update(skip_locked=True))
     if due is None:
         return None
     token = secrets.token_hex(16)
     acquired = (
         update(StudyRow)
-        .where(StudyRow.id == due, is_due)
+        .where(StudyRow.id == due, queue.is_due(now))
         .values(
             state="running",
             started_at=func.coalesce(StudyRow.started_at, now),

@@ -24,7 +24,7 @@ from gradnoise_service.domain.progress import progress as progress_of
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import STUDY_ENDED, TRIAL_ENDED, Metric, Study, StudyState
 from gradnoise_service.domain.suite import SuiteCount
-from gradnoise_service.store import trials
+from gradnoise_service.store import queue, trials
 from gradnoise_service.store.tables import StudyRow, TrialRow
 
 
@@ -266,7 +266,10 @@ def progress(session: Session, study_id: int, now: datetime) -> Progress:
         NotFoundError: If there is no such study.
     """
     study = get(session, study_id, None)
-    return progress_of(study, trials.counts(session, study), now)
+    found = progress_of(study, trials.counts(session, study), now)
+    if study.state != "queued":
+        return found
+    return dataclasses.replace(found, queue=queue.places(session, now).get(study_id))
 
 
 def _replayed(

@@ -11,6 +11,7 @@ from rich.text import Text
 from gradnoise_service.domain.progress import ArmProgress, Progress
 from gradnoise_service.domain.study import STUDY_ENDED
 from gradnoise_service.report.words.numbers import duration, number
+from gradnoise_service.report.words.queue import waits_for
 from gradnoise_service.terminal.console import out
 from gradnoise_service.terminal.tables import STATE_STYLES
 
@@ -20,9 +21,9 @@ BAR_WIDTH = 36
 def follow(events: Iterable[Progress], console: Console = out) -> None:
     """Show each event until the events end."""
     if not console.is_terminal:
-        last_shown: tuple[str, int] | None = None
+        last_shown: tuple[object, ...] = ()
         for progress in events:
-            mark = (progress.state, _tenths(progress))
+            mark = (progress.state, _tenths(progress), progress.queue)
             if mark != last_shown:
                 last_shown = mark
                 console.out(summary(progress), highlight=False)
@@ -82,6 +83,8 @@ def _losses(arm: ArmProgress) -> str:
 def _left(progress: Progress) -> str:
     if progress.state in STUDY_ENDED:
         return ""
+    if progress.state == "queued":
+        return "" if progress.queue is None else waits_for(progress.queue)
     if progress.seconds_left is None:
-        return "waiting for a worker" if progress.state == "queued" else "estimating the time left"
+        return "estimating the time left"
     return f"about {duration(progress.seconds_left)} left"

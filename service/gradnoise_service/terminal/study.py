@@ -1,6 +1,6 @@
 """A study: what it compares, its progress, its outcome."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -10,12 +10,13 @@ from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.report.words.numbers import count, given, listed, moment, number
+from gradnoise_service.report.words.numbers import count, duration, given, listed, moment, number
+from gradnoise_service.report.words.queue import waits_for
 from gradnoise_service.report.words.settings import length, space, techniques
 from gradnoise_service.terminal.console import out, show_line
 from gradnoise_service.terminal.outcome import show_outcome, show_warnings
 from gradnoise_service.terminal.progress import bars
-from gradnoise_service.terminal.tables import show_facts
+from gradnoise_service.terminal.tables import show_facts, show_table
 
 
 def show_study(
@@ -30,11 +31,43 @@ def show_study(
     show_outcome(info, comparison, links(info, base_url))
 
 
+def show_studies(studies: Sequence[StudyInfo]) -> None:
+    """Print a row for each study; queued ones with their place in the queue."""
+    columns = ["id", "name", "state", "verdict", "workload", "owner", "submitted"]
+    rows: list[list[object]] = [
+        [s.id, s.name, s.state, s.verdict, s.workload, s.owner, moment(s.created_at, zone=None)]
+        for s in studies
+    ]
+    if any(study.queue for study in studies):
+        columns.append("place")
+        rows = [[*row, s.queue and s.queue.place] for row, s in zip(rows, studies, strict=True)]
+    show_table(columns, rows)
+
+
+def show_plan(info: StudyInfo) -> None:
+    """Print what a study would run, its cost, its power and its warnings."""
+    if info.plan is None:
+        return
+    declared = _declaration(info)
+    del declared["study"], declared["state"], declared["spec hash"]
+    seconds = info.plan.device_seconds
+    cost = "unknown, because no study has trained this workload with these options and optimizer"
+    if seconds is not None:
+        cost = f"about {duration(seconds)} of device time, by earlier studies of this workload"
+    unit = "epoch" if info.spec.budget.steps is None else "measurement"
+    trials = f"{count(info.plan.n_trials, 'trial')}, {count(info.plan.n_epochs, unit)} together"
+    plan = {"trials": trials, "cost": cost, "power": info.plan.power}
+    show_facts({"study": f"{info.name} (dry run: nothing is stored)"} | declared | plan)
+    show_warnings(info.warnings)
+
+
 def show_submitted(info: StudyInfo, base_url: str, *, is_new: bool = True) -> None:
     """Print that a study was submitted or existed before, with its address and its warnings."""
     label, state = ("Submitted ", "") if is_new else ("Already submitted: ", f", {info.state}")
     address = f" (id {info.id}{state}): {base_url}{info.links['page']}"
     out.print(Text.assemble(label, (info.name, "bold"), address))
+    if info.plan is not None:
+        out.print(info.plan.power, soft_wrap=not out.is_terminal)
     show_warnings(info.warnings)
 
 
@@ -49,7 +82,7 @@ def _declaration(info: StudyInfo) -> dict[str, object]:
     return {
         "study": f"{info.name} (id {info.id}, owner {info.owner}, submitted {submitted})",
         "description": spec.description,
-        "state": info.state,
+        "state": f"{info.state}: {waits_for(info.queue)}" if info.queue else info.state,
         "workload": f"{info.workload} ({_options(spec.options)})"
         if spec.options
         else info.workload,

@@ -1,17 +1,17 @@
 """Use cases on studies: submit, list, show, progress, cancel, extend."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gradnoise_service.domain import legal
 from gradnoise_service.domain.access import Caller
 from gradnoise_service.domain.errors import NotFoundError
-from gradnoise_service.domain.progress import Progress
-from gradnoise_service.domain.repeats import with_repeats
+from gradnoise_service.domain.plan import Plan
+from gradnoise_service.domain.progress import Progress, QueuePlace
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study, StudyState
 from gradnoise_service.domain.suite import check_membership
-from gradnoise_service.store import catalogues, studies
+from gradnoise_service.store import catalogues, costs, queue, studies
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.usecases.slices import Slice, sliced
 
@@ -22,10 +22,20 @@ class Submission:
 
     study: Study
     is_new: bool
+    plan: Plan
 
 
-def submit(service: Service, caller: Caller, spec: StudySpec, key: str | None) -> Submission:
+def submit(
+    service: Service,
+    caller: Caller,
+    spec: StudySpec,
+    key: str | None,
+    *,
+    is_dry_run: bool = False,
+) -> Submission:
     """Check a study against the announced workloads, store it and queue it.
+
+    A dry run returns the study as it would be, and stores nothing.
 
     Raises:
         InvalidSpecError: If the study cannot run as described.
@@ -33,13 +43,11 @@ def submit(service: Service, caller: Caller, spec: StudySpec, key: str | None) -
         NameTakenError: If another study has the name.
         IdempotencyMismatchError: If the key was used for another study.
     """
-    if spec.confirm.power is not None or spec.confirm.looks:
-        # loads numpy, which most submissions do not need
-        from gradnoise_service.compare.planning import planned
+    # loads numpy, which no other request needs
+    from gradnoise_service.compare.planning import planned
+    from gradnoise_service.report.words.power import power
 
-        spec = planned(spec)
-    else:
-        spec = with_repeats(spec)
+    spec = planned(spec)
     now = service.clock()
     with service.database.session(write=True) as session:
         metric = legal.check(catalogues.read(session), spec, service.settings.max_trials)
@@ -48,7 +56,25 @@ def submit(service: Service, caller: Caller, spec: StudySpec, key: str | None) -
         study = studies.submit(
             session, spec, metric, owner=caller.owner, now=now, idempotency_key=key
         )
-    return Submission(study=study, is_new=study.created_at == now)
+        seconds = costs.seconds_per_epoch(session, study.spec)
+        if is_dry_run:
+            session.rollback()
+    n_epochs = study.design.n_epochs_total
+    plan = Plan(
+        n_trials=study.design.n_trials_total,
+        n_epochs=n_epochs,
+        device_seconds=None if seconds is None else seconds * n_epochs,
+        power=power(study.design),
+    )
+    return Submission(study=study, is_new=study.created_at == now, plan=plan)
+
+
+def places(service: Service, found: Sequence[Study]) -> Mapping[int, QueuePlace]:
+    """Return where the queued studies among some stand, by id."""
+    if not any(study.state == "queued" for study in found):
+        return {}
+    with service.database.session() as session:
+        return queue.places(session, service.clock())
 
 
 def page(

@@ -39,6 +39,7 @@ def list_studies(
         studies=shown.items,
         counts={study_id: _counts(of_study) for study_id, of_study in progress.items()},
         progress=progress,
+        places=studies.places(service, shown.items),
         next=shown.last_id,
         has_active=any(not study.has_ended for study in shown.items),
     )

@@ -15,6 +15,7 @@ from gradnoise_service.report.words.numbers import (
     moment,
     number,
 )
+from gradnoise_service.report.words.queue import waits_for
 from gradnoise_service.report.words.settings import length, techniques
 
 FOLDER = Path(__file__).parent
@@ -41,4 +42,5 @@ ENVIRONMENT.filters |= {
     "words": as_words,
     "techniques": techniques,
     "value": given,
+    "waits_for": waits_for,
 }

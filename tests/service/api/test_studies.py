@@ -81,6 +81,27 @@ def test_a_study_is_returned_with_what_it_cannot_show(
     assert client.post("/v1/studies", json=plain_spec | seeds | enough).json()["warnings"] == []
 
 
+def test_a_dry_run_returns_plan_cost_and_power_and_stores_nothing(
+    client: TestClient, database: Database, plain_spec: dict[str, Any], workshop: Any
+) -> None:
+    """The cost follows from earlier trials: 2 took 3 epochs and 1.5 s each."""
+    dry = client.post("/v1/studies?dry_run=true", json=plain_spec)
+    assert (dry.status_code, "location" in dry.headers, n_stored(database)) == (200, False, 0)
+    plan = dry.json()["plan"]
+    assert plan["n_trials"] == 2 * (4 + 5)
+    assert (plan["n_epochs"], plan["device_seconds"]) == (54, None)
+    assert "cannot be detected reliably" in plan["power"]
+    running = workshop.running(2)
+    assert client.post("/v1/studies", json=plain_spec).json()["plan"] == plan | {
+        "device_seconds": 54 * 0.5
+    }
+    shown = client.get(f"/v1/studies/{running.id + 1}").json()
+    assert shown["plan"] is None
+    assert shown["queue"] == {"place": 1, "n_running": 1, "n_dispatchers": 0}
+    assert client.get(f"/v1/studies/{running.id}").json()["queue"] is None
+    assert client.post("/v1/studies?dry_run=true", json=plain_spec).status_code == 409
+
+
 def test_concurrent_requests_with_the_same_key_submit_once(
     client: TestClient, database: Database, plain_spec: dict[str, Any]
 ) -> None:

@@ -25,7 +25,7 @@ def test_submitted_file_is_listed_and_shown_by_id_and_name(
     assert rows(gradnoise("list"))[1][:3] == ["1", "a study", "queued"]
     by_id, by_name = gradnoise("show", 1), gradnoise("show", "a study")
     assert by_id.stdout == by_name.stdout
-    assert ["state", "queued"] in rows(by_id)
+    assert any(row[0] == "state" and row[1].startswith("queued") for row in rows(by_id))
 
 
 def test_study_is_read_from_the_standard_input(gradnoise: Run, study_file: Path) -> None:
@@ -44,7 +44,7 @@ def test_verbs_take_several_studies(gradnoise: Run, study_file: Path, worker: An
     for number in (1, 2, 3):
         gradnoise("submit", study_file, "--name", f"study {number}")
     assert gradnoise("cancel", 1, "nowhere").exit_code == 1
-    assert gradnoise("show", 1, "study 2").stdout.count("state\tqueued") == 2
+    assert gradnoise("show", 1, "study 2").stdout.count("state\tqueued: ") == 2
     assert gradnoise("cancel", 2).exit_code == 0
     cancelled = gradnoise("cancel", 1, 2, 3)
     assert cancelled.exit_code == 1
@@ -60,6 +60,21 @@ def test_verbs_take_several_studies(gradnoise: Run, study_file: Path, worker: An
     assert [row[0] for row in rows(limited)[1:]] == ["5", "4"]
     assert "Only the newest 2 are listed; --limit lists more." in limited.stderr
     assert gradnoise("list", "--limit", 5).stderr == ""
+
+
+def test_dry_run_shows_the_plan_and_stores_nothing(gradnoise: Run, study_file: Path) -> None:
+    """A queued study says its place and what it waits for."""
+    shown = dict(row for row in rows(gradnoise("submit", study_file, "--dry-run")) if len(row) == 2)
+    assert shown["study"] == "a study (dry run: nothing is stored)"
+    assert shown["trials"] == "18 trials, 54 epochs together"
+    assert shown["cost"].startswith("unknown")
+    assert "cannot be detected reliably" in shown["power"]
+    assert rows(gradnoise("list"))[1:] == []
+    assert gradnoise("submit", study_file, "--dry-run", "--watch").exit_code == 2
+    gradnoise("submit", study_file)
+    state = "queued: next in the queue, waits for a dispatcher: none is running"
+    assert ["state", state] in rows(gradnoise("show", 1))
+    assert [row[-1] for row in rows(gradnoise("list"))] == ["place", "1"]
 
 
 def test_submission_is_answered_with_what_it_cannot_show(gradnoise: Run, study_file: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gradnoise_service.domain.progress import ArmProgress, Progress
+from gradnoise_service.domain.progress import ArmProgress, Progress, QueuePlace
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.terminal.progress import bars, follow
 from rendered import rendered
@@ -45,7 +45,13 @@ def progress(n_ended: int) -> Progress:
 
 
 def events() -> Iterator[Progress]:
-    yield dataclasses.replace(progress(0), state="queued", seconds_left=None)
+    for place in (2, 2, 1):
+        yield dataclasses.replace(
+            progress(0),
+            state="queued",
+            seconds_left=None,
+            queue=QueuePlace(place=place, n_running=1, n_dispatchers=1),
+        )
     for n_ended in range(51):
         yield progress(n_ended)
     yield dataclasses.replace(progress(50), state="complete", verdict="helps")
@@ -54,12 +60,16 @@ def events() -> Iterator[Progress]:
 def test_without_a_terminal_there_is_a_line_at_each_tenth(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """There is a line for each state too, with counts, best values and the time left."""
+    """There is a line for each state and place in the queue too, with counts and the time left."""
     follow(events())
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + 11 + 1
-    assert lines[0] == "demo  queued  search: baseline 0/20, noisy 0/20  waiting for a worker"
-    assert lines[2] == (
+    assert len(lines) == 2 + 11 + 1
+    queued = "demo  queued  search: baseline 0/20, noisy 0/20"
+    assert lines[:2] == [
+        f"{queued}  place 2 in the queue, waits for the one before it",
+        f"{queued}  next in the queue, waits for a running study to end",
+    ]
+    assert lines[3] == (
         "demo  running  search: baseline 3/20 best 0.53, noisy 3/20 best 0.53  about 1 min 35 "
         "s left"
     )

@@ -87,6 +87,13 @@ def test_list_shows_every_study_and_refreshes_while_any_is_active(
     assert "data-refresh" in page.attributes
 
 
+def test_queued_study_shows_what_it_waits_for(client: TestClient, workshop: Any) -> None:
+    study = workshop.queued()
+    waits = "next in the queue, waits for a dispatcher: none is running"
+    assert waits in client.get("/").text
+    assert waits in client.get(f"/studies/{study.id}").text
+
+
 def test_empty_list_suggests_the_demo(client: TestClient) -> None:
     page = read(client, "/")
     assert "gradnoise submit --preset demo" in page.text

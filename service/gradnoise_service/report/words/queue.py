@@ -1,0 +1,21 @@
+"""What a queued study waits for, as a text."""
+
+from gradnoise_service.domain.progress import QueuePlace
+
+
+def waits_for(queue: QueuePlace) -> str:
+    """Return the place of a queued study and what it waits for.
+
+    >>> waits_for(QueuePlace(place=1, n_running=1, n_dispatchers=1))
+    'next in the queue, waits for a running study to end'
+    >>> waits_for(QueuePlace(place=3, n_running=1, n_dispatchers=1))
+    'place 3 in the queue, waits for the 2 before it'
+    """
+    place = "next in the queue" if queue.place == 1 else f"place {queue.place} in the queue"
+    if not queue.n_dispatchers:
+        return f"{place}, waits for a dispatcher: none is running"
+    if queue.place > 1:
+        return f"{place}, waits for the {'one' if queue.place == 2 else queue.place - 1} before it"
+    return (
+        f"{place}, waits for a running study to end" if queue.n_running else f"{place}, starts now"
+    )

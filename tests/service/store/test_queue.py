@@ -1,0 +1,45 @@
+"""The place of a queued study is the order in which dispatchers acquire."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from gradnoise_service.domain.progress import QueuePlace
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric
+from gradnoise_service.store import dispatchers, leases, queue, studies
+from gradnoise_service.store.database import Database
+from gradnoise_service.store.dispatchers import DispatcherInfo
+
+HOUR = timedelta(hours=1)
+
+
+def test_places_are_the_order_of_acquisition(
+    database: Database, make_spec: Callable[..., StudySpec], accuracy: Metric, now: datetime
+) -> None:
+    """By priority, then for the owner with the fewest held studies, then by age."""
+    names = {"a1": 0, "a2": 0, "b1": 0, "urgent": 5}
+    with database.session(write=True) as session:
+        ids = {
+            name: studies.submit(
+                session, make_spec(name=name, priority=priority), accuracy, owner=name[0], now=now
+            ).id
+            for name, priority in names.items()
+        }
+        assert list(queue.places(session, now)) == [ids[n] for n in ("urgent", "a1", "a2", "b1")]
+        assert leases.acquire(session, "d", now, HOUR) is not None
+        assert leases.acquire(session, "d", now, HOUR) is not None
+        info = DispatcherInfo(id="d", device="1 CPU core", n_slots=1, acquired_until=now + HOUR)
+        dispatchers.announce(session, info, now)
+        assert queue.places(session, now) == {
+            ids["b1"]: QueuePlace(place=1, n_running=2, n_dispatchers=1),
+            ids["a2"]: QueuePlace(place=2, n_running=2, n_dispatchers=1),
+        }
+        assert studies.progress(session, ids["a2"], now).queue == QueuePlace(
+            place=2, n_running=2, n_dispatchers=1
+        )
+        assert studies.progress(session, ids["a1"], now).queue is None
+        acquired = leases.acquire(session, "d", now, HOUR)
+        assert acquired is not None
+        assert acquired[0].spec.name == "b1"
+        late = now + 2 * HOUR
+        assert len(queue.places(session, late)) == 4
