@@ -1,7 +1,7 @@
 """Runs of whole studies on formulas: functions that submit, run, read and check them."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import optuna
@@ -68,11 +68,16 @@ def optuna_trials(storage: Storage, study: Study, key: SearchKey) -> list[Frozen
 
 
 def assert_exactly_as_declared(
-    database: Database, storage: Storage, study: Study, n_seeds: int | None = None
+    database: Database,
+    storage: Storage,
+    study: Study,
+    n_seeds: int | None = None,
+    dropped_at: Mapping[str, int] | None = None,
 ) -> None:
     """Assert that every declared trial ended once, and that Optuna holds the same trials alone.
 
-    `n_seeds` is the number of confirm seeds at which a look ended the study.
+    `n_seeds` is the number of confirm seeds at which a look ended the study, `dropped_at` that of
+    the arms that stopped before.
     """
     after, stored = read(database, study)
     assert after.has_ended
@@ -89,6 +94,7 @@ def assert_exactly_as_declared(
         for phase in design.phases
         for arm in design.spec.arms
     }
+    expected |= {("confirm", arm): n for arm, n in (dropped_at or {}).items()}
     if "rerun" in design.phases:
         n = design.spec.search.rerun.n_seeds
         expected |= {("rerun", arm): n_finalists[arm] * n for arm in n_finalists}
@@ -120,6 +126,24 @@ def assert_same_trial(trial: Trial, recorded: FrozenTrial) -> None:
     states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
     assert recorded.state.name == states[trial.state]
     assert recorded.value == (None if trial.state == "failed" else trial.value)
+
+
+def three_arms(**changes: object) -> dict[str, object]:
+    """Return the fields of a study with looks of which the arm `plain` equals the baseline.
+
+    With `diverge_on(spec, 0)` a run of `noisy` diverges: it is undecided at the first look.
+    """
+    noise = {"eta": 0.3, "gamma": 0.55}
+    return {
+        "arms": [
+            {"name": "baseline", "technique": "none"},
+            {"name": "plain", "technique": "constant", "space": {"eta": 0.3}},
+            {"name": "noisy", "technique": "annealed", "space": noise},
+        ],
+        "search": {"n_trials": 1, "epochs": 1, "sampler": "random", "rerun": {"n_seeds": 0}},
+        "space": {"lr": 0.1},
+        "confirm": {"n_seeds": 24, "looks": [8, 18], "boundary": "pocock"} | changes,
+    }
 
 
 def diverge_on(spec: StudySpec, *numbers: int) -> Callable[[TrialSpec, int], LauncherEvent | None]:

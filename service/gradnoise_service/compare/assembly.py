@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from gradnoise_service.compare.choosing import as_counted, outcome
 from gradnoise_service.compare.diagnostics import diagnose
+from gradnoise_service.compare.dropping import dropped, dropped_at, is_settled
 from gradnoise_service.compare.facts.comparison import Comparison, Difference, Plan, Untrained
-from gradnoise_service.compare.facts.findings import EveryTrialLost, Waiting
+from gradnoise_service.compare.facts.findings import Waiting
 from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.compare.search_luck import lucks, with_luck
 from gradnoise_service.compare.tables import Tables, tabulate
@@ -40,10 +41,11 @@ def compare(
         epochs: Means over each arm's complete confirm runs after each epoch.
     """
     here = design.at_look(_n_declared(trials))
-    tables = tabulate(here, metric, trials)
+    untrained = untrained_of(protocol)
+    earlier = dropped(here, metric, trials, untrained)
+    tables = tabulate(here, metric, trials, dropped_at(earlier))
     counted = as_counted(here, metric, trials, "confirm")
-    untrained = Untrained.model_validate(found) if (found := protocol.get("untrained")) else None
-    judged, is_final = _judged(here, counted, tables, trials, untrained)
+    judged, is_final = _judged(here, counted, tables, trials, untrained, earlier)
     searched = as_counted(here, metric, trials, "search")
     luck = lucks(here, searched, tables, trials) if is_final and here.n_repeats == 1 else {}
     judged = with_luck(judged, luck)
@@ -85,6 +87,12 @@ def compare(
     )
 
 
+def untrained_of(protocol: Mapping[str, object]) -> Untrained | None:
+    """Return the value without training, as a protocol has it; None if it was not measured."""
+    found = protocol.get("untrained")
+    return Untrained.model_validate(found) if found else None
+
+
 def _n_declared(trials: Sequence[Trial]) -> int:
     """Return how many confirm runs are declared for an arm; 0 before the confirm phase."""
     return 1 + max((trial.number for trial in trials if trial.phase == "confirm"), default=-1)
@@ -96,18 +104,19 @@ def _judged(
     tables: Tables,
     trials: Sequence[Trial],
     untrained: Untrained | None,
+    earlier: Mapping[str, Difference],
 ) -> tuple[tuple[Difference, ...], bool]:
     """Return the differences, and whether their verdicts are final."""
     n_cancelled = sum(outcome(trial) == "cancelled" for trial in trials)
-    if not all(_has_ended(design, arm) for arm in tables.arms):
+    if not all(arm.name in earlier or _has_ended(design, arm) for arm in tables.arms):
         waiting = Waiting(n_cancelled=n_cancelled, undecided_at=_looks_before(design))
-        return differences(design, metric, tables, waiting, untrained), False
-    judged = differences(design, metric, tables, None, untrained)
+        return differences(design, metric, tables, waiting, untrained, earlier), False
+    judged = differences(design, metric, tables, None, untrained, earlier)
     if design.is_last_look or _is_decided(tables, judged):
         return judged, True
     passed = (*_looks_before(design), design.n_seeds)
     waiting = Waiting(n_cancelled=n_cancelled, undecided_at=passed)
-    return differences(design, metric, tables, waiting), False
+    return differences(design, metric, tables, waiting, dropped=earlier), False
 
 
 def _has_ended(design: Design, arm: ArmSummary) -> bool:
@@ -124,17 +133,9 @@ def _has_ended(design: Design, arm: ArmSummary) -> bool:
 
 
 def _is_decided(tables: Tables, judged: Sequence[Difference]) -> bool:
-    """Return whether every arm that can be compared has a verdict other than `undecided`.
-
-    More seeds do not help an arm whose setting is not tuned.
-    """
+    """Return whether further seeds are of no use to any arm."""
     baseline, *others = tables.arms
-    return not baseline.has_settings or all(
-        difference.verdict != "undecided"
-        or not arm.has_settings
-        or isinstance(difference.no_verdict, EveryTrialLost)
-        for arm, difference in zip(others, judged, strict=True)
-    )
+    return not baseline.has_settings or all(map(is_settled, others, judged))
 
 
 def _looks_before(design: Design) -> tuple[int, ...]:

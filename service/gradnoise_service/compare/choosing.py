@@ -7,10 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gradnoise_service.compare.facts.base import LOST, Outcome
+from gradnoise_service.compare.racing import FEWEST_SEEDS, RACE_ALPHA, survivors
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import Judge, Phase
 from gradnoise_service.domain.study import Metric, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reruns:
+    """The finalists that are rerun on the first `n_seeds` seeds of their search, by rank.
+
+    `means` are those over these seeds, None while they have not all ended.
+    """
+
+    ranks: tuple[int, ...]
+    n_seeds: int
+    means: tuple[float, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +42,11 @@ def choices(
 ) -> dict[str, Choice | None]:
     """Return the choice of each arm in a search; None for an arm without a setting.
 
-    Once all reruns have ended it is the finalist with the best mean over them; before that, and
-    without reruns, the best on validation.
+    Once all reruns have ended it is the finalist with the best mean over them, of those that a race
+    did not drop; before that, and without reruns, the best on validation.
     """
     return {
-        arm: _choice(metric, best, rerun_means(design, metric, trials, best)) if best else None
+        arm: _choice(metric, best, reruns(design, metric, trials, best)) if best else None
         for arm, best in finalists(design, metric, trials, repeat).items()
     }
 
@@ -62,30 +75,35 @@ def finalists(
     }
 
 
-def rerun_means(
+def reruns(
     design: Design, metric: Metric, trials: Sequence[Trial], best: Sequence[Trial]
-) -> list[float | None]:
-    """Return the mean of each finalist of a search over its reruns on validation, in their order.
+) -> Reruns:
+    """Return how far the reruns of a search's finalists are, in the order of the finalists.
 
-    A lost rerun counts as in `as_counted`; a finalist whose reruns have not all ended has
-    None. The value of the search is left out: it was selected for being the best, so it is biased
-    upwards (winner's curse).
+    Every finalist has its reruns on all seeds, unless they race: then each runs on 2 seeds, and
+    after every seed those that are clearly behind are dropped (`racing.survivors`, each time with
+    RACE_ALPHA divided by the number of times). The result follows from the trials, in any order. A
+    lost rerun counts as in `as_counted`, over the reruns on these seeds. The value of the search is
+    left out: it was selected for being the best, so it is biased upwards (winner's curse).
     """
-    n_seeds = design.n_rerun_seeds
-    if n_seeds == 0 or not best:
-        return [None] * len(best)
-    arm, repeat = best[0].arm, _repeat(design, best[0])
-    counted, judge = as_counted(design, metric, trials, "rerun"), design.spec.judge
-    values: dict[int, list[float]] = {}
-    for trial in trials:
-        if trial.phase == "rerun" and trial.arm == arm:
-            of_repeat, position = design.place("rerun", arm, trial.number)
-            value = counted_value(counted, trial, judge)
-            if of_repeat == repeat and value is not None and outcome(trial, judge) != "pruned":
-                values.setdefault(position // n_seeds, []).append(value)
-    # sorted: the order of the trials must not change the last digit
-    runs = [sorted(values.get(rank, [])) for rank in range(len(best))]
-    return [statistics.fmean(reruns) if len(reruns) == n_seeds else None for reruns in runs]
+    n_all, ranks = design.n_rerun_seeds, list(range(len(best)))
+    if not best or n_all == 0:
+        return Reruns(ranks=(), n_seeds=0, means=None)
+    search = design.spec.search
+    is_race = search is not None and search.rerun.race
+    for n_seeds in range(FEWEST_SEEDS if is_race else n_all, n_all + 1):
+        values = _rerun_values(design, metric, trials, best, n_seeds)
+        if any(len(values[rank]) < n_seeds for rank in ranks):
+            return Reruns(ranks=tuple(ranks), n_seeds=n_seeds, means=None)
+        # sorted: the order of the trials must not change the last digit
+        means = {rank: statistics.fmean(sorted(values[rank].values())) for rank in ranks}
+        if n_seeds < n_all:
+            gains = [[metric.sign * values[r][seed] for seed in range(n_seeds)] for r in ranks]
+            alpha = RACE_ALPHA / (n_all - FEWEST_SEEDS)
+            ranks = [ranks[i] for i in survivors(gains, alpha=alpha)]
+        if len(ranks) == 1:
+            break
+    return Reruns(ranks=tuple(ranks), n_seeds=n_seeds, means=tuple(means[rank] for rank in ranks))
 
 
 def as_counted(design: Design, metric: Metric, trials: Sequence[Trial], phase: Phase) -> Metric:
@@ -141,10 +159,32 @@ def _repeat(design: Design, trial: Trial) -> int:
     return design.place(trial.phase, trial.arm, trial.number)[0]
 
 
-def _choice(metric: Metric, best: Sequence[Trial], means: Sequence[float | None]) -> Choice:
-    complete = [(-metric.sign * mean, rank) for rank, mean in enumerate(means) if mean is not None]
-    rank = min(complete)[1] if complete and len(complete) == len(best) else 0
-    return Choice(trial=best[rank], rerun_mean=means[rank])
+def _rerun_values(
+    design: Design, metric: Metric, trials: Sequence[Trial], best: Sequence[Trial], n_seeds: int
+) -> dict[int, dict[int, float]]:
+    """Return the values of each finalist's reruns on the first seeds, by rank and seed."""
+    values: dict[int, dict[int, float]] = {rank: {} for rank in range(len(best))}
+    judge, n_all = design.spec.judge, design.n_rerun_seeds
+    placed = [
+        (trial, *design.place("rerun", trial.arm, trial.number))
+        for trial in trials
+        if trial.phase == "rerun"
+    ]
+    so_far = [(trial, of, position) for trial, of, position in placed if position % n_all < n_seeds]
+    counted = as_counted(design, metric, [trial for trial, _, _ in so_far], "rerun")
+    for trial, of_repeat, position in so_far:
+        value = counted_value(counted, trial, judge)
+        is_of_search = trial.arm == best[0].arm and of_repeat == _repeat(design, best[0])
+        if is_of_search and value is not None and outcome(trial, judge) != "pruned":
+            values.setdefault(position // n_all, {})[position % n_all] = value
+    return values
+
+
+def _choice(metric: Metric, best: Sequence[Trial], found: Reruns) -> Choice:
+    if found.means is None:
+        return Choice(trial=best[0], rerun_mean=None)
+    mean, rank = min(zip((-metric.sign * mean for mean in found.means), found.ranks, strict=True))
+    return Choice(trial=best[rank], rerun_mean=-metric.sign * mean)
 
 
 def _best(design: Design, metric: Metric, trials: Sequence[Trial]) -> list[Trial]:

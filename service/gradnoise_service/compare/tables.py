@@ -1,7 +1,7 @@
 """Tables of a comparison: search trials, confirm runs, summaries of arms and settings."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gradnoise_service.compare.choosing import (
@@ -42,13 +42,30 @@ class Tables:
     search: tuple[SearchPoint, ...]
 
 
-def tabulate(design: Design, metric: Metric, trials: Sequence[Trial]) -> Tables:
-    """Return the tables of a study's trials, in any order, with the design's confirm seeds."""
+def tabulate(
+    design: Design,
+    metric: Metric,
+    trials: Sequence[Trial],
+    dropped_at: Mapping[str, int] | None = None,
+) -> Tables:
+    """Return the tables of a study's trials, in any order, with the design's confirm seeds.
+
+    Args:
+        dropped_at: Seeds after which an arm was dropped, by arm.
+    """
+    dropped_at = dropped_at or {}
     chosen = [choices(design, metric, trials, repeat) for repeat in range(design.n_repeats)]
-    rows = seed_rows(design, metric, trials)
+    rows = seed_rows(design, metric, trials, dropped_at)
     return Tables(
         arms=tuple(
-            summary(design, metric, arm.name, [of[arm.name] for of in chosen], rows, trials)
+            summary(
+                design.at(dropped_at.get(arm.name, design.n_seeds)),
+                metric,
+                arm.name,
+                [of[arm.name] for of in chosen],
+                rows,
+                trials,
+            )
             for arm in design.spec.arms
         ),
         seeds=rows,
@@ -68,14 +85,20 @@ def search_points(
     )
 
 
-def seed_rows(design: Design, metric: Metric, trials: Sequence[Trial]) -> tuple[SeedRow, ...]:
+def seed_rows(
+    design: Design,
+    metric: Metric,
+    trials: Sequence[Trial],
+    dropped_at: Mapping[str, int] | None = None,
+) -> tuple[SeedRow, ...]:
     """Return the design's confirm runs by number, every arm's side by side.
 
-    A run that is not declared yet is `open`.
+    A run that is not declared yet is `open`; one after which its arm was dropped is `dropped`.
     """
     counted, judge = as_counted(design, metric, trials, "confirm"), design.spec.judge
     found = {(t.arm, t.number): _run(counted, t, judge) for t in trials if t.phase == "confirm"}
-    missing = Run(outcome="open", value=None)
+    missing, never = Run(outcome="open", value=None), Run(outcome="dropped", value=None)
+    n_runs = {arm: design.at(n_seeds).n_pairs for arm, n_seeds in (dropped_at or {}).items()}
     n_shared = len(design.shared_settings)
     arms = [arm.name for arm in design.spec.arms]
     return tuple(
@@ -83,7 +106,10 @@ def seed_rows(design: Design, metric: Metric, trials: Sequence[Trial]) -> tuple[
             number=i,
             seed=design.seed("confirm", design.baseline.name, i),
             point=i % n_shared if n_shared else None,
-            runs={arm: found.get((arm, i), missing) for arm in arms},
+            runs={
+                arm: found.get((arm, i), never if i >= n_runs.get(arm, design.n_pairs) else missing)
+                for arm in arms
+            },
         )
         for i in range(design.n_pairs)
     )

@@ -37,6 +37,7 @@ def differences(
     tables: Tables,
     waiting: NoVerdict | None,
     untrained: Untrained | None = None,
+    dropped: Mapping[str, Difference] | None = None,
 ) -> tuple[Difference, ...]:
     """Return each further arm against the first.
 
@@ -46,21 +47,25 @@ def differences(
         tables: Of the design's trials.
         waiting: Why no verdict is given yet; None once every declared trial has ended.
         untrained: The value without training; None if it was not measured.
+        dropped: The differences of the arms that were dropped at an earlier look; they stay.
     """
-    baseline = tables.arms[0]
-    counted = {arm.name: _counted(design, tables.seeds, arm.name) for arm in tables.arms[1:]}
+    earlier = dropped or {}
+    baseline, *others = tables.arms
+    arms = [arm for arm in others if arm.name not in earlier]
+    counted = {arm.name: _counted(design, tables.seeds, arm.name) for arm in arms}
     faults = {
         arm.name: fault(design, baseline, arm, counted[arm.name], waiting)
         or not_learned(design, metric, (baseline.name, arm.name), tables.seeds, untrained)
-        for arm in tables.arms[1:]
+        for arm in arms
     }
     rows = {arm: counted[arm] if has_numbers(found) else () for arm, found in faults.items()}
     raw = {arm: p_value(design, pairs, arm) for arm, pairs in rows.items()}
     p_values = adjusted(design, {arm: p for arm, p in raw.items() if p is not None})
-    return tuple(
-        judge(design, metric, rows[arm], arm, p=p_values.get(arm), no_verdict=found)
+    judged = {
+        arm: judge(design, metric, rows[arm], arm, p=p_values.get(arm), no_verdict=found)
         for arm, found in faults.items()
-    )
+    }
+    return tuple({**judged, **earlier}[arm.name] for arm in others)
 
 
 def adjusted(design: Design, p_values: Mapping[str, float]) -> dict[str, float]:
@@ -121,14 +126,20 @@ def judge(
 
 
 def decide(
-    interval: Interval, smallest_difference: float, p: float, alpha: float = ALPHA
+    interval: Interval,
+    smallest_difference: float,
+    p: float,
+    alpha: float = ALPHA,
+    *,
+    may_drop: bool = False,
 ) -> tuple[Verdict, Reason]:
     """Return the verdict of an interval of the gain, and its reason.
 
     `helps` if the interval lies above 0 and reaches the smallest difference that matters, `hurts`
     likewise below, `no_difference` if it lies within the smallest difference on both sides, else
     `undecided`. `helps` and `hurts` need the exact test too (p at most alpha), which bounds the
-    probability of a false verdict for any distribution.
+    probability of a false verdict for any distribution. At a look at which arms may be dropped, an
+    undecided interval below the smallest difference has a reason of its own.
 
     >>> def decided(low, high, p):
     ...     return decide(Interval(low=low, high=high, level=0.95, method="bca"), 0.02, p)
@@ -139,6 +150,9 @@ def decide(
     """
     if -smallest_difference < interval.low and interval.high < smallest_difference:
         return "no_difference", "interval_within"
+    is_open = interval.low <= 0 <= interval.high or p > alpha
+    if may_drop and is_open and interval.high < smallest_difference:
+        return "undecided", "interval_below"
     if interval.low <= 0 <= interval.high:
         return "undecided", "interval_includes_zero"
     if p > alpha:
@@ -168,10 +182,13 @@ def _judged(
             }
         )
     delta, alpha = design.spec.smallest_difference, design.level * design.n_comparisons
-    verdict, reason = decide(found.gain_interval, delta, p, alpha)
+    may_drop = design.drops and not design.is_last_look
+    verdict, reason = decide(found.gain_interval, delta, p, alpha, may_drop=may_drop)
     if found.searches is not None and not is_precise(found.searches, design.level):
         verdict, reason = "undecided", "test_not_significant"
     changes: dict[str, object] = {"verdict": verdict, "reason": reason}
+    if reason == "interval_below":
+        return found.model_copy(update=changes)
     if verdict == "undecided" and found.searches is not None:
         level = found.gain_interval.level
         further = further_searches(design, found.searches, level)

@@ -74,7 +74,7 @@ def findings(
     yield from _losses(tables.arms)
     yield from _diverged_later(tables.arms)
     yield from _worse_than_worst(metric, tables.seeds)
-    yield from _early_stop(design, is_final)
+    yield from _early_stops(design, judged, is_final)
     yield from _ties(tables.arms, tables.seeds)
     yield from _edges(design, tables.arms)
     yield from _nothing_tuned(metric, tables)
@@ -188,9 +188,12 @@ def _worse_than_worst(metric: Metric, rows: Sequence[SeedRow]) -> Iterator[Findi
         yield WorseThanWorst(measured=measured, declared=metric.worst)
 
 
-def _early_stop(design: Design, is_final: bool) -> Iterator[Finding]:
+def _early_stops(design: Design, judged: Sequence[Difference], is_final: bool) -> Iterator[Finding]:
     if is_final and not design.is_last_look:
         yield EarlyStop(n_seeds=design.n_seeds, n_declared=design.looks[-1])
+    for d in judged:
+        if d.dropped_at is not None and d.no_verdict is None:
+            yield EarlyStop(arm=d.arm, n_seeds=d.dropped_at, n_declared=design.looks[-1])
 
 
 def _ties(arms: Sequence[ArmSummary], rows: Sequence[SeedRow]) -> Iterator[Finding]:

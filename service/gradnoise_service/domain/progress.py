@@ -83,6 +83,7 @@ def progress(study: Study, stored: Iterable[TrialCounts], now: datetime) -> Prog
     """Return a study's progress; phases that have not started are included with zeros."""
     design = study.design
     by_cell = {(counts.phase, counts.arm): counts for counts in stored}
+    n_confirm = max((c.n_trials for c in by_cell.values() if c.phase == "confirm"), default=0)
     arms: list[ArmProgress] = []
     epochs_done = epochs_left = 0
     for phase in design.phases:
@@ -90,7 +91,9 @@ def progress(study: Study, stored: Iterable[TrialCounts], now: datetime) -> Prog
         is_stored = any(counts.n_trials for (of, _), counts in by_cell.items() if of == phase)
         for arm in study.spec.arms:
             counts = by_cell.get((phase, arm.name), TrialCounts(phase=phase, arm=arm.name))
-            is_final = is_stored and _is_final(study, phase)
+            # a dropped arm has fewer runs than the others
+            is_dropped = phase == "confirm" and design.drops and counts.n_trials < n_confirm
+            is_final = is_stored and (is_dropped or _is_final(study, phase))
             n_trials = counts.n_trials if is_final else design.n_trials(phase, arm.name)
             arms.append(_arm_progress(counts, n_trials))
             epochs_done += counts.n_ended_now * n_epochs + counts.epochs_running

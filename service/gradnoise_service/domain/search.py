@@ -1,11 +1,11 @@
 """Search: the schema of how each arm is tuned."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from gradnoise_service.domain.space import Strict, Whole
+from gradnoise_service.domain.space import CrossFieldError, Strict, Whole
 
 SamplerName = Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"]
 LEARNING_SAMPLERS: tuple[SamplerName, ...] = ("tpe", "gp", "cmaes")
@@ -56,6 +56,26 @@ class Rerun(Strict):
         ge=0,
         description="Seeds of each rerun setting, the same for every arm; 0 omits the phase.",
     )
+    race: bool = Field(
+        default=False,
+        description=(
+            "Whether a setting that is clearly behind the best one, after 2 seeds or more, is not "
+            "rerun on further seeds."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _race_has_something_to_spare(self) -> Self:
+        if self.race and not self.is_on:
+            message = "a race needs reruns, which `top: 1` and `n_seeds: 0` omit"
+            raise CrossFieldError("race", True, message, "false; or top and n_seeds above these")
+        if self.race and self.n_seeds < 3:
+            message = (
+                "a setting can be dropped after 2 seeds at the earliest, but n_seeds is "
+                f"{self.n_seeds}"
+            )
+            raise CrossFieldError("race", True, message, "false; or n_seeds of at least 3")
+        return self
 
     @property
     def is_on(self) -> bool:

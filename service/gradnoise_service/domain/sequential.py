@@ -59,6 +59,17 @@ class Sequential(ABC):
     def is_last_look(self) -> bool:
         return bool(self.extended_at) or self.n_seeds >= self.looks[-1]
 
+    @property
+    def drops(self) -> bool:
+        """Whether an arm may stop at a look while others continue."""
+        return self.spec.confirm.drop is not False and self.is_sequential and self.n_comparisons > 1
+
+    @property
+    def passed_looks(self) -> tuple[Self, ...]:
+        """The design at each declared look after which runs followed, before any extension."""
+        end = min((self.n_seeds, *self.extended_at))
+        return tuple(replace(self, n_seeds=n, extended_at=()) for n in self.looks if n < end)
+
     def at(self, n_seeds: int) -> Self:
         """Return this design with another number of confirm seeds."""
         return replace(self, n_seeds=n_seeds)

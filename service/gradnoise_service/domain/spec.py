@@ -75,7 +75,15 @@ class Confirm(Strict):
         max_length=10,
         description=(
             "Interim numbers of seeds, rising and below n_seeds, at which a verdict is taken; a "
-            "decisive verdict ends the study."
+            "decisive verdict on every arm ends the study."
+        ),
+    )
+    drop: bool | None = Field(
+        default=None,
+        description=(
+            "With three arms or more: whether an arm stops at the look that decides it, or that "
+            "excludes a gain that matters, while the others continue. True where looks are "
+            "declared."
         ),
     )
     boundary: Boundary = Field(
@@ -260,6 +268,18 @@ class StudySpec(Strict):
                 message = f"the budget is in steps, but {field}.epochs is given"
                 legal = "left out; or a budget without steps"
                 raise CrossFieldError(f"{field}.epochs", epochs, message, legal)
+        return self
+
+    @model_validator(mode="after")
+    def _arms_to_drop_leave_others(self) -> Self:
+        if self.confirm.drop is not True:
+            return self
+        if len(self.arms) < 3:
+            message = "with two arms, the look that decides an arm ends the study, so none is left"
+            raise CrossFieldError("confirm.drop", True, message, "left out; or three arms or more")
+        if not self.confirm.looks:
+            message = "arms are dropped at declared looks, but the study declares none"
+            raise CrossFieldError("confirm.drop", True, message, "left out; or give looks")
         return self
 
     @model_validator(mode="after")

@@ -131,14 +131,15 @@ def _rerun(spec: StudySpec) -> str | None:
         return None
     rerun = spec.search.rerun
     searcher = "search" if (spec.search.repeats or 1) > 1 else "arm"
-    return (
-        f"the best {rerun.top} settings of each {searcher} on {count(rerun.n_seeds, 'other seed')}"
-    )
+    raced = ", or fewer: they race" if rerun.race else ""
+    seeds = count(rerun.n_seeds, "other seed")
+    return f"the best {rerun.top} settings of each {searcher} on {seeds}{raced}"
 
 
 def _confirm(info: StudyInfo) -> str:
     looks, trained = info.spec.confirm.looks, length(Design.of(info.spec), "confirm")
-    fewer = f", or fewer: looks at {listed(looks)}" if looks else ""
+    drops = Design.of(info.spec).drops
+    fewer = f", or fewer{' of an arm' if drops else ''}: looks at {listed(looks)}" if looks else ""
     anytime = ", with a verdict at every number of them" if info.spec.confirm.anytime else ""
     return f"{info.n_seeds} paired seeds of {trained}{fewer}{anytime}"
 

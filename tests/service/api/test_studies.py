@@ -166,7 +166,8 @@ def test_seeds_are_computed_from_power(client: TestClient, plain_spec: dict[str,
         "confirm": {"power": power, "thresholds": [0.9]},
     }
     study = client.post("/v1/studies", json=wanted, headers={"Idempotency-Key": "k"}).json()
-    left_out = {"epochs": None, "looks": [], "boundary": "obrien_fleming", "anytime": False}
+    left_out = {"epochs": None, "looks": [], "drop": None, "anytime": False}
+    left_out |= {"boundary": "obrien_fleming"}
     assert (
         study["spec"]["confirm"] == {"n_seeds": 11, "power": power, "thresholds": [0.9]} | left_out
     )

@@ -11,7 +11,7 @@ from gradnoise_service.compare.choosing import (
     choices,
     finalists,
     outcome,
-    rerun_means,
+    reruns,
 )
 from gradnoise_service.compare.tables import seed_rows, summary
 from gradnoise_service.domain.design import Design
@@ -86,25 +86,24 @@ def test_the_best_mean_over_the_reruns_wins_once_all_have_ended(
         make_trial(design, "search", "noisy", i, value)
         for i, value in enumerate([0.6, 0.9, 0.1, 0.8])
     ]
-    reruns = [
+    rerun = [
         make_trial(design, "rerun", "noisy", i, value)
         for i, value in enumerate([0.5, 0.6, 0.7, "diverged"])
     ]
-    better = [*reruns[:3], make_trial(design, "rerun", "noisy", 3, 0.7)]
-    running = [*reruns[:3], make_trial(design, "rerun", "noisy", 3, "running")]
+    better = [*rerun[:3], make_trial(design, "rerun", "noisy", 3, 0.7)]
+    running = [*rerun[:3], make_trial(design, "rerun", "noisy", 3, "running")]
 
     def chosen(trials: list[Trial]) -> int | None:
         choice = choices(design, accuracy, [*searched, *trials])["noisy"]
         return choice and choice.trial.number
 
     assert [t.number for t in finalists(design, accuracy, searched)["noisy"]] == [1, 3]
-    assert (chosen([]), chosen(running), chosen(reruns), chosen(better)) == (1, 1, 1, 3)
-    assert rerun_means(
-        design, accuracy, [*searched, *reruns], finalists(design, accuracy, searched)["noisy"]
-    ) == [
-        pytest.approx(0.55),
-        0.35,
-    ]  # the lost run counts as 0
+    assert (chosen([]), chosen(running), chosen(rerun), chosen(better)) == (1, 1, 1, 3)
+    best = finalists(design, accuracy, searched)["noisy"]
+    found = reruns(design, accuracy, [*searched, *rerun], best)
+    assert found.means == (pytest.approx(0.55), 0.35)  # the lost run counts as 0
+    assert (found.ranks, found.n_seeds) == ((0, 1), 2)
+    assert reruns(design, accuracy, [*searched, *running], best).means is None
 
 
 def test_finalists_have_different_settings(
@@ -249,15 +248,15 @@ def test_a_lost_rerun_counts_as_worse_than_every_measured_rerun(
 ) -> None:
     design = make_design(search=RERUN)
     searched = [make_trial(design, "search", "noisy", i, 5_000.0 + i) for i in range(2)]
-    reruns = [
+    rerun = [
         make_trial(design, "rerun", "noisy", i, value)
         for i, value in enumerate(["diverged", "diverged", 6_000.0, 6_001.0])
     ]
-    choice = choices(design, loss, [*searched, *reruns])["noisy"]
+    choice = choices(design, loss, [*searched, *rerun])["noisy"]
     assert choice is not None
     assert choice.trial.number == 1
     best = finalists(design, loss, searched)["noisy"]
-    assert rerun_means(design, loss, reruns, best) == [6_001.02, 6_000.5]
+    assert reruns(design, loss, rerun, best).means == (6_001.02, 6_000.5)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,14 @@ Make = Callable[..., StudySpec]
             {"search": {"n_trials": 4, "epochs": 3, "rerun": {"n_seeds": -1}}},
             "greater than or equal to 0",
         ),
+        (
+            {"search": {"n_trials": 4, "epochs": 3, "rerun": {"n_seeds": 1, "race": True}}},
+            "race: a setting can be dropped after 2 seeds at the earliest",
+        ),
+        (
+            {"search": {"n_trials": 4, "epochs": 3, "rerun": {"top": 1, "race": True}}},
+            "race: a race needs reruns",
+        ),
         ({"smallest_difference": 0}, "greater than 0"),
         ({"search": {"n_trials": 0, "epochs": 3}}, "greater than or equal to 1"),
         ({"confirm": {"n_seeds": 1}}, "greater than or equal to 2"),
@@ -63,6 +71,17 @@ Make = Callable[..., StudySpec]
         (
             {"confirm": {"n_seeds": 9, "looks": [6, 6]}},
             "looks: looks must rise",
+        ),
+        (
+            {"confirm": {"n_seeds": 24, "looks": [12], "drop": True}},
+            "confirm.drop: with two arms, the look that decides an arm ends the study",
+        ),
+        (
+            {
+                "arms": [{"name": name, "technique": "none"} for name in "abc"],
+                "confirm": {"n_seeds": 24, "drop": True},
+            },
+            "confirm.drop: arms are dropped at declared looks, but the study declares none",
         ),
         (
             {"confirm": {"n_seeds": 9, "looks": [6, 9]}},

@@ -16,7 +16,6 @@ from gradnoise_service.store import measurements, studies
 from gradnoise_service.store.database import Database
 from study_runs import (
     LEASE,
-    LOOKS,
     assert_exactly_as_declared,
     assert_whole_grid,
     diverge_on,
@@ -25,6 +24,7 @@ from study_runs import (
     read,
     start,
     submit,
+    three_arms,
 )
 
 Make = Callable[..., StudySpec]
@@ -144,12 +144,11 @@ def test_a_crash_at_any_write_of_a_grid_loses_and_repeats_no_trial(
 def test_a_crash_at_any_write_between_looks_loses_and_repeats_no_trial(
     database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
 ) -> None:
-    search = {"n_trials": 1, "epochs": 1, "sampler": "random", "rerun": {"n_seeds": 0}}
-    study = submit(database, make_spec(search=search, confirm=LOOKS), now)
+    study = submit(database, make_spec(**three_arms()), now)
     open_launcher = lambda: FormulaLauncher(slots=2, override=diverge_on(study.spec, 0))  # noqa: E731
     crash_repeatedly(database, study, now, stride, open_launcher)
-    assert_exactly_as_declared(database, storage, study, 16)
-    undisturbed = submit(database, make_spec(name="undisturbed", search=search, confirm=LOOKS), now)
+    assert_exactly_as_declared(database, storage, study, 18, {"plain": 8})
+    undisturbed = submit(database, make_spec(name="undisturbed", **three_arms()), now)
     finish(start(database, storage, FormulaLauncher(override=diverge_on(study.spec, 0)), now))
     interrupted, uninterrupted = (
         read(database, study)[0].comparison,

@@ -25,6 +25,7 @@ from study_runs import (
     read,
     start,
     submit,
+    three_arms,
 )
 
 Make = Callable[..., StudySpec]
@@ -243,6 +244,35 @@ def test_a_study_ended_by_a_look_is_extended_from_that_look(
     assert after.comparison is not None
     assert (after.design.extended_at, after.comparison["looks"]) == ((7,), [7])
     assert len(after.comparison["seeds"]) == 9  # type: ignore[arg-type]  # plain values
+
+
+def test_a_dropped_arm_stops_at_its_look_and_is_not_extended(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(**three_arms()), now)
+    launcher = FormulaLauncher(override=diverge_on(study.spec, 0))
+    finish(start(database, storage, launcher, now))
+    assert_exactly_as_declared(database, storage, study, 18, {"plain": 8})
+    after, _ = read(database, study)
+    assert after.comparison is not None
+    found = [
+        (d["arm"], d["verdict"], d["dropped_at"], d["n"])
+        for d in after.comparison["differences"]  # type: ignore[attr-defined]  # plain values
+    ]
+    assert found == [("plain", "no_difference", 8, 8), ("noisy", "helps", None, 18)]
+    later = now + timedelta(hours=1)
+    with database.session(write=True) as session:
+        extended = studies.extend(session, study.id, "ada", 2, max_trials=100, now=later)
+        progress = studies.progress(session, study.id, later)
+    declared = {arm.arm: arm.n_trials for arm in progress.arms if arm.phase == "confirm"}
+    assert declared == {"baseline": 20, "plain": 8, "noisy": 20}
+    launcher = FormulaLauncher()
+    finish(start(database, storage, launcher, later))
+    assert len(launcher.admitted) == 2 * 2
+    assert_exactly_as_declared(database, storage, extended, dropped_at={"plain": 8})
+    comparison = read(database, study)[0].comparison
+    assert comparison is not None
+    assert comparison["differences"][0] == after.comparison["differences"][0]  # type: ignore[index]
 
 
 def test_a_grid_runs_every_setting_in_every_arm_and_is_extended_by_seeds(

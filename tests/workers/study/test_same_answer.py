@@ -43,7 +43,7 @@ def small_study(make_spec: Make, sampler: str, pruner: str, name: str) -> StudyS
         "epochs": 4,
         "sampler": sampler,
         "pruner": {"name": pruner, "startup_trials": 2, "reduction_factor": 2},
-        "rerun": {"top": 2, "n_seeds": 1},
+        "rerun": {"top": 2, "n_seeds": 3, "race": True},
     }
     lr = {"low": 0.003, "high": 0.3, "log": True}
     noise = {"eta": eta, "gamma": {"choices": [0.3, 0.55]}}
@@ -99,6 +99,9 @@ def test_slots_workers_and_losses_do_not_change_the_answer(
     assert launchers[2]._losses < 20
     states = [trial[2] for trial in answers[0]["trials"].values()]
     assert ("pruned" in states) == (pruner != "none")
+    # the formula differs by equal amounts on all seeds, so the race ends after 2 of them
+    n_reruns = sum(name.startswith("rerun") for name in answers[0]["trials"])
+    assert n_reruns == 2 * 2 * 2
 
 
 @pytest.mark.slow

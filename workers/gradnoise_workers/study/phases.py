@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from gradnoise_service.compare.choosing import choices, finalists
-from gradnoise_service.domain.design import Design, Setting, Settings
+from gradnoise_service.compare.choosing import choices, finalists, reruns
+from gradnoise_service.compare.dropping import dropped
+from gradnoise_service.compare.facts.comparison import Untrained
+from gradnoise_service.domain.design import Design, PlannedTrial, Setting, Settings
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Metric, Trial
 
@@ -63,7 +65,46 @@ def selected_settings(
     return {arm: found for arm, found in of_arms.items() if any(s is not None for s in found)}
 
 
-def confirmed_settings(design: Design, trials: Sequence[Trial]) -> Settings:
+def rerun_trials(design: Design, metric: Metric, trials: Sequence[Trial]) -> list[PlannedTrial]:
+    """Return the reruns up to the seed that the finalists of each search have reached."""
+    standing = {
+        (arm, repeat): reruns(design, metric, trials, best)
+        for repeat in range(design.n_repeats)
+        for arm, best in finalists(design, metric, trials, repeat).items()
+    }
+
+    def is_due(trial: PlannedTrial) -> bool:
+        repeat, position = design.place("rerun", trial.arm, trial.number)
+        rank, seed = divmod(position, design.n_rerun_seeds)
+        found = standing[trial.arm, repeat]
+        return rank in found.ranks and seed < found.n_seeds
+
+    planned = design.trials("rerun", selected_settings(design, metric, trials, "rerun"))
+    return list(filter(is_due, planned))
+
+
+def confirm_trials(
+    design: Design, metric: Metric, trials: Sequence[Trial], untrained: Untrained | None
+) -> list[PlannedTrial]:
+    """Return the confirm runs at a look, of the arms that were not dropped before it.
+
+    Their settings are those of the stored confirm runs; without any, those that the searches chose.
+    """
+    without = dropped(design, metric, trials, untrained)
+    settings = _confirmed_settings(design, trials)
+    if not settings:
+        settings = selected_settings(design, metric, trials, "confirm")
+    planned = design.trials("confirm", settings)
+    return [trial for trial in planned if trial.arm not in without]
+
+
+def design_at_look(design: Design, trials: Sequence[Trial]) -> Design:
+    """Return the design at the look whose confirm runs are declared."""
+    numbers = [trial.number for trial in trials if trial.phase == "confirm"]
+    return design.at_look(max(numbers, default=-1) + 1)
+
+
+def _confirmed_settings(design: Design, trials: Sequence[Trial]) -> Settings:
     """Return the settings of each search that the stored confirm runs have; a grid ignores them."""
     found: dict[str, list[Setting | None]] = {}
     for trial in trials:
@@ -71,9 +112,3 @@ def confirmed_settings(design: Design, trials: Sequence[Trial]) -> Settings:
             of_arm = found.setdefault(trial.arm, [None] * design.n_repeats)
             of_arm[design.place("confirm", trial.arm, trial.number)[0]] = trial.params
     return found
-
-
-def design_at_look(design: Design, trials: Sequence[Trial]) -> Design:
-    """Return the design at the look whose confirm runs are declared."""
-    numbers = [trial.number for trial in trials if trial.phase == "confirm"]
-    return design.at_look(max(numbers, default=-1) + 1)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from gradnoise.training.trial import TrialSpec
-from gradnoise_service.compare.assembly import compare
+from gradnoise_service.compare.assembly import compare, untrained_of
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.domain.design import Design, PlannedTrial, Setting
 from gradnoise_service.domain.hashes import with_results_hash
@@ -22,12 +22,12 @@ from gradnoise_workers.study.decisions import Attempt, Decisions, Ending, Rules,
 from gradnoise_workers.study.ledger import Ledger
 from gradnoise_workers.study.optuna_sync import OptunaSync
 from gradnoise_workers.study.phases import (
-    confirmed_settings,
+    confirm_trials,
     current_phase,
     design_at_look,
     failure,
     following_phase,
-    selected_settings,
+    rerun_trials,
 )
 from gradnoise_workers.study.waiting import WaitingLines
 
@@ -77,7 +77,7 @@ class StudyRun:
         self._ledger.describe(self._protocol)
         stored = self._ledger.trials()
         self._phase = current_phase(self._design, stored)
-        self._declare(self._phase, self._planned(stored))
+        self._declare(self._planned(stored))
         self._optuna.settle(stored, self._ledger.optuna_numbers())
 
     def step(self, timeout_seconds: float) -> bool:
@@ -101,14 +101,17 @@ class StudyRun:
         match self._phase:
             case "search":
                 return self._design.trials("search")
-            case "rerun":  # all of them were declared when the phase started
-                return []
+            case "rerun":
+                return rerun_trials(self._design, self._study.metric, stored)
             case "confirm":  # an extension adds seeds, and so does an undecided look
-                here = design_at_look(self._design, stored)
-                return here.trials("confirm", confirmed_settings(here, stored))
+                return self._confirm_trials(design_at_look(self._design, stored), stored)
 
-    def _declare(self, phase: Phase, planned: Sequence[PlannedTrial]) -> None:
-        self._waiting.add(self._ledger.declare(phase, planned))
+    def _confirm_trials(self, design: Design, stored: Sequence[Trial]) -> list[PlannedTrial]:
+        untrained = untrained_of(self._protocol)
+        return confirm_trials(design, self._study.metric, stored, untrained)
+
+    def _declare(self, planned: Sequence[PlannedTrial]) -> None:
+        self._waiting.add(self._ledger.declare(self._phase, planned))
 
     def _admit(self) -> None:
         n = min(self._launcher.n_free(), ADMITTED_AT_ONCE)
@@ -184,12 +187,13 @@ class StudyRun:
             return True
         if self._phase == "confirm":
             return self._conclude(trials)
-        following = following_phase(self._design, self._phase)
-        settings = selected_settings(self._design, self._study.metric, trials, following)
-        here = design_at_look(self._design, trials)
-        self._declare(following, here.trials(following, settings))
-        self._phase = following
-        log.info("phase started", phase=following, settings=settings)
+        if self._phase == "rerun":  # a race adds reruns after each seed
+            self._declare(self._planned(trials))
+            if self._waiting:
+                return False
+        self._phase = following_phase(self._design, self._phase)
+        self._declare(self._planned(trials))
+        log.info("phase started", phase=self._phase)
         return False
 
     def _conclude(self, trials: Sequence[Trial]) -> bool:
@@ -202,9 +206,7 @@ class StudyRun:
         )
         if not comparison.is_final:
             following = design_at_look(self._design, trials).after_look()
-            self._declare(
-                "confirm", following.trials("confirm", confirmed_settings(following, trials))
-            )
+            self._declare(self._confirm_trials(following, trials))
             log.info("undecided at this look", next_look=following.n_seeds)
             return False
         self._ledger.complete(comparison)

@@ -4,8 +4,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Outcome = Literal["complete", "diverged", "pruned", "failed", "cancelled", "open"]
-"""How a trial counts: `diverged` ended with a non-finite loss or value; `open` has not ended."""
+Outcome = Literal["complete", "diverged", "pruned", "failed", "cancelled", "open", "dropped"]
+"""How a trial counts: `diverged` ended with a non-finite loss or value; `open` has not ended.
+
+`dropped` is a confirm run that is never made, because its arm stopped at an earlier look.
+"""
 
 LOST: tuple[Outcome, ...] = ("diverged", "failed")
 """Outcomes that count as the worst value of the comparison."""

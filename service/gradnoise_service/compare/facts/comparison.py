@@ -19,13 +19,15 @@ Reason = Literal[
     "interval_beyond",
     "interval_excludes_zero",
     "interval_includes_zero",
+    "interval_below",
     "test_not_significant",
 ]
 """Why a verdict was reached, with delta the smallest difference that matters.
 
 `no_difference`: the interval of the gain lies within delta on both sides (`interval_within`).
 `helps`, `hurts`: it lies beyond delta (`interval_beyond`), or excludes 0 and reaches delta.
-`undecided`: it includes 0, or it excludes 0 but the exact test is not significant.
+`undecided`: it includes 0, or it excludes 0 but the exact test is not significant. At a look at
+which arms may be dropped: it lies below delta (`interval_below`), so no gain that matters is left.
 """
 
 
@@ -109,6 +111,8 @@ class Difference(Frozen):
         verdict: `undecided` also where `no_verdict` is given.
         reason: Why the verdict was reached; None without one.
         no_verdict: Why there is no verdict; None if there is one.
+        dropped_at: Seeds of the look at which the arm stopped while others continued, and on which
+            all numbers are; None if it did not.
         n_lost, baseline_n_lost: Lost runs of the arm and of the baseline.
         searches: The means of repeated searches, on which the verdict is then based; None with a
             single search.
@@ -143,6 +147,7 @@ class Difference(Frozen):
     verdict: Verdict
     reason: Reason | None = None
     no_verdict: NoVerdict | None = None
+    dropped_at: int | None = None
     n: int
     n_declared: int
     n_better: int = 0
@@ -188,6 +193,10 @@ class Plan(Frozen):
     def level(self) -> float:
         """The nominal level of this comparison; beyond the looks, that of the last."""
         return dict(zip(self.looks, self.levels, strict=True)).get(self.n_seeds, self.levels[-1])
+
+    def of(self, difference: Difference) -> "Plan":
+        """Return the plan at the look of a difference: an earlier one if its arm was dropped."""
+        return self.model_copy(update={"n_seeds": difference.dropped_at or self.n_seeds})
 
 
 class Comparison(Frozen):

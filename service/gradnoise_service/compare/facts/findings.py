@@ -138,11 +138,15 @@ class UntunedSetting(Frozen):
 
 
 class EarlyStop(Frozen):
-    """The study ended at a declared look before its last seed."""
+    """The study ended at a declared look before its last seed.
+
+    With an `arm`, the arm was dropped there while others continued.
+    """
 
     kind: Literal["early_stop"] = "early_stop"
     n_seeds: int
     n_declared: int
+    arm: str | None = None
 
 
 class AllTied(Frozen):

@@ -73,6 +73,8 @@ def _tuning(design: Design, search: Search) -> Iterator[Labelled]:
             f"{count(design.n_rerun_seeds, 'other seed')} that all arms share; the best mean was "
             "chosen"
         )
+        if search.rerun.race:
+            selection += "; settings clearly behind after 2 seeds or more were not rerun further"
     else:
         selection = (
             f"each {searcher}'s best value on validation, without reruns: selected on one noisy "
@@ -115,9 +117,15 @@ def _confirmation(design: Design) -> str:
 
 def _looks(design: Design) -> str:
     levels = ", ".join(map(level, design.levels))
+    stops = (
+        "an arm stops at the look that decides it, or that excludes a gain that matters; "
+        if design.drops
+        else ""
+    )
+    boundary = BOUNDARIES[design.spec.confirm.boundary]
     return (
-        f"at {listed(design.looks)} seeds, until every arm is decided; interval and test of each "
-        f"comparison use the levels {levels} ({BOUNDARIES[design.spec.confirm.boundary]}), so that "
+        f"at {listed(design.looks)} seeds, until every arm is decided; {stops}interval and test of "
+        f"each comparison use the levels {levels} ({boundary}), so that "
         f"over all looks equal arms are called different in at most {level(ALPHA)} of studies"
     )
 

@@ -13,7 +13,7 @@ BOUNDARIES: dict[Boundary, str] = {
 
 def present_look(comparison: Comparison, difference: Difference) -> str:
     """Return at which declared look a verdict is taken, and at which level; empty without looks."""
-    plan = comparison.plan
+    plan = comparison.plan and comparison.plan.of(difference)
     if plan is None or plan.n_seeds not in plan.looks:
         return ""
     return (
@@ -56,10 +56,11 @@ def _each(c: Comparison, plan: Plan) -> str:
 
 def _early_end(plan: Plan, d: Difference) -> str:
     spared = plan.looks[-1] - plan.n_seeds
-    if not spared or d.verdict == "undecided":
+    if not spared or (d.verdict == "undecided" and d.reason != "interval_below"):
         return ""
+    ended = "The study ended" if d.dropped_at is None else f"{d.arm} was dropped"
     verb = "was" if spared == 1 else "were"
-    return f" The study ended early: the other {count(spared, 'paired seed')} {verb} not needed."
+    return f" {ended} early: the other {count(spared, 'paired seed')} {verb} not needed."
 
 
 def _would_hold(d: Difference, pocock_level: float) -> str:

@@ -35,7 +35,8 @@ def sentence(comparison: Comparison, difference: Difference) -> str:
     interim = f" So far: {measured(c, d)}." if d.n else ""
     match d.no_verdict:
         case None:
-            looks = earlier_verdicts(c, d) or present_look(c, d) or at_any_time(c, d)
+            earlier = earlier_verdicts(c, d) if d.dropped_at is None else ""
+            looks = earlier or present_look(c, d) or at_any_time(c, d)
             losses = _losses(c, d) + _possible_losses(d)
             return (
                 f"{_claim(c, d)}{_condition(d)}: {measured(c, d)}; {_reason(c, d)}.{losses}{looks}"
@@ -118,7 +119,9 @@ def _claim(c: Comparison, d: Difference) -> str:
     at = " at these settings" if n_searched and not is_repeated else ""
     if d.verdict == "undecided":
         arm = f"{d.arm}, tuned by {budget}," if is_repeated else d.arm
-        return f"Undecided whether {arm} helps or hurts{at}"
+        is_below = d.reason == "interval_below"
+        verbs = "hurts or makes no difference that matters" if is_below else "helps or hurts"
+        return f"Undecided whether {arm} {verbs}{at}"
     scope = f"Tuned by {budget}, " if is_repeated else f"{at.strip().capitalize()}, " if at else ""
     if d.verdict == "no_difference":
         return f"{scope}{d.arm} makes no difference that matters"
@@ -154,6 +157,8 @@ def _reason(c: Comparison, d: Difference) -> str:
             return f"the whole interval lies beyond {matters}"
         case "interval_excludes_zero":
             return f"the interval excludes 0 but not differences below {matters}"
+        case "interval_below":
+            return f"the interval excludes a gain of {matters}"
         case "interval_includes_zero":
             why = f"the interval includes both 0 and differences that matter ({smallest} or more)"
             return f"{why}; {_further_runs(c, d)}"

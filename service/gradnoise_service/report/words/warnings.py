@@ -88,12 +88,12 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
                 f"{_every_ended_trial(comparison.arm(arm))} diverged: its setting is the first "
                 "that was tried, not a tuned one."
             )
-        case EarlyStop(n_seeds=n_seeds, n_declared=n_declared):
+        case EarlyStop(n_seeds=n_seeds, n_declared=n_declared, arm=arm):
             return (
-                f"The study ended early, at {n_seeds} of {n_declared} seeds, because of its "
-                "interim result: means after such a stop are biased, away from 0 if it stopped for "
-                "a difference. The level of the interval and the error probability of the verdict "
-                "remain valid."
+                f"{f'{arm} was dropped' if arm else 'The study ended'} early, at {n_seeds} of "
+                f"{n_declared} seeds, because of its interim result: means after such a stop are "
+                "biased, away from 0 if it stopped for a difference. The level of the interval and "
+                "the error probability of the verdict remain valid."
             )
         case AllTied(arm=arm, baseline=baseline):
             return (

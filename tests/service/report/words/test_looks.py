@@ -9,6 +9,7 @@ from gradnoise_service.compare.assembly import compare
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import Metric, Trial
 from gradnoise_service.report.words.verdict import sentence
+from gradnoise_service.report.words.warnings import warning
 
 Make = Callable[..., tuple[Design, list[Trial]]]
 CONFIRM = {"n_seeds": 24, "looks": [12, 18]}
@@ -54,6 +55,36 @@ def test_several_comparisons_have_a_level_each(make_trials: Make, accuracy: Metr
         "level of 0.12 % for each of 2 comparisons (p, multiplied by 2, must be at most 0.0024), so"
         in verdict(design, accuracy, trials)
     )
+
+
+def test_a_dropped_arm_names_its_look_and_spared_seeds(make_trials: Make, accuracy: Metric) -> None:
+    values = {"baseline": BASE, "noisy": CLEAR[:12], "constant": MIXED}
+    design, trials = make_trials(values, confirm=CONFIRM)
+    text = verdict(design, accuracy, trials)
+    assert text.startswith("At these settings, noisy helps: ")
+    assert "over 12 paired seeds" in text
+    assert " This is look 1 of the 3 declared looks, at 12 of 24 seeds: " in text
+    assert "level of 0.12 % for each of 2 comparisons" in text
+    assert text.endswith(" noisy was dropped early: the other 12 paired seeds were not needed.")
+    extended = verdict(design.at(24).extended(2), accuracy, trials)
+    assert extended == text
+    comparison = compare(design, accuracy, trials, protocol={})
+    warnings = [warning(design, comparison, f) for f in comparison.findings]
+    assert any(w.startswith("noisy was dropped early, at 12 of 24 seeds") for w in warnings)
+
+
+def test_an_arm_without_a_gain_that_matters_is_undecided_between_two_verdicts(
+    make_trials: Make, accuracy: Metric
+) -> None:
+    below = [base - (0.06 if i % 2 else -0.03) for i, base in enumerate(BASE[:12])]
+    values = {"baseline": BASE[:12], "noisy": below, "constant": BASE[:12]}
+    design, trials = make_trials(values, confirm=CONFIRM, smallest_difference=0.05)
+    text = verdict(design, accuracy, trials)
+    assert text.startswith(
+        "Undecided whether noisy hurts or makes no difference that matters at these settings: "
+    )
+    assert "; the interval excludes a gain of 0.05, the smallest difference that matters." in text
+    assert "would decide" not in text
 
 
 def test_a_strict_level_is_not_rounded_to_100_percent(make_trials: Make, accuracy: Metric) -> None:
