@@ -7,6 +7,7 @@ The public modules are `gradnoise`, `gradnoise.workloads`, `gradnoise.testing` a
 from gradnoise._hook import GradientNoise, attach
 from gradnoise._processes import NoiseProcess, annealed, anticorrelated, constant, preconditioned
 from gradnoise.techniques.declare import technique
+from gradnoise.workloads.declare import optimizer
 
 __version__ = "0.1.0"
 
@@ -18,6 +19,7 @@ __all__ = [
     "anticorrelated",
     "attach",
     "constant",
+    "optimizer",
     "preconditioned",
     "technique",
 ]

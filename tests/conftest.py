@@ -247,6 +247,8 @@ def catalogue_document() -> Mapping[str, object]:
             {
                 "name": "sgd",
                 "description": "Stochastic gradient descent.",
+                "formula": "w <- w - lr g",
+                "source": "Robbins and Monro 1951",
                 "parameters": [lr, momentum, rate, every],
                 "required": ["lr"],
                 "rules": [
@@ -257,6 +259,8 @@ def catalogue_document() -> Mapping[str, object]:
             {
                 "name": "adam",
                 "description": "Adam.",
+                "formula": "w <- w - lr m / sqrt(v)",
+                "source": "arXiv:1412.6980",
                 "parameters": [lr],
                 "required": ["lr"],
                 "rules": [],

@@ -42,6 +42,8 @@ def check_declaration(case: OptimizerCase) -> None:
     """Name, hyperparameters, defaults and rules can be announced, and the members are legal."""
     optimizer = case.optimizer
     assert_described(optimizer.name, optimizer.description)
+    assert optimizer.formula.strip(), "formula must not be empty."
+    assert optimizer.source.strip(), "source must not be empty."
     assert_declared(f"the optimizer {optimizer.name!r}", optimizer.parameters, optimizer.rules)
     assert len(case.members) >= 2, "the case must have at least two members."
     for parameter in optimizer.parameters:
@@ -77,9 +79,11 @@ def check_learning_rate(case: OptimizerCase) -> None:
 
 
 def check_stacked_rule(case: OptimizerCase) -> None:
-    """The stacked rule gives each member the weights and the moments of its torch optimizer, also
-    if the members have made different numbers of updates.
+    """The stacked rule, if there is one, gives each member the weights and the moments of its torch
+    optimizer, also if the members have made different numbers of updates.
     """
+    if case.optimizer.stacked is None:
+        return
     members = [_Single(case.optimizer, k, hyper) for k, hyper in enumerate(case.hyper())]
     stack = _Stack(case.optimizer, case.hyper())
     for t in range(N_UPDATES):
@@ -105,7 +109,11 @@ def check_stacked_rule(case: OptimizerCase) -> None:
 
 
 def check_moments(case: OptimizerCase) -> None:
-    """The torch optimizer keeps the declared moments, and beside them at most `step`."""
+    """The torch optimizer of a stacked rule keeps the declared moments, and beside them at most
+    `step`.
+    """
+    if case.optimizer.stacked is None:
+        return
     kept: set[str] = set()
     for hyper in case.hyper():
         member = _Single(case.optimizer, 0, hyper)
@@ -125,6 +133,8 @@ def check_moments(case: OptimizerCase) -> None:
 
 def check_neighbours(case: OptimizerCase) -> None:
     """Neighbours change no bit of a member, also if their numbers are not finite."""
+    if case.optimizer.stacked is None:
+        return
     hyper = case.hyper()
     for k in range(len(hyper)):
         alone, together = _Stack(case.optimizer, hyper), _Stack(case.optimizer, hyper)
@@ -141,6 +151,8 @@ def check_neighbours(case: OptimizerCase) -> None:
 def check_zero_columns(case: OptimizerCase) -> None:
     """A hyperparameter that is 0 for every member may be missing, without changing a bit."""
     optimizer = case.optimizer
+    if optimizer.stacked is None:
+        return
     for hyper in case.hyper():
         zero = {
             parameter.name: 0.0
@@ -159,6 +171,8 @@ def check_zero_columns(case: OptimizerCase) -> None:
 
 def check_no_read_back(case: OptimizerCase) -> None:
     """The stacked rule reads no number back to the CPU, so that a CUDA graph can hold it."""
+    if case.optimizer.stacked is None:
+        return
     columns = _columns(case.hyper())
     n = len(case.members)
     with FakeTensorMode() as mode:
@@ -183,8 +197,10 @@ def check_equal_trials(case: OptimizerCase) -> None:
 
 def check_stack(case: OptimizerCase) -> None:
     """With clipping, a learning-rate schedule and noise, the stacked trainer gives the results of
-    the single trainer.
+    the single trainer, if there is a stacked rule.
     """
+    if case.optimizer.stacked is None:
+        return
     noise: dict[str, ParamValue] = {
         "eta": 0.0001,
         "gamma": 0.55,
@@ -257,6 +273,7 @@ class _Stack:
         )
         steps = torch.tensor([[float(n)] for _, n in present], dtype=torch.float64)
         columns = _columns([self.members[k] for k in rows], with_zeros=with_zeros)
+        assert self.rule.stacked is not None
         self.rule.stacked(weights, gradients, moments, columns, steps)
         self.weights[rows] = weights
         for moment, changed in zip(self.moments, moments, strict=True):

@@ -17,7 +17,7 @@ from gradnoise.training.memory import free_bytes, peak_bytes, reset_peak
 from gradnoise.training.setup import Setup, prepare
 from gradnoise.training.single import SingleRun
 from gradnoise.training.stack import MOST_ON_CPU, rows_for
-from gradnoise.training.stack_check import refusal
+from gradnoise.training.stack_check import declared_refusal, refusal
 from gradnoise.training.stacked_epoch import StackedEpoch
 from gradnoise.training.stacked_model import StackedModel
 from gradnoise.training.stacked_run import StackedRun
@@ -97,8 +97,9 @@ class Measurer:
                 refusal="a training function writes its own loop.",
             )
         if slots > 1 and self._refusal is None:
-            first = self._run(workload, 0)
-            self._refusal = refusal(first) if workload.stacks else "its workload declares so."
+            self._refusal = declared_refusal(self._setup, workload) or refusal(
+                self._run(workload, 0)
+            )
         if slots == 1 or self._refusal:
             self._single = self._single or _single_update(self._setup, workload, self._device)
             reason = self._refusal if slots > 1 and self._refusal else ""

@@ -74,12 +74,14 @@ def prepare(spec: TrialSpec) -> Setup:
     else:
         workload = declared(spec.options, parameters.pick(spec.params, declared.parameters))
         options = workload.options
+    contribution = combine(technique.contribution(spec.params) for technique in techniques)
+    _check_evaluation(workload, optimizer, contribution)
     return Setup(
         spec=spec,
         workload=workload,
         options=options,
         optimizer=optimizer,
-        contribution=combine(technique.contribution(spec.params) for technique in techniques),
+        contribution=contribution,
         lr_factor=lr_factor(spec.params, spec.budget_epochs),
     )
 
@@ -91,6 +93,22 @@ def _check_techniques(spec: TrialSpec, declared: Declared) -> None:
             raise ValueError(
                 f"techniques must be among {', '.join(legal)} on {spec.workload}, but got {name!r}."
             )
+
+
+def _check_evaluation(
+    workload: Workload | FunctionWorkload, optimizer: Optimizer, contribution: Contribution
+) -> None:
+    if optimizer.evaluated is None:
+        return
+    problem = f"the optimizer {optimizer.name!r} measures metrics at an average of its own: "
+    if contribution.average is not None:
+        name = contribution.average.function.__name__
+        raise ValueError(f"{problem}a trial cannot use it with {name}.")
+    if isinstance(workload, FunctionWorkload):
+        raise ValueError(
+            f"{problem}{workload.name} is a training function, which measures its metrics itself. "
+            "Make such an optimizer in the function and call trial.attach(optimizer)."
+        )
 
 
 def _check_params(

@@ -6,7 +6,7 @@ It uses torch's optimizer and the noise hook. Tests compare the stack with it.
 import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -137,18 +137,13 @@ class SingleRun:
 
     def state(self) -> dict[str, Any]:
         scales = self._noise.state_dict().get("states", {}) if self._noise else {}
-        weights = _flat(self._model.parameters())
-        moments = weights.new_zeros(self._rule.n_moments, weights.numel())
-        for name, moment in zip(self._rule.moments, moments, strict=True):
-            moment.copy_(
-                _flat(map(functools.partial(self._moment, name), self._model.parameters()))
-            )
         return {
             "t": self._t,
             "epoch": self._epoch,
-            "weights": weights,
+            "weights": _flat(self._model.parameters()),
             "buffers": dict(self._model.named_buffers()),
-            "moments": moments,
+            "moments": self._moments(),
+            "optimizer": None if self._rule.stacked else self._optimizer.state_dict(),
             "preconditioner": _flat(scales[name] for name, _ in self._model.named_parameters())
             if scales
             else torch.empty(0),
@@ -172,8 +167,11 @@ class SingleRun:
             named[name].copy_(weights)
         for name, buffer in self._model.named_buffers():
             buffer.copy_(state["buffers"][name])
-        for parameter in named.values():
-            self._optimizer.state[parameter]["step"] = torch.tensor(float(self._t))
+        if self._rule.stacked is None:
+            self._optimizer.load_state_dict(state["optimizer"])
+        else:
+            for parameter in named.values():
+                self._optimizer.state[parameter]["step"] = torch.tensor(float(self._t))
         for moment, flat in zip(self._rule.moments, state["moments"], strict=True):
             for name, part in parts(flat).items():
                 self._optimizer.state[named[name]][moment] = part.clone()
@@ -225,7 +223,7 @@ class SingleRun:
         """Return the metrics by `<split>_<metric>`: of the average, if the arm keeps one, else of
         the present weights.
         """
-        with evaluating(self._model), self._functions.evaluated():
+        with evaluating(self._model), self._at_evaluated(), self._functions.evaluated():
             return {
                 f"{split}_{name}": float(value)
                 for split in splits_measured(self._spec)
@@ -247,6 +245,35 @@ class SingleRun:
         for group in self._optimizer.param_groups:
             group["lr"] = self._hyper["lr"] * factor
 
+    @contextmanager
+    def _at_evaluated(self) -> Iterator[None]:
+        """Put the optimizer's weights for evaluation in place within the context."""
+        if self._rule.evaluated is None:
+            yield
+            return
+        parameters = list(self._model.parameters())
+        weights = _flat(parameters)
+        columns = {
+            name: weights.new_full((1, 1), value, dtype=torch.float64)
+            for name, value in self._hyper.items()
+        }
+        moments = list(self._moments()[:, None])
+        found = self._rule.evaluated(weights[None], moments, columns)[0]
+        _set(parameters, found)
+        try:
+            yield
+        finally:
+            _set(parameters, weights)
+
+    def _moments(self) -> torch.Tensor:
+        """Return the optimizer's moments, [moments, numbers]."""
+        parameters = list(self._model.parameters())
+        rows = [
+            _flat(self._moment(name, parameter) for parameter in parameters)
+            for name in self._rule.moments
+        ]
+        return torch.stack(rows) if rows else _flat(parameters)[None][:0]
+
     def _moment(self, name: str, parameter: torch.Tensor) -> torch.Tensor:
         """Return a moment of the optimizer; zeros if it keeps none, as SGD without momentum."""
         moment = self._optimizer.state[parameter].get(name)
@@ -264,3 +291,9 @@ class SingleRun:
 
 def _flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+def _set(parameters: Sequence[torch.Tensor], flat: torch.Tensor) -> None:
+    parts = torch.split(flat, [parameter.numel() for parameter in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.copy_(part.view_as(parameter))

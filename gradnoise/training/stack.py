@@ -24,7 +24,7 @@ from gradnoise.training.slots import (
     TrainedEpoch,
     timed,
 )
-from gradnoise.training.stack_check import refusal
+from gradnoise.training.stack_check import declared_refusal, refusal
 from gradnoise.training.stacked_epoch import StackedEpoch
 from gradnoise.training.stacked_model import StackedModel
 from gradnoise.training.stacked_run import StackedRun
@@ -65,7 +65,11 @@ class StackTrainer(SlotTrainer):
     def _open(self, spec: TrialSpec) -> SlotRun:
         setup = prepare(spec)
         workload = setup.workload
-        if spec.together == 1 or not isinstance(workload, Workload) or not workload.stacks:
+        if (
+            spec.together == 1
+            or not isinstance(workload, Workload)
+            or declared_refusal(setup, workload)
+        ):
             return open_lone(setup, self._device, self._checkpoints_of(spec))
         run = StackedRun(setup, workload, self._device)
         if run.form not in self.refusals:

@@ -22,8 +22,10 @@ from gradnoise.training.arm_functions import (
 )
 from gradnoise.training.epochs import evaluating, first_batch
 from gradnoise.training.memory import is_out_of_memory
+from gradnoise.training.setup import Setup
 from gradnoise.training.stacked_functions import StackedFunctions
 from gradnoise.training.stacked_run import StackedRun, gradient_of, measure_of
+from gradnoise.workloads.base import Workload
 from gradnoise.workloads.losses import replaced_by
 
 # relative to the largest number: float32 loses 1e-7 an operation, a wrong gradient is off by its
@@ -42,6 +44,15 @@ class Results:
     functions: Named
     buffers: Named
     metrics: Named
+
+
+def declared_refusal(setup: Setup, workload: Workload) -> str:
+    """Return the reason why a trial cannot stack that its parts declare; empty if none does."""
+    if not workload.stacks:
+        return "its workload declares so."
+    if setup.optimizer.stacked is None:
+        return f"the optimizer {setup.optimizer.name} has no rule for a stack."
+    return ""
 
 
 def refusal(run: StackedRun) -> str:

@@ -56,6 +56,7 @@ class StackedModel:
         self._functions = StackedFunctions(epoch.runs)
         self._gradient = gradient_of(first, self._functions.hyper["loss"])
         self._metrics = measure_of(first)
+        assert first.setup.optimizer.stacked is not None
         self._update = first.setup.optimizer.stacked
         self._hyper = {
             name: torch.empty(n, 1, dtype=torch.float64, device=self._device)
@@ -274,7 +275,13 @@ class StackedModel:
         first, n = self._first, len(self.weights)
         # limited so that the activations fit the caches
         at_once = MEASURED_AT_ONCE if self.weights.is_cuda else MEASURED_AT_ONCE_ON_CPU
-        weights, buffers = self._functions.evaluated(self._by_name, self._buffers)
+        evaluated = first.setup.optimizer.evaluated
+        weights, buffers = self._functions.evaluated(
+            by_name(evaluated(self.weights, self._moments, self._hyper), first.shapes)
+            if evaluated
+            else self._by_name,
+            self._buffers,
+        )
         values: list[dict[str, float]] = [{} for _ in range(n)]
         with evaluating(first.model):
             for split in splits_measured(first.spec):

@@ -10,7 +10,7 @@ from gradnoise.rules import Rule, When
 from gradnoise.techniques.base import Technique
 from gradnoise.techniques.contribution import Contribution
 from gradnoise.techniques.dropout_layers import Dropout
-from gradnoise.techniques.functions import GradientTransform, TensorFunction
+from gradnoise.techniques.functions import GradientTransform, TensorFunction, total_norm
 from gradnoise.techniques.masks import DropoutMasks
 from gradnoise.workloads.base import Batch, Forward, Metric, Splits, Workload
 from gradnoise.workloads.function import FunctionWorkload, function
@@ -18,6 +18,7 @@ from gradnoise.workloads.function_trial import Trial
 from gradnoise.workloads.losses import cross_entropy
 from gradnoise.workloads.optimizer import Optimizer
 from gradnoise.workloads.options import option
+from gradnoise.workloads.rule_optimizer import single_of
 
 __all__ = [
     "Batch",
@@ -42,4 +43,6 @@ __all__ = [
     "normal",
     "option",
     "permutation",
+    "single_of",
+    "total_norm",
 ]

@@ -93,6 +93,8 @@ def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
     return {
         "name": optimizer.name,
         "description": optimizer.description,
+        "formula": optimizer.formula,
+        "source": optimizer.source,
         "parameters": _documents((*optimizer.parameters, *SHARED_PARAMETERS)),
         "rules": _documents((*optimizer.rules, *SHARED_RULES)),
         "required": list(optimizer.required),

@@ -15,6 +15,7 @@ Columns = Mapping[str, torch.Tensor]
 Moments = Sequence[torch.Tensor]
 StackedUpdate = Callable[[torch.Tensor, torch.Tensor, Moments, Columns, torch.Tensor], None]
 
+LR = Parameter(name="lr", description="Learning rate.", low=0, low_open=True)
 SHARED_PARAMETERS = (
     Parameter(
         name="clip_value",
@@ -42,15 +43,21 @@ class Optimizer:
     Args:
         name: The name of the entry point too.
         description: One sentence for users who choose an optimizer.
+        formula: Its update of the weights w from the gradient g.
+        source: Where it was published.
         parameters: The hyperparameters of its rule, `lr` among them.
         defaults: Values of those that a study may leave out, where that is not 0.
         rules: Rules across them.
         moments: The state that it keeps for each weight, by the names of the torch optimizer's
             state; all start at 0. In addition the torch optimizer keeps at most `step`, the number
             of its updates.
+        evaluated: Returns the weights at which metrics are measured, if they are not those at which
+            the gradient is taken, from weights, moments and hyperparameters as `stacked` takes
+            them.
         single: Returns the torch optimizer of a model's named parameters, from the hyperparameters
             by name. It reads its learning rate from `param_groups`.
-        stacked: The rule on [members, weights]. It changes weights and moments in place and may
+        stacked: The rule on [members, weights]; None: trials train one at a time, and `moments` is
+            empty. It changes weights and moments in place and may
             overwrite the gradients. It takes weights, gradients, moments, the hyperparameters as
             columns [members, 1] of float64, and the updates that each member has had before, a
             column of float64. A hyperparameter that is 0 for every member may be missing. Each row
@@ -61,15 +68,22 @@ class Optimizer:
 
     name: str
     description: str
+    formula: str
+    source: str
     parameters: tuple[Parameter, ...]
     defaults: Mapping[str, float] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
-    moments: tuple[str, ...]
+    moments: tuple[str, ...] = ()
+    evaluated: Callable[[torch.Tensor, Moments, Columns], torch.Tensor] | None = None
     single: Callable[[NamedParameters, Mapping[str, float]], torch.optim.Optimizer]
-    stacked: StackedUpdate
+    stacked: StackedUpdate | None = None
     required: tuple[str, ...] = ("lr",)
 
     def __post_init__(self) -> None:
+        if self.stacked is None and (self.moments or self.evaluated):
+            raise ValueError(
+                f"moments and evaluated belong to a stacked rule, but {self.name} has none."
+            )
         names = {parameter.name for parameter in self.parameters}
         for used in ("lr", *self.required, *self.defaults):
             if used not in names:

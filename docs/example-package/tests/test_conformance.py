@@ -1,7 +1,7 @@
 """The declarations of this package pass the conformance checks of gradnoise."""
 
 import pytest
-from example_package import exponential, line, lion, spirals
+from example_package import exponential, line, normalised, signum, spirals
 
 from gradnoise.testing import (
     OPTIMIZER_CHECKS,
@@ -15,9 +15,9 @@ from gradnoise.testing import (
 SPIRALS = WorkloadCase(workload=spirals.Spirals, params={"lr": 0.1})
 LINE = WorkloadCase(workload=line.train, params={"lr": 0.1})
 EXPONENTIAL = TechniqueCase(technique=exponential.TECHNIQUE, params={"std": 0.1})
-LION = OptimizerCase(
-    optimizer=lion.OPTIMIZER,
-    members=[{"lr": 0.001}, {"lr": 0.003, "beta1": 0.5, "beta2": 0.9, "weight_decay": 0.1}],
+NORMALISED = TechniqueCase(technique=normalised.normalised, params={"length": 0.5})
+SIGNUM = OptimizerCase(
+    optimizer=signum.OPTIMIZER, members=[{"lr": 0.001}, {"lr": 0.003, "decay": 0.5}]
 )
 
 
@@ -28,10 +28,11 @@ def test_workloads_conform(case, check):
 
 
 @pytest.mark.parametrize("check", TECHNIQUE_CHECKS, ids=lambda check: check.__name__)
-def test_the_technique_conforms(check):
-    check(EXPONENTIAL)
+@pytest.mark.parametrize("case", [EXPONENTIAL, NORMALISED], ids=["exponential", "normalised"])
+def test_techniques_conform(case, check):
+    check(case)
 
 
 @pytest.mark.parametrize("check", OPTIMIZER_CHECKS, ids=lambda check: check.__name__)
 def test_the_optimizer_conforms(check):
-    check(LION)
+    check(SIGNUM)

@@ -40,6 +40,8 @@ def stacked(
 OPTIMIZER = Optimizer(
     name="adagrad",
     description="AdaGrad, with epsilon = 1e-10.",
+    formula="s <- s + g^2, w <- w - lr g / (sqrt(s) + 1e-10)",
+    source="Duchi et al. 2011, JMLR 12",
     parameters=(LR, WEIGHT_DECAY),
     moments=("sum",),
     single=single,

@@ -68,6 +68,11 @@ def step(
 OPTIMIZER = Optimizer(
     name="adam",
     description="Adam (Kingma and Ba 2015).",
+    formula=(
+        "m <- beta1 m + (1 - beta1) g, v <- beta2 v + (1 - beta2) g^2, w <- w - lr m / (1 - "
+        "beta1^n) / (sqrt(v / (1 - beta2^n)) + eps) at update n = 1, 2, ..."
+    ),
+    source="Kingma and Ba 2015, arXiv:1412.6980",
     parameters=(LR, BETA1, BETA2, EPS, WEIGHT_DECAY),
     defaults=DEFAULTS,
     moments=MOMENTS,

@@ -40,6 +40,8 @@ def stacked(
 OPTIMIZER = Optimizer(
     name="adamw",
     description="Adam with decoupled weight decay (Loshchilov and Hutter 2019).",
+    formula="as adam, after w <- w (1 - lr weight_decay)",
+    source="Loshchilov and Hutter 2019, arXiv:1711.05101",
     parameters=(LR, BETA1, BETA2, EPS, DECOUPLED_DECAY),
     defaults={**adam.DEFAULTS, "weight_decay": 0.01},
     moments=adam.MOMENTS,

@@ -1,8 +1,8 @@
 """Hyperparameters that several optimizers declare."""
 
 from gradnoise.parameters import Parameter
+from gradnoise.workloads.optimizer import LR as LR
 
-LR = Parameter(name="lr", description="Learning rate.", low=0, low_open=True)
 WEIGHT_DECAY = Parameter(
     name="weight_decay",
     description="Factor of the weights that is added to their gradient; 0 by default.",

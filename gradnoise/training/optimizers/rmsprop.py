@@ -52,6 +52,8 @@ def stacked(
 OPTIMIZER = Optimizer(
     name="rmsprop",
     description="RMSProp, with epsilon = 1e-8, and with momentum if it is given.",
+    formula="v <- alpha v + (1 - alpha) g^2, b <- momentum b + g / (sqrt(v) + 1e-8), w <- w - lr b",
+    source="Tieleman and Hinton 2012, COURSERA: Neural Networks for Machine Learning 6.5",
     parameters=(LR, ALPHA, MOMENTUM, WEIGHT_DECAY),
     defaults={"alpha": 0.99},
     moments=("square_avg", "momentum_buffer"),

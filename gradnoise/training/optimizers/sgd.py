@@ -51,6 +51,11 @@ def stacked(
 OPTIMIZER = Optimizer(
     name="sgd",
     description="Stochastic gradient descent, with classical or Nesterov's momentum if given.",
+    formula=(
+        "b <- momentum b + g + weight_decay w, w <- w - lr b; with Nesterov w <- w - lr (g + "
+        "weight_decay w + momentum b)"
+    ),
+    source="Robbins and Monro 1951; Sutskever et al. 2013, PMLR 28",
     parameters=(LR, MOMENTUM, NESTEROV, WEIGHT_DECAY),
     rules=(
         Rule(kind="needs", field="momentum", when=WITH_NESTEROV),

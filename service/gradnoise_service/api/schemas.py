@@ -12,7 +12,6 @@ from gradnoise_service.domain.access import Scope
 from gradnoise_service.domain.catalogue import (
     ParameterizedEntry,
     ParameterRange,
-    TechniqueEntry,
     WorkloadEntry,
 )
 from gradnoise_service.domain.design import Extension
@@ -221,10 +220,16 @@ class WorkloadOut(BaseModel):
 
 
 class NamedOut(BaseModel):
-    """A technique or an optimizer, with its hyperparameters and those that are required."""
+    """A technique or an optimizer: its effect on an update as a formula, its hyperparameters and
+    those that are required.
+    """
 
     name: str
     description: str
+    formula: str = Field(
+        description="The effect on gradient, weights, activations or loss of an update."
+    )
+    source: str = Field(description="The publication.")
     parameters: list[ParameterOut]
     required: list[str]
     rules: list[Rule] = Field(description="Rules across these parameters.")
@@ -235,28 +240,15 @@ class NamedOut(BaseModel):
         return cls(
             name=named.name,
             description=named.description,
+            formula=named.formula,
+            source=named.source,
             parameters=parameters,
             required=list(named.required),
             rules=list(named.rules),
         )
 
 
-class TechniqueOut(NamedOut):
-    """A technique, with its effect on an update as a formula."""
-
-    formula: str = Field(
-        description="The effect on the gradient, the weights or the activations of an update."
-    )
-    source: str = Field(description="The publication.")
-
-    @classmethod
-    def of_technique(cls, technique: TechniqueEntry) -> "TechniqueOut":
-        return cls(
-            **dict(NamedOut.of(technique)), formula=technique.formula, source=technique.source
-        )
-
-
-class Techniques(Items[TechniqueOut]):
+class Techniques(Items[NamedOut]):
     """The techniques and the optimizers."""
 
     optimizers: list[NamedOut]

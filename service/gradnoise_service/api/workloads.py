@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from gradnoise_service.api.auth import Reader
 from gradnoise_service.api.problem import documented
-from gradnoise_service.api.schemas import Items, NamedOut, TechniqueOut, Techniques, WorkloadOut
+from gradnoise_service.api.schemas import Items, NamedOut, Techniques, WorkloadOut
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.usecases import workloads
 
@@ -23,6 +23,6 @@ def list_techniques(_caller: Reader, service: CurrentService) -> Techniques:
     """Return the techniques that an arm can use, and the optimizers that a study can use."""
     announced = workloads.announced(service)
     return Techniques(
-        items=list(map(TechniqueOut.of_technique, announced.techniques.values())),
+        items=list(map(NamedOut.of, announced.techniques.values())),
         optimizers=list(map(NamedOut.of, announced.optimizers.values())),
     )

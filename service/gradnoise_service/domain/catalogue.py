@@ -73,21 +73,17 @@ class WorkloadEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterizedEntry:
-    """A technique or an optimizer: its hyperparameters, those that a study must give, the rules."""
+    """A technique or an optimizer: its effect on an update as a formula, the formula's source, its
+    hyperparameters, those that a study must give, the rules.
+    """
 
     name: str
     description: str
+    formula: str
+    source: str
     parameters: tuple[ParameterRange, ...] = ()
     required: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class TechniqueEntry(ParameterizedEntry):
-    """A technique, with its effect on an update as a formula, and the formula's source."""
-
-    formula: str
-    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +95,7 @@ class Catalogue:
     """
 
     workloads: Mapping[str, WorkloadEntry]
-    techniques: Mapping[str, TechniqueEntry]
+    techniques: Mapping[str, ParameterizedEntry]
     optimizers: Mapping[str, ParameterizedEntry]
     protocol: Mapping[str, Any]
 
@@ -108,11 +104,8 @@ class Catalogue:
         """Read the JSON document that the workers announce."""
         return cls(
             workloads={entry["name"]: _workload(entry) for entry in document["workloads"]},
-            techniques={entry["name"]: _technique(entry) for entry in document["techniques"]},
-            optimizers={
-                entry["name"]: ParameterizedEntry(**_parameterized(entry))
-                for entry in document["optimizers"]
-            },
+            techniques={entry["name"]: _parameterized(entry) for entry in document["techniques"]},
+            optimizers={entry["name"]: _parameterized(entry) for entry in document["optimizers"]},
             protocol={**document["protocol"], "versions": document["versions"]},
         )
 
@@ -131,18 +124,16 @@ def _workload(entry: Mapping[str, Any]) -> WorkloadEntry:
     )
 
 
-def _technique(entry: Mapping[str, Any]) -> TechniqueEntry:
-    return TechniqueEntry(**_parameterized(entry), formula=entry["formula"], source=entry["source"])
-
-
-def _parameterized(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "name": entry["name"],
-        "description": entry["description"],
-        "parameters": _parameters(entry),
-        "required": tuple(entry["required"]),
-        "rules": _rules(entry["rules"]),
-    }
+def _parameterized(entry: Mapping[str, Any]) -> ParameterizedEntry:
+    return ParameterizedEntry(
+        name=entry["name"],
+        description=entry["description"],
+        formula=entry["formula"],
+        source=entry["source"],
+        parameters=_parameters(entry),
+        required=tuple(entry["required"]),
+        rules=_rules(entry["rules"]),
+    )
 
 
 def _parameters(entry: Mapping[str, Any]) -> tuple[ParameterRange, ...]:

@@ -18,7 +18,7 @@ Line = tuple[str, str, str, str]
 """Kind, name, legal values and description."""
 
 INDENT = 1
-DETAILS = ("option", "parameter", "rule")
+DETAILS = ("formula", "option", "parameter", "rule")
 
 
 def show_workloads(
@@ -47,6 +47,7 @@ def _workload(workload: Entry) -> Iterator[Line]:
 
 def _named(kind: str, entry: Entry) -> Iterator[Line]:
     yield kind, entry["name"], "", entry["description"]
+    yield "formula", "formula", entry["formula"], entry["source"]
     yield from _parameters(entry)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from gradnoise.techniques.masks import DropoutMasks
 from gradnoise.techniques.registry import TECHNIQUES, names_within
+from gradnoise.workloads.registry import OPTIMIZERS
 
 PARAMS = {"lr": 0.1, "eta": 0.3, "gamma": 0.55, "std": 0.2, "rate": 0.5}
 NAMES = (
@@ -125,10 +126,11 @@ def test_an_unknown_technique_is_refused_with_the_known_ones() -> None:
         TECHNIQUES.find("anealed")
 
 
-def test_every_technique_is_documented_with_formula_and_source() -> None:
+def test_techniques_and_optimizers_are_documented_with_formula_and_source() -> None:
     text = Path(__file__).parents[3].joinpath("docs/techniques.md").read_text(encoding="utf-8")
     rows = [
-        f"| `{name}` | `{technique.formula.replace('|', chr(92) + '|')}` | {technique.source} |"
-        for name, technique in TECHNIQUES.installed().declared.items()
+        f"| `{each.name}` | `{each.formula.replace('|', chr(92) + '|')}` | {each.source} |"
+        for registry in (TECHNIQUES, OPTIMIZERS)
+        for each in registry.installed().declared.values()
     ]
     assert [line for line in text.splitlines() if line in rows] == rows

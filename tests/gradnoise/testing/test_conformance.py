@@ -40,6 +40,12 @@ OPTIMIZER_MEMBERS: Mapping[str, list[dict[str, ParamValue]]] = {
     "adam": [{"lr": 0.01}, {"lr": 0.03, "beta1": 0.5, "beta2": 0.9, "weight_decay": 0.1}],
     "adamw": [{"lr": 0.01}, {"lr": 0.03, "beta1": 0.5, "beta2": 0.9, "weight_decay": 0.1}],
     "adagrad": [{"lr": 0.05}, {"lr": 0.03, "weight_decay": 0.1}],
+    "lion": [{"lr": 0.003}, {"lr": 0.001, "beta1": 0.5, "beta2": 0.9, "weight_decay": 0.1}],
+    "muon": [{"lr": 0.02}, {"lr": 0.01, "momentum": 0.5, "adam_ratio": 0.3, "weight_decay": 0.1}],
+    "schedule_free_adamw": [
+        {"lr": 0.01},
+        {"lr": 0.03, "beta1": 0.5, "beta2": 0.9, "weight_decay": 0.1},
+    ],
     "rmsprop": [{"lr": 0.01}, {"lr": 0.003, "alpha": 0.9, "momentum": 0.9, "weight_decay": 0.2}],
 }
 WORKLOAD_CASES: Mapping[str, Callable[[], WorkloadCase]] = {

@@ -22,8 +22,8 @@ from gradnoise.workloads.catalogue import document
 
 ANNEALED = {"techniques": ("annealed",), "params": {"eta": 0.01, "gamma": 0.55}}
 BOTH = {
-    "techniques": ("exponential", "dropout"),
-    "optimizer": "lion",
+    "techniques": ("exponential", "dropout", "normalised"),
+    "optimizer": "signum",
     "params": {"std": 0.1, "rate": 0.1},
 }
 RUNS = {
@@ -108,7 +108,7 @@ def test_its_declarations_are_announced_beside_ours(output: Any) -> None:
     assert techniques["exponential"]["formula"].endswith("sigma_t = std 2^(-t / half_life)")
     assert techniques["exponential"]["required"] == ["std"]
     assert "exponential" in workloads["line"]["techniques"]
-    assert "lion" in {optimizer["name"] for optimizer in catalogue["optimizers"]}
+    assert "signum" in {optimizer["name"] for optimizer in catalogue["optimizers"]}
 
 
 @pytest.mark.parametrize("slots", [1, 2])
@@ -153,4 +153,4 @@ def test_its_conformance_tests_pass(environment: dict[str, str], tmp_path: Path)
         check=False,
     )
     assert run.returncode == 0, run.stdout
-    assert "40 passed" in run.stdout
+    assert "50 passed" in run.stdout

@@ -66,6 +66,8 @@ def test_an_optimizer_without_state_conforms(check: Callable[[OptimizerCase], No
     stateless = Optimizer(
         name="plain",
         description="Gradient descent.",
+        formula="w <- w - lr g",
+        source="Cauchy 1847",
         parameters=(LR,),
         moments=(),
         single=lambda parameters, hyper: torch.optim.SGD(parameters, lr=hyper["lr"]),

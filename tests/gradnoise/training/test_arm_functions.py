@@ -67,7 +67,7 @@ def by_hand(trial: TrialSpec, workload: Workload) -> list[dict[str, float]]:
     curve, t = [], 0
     for epoch in range(trial.budget_epochs):
         losses = []
-        for rows in epoch_order(workload, trial.seed, epoch):
+        for rows in epoch_order(workload, trial, epoch):
             inputs, classes = (part[rows] for part in splits.train)
             loss = cross_entropy(model(inputs), classes, label_smoothing=SMOOTHING)
             losses.append(float(loss.detach()))
@@ -181,3 +181,19 @@ def test_a_function_that_cannot_stack_trains_alone_and_is_named_with_its_line() 
     (reason,) = stack.refusals.values()
     assert "at test_arm_functions.py:" in reason
     assert "`if float(total_norm(gradient)) > 0.5:`" in reason
+
+
+@pytest.mark.usefixtures("probes")
+@pytest.mark.parametrize(
+    ("workload", "techniques", "message"),
+    [
+        ("exact", ("ema",), "a trial cannot use it with ema"),
+        ("counting", (), "counting is a training function, which measures its metrics itself"),
+    ],
+)
+def test_an_average_of_the_optimizer_is_refused_where_it_has_no_place(
+    workload: str, techniques: tuple[str, ...], message: str
+) -> None:
+    trial = spec(workload=workload, techniques=techniques, optimizer="schedule_free_adamw")
+    with pytest.raises(ValueError, match=f"measures metrics at an average of its own: {message}"):
+        prepare(trial)

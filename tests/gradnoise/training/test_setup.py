@@ -88,7 +88,7 @@ def test_a_function_takes_the_techniques_that_need_nothing_but_its_optimizer(
         ),
         (
             {"optimizer": "lbfgs"},
-            "there is no optimizer named 'lbfgs'; installed are adagrad, adam, adamw, rmsprop, sgd",
+            "there is no optimizer named 'lbfgs'; installed are adagrad, adam, adamw, lion, muon",
         ),
         ({"options": {"dept": 3}}, "there is no option named 'dept'; legal are dataset, depth"),
         (

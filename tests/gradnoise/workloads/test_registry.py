@@ -141,10 +141,19 @@ def test_a_name_belongs_to_one_package(install: Callable[..., None]) -> None:
 
 
 def test_the_optimizers_of_this_package_are_installed() -> None:
-    assert OPTIMIZERS.names() == ("adagrad", "adam", "adamw", "rmsprop", "sgd")
+    assert OPTIMIZERS.names() == (
+        "adagrad",
+        "adam",
+        "adamw",
+        "lion",
+        "muon",
+        "rmsprop",
+        "schedule_free_adamw",
+        "sgd",
+    )
     assert not OPTIMIZERS.installed().broken
     with pytest.raises(
-        ValueError, match="no optimizer named 'sdg'; installed are adagrad, adam, adamw, rmsprop"
+        ValueError, match="no optimizer named 'sdg'; installed are adagrad, adam, adamw, lion"
     ):
         OPTIMIZERS.find("sdg")
 

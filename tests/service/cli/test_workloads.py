@@ -13,7 +13,9 @@ def test_options_and_parameters_have_their_legal_values(gradnoise: Callable[...,
     assert ["option", "dataset", dataset, "The images."] in listed
     assert ["rule", "depth", "must be at most 50 with dataset=digits", "-"] in listed
     technique = listed.index(["technique", "annealed", "-", "Annealed gradient noise."])
-    assert listed[technique + 1][:3] == ["parameter", "eta", "a number in [0, inf)"]
+    formula = "sigma_t^2 = eta / (1 + t)^gamma"
+    assert listed[technique + 1] == ["formula", "formula", formula, "arXiv:1511.06807"]
+    assert listed[technique + 2][:3] == ["parameter", "eta", "a number in [0, inf)"]
     assert ["parameter", "lr", "a number in (0, inf)", "Learning rate."] in listed
     words = "one of constant, step"
     assert ["parameter", "lr_schedule", words, "How the rate changes."] in listed

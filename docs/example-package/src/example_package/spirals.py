@@ -6,9 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional
 
-from gradnoise.workloads import Batch, Dropout, Forward, Metric, Splits, Workload, normal, option
+from gradnoise.workloads import (
+    Batch,
+    Dropout,
+    Forward,
+    Metric,
+    Splits,
+    Workload,
+    cross_entropy,
+    normal,
+    option,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +66,7 @@ class Spirals(Workload):
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         points, spiral = batch
-        return functional.cross_entropy(forward(points), spiral)
+        return cross_entropy(forward(points), spiral)
 
     def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
         points, spiral = batch

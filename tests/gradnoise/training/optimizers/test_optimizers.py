@@ -173,7 +173,7 @@ def legal_members(draw: st.DrawFn) -> tuple[str, list[dict[str, float]]]:
     """Draw an optimizer and hyperparameters from their legal ranges; at these learning rates the
     weights stay finite for 5 updates.
     """
-    rule = OPTIMIZERS.find(draw(st.sampled_from(OPTIMIZERS.names())))
+    rule = OPTIMIZERS.find(draw(st.sampled_from(list(MEMBERS))))
     high = {"lr": 1.0, "weight_decay": 2.0}
     members = []
     for _ in range(draw(st.integers(1, 4))):
