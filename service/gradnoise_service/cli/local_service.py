@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from gradnoise_service.cli import completion
 from gradnoise_service.cli.errors import FAILED
 from gradnoise_service.cli.options import DashboardPort, Home, Json, Port, Token, Url
 from gradnoise_service.cli.preset_choice import load_preset
@@ -31,7 +32,9 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the service running until Ctrl-C.")
     ] = False,
-    preset: Annotated[str, typer.Option(help="The preset to run.")] = "demo",
+    preset: Annotated[
+        str, typer.Option(help="The preset to run.", autocompletion=completion.presets)
+    ] = "demo",
     home: Home = None,
     port: Port = None,
     json: Json = False,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from gradnoise_service.cli import completion
+
 
 def _remember_json(context: typer.Context, value: bool) -> bool:
     """Keep the flag for the error handler, which prints errors as JSON too."""
@@ -31,12 +33,21 @@ Json = Annotated[
     bool, typer.Option("--json", callback=_remember_json, is_eager=True, help="Print JSON.")
 ]
 StudyName = Annotated[
-    str, typer.Argument(metavar="STUDY", help="Id or name of the study.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="Id or name of the study.",
+        show_default=False,
+        autocompletion=completion.studies,
+    ),
 ]
 StudyNames = Annotated[
     list[str],
     typer.Argument(
-        metavar="STUDY...", help="Ids or names of studies, one or several.", show_default=False
+        metavar="STUDY...",
+        help="Ids or names of studies, one or several.",
+        show_default=False,
+        autocompletion=completion.studies,
     ),
 ]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the study until it ends.")]

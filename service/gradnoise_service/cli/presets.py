@@ -1,9 +1,11 @@
-"""The command that lists presets, or prints a preset."""
+"""Commands for writing study files: presets as examples, and the reference of the fields."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gradnoise_service.cli import completion
 from gradnoise_service.cli.options import Json, Row, Scale
 from gradnoise_service.cli.preset_choice import load_preset
 
@@ -15,7 +17,10 @@ def presets(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]", help="Print this preset as a study file.", show_default=False
+            metavar="[NAME]",
+            help="Print this preset as a study file.",
+            show_default=False,
+            autocompletion=completion.presets,
         ),
     ] = None,
     scale: Scale = "full",
@@ -53,3 +58,20 @@ def presets(
     else:
         is_table = library.find_table(name) is not None
         out.out(dump_yaml(*studies) if is_table else library.text(name), highlight=False, end="")
+
+
+@commands.command("study-file")
+def study_file(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Markdown file to write.")
+    ] = None,
+) -> None:
+    """Print the reference of the study file: every field, its legal values and its default."""
+    from gradnoise_service.domain.reference import reference
+    from gradnoise_service.terminal.console import err, out
+
+    if output is None:
+        out.out(reference(), highlight=False, end="")
+        return
+    output.write_text(reference(), encoding="utf-8")
+    err.print(f"Wrote {output}.")

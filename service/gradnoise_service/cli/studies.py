@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from gradnoise_service.cli import completion
 from gradnoise_service.cli.options import (
     IdempotencyKey,
     Json,
@@ -32,7 +33,8 @@ def submit(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Preset to submit in place of a file; skips existing studies of a table."
+            help="Preset to submit in place of a file; skips existing studies of a table.",
+            autocompletion=completion.presets,
         ),
     ] = None,
     scale: Scale = "full",

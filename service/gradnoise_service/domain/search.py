@@ -18,7 +18,9 @@ MOST_REPEATS = 20
 class Pruner(Strict):
     """When a search trial is ended early; the pruner decides at the rungs only."""
 
-    name: Literal["none", "median", "asha"] = "none"
+    name: Literal["none", "median", "asha"] = Field(
+        default="none", description="The rule; none ends no trial early."
+    )
     warmup_epochs: Whole = Field(
         default=1, ge=1, description="The first rung: no trial is pruned before this epoch."
     )
@@ -105,7 +107,10 @@ class Search(Strict):
         description="Epochs of each trial; required unless the budget is in steps.",
     )
     sampler: SamplerName = Field(default="tpe", description="How settings are proposed.")
-    pruner: Pruner = Field(default_factory=Pruner)
+    pruner: Pruner = Field(
+        default_factory=Pruner,
+        description="When a search trial is ended early. `pruner: NAME` is the short form.",
+    )
     lag: Whole | None = Field(
         default=None,
         ge=1,
@@ -116,7 +121,9 @@ class Search(Strict):
             "learns from earlier trials (tpe, gp, cmaes) or with a pruner."
         ),
     )
-    rerun: Rerun = Field(default_factory=Rerun)
+    rerun: Rerun = Field(
+        default_factory=Rerun, description="How each arm's best settings are rerun."
+    )
 
     @property
     def learns(self) -> bool:

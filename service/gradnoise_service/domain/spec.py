@@ -207,7 +207,9 @@ class StudySpec(Strict):
             "of the shared space's values."
         ),
     )
-    confirm: Confirm
+    confirm: Confirm = Field(
+        description="The runs that the verdict is about: their seeds, epochs and looks."
+    )
     seed: Whole = Field(
         default=0,
         ge=0,
