@@ -26,6 +26,7 @@ class FormulaLauncher:
         speeds: Updates per second, rate or error of the measurement, by number of slots.
         faults: Errors of the preparation by key.
         before: Returns the metrics of a trial before its first update.
+        seconds: Returns the device time of an epoch of a trial.
     """
 
     slots: int = 3
@@ -43,6 +44,7 @@ class FormulaLauncher:
     prepared: list[TrialSpec] = field(default_factory=list)
     faults: Mapping[str, str] = field(default_factory=dict)
     before: Callable[[TrialSpec], Mapping[str, float]] = lambda _spec: {}
+    seconds: Callable[[TrialSpec], float] = lambda _spec: 0.25
 
     def start(self, check_interrupt: Callable[[], None]) -> str:
         check_interrupt()
@@ -124,7 +126,7 @@ class FormulaLauncher:
         }
         if spec.with_test:
             values |= {"test_accuracy": accuracy(spec, epoch) - 0.01, "test_loss": 1.0}
-        yield Measurement(key=key, epoch=epoch, values=values, seconds=0.25)
+        yield Measurement(key=key, epoch=epoch, values=values, seconds=self.seconds(spec))
         if epoch == spec.budget_epochs:
             del self.members[key]
             yield Finished(key=key)

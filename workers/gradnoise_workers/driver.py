@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,8 +19,9 @@ from gradnoise_service.store.calibrations import Calibration
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.leases import Lease
 from gradnoise_workers.calibration import Stacking, calibrated, stacked
+from gradnoise_workers.costs import search_costs
 from gradnoise_workers.heartbeat import Heartbeat
-from gradnoise_workers.launcher import CheckInterrupt, Launcher
+from gradnoise_workers.launcher import CheckInterrupt, Launcher, NotMeasuredError
 from gradnoise_workers.source import code_hash, parameters_of
 from gradnoise_workers.study import Ledger, OptunaSync, StudyRun, preparation_fault, untrained_level
 
@@ -85,7 +86,8 @@ class Driver:
     def _run(self, ledger: Ledger, launcher: Launcher, check_interrupt: CheckInterrupt) -> None:
         study = ledger.study
         launcher.start(check_interrupt)  # or the first worker would take every trial
-        measured = {name: study.protocol[name] for name in study.protocol if name == "untrained"}
+        kept = ("untrained", "search_costs")
+        measured = {name: study.protocol[name] for name in kept if name in study.protocol}
         if not ledger.trials():
             fault = preparation_fault(study.spec, launcher, check_interrupt)
             if fault is not None:
@@ -95,6 +97,15 @@ class Driver:
             untrained = untrained_level(study, launcher, check_interrupt)
             measured = {"untrained": untrained.model_dump()} if untrained else {}
         stacking = self._open_slots(study, launcher, check_interrupt)
+        if study.spec.budget.needs_costs and "search_costs" not in measured:
+            try:
+                costs = search_costs(study.spec, launcher, stacking.together, check_interrupt)
+            except NotMeasuredError as error:
+                ledger.fail(f"What a search trial costs could not be measured: {error}")
+                return
+            measured["search_costs"] = costs
+            study = replace(study, protocol={**study.protocol, "search_costs": costs})
+            ledger = replace(ledger, study=study)
         protocol = {
             **self.protocol,
             "device": self.device(),

@@ -14,11 +14,11 @@ from gradnoise_service.domain.catalogue import (
     ParameterRange,
     WorkloadEntry,
 )
-from gradnoise_service.domain.design import Extension
 from gradnoise_service.domain.hashes import spec_hash
 from gradnoise_service.domain.plan import Plan
 from gradnoise_service.domain.progress import QueuePlace
 from gradnoise_service.domain.rules import Rule
+from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, StudyState

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from gradnoise_service.domain.design import Extension
 from gradnoise_service.domain.plan import Plan
 from gradnoise_service.domain.progress import QueuePlace
+from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, StudyState
 

@@ -23,6 +23,7 @@ from gradnoise_service.compare.facts.findings import (
     NothingTuned,
     StillLearning,
     UnequalBudgets,
+    UnequalDeviceTime,
     UnequalDivergence,
     UntunedSetting,
     WorseThanWorst,
@@ -38,6 +39,8 @@ from gradnoise_service.domain.study import Metric
 
 EDGE = 0.05
 """A value within this share of its range from an end lies at the edge."""
+UNEQUAL = 1.2
+"""The ratio of the searches' device seconds beyond which they are not called equal."""
 SIGNIFICANT = 0.05
 """The p-value up to which numbers of diverged trials count as different."""
 
@@ -63,7 +66,7 @@ def findings(
         owned: The parameters of each technique and optimizer.
         is_final: Whether the verdicts are given.
     """
-    yield from _budgets(design)
+    yield from _budgets(design, tables.arms)
     if not metric.has_test:
         yield NoTestData()
     yield from small_searches(design)
@@ -126,10 +129,16 @@ def _range_end(entry: Range, value: float) -> str | None:
     return "lower" if share <= margin else "upper" if share >= 1 - margin else None
 
 
-def _budgets(design: Design) -> Iterator[Finding]:
+def _budgets(design: Design, arms: Sequence[ArmSummary]) -> Iterator[Finding]:
     n_trials = {arm.name: design.n_searched(arm.name) for arm in design.spec.arms}
-    if len(set(n_trials.values())) > 1:
-        yield UnequalBudgets(n_trials=n_trials)
+    if design.spec.budget.equal != "device_seconds":
+        if len(set(n_trials.values())) > 1:
+            yield UnequalBudgets(n_trials=n_trials)
+        return
+    seconds = {arm.name: arm.search.device_seconds for arm in arms}
+    have_ended = all(arm.search.n_ended >= arm.search.n_declared > 0 for arm in arms)
+    if have_ended and max(seconds.values()) > UNEQUAL * min(seconds.values()):
+        yield UnequalDeviceTime(seconds=seconds)
 
 
 def _lucks(

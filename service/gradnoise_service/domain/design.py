@@ -11,27 +11,17 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from gradnoise_service.domain.arm import Arm
+from gradnoise_service.domain.budget import Costs, affordable
 from gradnoise_service.domain.search import Search
-from gradnoise_service.domain.sequential import Sequential
+from gradnoise_service.domain.sequential import Extension, Sequential
 from gradnoise_service.domain.space import Choices, Range, Space, Value, fixed_values, points
 from gradnoise_service.domain.spec import Phase, StudySpec
 
 Setting = Mapping[str, Value]
 Settings = Mapping[str, Sequence[Setting | None]]
 """The settings to run, by arm, in the order of their trials; None where a search found too few."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extension:
-    """`n_seeds` further confirm seeds, requested after `verdict` was given at `at_n` seeds."""
-
-    n_seeds: int
-    at_n: int
-    verdict: str
-    extended_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,17 +57,21 @@ class Design(Sequential):
     """What a study runs: its phases, their trials, and the looks of the confirm phase."""
 
     @staticmethod
-    def of(spec: StudySpec, extensions: Sequence[Extension] = ()) -> "Design":
-        """Return the design of a spec after its extensions."""
+    def of(
+        spec: StudySpec, extensions: Sequence[Extension] = (), costs: Costs | None = None
+    ) -> "Design":
+        """Return the design of a spec after its extensions.
+
+        `costs` is the measured device time of a search trial of each arm; None: not measured.
+        """
         kind = GridDesign if spec.search is None else TunedDesign
         last = extensions[-1] if extensions else None
         return kind(
             spec=spec,
             n_seeds=spec.confirm.n_seeds if last is None else last.at_n + last.n_seeds,
             extended_at=tuple(extension.at_n for extension in extensions),
+            costs=spec.budget.costs or costs or {},
         )
-
-    # phases and trials
 
     @property
     @abstractmethod
@@ -165,8 +159,6 @@ class Design(Sequential):
         index = [other.name for other in self.spec.arms].index(arm)
         return _hashed(f"{self.spec.seed}/sampler/{index}/{repeat}")
 
-    # arms and Optuna studies
-
     @property
     def baseline(self) -> Arm:
         return self.spec.arms[0]
@@ -253,6 +245,8 @@ class TunedDesign(Design):
                 return self.n_pairs
 
     def n_searched(self, arm: str) -> int:
+        if self.costs:
+            return affordable(self.search.n_trials, self.costs, arm)
         return self.arm(arm).n_trials or self.search.n_trials
 
     def _n_reruns(self, arm: str) -> int:

@@ -3,9 +3,11 @@
 import functools
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Self
 
+from gradnoise_service.domain.budget import Costs
 from gradnoise_service.domain.spec import StudySpec
 
 ALPHA = 0.05
@@ -15,15 +17,27 @@ BETS = tuple(2.0**-k for k in range(8))
 
 
 @dataclass(frozen=True, kw_only=True)
+class Extension:
+    """`n_seeds` further confirm seeds, requested after `verdict` was given at `at_n` seeds."""
+
+    n_seeds: int
+    at_n: int
+    verdict: str
+    extended_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sequential(ABC):
     """The confirm phase at `n_seeds` seeds, as a sequence of looks.
 
-    `extended_at` holds the numbers of seeds at which verdicts were given before each extension.
+    `extended_at` holds the numbers of seeds at which verdicts were given before each extension,
+    `costs` the device time of a search trial of each arm, where this is to be equal and is known.
     """
 
     spec: StudySpec
     n_seeds: int
     extended_at: tuple[int, ...] = ()
+    costs: Costs = field(default_factory=dict)
 
     @property
     @abstractmethod

@@ -285,6 +285,27 @@ class StudySpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _costs_are_those_of_the_arms(self) -> Self:
+        budget, names = self.budget, [arm.name for arm in self.arms]
+        if budget.equal == "device_seconds":
+            if self.search is None:
+                message = "device seconds are those of the search, but the study has none"
+                raise CrossFieldError("budget.equal", budget.equal, message, "left out")
+            if self.search.sampler == "grid":
+                message = "a grid has a number of trials of its own, whatever they cost"
+                legal = "another sampler; or `budget: {equal: trials}`"
+                raise CrossFieldError("search.sampler", "grid", message, legal)
+            if budget.costs and set(budget.costs) != set(names):
+                message = "the cost of every arm must be given, and of no other"
+                legal = f"a cost of each of {', '.join(names)}; or left out: measured"
+                raise CrossFieldError("budget.costs", dict(budget.costs), message, legal)
+        elif budget.costs:
+            message = f"costs do not count where {budget.equal} are equal"
+            legal = "left out; or `equal: device_seconds`"
+            raise CrossFieldError("budget.costs", dict(budget.costs), message, legal)
+        return self
+
+    @model_validator(mode="after")
     def _anytime_has_one_search(self) -> Self:
         if self.confirm.anytime and self.search is not None and (self.search.repeats or 1) > 1:
             message = "anytime is a verdict on pairs, but repeats makes it one on searches"

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from gradnoise_service.domain.design import Design, Extension
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import Phase, StudySpec
 
@@ -57,7 +58,8 @@ class Study:
         metric: The objective, as the workload declares it.
         started_at: Start of the study, or of its last extension.
         verdict: Verdict on the first compared arm; None before the study is complete.
-        protocol: Versions, formulas and the order of operations of what ran.
+        protocol: Versions, formulas and the order of operations of what ran; also the measured
+            `search_costs`, where device seconds are equal.
         comparison: The stored comparison as JSON values; None before the study is complete.
     """
 
@@ -77,7 +79,8 @@ class Study:
 
     @property
     def design(self) -> Design:
-        return Design.of(self.spec, self.extensions)
+        costs = self.protocol.get("search_costs")
+        return Design.of(self.spec, self.extensions, costs if isinstance(costs, Mapping) else None)
 
     @property
     def has_ended(self) -> bool:

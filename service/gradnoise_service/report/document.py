@@ -71,7 +71,7 @@ class Report(Comparison):
 
     @property
     def is_tuned_equally(self) -> bool:
-        """Whether every arm had the same number of search trials."""
+        """Whether every arm had the declared equal budget."""
         return all(finding.kind != "unequal_budgets" for finding in self.findings)
 
     def _warnings(self, *, are_leading: bool) -> tuple[str, ...]:

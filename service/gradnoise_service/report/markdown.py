@@ -197,10 +197,14 @@ def _run(run: Run) -> str:
 
 
 def _search(c: Comparison) -> Iterator[str]:
-    header = ("arm", "complete", "pruned", "diverged", "failed", "declared")
+    header = ("arm", "complete", "pruned", "diverged", "failed", "declared", "device time")
     tallies = [(arm.name, arm.search) for arm in c.arms]
     rows = [
-        (name, *map(str, (t.n_complete, t.n_pruned, t.n_diverged, t.n_failed, t.n_declared)))
+        (
+            name,
+            *map(str, (t.n_complete, t.n_pruned, t.n_diverged, t.n_failed, t.n_declared)),
+            duration(t.device_seconds),
+        )
         for name, t in tallies
     ]
     yield from table(header, rows)

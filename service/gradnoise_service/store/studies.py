@@ -9,7 +9,7 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from gradnoise_service.domain.design import Design, Extension
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import (
     FieldFault,
     IdempotencyMismatchError,
@@ -21,6 +21,7 @@ from gradnoise_service.domain.errors import (
 )
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.progress import progress as progress_of
+from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import STUDY_ENDED, TRIAL_ENDED, Metric, Study, StudyState
 from gradnoise_service.domain.suite import SuiteCount

@@ -117,6 +117,8 @@ def _search(spec: StudySpec) -> str:
         n_settings = Design.of(spec).n_settings
         return f"none: every arm runs {count(n_settings, 'setting')} on every seed"
     unequal = "".join(f", {arm.name} {arm.n_trials}" for arm in spec.arms if arm.n_trials)
+    if spec.budget.equal == "device_seconds":
+        unequal = ", fewer where they cost more"
     repeats = spec.search.repeats or 1
     of_each = f"{repeats} searches of " if repeats > 1 else ""
     return (

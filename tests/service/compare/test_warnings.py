@@ -170,3 +170,21 @@ def test_an_arm_that_diverges_significantly_more_often_is_found(
     (divergence,) = comparison.diagnostics.divergences
     assert [f.divergence for f in found] == [divergence] * is_found
     assert (divergence.phase, divergence.n_diverged, divergence.n) == ("confirm", n_diverged, 8)
+
+
+def test_device_time_that_came_out_unequal_is_found(make_trials: Make, accuracy: Metric) -> None:
+    """4 baseline trials took 2 s each; costs of 1 and 2 allow the noisy arm 2 trials."""
+    budget = {"equal": "device_seconds", "costs": {"baseline": 1, "noisy": 2}}
+    for seconds, kinds in ((4.0, []), (5.0, ["unequal_device_time"])):
+        design, trials = make_trials(
+            {"baseline": [0.1] * 6, "noisy": [0.5] * 6},
+            search={"n_trials": 4, "epochs": 3, "rerun": {"n_seeds": 0}},
+            budget=budget,
+        )
+        ran = [
+            replace(t, device_seconds=seconds if t.arm == "noisy" else 2.0)
+            for t in trials
+            if (t.phase, t.arm) != ("search", "noisy") or t.number < 2
+        ]
+        found = compare(design, accuracy, ran, protocol={}).findings
+        assert [f.kind for f in found if f.kind.startswith("unequal")] == kinds

@@ -8,6 +8,8 @@ import pytest
 
 from gradnoise.workloads.catalogue import document as announced
 from gradnoise_service import presets
+from gradnoise_service.compare.facts.recipes import UnequalRanges
+from gradnoise_service.compare.recipes import recipe_findings
 from gradnoise_service.domain.catalogue import Catalogue
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import InvalidSpecError
@@ -94,9 +96,15 @@ def test_unknown_scale_is_refused_with_the_legal_scales(name: str, legal: str) -
 
 
 def test_documented_presets_exist() -> None:
-    assert {"demo", "demo-he", "mnist-quick", "demo-twice", "mnist-twice", "paper-table-1"} <= set(
-        presets.names()
-    )
+    assert {
+        "demo",
+        "demo-he",
+        "demo-remedies",
+        "mnist-quick",
+        "demo-twice",
+        "mnist-twice",
+        "paper-table-1",
+    } <= set(presets.names())
 
 
 @pytest.mark.parametrize(
@@ -134,6 +142,16 @@ def test_demo_he_differs_from_demo_only_by_the_initial_weights() -> None:
     assert {k: v for k, v in demo.items() if k not in differing} == {
         k: v for k, v in counterpart.items() if k not in differing
     }
+
+
+def test_each_remedy_differs_from_the_baseline_in_one_thing() -> None:
+    """Only Adam is tuned over other learning rates."""
+    design = Design.of(StudySpec.model_validate(presets.load("demo-remedies")[0]))
+    owned = {"annealed": ["eta", "gamma"], "sgd": ["lr"], "adam": ["lr"]}
+    assert list(recipe_findings(design, owned)) == [
+        UnequalRanges(arm="adam", baseline="baseline", parameters=("lr",))
+    ]
+    assert design.spec.budget.needs_costs
 
 
 def test_suite_small_has_six_workloads_of_different_kinds_with_the_same_arms() -> None:

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gradnoise_service.domain.design import Extension
 from gradnoise_service.domain.errors import (
     IdempotencyMismatchError,
     InvalidSpecError,
@@ -15,6 +14,7 @@ from gradnoise_service.domain.errors import (
     StudyFinishedError,
     StudyNotCompleteError,
 )
+from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.domain.suite import SuiteCount

@@ -101,6 +101,13 @@ class UnequalBudgets(Frozen):
     n_trials: dict[str, int]
 
 
+class UnequalDeviceTime(Frozen):
+    """The searches were to take equal device seconds, and did not."""
+
+    kind: Literal["unequal_device_time"] = "unequal_device_time"
+    seconds: dict[str, float]
+
+
 class LostTrials(Frozen):
     """`n` of the `n_declared` trials of an arm in a phase diverged or failed."""
 
@@ -215,6 +222,7 @@ class NoiseScale(Frozen):
 
 Finding = Annotated[
     UnequalBudgets
+    | UnequalDeviceTime
     | NoTestData
     | SeveralChanges
     | UnequalRanges

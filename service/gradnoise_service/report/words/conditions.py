@@ -58,6 +58,8 @@ def _tuning(design: Design, search: Search) -> Iterator[Labelled]:
     fewest, most = min(n_trials.values()), max(n_trials.values())
     unequal = f"unequal numbers of trials by arm ({budgets(n_trials)})"
     budget = count(most, "trial") if fewest == most else unequal
+    if design.spec.budget.equal == "device_seconds":
+        budget = f"equal device seconds, {_affordable(design, n_trials)},"
     pruner = "no pruner" if search.pruner.name == "none" else f"pruner {search.pruner.name}"
     of_each = f"{design.n_repeats} independent searches, each of " if design.n_repeats > 1 else ""
     yield (
@@ -96,6 +98,14 @@ def _visible(search: Search, n_trials: Mapping[str, int]) -> str:
     verb = "judged by the pruner" if n_random is None else "proposed"
     below = f"i - {lag if is_equal else 'L'}"
     return f"; it was {verb} from the trials of its search below {below}{of_arms}{at_random}"
+
+
+def _affordable(design: Design, n_trials: dict[str, int]) -> str:
+    if not design.costs:
+        return f"at most {count(max(n_trials.values()), 'trial')} of each arm"
+    costs = ", ".join(f"{arm} {number(cost)}" for arm, cost in design.costs.items())
+    source = "as declared" if design.spec.budget.costs else "measured before the search"
+    return f"{budgets(n_trials)} (cost of a trial {source}: {costs})"
 
 
 def _confirmation(design: Design) -> str:

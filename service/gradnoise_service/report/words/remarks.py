@@ -6,7 +6,7 @@ from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.compare.facts.diagnostics import RateRange
 from gradnoise_service.domain.design import Design
 from gradnoise_service.report.words.conditions import Labelled
-from gradnoise_service.report.words.numbers import number
+from gradnoise_service.report.words.numbers import duration, number
 from gradnoise_service.report.words.tuning_curves import tuning
 
 EVEN_SAMPLERS = ("random", "grid", "qmc")
@@ -24,6 +24,7 @@ def remarks(design: Design, comparison: Comparison) -> Iterator[Labelled]:
         yield from _importances(design, comparison, summary.name)
         yield from _interactions(comparison, summary.name)
     yield from tuning(design, comparison)
+    yield from _device_time(design, comparison)
 
 
 def _rate_range(rate: RateRange, baseline: RateRange | None, delta: float) -> str:
@@ -47,6 +48,16 @@ def _against(rate: RateRange, baseline: RateRange | None) -> str:
 
 def _factor(rate: RateRange) -> str:
     return f"{rate.factor:.3g}"
+
+
+def _device_time(design: Design, c: Comparison) -> Iterator[Labelled]:
+    """Yield how equal the searches' device time was, where the arms were tuned by it."""
+    seconds = {arm.name: arm.search.device_seconds for arm in c.arms}
+    least = min(seconds.values())
+    if design.spec.budget.equal == "device_seconds" and least > 0:
+        times = ", ".join(f"{arm} {duration(of_arm)}" for arm, of_arm in seconds.items())
+        ratio = number(max(seconds.values()) / least)
+        yield "Device time of the search", f"{times}: the most is {ratio} times the least"
 
 
 def _importances(design: Design, c: Comparison, arm: str) -> Iterator[Labelled]:

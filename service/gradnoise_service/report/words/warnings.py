@@ -14,6 +14,7 @@ from gradnoise_service.compare.facts.findings import (
     NothingTuned,
     StillLearning,
     UnequalBudgets,
+    UnequalDeviceTime,
     UnequalDivergence,
     UntunedSetting,
     WorseThanWorst,
@@ -28,7 +29,7 @@ from gradnoise_service.compare.facts.luck import (
 from gradnoise_service.compare.facts.recipes import SameRecipe, SeveralChanges, UnequalRanges
 from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.domain.design import Design
-from gradnoise_service.report.words.numbers import count, number, p_value
+from gradnoise_service.report.words.numbers import count, duration, number, p_value
 from gradnoise_service.report.words.recipes import same_recipe, several_changes, unequal_ranges
 from gradnoise_service.report.words.search import (
     few_near_best,
@@ -53,6 +54,12 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
                 "The workload measures no test data: settings were selected on the same validation "
                 "data on which the arms are compared, on fresh seeds. The selection biases "
                 "every arm's mean towards better values, more so the more settings it tried."
+            )
+        case UnequalDeviceTime(seconds=seconds):
+            times = ", ".join(f"{arm} {duration(of_arm)}" for arm, of_arm in seconds.items())
+            return (
+                f"The searches did not take equal device time, as was declared: {times}. The costs "
+                "measured before the search were not those of its trials."
             )
         case SeveralChanges():
             return several_changes(finding)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.study import Metric, Trial
 from gradnoise_service.report.words.conditions import held_equal
@@ -109,3 +111,23 @@ def test_without_a_search_nothing_was_tuned(
     assert conditions(single, accuracy)["Tuning"] == (
         "nothing was tuned: each arm ran the single setting of the shared space's values"
     )
+
+
+@pytest.mark.parametrize(
+    ("costs", "expected"),
+    [
+        ({}, "equal device seconds, at most 4 trials of each arm, of 3 epochs, sampler random"),
+        (
+            {"baseline": 2, "noisy": 4},
+            "equal device seconds, baseline 4 trials, noisy 2 trials (cost of a trial as declared: "
+            "baseline 2, noisy 4), of 3 epochs, sampler random",
+        ),
+    ],
+)
+def test_equal_device_seconds_name_what_was_held(
+    make_design: MakeDesign, accuracy: Metric, costs: dict[str, float], expected: str
+) -> None:
+    search = {"n_trials": 4, "epochs": 3, "sampler": "random"}
+    budget = {"equal": "device_seconds", "costs": costs}
+    found = conditions(make_design(search=search, budget=budget), accuracy)
+    assert found["Search budget"].startswith(expected)
