@@ -88,7 +88,8 @@ def test_a_race_with_one_setting_left_is_over(
 
 SEED_SD, SURFACE = 0.008, 0.08
 CELLS = [(d, top) for top in (3, 5, 10) for d in (1, 2, 3, 4)]
-N_STUDIES = 2_000
+N_STUDIES, GREATEST_ERROR = 2_000, 0.015
+"""Searches of each documented row, and the greatest standard error of its lost gain."""
 
 
 def raced(d: int, top: int, n_studies: int) -> np.ndarray:
@@ -135,11 +136,15 @@ def _race(values: np.ndarray) -> tuple[int, int, list[int]]:
     ("d", "top"), [(3, 3), *(pytest.param(*cell, marks=pytest.mark.slow) for cell in CELLS)]
 )
 def test_a_race_chooses_as_documented(d: int, top: int) -> None:
-    """The first searches are those of the table; bound: three standard errors."""
+    """The first searches are those of the table; bound: three standard errors.
+
+    That of the lost gain is the documented one: few searches lose, so these have too small a one.
+    """
     n_studies = 300
     found = raced(d, top, n_studies)
     runs, dropped, loss = documented(str(d), f"{top} x {top}")
-    means, errors = found.mean(axis=0), 3 * found.std(axis=0) / math.sqrt(n_studies)
-    assert means[0] == pytest.approx(runs, abs=errors[0] + 0.001)
+    means, error = found.mean(axis=0), 3 * found[:, 0].std() / math.sqrt(n_studies)
+    assert means[0] == pytest.approx(runs, abs=error + 0.001)
     assert means[1] == pytest.approx(dropped, abs=3 * math.sqrt(dropped / n_studies) + 0.001)
-    assert means[2] / means[3] == pytest.approx(loss, abs=errors[2] / means[3] + 0.001)
+    of_loss = 3 * GREATEST_ERROR * math.sqrt(N_STUDIES / n_studies)
+    assert means[2] / means[3] == pytest.approx(loss, abs=of_loss)
