@@ -32,7 +32,10 @@ def show_study(
 
 
 def show_studies(studies: Sequence[StudyInfo]) -> None:
-    """Print a row for each study; queued ones with their place in the queue."""
+    """Print a row for each study; queued ones with their place in the queue.
+
+    A terminal shows the owners only if there are several.
+    """
     columns = ["id", "name", "state", "verdict", "workload", "owner", "submitted"]
     rows: list[list[object]] = [
         [s.id, s.name, s.state, s.verdict, s.workload, s.owner, moment(s.created_at, zone=None)]
@@ -41,6 +44,10 @@ def show_studies(studies: Sequence[StudyInfo]) -> None:
     if any(study.queue for study in studies):
         columns.append("place")
         rows = [[*row, s.queue and s.queue.place] for row, s in zip(rows, studies, strict=True)]
+    if out.is_terminal and len({study.owner for study in studies}) < 2:
+        place = columns.index("owner")
+        columns.pop(place)
+        rows = [[*row[:place], *row[place + 1 :]] for row in rows]
     show_table(columns, rows)
 
 

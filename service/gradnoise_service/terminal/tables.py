@@ -23,17 +23,23 @@ VERDICT_STYLES = {
 COLUMN_STYLES = {"state": STATE_STYLES, "verdict": VERDICT_STYLES}
 
 
+LONGEST_WORD = 13
+"""A column of words up to this length does not wrap."""
+
+
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under headings."""
+    """Print rows under headings; on a terminal, cells of several words wrap at its width."""
     if not out.is_terminal:
         for row in (columns, *rows):
             show_line("\t".join(map(cell_text, row)))
         return
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(_styled, columns, row))
+    shown = [list(map(_styled, columns, row)) for row in rows]
+    for i, column in enumerate(columns):
+        is_short = all(_is_short_word(row[i].plain) for row in shown)
+        table.add_column(column, overflow="fold", no_wrap=is_short)
+    for cells in shown:
+        table.add_row(*cells)
     out.print(table, soft_wrap=False)
 
 
@@ -63,6 +69,10 @@ def grid(*widths: int) -> Table:
 def cell_text(value: object) -> str:
     """Return a value as the text of a cell, on one line; `-` for none."""
     return "-" if value is None or value == "" else " ".join(str(value).split())
+
+
+def _is_short_word(text: str) -> bool:
+    return len(text) <= LONGEST_WORD and " " not in text
 
 
 def _styled(column: str, value: object) -> Text:
