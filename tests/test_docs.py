@@ -12,7 +12,7 @@ The language of a fenced block defines what is tested:
            commands and options exist.
 `yaml`     A block with a `workload` is a study that the service accepts.
 `toml`     A file of the example package contains the block; so for the python blocks of
-           docs/own-workload.md.
+           docs/own-workload.md. Those of docs/frameworks.md are the files of docs/examples.
 `json`     The block parses.
 `text`     Output of a program.
 """
@@ -51,6 +51,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 EXAMPLE = ROOT / "docs/own-workload.md"
 """Its code is that of the example package, which has its own tests."""
+FRAMEWORKS = ROOT / "docs/frameworks.md"
+"""Its code is that of docs/examples, which tests/test_examples.py tests."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(
     r"^```python\n((?:(?!```).*\n)*)```$(?:\n\n```text\n((?:(?!```).*\n)*)```$)?", re.MULTILINE
@@ -217,7 +219,7 @@ def test_data_in_documents_is_valid(document: Path) -> None:
         # the blocks import Lightning and Transformers
         pytest.param(path, marks=[pytest.mark.slow] if path.name == "gradient-noise.md" else [])
         for path in DOCUMENTS
-        if blocks(path, "python") and path != EXAMPLE
+        if blocks(path, "python") and path not in (EXAMPLE, FRAMEWORKS)
     ],
     ids=name_of,
 )
@@ -357,6 +359,11 @@ def test_the_example_package_contains_the_blocks_of_its_document() -> None:
     ]
     for block in blocks(EXAMPLE, "python") + blocks(EXAMPLE, "toml"):
         assert any(block in file for file in files), f"no file of the example contains\n{block}"
+
+
+def test_the_frameworks_page_shows_every_example() -> None:
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / "docs/examples").glob("*.py")]
+    assert sorted(blocks(FRAMEWORKS, "python")) == sorted(files)
 
 
 @pytest.fixture(scope="module")

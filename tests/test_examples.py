@@ -1,0 +1,124 @@
+"""The training files of docs/examples learn, and give the same results every time."""
+
+import importlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gradnoise import annealed
+from gradnoise.testing.trials import train
+from gradnoise.training.single import SingleTrainer
+from gradnoise.training.trial import TrialSpec
+from gradnoise.workloads.function import FunctionWorkload
+from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS
+from open_trial import RecordingHost, open_trial
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs/examples"
+MAX_LINES = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A file of docs/examples, with settings at which it learns.
+
+    Args:
+        params: The hyperparameters.
+        optimizer: The optimizer.
+        epochs: Reports.
+        chance: Accuracy of the best constant answer.
+        n: Examples on which the accuracy is measured.
+    """
+
+    params: dict[str, Any]
+    optimizer: str = "sgd"
+    epochs: int = 2
+    chance: float = 0.1
+    n: int = 397
+
+    @property
+    def learned(self) -> float:
+        """An accuracy that constant answers exceed by five standard errors at most."""
+        return self.chance + 5 * math.sqrt(self.chance * (1 - self.chance) / self.n)
+
+
+EXAMPLES = {
+    "cnn": Example(params={"lr": 0.1}),
+    "gru": Example(params={"lr": 0.01}, optimizer="adam"),
+    "transformer": Example(params={"lr": 0.01, "lr_warmup_steps": 10}, optimizer="adamw"),
+    # 357 of the 569 tumours are benign
+    "csv_table": Example(params={"lr": 0.1}, chance=357 / 569, n=171),
+}
+
+
+LONG = {"transformer"}
+"""Those that take seconds."""
+
+
+@pytest.fixture(autouse=True)
+def _folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modules of the folder can be imported."""
+    monkeypatch.syspath_prepend(FOLDER)
+
+
+def load(name: str) -> FunctionWorkload:
+    """Return the training function of a file."""
+    values = vars(importlib.import_module(name)).values()
+    (declared,) = (each for each in values if isinstance(each, FunctionWorkload))
+    return declared
+
+
+def test_every_file_is_tested_and_short() -> None:
+    files = {path.stem: path for path in FOLDER.glob("*.py")}
+    assert files.keys() == EXAMPLES.keys()
+    lengths = {name: len(path.read_text().splitlines()) for name, path in files.items()}
+    assert max(lengths.values()) < MAX_LINES, lengths
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in EXAMPLES],
+)
+def test_an_example_learns_with_noise(name: str) -> None:
+    example, workload, host = EXAMPLES[name], load(name), RecordingHost()
+    trial = open_trial(
+        host,
+        optimizer=OPTIMIZERS.find(example.optimizer),
+        params=example.params,
+        budget_epochs=example.epochs,
+        with_test=workload.has_test,
+        metrics=workload.metrics,
+        process=annealed(eta=1e-4, gamma=0.55),
+    )
+    torch.manual_seed(trial.seed)
+    workload.train(trial)
+    assert len(host.reports) == example.epochs
+    assert host.reports[-1]["validation_accuracy"] > example.learned
+    assert host.reports[-1]["noise_to_gradient"] > 0
+    assert host.conduct["unread"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_equal_trials_in_processes_of_their_own_are_equal(name: str) -> None:
+    example, workload = EXAMPLES[name], load(name)
+    with WORKLOADS.including(workload):
+        specs = [
+            TrialSpec(
+                key=key,
+                workload=workload.name,
+                optimizer=example.optimizer,
+                params=example.params,
+                seed=seed,
+                budget_epochs=1,
+                with_test=True,
+            )
+            for key, seed in (("first", 1), ("same", 1), ("other", 2))
+        ]
+        curves = train(SingleTrainer(3), *specs)
+    assert curves["first"] == curves["same"] != curves["other"]
+    has_test = any(value.startswith("test_") for value in curves["first"][0])
+    assert has_test == workload.has_test
