@@ -78,22 +78,6 @@ class Registry(Generic[T]):
             )
         return installed.declared[name]
 
-    def add(self, *declarations: T) -> None:
-        """Add declarations without entry points; until `reload`, they are as if installed.
-
-        Raises:
-            TypeError: If a declaration is not usable.
-            ValueError: Likewise, or if its name is taken by another.
-        """
-        before = self.installed()
-        declared = dict(before.declared)
-        for each in map(self._check, declarations):
-            if declared.setdefault(each.name, each) is not each:
-                raise ValueError(
-                    f"there is a {self.kind} named {each.name!r} already: choose another name."
-                )
-        self._installed = Installed(declared=dict(sorted(declared.items())), broken=before.broken)
-
     def reload(self) -> None:
         """Discard the result of the search; the next use searches the entry points again."""
         self._installed = None
@@ -102,7 +86,7 @@ class Registry(Generic[T]):
     def including(self, *declarations: T) -> Iterator[None]:
         """Add declarations without entry points, or replace installed ones of the same names.
 
-        For tests; at the end of the context the registry is as before.
+        They are usable within the context; at its end the registry is as before.
 
         Raises:
             TypeError, ValueError: If a declaration is not usable.

@@ -48,14 +48,27 @@ def document() -> dict[str, Any]:
             "update_order": UPDATE_ORDER,
             "unit_of_t": UNIT_OF_T,
         },
-        "workloads": [_workload(each) for each in WORKLOADS.installed().declared.values()],
-        "techniques": [_technique(each) for each in techniques],
-        "optimizers": [_optimizer(each) for each in OPTIMIZERS.installed().declared.values()],
+        **entries(
+            WORKLOADS.installed().declared.values(),
+            techniques,
+            OPTIMIZERS.installed().declared.values(),
+        ),
         "broken": [
             {"group": registry.group, "name": name, "error": error}
             for registry in (WORKLOADS, TECHNIQUES, OPTIMIZERS)
             for name, error in registry.installed().broken.items()
         ],
+    }
+
+
+def entries(
+    workloads: Iterable[Declared], techniques: Iterable[Technique], optimizers: Iterable[Optimizer]
+) -> dict[str, Any]:
+    """Return declarations as JSON values, in the lists of the catalogue."""
+    return {
+        "workloads": [_workload(each) for each in workloads],
+        "techniques": [_technique(each) for each in techniques],
+        "optimizers": [_optimizer(each) for each in optimizers],
     }
 
 

@@ -26,6 +26,7 @@ from gradnoise_service.api import (
     openapi,
     presets,
     reports,
+    sources,
     state,
     studies,
     suites,
@@ -93,7 +94,17 @@ def create_app(
     )
     state.attach(app, service, ProgressFeed(database, clock))
     v1 = APIRouter(prefix="/v1")
-    for resource in (studies, suites, trials, events, reports, workloads, presets, tokens):
+    for resource in (
+        studies,
+        suites,
+        sources,
+        trials,
+        events,
+        reports,
+        workloads,
+        presets,
+        tokens,
+    ):
         v1.include_router(resource.router)
     for router in (v1, health.router, pages.router, login.router, reference.router):
         app.include_router(router)

@@ -50,6 +50,13 @@ class Settings(BaseSettings):
         ge=2,
         description="Maximum number of trials of a study, over all arms and phases.",
     )
+    allow_code: Literal["nobody", "submitters"] = Field(
+        default="nobody",
+        description=(
+            "Who may send code for the workers to run: nobody, or submitters whose token has the "
+            "scope `code`."
+        ),
+    )
     max_body_bytes: int = Field(
         default=1_000_000, ge=1_000, description="Maximum size of a request body, in bytes."
     )

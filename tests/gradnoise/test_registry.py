@@ -91,20 +91,3 @@ def test_declarations_are_included_for_the_time_of_a_context(things: Registry[Th
     assert things.names() == ()
     with pytest.raises(TypeError, match="it must be a thing"), things.including(3):  # type: ignore[arg-type]
         pass
-
-
-def test_added_declarations_are_as_if_installed_until_the_reload(
-    things: Registry[Thing], install: Callable[..., None]
-) -> None:
-    install({"good": "things:good"}, {"things": GOOD}, group="gradnoise.things")
-    added = Thing("added")
-    things.add(added)
-    things.add(added)
-    assert things.names() == ("added", "good")
-    assert things.find("added") is added
-    with pytest.raises(ValueError, match="there is a thing named 'good' already"):
-        things.add(Thing("good"))
-    with pytest.raises(TypeError, match="it must be a thing"):
-        things.add(3)  # type: ignore[arg-type]
-    things.reload()
-    assert things.names() == ("good",)

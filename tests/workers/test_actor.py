@@ -1,12 +1,15 @@
 """An actor measures rates within its memory, and reports the error that a trial would raise."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from gradnoise.training import calibration
 from gradnoise.training.stacked_model import StackedModel
-from gradnoise.training.trial import TrialSpec
+from gradnoise.training.trial import Failed, Finished, TrialSpec
+from gradnoise.workloads.registry import WORKLOADS
+from gradnoise_service.domain.source import Source
 from gradnoise_workers.actor import TrialActor
 
 OPTIONS = {"dataset": "digits", "depth": 2, "width": 16, "init": "he"}
@@ -71,3 +74,52 @@ def test_a_number_of_slots_beyond_the_memory_is_not_measured(
     assert actor.measure(trial(), 4, replace(small, slots=4), 1) is None
     monkeypatch.setattr(StackedModel, "update", update)
     assert actor.measure(trial(), 2, doubled, 1) is not None
+
+
+TRAIN = """
+from pathlib import Path
+from gradnoise.workloads import function
+
+assert Path("data.txt").read_text() == "1"
+
+@function(metrics={"accuracy": "maximize"})
+def of_a_file(trial):
+    for epoch in range(1, trial.budget_epochs + 1):
+        trial.report(epoch=epoch, validation_accuracy=0.5, test_accuracy=0.5)
+"""
+
+
+def source_in(folder: Path, text: str) -> Source:
+    """Return a source in a folder that contains its data, but not its file."""
+    (folder / "data.txt").write_text("1", encoding="utf-8")
+    files = {"train.py": text}
+    return Source(name="train.py", files=files, folder=str(folder), announced={})
+
+
+def test_an_actor_trains_the_stored_code_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path.cwd())  # restored afterwards, as are the registries
+    source = source_in(tmp_path, TRAIN)
+    actor = TrialActor(on_gpu=False, checkpoints=None, source=source)
+    spec = trial(workload="of_a_file", options={}, techniques=("none",), params={"lr": 0.1})
+    try:
+        assert actor.prepare([spec]) == {}
+        events = actor.advance(1, [spec], [], [])
+        while not isinstance(events[-1], Finished | Failed):
+            events += actor.advance(1, [], [], [])
+    finally:
+        actor.close()
+    assert [type(event).__name__ for event in events] == ["Measurement"] * 3 + ["Finished"]
+    assert "of_a_file" not in WORKLOADS.names()
+
+
+def test_code_that_cannot_be_imported_is_the_error_of_every_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path.cwd())
+    source = source_in(tmp_path, TRAIN.replace("data.txt", "missing.txt"))
+    actor = TrialActor(on_gpu=False, checkpoints=None, source=source)
+    errors = actor.prepare([trial("a"), trial("b")])
+    assert set(errors) == {"a", "b"}
+    assert errors["a"].startswith("train.py, line 5: FileNotFoundError: ")

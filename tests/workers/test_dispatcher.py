@@ -81,7 +81,7 @@ def make_dispatcher(
     driver = Driver(
         database=database,
         storage=storage,
-        open_launcher=open_launcher,
+        open_launcher=lambda _source: open_launcher(),
         slots=slots,
         protocol={"formula": "f", "versions": {"gradnoise": "1", "torch": "2"}},
         device=lambda: settings["machines"]()[0],

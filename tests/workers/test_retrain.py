@@ -33,7 +33,7 @@ def test_values_are_those_of_the_stack_that_trained_the_trial(
     common = {"phase": "confirm", "arm": "noisy", "number": 0, "params": params, "budget_epochs": 3}
     trials = [{**common, "id": seed, "seed": seed, "epochs": 2 + seed % 2} for seed in range(3)]
     spec = make_spec(options=OPTIONS).model_dump(mode="json")
-    request = {"spec": spec, "slots": 2, "trials": trials}
+    request = {"spec": spec, "source": None, "slots": 2, "trials": trials}
     code, *lines = retrained(request)
     assert set(code) == {"code"}
     expected = [
@@ -55,7 +55,12 @@ def test_an_error_of_a_trial_is_reported(make_spec: Callable[..., StudySpec]) ->
         "budget_epochs": 1,
     }
     spec = make_spec(options=OPTIONS).model_dump(mode="json")
-    request = {"spec": spec, "slots": 1, "trials": [{**trial, "params": {}, "epochs": 1}]}
+    request = {
+        "spec": spec,
+        "source": None,
+        "slots": 1,
+        "trials": [{**trial, "params": {}, "epochs": 1}],
+    }
     _, line = retrained(request)
     assert line["trial"] == 7
     assert "lr" in str(line["error"])

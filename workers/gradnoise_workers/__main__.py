@@ -66,7 +66,7 @@ def main() -> None:
     driver = Driver(
         database=database,
         storage=storage,
-        open_launcher=lambda: RayLauncher(checkpoints, settings.concurrent_studies),
+        open_launcher=lambda source: RayLauncher(checkpoints, settings.concurrent_studies, source),
         slots=settings.slots,
         protocol={**announced["protocol"], "versions": announced["versions"]},
         device=lambda: machines()[0],

@@ -4,6 +4,7 @@ import contextlib
 import platform
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import structlog
 from gradnoise.training.calibration import Rate
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
+from gradnoise_service.domain.source import Source
 
 log = structlog.get_logger()
 
@@ -30,15 +32,26 @@ class Location:
 
 
 class TrialActor:
-    """Trains trials on one device, in slices of time; each slice is one message each way."""
+    """Trains trials on one device, in slices of time; each slice is one message each way.
 
-    def __init__(self, on_gpu: bool, checkpoints: Checkpoints | None) -> None:
+    Args:
+        on_gpu: Whether the device is a GPU, else it is a core.
+        checkpoints: Where trials store their state; None: nowhere.
+        source: The code of the study's workload; None for an installed workload. It is imported
+            before the first trial, once, and stays imported: an actor serves one study.
+    """
+
+    def __init__(
+        self, on_gpu: bool, checkpoints: Checkpoints | None, source: Source | None = None
+    ) -> None:
         import torch
 
         if not on_gpu:
             torch.set_num_threads(1)
         self._on_gpu = on_gpu
         self._checkpoints = checkpoints
+        self._source = source
+        self._opened = ExitStack()
         self._measurer: Any = None
         self._trainer: Any = None
         self._rungs: dict[str, tuple[int, ...]] = {}
@@ -54,7 +67,12 @@ class TrialActor:
     def prepare(self, specs: Sequence[TrialSpec]) -> dict[str, str]:
         """Train one batch of each trial and return the errors by key."""
         from gradnoise.training.rehearsal import rehearse
+        from gradnoise_workers.source import SourceError
 
+        try:
+            self._open_source()
+        except SourceError as error:
+            return {spec.key: str(error) for spec in specs}
         errors = {}
         for spec in specs:
             try:
@@ -70,6 +88,7 @@ class TrialActor:
         """
         from gradnoise.training.rehearsal import untrained
 
+        self._open_source()
         found = {}
         for spec in specs:
             try:
@@ -88,6 +107,7 @@ class TrialActor:
         from gradnoise.training.calibration import Measurer, fits
         from gradnoise.training.memory import is_out_of_memory
 
+        self._open_source()
         is_larger = before is not None and before.slots < slots
         if before is not None and is_larger and not fits(before, slots, n_processes):
             return None
@@ -113,6 +133,7 @@ class TrialActor:
         if self._trainer is None:
             from gradnoise.training import open_trainer
 
+            self._open_source()
             self._trainer, self._measurer = open_trainer(slots, self._checkpoints), None
         for key in release:
             self._trainer.release(key)
@@ -125,6 +146,17 @@ class TrialActor:
             if isinstance(event, Finished | Failed):
                 self._rungs.pop(event.key, None)
         return events
+
+    def close(self) -> None:
+        """Forget the code of the study, in a process that goes on."""
+        self._opened.close()
+
+    def _open_source(self) -> None:
+        from gradnoise_workers.source import opened
+
+        source, self._source = self._source, None
+        if source is not None:
+            self._opened.enter_context(opened(source))
 
     def _train_slice(self, resume: Sequence[str]) -> list[Event]:
         until = time.monotonic() + SLICE_SECONDS

@@ -11,18 +11,19 @@ import structlog
 
 from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.hashes import spec_hash
+from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage
-from gradnoise_service.store import leases
+from gradnoise_service.store import leases, sources
 from gradnoise_service.store.calibrations import Calibration
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.leases import Lease
 from gradnoise_workers.calibration import Stacking, calibrated, stacked
+from gradnoise_workers.code_hash import code_hash, parameters_of
 from gradnoise_workers.costs import search_costs
 from gradnoise_workers.heartbeat import Heartbeat
 from gradnoise_workers.launcher import CheckInterrupt, Launcher, NotMeasuredError
-from gradnoise_workers.source import code_hash, parameters_of
 from gradnoise_workers.study import Ledger, OptunaSync, StudyRun, preparation_fault, untrained_level
 
 log = structlog.get_logger()
@@ -41,7 +42,7 @@ class Driver:
     Args:
         database: The service's database.
         storage: Optuna's storage in it.
-        open_launcher: Opens the launcher of a study.
+        open_launcher: Opens the launcher of a study with the code of its workload, if it has any.
         slots: Slots of each worker; 0 for the number that measures best.
         protocol: Stored with each study, with device, slots and hashes added: formulas, order of
             clipping, unit of t, versions.
@@ -52,7 +53,7 @@ class Driver:
 
     database: Database
     storage: Storage
-    open_launcher: Callable[[], Launcher]
+    open_launcher: Callable[[Source | None], Launcher]
     slots: int
     protocol: Mapping[str, Any]
     device: Callable[[], str]
@@ -80,10 +81,18 @@ class Driver:
             if stop.is_set():
                 raise StoppedError
 
-        with closing(self.open_launcher()) as launcher, heartbeat:
-            self._run(ledger, launcher, check_interrupt)
+        with self.database.session() as session:
+            source = sources.of_study(session, study.id)
+        with closing(self.open_launcher(source)) as launcher, heartbeat:
+            self._run(ledger, launcher, source, check_interrupt)
 
-    def _run(self, ledger: Ledger, launcher: Launcher, check_interrupt: CheckInterrupt) -> None:
+    def _run(
+        self,
+        ledger: Ledger,
+        launcher: Launcher,
+        source: Source | None,
+        check_interrupt: CheckInterrupt,
+    ) -> None:
         study = ledger.study
         launcher.start(check_interrupt)  # or the first worker would take every trial
         kept = ("untrained", "search_costs")
@@ -111,8 +120,9 @@ class Driver:
             "device": self.device(),
             "stacking": stacking.sentence,
             "slots": stacking.slots,
-            "parameters_of": parameters_of(study.spec),
-            "hashes": {"spec": spec_hash(study.spec), "code": code_hash(study.spec)},
+            "parameters_of": parameters_of(study.spec, source),
+            "hashes": {"spec": spec_hash(study.spec), "code": code_hash(study.spec, source)},
+            **_of_source(self.protocol, source),
             **measured,
         }
         run = StudyRun(
@@ -144,3 +154,14 @@ class Driver:
     def _extend(self, lease: Lease) -> None:
         with self.database.session(write=True) as session:
             leases.extend(session, lease, self.now(), self.lease)
+
+
+def _of_source(protocol: Mapping[str, Any], source: Source | None) -> dict[str, Any]:
+    """Return the entries of a study's protocol that follow from its source."""
+    if source is None:
+        return {}
+    declared = {each["name"]: each["formula"] for each in source.announced["techniques"]}
+    return {
+        "source": {"file": source.name, "sha256": source.hash},
+        "formulas": {**protocol.get("formulas", {}), **declared},
+    }

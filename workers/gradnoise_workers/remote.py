@@ -15,6 +15,7 @@ from ray.exceptions import RayError, RayTaskError
 from gradnoise.training.calibration import Rate, candidates
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.trial import Failed, Finished, TrialSpec
+from gradnoise_service.domain.source import Source
 from gradnoise_workers.actor import Location, TrialActor
 from gradnoise_workers.launcher import (
     CheckInterrupt,
@@ -54,11 +55,18 @@ class RayLauncher:
     Args:
         checkpoints: Where trials store their state, for another worker to continue; None: nowhere.
         n_studies: How many studies share each device.
+        source: The code of the study's workload; None for an installed workload.
     """
 
-    def __init__(self, checkpoints: Checkpoints | None = None, n_studies: int = 1) -> None:
+    def __init__(
+        self,
+        checkpoints: Checkpoints | None = None,
+        n_studies: int = 1,
+        source: Source | None = None,
+    ) -> None:
         self._checkpoints = checkpoints
         self._n_studies = n_studies
+        self._source = source
         self._slots = 0
         self._on_gpu = False
         self._n_wanted = 0
@@ -263,7 +271,7 @@ class RayLauncher:
                 **needs,
             }
             actor: Any = ray.remote(TrialActor).options(**options)
-            started = actor.remote(self._on_gpu, self._checkpoints)
+            started = actor.remote(self._on_gpu, self._checkpoints, self._source)
             self._workers.append(Worker(actor=started, reply=started.locate.remote()))
 
     def _is_complete(self) -> bool:

@@ -1,13 +1,14 @@
 """Trains trials again: `python -m gradnoise_workers.retrain`, for the command `gradnoise verify`.
 
-Reads a request as JSON from the standard input: the spec, the slots, and the trials with the epochs
-to train. Writes the hash of the code, then a line of JSON for each epoch or error.
+Reads a request as JSON from the standard input: the spec, its source, the slots, and the trials
+with the epochs to train. Writes the hash of the code, then a line of JSON for each epoch or error.
 """
 
 import json
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext, redirect_stdout
 from typing import Any
 
 import torch
@@ -15,28 +16,38 @@ import torch
 from gradnoise.training import device, open_trainer
 from gradnoise.training.trial import Failed, Measurement, TrialSpec
 from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_workers.code_hash import code_hash
 from gradnoise_workers.launcher import trial_spec
-from gradnoise_workers.source import code_hash
+from gradnoise_workers.source import opened
 
 
 def main() -> None:
     request = json.load(sys.stdin)
     if device().type == "cpu":
         torch.set_num_threads(1)  # as in a worker
-    for line in retrained(request):
-        print(json.dumps(line), flush=True)  # noqa: T201
+    answer = sys.stdout
+    with redirect_stdout(sys.stderr):  # what the code of a study prints is no part of the answer
+        for line in retrained(request):
+            print(json.dumps(line), file=answer, flush=True)
 
 
 def retrained(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
     """Yield the hash of the code, and what the trials measure, epoch by epoch.
 
     Args:
-        request: `spec`, `slots` and `trials`; each trial has an `id`, what determines its training,
-            and `epochs`: the last epoch to train.
+        request: `spec`, `source` (None for an installed workload), `slots` and `trials`; each trial
+            has an `id`, what determines its training, and `epochs`: the last epoch to train.
     """
     spec = StudySpec.model_validate(request["spec"])
-    yield {"code": code_hash(spec)}
+    source = None if request["source"] is None else Source(**request["source"])
+    yield {"code": code_hash(spec, source)}
+    with nullcontext() if source is None else opened(source):
+        yield from _values(spec, request)
+
+
+def _values(spec: StudySpec, request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
     trainer = open_trainer(request["slots"])
     waiting = list(reversed(request["trials"]))
     running: dict[str, Mapping[str, Any]] = {}

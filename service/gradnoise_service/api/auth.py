@@ -48,4 +48,5 @@ def _requires(scope: Scope) -> Callable[[Caller], Caller]:
 
 Reader = Annotated[Caller, Depends(_requires("read"))]
 Submitter = Annotated[Caller, Depends(_requires("submit"))]
+Coder = Annotated[Caller, Depends(_requires("code"))]
 Admin = Annotated[Caller, Depends(_requires("admin"))]

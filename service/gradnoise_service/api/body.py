@@ -44,7 +44,7 @@ def read_spec(content: tuple[str, bytes]) -> StudySpec:
         InvalidSpecError: If the values are not a legal study; lists every fault.
     """
     values = _parsed(*content)
-    faults = list(_storage_faults(values, ()))
+    faults = list(storage_faults(values, ()))
     if faults:
         raise InvalidSpecError(faults)
     try:
@@ -65,7 +65,7 @@ def _parsed(media_type: str, body: bytes) -> Mapping[str, Any]:
     return parse_yaml(text)
 
 
-def _storage_faults(value: object, path: tuple[str, ...]) -> Iterator[FieldFault]:
+def storage_faults(value: object, path: tuple[str, ...]) -> Iterator[FieldFault]:
     """Yield what JSON can hold and the database cannot: illegal characters, deep nesting."""
     field = ".".join(path)
     if len(path) > MAX_DEPTH:
@@ -73,11 +73,11 @@ def _storage_faults(value: object, path: tuple[str, ...]) -> Iterator[FieldFault
         yield FieldFault(field=field, value=None, message="is nested too deeply", legal=legal)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _storage_faults(key, (*path, ascii(key)))
-            yield from _storage_faults(inner, (*path, key))
+            yield from storage_faults(key, (*path, ascii(key)))
+            yield from storage_faults(inner, (*path, key))
     elif isinstance(value, list):
         for i, inner in enumerate(value):
-            yield from _storage_faults(inner, (*path, str(i)))
+            yield from storage_faults(inner, (*path, str(i)))
     elif isinstance(value, str) and ILLEGAL_CHARACTERS.search(value):
         message = "contains NUL or a lone surrogate"
         legal = "Unicode text without NUL"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gradnoise_service.domain.errors import (
     CatalogueEmptyError,
+    CodeNotAllowedError,
     ConflictError,
     ForbiddenError,
     IdempotencyMismatchError,
@@ -60,6 +61,13 @@ KINDS_BY_ERROR: Mapping[type[Exception], ProblemKind] = {
         "forbidden",
         "The token does not permit this",
         "Get a token with the required scope from an administrator.",
+    ),
+    CodeNotAllowedError: ProblemKind(
+        403,
+        "code-not-allowed",
+        "This service takes no code",
+        "Run the file on your machine with `gradnoise run`; an operator allows code with "
+        "GRADNOISE_ALLOW_CODE=submitters.",
     ),
     CatalogueEmptyError: ProblemKind(
         503,

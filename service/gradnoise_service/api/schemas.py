@@ -284,8 +284,8 @@ class TokenIn(BaseModel, extra="forbid"):
     scopes: list[Scope] = Field(
         default=["read", "submit"],
         min_length=1,
-        max_length=3,
-        description="`admin` includes the others.",
+        max_length=4,
+        description="`admin` includes the others; `code` permits to send code.",
     )
     days: int | None = Field(
         default=90, ge=1, le=3650, description="Days until the token expires; null for never."

@@ -10,6 +10,7 @@ import typer
 
 from gradnoise_service.cli import (
     db,
+    files,
     local_service,
     presets,
     reports,
@@ -29,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=DESCRIPTION,
 )
-for group in (local_service, studies, reports, suites, workloads, presets):
+for group in (files, local_service, studies, reports, suites, workloads, presets):
     app.add_typer(group.commands)
 app.add_typer(tokens.commands, name="token")
 app.add_typer(db.commands, name="db")

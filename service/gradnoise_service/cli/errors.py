@@ -54,6 +54,7 @@ def _explained(error: Exception) -> tuple[int, str, tuple[str, ...]] | None:
     """Return exit code, message and further lines of a known error."""
     from gradnoise_service.client import ApiError, ClientError, UnreachableError
     from gradnoise_service.local.errors import LocalServiceError, SettingsError
+    from gradnoise_service.local.study_options import OptionError
     from gradnoise_service.study_text import MalformedStudyError
 
     match error:
@@ -70,6 +71,8 @@ def _explained(error: Exception) -> tuple[int, str, tuple[str, ...]] | None:
             return FAILED, str(error), ()
         case MalformedStudyError():
             return INVALID, str(error), ()
+        case OptionError():
+            return INVALID, str(error), ("`gradnoise run --help` shows the form of each option.",)
         case SettingsError():
             return INVALID, str(error), tuple(error.details)
         case LocalServiceError():

@@ -97,7 +97,9 @@ def verify(
     from gradnoise_service.terminal.findings import show_finding
 
     with connect(url, token) as client:
-        verification = verified(client, client.study(study), trials)
+        info = client.study(study)
+        source = client.source(info.id) if info.spec.source is not None else None
+        verification = verified(client, info, trials, source)
     if json:
         show_json(asdict(verification))
     else:

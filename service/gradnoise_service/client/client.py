@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from gradnoise_service.client.study_info import StudyInfo
 from gradnoise_service.client.transport import Transport
 from gradnoise_service.client.trials import Trials
 from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import Phase, StudySpec
 from gradnoise_service.domain.study import StudyState, Trial, TrialState
 
@@ -136,13 +138,38 @@ class Client:
             )
         if name is not None:
             return self.submit({**spec, "name": name}, dry_run=dry_run)
+        return self.submit_renamed(spec, dry_run=dry_run)
+
+    def submit_renamed(self, study: StudySource, *, dry_run: bool = False) -> StudyInfo:
+        """Submit a study under its name, or under the next free one; raises as `submit`."""
+        values = plain_values(study)
         while True:
             try:
-                return self.submit(spec, dry_run=dry_run)
+                return self.submit(values, dry_run=dry_run)
             except ApiError as error:
                 if error.free_name is None:
                     raise
-                spec = {**spec, "name": error.free_name}
+                values = {**values, "name": error.free_name}
+
+    def store_source(self, source: Source) -> None:
+        """Store the code of a study, which then names `source.hash`.
+
+        The service must allow it, and the token needs the scope `code`.
+
+        Raises:
+            ApiError: With status 403 if the service takes no code or the token lacks the scope.
+        """
+        self._transport.request("POST", "/v1/sources", json=asdict(source), may_repeat=True)
+
+    def source(self, study_id: int) -> Source:
+        """Return the code of a study, without what it announces.
+
+        Raises:
+            ApiError: With status 404 if the workload of the study is installed.
+        """
+        plain = self._transport.request("GET", f"/v1/studies/{study_id}/source").json()
+        fields = {name: plain[name] for name in ("name", "files", "folder")}
+        return Source(**fields, announced={})
 
     def studies(self, state: StudyState | None = None) -> Iterator[StudyInfo]:
         """Yield the studies, newest first; pages are fetched on demand."""

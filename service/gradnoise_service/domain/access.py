@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Scope = Literal["read", "submit", "admin"]
-"""What a token permits; `admin` includes the others and shows the studies of every owner."""
+Scope = Literal["read", "submit", "code", "admin"]
+"""What a token permits; `admin` includes the others and shows the studies of every owner.
+
+`code` is to send code that workers run, where the operator allows it.
+"""
 
 ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.rules import Rule
 from gradnoise_service.domain.space import Value, is_number
 from gradnoise_service.domain.study import Metric
+
+E = TypeVar("E")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +111,33 @@ class Catalogue:
             optimizers={entry["name"]: _parameterized(entry) for entry in document["optimizers"]},
             protocol={**document["protocol"], "versions": document["versions"]},
         )
+
+    def including(self, announced: Mapping[str, Any]) -> "Catalogue":
+        """Return the catalogue with what the source of a study declares.
+
+        Raises:
+            InvalidSpecError: If the source declares a name that is announced already.
+        """
+        declared = Catalogue.of({**announced, "protocol": {}, "versions": {}})
+        return Catalogue(
+            workloads=_merged("workload", self.workloads, declared.workloads),
+            techniques=_merged("technique", self.techniques, declared.techniques),
+            optimizers=_merged("optimizer", self.optimizers, declared.optimizers),
+            protocol=self.protocol,
+        )
+
+
+def _merged(kind: str, installed: Mapping[str, E], declared: Mapping[str, E]) -> Mapping[str, E]:
+    for name in declared:
+        if name in installed:
+            fault = FieldFault(
+                field="source",
+                value=name,
+                message=f"the file declares the {kind} {name!r}, and one of this name is installed",
+                legal=f"another name for the {kind}",
+            )
+            raise InvalidSpecError([fault])
+    return {**installed, **declared}
 
 
 def _workload(entry: Mapping[str, Any]) -> WorkloadEntry:

@@ -5,6 +5,7 @@ StudyError
 ├── InvalidSpecError              the study cannot run; carries one FieldFault for each fault
 ├── UnauthenticatedError          the token is missing, unknown or expired
 ├── ForbiddenError                the token lacks the scope
+│   └── CodeNotAllowedError       this service takes no code
 ├── CatalogueEmptyError           no worker has announced its workloads yet
 └── ConflictError                 the request is valid, the state does not allow it
     ├── NameTakenError            another study has this name; carries a free one
@@ -66,6 +67,12 @@ class ForbiddenError(StudyError):
     """The token lacks the scope."""
 
     message = "The token lacks the required scope."
+
+
+class CodeNotAllowedError(ForbiddenError):
+    """This service takes no code."""
+
+    message = "This service takes no code: its studies train workloads that are installed."
 
 
 class CatalogueEmptyError(StudyError):

@@ -13,7 +13,7 @@ def spec_hash(spec: StudySpec) -> str:
 
     Parameters and choices count in their order, in which the sampler draws them.
     """
-    return _sha256(spec.model_dump(mode="json"))
+    return sha256(spec.model_dump(mode="json"))
 
 
 def results_hash(trials: Iterable[Trial]) -> str:
@@ -29,7 +29,7 @@ def results_hash(trials: Iterable[Trial]) -> str:
         ]
         for t in trials
     ]
-    return _sha256(sorted(rows, key=lambda row: row[:3]))
+    return sha256(sorted(rows, key=lambda row: row[:3]))
 
 
 def with_results_hash(protocol: Mapping[str, object], trials: Iterable[Trial]) -> dict[str, object]:
@@ -39,6 +39,7 @@ def with_results_hash(protocol: Mapping[str, object], trials: Iterable[Trial]) -
     return {**protocol, "hashes": {**before, "results": results_hash(trials)}}
 
 
-def _sha256(values: object) -> str:
+def sha256(values: object) -> str:
+    """Return the SHA-256 of JSON values."""
     text = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -162,6 +162,14 @@ class StudySpec(Strict):
         ),
     )
     workload: str = Field(description="What is trained; `gradnoise workloads` lists the workloads.")
+    source: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description=(
+            "SHA-256 of the stored code that declares the workload, as `gradnoise run` stores it; "
+            "omitted for an installed workload."
+        ),
+    )
     options: dict[str, object] = Field(
         default_factory=dict,
         description="The workload's options; omitted options have the workload's defaults.",

@@ -61,6 +61,7 @@ class Study:
         protocol: Versions, formulas and the order of operations of what ran; also the measured
             `search_costs`, where device seconds are equal.
         comparison: The stored comparison as JSON values; None before the study is complete.
+        source_name: Name of the file that declares the workload; None for an installed workload.
     """
 
     id: int
@@ -76,6 +77,7 @@ class Study:
     protocol: Mapping[str, object] = field(default_factory=dict)
     comparison: Mapping[str, object] | None = None
     extensions: tuple[Extension, ...] = ()
+    source_name: str | None = None
 
     @property
     def design(self) -> Design:

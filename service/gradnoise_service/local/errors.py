@@ -5,6 +5,11 @@ LocalServiceError
 ├── PortTakenError                nothing can listen on a port
 ├── NotReadyError                 the service did not become ready in time
 ├── RetrainingError               trials could not be trained again on this machine
+├── SourceFileError               a file cannot be imported, or declares no single workload
+├── FileProcessError              the process that imports a file ended early
+├── CheckFailedError              an arm of a file's study cannot be trained
+├── FileExistsAlreadyError        an example would overwrite a file
+├── StudyFaultsError              the study of a file cannot run as the options describe it
 └── SupervisorError               the processes of the service cannot run
     ├── AlreadyRunningError       another supervisor runs the service from this home folder
     ├── DatabaseNotPreparedError  the database could not be created or upgraded
@@ -15,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
+
+from gradnoise_service.domain.errors import FieldFault
 
 N_LAST_LINES = 12
 """Lines of a failed process's output that an error carries."""
@@ -65,6 +72,54 @@ class RetrainingError(LocalServiceError):
     def __init__(self, output: str) -> None:
         self.details = tuple(f"| {line}" for line in output.strip().splitlines()[-N_LAST_LINES:])
         super().__init__("The trials could not be trained again on this machine.")
+
+
+class SourceFileError(LocalServiceError):
+    """A file cannot be imported, or declares no single workload.
+
+    `details` holds the hint and the user's part of the traceback.
+    """
+
+    def __init__(self, message: str, hint: str, trace: str = "") -> None:
+        self.details = (hint, *trace.splitlines())
+        super().__init__(message)
+
+
+class FileProcessError(LocalServiceError):
+    """The process that imports a file ended early; `details` is the end of its output."""
+
+    def __init__(self, name: str, output: str) -> None:
+        self.details = tuple(f"| {line}" for line in output.strip().splitlines()[-N_LAST_LINES:])
+        super().__init__(f"The process that imports {name} ended early.")
+
+
+class CheckFailedError(LocalServiceError):
+    """An arm of a file's study cannot be trained; `details` is the traceback of its trial."""
+
+    def __init__(self, arm: str, error: str, trace: str) -> None:
+        self.details = tuple(trace.rstrip().splitlines())
+        super().__init__(f"The arm {arm!r} cannot be trained: {error}")
+
+
+class FileExistsAlreadyError(LocalServiceError):
+    """An example would overwrite a file."""
+
+    details = ("Choose another folder, or move the file.",)
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"{file} exists already.")
+
+
+class StudyFaultsError(LocalServiceError):
+    """The study of a file cannot run as described; `details` has a line for each fault."""
+
+    def __init__(self, faults: Sequence[FieldFault]) -> None:
+        self.details = tuple(
+            f"{fault.field}{'' if fault.value is None else f' = {fault.value!r}'}: "
+            f"{fault.message}; legal: {fault.legal}"
+            for fault in faults
+        )
+        super().__init__("The study cannot be run as described.")
 
 
 class SupervisorError(LocalServiceError):

@@ -32,6 +32,9 @@ from gradnoise_service.settings import Settings
 
 log = structlog.get_logger()
 
+LOCK_NAME = "up.lock"
+"""The file in the home folder that a running supervisor locks."""
+
 Echo = Callable[[str, str], None]
 """Shows a line of a process's output, given the process's name and the line."""
 
@@ -82,7 +85,7 @@ class Supervisor:
             | {"PYTHONUNBUFFERED": "1"}
         )
         self._processes = [self._process(role) for role in roles]
-        self._lock = FileLock(self.home / "up.lock", timeout=0)
+        self._lock = FileLock(self.home / LOCK_NAME, timeout=0)
         self._deaths: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._failure: SupervisorError | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from gradnoise_service.client import Client, StudyInfo
 from gradnoise_service.domain.hashes import results_hash
+from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.study import Trial
 from gradnoise_service.local.errors import RetrainingError
 from gradnoise_service.local.service_process import module_command
@@ -77,8 +78,16 @@ class Verification:
         yield from ((trial.trial, trial.is_identical, str(trial)) for trial in self.trials)
 
 
-def verify(client: Client, study: StudyInfo, n_trials: int) -> Verification:
+def verify(
+    client: Client, study: StudyInfo, n_trials: int, source: Source | None = None
+) -> Verification:
     """Train trials of a complete study again on this machine and compare their measurements.
+
+    Args:
+        client: The service.
+        study: The study.
+        n_trials: Trials to train again.
+        source: The code of its workload; None for an installed workload.
 
     Raises:
         ApiError: If the study has no report.
@@ -88,7 +97,7 @@ def verify(client: Client, study: StudyInfo, n_trials: int) -> Verification:
     hashes = protocol.get("hashes", {})
     stored = list(client.trials(study.id))
     selected = chosen(stored, n_trials, study.spec.seed)
-    code, measured, errors = _retrain(study, selected, protocol.get("slots", 1))
+    code, measured, errors = _retrain(study, selected, protocol.get("slots", 1), source)
     verified = []
     for trial in selected:
         rows = client.measurements(study.id, trial.id)
@@ -141,12 +150,13 @@ def compared(trial: Trial, before: Epochs, after: Epochs, error: str = "") -> Ve
 
 
 def _retrain(
-    study: StudyInfo, trials: Sequence[Trial], slots: int
+    study: StudyInfo, trials: Sequence[Trial], slots: int, source: Source | None
 ) -> tuple[str, dict[int, dict[int, Any]], dict[int, str]]:
     """Train trials in a process of the workers; return its code's hash, values and errors."""
     fields = ("id", "phase", "arm", "number", "seed", "params", "budget_epochs", "epochs")
     request = {
         "spec": study.spec.model_dump(mode="json"),
+        "source": None if source is None else asdict(source),
         "slots": slots,
         "trials": [{name: asdict(trial)[name] for name in fields} for trial in trials],
     }

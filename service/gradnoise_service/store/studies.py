@@ -26,6 +26,7 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import STUDY_ENDED, TRIAL_ENDED, Metric, Study, StudyState
 from gradnoise_service.domain.suite import SuiteCount
 from gradnoise_service.store import queue, trials
+from gradnoise_service.store.sources import StoredSource
 from gradnoise_service.store.tables import StudyRow, TrialRow
 
 
@@ -37,6 +38,7 @@ def submit(
     owner: str,
     now: datetime,
     idempotency_key: str | None = None,
+    source: StoredSource | None = None,
 ) -> Study:
     """Queue a study and return it; the same key with the same spec returns the first study.
 
@@ -52,6 +54,8 @@ def submit(
         owner=owner,
         name=spec.name,
         suite=spec.suite,
+        source_id=None if source is None else source.id,
+        source_name=None if source is None else source.source.name,
         state="queued",
         priority=spec.priority,
         spec=values,
@@ -351,6 +355,7 @@ def _study(row: StudyRow) -> Study:
         protocol=row.protocol,
         comparison=row.comparison,
         extensions=tuple(map(_extension, row.extensions)),
+        source_name=row.source_name,
     )
 
 

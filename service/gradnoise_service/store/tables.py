@@ -52,6 +52,20 @@ class Base(DeclarativeBase):
     }
 
 
+class SourceRow(Base):
+    __tablename__ = PREFIX + "source"
+    __table_args__ = (UniqueConstraint("owner", "hash", "folder"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(String(80))
+    hash: Mapped[str] = mapped_column(String(64))
+    folder: Mapped[str] = mapped_column(String(1000))
+    name: Mapped[str] = mapped_column(String(255))
+    files: Mapped[dict[str, Any]]
+    announced: Mapped[dict[str, Any]]
+    stored_at: Mapped[datetime]
+
+
 class StudyRow(Base):
     __tablename__ = PREFIX + "study"
     __table_args__ = (
@@ -64,6 +78,8 @@ class StudyRow(Base):
     owner: Mapped[str] = mapped_column(String(80), index=True)
     name: Mapped[str] = mapped_column(String(80), unique=True)
     suite: Mapped[str | None] = mapped_column(String(80), index=True)
+    source_id: Mapped[int | None]  # of a SourceRow
+    source_name: Mapped[str | None] = mapped_column(String(255))
     state: Mapped[str] = mapped_column(String(16))
     priority: Mapped[int]
     spec: Mapped[dict[str, Any]]

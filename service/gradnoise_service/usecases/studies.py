@@ -11,7 +11,7 @@ from gradnoise_service.domain.progress import Progress, QueuePlace
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study, StudyState
 from gradnoise_service.domain.suite import check_membership
-from gradnoise_service.store import catalogues, costs, queue, studies
+from gradnoise_service.store import catalogues, costs, queue, sources, studies
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.usecases.slices import Slice, sliced
 
@@ -50,11 +50,21 @@ def submit(
     spec = planned(spec)
     now = service.clock()
     with service.database.session(write=True) as session:
-        metric = legal.check(catalogues.read(session), spec, service.settings.max_trials)
+        catalogue, source = catalogues.read(session), None
+        if spec.source is not None:
+            source = sources.find(session, spec.source, caller.owner)
+            catalogue = catalogue.including(source.source.announced)
+        metric = legal.check(catalogue, spec, service.settings.max_trials)
         if spec.suite is not None:
             check_membership(spec, caller.owner, studies.first_of_suite(session, spec.suite))
         study = studies.submit(
-            session, spec, metric, owner=caller.owner, now=now, idempotency_key=key
+            session,
+            spec,
+            metric,
+            owner=caller.owner,
+            now=now,
+            idempotency_key=key,
+            source=source,
         )
         seconds = costs.seconds_per_epoch(session, study.spec)
         if is_dry_run:

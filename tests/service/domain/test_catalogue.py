@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from gradnoise_service.domain.catalogue import Catalogue, ParameterRange
+from gradnoise_service.domain.errors import InvalidSpecError
 from gradnoise_service.domain.phrases import range_in_words
 from gradnoise_service.domain.space import Value
 
@@ -55,3 +56,17 @@ def test_choices_are_legal_values_of_any_type(value: Value, is_legal: bool) -> N
 @pytest.mark.parametrize("value", [True, None, "1"])
 def test_a_range_of_numbers_admits_numbers_alone(value: Value) -> None:
     assert not ParameterRange(name="lr", description="").admits(value)
+
+
+def test_what_a_source_declares_is_added_and_may_not_clash(
+    catalogue_document: Mapping[str, object],
+) -> None:
+    installed = Catalogue.of(catalogue_document)
+    [mlp] = catalogue_document["workloads"]  # type: ignore[misc]  # a list of one
+    own = {"workloads": [{**mlp, "name": "own"}], "techniques": [], "optimizers": []}
+    merged = installed.including(own)
+    assert set(merged.workloads) == {"mlp", "own"}
+    assert merged.techniques == installed.techniques
+    assert merged.protocol == installed.protocol
+    with pytest.raises(InvalidSpecError, match="declares the workload 'mlp', and one of this name"):
+        installed.including({**own, "workloads": [mlp]})

@@ -7,16 +7,18 @@ from pathlib import Path
 
 from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS
+from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import StudySpec
 
 PACKAGES = ("gradnoise", "gradnoise_service", "gradnoise_workers")
 
 
-def code_hash(spec: StudySpec) -> str:
+def code_hash(spec: StudySpec, source: Source | None = None) -> str:
     """Return the SHA-256 of the Python files of gradnoise and of what the study names.
 
     These are the packages of the library, the service and the workers, and the packages that
-    declare the study's workload, optimizer and techniques, as installed in this process.
+    declare the study's workload, optimizer and techniques, as installed in this process. The
+    source, if the study has one, is part of the code.
     """
     recipes = [spec.recipe(arm) for arm in spec.arms]
     named = {
@@ -36,17 +38,30 @@ def code_hash(spec: StudySpec) -> str:
             content = file.read_bytes()
             digest.update(f"{name} {len(content)}\n".encode())
             digest.update(content)
+    if source is not None:
+        digest.update(source.hash.encode())
     return digest.hexdigest()
 
 
-def parameters_of(spec: StudySpec) -> dict[str, list[str]]:
-    """Return the parameters of each technique and optimizer of a study, by its name."""
+def parameters_of(spec: StudySpec, source: Source | None = None) -> dict[str, list[str]]:
+    """Return the parameters of each technique and optimizer of a study, by its name.
+
+    Those that the study's source declares are read from its announcement.
+    """
+    announced = {} if source is None else source.announced
+    own = {
+        each["name"]: [parameter["name"] for parameter in each["parameters"]]
+        for kind in ("techniques", "optimizers")
+        for each in announced.get(kind, ())
+    }
     recipes = [spec.recipe(arm) for arm in spec.arms]
     techniques = {name for recipe in recipes for name in recipe.techniques}
     optimizers = {recipe.optimizer for recipe in recipes}
-    found = {name: TECHNIQUES.find(name).parameters for name in techniques}
-    found |= {name: OPTIMIZERS.find(name).parameters for name in optimizers}
-    return {name: [parameter.name for parameter in found[name]] for name in sorted(found)}
+    found = {name: TECHNIQUES.find(name).parameters for name in techniques - own.keys()}
+    found |= {name: OPTIMIZERS.find(name).parameters for name in optimizers - own.keys()}
+    installed = {name: [parameter.name for parameter in found[name]] for name in found}
+    named = {name: own[name] for name in (techniques | optimizers) & own.keys()}
+    return dict(sorted((installed | named).items()))
 
 
 def _files(module: str) -> list[tuple[str, Path]]:

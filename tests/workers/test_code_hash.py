@@ -9,7 +9,7 @@ import pytest
 
 import gradnoise
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_workers import source
+from gradnoise_workers import code_hash
 
 Make = Callable[..., StudySpec]
 
@@ -18,25 +18,25 @@ def test_the_hash_of_the_code_changes_with_a_named_package_only(
     make_spec: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     spec = make_spec()
-    own = source.code_hash(spec)
-    assert source.code_hash(make_spec(seed=9)) == own
+    own = code_hash.code_hash(spec)
+    assert code_hash.code_hash(make_spec(seed=9)) == own
     file = tmp_path / "spirals_of_a_user.py"
     file.write_text("x = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     points = [EntryPoint("spirals", "spirals_of_a_user:Spirals", "gradnoise.workloads")]
     monkeypatch.setattr(
-        source, "entry_points", lambda group: points if group == "gradnoise.workloads" else []
+        code_hash, "entry_points", lambda group: points if group == "gradnoise.workloads" else []
     )
-    assert source.code_hash(spec) == own
-    first = source.code_hash(make_spec(workload="spirals"))
+    assert code_hash.code_hash(spec) == own
+    first = code_hash.code_hash(make_spec(workload="spirals"))
     file.write_text("x = 2\n")
-    assert own != first != source.code_hash(make_spec(workload="spirals")) != own
+    assert own != first != code_hash.code_hash(make_spec(workload="spirals")) != own
 
 
 def test_every_python_file_of_a_package_is_hashed(
     make_spec: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "PACKAGES", ("gradnoise",))
+    monkeypatch.setattr(code_hash, "PACKAGES", ("gradnoise",))
     folder = Path(gradnoise.__file__).parent
     digest = hashlib.sha256()
     for name in sorted(
@@ -44,4 +44,4 @@ def test_every_python_file_of_a_package_is_hashed(
     ):
         content = (folder.parent / name).read_bytes()
         digest.update(f"{name} {len(content)}\n".encode() + content)
-    assert source.code_hash(make_spec()) == digest.hexdigest()
+    assert code_hash.code_hash(make_spec()) == digest.hexdigest()

@@ -1,0 +1,74 @@
+"""The stored code of studies."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
+from gradnoise_service.domain.source import Source
+from gradnoise_service.store.tables import SourceRow, StudyRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSource:
+    """A source with its id; the same code in two folders is stored twice."""
+
+    id: int
+    source: Source
+
+
+def keep(session: Session, source: Source, *, owner: str, now: datetime) -> None:
+    """Store a source, or update when it was stored last and what it announces."""
+    same = (SourceRow.owner == owner, SourceRow.hash == source.hash)
+    row = session.scalar(select(SourceRow).where(*same, SourceRow.folder == source.folder))
+    if row is None:
+        row = SourceRow(
+            owner=owner,
+            hash=source.hash,
+            folder=source.folder,
+            name=source.name,
+            files=dict(source.files),
+        )
+        session.add(row)
+    row.announced = dict(source.announced)
+    row.stored_at = now
+    session.flush()
+
+
+def find(session: Session, hash: str, owner: str) -> StoredSource:
+    """Return the source of an owner with a hash, from the folder where it was stored last.
+
+    Raises:
+        InvalidSpecError: If the owner has none.
+    """
+    row = session.scalar(
+        select(SourceRow)
+        .where(SourceRow.hash == hash, SourceRow.owner == owner)
+        .order_by(SourceRow.stored_at.desc(), SourceRow.id.desc())
+        .limit(1)
+    )
+    if row is None:
+        fault = FieldFault(
+            field="source",
+            value=hash,
+            message="no code with this hash is stored for you",
+            legal="the hash of code that `gradnoise run` has stored, or none",
+        )
+        raise InvalidSpecError([fault])
+    return StoredSource(id=row.id, source=_source(row))
+
+
+def of_study(session: Session, study_id: int) -> Source | None:
+    """Return the source of a study, None if its workload is installed."""
+    row = session.scalar(
+        select(SourceRow)
+        .join(StudyRow, StudyRow.source_id == SourceRow.id)
+        .where(StudyRow.id == study_id)
+    )
+    return None if row is None else _source(row)
+
+
+def _source(row: SourceRow) -> Source:
+    return Source(name=row.name, files=row.files, folder=row.folder, announced=row.announced)

@@ -1,0 +1,70 @@
+"""`gradnoise run` from start to end: from a file on the disk to a verdict and a report."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from processes import with_environment
+
+TRAIN = '''
+import torch
+
+from gradnoise.workloads import function
+from shapes import line
+
+
+@function(metrics={"error": "minimize"})
+def fit(trial):
+    """Fit a line."""
+    x, y = line()
+    model = torch.nn.Linear(1, 1)
+    optimizer = trial.optimizer(model)
+    for epoch in range(1, trial.budget_epochs + 1):
+        optimizer.zero_grad()
+        loss = (model(x) - y).square().mean()
+        loss.backward()
+        optimizer.step()
+        trial.report(epoch=epoch, validation_error=loss.detach(), test_error=loss.detach())
+'''
+SHAPES = """
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+def line():
+    values = np.loadtxt(Path(__file__).parent / "points.csv", delimiter=",")
+    x, y = torch.tensor(values, dtype=torch.float32).T[:, :, None]
+    return x, y
+"""
+OPTIONS = ("--epochs", "2", "--trials", "2", "--seeds", "6", "--set", "lr=0.1..0.5")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_file_leads_to_a_verdict_without_installation(tmp_path: Path) -> None:
+    """It may import others and read data beside it; an edited file is another study."""
+    (tmp_path / "train.py").write_text(TRAIN, encoding="utf-8")
+    (tmp_path / "shapes.py").write_text(SHAPES, encoding="utf-8")
+    (tmp_path / "points.csv").write_text("-1,-4\n0,-1\n1,2\n", encoding="utf-8")
+    home = tmp_path / "home"
+    command = [sys.executable, "-m", "gradnoise_service", "run", tmp_path / "train.py", *OPTIONS]
+    command += ["--home", home]
+    first = subprocess.run(command, capture_output=True, text=True, check=False, cwd=home.parent)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert re.search(r"^code\tshapes.py, train.py \(SHA-256 [0-9a-f]{12}\)$", first.stdout, re.M)
+    assert re.search(r"^smallest difference\t\S+ in error: 1 % of ", first.stdout, re.M)
+    verdict = r"^verdict\t(helps|hurts|no_difference|undecided)\t"
+    assert re.search(verdict, first.stdout, re.M)
+    report = (home / "reports" / "train.html").read_text(encoding="utf-8")
+    assert "train.py" in report
+    (tmp_path / "shapes.py").write_text(SHAPES + "# edited\n", encoding="utf-8")
+    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "The code of train.py has changed since study train (id 1)" in second.stderr
+    assert (home / "reports" / "train-2.html").exists()
+    assert with_environment(f"GRADNOISE_HOME={home}") == {}
