@@ -31,15 +31,26 @@ def seconds(spec: TrialSpec) -> float:
     return 0.4 if "annealed" in spec.techniques else 0.25
 
 
-def test_each_arm_is_timed_in_full_slots_with_what_is_searched(make_spec: Make) -> None:
+@pytest.mark.parametrize(
+    ("search", "copies"),
+    [
+        ({"sampler": "random"}, 3),  # of 5 slots
+        ({"sampler": "random", "n_trials": 2}, 2),
+        ({"sampler": "tpe", "lag": 1}, 2),  # trial 2 waits for trial 0
+        ({"sampler": "tpe", "lag": 1, "repeats": 2}, 3),
+    ],
+)
+def test_each_arm_is_timed_with_as_many_trials_as_its_searches_start_at_once(
+    make_spec: Make, search: dict[str, object], copies: int
+) -> None:
     launcher = FormulaLauncher(slots=5, seconds=seconds)
-    spec = make_spec(budget=TIME)
+    spec = make_spec(budget=TIME, search={"n_trials": 4, "epochs": 3} | search)
     found = search_costs(spec, launcher, {"baseline": 2, "noisy": 1}, no_interrupt)
     assert found == {"baseline": 1.0, "noisy": 1.6}
-    assert [trial.techniques[0] for trial in launcher.admitted] == ["none", "annealed"] * 3
+    assert [trial.techniques[0] for trial in launcher.admitted] == ["none", "annealed"] * copies
     assert {trial.budget_epochs for trial in launcher.admitted} == {2}
-    assert [trial.together for trial in launcher.admitted] == [2, 1] * 3
-    assert len({trial.key for trial in launcher.admitted}) == 6
+    assert [trial.together for trial in launcher.admitted] == [2, 1] * copies
+    assert len({trial.key for trial in launcher.admitted}) == 2 * copies
     assert launcher.members == {}
 
 

@@ -25,7 +25,8 @@ def search_costs(
 ) -> dict[str, float]:
     """Return the device time of an epoch of each arm, in units of the cheapest arm's.
 
-    It is measured in full slots, the arms side by side, with trials at the middle of their space.
+    It is measured with trials at the middle of their space, as many side by side as the search
+    runs: each arm has its share of the slots, and no more trials than its searches start at once.
     It has two significant digits, so that small errors of the measurement do not change it.
 
     Args:
@@ -37,7 +38,7 @@ def search_costs(
     Raises:
         NotMeasuredError: If no trial of an arm could be measured.
     """
-    waiting = deque(_trials(spec, together, max(1, -(-launcher.n_free() // len(spec.arms)))))
+    waiting = deque(_trials(spec, together, _n_at_once(spec, launcher.n_free())))
     arm_of = {trial.key: name for name, trial in waiting}
     seconds: dict[str, dict[str, float]] = {arm.name: {} for arm in spec.arms}
     faults: dict[str, str] = {}
@@ -64,6 +65,15 @@ def search_costs(
     means = {arm: statistics.fmean(measured.values()) for arm, measured in seconds.items()}
     least = max(min(means.values()), SHORTEST)
     return {arm: float(f"{max(mean, SHORTEST) / least:.2g}") for arm, mean in means.items()}
+
+
+def _n_at_once(spec: StudySpec, n_free: int) -> int:
+    """Return how many trials of an arm the search runs at once."""
+    assert spec.search is not None
+    lag = spec.search.lag_of(spec.search.n_trials)
+    of_search = spec.search.n_trials if lag is None else min(lag + 1, spec.search.n_trials)
+    share = max(1, -(-n_free // len(spec.arms)))
+    return min(share, (spec.search.repeats or 1) * of_search)
 
 
 def _trials(

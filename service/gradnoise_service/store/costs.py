@@ -1,5 +1,6 @@
 """The cost of training, as earlier studies measured it."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ def seconds_per_epoch(session: Session, spec: StudySpec) -> float | None:
     """Return the device seconds of an epoch; None if nothing comparable was trained.
 
     It is the mean over the trials of the latest 20 studies that started on the workload, of those
-    with the same options, optimizer and steps between measurements.
+    whose arms have the same options and optimizers, with the same steps between measurements.
     """
     latest = (
         select(StudyRow.id, StudyRow.spec)
@@ -37,4 +38,9 @@ def seconds_per_epoch(session: Session, spec: StudySpec) -> float | None:
 
 
 def _subject(values: Mapping[str, Any]) -> tuple[object, ...]:
-    return values["options"], values["optimizer"], values["budget"].get("report_every")
+    options, optimizer = values["options"], values["optimizer"]
+    recipes = {
+        json.dumps([{**options, **arm["options"]}, arm["optimizer"] or optimizer], sort_keys=True)
+        for arm in values["arms"]
+    }
+    return recipes, values["budget"].get("report_every")
