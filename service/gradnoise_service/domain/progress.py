@@ -14,7 +14,7 @@ class TrialCounts:
 
     Args:
         n_ended_now: Trials that ended since the study, or its last extension, started.
-        best_value: Best value of a complete trial, None if there is none.
+        best_value: Best value of a complete trial that was not lost, None if there is none.
         epochs_running: Epochs that the running trials have completed.
     """
 

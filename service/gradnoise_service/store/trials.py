@@ -131,7 +131,7 @@ def counts(session: Session, study: Study) -> list[TrialCounts]:
             _count(TrialRow.state == "pruned").label("n_pruned"),
             _count(TrialRow.state == "failed").label("n_failed"),
             _count(TrialRow.diverged.is_(True)).label("n_diverged"),
-            best(case((TrialRow.state == "complete", TrialRow.value))).label("best_value"),
+            best(case((_has_value(study), TrialRow.value))).label("best_value"),
             func.sum(case((is_running, TrialRow.epochs), else_=0)).label("epochs_running"),
         )
         .where(TrialRow.study_id == study.id)
@@ -139,6 +139,14 @@ def counts(session: Session, study: Study) -> list[TrialCounts]:
     )
     rows: Sequence[RowMapping] = session.execute(query).mappings().all()
     return [TrialCounts(**_plain(row)) for row in rows]
+
+
+def _has_value(study: Study) -> ColumnElement[bool]:
+    """Return the condition on a complete trial to have a value of its own: a lost one has none."""
+    is_lost: ColumnElement[bool] = TrialRow.diverged.is_(True)
+    if study.spec.judge == "best_validation_epoch":
+        is_lost &= TrialRow.epochs == 0
+    return (TrialRow.state == "complete") & ~is_lost
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -81,7 +81,10 @@ def verdicts(
     They are stored, or those so far where a verdict is valid at every number of seeds and a confirm
     run has ended; else empty.
     """
-    has_runs = any(arm.phase == "confirm" and arm.best_value is not None for arm in progress.arms)
+    has_runs = any(
+        arm.phase == "confirm" and (arm.best_value is not None or arm.n_diverged)
+        for arm in progress.arms
+    )
     if study.comparison is None and not (study.design.is_anytime and has_runs):
         return []
     comparison = _comparison(_read(service, caller, study.id))

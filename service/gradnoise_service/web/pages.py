@@ -127,7 +127,10 @@ def _counts(progress: Progress) -> tuple[int, int]:
 
 def _has_report(progress: Progress) -> bool:
     """True if a trial has ended with a result."""
-    return any(arm.best_value is not None or arm.n_failed or arm.n_pruned for arm in progress.arms)
+    return any(
+        arm.best_value is not None or arm.n_failed or arm.n_pruned or arm.n_diverged
+        for arm in progress.arms
+    )
 
 
 def _seeds(text: str) -> int:

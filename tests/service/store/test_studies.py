@@ -291,6 +291,25 @@ def test_progress_counts_every_trial_and_estimates_the_rest(
     assert progress.seconds_left == pytest.approx(8 / 8 * 46)  # 3 + 3 + 2 epochs took 8 seconds
 
 
+@pytest.mark.parametrize(("judge", "best"), [("last_epoch", 0.5), ("best_validation_epoch", 0.9)])
+def test_a_lost_trial_is_never_the_best(
+    database: Database, make_spec: Make, now: datetime, judge: str, best: float
+) -> None:
+    """Its value is the declared worst one; where the best epoch counts, it keeps its value."""
+    study = submit(database, make_spec(judge=judge), now)
+    with database.session(write=True) as session:
+        assert leases.acquire(session, "d", now, timedelta(seconds=30)) is not None
+        trials.declare(session, study.id, study.design.trials("search"))
+        for waiting, value in zip(
+            attempts.waiting(session, study.id, "search")[::2], (0.5, 0.9), strict=False
+        ):
+            token = attempts.start(session, waiting.trial.id, {"lr": 0.1}, 0, now)
+            attempts.add_cost(session, {token: (2, 1.5)})
+            attempts.end(session, token, "complete", now, value=value, diverged=value > 0.8)
+        found = studies.progress(session, study.id, now).arms[0]
+    assert (found.n_ended, found.n_diverged, found.best_value) == (2, 1, best)
+
+
 def test_suites_are_those_of_their_owner_with_their_studies_in_order(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
