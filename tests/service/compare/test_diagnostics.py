@@ -157,6 +157,23 @@ def test_the_range_of_rates_is_compared_with_the_baseline_s(
     assert width != "wider" or baseline.factor == pytest.approx(2)
 
 
+def test_ranges_of_rates_from_different_spaces_are_not_compared(
+    make_trials: Make, accuracy: Metric
+) -> None:
+    arms = [
+        {"name": name, "technique": "none", "space": {"lr": {"low": low, "high": 0.3}}}
+        for name, low in (("baseline", 0.01), ("same", 0.01), ("other", 0.001))
+    ]
+    values = {name: [0.1, 0.2] for name in ("baseline", "same", "other")}
+    design, trials = make_trials(values, arms=arms, space={}, smallest_difference=0.35)
+    rates = compare(design, accuracy, trials, protocol={}).diagnostics.rates
+    assert [(rate.arm, rate.width) for rate in rates] == [
+        ("baseline", None),
+        ("same", "equal"),
+        ("other", None),
+    ]
+
+
 @pytest.mark.parametrize("value", [1e308, float("inf"), float("nan")])
 def test_a_mean_that_is_not_finite_or_too_large_leaves_a_gap_in_the_course(
     loss: Metric, value: float
