@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch.func import functional_call, vmap
@@ -22,6 +21,7 @@ from gradnoise.training.arm_functions import (
 )
 from gradnoise.training.epochs import evaluating, first_batch
 from gradnoise.training.memory import is_out_of_memory
+from gradnoise.training.observed import Observed, line_of
 from gradnoise.training.setup import Setup
 from gradnoise.training.stacked_functions import StackedFunctions
 from gradnoise.training.stacked_run import StackedRun, gradient_of, measure_of
@@ -31,6 +31,7 @@ from gradnoise.workloads.losses import replaced_by
 # relative to the largest number: float32 loses 1e-7 an operation, a wrong gradient is off by its
 # whole size
 TOLERANCE = 1e-3
+ROUNDINGS = 8  # of a result in half precision, each as large as the type's
 
 Named = Mapping[str, torch.Tensor]
 
@@ -44,6 +45,8 @@ class Results:
     functions: Named
     buffers: Named
     metrics: Named
+    draw: str = ""
+    eps: float = 0.0
 
 
 def declared_refusal(setup: Setup, workload: Workload) -> str:
@@ -62,12 +65,16 @@ def refusal(run: StackedRun) -> str:
     return, are compared with those of one model under autograd. Exceptions of the workload for one
     model, and exceptions on lack of memory, are raised.
     """
+    types = sorted({str(parameter.dtype) for parameter in run.model.parameters()})
+    if len(types) > 1:
+        return f"its parameters are {' and '.join(types)}, and a stack holds one type."
     generators = torch.get_rng_state()
     single = _single_results(run)
     if not torch.equal(generators, torch.get_rng_state()):
         torch.set_rng_state(generators)
         return (
-            "its loss or its metrics draw random numbers, which the trials of a stack would share."
+            "its loss or its metrics draw random numbers, which the trials of a stack would share: "
+            f"{single.draw.removesuffix(': ')}."
         )
     for name, parameter in run.model.named_parameters():
         if not parameter.requires_grad:
@@ -84,8 +91,9 @@ def refusal(run: StackedRun) -> str:
         if is_out_of_memory(error):
             raise
         return (
-            f"torch.func.vmap cannot train it: {_where(error)}{type(error).__name__}: "
-            f"{' '.join(str(error).split())[:300]}"
+            f"torch.func.vmap cannot train it: {line_of(traceback.extract_tb(error.__traceback__))}"
+            f"{type(error).__name__}: "
+            f"{' '.join(str(error).split())[:300]}{_advice(error)}"
         )
     return _difference(single, stacked)
 
@@ -94,14 +102,16 @@ def _single_results(run: StackedRun) -> Results:
     """Return the results of the run's model."""
     weights = {name: part.requires_grad_() for name, part in _weights(run).items()}
     buffers = _buffers(run)
-    with torch.enable_grad(), replaced_by(loss_of(run.contribution, run.function_hyper["loss"])):
+    replaced = replaced_by(loss_of(run.contribution, run.function_hyper["loss"]))
+    observed = Observed()
+    with torch.enable_grad(), replaced, observed:
         loss = run.workload.loss(
             lambda *inputs: functional_call(run.model, weights | buffers, inputs),
             first_batch(run.workload, run.data),
         )
         found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
     gradients = dict(zip(weights, found, strict=True))
-    with torch.no_grad(), evaluating(run.model):
+    with torch.no_grad(), evaluating(run.model), observed:
         unchanged = _buffers(run)
         metrics = run.workload.measure(
             lambda *inputs: functional_call(run.model, weights | unchanged, inputs),
@@ -122,6 +132,8 @@ def _single_results(run: StackedRun) -> Results:
             name: run.weights.new_tensor(float(value), dtype=torch.float64)
             for name, value in metrics.items()
         },
+        draw=observed.draw,
+        eps=observed.eps,
     )
 
 
@@ -204,27 +216,25 @@ def _second(tensors: Named) -> dict[str, torch.Tensor]:
 def _difference(single: Results, stacked: Results) -> str:
     if stacked.metrics.keys() != single.metrics.keys():
         return f"as one model it would give other metrics than alone: {', '.join(stacked.metrics)}."
+    rtol = max(TOLERANCE, ROUNDINGS * single.eps)
     for kind in ("loss", "gradients", "functions", "buffers", "metrics"):
         expected: Named = getattr(single, kind)
         found: Named = getattr(stacked, kind)
         sizes = [float(tensor.abs().max()) for tensor in expected.values() if tensor.numel()]
-        atol = TOLERANCE * max((size for size in sizes if size < math.inf), default=0.0)
+        atol = rtol * max((size for size in sizes if size < math.inf), default=0.0)
         for name, tensor in expected.items():
             if not torch.allclose(
-                found[name].double(), tensor.double(), rtol=TOLERANCE, atol=atol, equal_nan=True
+                found[name].double(), tensor.double(), rtol=rtol, atol=atol, equal_nan=True
             ):
                 return f"as one model it would give another value for {name} than alone."
     return ""
 
 
-def _where(error: Exception) -> str:
-    """Return the last line outside torch and this package that an exception passed."""
-    folders = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(folders)
-    ]
-    if not frames:
+def _advice(error: Exception) -> str:
+    """Return what to use in place of a fused recurrent network; empty if it is something else."""
+    if not any(name in str(error) for name in ("_rnn", "_lstm", "_gru")):
         return ""
-    return f"at {Path(frames[-1].filename).name}:{frames[-1].lineno}, `{frames[-1].line}`: "
+    return (
+        " gradnoise.workloads.GRU and LSTM have the parameters of torch's and stack, as loops over "
+        "the sequence."
+    )

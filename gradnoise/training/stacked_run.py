@@ -12,6 +12,7 @@ from gradnoise._noise import Noise
 from gradnoise.techniques import noisy_weights
 from gradnoise.training import arm_functions
 from gradnoise.training.epochs import open_model
+from gradnoise.training.observed import decomposing
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup
 from gradnoise.workloads.base import Batch, StackedGradient, StackedMeasure, Tensors, Workload
@@ -131,7 +132,7 @@ def gradient_of(run: StackedRun, loss_hyper: Tensors) -> StackedGradient:
                 lambda *inputs: functional_call(run.model, {**weights, **buffers}, inputs), batch
             )
 
-    differentiate = vmap(grad_and_value(loss))
+    differentiate = decomposing(vmap(grad_and_value(loss)))
 
     def gradient(
         weights: Tensors, buffers: Tensors, batch: Batch, gradients: Tensors
@@ -168,7 +169,9 @@ def measure_of(run: StackedRun) -> StackedMeasure:
         of_each = [of_model(rows(weights, k), rows(buffers, k), batch) for k in range(n)]
         return {name: torch.stack([found[name] for found in of_each]) for name in of_each[0]}
 
-    return vmap(of_model, in_dims=(0, 0, None)) if run.weights.is_cuda else in_turn
+    if run.weights.is_cuda:
+        return decomposing(vmap(of_model, in_dims=(0, 0, None)))
+    return in_turn
 
 
 def rows(tensors: Tensors, which: int | slice) -> dict[str, torch.Tensor]:

@@ -18,9 +18,12 @@ from gradnoise.workloads.function_trial import Trial
 from gradnoise.workloads.losses import cross_entropy
 from gradnoise.workloads.optimizer import Optimizer
 from gradnoise.workloads.options import option
+from gradnoise.workloads.recurrent import GRU, LSTM
 from gradnoise.workloads.rule_optimizer import single_of
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "Batch",
     "Contribution",
     "Dropout",

@@ -32,7 +32,7 @@ def _probes(probes: None) -> None:
         (
             "draws",
             r"its loss or its metrics draw random numbers, which the trials of a stack would "
-            r"share\.",
+            r"share: at probe_workloads\.py:\d+, `hidden = .*dropout\(.*`\.",
         ),
         ("unused", r"extra takes no part in its loss, and a stack would update such a parameter\."),
         ("frozen", r"lstm\.weight takes no gradient, and a stack would update such a parameter\."),
