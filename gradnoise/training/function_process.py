@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 import weakref
 from collections.abc import Callable
 from multiprocessing import Pipe, connection
@@ -71,11 +72,19 @@ class FunctionProcess:
         with contextlib.suppress(BrokenPipeError):
             self._connection.send(message)
 
-    def receive(self) -> Any:
-        """Return the next message of the process; its exit code, an int, if it has ended."""
+    def receive(self, timeout_seconds: float | None = None) -> Any:
+        """Return the next message of the process; its exit code, an int, if it has ended.
+
+        Raises:
+            TimeoutError: If there is none within the timeout, output not counted.
+        """
+        until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         open_ends: list[Any] = [self._connection, self._status, self._printed]
         while True:
-            ready = connection.wait(open_ends)
+            left = None if until is None else max(0.0, until - time.monotonic())
+            ready = connection.wait(open_ends, left)
+            if not ready:
+                raise TimeoutError
             if self._printed in ready and not self._read_output():
                 open_ends.remove(self._printed)
             if self._connection in ready:
@@ -87,13 +96,13 @@ class FunctionProcess:
                 self._read_output()
                 return self._exit_code()
 
-    def close(self) -> None:
-        """Let the function end at its report; after CLOSE_SECONDS end its process.
+    def close(self, patience_seconds: float = CLOSE_SECONDS) -> None:
+        """Let the function end at its report; when the patience is over, end its process.
 
         The processes that it started are ended with it.
         """
         self.send(False)
-        connection.wait([self._status], CLOSE_SECONDS)
+        connection.wait([self._status], patience_seconds)
         if self._pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)

@@ -15,7 +15,7 @@ import torch
 
 from gradnoise.training.faults import Fault, FunctionError
 from gradnoise.training.function_child import Checkpoint, Ended, Order, Report, Source
-from gradnoise.training.function_process import FunctionProcess, bootstrap
+from gradnoise.training.function_process import CLOSE_SECONDS, FunctionProcess, bootstrap
 from gradnoise.training.setup import Setup
 from gradnoise.workloads.function import FunctionWorkload
 
@@ -65,14 +65,20 @@ class FunctionRun:
         """What the function has printed: of much output, the start and the end."""
         return "" if self._process is None else self._process.output.text()
 
-    def train_epoch(self) -> Mapping[str, float]:
-        values = None if self._has_ended else self._turn()
+    def train_epoch(self, timeout_seconds: float | None = None) -> Mapping[str, float]:
+        """Train an epoch and return its values.
+
+        Raises:
+            FunctionError: If the function fails.
+            TimeoutError: If it takes longer than the timeout; then it can only be closed.
+        """
+        values = None if self._has_ended else self._turn(timeout_seconds)
         if values is None:
             values = self._after_the_end()
         self._last = values
         self._epoch += 1
         if self._epoch == self._spec.budget_epochs and not self._has_ended:
-            self._turn()
+            self._turn(timeout_seconds)
         return values
 
     def state(self) -> dict[str, Any] | None:
@@ -87,12 +93,12 @@ class FunctionRun:
         self._last = state["curve"][self._epoch - 1] if self._epoch else None
         self._checkpoint = Checkpoint(epoch=state["epoch"], kept=kept)
 
-    def close(self) -> None:
+    def close(self, patience_seconds: float = CLOSE_SECONDS) -> None:
         """End the function at its next report, or end its process if it does not end in time."""
         if self._process is not None:
-            self._process.close()
+            self._process.close(patience_seconds)
 
-    def _turn(self) -> Mapping[str, float] | None:
+    def _turn(self, timeout_seconds: float | None) -> Mapping[str, float] | None:
         """Run the function up to its next report and return the values; None if it ended."""
         if self._process is None:
             self._process = FunctionProcess(self._source())
@@ -100,7 +106,7 @@ class FunctionRun:
         else:
             self._process.send(True)
         while True:
-            match self._process.receive():
+            match self._process.receive(timeout_seconds):
                 case Checkpoint() as checkpoint:
                     self._checkpoint = checkpoint
                 case Report(values=values, conduct=conduct):

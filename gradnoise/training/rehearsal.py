@@ -1,23 +1,83 @@
-"""Rehearsal: what a trial does before its second update: whether it works, where it starts."""
+"""Rehearsal: a trial's first updates, made and discarded: whether it works, where it starts."""
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from gradnoise.training.epochs import epoch_order
+from gradnoise.training.faults import Fault, FunctionError
+from gradnoise.training.function_run import FunctionRun
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleRun
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload
 
+FUNCTION_SECONDS = 60.0
 
-def rehearse(spec: TrialSpec) -> None:
-    """Make one update of a trial and discard it; raises what the trial would raise.
 
-    A training function runs its own loop, so only its names and numbers are checked.
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a trial did.
+
+    Args:
+        error: What it raised; of a training function with the traceback. Empty: nothing.
+        noise_to_gradient: The norm of the noise over that of the gradient, of the first update;
+            None where it is not defined or was not measured.
+        optimizers: The class and the settings of each optimizer that a function attached.
+        unread: The hyperparameters that a function has not read.
+    """
+
+    error: str = ""
+    noise_to_gradient: float | None = None
+    optimizers: tuple[Mapping[str, Any], ...] = ()
+    unread: tuple[str, ...] = ()
+
+
+def rehearse(spec: TrialSpec, function_seconds: float = FUNCTION_SECONDS) -> Rehearsal:
+    """Make the first update of a trial, or run a training function with a budget of one report.
+
+    Args:
+        spec: The trial.
+        function_seconds: A function that has not ended by then is stopped; only what it raised
+            until then is known.
     """
     from gradnoise.training import device
 
-    setup = prepare(spec)
-    if isinstance(setup.workload, Workload):
+    try:
+        setup = prepare(spec)
+        if not isinstance(setup.workload, Workload):
+            return _of_function(spec, function_seconds)
         run = SingleRun(setup, setup.workload, device())
-        run.step(epoch_order(setup.workload, spec, 0)[0])
+        run.step(epoch_order(setup.workload, spec, 0)[0], is_last=True)
+    except Exception as error:
+        return Rehearsal(error=f"{type(error).__name__}: {error}")
+    return Rehearsal(noise_to_gradient=run.noise_to_gradient.get("noise_to_gradient"))
+
+
+def _of_function(spec: TrialSpec, seconds: float) -> Rehearsal:
+    short = dataclasses.replace(spec, budget_epochs=1, rungs=(), with_test=True, checkpoint="")
+    setup = prepare(short)
+    assert not isinstance(setup.workload, Workload)
+    run = FunctionRun(setup, setup.workload)
+    values: Mapping[str, float] = {}
+    with contextlib.suppress(TimeoutError):
+        try:
+            values = run.train_epoch(seconds)
+        except FunctionError as error:
+            return Rehearsal(error=_with_traceback(error.fault))
+        finally:
+            run.close(0.0)
+    return Rehearsal(
+        noise_to_gradient=values.get("noise_to_gradient"),
+        optimizers=tuple(run.conduct.get("optimizers", ())),
+        unread=tuple(run.conduct.get("unread", ())) if values else (),
+    )
+
+
+def _with_traceback(fault: Fault) -> str:
+    return f"{fault.summary}\n\n{fault.error.rstrip()}\n"
 
 
 def untrained(spec: TrialSpec) -> dict[str, float]:

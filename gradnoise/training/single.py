@@ -118,6 +118,11 @@ class SingleRun:
                 self._model.named_parameters(), setup.contribution.weights, seed=setup.spec.seed
             )
 
+    @property
+    def noise_to_gradient(self) -> Mapping[str, float]:
+        """`noise_to_gradient` of the last update that was one of an epoch."""
+        return self._noise_to_gradient
+
     def train_epoch(self) -> Mapping[str, float]:
         self._set_rate()
         with self._randomness.lent():

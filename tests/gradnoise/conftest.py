@@ -68,7 +68,15 @@ def probe_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "fragile",
         "wide_loss",
     )
-    functions = ("counting", "splitting", "misbehaving", "leaking", "resuming", "stopping")
+    functions = (
+        "counting",
+        "splitting",
+        "misbehaving",
+        "leaking",
+        "resuming",
+        "stopping",
+        "sleeping",
+    )
     points = {name: f"probe_workloads:{name}" for name in declared}
     points |= {name: f"probe_functions:{name}" for name in functions}
     site = tmp_path_factory.mktemp("probes")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gradnoise.training.calibration import Rate
+from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
 from gradnoise_workers.launcher import LauncherEvent
 
@@ -52,10 +53,10 @@ class FormulaLauncher:
 
     def prepare(
         self, specs: Sequence[TrialSpec], check_interrupt: Callable[[], None]
-    ) -> Mapping[str, str]:
+    ) -> Mapping[str, Rehearsal]:
         check_interrupt()
         self.prepared += specs
-        return {spec.key: self.faults[spec.key] for spec in specs if spec.key in self.faults}
+        return {spec.key: Rehearsal(error=self.faults.get(spec.key, "")) for spec in specs}
 
     def untrained(
         self, specs: Sequence[TrialSpec], check_interrupt: Callable[[], None]

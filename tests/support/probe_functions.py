@@ -152,3 +152,8 @@ def resuming(trial: Trial) -> None:
 def stopping(trial: Trial) -> None:
     trial.report(epoch=1, validation_x=0.5)
     trial.report(epoch=2, validation_x=0.75)
+
+
+@function(name="sleeping", description="Never reports.", metrics=[X])
+def sleeping(_trial: Trial) -> None:
+    signal.pause()

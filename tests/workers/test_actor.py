@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gradnoise.training import calibration
+from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.stacked_model import StackedModel
 from gradnoise.training.trial import Failed, Finished, TrialSpec
 from gradnoise.workloads.registry import WORKLOADS
@@ -31,10 +32,10 @@ def trial(key: str = "trial", **changes: object) -> TrialSpec:
 def test_preparation_reports_the_error_of_each_trial_by_key() -> None:
     actor = TrialActor(on_gpu=False, checkpoints=None)
     too_large = trial("large", options=OPTIONS | {"batch_size": 5000})
-    errors = actor.prepare([trial("fine"), too_large, trial("typo", workload="mpl")])
-    assert set(errors) == {"large", "typo"}
-    assert "batch_size=5000" in errors["large"]
-    assert "'mpl'" in errors["typo"]
+    done = actor.prepare([trial("fine"), too_large, trial("typo", workload="mpl")])
+    assert done["fine"].error == ""
+    assert "batch_size=5000" in done["large"].error
+    assert "'mpl'" in done["typo"].error
 
 
 def test_a_trial_is_measured_before_its_first_update() -> None:
@@ -104,7 +105,7 @@ def test_an_actor_trains_the_stored_code_in_its_folder(
     actor = TrialActor(on_gpu=False, checkpoints=None, source=source)
     spec = trial(workload="of_a_file", options={}, techniques=("none",), params={"lr": 0.1})
     try:
-        assert actor.prepare([spec]) == {}
+        assert actor.prepare([spec])["trial"] == Rehearsal(unread=("lr",))
         events = actor.advance(1, [spec], [], [])
         while not isinstance(events[-1], Finished | Failed):
             events += actor.advance(1, [], [], [])
@@ -120,6 +121,6 @@ def test_code_that_cannot_be_imported_is_the_error_of_every_trial(
     monkeypatch.chdir(Path.cwd())
     source = source_in(tmp_path, TRAIN.replace("data.txt", "missing.txt"))
     actor = TrialActor(on_gpu=False, checkpoints=None, source=source)
-    errors = actor.prepare([trial("a"), trial("b")])
-    assert set(errors) == {"a", "b"}
-    assert errors["a"].startswith("train.py, line 5: FileNotFoundError: ")
+    done = actor.prepare([trial("a"), trial("b")])
+    assert set(done) == {"a", "b"}
+    assert done["a"].error.startswith("train.py, line 5: FileNotFoundError: ")

@@ -14,6 +14,7 @@ import structlog
 
 from gradnoise.training.calibration import Rate
 from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
 from gradnoise_service.domain.source import Source
 
@@ -64,22 +65,16 @@ class TrialActor:
             node=context.get_node_id(), gpu=",".join(gpus), device=_device_name(self._on_gpu)
         )
 
-    def prepare(self, specs: Sequence[TrialSpec]) -> dict[str, str]:
-        """Train one batch of each trial and return the errors by key."""
+    def prepare(self, specs: Sequence[TrialSpec]) -> dict[str, Rehearsal]:
+        """Rehearse each trial and return what it did by key."""
         from gradnoise.training.rehearsal import rehearse
         from gradnoise_workers.source import SourceError
 
         try:
             self._open_source()
         except SourceError as error:
-            return {spec.key: str(error) for spec in specs}
-        errors = {}
-        for spec in specs:
-            try:
-                rehearse(spec)
-            except Exception as error:
-                errors[spec.key] = f"{type(error).__name__}: {error}"
-        return errors
+            return {spec.key: Rehearsal(error=str(error)) for spec in specs}
+        return {spec.key: rehearse(spec) for spec in specs}
 
     def untrained(self, specs: Sequence[TrialSpec]) -> dict[str, dict[str, float]]:
         """Return the metrics of each trial before its first update, by key.

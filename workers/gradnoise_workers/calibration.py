@@ -6,7 +6,7 @@ these train in stacks of their own, side by side in each worker.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from gradnoise.training.calibration import Rate, best, explore
 from gradnoise.training.trial import TrialSpec
 from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.design import Design
-from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value
+from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value, is_number
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.store import calibrations
 from gradnoise_service.store.calibrations import Calibration, Subject
@@ -159,14 +159,17 @@ def probe(spec: StudySpec, arms: Sequence[Arm]) -> TrialSpec:
     return trial_of(spec, next(with_technique, arms[0]), key="probe")
 
 
-def trial_of(spec: StudySpec, arm: Arm, key: str) -> TrialSpec:
-    """Return a trial of an arm with values from the middle of its space."""
+def trial_of(spec: StudySpec, arm: Arm, key: str, lowest: Collection[str] = ()) -> TrialSpec:
+    """Return a trial of an arm with values from the middle of its space, or the lowest of some."""
     design = Design.of(spec)
     return trial_spec(
         spec,
         arm,
         key=key,
-        params={name: _middle(entry) for name, entry in design.space(arm.name).items()},
+        params={
+            name: _lowest(entry) if name in lowest else _middle(entry)
+            for name, entry in design.space(arm.name).items()
+        },
         seed=0,
         budget_epochs=design.epochs(design.phases[0]),
     )
@@ -181,6 +184,12 @@ def _subject(spec: StudySpec, arm: Arm, device: str, versions: Mapping[str, str]
         device=device,
         versions={name: versions[name] for name in ("gradnoise", "torch")},
     )
+
+
+def _lowest(entry: SpaceEntry) -> Value:
+    if isinstance(entry, Choices) and all(map(is_number, entry.choices)):
+        return min(entry.choices)  # type: ignore[type-var]  # numbers
+    return entry.low if isinstance(entry, Range) else _middle(entry)
 
 
 def _middle(entry: SpaceEntry) -> Value:

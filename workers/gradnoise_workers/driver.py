@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +24,14 @@ from gradnoise_workers.code_hash import code_hash, parameters_of
 from gradnoise_workers.costs import search_costs
 from gradnoise_workers.heartbeat import Heartbeat
 from gradnoise_workers.launcher import CheckInterrupt, Launcher, NotMeasuredError
-from gradnoise_workers.study import Ledger, OptunaSync, StudyRun, preparation_fault, untrained_level
+from gradnoise_workers.study import (
+    Ledger,
+    OptunaSync,
+    StudyRun,
+    preparation_fault,
+    rehearsals,
+    untrained_level,
+)
 
 log = structlog.get_logger()
 
@@ -95,16 +102,19 @@ class Driver:
     ) -> None:
         study = ledger.study
         launcher.start(check_interrupt)  # or the first worker would take every trial
-        kept = ("untrained", "search_costs")
+        kept = ("untrained", "rehearsal", "search_costs")
         measured = {name: study.protocol[name] for name in kept if name in study.protocol}
         if not ledger.trials():
-            fault = preparation_fault(study.spec, launcher, check_interrupt)
+            parameters = parameters_of(study.spec, source)
+            done = rehearsals(study.spec, parameters, launcher, check_interrupt)
+            fault = preparation_fault(study.spec, done)
             if fault is not None:
                 log.error("study failed", reason=fault)
                 ledger.fail(fault)
                 return
             untrained = untrained_level(study, launcher, check_interrupt)
             measured = {"untrained": untrained.model_dump()} if untrained else {}
+            measured["rehearsal"] = {arm: asdict(did) for arm, did in done.items()}
         stacking = self._open_slots(study, launcher, check_interrupt)
         if study.spec.budget.needs_costs and "search_costs" not in measured:
             try:

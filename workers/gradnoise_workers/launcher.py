@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gradnoise.training.calibration import Rate
+from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.trial import Event, TrialSpec
 from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.design import Setting
@@ -77,8 +78,8 @@ class Launcher(Protocol):
 
     def prepare(
         self, specs: Sequence[TrialSpec], check_interrupt: CheckInterrupt
-    ) -> Mapping[str, str]:
-        """Train one batch of each trial on a worker and return the errors by key."""
+    ) -> Mapping[str, Rehearsal]:
+        """Rehearse each trial on a worker and return what it did by key."""
 
     def untrained(
         self, specs: Sequence[TrialSpec], check_interrupt: CheckInterrupt

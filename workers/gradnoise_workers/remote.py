@@ -14,6 +14,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from gradnoise.training.calibration import Rate, candidates
 from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.trial import Failed, Finished, TrialSpec
 from gradnoise_service.domain.source import Source
 from gradnoise_workers.actor import Location, TrialActor
@@ -95,7 +96,7 @@ class RayLauncher:
 
     def prepare(
         self, specs: Sequence[TrialSpec], check_interrupt: CheckInterrupt
-    ) -> Mapping[str, str]:
+    ) -> Mapping[str, Rehearsal]:
         return self._call_first("prepare", specs, check_interrupt)
 
     def untrained(

@@ -23,7 +23,7 @@ from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, StudyState
 from gradnoise_service.domain.suite import SuiteCount
-from gradnoise_service.report.words.search import declared_limits
+from gradnoise_service.report.words.rehearsal import known_limits
 
 T = TypeVar("T")
 
@@ -72,8 +72,9 @@ class StudyOut(BaseModel):
     )
     warnings: Sequence[str] = Field(
         description=(
-            "What the study as declared cannot show: searches that are too small, or fewer seeds "
-            "than a verdict requires."
+            "What the study cannot show, as declared (searches that are too small, fewer seeds "
+            "than a verdict requires) and as a trial of each arm showed before the first (noise "
+            "that drowns the gradient, parameters that nothing reads)."
         )
     )
     false_verdict_chance: float = Field(
@@ -116,7 +117,7 @@ class StudyOut(BaseModel):
             verdict=study.verdict,
             n_seeds=design.n_seeds,
             extensions=study.extensions,
-            warnings=declared_limits(design),
+            warnings=known_limits(study),
             false_verdict_chance=design.false_verdict_chance,
             queue=queue if study.state == "queued" else None,
             plan=plan,

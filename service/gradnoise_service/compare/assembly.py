@@ -73,7 +73,7 @@ def compare(
                 diagnostics,
                 judged,
                 luck,
-                owned=owned if isinstance(owned := protocol.get("parameters_of"), Mapping) else {},
+                protocol=protocol,
                 is_final=is_final,
             )
         ),

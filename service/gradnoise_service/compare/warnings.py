@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from gradnoise_service.compare.facts.comparison import Difference
 from gradnoise_service.compare.facts.diagnostics import (
@@ -30,7 +31,8 @@ from gradnoise_service.compare.facts.findings import (
 )
 from gradnoise_service.compare.facts.luck import RepeatedSearch, UnknownLuck
 from gradnoise_service.compare.facts.tables import ArmSummary, GridPoint, SeedRow
-from gradnoise_service.compare.recipes import Owned, recipe_findings
+from gradnoise_service.compare.recipes import recipe_findings
+from gradnoise_service.compare.rehearsal import rehearsed
 from gradnoise_service.compare.search_size import few_near_best, ignored_by_sampler, small_searches
 from gradnoise_service.compare.tables import Tables
 from gradnoise_service.domain.design import Design
@@ -53,7 +55,7 @@ def findings(
     judged: Sequence[Difference],
     lucks: Mapping[str, float | UnknownLuck],
     *,
-    owned: Owned,
+    protocol: Mapping[str, Any],
     is_final: bool,
 ) -> Iterator[Finding]:
     """Yield the findings of a comparison.
@@ -63,16 +65,18 @@ def findings(
         tables: Of the design's trials.
         judged: The differences with their verdicts.
         lucks: The luck of each arm's search, or why it cannot be estimated.
-        owned: The parameters of each technique and optimizer.
+        protocol: What the study ran on: in `parameters_of` the parameters of each technique and
+            optimizer, in `rehearsal` what a trial of each arm did before the first.
         is_final: Whether the verdicts are given.
     """
     yield from _budgets(design, tables.arms)
     if not metric.has_test:
         yield NoTestData()
+    yield from rehearsed(protocol)
     yield from small_searches(design)
     yield from ignored_by_sampler(design)
     yield from few_near_best(design, metric, tables.arms, tables.search)
-    yield from recipe_findings(design, owned)
+    yield from recipe_findings(design, protocol.get("parameters_of", {}))
     yield from _lucks(design, judged, lucks)
     yield from _losses(tables.arms)
     yield from _diverged_later(tables.arms)

@@ -1,11 +1,12 @@
 """What ran: the protocol as labelled texts, and the spec as it was submitted."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.domain.study import Study
 from gradnoise_service.report.words.conditions import Labelled
-from gradnoise_service.report.words.numbers import MISSING, as_words
+from gradnoise_service.report.words.numbers import MISSING, as_words, count
 from gradnoise_service.study_text import dump_yaml
 
 
@@ -14,6 +15,9 @@ def protocol(comparison: Comparison) -> Iterator[Labelled]:
     for name, value in comparison.protocol.items():
         if name == "parameters_of":
             continue  # the recipes show which parameters each arm has
+        if name == "rehearsal":
+            yield from _optimizers(value)
+            continue
         if name == "formulas":
             yield from _formulas(comparison, value)
         elif isinstance(value, Mapping):
@@ -25,6 +29,18 @@ def protocol(comparison: Comparison) -> Iterator[Labelled]:
 def spec_text(study: Study) -> str:
     """Return the submitted spec as YAML that can be submitted again."""
     return dump_yaml(study.spec.model_dump(mode="json"))
+
+
+def _optimizers(rehearsal: Mapping[str, Mapping[str, Any]]) -> Iterator[Labelled]:
+    """Yield the optimizers that a training function made in the first trial of each arm."""
+    for arm, did in rehearsal.items():
+        if did["optimizers"]:
+            yield f"optimizers of {arm}", "; ".join(map(_optimizer, did["optimizers"]))
+
+
+def _optimizer(made: Mapping[str, Any]) -> str:
+    settings = ", ".join(f"{name} {value}" for name, value in made["settings"].items())
+    return f"{made['class']} of {count(made['n_parameters'], 'parameter')} ({settings})"
 
 
 def _formulas(comparison: Comparison, formulas: Mapping[str, str]) -> Iterator[Labelled]:

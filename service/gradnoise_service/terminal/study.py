@@ -25,6 +25,7 @@ def show_study(
     """Print the declaration of a study, its progress if it is not complete, and its outcome."""
     show_facts(_declaration(info))
     if info.state != "complete":
+        show_warnings(info.warnings)
         out.print()
         _show_progress(progress)
     out.print()

@@ -14,6 +14,7 @@ from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.report.words.anytime import extension_cost
+from gradnoise_service.report.words.rehearsal import known_limits
 from gradnoise_service.usecases import reports, studies, suites, trials
 from gradnoise_service.web.forms import Fields
 from gradnoise_service.web.templating import render
@@ -56,6 +57,7 @@ def show(caller: Reader, service: CurrentService, request: Request, study_id: St
         "study.html",
         study=study,
         design=study.design,
+        warnings=known_limits(study),
         verdicts=reports.verdicts(service, caller, study, progress),
         progress=progress,
         trials=trials.latest(service, caller, study_id, N_TRIALS),

@@ -246,17 +246,35 @@ def test_a_workload_without_the_objective_fails_with_its_name(
     assert "measured train_loss, but not validation_accuracy" in after.error
 
 
+def test_a_study_is_given_up_when_every_trial_raises_the_same_error_at_once(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    """Of 40 trials with 3 attempts each, at most a handful run; the open ones are cancelled."""
+    search = {**make_spec().model_dump()["search"], "n_trials": 20, "lag": None}
+    study = submit(database, make_spec(search=search), now)
+    launcher = FormulaLauncher(override=lambda spec, _epoch: failure(spec))
+    finish(start(database, storage, launcher, now))
+    after, table = read(database, study)
+    assert after.state == "failed"
+    assert str(after.error).startswith("Every trial of baseline fails with the same error")
+    assert str(after.error).endswith("ValueError: boom")
+    assert len(launcher.admitted) < 15
+    assert {trial.state for trial in table} <= {"failed", "cancelled"}
+
+
 def test_a_study_fails_with_the_first_error_if_every_trial_fails(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
+    """Each with an error of its own: whether another setting works is known at the end alone."""
     study = submit(database, make_spec(max_attempts=2), now)
-    finish(
-        start(database, storage, FormulaLauncher(override=lambda spec, _epoch: failure(spec)), now)
-    )
+
+    def override(spec: TrialSpec, _epoch: int) -> LauncherEvent:
+        return failure(spec, f"ValueError: lr={spec.params['lr']}")
+
+    finish(start(database, storage, FormulaLauncher(override=override), now))
     after, table = read(database, study)
     assert after.state == "failed"
-    assert after.error is not None
-    assert after.error.endswith("ValueError: boom")
+    assert str(after.error).startswith("Every trial failed. The first error:")
     assert {(trial.phase, trial.state, trial.n_attempts) for trial in table} == {
         ("search", "failed", 2)
     }
@@ -268,13 +286,14 @@ def test_a_study_fails_before_the_confirm_phase_if_every_search_trial_of_an_arm_
     study = submit(database, make_spec(max_attempts=1), now)
 
     def override(spec: TrialSpec, _epoch: int) -> LauncherEvent | None:
-        return failure(spec) if spec.techniques == ("annealed",) else None
+        own = f"ValueError: lr={spec.params['lr']}: boom"
+        return failure(spec, own) if spec.techniques == ("annealed",) else None
 
     finish(start(database, storage, FormulaLauncher(override=override), now))
     after, table = read(database, study)
     assert (after.state, after.comparison) == ("failed", None)
     assert str(after.error).startswith("Every trial of noisy in the search phase failed. The first")
-    assert str(after.error).endswith("ValueError: boom")
+    assert str(after.error).endswith("boom")
     assert {trial.phase for trial in table} == {"search"}
 
 

@@ -2,7 +2,7 @@
 
 from gradnoise_workers.study.ledger import Ledger
 from gradnoise_workers.study.optuna_sync import OptunaSync
-from gradnoise_workers.study.preparation import preparation_fault, untrained_level
+from gradnoise_workers.study.preparation import preparation_fault, rehearsals, untrained_level
 from gradnoise_workers.study.run import StudyRun
 
-__all__ = ["Ledger", "OptunaSync", "StudyRun", "preparation_fault", "untrained_level"]
+__all__ = ["Ledger", "OptunaSync", "StudyRun", "preparation_fault", "rehearsals", "untrained_level"]

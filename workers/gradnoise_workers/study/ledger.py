@@ -100,8 +100,10 @@ class Ledger:
             leases.complete(session, self.lease, self.now(), stored, comparison.verdict)
 
     def fail(self, error: str) -> None:
+        """End the study with an error; its open trials are cancelled."""
         with self.database.session(write=True) as session:
             leases.fail(session, self.lease, self.now(), error)
+            trials.cancel_open(session, self.study.id, self.now())
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:

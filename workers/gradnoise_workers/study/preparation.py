@@ -1,9 +1,10 @@
-"""Preparation before the first trial: one update of every arm, and the value without training."""
+"""Preparation before the first trial: a rehearsal of every arm, and the value without training."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from gradnoise.training.rehearsal import Rehearsal
 from gradnoise_service.compare.facts.comparison import Untrained
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study
@@ -14,21 +15,51 @@ N_UNTRAINED = 5
 """Confirm seeds on which the untrained model is measured."""
 
 
-def preparation_fault(
-    spec: StudySpec, launcher: Launcher, check_interrupt: CheckInterrupt
-) -> str | None:
-    """Train one batch of each arm and return why the study cannot run; None if it can.
+def rehearsals(
+    spec: StudySpec,
+    parameters: Mapping[str, Sequence[str]],
+    launcher: Launcher,
+    check_interrupt: CheckInterrupt,
+) -> Mapping[str, Rehearsal]:
+    """Rehearse a trial of each arm and return what it did by arm; empty if the worker died.
 
-    The catalogue announces most rules, so that a submission is refused; what only a worker can
-    check (the model, its data, the first batch) fails here, once for the study.
+    The techniques have the lowest values of their space, so that a noise that drowns the gradient
+    here does so in the whole space.
+
+    Args:
+        spec: The study.
+        parameters: The parameters of each technique and optimizer of the study, by its name.
+        launcher: Where the trials run.
+        check_interrupt: As for `Launcher.start`.
     """
     keys = {f"arms.{i}": arm for i, arm in enumerate(spec.arms)}
-    specs = [trial_of(spec, arm, key) for key, arm in keys.items()]
-    errors = launcher.prepare(specs, check_interrupt)
+    specs = [
+        trial_of(spec, arm, key, [name for each in arm.techniques for name in parameters[each]])
+        for key, arm in keys.items()
+    ]
+    done = launcher.prepare(specs, check_interrupt)
+    return {keys[key].name: rehearsal for key, rehearsal in done.items()}
+
+
+def preparation_fault(spec: StudySpec, done: Mapping[str, Rehearsal]) -> str | None:
+    """Return why a study cannot run; None if it can.
+
+    The catalogue announces most rules, so that a submission is refused; what only a worker can
+    check (the model, its data, the first batch, a training function) fails here, once for the
+    study.
+    """
+    errors = {arm: rehearsal.error for arm, rehearsal in done.items() if rehearsal.error}
     if not errors:
         return None
-    names = {key: arm.name for key, arm in keys.items()}
-    return _message(errors, names)
+    if len(errors) == len(spec.arms) and len(set(map(_summary, errors.values()))) == 1:
+        return f"No arm can be trained: {next(iter(errors.values()))}"
+    keys = {arm.name: f"arms.{i}" for i, arm in enumerate(spec.arms)}
+    lines = [f"{keys[arm]} ({arm}): {error}" for arm, error in errors.items()]
+    return "Not every arm can be trained.\n" + "\n".join(lines)
+
+
+def _summary(error: str) -> str:
+    return error.partition("\n")[0]
 
 
 def untrained_level(
@@ -63,10 +94,3 @@ def untrained_level(
         return None
     best = max(measured.values(), key=lambda value: metric.sign * value)
     return Untrained(best=best, n_seeds=len({key.rpartition(".")[2] for key in measured}))
-
-
-def _message(errors: Mapping[str, str], names: Mapping[str, str]) -> str:
-    if len(errors) == len(names) and len(set(errors.values())) == 1:
-        return f"No arm can be trained: {next(iter(errors.values()))}"
-    lines = [f"{key} ({names[key]}): {error}" for key, error in errors.items()]
-    return "Not every arm can be trained.\n" + "\n".join(lines)

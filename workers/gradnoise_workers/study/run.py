@@ -19,6 +19,7 @@ from gradnoise_service.report import markdown, plots
 from gradnoise_service.store.attempts import WaitingTrial
 from gradnoise_workers.launcher import Launcher, LauncherEvent, trial_spec
 from gradnoise_workers.study.decisions import Attempt, Decisions, Ending, Rules, decide
+from gradnoise_workers.study.first_failures import FirstFailures
 from gradnoise_workers.study.ledger import Ledger
 from gradnoise_workers.study.optuna_sync import OptunaSync
 from gradnoise_workers.study.phases import (
@@ -66,6 +67,7 @@ class StudyRun:
         self._together = together or {}
         self._attempts: dict[str, Attempt] = {}
         self._waiting = WaitingLines(optuna.key, optuna.is_due)
+        self._first_failures = FirstFailures()
         self._phase: Phase = self._design.phases[0]
 
     def resume(self) -> None:
@@ -91,11 +93,11 @@ class StudyRun:
         self._admit()
         can_admit = self._launcher.n_free() > 0 and self._waiting.has_due()
         events = self._launcher.events(0.0 if can_admit else timeout_seconds)
-        if events:
-            self._process(events)
-        else:
+        if not events:
             self._ledger.check()
-        return False
+            return False
+        reason = self._process(events)
+        return reason is not None and self._give_up(reason)
 
     def _planned(self, stored: Sequence[Trial]) -> list[PlannedTrial]:
         match self._phase:
@@ -147,7 +149,8 @@ class StudyRun:
             checkpoint=f"{self._study.id}/{trial.id}",
         )
 
-    def _process(self, events: Sequence[LauncherEvent]) -> None:
+    def _process(self, events: Sequence[LauncherEvent]) -> str | None:
+        """Process events and return why the study cannot succeed, or None."""
         decisions = decide(self._rules, self._attempts, events)
         for token in decisions.evicted:
             self._launcher.release(token)
@@ -161,6 +164,7 @@ class StudyRun:
                 self._launcher.release(token)
             else:
                 self._launcher.resume(token)
+        return self._first_failures.add(decisions.attempts.values(), decisions.endings.values())
 
     def _prune(self, decisions: Decisions) -> None:
         for token in decisions.at_rung:
@@ -182,9 +186,7 @@ class StudyRun:
         trials = self._ledger.trials()
         reason = failure(self._design, trials)
         if reason is not None:
-            self._ledger.fail(reason)
-            log.error("study failed", reason=reason)
-            return True
+            return self._give_up(reason)
         if self._phase == "confirm":
             return self._conclude(trials)
         if self._phase == "rerun":  # a race adds reruns after each seed
@@ -195,6 +197,11 @@ class StudyRun:
         self._declare(self._planned(trials))
         log.info("phase started", phase=self._phase)
         return False
+
+    def _give_up(self, reason: str) -> bool:
+        self._ledger.fail(reason)
+        log.error("study failed", reason=reason)
+        return True
 
     def _conclude(self, trials: Sequence[Trial]) -> bool:
         comparison = compare(

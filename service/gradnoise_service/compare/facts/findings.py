@@ -94,6 +94,22 @@ class NoTestData(Frozen):
     kind: Literal["no_test_data"] = "no_test_data"
 
 
+class UnreadParameters(Frozen):
+    """A training function of an arm read none of these hyperparameters."""
+
+    kind: Literal["unread_parameters"] = "unread_parameters"
+    arm: str
+    names: tuple[str, ...]
+
+
+class NoiseDrowns(Frozen):
+    """With the lowest values of its space, an arm's noise is `ratio` times the gradient's norm."""
+
+    kind: Literal["noise_drowns"] = "noise_drowns"
+    arm: str
+    ratio: float
+
+
 class UnequalBudgets(Frozen):
     """The arms were tuned with different numbers of search trials."""
 
@@ -224,6 +240,8 @@ Finding = Annotated[
     UnequalBudgets
     | UnequalDeviceTime
     | NoTestData
+    | UnreadParameters
+    | NoiseDrowns
     | SeveralChanges
     | UnequalRanges
     | SameRecipe

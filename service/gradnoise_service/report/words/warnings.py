@@ -9,6 +9,7 @@ from gradnoise_service.compare.facts.findings import (
     EarlyStop,
     Finding,
     LostTrials,
+    NoiseDrowns,
     NoiseScale,
     NoTestData,
     NothingTuned,
@@ -16,6 +17,7 @@ from gradnoise_service.compare.facts.findings import (
     UnequalBudgets,
     UnequalDeviceTime,
     UnequalDivergence,
+    UnreadParameters,
     UntunedSetting,
     WorseThanWorst,
 )
@@ -31,6 +33,7 @@ from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.domain.design import Design
 from gradnoise_service.report.words.numbers import count, duration, number, p_value
 from gradnoise_service.report.words.recipes import same_recipe, several_changes, unequal_ranges
+from gradnoise_service.report.words.rehearsal import drowns, unread
 from gradnoise_service.report.words.search import (
     few_near_best,
     ignored_by_sampler,
@@ -49,6 +52,10 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
                 f"The arms were not tuned equally: {budgets(finding.n_trials)}. More trials find a "
                 "better setting regardless of the technique."
             )
+        case UnreadParameters():
+            return unread(finding)
+        case NoiseDrowns():
+            return drowns(finding)
         case NoTestData():
             return (
                 "The workload measures no test data: settings were selected on the same validation "
