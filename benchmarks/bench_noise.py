@@ -6,9 +6,11 @@ pass that reads and writes the gradient.
 """
 
 import itertools
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -18,12 +20,17 @@ from benchmarks.harness import Figure, ratios, report, side_by_side
 from gradnoise._noise import Noise
 
 STD = 0.1
+ANNEALED = {"eta": 1e-6, "seed": 1}
+MEASURED = {"eta": 1e-6, "seed": 2, "measure_ratio": True}
+PRECONDITIONED = {"process": gradnoise.preconditioned(eta=1e-6, gamma=0.55), "seed": 3}
 
 
 def main() -> bool:
     before = torch.get_num_threads()
     try:
-        held = report("bench_noise", [*drawing(), *second_core(), *attached()])
+        held = report(
+            "bench_noise", [*drawing(), *second_core(), *attached(), *options(), first_step()]
+        )
         return (
             (report("bench_noise", on_gpu(), "bench_noise_cuda") and held)
             if torch.cuda.is_available()
@@ -88,6 +95,52 @@ def attached() -> Iterator[Figure]:
         yield Figure(name="  bare step", unit="ms", values=[seconds * 1e3 for seconds in bare])
 
 
+def options() -> Iterator[Figure]:
+    """Compare updates that measure the ratio or precondition the noise with annealed noise."""
+    for name, shapes, n_threads in (
+        ("1,000 parameters of 64, 1 core", [(64,)] * 1_000, 1),
+        ("10M parameters in 8 tensors, 2 cores", [(1_250_000,)] * 8, 2),
+    ):
+        torch.set_num_threads(n_threads)
+        bare, annealed, ratio, preconditioned = side_by_side(
+            *map(partial(update, shapes), ({}, ANNEALED, MEASURED, PRECONDITIONED)), seconds=0.2
+        )
+        yield Figure(
+            name=f"{name}: an update of SGD that measures the ratio, compared with annealed noise",
+            unit="%",
+            values=[100 * (each - 1) for each in ratios(ratio, annealed)],
+            at_most=5.0,
+        )
+        costs = [
+            (noisy - without) / (plain - without)
+            for noisy, plain, without in zip(preconditioned, annealed, bare, strict=True)
+        ]
+        yield Figure(
+            name=f"{name}: the cost of preconditioned noise, in times that of annealed noise",
+            unit="x",
+            values=costs,
+            at_most=3.0,
+        )
+        yield Figure(name="  bare update", unit="ms", values=[seconds * 1e3 for seconds in bare])
+
+
+def first_step() -> Figure:
+    """Time the first update with noise in new processes, whose machine code is cached on disk."""
+    program = (
+        "import time, torch, gradnoise;"
+        "w = torch.nn.Parameter(torch.zeros(100)); o = torch.optim.SGD([w]);"
+        "w.grad = torch.zeros(100); o.step(); gradnoise.attach(o, eta=0.1, seed=0);"
+        "start = time.process_time(); o.step(); print(time.process_time() - start)"
+    )
+    seconds = [
+        float(
+            subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
+        )
+        for _ in range(6)
+    ]
+    return Figure(name="first update of a process, cached code", unit="s", values=seconds[1:])
+
+
 def on_gpu() -> Iterator[Figure]:
     """Compare drawing and adding on a GPU with a single pass over the gradient."""
     for n in (10_000_000, 100_000_000):
@@ -132,6 +185,22 @@ def one_pass(gradient: torch.Tensor) -> None:
 def on_cores(n: int, add: Callable[[], None]) -> None:
     torch.set_num_threads(n)
     add()
+
+
+def update(shapes: list[tuple[int, ...]], noise: dict[str, Any]) -> Callable[[], None]:
+    """Return an update of SGD on gradients that are new at each update, as after zero_grad()."""
+    parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes]
+    gradients = [torch.ones(shape) for shape in shapes]
+    optimizer = torch.optim.SGD(parameters, lr=1e-3)
+    if noise:
+        gradnoise.attach(optimizer, **noise)
+
+    def run() -> None:
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient.detach()
+        optimizer.step()
+
+    return run
 
 
 def step(widths: list[int], batch: int, *, is_noisy: bool) -> Callable[[], None]:

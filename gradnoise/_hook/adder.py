@@ -17,6 +17,7 @@ from gradnoise._noise import Noise
 from gradnoise._noise.memory import overlapping, overlaps_itself
 from gradnoise._parts import Part
 from gradnoise._processes import NoiseProcess
+from gradnoise._processes.preconditioned import RootMeanSquare
 
 FROZEN_EVERY = 100  # updates
 
@@ -54,7 +55,7 @@ class NoiseAdder:
         self.states: dict[str, torch.Tensor] = {}
         # a sparse gradient holds other rows at each update, so it has no state
         self._allow = set(allow) - ({"sparse"} if process.preconditioner else set())
-        self._measure_ratio = measure_ratio
+        self._needs_norm = measure_ratio or process.uses_norm
         self._patterns = patterns
         self._norm: torch.Tensor | float | None = None
         self.forget()
@@ -68,12 +69,14 @@ class NoiseAdder:
         self._noise_key: tuple[object, ...] = ()
         self._group_factors: tuple[float, ...] = ()
         self._factors: np.ndarray | None = None
-        # whether all parameters have noise, and nothing but the noise is to be added
+        # whether all parameters have gradients, which are whole tensors
         self._is_plain = False
+        # of the preconditioner, for the last gradients; empty without one
+        self._states_in_order: Sequence[torch.Tensor] = ()
         self.end_update()
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("process", "last_std", "states", "_allow", "_measure_ratio", "_patterns", "_norm")
+        kept = ("process", "last_std", "states", "_allow", "_needs_norm", "_patterns", "_norm")
         return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -130,8 +133,13 @@ class NoiseAdder:
             gradients = [parameter.grad for parameter in self._parameters]
             versions = [g if g is None else version(g) for g in gradients]
         else:
-            for drawn, std in self._terms(t, gradients, scale):
-                self._noise.add_at_(addresses, gradients, drawn, self._stds(std))
+            norm = self._noise.norm_at(addresses, gradients) if self._needs_norm else None
+            terms = self._terms(t, norm, scale)
+            if self._states_in_order:
+                self._add_preconditioned(gradients, terms, scale, addresses=addresses)
+            else:
+                for drawn, std in terms:
+                    self._noise.add_at_(addresses, gradients, drawn, self._stds(std))
             versions = [g._version for g in gradients]
         self._noisy = [
             g if g is None else (weakref.ref(g), version)
@@ -163,12 +171,14 @@ class NoiseAdder:
                 return name
         return None
 
-    def _terms(self, t: int, gradients: Gradients, scale: float) -> list[tuple[int, float]]:
-        """Return the terms of update t in units of the scaled gradients; measure the norm."""
-        if self._measure_ratio or self.process.uses_norm:
-            self._norm = global_norm(gradients) / scale
-        norm = float(self._norm) if self.process.uses_norm and self._norm is not None else None
-        terms = self.process.checked_terms(t, norm)
+    def _terms(
+        self, t: int, norm: torch.Tensor | float | None, scale: float
+    ) -> list[tuple[int, float]]:
+        """Return the terms of update t in units of the scaled gradients, whose norm is given."""
+        if norm is not None:
+            self._norm = norm = norm / scale
+        known = None if norm is None or not self.process.uses_norm else float(norm)
+        terms = self.process.checked_terms(t, known)
         self.last_std = math.hypot(*(std for _, std in terms))
         return [(drawn, std * scale) for drawn, std in terms]
 
@@ -186,15 +196,41 @@ class NoiseAdder:
         if self._noise is None or self._noise_key != noise_key:
             shapes = {name: tensor.shape for name, tensor in tensors.items()}
             self._noise, self._noise_key = Noise(seed, shapes, parts=parts), noise_key
-        self._is_plain = not (parts or self.process.preconditioner) and len(tensors) == len(
-            self._parameters
-        )
-        placed = [self._parameters[i].grad for i in chosen]
-        terms = self._terms(t, placed, scale)
+        is_known = isinstance(self.process.preconditioner, RootMeanSquare | None)
+        self._is_plain = is_known and not parts and len(tensors) == len(self._parameters)
+        norm = global_norm(self._parameters[i].grad for i in chosen) if self._needs_norm else None
+        terms = self._terms(t, norm, scale)
+        gradients = list(tensors.values())
+        preconditioner = self.process.preconditioner
+        if isinstance(preconditioner, RootMeanSquare):
+            self._states_in_order = self._states(tensors)
+            self._add_preconditioned(gradients, terms, scale, chosen)
+            return
         scales = self._scales(tensors, scale)
         for drawn, std in terms:
-            stds = self._stds(std, chosen)
-            self._noise.add_(list(tensors.values()), drawn, stds, scales)
+            self._noise.add_(gradients, drawn, self._stds(std, chosen), scales)
+
+    def _add_preconditioned(
+        self,
+        gradients: Sequence[torch.Tensor],
+        terms: Sequence[tuple[int, float]],
+        scale: float,
+        chosen: Sequence[int] | None = None,
+        addresses: Any = None,
+    ) -> None:
+        assert self._noise is not None
+        assert isinstance(self.process.preconditioner, RootMeanSquare)
+        for i, (drawn, std) in enumerate(terms):
+            self._noise.add_preconditioned_(
+                gradients,
+                drawn,
+                self._stds(std, chosen),
+                self.process.preconditioner,
+                self._states_in_order,
+                scale,
+                updates=i == 0,
+                addresses=addresses,
+            )
 
     def _tensors_in_place(
         self, chosen: Sequence[int]
@@ -229,7 +265,12 @@ class NoiseAdder:
         preconditioner = self.process.preconditioner
         if preconditioner is None:
             return None
-        scales = []
+        states = self._states(tensors)
+        for state, gradient in zip(states, tensors.values(), strict=True):
+            preconditioner.update_(state, gradient / grad_scale)
+        return [preconditioner.scale(state) for state in states]
+
+    def _states(self, tensors: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
         for name, gradient in tensors.items():
             state = self.states.get(name)
             if state is None:
@@ -239,7 +280,5 @@ class NoiseAdder:
                     f"the preconditioner's state of {name} has shape {tuple(state.shape)}, but its "
                     f"gradient has {tuple(gradient.shape)}: load the state of this model."
                 )
-            self.states[name] = state = state.to(gradient.device)
-            preconditioner.update_(state, gradient / grad_scale)
-            scales.append(preconditioner.scale(state))
-        return scales
+            self.states[name] = state.to(gradient.device, torch.float32).contiguous()
+        return [self.states[name] for name in tensors]

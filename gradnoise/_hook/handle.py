@@ -210,6 +210,7 @@ class GradientNoise:
                 raise TypeError(f"states[{name!r}] must be a tensor, but got {tensor!r}.")
         self._seed = seed
         self._adder.states = {name: tensor.clone() for name, tensor in states.items()}
+        self._adder.forget()
         self._set_t(t)
 
     def __getstate__(self) -> dict[str, Any]:

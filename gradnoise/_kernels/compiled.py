@@ -123,6 +123,8 @@ def add_all(
     keys: Any,
     ts: Any,
     stds: Any,
+    states: Any,
+    rule: Any,
     n_shares: int,
     share: int,
 ) -> None:
@@ -135,13 +137,20 @@ def add_all(
         keys: Each run's key, uint64.
         ts: The update count of each run, or a single one for all, int64; in [0, 2^63).
         stds: The standard deviation of each run, or a single one for all, float64, in the numbers'
-            units; 0: the run stays unchanged.
+            units; 0: the run stays unchanged, but for its state.
+        states: The address of each run's mean squares V, float32, int64; empty: there are none.
+        rule: float64: the share of V that is kept, the weight of g^2, the damping, and the factor
+            from the numbers to gradients g. V is updated with g, and z is divided by
+            sqrt(damping + sqrt(V)).
         n_shares: Number of shares into which the chunks of all runs are divided; at least 1.
         share: Index of the share, from 0.
     """
     _widest()
     words = np.empty(CHUNK, np.uint32)
     drawn = np.empty(CHUNK, np.float32)
+    has_states = len(states) > 0
+    keep, weight, damping = np.float32(rule[0]), np.float32(rule[1]), np.float32(rule[2])
+    unscale = np.float32(rule[3])
     n_chunks = 0
     for run in range(len(addresses)):
         n_chunks += _n_chunks(starts[run], sizes[run])
@@ -158,7 +167,8 @@ def add_all(
         t = ts[run] if len(ts) > 1 else ts[0]
         scale = np.float32(stds[run] if len(stds) > 1 else stds[0])
         base = start // CHUNK
-        for chunk in range(base + skip, base + (min(n, skip + left) if scale != 0 else skip)):
+        is_used = scale != 0 or has_states
+        for chunk in range(base + skip, base + (min(n, skip + left) if is_used else skip)):
             lo = max(start, chunk * CHUNK)
             hi = min(stop, (chunk + 1) * CHUNK)
             group = lo // GROUP
@@ -167,7 +177,15 @@ def add_all(
             _philox(group, n_groups, t, keys[run], words, addresses[run] + 4 * (lo - start))
             _radii(words, drawn, n_groups)
             _pairs(words, drawn, n_groups)
-            _add(values[lo - start : hi - start], drawn[before : before + hi - lo], scale)
+            at, z = values[lo - start : hi - start], drawn[before : before + hi - lo]
+            if has_states:
+                state = carray(pointer(states[run], np.float32), sizes[run])[
+                    lo - start : hi - start
+                ]
+                _update(state, at, keep, weight, unscale)
+                _precondition(z, state, damping)
+            if scale != 0:
+                _add(at, z, scale)
         left -= min(n, skip + left) - skip
         skip = 0
         if left == 0:
@@ -243,3 +261,31 @@ def _add(values: Any, drawn: Any, std: Any) -> None:
     _widest()
     for i in range(len(values)):
         values[i] += std * drawn[i]
+
+
+@kernel(fastmath={"contract"})
+def _update(state: Any, values: Any, keep: Any, weight: Any, unscale: Any) -> None:
+    _widest()
+    for i in range(len(state)):
+        gradient = unscale * values[i]
+        state[i] = keep * state[i] + weight * gradient * gradient
+
+
+@kernel(fastmath={"contract"})
+def _precondition(drawn: Any, state: Any, damping: Any) -> None:
+    _widest()
+    for i in range(len(drawn)):
+        drawn[i] /= np.sqrt(damping + np.sqrt(state[i]))
+
+
+@kernel(fastmath={"contract", "reassoc"})
+def sum_of_squares(addresses: Any, sizes: Any) -> float:
+    """Return the sum of the squares of the numbers of all float32 runs, in float64."""
+    _widest()
+    total = 0.0
+    for run in range(len(addresses)):
+        values = carray(pointer(addresses[run], np.float32), sizes[run])
+        for i in range(len(values)):
+            number = np.float64(values[i])
+            total += number * number
+    return total

@@ -27,10 +27,13 @@ _gomp = ctypes.CDLL(str(_found[0]))
 _gomp.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
 _gomp.GOMP_parallel.restype = None
 
-ARRAYS = ("addresses", "starts", "sizes", "keys", "ts", "stds")
+ARRAYS = ("addresses", "starts", "sizes", "keys", "ts", "stds", "states", "rule")
 # what the threads share: the arrays' addresses and lengths, and the next share
 JOB = np.dtype(
-    [(name, np.int64) for name in (*ARRAYS, "n_runs", "n_ts", "n_stds", "n_shares", "next_share")]
+    [
+        (name, np.int64)
+        for name in (*ARRAYS, "n_runs", "n_ts", "n_stds", "n_states", "n_shares", "next_share")
+    ]
 )
 NEXT_SHARE: int = JOB.fields["next_share"][1]  # type: ignore[index]  # its offset; fields is set
 
@@ -43,11 +46,15 @@ def add_all_on(
     keys: Any,
     ts: Any,
     stds: Any,
+    states: Any,
+    rule: Any,
     n_shares: int,
 ) -> None:
     """Do all shares of `compiled.add_all` on n_threads threads; each takes a free share."""
-    pointers = (array.ctypes.data for array in (addresses, starts, sizes, keys, ts, stds))
-    job = np.array([(*pointers, len(addresses), len(ts), len(stds), n_shares, 0)], JOB)
+    pointers = (
+        array.ctypes.data for array in (addresses, starts, sizes, keys, ts, stds, states, rule)
+    )
+    job = np.array([(*pointers, len(addresses), len(ts), len(stds), len(states), n_shares, 0)], JOB)
     _gomp.GOMP_parallel(_worker.address, job.ctypes.data, n_threads, 0)
 
 
@@ -73,11 +80,16 @@ def _work(address: int) -> None:
     keys = carray(pointer(job.keys, np.uint64), n)
     ts = carray(pointer(job.ts, np.int64), job.n_ts)
     stds = carray(pointer(job.stds, np.float64), job.n_stds)
+    states = carray(pointer(job.states, np.int64), job.n_states)
+    rule = carray(pointer(job.rule, np.float64), 4)
     while True:
         share = _take_next(address + NEXT_SHARE)
         if share >= job.n_shares:
             break
-        add_all(addresses, starts, sizes, keys, ts, stds, job.n_shares, share)
+        add_all(addresses, starts, sizes, keys, ts, stds, states, rule, job.n_shares, share)
 
 
-_worker = cfunc(types.void(types.int64))(_work)
+try:
+    _worker = cfunc(types.void(types.int64), cache=True)(_work)
+except RuntimeError:  # no folder for the cache is writable
+    _worker = cfunc(types.void(types.int64))(_work)

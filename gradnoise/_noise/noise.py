@@ -1,5 +1,6 @@
 """The noise of a seed on the named parameters of a model."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,8 +12,9 @@ from gradnoise._keys import key
 from gradnoise._noise import backends
 from gradnoise._noise.chunks import add_in_chunks
 from gradnoise._noise.memory import are_apart
-from gradnoise._noise.threads import add_on_threads
+from gradnoise._noise.threads import NO_RULE, NO_STATES, THREADED_FROM, add_on_threads
 from gradnoise._parts import Part, whole
+from gradnoise._processes.preconditioned import RootMeanSquare
 
 PURPOSE = "noise"
 
@@ -86,11 +88,14 @@ class Noise:
         cuda = backends.cuda() if is_on_gpu else None
         if cuda:
             cuda.add_(tensors, self._runs, t, stds)
+        elif scales is not None:
+            self._add_scaled_(tensors, t, stds, dict(enumerate(scales)))
         else:
-            done = self._add_where_plain_(tensors, t, stds) if scales is None else ()
-            for i in sorted(set(range(len(tensors))) - set(done)):
-                scale = None if scales is None else scales[i]
-                add_in_chunks(tensors[i], scale, self._parts[i], self.keys[i], t, float(stds[i]))
+            chosen, runs, starts = self._where_plain(tensors)
+            if chosen:
+                _add_compiled(runs, starts, t, stds[list(chosen)])
+            for i in sorted(set(range(len(tensors))) - set(chosen)):
+                add_in_chunks(tensors[i], None, self._parts[i], self.keys[i], t, float(stds[i]))
         # the kernels write to memory without torch's knowledge
         torch.autograd.graph.increment_version(tensors)
 
@@ -124,26 +129,87 @@ class Noise:
         _add_compiled(self._runs, addresses, t, std)
         torch.autograd.graph.increment_version(tensors)  # type: ignore[arg-type]  # none is None
 
-    def _add_where_plain_(
-        self, tensors: Sequence[torch.Tensor], t: int, stds: npt.NDArray[np.float64]
-    ) -> tuple[int, ...]:
-        """Add std * N_t to those tensors that the compiled kernel takes; return their indices."""
-        if not backends.compiled():
-            return ()
-        addresses = {
+    def norm_at(self, addresses: Integers, tensors: Sequence[torch.Tensor]) -> float:
+        """Return the L2 norm of all tensors together; `addresses` returned their addresses."""
+        compiled = backends.compiled()
+        if compiled is None or sum(self.sizes) >= THREADED_FROM:
+            return float(torch.nn.utils.get_total_norm(tensors))
+        return math.sqrt(compiled.sum_of_squares(addresses, self._n_bytes // 4))
+
+    def add_preconditioned_(
+        self,
+        tensors: Sequence[torch.Tensor],
+        t: int,
+        std: Std,
+        rule: RootMeanSquare,
+        states: Sequence[torch.Tensor],
+        grad_scale: float,
+        *,
+        updates: bool,
+        addresses: Integers | None = None,
+    ) -> None:
+        """Add std * N_t * sqrt(G) to the tensors in place, G of the rule.
+
+        Args:
+            tensors: As `add_` takes them.
+            t: Update count; in [0, 2^63).
+            std: Standard deviation, in the tensors' units: one for all, or one per tensor.
+            rule: The preconditioner.
+            states: Its state for each tensor: contiguous, float32, on the tensor's device.
+            grad_scale: The tensors are grad_scale times the gradients.
+            updates: Whether the states are updated with the gradients first.
+            addresses: What `addresses` returned for the tensors, if it was called.
+        """
+        _check_t(t)
+        stds = np.broadcast_to(np.asarray(std, dtype=np.float64), len(tensors))
+        chosen, runs, starts = self._where_plain(tensors, addresses)
+        if chosen:
+            kept = rule.decay if updates else 1.0
+            numbers = np.array([kept, 1 - kept, rule.damping, 1 / grad_scale])
+            of_states = np.array([states[i].data_ptr() for i in chosen], dtype=np.int64)
+            _add_compiled(runs, starts, t, stds[list(chosen)], of_states, numbers)
+        others = sorted(set(range(len(tensors))) - set(chosen))
+        if updates:
+            for i in others:
+                rule.update_(states[i], tensors[i] / grad_scale)
+        self._add_scaled_(tensors, t, stds, {i: rule.scale(states[i]) for i in others})
+        torch.autograd.graph.increment_version(tensors)
+
+    def _add_scaled_(
+        self,
+        tensors: Sequence[torch.Tensor],
+        t: int,
+        stds: npt.NDArray[np.float64],
+        scales: Mapping[int, torch.Tensor],
+    ) -> None:
+        """Add std * N_t * scale to the tensors of these indices."""
+        for i, scale in scales.items():
+            add_in_chunks(tensors[i], scale, self._parts[i], self.keys[i], t, float(stds[i]))
+
+    def _where_plain(
+        self, tensors: Sequence[torch.Tensor], addresses: Integers | None = None
+    ) -> tuple[tuple[int, ...], Runs, Integers]:
+        """Return the indices of the tensors that the compiled kernel takes, their runs, addresses.
+
+        Args:
+            tensors: The tensors.
+            addresses: What `addresses` returned for them, if it was called.
+        """
+        addresses = self.addresses(tensors) if addresses is None else addresses
+        if addresses is not None:
+            return tuple(range(len(tensors))), self._runs, addresses
+        found = {
             i: address
             for i, tensor in enumerate(tensors)
-            if (address := _addresses([tensor], [self.sizes[i]])) is not None
+            if backends.compiled()
+            and (address := _addresses([tensor], [self.sizes[i]])) is not None
         }
-        chosen = tuple(addresses)
-        if not chosen:
-            return ()
+        chosen = tuple(found)
         if chosen not in self._runs_of_some:
             parts, keys = [self._parts[i] for i in chosen], [self.keys[i] for i in chosen]
-            self._runs_of_some = {chosen: Runs.of(parts, keys)}
-        runs, starts = self._runs_of_some[chosen], np.concatenate(list(addresses.values()))
-        _add_compiled(runs, starts, t, stds[list(chosen)])
-        return chosen
+            self._runs_of_some = {chosen: Runs.of(parts, keys)} if chosen else {(): self._runs}
+        starts = np.concatenate(list(found.values())) if found else np.empty(0, dtype=np.int64)
+        return chosen, self._runs_of_some[chosen], starts
 
 
 def _addresses(tensors: Sequence[torch.Tensor | None], sizes: Sequence[int]) -> Integers | None:
@@ -171,13 +237,21 @@ def _addresses(tensors: Sequence[torch.Tensor | None], sizes: Sequence[int]) -> 
 _Tensor, _F32, _STRIDED = torch.Tensor, torch.float32, torch.strided
 
 
-def _add_compiled(runs: Runs, addresses: Integers, t: int, std: Std) -> None:
+def _add_compiled(
+    runs: Runs,
+    addresses: Integers,
+    t: int,
+    std: Std,
+    states: Integers = NO_STATES,
+    rule: npt.NDArray[np.float64] = NO_RULE,
+) -> None:
     if len(runs.owners) > len(addresses):
         addresses = addresses[runs.owners] + 4 * runs.offsets
+        states = states[runs.owners] + 4 * runs.offsets if len(states) else states
     stds = np.asarray(std, dtype=np.float64).reshape(-1)
     if len(stds) > 1:
         stds = stds[runs.owners]
-    add_on_threads(runs, addresses, np.array([t], dtype=np.int64), stds)
+    add_on_threads(runs, addresses, np.array([t], dtype=np.int64), stds, states, rule)
 
 
 def _check_t(t: int) -> None:

@@ -18,8 +18,18 @@ SHARES_PER_THREAD = 16  # each share walks through all runs, so the number of sh
 THREADED_FROM = 2**18
 
 
+Floats = npt.NDArray[np.float64]
+
+NO_STATES, NO_RULE = np.empty(0, dtype=np.int64), np.zeros(4)
+
+
 def add_on_threads(
-    runs: Runs, addresses: Integers, ts: Integers, stds: npt.NDArray[np.float64]
+    runs: Runs,
+    addresses: Integers,
+    ts: Integers,
+    stds: Floats,
+    states: Integers = NO_STATES,
+    rule: Floats = NO_RULE,
 ) -> None:
     """Add std * z to float32 runs in CPU memory.
 
@@ -28,11 +38,13 @@ def add_on_threads(
         addresses: The address of each run; no two runs share memory.
         ts: The update count of each run, or a single one for all.
         stds: The standard deviation of each run, or a single one for all.
+        states: The address of each run's mean squares, if the noise is preconditioned.
+        rule: How, as `compiled.add_all` describes.
     """
     compiled = backends.compiled()
     assert compiled is not None
     n_threads = torch.get_num_threads() if runs.n_numbers >= THREADED_FROM else 1
-    columns = (addresses, runs.starts, runs.sizes, runs.keys, ts, stds)
+    columns = (addresses, runs.starts, runs.sizes, runs.keys, ts, stds, states, rule)
     if n_threads == 1:
         compiled.add_all(*columns, 1, 0)
         return

@@ -77,6 +77,44 @@ def test_preconditioned_noise_follows_its_formula() -> None:
         torch.testing.assert_close(update(optimizer, 2.0), expected)
 
 
+def test_preconditioned_noise_does_not_depend_on_other_parameters_and_their_kinds() -> None:
+    """A float32 parameter gets the same noise to the bit beside one that the compiled kernel does
+    not take, from the first update on; the noise of the latter follows the same formula.
+    """
+    ends = []
+    for dtype in (None, torch.float64, torch.float32):
+        parameters = {"weight": Parameter(torch.zeros(500))}
+        if dtype is not None:
+            parameters["other"] = Parameter(torch.zeros(500, dtype=dtype))
+        optimizer = torch.optim.SGD(parameters.items(), lr=1.0)
+        attach(optimizer, preconditioned(eta=0.3, gamma=0.55), seed=1)
+        for _ in range(3):
+            for parameter in parameters.values():
+                parameter.grad = torch.linspace(-1, 2, 500).to(parameter.dtype)
+            optimizer.step()
+        ends.append([parameter.detach() for parameter in parameters.values()])
+    alone, beside_double, beside_single = ends
+    assert torch.equal(alone[0], beside_double[0])
+    assert torch.equal(alone[0], beside_single[0])
+    torch.testing.assert_close(beside_double[1].float(), beside_single[1], rtol=1e-5, atol=1e-5)
+
+
+def test_preconditioned_noise_uses_unscaled_gradients_under_grad_scaler() -> None:
+    moved = []
+    for scale in (1.0, 1_024.0):
+        weight = Parameter(torch.zeros(100))
+        optimizer = torch.optim.SGD([weight], lr=1.0, fused=True)
+        attach(optimizer, preconditioned(eta=0.3, gamma=0.55), seed=1)
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        for _ in range(2):
+            optimizer.zero_grad()
+            scaler.scale((5.0 * weight).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        moved.append(weight.detach())
+    torch.testing.assert_close(*moved, rtol=1e-5, atol=1e-5)
+
+
 def test_the_state_of_a_preconditioner_is_float32_whatever_the_default_type() -> None:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
@@ -148,6 +186,19 @@ def test_freezing_a_parameter_does_not_change_the_noise_of_the_others() -> None:
             if not needs
             else torch.equal(weights["b"].grad, noise_of("b", (3,), t))
         )
+
+
+@pytest.mark.parametrize("size", [1.0, 1e25, 1e-25])
+def test_the_norm_of_many_small_gradients_neither_overflows_nor_vanishes(size: float) -> None:
+    """Its squares would leave the range of float32."""
+    weights = [Parameter(torch.zeros(64)) for _ in range(10)]
+    optimizer = torch.optim.SGD(weights, lr=0.0)
+    noise = attach(optimizer, constant(size), seed=1, measure_ratio=True)
+    for _ in range(2):
+        for weight in weights:
+            weight.grad = torch.full((64,), size)
+        optimizer.step()
+    assert noise.ratio == pytest.approx(1 / math.sqrt(640), rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from gradnoise._kernels import portable
 
 compiled = pytest.importorskip("gradnoise._kernels.compiled")
 
+NO_STATES = (np.empty(0, dtype=np.int64), np.zeros(4))
+
 Runs = list[tuple[int, int, int]]
 runs = st.lists(
     st.tuples(st.integers(0, 2**45), st.integers(0, 5_000), st.integers(0, 2**64 - 1)), max_size=5
@@ -27,7 +29,15 @@ def add(values: list[np.ndarray], of: Runs, t: int, std: float, n_shares: int = 
     keys = np.array([key for _, _, key in of], dtype=np.uint64)
     for share in range(n_shares):
         compiled.add_all(
-            addresses, starts, sizes, keys, np.array([t]), np.array([std]), n_shares, share
+            addresses,
+            starts,
+            sizes,
+            keys,
+            np.array([t]),
+            np.array([std]),
+            *NO_STATES,
+            n_shares,
+            share,
         )
 
 
