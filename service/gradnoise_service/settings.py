@@ -57,6 +57,13 @@ class Settings(BaseSettings):
             "scope `code`."
         ),
     )
+    changed_code: Literal["refuse", "mark"] = Field(
+        default="refuse",
+        description=(
+            "Whether a study that was interrupted waits if the installed code of its workload, "
+            "optimizer or techniques has changed, or goes on and is marked in the report."
+        ),
+    )
     max_body_bytes: int = Field(
         default=1_000_000, ge=1_000, description="Maximum size of a request body, in bytes."
     )

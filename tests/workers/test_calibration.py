@@ -36,7 +36,7 @@ def no_interrupt() -> None:
 def calibrate(
     database: Database, spec: StudySpec, launcher: FormulaLauncher, now: datetime
 ) -> Calibration:
-    return calibrated(spec, spec.arms, launcher, database, VERSIONS, lambda: now, no_interrupt)
+    return calibrated(spec, spec.arms, launcher, database, "c", VERSIONS, lambda: now, no_interrupt)
 
 
 def measured_slots(launcher: FormulaLauncher) -> list[int]:
@@ -179,7 +179,7 @@ def test_arms_that_cannot_be_one_model_are_measured_apart(
     launcher = FormulaLauncher(speeds={1: 100.0, 2: 150.0})
 
     def measure(spec: StudySpec, arms: Sequence[Arm]) -> Calibration:
-        return calibrated(spec, arms, launcher, database, VERSIONS, lambda: now, no_interrupt)
+        return calibrated(spec, arms, launcher, database, "c", VERSIONS, lambda: now, no_interrupt)
 
     found = stacked(spec, measure)
     probes = [(p.techniques, p.optimizer, p.options) for p, n in launcher.measured if n == 2]

@@ -22,6 +22,7 @@ from gradnoise_service.search import Storage
 from gradnoise_service.store import dispatchers, leases, studies, trials
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.tables import StudyRow
+from gradnoise_workers import driver as driver_module
 from gradnoise_workers.dispatcher import Dispatcher
 from gradnoise_workers.driver import Driver
 from gradnoise_workers.launcher import Launcher, LauncherEvent
@@ -77,6 +78,7 @@ def make_dispatcher(
         "now": lambda: datetime.now(UTC),
     }
     slots = changes.pop("slots", 3)
+    marks_changed_code = changes.pop("marks_changed_code", False)
     settings = defaults | changes
     driver = Driver(
         database=database,
@@ -87,6 +89,7 @@ def make_dispatcher(
         device=lambda: settings["machines"]()[0],
         lease=settings["lease"],
         now=settings["now"],
+        marks_changed_code=marks_changed_code,
     )
     return Dispatcher(database=database, storage=storage, driver=driver, **settings)
 
@@ -364,3 +367,32 @@ def test_checkpoints_are_deleted_after_the_end_of_their_study(
     )
     dispatcher.run_round()
     assert folders() == {str(queued.id), "another"}
+
+
+def test_a_study_waits_while_its_code_is_not_that_of_its_start(
+    database: Database, storage: Storage, make_spec: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on once the code is restored, or where changed code is marked in the report."""
+    installed = {"workload mlp": "old"}
+    monkeypatch.setattr(driver_module, "part_hashes", lambda _spec, _source: dict(installed))
+    study = submit(database, make_spec())
+    with running(database, storage, lambda: FormulaLauncher(slots=1)) as stop:
+        until(lambda: bool(read(database, study).protocol))
+        stop.set()
+    installed["workload mlp"] = "new"
+    dispatcher = make_dispatcher(database, storage, FormulaLauncher, lease=timedelta(0))
+    for _ in range(4):  # more rounds than a crashing study has
+        dispatcher.run_round()
+        dispatcher.join()
+    held = read(database, study)
+    assert (held.state, held.error) == (
+        "running",
+        str(driver_module.CodeChangedError(["workload mlp"])),
+    )
+    marking = make_dispatcher(database, storage, FormulaLauncher, marks_changed_code=True)
+    marking.run_round()
+    marking.join()
+    ended = read(database, study)
+    assert (ended.state, ended.error) == ("complete", None)
+    assert ended.protocol["changed_code"] == ["workload mlp"]
+    assert ended.protocol["code_of"] == installed

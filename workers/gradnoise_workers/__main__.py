@@ -22,6 +22,7 @@ from gradnoise_service.search import open_storage
 from gradnoise_service.settings import Settings
 from gradnoise_service.store import catalogues
 from gradnoise_service.store.database import open_database
+from gradnoise_workers.code_hash import installed_hashes
 from gradnoise_workers.dispatcher import Dispatcher
 from gradnoise_workers.driver import Driver
 from gradnoise_workers.remote import RayLauncher, devices
@@ -59,7 +60,7 @@ def main() -> None:
         log.error("an entry point cannot be loaded and is not announced", **broken)
     database, storage = open_database(settings.database), open_storage(settings.database)
     with database.session(write=True) as session:
-        catalogues.publish(session, announced, now())
+        catalogues.publish(session, {**announced, "code_of": installed_hashes()}, now())
     checkpoints = Checkpoints(
         folder=settings.checkpoint_folder, every_seconds=settings.checkpoint_seconds
     )
@@ -72,6 +73,7 @@ def main() -> None:
         device=lambda: machines()[0],
         lease=settings.lease,
         now=now,
+        marks_changed_code=settings.changed_code == "mark",
     )
     dispatcher = Dispatcher(
         id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",

@@ -87,16 +87,18 @@ def calibrated(
     arms: Sequence[Arm],
     launcher: Launcher,
     database: Database,
+    code: str,
     versions: Mapping[str, str],
     now: Callable[[], datetime],
     check_interrupt: CheckInterrupt,
 ) -> Calibration:
     """Return the best number of slots for arms of equal options and optimizer.
 
-    It is measured once for all dispatchers.
+    It is measured once for all dispatchers, and again if the workload's code, whose hash is given,
+    changes.
     """
     device = launcher.start(check_interrupt)
-    subject = _subject(spec, arms[0], device, versions)
+    subject = _subject(spec, arms[0], device, code, versions)
     with database.session() as session:
         stored = calibrations.find(session, subject)
     if stored is not None:
@@ -175,10 +177,13 @@ def trial_of(spec: StudySpec, arm: Arm, key: str, lowest: Collection[str] = ()) 
     )
 
 
-def _subject(spec: StudySpec, arm: Arm, device: str, versions: Mapping[str, str]) -> Subject:
+def _subject(
+    spec: StudySpec, arm: Arm, device: str, code: str, versions: Mapping[str, str]
+) -> Subject:
     recipe = spec.recipe(arm)
     return Subject(
         workload=spec.workload,
+        code=code,
         options=recipe.options,
         optimizer=recipe.optimizer,
         device=device,

@@ -17,7 +17,7 @@ from gradnoise_service.store import dispatchers, leases, studies, trials
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.dispatchers import DispatcherInfo
 from gradnoise_service.store.leases import Lease
-from gradnoise_workers.driver import POLL_SECONDS, Driver, StoppedError
+from gradnoise_workers.driver import POLL_SECONDS, CodeChangedError, Driver, StoppedError
 from gradnoise_workers.heartbeat import Heartbeat
 from gradnoise_workers.study import OptunaSync
 
@@ -121,9 +121,17 @@ class Dispatcher:
                 log.info("study released")
             except LeaseLostError:
                 log.warning("the study was cancelled, or another dispatcher has it")
+            except CodeChangedError as error:
+                self._hold(lease, str(error))
             except Exception as error:
                 self._count_crash(study, lease, error)
             self._settle_if_ended(study)
+
+    def _hold(self, lease: Lease, reason: str) -> None:
+        """Leave the study until its lease expires, with the reason why it does not go on."""
+        log.error("the study is held", reason=reason)
+        with self.database.session(write=True) as session:
+            leases.explain(session, lease, reason)
 
     def _count_crash(self, study: Study, lease: Lease, error: Exception) -> None:
         """Leave the study until its lease expires; after several crashes here, fail it."""

@@ -20,7 +20,7 @@ from gradnoise_service.store.calibrations import Calibration
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.leases import Lease
 from gradnoise_workers.calibration import Stacking, calibrated, stacked
-from gradnoise_workers.code_hash import code_hash, parameters_of
+from gradnoise_workers.code_hash import changed_parts, code_hash, parameters_of, part_hashes
 from gradnoise_workers.costs import search_costs
 from gradnoise_workers.heartbeat import Heartbeat
 from gradnoise_workers.launcher import CheckInterrupt, Launcher, NotMeasuredError
@@ -36,6 +36,17 @@ from gradnoise_workers.study import (
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.5
+
+
+class CodeChangedError(Exception):
+    """The code of a study is not that with which it started."""
+
+    def __init__(self, parts: Sequence[str]) -> None:
+        super().__init__(
+            f"The study waits: the code of {', '.join(parts)} has changed since it started. "
+            "Restore the code and restart the workers; or let such studies go on, marked in their "
+            "reports, with GRADNOISE_CHANGED_CODE=mark; or cancel the study and submit it again."
+        )
 
 
 class StoppedError(Exception):
@@ -56,6 +67,7 @@ class Driver:
         device: Returns a description of the devices.
         lease: How long a study is held without a heartbeat.
         now: The clock.
+        marks_changed_code: Whether a study goes on under changed code, marked in its report.
     """
 
     database: Database
@@ -66,12 +78,14 @@ class Driver:
     device: Callable[[], str]
     lease: timedelta
     now: Callable[[], datetime]
+    marks_changed_code: bool = False
 
     def drive(self, study: Study, lease: Lease, stop: threading.Event) -> None:
         """Run a study to its end.
 
         Raises:
             StoppedError: If `stop` was set.
+            CodeChangedError: If the code is not that with which the study started.
             LeaseLostError: If the study has another holder, or was ended.
         """
         ledger = Ledger(
@@ -90,14 +104,16 @@ class Driver:
 
         with self.database.session() as session:
             source = sources.of_study(session, study.id)
+        code = self._code(study, source)
         with closing(self.open_launcher(source)) as launcher, heartbeat:
-            self._run(ledger, launcher, source, check_interrupt)
+            self._run(ledger, launcher, source, code, check_interrupt)
 
     def _run(
         self,
         ledger: Ledger,
         launcher: Launcher,
         source: Source | None,
+        code: Mapping[str, Any],
         check_interrupt: CheckInterrupt,
     ) -> None:
         study = ledger.study
@@ -115,7 +131,9 @@ class Driver:
             untrained = untrained_level(study, launcher, check_interrupt)
             measured = {"untrained": untrained.model_dump()} if untrained else {}
             measured["rehearsal"] = {arm: asdict(did) for arm, did in done.items()}
-        stacking = self._open_slots(study, launcher, check_interrupt)
+        stacking = self._open_slots(
+            study, launcher, _workload_hash(study, source, code), check_interrupt
+        )
         if study.spec.budget.needs_costs and "search_costs" not in measured:
             try:
                 costs = search_costs(study.spec, launcher, stacking.together, check_interrupt)
@@ -133,6 +151,7 @@ class Driver:
             "parameters_of": parameters_of(study.spec, source),
             "hashes": {"spec": spec_hash(study.spec), "code": code_hash(study.spec, source)},
             **_of_source(self.protocol, source),
+            **code,
             **measured,
         }
         run = StudyRun(
@@ -142,8 +161,20 @@ class Driver:
         while not run.step(POLL_SECONDS):
             check_interrupt()
 
+    def _code(self, study: Study, source: Source | None) -> dict[str, Any]:
+        """Return the hashes of the study's parts, and the parts that changed since its start."""
+        now = part_hashes(study.spec, source)
+        before: Any = study.protocol.get("code_of", {})
+        changed = changed_parts(before, now)
+        is_accepted = study.extensions and study.extensions[-1].accepts_changed_code
+        if changed and not (self.marks_changed_code or is_accepted):
+            raise CodeChangedError(changed)
+        earlier: Any = study.protocol.get("changed_code", ())
+        marked = sorted({*earlier, *changed})
+        return {"code_of": now} | ({"changed_code": marked} if marked else {})
+
     def _open_slots(
-        self, study: Study, launcher: Launcher, check_interrupt: CheckInterrupt
+        self, study: Study, launcher: Launcher, code: str, check_interrupt: CheckInterrupt
     ) -> Stacking:
         """Give the launcher its slots and return how many trials train as one model, and why."""
         if self.slots:
@@ -154,7 +185,7 @@ class Driver:
         def measure(spec: StudySpec, arms: Sequence[Arm]) -> Calibration:
             versions = self.protocol["versions"]
             return calibrated(
-                spec, arms, launcher, self.database, versions, self.now, check_interrupt
+                spec, arms, launcher, self.database, code, versions, self.now, check_interrupt
             )
 
         stacking = stacked(study.spec, measure)
@@ -164,6 +195,11 @@ class Driver:
     def _extend(self, lease: Lease) -> None:
         with self.database.session(write=True) as session:
             leases.extend(session, lease, self.now(), self.lease)
+
+
+def _workload_hash(study: Study, source: Source | None, code: Mapping[str, Any]) -> str:
+    name = f"workload {study.spec.workload}"
+    return source.hash if source is not None else str(code["code_of"].get(name, ""))
 
 
 def _of_source(protocol: Mapping[str, Any], source: Source | None) -> dict[str, Any]:

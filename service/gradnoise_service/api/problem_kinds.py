@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gradnoise_service.domain.errors import (
     CatalogueEmptyError,
+    CodeChangedError,
     CodeNotAllowedError,
     ConflictError,
     ForbiddenError,
@@ -98,6 +99,13 @@ KINDS_BY_ERROR: Mapping[type[Exception], ProblemKind] = {
         "not-complete",
         "The study is not complete",
         "Wait until the study is complete; submit a failed or cancelled study again.",
+    ),
+    CodeChangedError: ProblemKind(
+        409,
+        "code-changed",
+        "The study ran other code",
+        "Restore the code and restart the workers, or extend with accept_changed_code "
+        "(--accept-changed-code), which marks the report.",
     ),
     IdempotencyMismatchError: ProblemKind(
         409,

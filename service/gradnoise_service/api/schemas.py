@@ -155,6 +155,10 @@ class ExtensionIn(BaseModel, extra="forbid"):
         le=1_000_000,
         description="Number of further seeds; each arm runs once on each seed.",
     )
+    accept_changed_code: bool = Field(
+        default=False,
+        description="Whether the further runs may be of other code; the report then says so.",
+    )
 
 
 class ParameterOut(BaseModel):

@@ -155,7 +155,15 @@ def extend(
     is stored with the study, because each look increases the probability of an error, to
     `false_verdict_chance`; with `confirm.anytime` it stays at 5 %.
     """
-    extended = studies.extend(service, caller, study_id, extension.seeds, key, is_dry_run=dry_run)
+    extended = studies.extend(
+        service,
+        caller,
+        study_id,
+        extension.seeds,
+        key,
+        is_dry_run=dry_run,
+        accepts_changed_code=extension.accept_changed_code,
+    )
     [study] = _shown(service, [extended])
     return study
 

@@ -190,6 +190,13 @@ def extend(
     yes: Annotated[
         bool, typer.Option("--yes", help="Extend without confirmation on a terminal.")
     ] = False,
+    accept_changed_code: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changed-code",
+            help="Extend although the installed code has changed; the report then says so.",
+        ),
+    ] = False,
     watch: Watch = False,
     key: IdempotencyKey = None,
     url: Url = None,
@@ -212,11 +219,19 @@ def extend(
 
     def extend_one(client: Client, study: StudyInfo) -> None:
         if not json:
-            planned = client.extend(study.id, seeds, dry_run=True, idempotency_key=key)
+            planned = client.extend(
+                study.id,
+                seeds,
+                dry_run=True,
+                accept_changed_code=accept_changed_code,
+                idempotency_key=key,
+            )
             out.print(extension_cost(planned.n_seeds, planned.false_verdict_chance))
             if is_interactive() and not yes:
                 typer.confirm(f"Extend the study {study.name}?", abort=True)
-        extended = client.extend(study.id, seeds, idempotency_key=key)
+        extended = client.extend(
+            study.id, seeds, accept_changed_code=accept_changed_code, idempotency_key=key
+        )
         if json:
             show_json(extended)
         else:

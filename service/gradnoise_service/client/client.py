@@ -231,6 +231,7 @@ class Client:
         seeds: int,
         *,
         dry_run: bool = False,
+        accept_changed_code: bool = False,
         idempotency_key: str | None = None,
     ) -> StudyInfo:
         """Queue a complete study again with more confirm seeds.
@@ -243,6 +244,7 @@ class Client:
             study_id: The study.
             seeds: The number of further seeds, at least 1; each arm runs once on each seed.
             dry_run: Return the study as it would be extended, and store nothing.
+            accept_changed_code: Whether the further runs may be of other code.
             idempotency_key: As for `submit`: the same key extends the study once.
 
         Raises:
@@ -250,7 +252,8 @@ class Client:
                 large.
         """
         path = f"/v1/studies/{study_id}/extend" + ("?dry_run=true" if dry_run else "")
-        return self._post_once(path, {"seeds": seeds}, idempotency_key)
+        body = {"seeds": seeds, "accept_changed_code": accept_changed_code}
+        return self._post_once(path, body, idempotency_key)
 
     def trials(
         self,

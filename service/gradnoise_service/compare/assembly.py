@@ -1,12 +1,12 @@
 """compare: the whole comparison of a study's trials, finished or not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gradnoise_service.compare.choosing import as_counted, outcome
 from gradnoise_service.compare.diagnostics import diagnose
 from gradnoise_service.compare.dropping import dropped, dropped_at, is_settled
 from gradnoise_service.compare.facts.comparison import Comparison, Difference, Plan, Untrained
-from gradnoise_service.compare.facts.findings import Waiting
+from gradnoise_service.compare.facts.findings import CodeChanged, Waiting
 from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.compare.search_luck import lucks, with_luck
 from gradnoise_service.compare.tables import Tables, tabulate
@@ -65,8 +65,9 @@ def compare(
         seeds=tables.seeds,
         points=tables.points,
         search=tables.search,
-        findings=tuple(
-            findings(
+        findings=(
+            *_changed_code(protocol),
+            *findings(
                 here,
                 metric,
                 tables,
@@ -75,7 +76,7 @@ def compare(
                 luck,
                 protocol=protocol,
                 is_final=is_final,
-            )
+            ),
         ),
         protocol=protocol,
         plan=_plan(here),
@@ -163,3 +164,9 @@ def _pocock_level(design: Design) -> float | None:
     looks = [*design.earlier_looks, design.n_seeds]
     levels = nominal_levels(looks, shape=POCOCK, alpha=design.alpha)
     return levels[0] * design.n_comparisons
+
+
+def _changed_code(protocol: Mapping[str, object]) -> Iterator[CodeChanged]:
+    parts = protocol.get("changed_code")
+    if isinstance(parts, Sequence) and parts:
+        yield CodeChanged(parts=tuple(map(str, parts)))

@@ -1,7 +1,7 @@
 """The catalogue: the workloads, techniques and optimizers that the workers announced."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
@@ -94,13 +94,15 @@ class Catalogue:
     """What the workers announced.
 
     `protocol` is stored with every study: versions, the techniques' formulas, the order of clipping
-    and noise, the unit of t.
+    and noise, the unit of t. `code_of` has a hash of the code of each installed part, by kind and
+    name, such as `workload mlp`.
     """
 
     workloads: Mapping[str, WorkloadEntry]
     techniques: Mapping[str, ParameterizedEntry]
     optimizers: Mapping[str, ParameterizedEntry]
     protocol: Mapping[str, Any]
+    code_of: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Catalogue":
@@ -110,6 +112,7 @@ class Catalogue:
             techniques={entry["name"]: _parameterized(entry) for entry in document["techniques"]},
             optimizers={entry["name"]: _parameterized(entry) for entry in document["optimizers"]},
             protocol={**document["protocol"], "versions": document["versions"]},
+            code_of=document.get("code_of", {}),
         )
 
     def including(self, announced: Mapping[str, Any]) -> "Catalogue":
@@ -124,6 +127,7 @@ class Catalogue:
             techniques=_merged("technique", self.techniques, declared.techniques),
             optimizers=_merged("optimizer", self.optimizers, declared.optimizers),
             protocol=self.protocol,
+            code_of=self.code_of,
         )
 
 

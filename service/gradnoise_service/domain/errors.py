@@ -10,6 +10,7 @@ StudyError
 └── ConflictError                 the request is valid, the state does not allow it
     ├── NameTakenError            another study has this name; carries a free one
     ├── StudyFinishedError        the study has ended and cannot change
+    ├── CodeChangedError          the study ran other code than is installed now
     ├── StudyNotCompleteError     the study has no verdict that more seeds could sharpen
     ├── IdempotencyMismatchError  the same Idempotency-Key came with another body
     ├── ReportNotReadyError       no trial has ended, so there is nothing to report
@@ -106,6 +107,14 @@ class StudyNotCompleteError(ConflictError):
     """The study has no verdict that more seeds could sharpen."""
 
     message = "Only a complete study can be extended."
+
+
+class CodeChangedError(ConflictError):
+    """The study ran other code than is installed now."""
+
+    def __init__(self, parts: Sequence[str]) -> None:
+        self.parts = tuple(parts)
+        super().__init__(f"The code of {', '.join(parts)} has changed since the study ran.")
 
 
 class IdempotencyMismatchError(ConflictError):

@@ -18,12 +18,16 @@ BETS = tuple(2.0**-k for k in range(8))
 
 @dataclass(frozen=True, kw_only=True)
 class Extension:
-    """`n_seeds` further confirm seeds, requested after `verdict` was given at `at_n` seeds."""
+    """`n_seeds` further confirm seeds, requested after `verdict` was given at `at_n` seeds.
+
+    `accepts_changed_code`: the further runs may be of other code; the report then says so.
+    """
 
     n_seeds: int
     at_n: int
     verdict: str
     extended_at: datetime
+    accepts_changed_code: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,13 @@ from gradnoise_service.store.tables import CalibrationRow
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The conditions of a calibration; `versions` are those of gradnoise and torch."""
+    """The conditions of a calibration.
+
+    `code` is the hash of the workload's code, `versions` are those of gradnoise and torch.
+    """
 
     workload: str
+    code: str
     options: Mapping[str, object]
     optimizer: str
     device: str

@@ -102,7 +102,16 @@ def describe(session: Session, lease: Lease, protocol: Mapping[str, Any]) -> Non
     Raises:
         LeaseLostError: As `extend`.
     """
-    _write(session, lease, {"protocol": dict(protocol)})
+    _write(session, lease, {"protocol": dict(protocol), "error": None})
+
+
+def explain(session: Session, lease: Lease, reason: str) -> None:
+    """Store why the study does not go on, until it does.
+
+    Raises:
+        LeaseLostError: As `extend`.
+    """
+    _write(session, lease, {"error": reason})
 
 
 def complete(

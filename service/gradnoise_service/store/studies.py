@@ -185,6 +185,7 @@ def extend(
     max_trials: int,
     now: datetime,
     idempotency_key: str | None = None,
+    accepts_changed_code: bool = False,
 ) -> Study:
     """Queue a complete study again with more confirm seeds.
 
@@ -215,6 +216,7 @@ def extend(
         "verdict": study.verdict,
         "extended_at": now.isoformat(),
         "key": idempotency_key,
+        "accepts_changed_code": accepts_changed_code,
     }
     statement = (
         update(StudyRow)
@@ -365,4 +367,5 @@ def _extension(stored: Mapping[str, Any]) -> Extension:
         at_n=stored["at_n"],
         verdict=stored["verdict"],
         extended_at=datetime.fromisoformat(stored["extended_at"]),
+        accepts_changed_code=stored.get("accepts_changed_code", False),
     )

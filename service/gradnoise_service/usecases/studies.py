@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from gradnoise_service.domain import legal
 from gradnoise_service.domain.access import Caller
-from gradnoise_service.domain.errors import NotFoundError
+from gradnoise_service.domain.catalogue import Catalogue
+from gradnoise_service.domain.errors import CodeChangedError, NotFoundError
 from gradnoise_service.domain.plan import Plan
 from gradnoise_service.domain.progress import Progress, QueuePlace
 from gradnoise_service.domain.spec import StudySpec
@@ -158,6 +159,7 @@ def extend(
     key: str | None = None,
     *,
     is_dry_run: bool = False,
+    accepts_changed_code: bool = False,
 ) -> Study:
     """Queue a complete study again with `n_seeds` further confirm seeds.
 
@@ -166,6 +168,7 @@ def extend(
     Raises:
         NotFoundError: As `show`.
         StudyNotCompleteError: If the study is not complete.
+        CodeChangedError: If it ran other code than is installed now, and this is not accepted.
         InvalidSpecError: If the study would have too many trials.
         IdempotencyMismatchError: If the key was used for another number of seeds.
     """
@@ -178,7 +181,18 @@ def extend(
             max_trials=service.settings.max_trials,
             now=service.clock(),
             idempotency_key=key,
+            accepts_changed_code=accepts_changed_code,
         )
+        if not accepts_changed_code:
+            _check_code(catalogues.read(session), extended)
         if is_dry_run:
             session.rollback()
         return extended
+
+
+def _check_code(catalogue: Catalogue, study: Study) -> None:
+    ran = study.protocol.get("code_of")
+    before = ran if isinstance(ran, Mapping) else {}
+    changed = [part for part in before if catalogue.code_of.get(part, before[part]) != before[part]]
+    if changed:
+        raise CodeChangedError(changed)

@@ -9,6 +9,7 @@ from gradnoise_service.compare.assembly import compare
 from gradnoise_service.compare.facts.findings import (
     AllTied,
     AtEdge,
+    CodeChanged,
     LostTrials,
     NoiseScale,
     NoTestData,
@@ -188,3 +189,11 @@ def test_device_time_that_came_out_unequal_is_found(make_trials: Make, accuracy:
         ]
         found = compare(design, accuracy, ran, protocol={}).findings
         assert [f.kind for f in found if f.kind.startswith("unequal")] == kinds
+
+
+def test_code_that_changed_between_runs_is_the_first_finding(
+    make_trials: Make, accuracy: Metric
+) -> None:
+    design, trials = make_trials({"baseline": [0.1, 0.2, 0.3], "noisy": [0.2, 0.3, 0.5]})
+    marked = compare(design, accuracy, trials, protocol={"changed_code": ["workload mlp"]})
+    assert marked.findings[0] == CodeChanged(parts=("workload mlp",))

@@ -10,6 +10,7 @@ from gradnoise_service.store.calibrations import Calibration, Subject
 from gradnoise_service.store.database import Database
 
 SUBJECT = Subject(
+    code="0" * 64,
     workload="mlp",
     options={"depth": 2, "width": 4},
     optimizer="sgd",

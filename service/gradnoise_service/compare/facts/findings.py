@@ -145,6 +145,13 @@ class DivergedLater(Frozen):
     n_declared: int
 
 
+class CodeChanged(Frozen):
+    """The code of these parts changed between runs, which one verdict covers."""
+
+    kind: Literal["code_changed"] = "code_changed"
+    parts: tuple[str, ...]
+
+
 class WorseThanWorst(Frozen):
     """A confirm run measured `measured`, worse than the metric's declared worst value."""
 
@@ -252,6 +259,7 @@ Finding = Annotated[
     | UnknownLuck
     | LostTrials
     | DivergedLater
+    | CodeChanged
     | WorseThanWorst
     | UntunedSetting
     | EarlyStop

@@ -5,6 +5,7 @@ from gradnoise_service.compare.facts.diagnostics import Divergence
 from gradnoise_service.compare.facts.findings import (
     AllTied,
     AtEdge,
+    CodeChanged,
     DivergedLater,
     EarlyStop,
     Finding,
@@ -90,6 +91,11 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
             return (
                 f"{finding.n} of {finding.arm}'s {finding.n_declared} {finding.phase} trials "
                 "diverged after their best epoch on validation, whose value counts as declared."
+            )
+        case CodeChanged(parts=parts):
+            return (
+                f"The code of {', '.join(parts)} changed between the runs of this study: the "
+                "verdict covers runs of the old and of the new code."
             )
         case WorseThanWorst(measured=measured, declared=declared):
             return (

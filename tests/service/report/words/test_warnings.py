@@ -10,6 +10,7 @@ from gradnoise_service.compare.facts.findings import (
     AllTied,
     AtEdge,
     BestSetting,
+    CodeChanged,
     DivergedLater,
     EarlyStop,
     Finding,
@@ -77,6 +78,11 @@ def noise(kind: str, limit: float, n: int) -> Finding:
             DivergedLater(arm="noisy", phase="confirm", n=2, n_declared=12),
             "2 of noisy's 12 confirm trials diverged after their best epoch on validation, whose "
             "value counts as declared.",
+        ),
+        (
+            CodeChanged(parts=("workload mlp", "optimizer sgd")),
+            "The code of workload mlp, optimizer sgd changed between the runs of this study: the "
+            "verdict covers runs of the old and of the new code.",
         ),
         (
             WorseThanWorst(measured=-5.0, declared=-1.0),
