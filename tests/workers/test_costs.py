@@ -77,7 +77,7 @@ def drive(database: Database, storage: Storage, spec: StudySpec, launcher: Formu
     Driver(
         database=database,
         storage=storage,
-        open_launcher=lambda: launcher,
+        open_launcher=lambda _source: launcher,
         slots=3,
         protocol={"versions": {}},
         device=lambda: "formula",
