@@ -23,6 +23,7 @@ PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$": (
         "1 to 40 letters, digits, '_', '.' or '-', the first a letter or digit"
     ),
+    r"^[0-9a-f]{64}$": "64 hexadecimal digits",
 }
 """The strings that match the patterns of our schemas."""
 
