@@ -1,7 +1,8 @@
 """Throughput of the trainers on the paper's systems, against a plain PyTorch loop per model.
 
-`python -m benchmarks.bench_workloads [NAME ...]` measures the first row of each table of the paper,
-or of the presets named, at full scale unless SMALLER gives another. An epoch is cut to 20 updates.
+`python -m benchmarks.bench_workloads [NAME ...]` measures a training function against the same loop
+without gradnoise, and the first row of each table of the paper, or of the presets named, at full
+scale unless SMALLER gives another. An epoch is cut to 20 updates.
 The sides take turns, each with all cores and one thread per process. Half of the members have
 noise.
 
@@ -15,7 +16,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from benchmarks import sides
+from benchmarks import function_loop, sides
 from benchmarks.bench_stack import EAGER, picked, workloads
 from benchmarks.crew import Crew
 from benchmarks.harness import Figure, ratios, report
@@ -42,8 +43,28 @@ def main() -> bool:
     with workloads(), Crew(n_cores, {"CUDA_VISIBLE_DEVICES": ""}) as crew:
         return report(
             "bench_workloads",
-            [figure for name in names for figure in of_preset(name, crew, n_cores)],
+            [
+                *of_function(crew),
+                *(figure for name in names for figure in of_preset(name, crew, n_cores)),
+            ],
         )
+
+
+def of_function(crew: Crew) -> Iterator[Figure]:
+    """Measure a training function, without and with noise, against the same loop by itself."""
+    bare: list[float] = []
+    functions: list[float] = []
+    for _ in range(ROUNDS):
+        bare.append(sum(crew.call(function_loop.train_bare, TURN_SECONDS)))
+        functions.append(sum(crew.call(function_loop.train_function, TURN_SECONDS)))
+    yield Figure(
+        name="a training function, against the same loop by itself",
+        unit="x",
+        values=ratios(functions, bare),
+        at_least=STACKED_AT_LEAST,
+    )
+    for way, rates in (("the loop by itself", bare), ("the function", functions)):
+        yield Figure(name=f"  {way}", unit="steps/s", values=rates)
 
 
 def of_preset(name: str, crew: Crew, n_cores: int) -> Iterator[Figure]:

@@ -95,7 +95,8 @@ class Catalogue:
 
     `protocol` is stored with every study: versions, the techniques' formulas, the order of clipping
     and noise, the unit of t. `code_of` has a hash of the code of each installed part, by kind and
-    name, such as `workload mlp`.
+    name, such as `workload mlp`. `broken` has the errors of installed packages that cannot be used,
+    by the name of what they would declare.
     """
 
     workloads: Mapping[str, WorkloadEntry]
@@ -103,6 +104,7 @@ class Catalogue:
     optimizers: Mapping[str, ParameterizedEntry]
     protocol: Mapping[str, Any]
     code_of: Mapping[str, str] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Catalogue":
@@ -113,6 +115,10 @@ class Catalogue:
             optimizers={entry["name"]: _parameterized(entry) for entry in document["optimizers"]},
             protocol={**document["protocol"], "versions": document["versions"]},
             code_of=document.get("code_of", {}),
+            broken={
+                each["name"].partition(" = ")[0]: each["error"]
+                for each in document.get("broken", ())
+            },
         )
 
     def including(self, announced: Mapping[str, Any]) -> "Catalogue":
@@ -128,6 +134,7 @@ class Catalogue:
             optimizers=_merged("optimizer", self.optimizers, declared.optimizers),
             protocol=self.protocol,
             code_of=self.code_of,
+            broken=self.broken,
         )
 
 

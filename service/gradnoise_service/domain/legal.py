@@ -1,6 +1,6 @@
 """What is legal in a study: everything that the catalogue announces is checked here."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import jsonschema
 
@@ -65,16 +65,18 @@ def _faults(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Iterator[
     if excess is not None:
         yield excess
     if spec.optimizer not in catalogue.optimizers:
-        yield _unknown("optimizer", spec.optimizer, catalogue.optimizers)
+        yield _unknown("optimizer", spec.optimizer, catalogue.optimizers, catalogue.broken)
     for i, arm in enumerate(spec.arms):
         if arm.optimizer is not None and arm.optimizer not in catalogue.optimizers:
-            yield _unknown(f"arms.{i}.optimizer", arm.optimizer, catalogue.optimizers)
+            known = catalogue.optimizers
+            yield _unknown(f"arms.{i}.optimizer", arm.optimizer, known, catalogue.broken)
         for k, technique in enumerate(arm.techniques):
             if technique not in catalogue.techniques:
-                yield _unknown(technique_field(i, k, arm), technique, catalogue.techniques)
+                of_arm = technique_field(i, k, arm)
+                yield _unknown(of_arm, technique, catalogue.techniques, catalogue.broken)
     workload = catalogue.workloads.get(spec.workload)
     if workload is None:
-        yield _unknown("workload", spec.workload, catalogue.workloads)
+        yield _unknown("workload", spec.workload, catalogue.workloads, catalogue.broken)
         return
     metrics = [metric.name for metric in workload.metrics]
     if spec.objective is not None and spec.objective not in metrics:
@@ -109,12 +111,15 @@ def _difference_faults(spec: StudySpec, metric: Metric) -> Iterator[FieldFault]:
         )
 
 
-def _unknown(field: str, value: object, known: Iterable[str]) -> FieldFault:
+def _unknown(
+    field: str, value: str, known: Iterable[str], broken: Mapping[str, str] = {}
+) -> FieldFault:
     kind = next(part for part in reversed(field.split(".")) if not part.isdecimal())
+    reason = f": its package cannot be used: {broken[value]}" if value in broken else ""
     return FieldFault(
         field=field,
         value=value,
-        message=f"there is no {kind.removesuffix('s')} named {value!r}",
+        message=f"there is no {kind.removesuffix('s')} named {value!r}{reason}",
         legal=one_of(sorted(known)),
     )
 

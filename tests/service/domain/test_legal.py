@@ -255,3 +255,17 @@ def test_a_smallest_difference_as_large_as_the_metric_s_range_is_refused(
     assert (fault.field, fault.value) == ("smallest_difference", 1.0)
     assert fault.message == ("accuracy lies between 0 and 1, so no difference can exceed 1")
     assert fault.legal == "a number above 0 and below 1"
+
+
+def test_a_package_that_cannot_be_used_is_named_with_its_error(
+    catalogue_document: Mapping[str, object], make_spec: Make
+) -> None:
+    error = "ModuleNotFoundError: No module named 'no_such_module'"
+    broken = {"group": "gradnoise.workloads", "name": "mine = mine:train", "error": error}
+    catalogue = Catalogue.of({**catalogue_document, "broken": [broken]})
+    with pytest.raises(InvalidSpecError) as raised:
+        check(catalogue, make_spec(workload="mine"), 100)
+    (fault,) = raised.value.errors
+    assert fault.message == (
+        f"there is no workload named 'mine': its package cannot be used: {error}"
+    )
