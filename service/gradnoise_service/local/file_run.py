@@ -14,6 +14,7 @@ from gradnoise_service.report.words.numbers import count, duration, number
 from gradnoise_service.report.words.settings import space, techniques
 from gradnoise_service.settings import Settings
 from gradnoise_service.terminal import console
+from gradnoise_service.terminal.outcome import show_warnings
 from gradnoise_service.terminal.tables import show_facts
 
 
@@ -45,6 +46,7 @@ def run(
     spec = file.declared(check, settings)
     if not as_json:
         show_facts(plan(file, spec, check))
+        show_warnings(check.warnings())
     service = running_or_started(settings, token, keep=keep) if url is None else Client(url, token)
     with service as client:
         if url is None:

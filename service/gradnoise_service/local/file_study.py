@@ -99,6 +99,14 @@ class Check:
             )
             yield Finding(name="stacking", state="ok", detail=detail)
 
+    def warnings(self) -> list[str]:
+        """Return what trains but cannot be right, each with its hint."""
+        return [
+            f"{finding.name}: {finding.detail}. {finding.hint}".strip()
+            for finding in self.findings()
+            if finding.state == "warn"
+        ]
+
     def _remarks(self, arm: str) -> Iterator[Finding]:
         ratio = self.values[arm].get("noise_to_gradient", 0.0)
         if ratio > NOISE_DOMINANT:
