@@ -1,7 +1,9 @@
 """The training files of docs/examples learn, and give the same results every time."""
 
+import copy
 import importlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,16 @@ from gradnoise.testing.trials import train
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.function import FunctionWorkload
+from gradnoise.workloads.function_host import Kept
 from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS
 from open_trial import RecordingHost, open_trial
 
+pytestmark = [
+    # few workers, few batches
+    pytest.mark.filterwarnings("ignore::lightning.pytorch.utilities.warnings.PossibleUserWarning"),
+    # Lightning's own use of torch
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning"),
+]
 FOLDER = Path(__file__).resolve().parents[1] / "docs/examples"
 MAX_LINES = 60
 
@@ -49,13 +58,16 @@ EXAMPLES = {
     "cnn": Example(params={"lr": 0.1}),
     "gru": Example(params={"lr": 0.01}, optimizer="adam"),
     "transformer": Example(params={"lr": 0.01, "lr_warmup_steps": 10}, optimizer="adamw"),
+    "lightning_cnn": Example(params={"lr": 0.1}),
+    "transformers_trainer": Example(params={"lr": 0.003}, optimizer="adamw", epochs=3),
+    "accelerate_mlp": Example(params={"lr": 0.2}, epochs=3),
     # 357 of the 569 tumours are benign
     "csv_table": Example(params={"lr": 0.1}, chance=357 / 569, n=171),
 }
 
 
-LONG = {"transformer"}
-"""Those that take seconds."""
+LONG = {"transformer", "lightning_cnn", "transformers_trainer", "accelerate_mlp"}
+"""Those that take seconds, or import packages that do."""
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +83,22 @@ def load(name: str) -> FunctionWorkload:
     return declared
 
 
+def train_example(name: str, host: RecordingHost) -> None:
+    """Run the trial of an example in this process."""
+    example, workload = EXAMPLES[name], load(name)
+    trial = open_trial(
+        host,
+        optimizer=OPTIMIZERS.find(example.optimizer),
+        params=example.params,
+        budget_epochs=example.epochs,
+        with_test=workload.has_test,
+        metrics=workload.metrics,
+        process=annealed(eta=1e-6, gamma=0.55),
+    )
+    torch.manual_seed(trial.seed)
+    workload.train(trial)
+
+
 def test_every_file_is_tested_and_short() -> None:
     files = {path.stem: path for path in FOLDER.glob("*.py")}
     assert files.keys() == EXAMPLES.keys()
@@ -83,18 +111,8 @@ def test_every_file_is_tested_and_short() -> None:
     [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in EXAMPLES],
 )
 def test_an_example_learns_with_noise(name: str) -> None:
-    example, workload, host = EXAMPLES[name], load(name), RecordingHost()
-    trial = open_trial(
-        host,
-        optimizer=OPTIMIZERS.find(example.optimizer),
-        params=example.params,
-        budget_epochs=example.epochs,
-        with_test=workload.has_test,
-        metrics=workload.metrics,
-        process=annealed(eta=1e-4, gamma=0.55),
-    )
-    torch.manual_seed(trial.seed)
-    workload.train(trial)
+    example, host = EXAMPLES[name], RecordingHost()
+    train_example(name, host)
     assert len(host.reports) == example.epochs
     assert host.reports[-1]["validation_accuracy"] > example.learned
     assert host.reports[-1]["noise_to_gradient"] > 0
@@ -122,3 +140,47 @@ def test_equal_trials_in_processes_of_their_own_are_equal(name: str) -> None:
     assert curves["first"] == curves["same"] != curves["other"]
     has_test = any(value.startswith("test_") for value in curves["first"][0])
     assert has_test == workload.has_test
+
+
+class GeneratorHost(RecordingHost):
+    """Keeps the state of torch's generator with each checkpoint, as a trainer does."""
+
+    def keep(self, kept: Kept) -> None:
+        super().keep(copy.deepcopy({**kept, "generator": torch.get_rng_state()}))
+
+    def restore_generators(self, kept: Kept) -> None:
+        torch.set_rng_state(kept["generator"])
+
+
+class PrunedError(BaseException):
+    """What ends a pruned trial."""
+
+
+class PruningHost(RecordingHost):
+    """Prunes the trial at its first report."""
+
+    def hand_over(self, values: Mapping[str, float], conduct: Mapping[str, Any]) -> None:
+        super().hand_over(values, conduct)
+        raise PrunedError
+
+
+WITH_CALLBACKS = ["lightning_cnn", "transformers_trainer"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_CALLBACKS)
+def test_a_resumed_trial_continues_as_the_uninterrupted_one(name: str) -> None:
+    whole = GeneratorHost()
+    train_example(name, whole)
+    resumed = GeneratorHost(kept=whole.checkpoints[0])
+    train_example(name, resumed)
+    assert resumed.reports == whole.reports[1:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_CALLBACKS)
+def test_a_pruned_trial_ends_at_its_report(name: str) -> None:
+    host = PruningHost()
+    with pytest.raises(PrunedError):
+        train_example(name, host)
+    assert len(host.reports) == 1

@@ -23,7 +23,8 @@ from gradnoise.training.setup import prepare
 from gradnoise.training.single_functions import SingleFunctions
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.function import FunctionWorkload
-from gradnoise.workloads.function_trial import Kept, Trial
+from gradnoise.workloads.function_host import Kept
+from gradnoise.workloads.function_trial import Trial
 from gradnoise.workloads.registry import WORKLOADS
 
 

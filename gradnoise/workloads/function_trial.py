@@ -1,70 +1,24 @@
 """Trial: what a training function sees of its trial, and what it reports."""
 
 import math
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from gradnoise._hook.optimizers import innermost
 from gradnoise._processes import NoiseProcess
+from gradnoise.integrations.trials import unpacked
 from gradnoise.workloads.base import Metric
+from gradnoise.workloads.function_host import Host, Params
 from gradnoise.workloads.lr_schedules import LR_PARAMETERS, lr_factor, warmup_factor
 from gradnoise.workloads.optimizer import Optimizer
 from gradnoise.workloads.update_hook import MakeTransforms, UpdateHook
 
 SEEDS = 2**32
 """numpy, scikit-learn and Lightning take seeds below it."""
-
-Kept = Mapping[str, Any]
-
-
-class Host(Protocol):
-    """What a running trial needs of the trainer."""
-
-    def hand_over(self, values: Mapping[str, float], conduct: Mapping[str, Any]) -> None:
-        """Pass on a report and return when training may go on."""
-
-    def wants_checkpoint(self) -> bool:
-        """Return whether a checkpoint given now would be kept."""
-
-    def keep(self, kept: Kept) -> None:
-        """Keep a checkpoint."""
-
-    def kept(self) -> Kept | None:
-        """Return what was kept before the trial was resumed; None if it was not."""
-
-    def restore_generators(self, kept: Kept) -> None:
-        """Restore the global generators as they were when it was kept."""
-
-
-class Params(dict[str, Any]):
-    """Hyperparameters by name; `read` has the names of those that were read."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        super().__init__(values)
-        self.read: set[str] = set()
-
-    def __getitem__(self, name: str) -> Any:
-        value = super().__getitem__(name)
-        self.read.add(name)
-        return value
-
-    def __iter__(self) -> Any:  # with its own __iter__, dict(params) calls __getitem__
-        return super().__iter__()
-
-    def get(self, name: str, default: Any = None) -> Any:
-        if name in self:
-            return self[name]
-        return default
-
-    def items(self) -> Any:
-        self.read.update(self)
-        return super().items()
-
-    def values(self) -> Any:
-        self.read.update(self)
-        return super().values()
 
 
 class Trial:
@@ -132,6 +86,8 @@ class Trial:
         self._hooks: list[UpdateHook] = []
         self._logged: dict[str, float] = {}
         self._kept = host.kept()
+        self._has_path = False
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def budget_steps(self) -> int | None:
@@ -174,7 +130,7 @@ class Trial:
             ValueError: If the optimizer is attached already, or as `gradnoise.attach`.
             TypeError: As `gradnoise.attach`.
         """
-        if any(hook.optimizer is innermost(optimizer) for hook in self._hooks):
+        if self.is_attached(optimizer):
             raise ValueError(
                 f"this {type(optimizer).__name__} is attached already: trial.optimizer attaches "
                 "the optimizer that it returns, so call trial.attach for no optimizer twice."
@@ -190,6 +146,56 @@ class Trial:
             clip_norm=self.params.get("clip_norm"),
         )
         self._hooks.append(hook)
+
+    def is_attached(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Return whether the arm's techniques are attached to an optimizer."""
+        return any(hook.optimizer is innermost(optimizer) for hook in self._hooks)
+
+    def lightning_callbacks(self) -> list[Any]:
+        """Return callbacks for Lightning's Trainer, which attach, report and prune.
+
+        They attach the optimizers that are not attached yet, and report what the module logs as
+        `<split>_<metric>`. With `ckpt_path=trial.checkpoint_path()` in `fit`, they also keep
+        checkpoints. Requires `gradnoise[lightning]`.
+        """
+        from gradnoise.integrations.lightning_trial import TrialCallback
+
+        return [TrialCallback(self)]
+
+    def transformers_callbacks(self) -> list[Any]:
+        """Return callbacks for the Trainer of Transformers, which attach, report and prune.
+
+        They attach the optimizer if it is not attached yet, and report what an evaluation gives as
+        `eval_<split>_<metric>`, as it does with `eval_dataset={"validation": ..., "test": ...}`.
+        With `resume_from_checkpoint=trial.checkpoint_path()` in `train`, they also keep
+        checkpoints. Requires `gradnoise[transformers]`.
+        """
+        from gradnoise.integrations.transformers_trial import TrialCallback
+
+        return [TrialCallback(self)]
+
+    def checkpoint_path(self) -> str | None:
+        """Return the path of the trial's last checkpoint by callbacks; None if it starts anew.
+
+        The callbacks keep checkpoints only if this is called before training. The path is valid
+        until the next report.
+        """
+        self._has_path = True
+        if self._kept is None:
+            return None
+        self._folder = tempfile.TemporaryDirectory()
+        return str(unpacked(self._kept["function"], Path(self._folder.name)))
+
+    @property
+    def reported_names(self) -> frozenset[str]:
+        """The names that every report must give: `<split>_<metric>`."""
+        splits = ("validation", "test") if self.with_test else ("validation",)
+        return frozenset(f"{split}_{metric.name}" for split in splits for metric in self._metrics)
+
+    @property
+    def checkpoint_is_due(self) -> bool:
+        """Whether the callbacks would keep a checkpoint now."""
+        return self._has_path and self._host.wants_checkpoint()
 
     def lr_factor(self, epoch: int | None = None, *, step: int | None = None) -> float:
         """Return the factor of the learning rate under the study's schedule, 1 without one.
@@ -257,16 +263,15 @@ class Trial:
                 "report."
             )
         self._check_turn(epoch, step)
-        splits = ("validation", "test") if self.with_test else ("validation",)
-        missing = sorted(
-            {f"{split}_{metric.name}" for split in splits for metric in self._metrics}
-            - values.keys()
-        )
+        missing = sorted(self.reported_names - values.keys())
         if missing:
             raise ValueError(
                 f"report must give every declared metric, but it lacks {', '.join(missing)}."
             )
         self._check_updates()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
         logged = {name: value for name, value in self._logged.items() if math.isfinite(value)}
         reported = {name: _number(name, value) for name, value in values.items()}
         measured = {

@@ -18,7 +18,9 @@ import gradnoise.workloads
 MODULES = sorted(module.name for module in pkgutil.walk_packages(gradnoise.__path__, "gradnoise."))
 NEEDS = {
     "gradnoise.integrations.lightning": "lightning",
+    "gradnoise.integrations.lightning_trial": "lightning",
     "gradnoise.integrations.transformers": "transformers",
+    "gradnoise.integrations.transformers_trial": "transformers",
     "gradnoise._kernels.compiled": "numba",
     "gradnoise._kernels.cuda": "triton",
 }
@@ -27,7 +29,9 @@ OF_EXTRAS = {
     "gradnoise/_kernels/cuda.py": {"triton"},
     "gradnoise/_kernels/openmp.py": {"numba", "llvmlite"},
     "gradnoise/integrations/lightning.py": {"lightning"},
+    "gradnoise/integrations/lightning_trial.py": {"lightning"},
     "gradnoise/integrations/transformers.py": {"transformers"},
+    "gradnoise/integrations/transformers_trial.py": {"transformers"},
     "gradnoise/workloads/paper/downloads.py": {"pooch"},
     "gradnoise/workloads/paper/mlp/data.py": {"sklearn"},
 }

@@ -5,7 +5,8 @@ from typing import Any
 
 from gradnoise.training.optimizers import sgd
 from gradnoise.workloads.base import Metric
-from gradnoise.workloads.function_trial import Kept, Trial
+from gradnoise.workloads.function_host import Kept
+from gradnoise.workloads.function_trial import Trial
 from gradnoise.workloads.optimizer import Optimizer
 
 ERROR = Metric(name="error", direction="minimize", worst=9.0)

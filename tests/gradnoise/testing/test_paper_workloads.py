@@ -32,6 +32,11 @@ CASES: Mapping[str, dict[str, Any]] = {
         "params": {"lr": 0.01},
         "optimizer": "adam",
     },
+    "char-lm": {
+        "options": {"layers": 1, "heads": 2, "head_width": 4, "context": 4, "batch_size": 150},
+        "params": {"lr": 0.01},
+        "optimizer": "adamw",
+    },
     "nram": {
         "options": {"longest": 2, "size": 4, "steps": 2, "hidden": 4, "batch_size": 150},
         "params": {"lr": 0.01},

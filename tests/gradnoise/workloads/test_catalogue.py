@@ -29,7 +29,14 @@ def test_the_document_is_json_without_infinities(announced: dict[str, Any]) -> N
 def test_the_service_reads_the_document_whole(announced: dict[str, Any]) -> None:
     catalogue = Catalogue.of(announced)
     techniques, optimizers = TECHNIQUES.installed().declared, OPTIMIZERS.installed().declared
-    assert list(catalogue.workloads) == ["memn2n", "mlp", "neural-gpu", "neural-programmer", "nram"]
+    assert list(catalogue.workloads) == [
+        "char-lm",
+        "memn2n",
+        "mlp",
+        "neural-gpu",
+        "neural-programmer",
+        "nram",
+    ]
     assert list(catalogue.techniques) == list(techniques)
     assert catalogue.techniques["preconditioned"].required == ("eta", "gamma")
     assert [parameter.name for parameter in catalogue.techniques["preconditioned"].parameters] == [

@@ -97,6 +97,7 @@ def test_a_broken_package_is_listed_with_its_error_and_leaves_the_others_usable(
         {"mine": GOOD, "raising": "1 / 0", "misplaced": MISPLACED},
     )
     assert set(WORKLOADS.installed().declared) == {
+        "char-lm",
         "memn2n",
         "mlp",
         "neural-gpu",
@@ -109,6 +110,7 @@ def test_a_broken_package_is_listed_with_its_error_and_leaves_the_others_usable(
         ("gradnoise.workloads", name) for name in WORKLOADS.installed().broken
     }
     assert [each["name"] for each in document()["workloads"]] == [
+        "char-lm",
         "memn2n",
         "mlp",
         "neural-gpu",
@@ -122,8 +124,8 @@ def test_a_broken_workload_is_refused_with_its_error(install: Callable[..., None
     with pytest.raises(
         ValueError,
         match=(
-            r"no workload named 'raising'; installed are memn2n, mlp, .*; raising = raising:train "
-            r"is broken: Zero"
+            r"no workload named 'raising'; installed are char-lm, memn2n, mlp, .*; raising = "
+            r"raising:train is broken: Zero"
         ),
     ):
         WORKLOADS.find("raising")

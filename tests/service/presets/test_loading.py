@@ -165,5 +165,7 @@ def test_suite_small_has_six_workloads_of_different_kinds_with_the_same_arms() -
 
 
 def test_unknown_preset_is_refused_with_the_known_presets() -> None:
-    with pytest.raises(KeyError, match=r"no preset named 'nope'; legal: demo, demo-he"):
+    with pytest.raises(
+        KeyError, match=r"no preset named 'nope'; legal: char-lm, char-lm-adamw, demo, demo-he"
+    ):
         presets.load("nope")
