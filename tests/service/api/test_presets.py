@@ -27,7 +27,7 @@ def test_preset_has_complete_studies(client: TestClient, name: str, scale: str) 
 
 
 @pytest.mark.parametrize(
-    ("name", "legal"), [("demo", "full"), ("paper-table-1", "quick | half | full")]
+    ("name", "legal"), [("demo", "full"), ("paper-table-1", "quick | half | full | long")]
 )
 def test_unknown_scale_is_refused(client: TestClient, name: str, legal: str) -> None:
     refused = client.get(f"/v1/presets/{name}", params={"scale": "huge"})

@@ -311,7 +311,7 @@ REFUSED: list[tuple[dict[str, Any], str, Any, str]] = [
         "one of lr, lr_every_epochs, lr_schedule, momentum",
     ),
     ({"space": {"momentum": 0.9}}, "space.lr", None, "a number in (0, inf)"),
-    ({"space": {}}, "space", {}, "not empty"),
+    ({"space": {}}, "space.lr", None, "a number in (0, inf)"),
     ({"space": {"lr": {"choices": []}}}, "space.lr.choices", [], "a list, not empty"),
     (
         {"space": {"lr": {"low": 1, "high": 0.1}}},

@@ -201,7 +201,7 @@ def test_preset_takes_the_next_free_name(gradnoise: Run) -> None:
 def test_paper_table_is_submitted_once_and_watched(gradnoise: Run, worker: Any) -> None:
     """Each study has a line; existing studies are marked; an unknown scale is refused."""
     refused = gradnoise("submit", "--preset", "paper-table-1", "--scale", "huge")
-    assert (refused.exit_code, "legal: quick | half | full" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "legal: quick | half | full | long" in refused.stderr) == (1, True)
     names = [spec["name"] for spec in presets.load("paper-table-1", "quick")]
     quick = ("submit", "--preset", "paper-table-1", "--scale", "quick")
     submitted = gradnoise(*quick).stdout.splitlines()
