@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 
-from gradnoise import NoiseProcess, attach
+from gradnoise._hook import attach
 from gradnoise._hook.factors import checked
+from gradnoise._processes import NoiseProcess
 
 
 def check_arguments(process: NoiseProcess | None, **arguments: Any) -> None:

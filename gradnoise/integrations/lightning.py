@@ -7,8 +7,9 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from gradnoise import GradientNoise, NoiseProcess, attach
+from gradnoise._hook import GradientNoise, attach
 from gradnoise._keys import key
+from gradnoise._processes import NoiseProcess
 from gradnoise.integrations.arguments import check_arguments, names_in
 
 

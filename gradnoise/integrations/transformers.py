@@ -7,7 +7,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from gradnoise import GradientNoise, NoiseProcess, attach
+from gradnoise._hook import GradientNoise, attach
+from gradnoise._processes import NoiseProcess
 from gradnoise.integrations.arguments import check_arguments, names_in
 
 
