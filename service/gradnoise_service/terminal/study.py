@@ -13,7 +13,7 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.report.words.numbers import count, duration, given, listed, moment, number
 from gradnoise_service.report.words.queue import waits_for
 from gradnoise_service.report.words.settings import length, space, techniques
-from gradnoise_service.terminal.console import out, show_line
+from gradnoise_service.terminal.console import err, out, show_line
 from gradnoise_service.terminal.outcome import show_outcome, show_warnings
 from gradnoise_service.terminal.progress import bars
 from gradnoise_service.terminal.tables import show_facts, show_table
@@ -75,7 +75,7 @@ def show_submitted(info: StudyInfo, base_url: str, *, is_new: bool = True) -> No
     address = f" (id {info.id}{state}): {base_url}{info.links['page']}"
     out.print(Text.assemble(label, (info.name, "bold"), address))
     if info.plan is not None:
-        out.print(info.plan.power, soft_wrap=not out.is_terminal)
+        err.print(info.plan.power, soft_wrap=not err.is_terminal)
     show_warnings(info.warnings)
 
 
