@@ -93,8 +93,8 @@ def test_the_library_needs_torch_and_numpy_alone() -> None:
 
 
 @pytest.mark.parametrize("face", [gradnoise, gradnoise.workloads], ids=lambda face: face.__name__)
-def test_every_public_name_exists_and_the_names_are_sorted(face: ModuleType) -> None:
-    assert face.__all__ == sorted(face.__all__)
+def test_every_public_name_exists_once(face: ModuleType) -> None:
+    assert len(set(face.__all__)) == len(face.__all__)
     assert all(hasattr(face, name) for name in face.__all__)
 
 
