@@ -1,6 +1,8 @@
 """Forest plot of a suite: the effect of each study, their mean and the prediction interval."""
 
+import os
 import textwrap
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -33,7 +35,7 @@ def forest(answer: Answer) -> Picture:
             ends = [effect.interval.low, effect.interval.high]
             axes.plot(ends, [y, y], color=colour, linewidth=3, solid_capstyle="butt", zorder=3)
         axes.plot([effect.effect], [y], marker="o", markersize=8, color=colour, zorder=4)
-    labels = [textwrap.shorten(effect.study, 24, placeholder="…") for effect in effects]
+    labels = _labels([effect.study for effect in effects])
     if answer.pooled is not None:
         _pooled(axes, answer.pooled, len(effects))
         labels.append("mean")
@@ -50,6 +52,12 @@ def forest(answer: Answer) -> Picture:
         alt=_description(answer),
         figure=figure,
     )
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """Return the names of studies without the words that all begin with, such as the suite's."""
+    shared = os.path.commonprefix(names).rfind(" ") + 1 if len(names) > 1 else 0
+    return [textwrap.shorten(name[shared:], 24, placeholder="…") for name in names]
 
 
 def _pooled(axes: Axes, pooled: Pooled, y: int) -> None:
