@@ -208,6 +208,7 @@ def catalogue_document() -> Mapping[str, object]:
                         "worst": 0.0,
                         "description": "Share of images classified correctly.",
                         "best": None,
+                        "has_test": True,
                     },
                     {
                         "name": "loss",
@@ -215,6 +216,7 @@ def catalogue_document() -> Mapping[str, object]:
                         "worst": 100.0,
                         "description": "Cross-entropy.",
                         "best": None,
+                        "has_test": True,
                     },
                 ],
                 "parameters": [],

@@ -1,6 +1,6 @@
 """Forest plot of a suite: the effect of each study, their mean and the prediction interval."""
 
-import os
+import itertools
 import textwrap
 from collections.abc import Sequence
 
@@ -56,8 +56,11 @@ def forest(answer: Answer) -> Picture:
 
 def _labels(names: Sequence[str]) -> list[str]:
     """Return the names of studies without the words that all begin with, such as the suite's."""
-    shared = os.path.commonprefix(names).rfind(" ") + 1 if len(names) > 1 else 0
-    return [textwrap.shorten(name[shared:], 24, placeholder="…") for name in names]
+    words = [name.split() for name in names]
+    columns = zip(*words, strict=False) if len(names) > 1 else ()
+    n_shared = sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))
+    labels = [" ".join(of_name[n_shared:]) or " ".join(of_name) for of_name in words]
+    return [textwrap.shorten(label, 24, placeholder="…") for label in labels]
 
 
 def _pooled(axes: Axes, pooled: Pooled, y: int) -> None:

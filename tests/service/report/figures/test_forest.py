@@ -10,6 +10,7 @@ from gradnoise_service.report.figures.forest import _labels
     [
         (["small deep digits", "small digits"], ["deep digits", "digits"]),
         (["small digits"], ["small digits"]),
+        (["small", "small digits"], ["small", "digits"]),
         (["digits", "diagonal"], ["digits", "diagonal"]),
         (["small " + "long " * 9, "small digits"], ["long long long long…", "digits"]),
     ],
