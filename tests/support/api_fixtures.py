@@ -21,6 +21,11 @@ ADDRESS = "http://127.0.0.1:8000"
 ADMIN_TOKEN = "an-admin-token-for-tests"
 
 
+def n_stored(database: Database) -> int:
+    with database.session() as session:
+        return len(studies.page(session, owner=None, before=None, limit=100))
+
+
 @dataclass
 class Workshop:
     """Brings studies into a state by the functions of the store that the workers use."""
