@@ -92,6 +92,7 @@ def test_its_declarations_are_announced_beside_ours(output: Any) -> None:
     catalogue = output["catalogue"]
     workloads = {workload["name"]: workload for workload in catalogue["workloads"]}
     assert set(workloads) == {
+        "char-lm",
         "line",
         "memn2n",
         "mlp",
