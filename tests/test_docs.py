@@ -53,6 +53,8 @@ EXAMPLE = ROOT / "docs/own-workload.md"
 """Its code is that of the example package, which has its own tests."""
 FRAMEWORKS = ROOT / "docs/frameworks.md"
 """Its code is that of docs/examples, which tests/test_examples.py tests."""
+LONG = ("README.md", "gradient-noise.md", "own-training.md", "statistics.md")
+"""Documents whose blocks take long: they train, simulate, or import Lightning."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(
     r"^```python\n((?:(?!```).*\n)*)```$(?:\n\n```text\n((?:(?!```).*\n)*)```$)?", re.MULTILINE
@@ -216,8 +218,7 @@ def test_data_in_documents_is_valid(document: Path) -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        # the blocks import Lightning and Transformers
-        pytest.param(path, marks=[pytest.mark.slow] if path.name == "gradient-noise.md" else [])
+        pytest.param(path, marks=[pytest.mark.slow] if path.name in LONG else [])
         for path in DOCUMENTS
         if blocks(path, "python") and path not in (EXAMPLE, FRAMEWORKS)
     ],
@@ -315,6 +316,7 @@ def size_of_png(path: Path) -> tuple[int, int]:
     return width, height
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "document", [path for path in DOCUMENTS if blocks(path, "console")], ids=name_of
 )

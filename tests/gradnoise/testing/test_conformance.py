@@ -60,7 +60,18 @@ WORKLOAD_CASES: Mapping[str, Callable[[], WorkloadCase]] = {
 }
 
 
-@pytest.mark.parametrize("check", TECHNIQUE_CHECKS, ids=lambda check: check.__name__)
+LONG = ("check_composition",)
+"""Checks that train each technique beside every other; about a second and a half each."""
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(check, marks=[pytest.mark.slow] if check.__name__ in LONG else [])
+        for check in TECHNIQUE_CHECKS
+    ],
+    ids=lambda check: check.__name__,
+)
 @pytest.mark.parametrize("name", TECHNIQUE_PARAMS)
 def test_a_technique_conforms(name: str, check: Callable[[TechniqueCase], None]) -> None:
     check(TechniqueCase(technique=TECHNIQUES.find(name), params=TECHNIQUE_PARAMS[name]))
