@@ -1,4 +1,4 @@
-"""The torch optimizer of a stacked rule."""
+"""Torch optimizers that update each parameter by itself, by a stacked rule or another."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -9,7 +9,26 @@ import torch
 from gradnoise.workloads.optimizer import NamedParameters, StackedUpdate
 
 
-class RuleOptimizer(torch.optim.Optimizer):
+class EachWeightOptimizer(torch.optim.Optimizer):
+    """Updates each parameter that has a gradient by itself."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._update(weight, group)
+        return loss
+
+    def _update(self, weight: torch.Tensor, group: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class RuleOptimizer(EachWeightOptimizer):
     """Updates each parameter as a stack of one member.
 
     Args:
@@ -30,18 +49,6 @@ class RuleOptimizer(torch.optim.Optimizer):
         super().__init__(parameters, dict(hyper))
         self._hyper = tuple(hyper)
         self._stacked, self._moments = stacked, tuple(moments)
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._update(weight, group)
-        return loss
 
     def _update(self, weight: torch.Tensor, group: Mapping[str, Any]) -> None:
         state = self.state[weight]

@@ -1,6 +1,6 @@
 """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon), with Adam beside it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,13 +9,14 @@ from gradnoise.parameters import Parameter
 from gradnoise.training.optimizers.adamw import DECOUPLED_DECAY
 from gradnoise.training.optimizers.hyperparameters import LR
 from gradnoise.workloads.optimizer import NamedParameters, Optimizer
+from gradnoise.workloads.rule_optimizer import EachWeightOptimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 N_ITERATIONS = 5
 ADAM_BETAS, ADAM_EPS = (0.9, 0.95), 1e-10
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(EachWeightOptimizer):
     """Muon on tensors with two or more axes, Adam on the others.
 
     Args:
@@ -26,22 +27,9 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, parameters: NamedParameters, hyper: Mapping[str, float]) -> None:
         super().__init__(parameters, dict(hyper))
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._update(weight, weight.grad, group)
-        return loss
-
-    def _update(
-        self, weight: torch.Tensor, gradient: torch.Tensor, group: Mapping[str, Any]
-    ) -> None:
-        state = self.state[weight]
+    def _update(self, weight: torch.Tensor, group: Mapping[str, Any]) -> None:
+        state, gradient = self.state[weight], weight.grad
+        assert gradient is not None
         if weight.dim() < 2:
             lr = group["lr"] * group["adam_ratio"]
             step = _adam_step(gradient, state)
