@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, Protocol, TypeVar
 
@@ -25,10 +25,12 @@ class Installed(Generic[T]):
     Args:
         declared: What can be used, by name, in the order of the names.
         broken: The errors of the entry points that cannot be used, each by `name = value`.
+        packages: The name and version of the package of each of them, by the keys of both.
     """
 
     declared: Mapping[str, T]
     broken: Mapping[str, str]
+    packages: Mapping[str, str]
 
 
 class Registry(Generic[T]):
@@ -94,7 +96,7 @@ class Registry(Generic[T]):
         before = self.installed()
         checked = [self._check(declared) for declared in declarations]
         merged = {**before.declared, **{declared.name: declared for declared in checked}}
-        self._installed = Installed(declared=dict(sorted(merged.items())), broken=before.broken)
+        self._installed = replace(before, declared=dict(sorted(merged.items())))
         try:
             yield
         finally:
@@ -103,16 +105,18 @@ class Registry(Generic[T]):
     def _load_all(self) -> Installed[T]:
         declared: dict[str, T] = {}
         broken: dict[str, str] = {}
+        packages: dict[str, str] = {}
         for point in sorted(entry_points(group=self.group)):
+            key, package = f"{point.name} = {point.value}", _package(point)
             try:
                 if point.name in declared:
-                    raise ValueError(f"another package has the name {point.name!r} already")
+                    raise ValueError(f"{packages[point.name]} has the name {point.name!r} already")
                 declared[point.name] = self._load(point)
-            except Exception as error:
-                broken[f"{point.name} = {point.value}"] = "".join(
-                    traceback.format_exception_only(error)
-                ).strip()
-        return Installed(declared=declared, broken=broken)
+                packages[point.name] = package
+            except (Exception, SystemExit) as error:
+                broken[key] = "".join(traceback.format_exception_only(error)).strip()
+                packages[key] = package
+        return Installed(declared=declared, broken=broken, packages=packages)
 
     def _load(self, point: EntryPoint) -> T:
         declared = self._check(point.load())
@@ -122,3 +126,8 @@ class Registry(Generic[T]):
                 f"point, {point.name!r}"
             )
         return declared
+
+
+def _package(point: EntryPoint) -> str:
+    distribution = point.dist
+    return "" if distribution is None else f"{distribution.name} {distribution.version}"

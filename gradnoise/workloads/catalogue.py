@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from gradnoise.parameters import Parameter
+from gradnoise.registry import Registry
 from gradnoise.rules import Rule
 from gradnoise.techniques.base import Technique
 from gradnoise.techniques.registry import TECHNIQUES
@@ -54,17 +55,32 @@ def document() -> dict[str, Any]:
             OPTIMIZERS.installed().declared.values(),
         ),
         "broken": [
-            {"group": registry.group, "name": name, "error": error}
+            _broken(registry, point)
             for registry in (WORKLOADS, TECHNIQUES, OPTIMIZERS)
-            for name, error in registry.installed().broken.items()
+            for point in registry.installed().broken
         ],
+    }
+
+
+def _broken(registry: Registry[Any], point: str) -> dict[str, str]:
+    installed = registry.installed()
+    name, _, value = point.partition(" = ")
+    return {
+        "kind": registry.kind,
+        "name": name,
+        "value": value,
+        "package": installed.packages[point],
+        "error": installed.broken[point],
     }
 
 
 def entries(
     workloads: Iterable[Declared], techniques: Iterable[Technique], optimizers: Iterable[Optimizer]
 ) -> dict[str, Any]:
-    """Return declarations as JSON values, in the lists of the catalogue."""
+    """Return declarations as JSON values, in the lists of the catalogue.
+
+    Each has the package that declares it, which is empty for one without an entry point.
+    """
     return {
         "workloads": [_workload(each) for each in workloads],
         "techniques": [_technique(each) for each in techniques],
@@ -78,6 +94,7 @@ def _workload(workload: Declared) -> dict[str, Any]:
     return {
         "name": workload.name,
         "description": workload.description,
+        "package": WORKLOADS.installed().packages.get(workload.name, ""),
         "options_schema": schema(workload.Options),
         "metrics": [
             {**dataclasses.asdict(metric), "has_test": has_test} for metric in workload.metrics
@@ -93,6 +110,7 @@ def _technique(technique: Technique) -> dict[str, Any]:
     return {
         "name": technique.name,
         "description": technique.description,
+        "package": TECHNIQUES.installed().packages.get(technique.name, ""),
         "formula": technique.formula,
         "source": technique.source,
         "places": list(technique.places),
@@ -106,6 +124,7 @@ def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
     return {
         "name": optimizer.name,
         "description": optimizer.description,
+        "package": OPTIMIZERS.installed().packages.get(optimizer.name, ""),
         "formula": optimizer.formula,
         "source": optimizer.source,
         "parameters": _documents((*optimizer.parameters, *SHARED_PARAMETERS)),

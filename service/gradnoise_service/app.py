@@ -45,7 +45,7 @@ from gradnoise_service.study_text import MalformedStudyError
 from gradnoise_service.usecases.feed import ProgressFeed
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.usecases.tokens import can_log_in
-from gradnoise_service.web import errors, login, pages, reference
+from gradnoise_service.web import catalogue, errors, login, pages, reference
 
 STATIC_FOLDER = Path(__file__).parent / "web" / "static"
 SHUTDOWN_SECONDS = 5
@@ -106,8 +106,9 @@ def create_app(
         tokens,
     ):
         v1.include_router(resource.router)
-    for router in (v1, health.router, pages.router, login.router, reference.router):
-        app.include_router(router)
+    app.include_router(v1)
+    for shown in (health, pages, login, catalogue, reference):
+        app.include_router(shown.router)
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER))
     openapi.install(app)
     return app

@@ -80,7 +80,8 @@ def test_a_name_belongs_to_one_package(
     things.reload()
     assert things.names() == ("good",)
     (error,) = things.installed().broken.values()
-    assert error == "ValueError: another package has the name 'good' already"
+    assert error == "ValueError: more 1 has the name 'good' already"
+    assert things.installed().packages == {"good": "more 1", "good = things:good": "pack 1"}
 
 
 def test_declarations_are_included_for_the_time_of_a_context(things: Registry[Thing]) -> None:

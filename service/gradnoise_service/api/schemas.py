@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from gradnoise_service.domain.access import Scope
 from gradnoise_service.domain.catalogue import (
+    BrokenEntry,
     ParameterizedEntry,
     ParameterRange,
     WorkloadEntry,
@@ -74,7 +75,8 @@ class StudyOut(BaseModel):
         description=(
             "What the study cannot show, as declared (searches that are too small, fewer seeds "
             "than a verdict requires) and as a trial of each arm showed before the first (noise "
-            "that drowns the gradient, parameters that nothing reads)."
+            "that drowns the gradient, parameters that nothing reads); in the answer to a "
+            "submission also names that several packages declare."
         )
     )
     false_verdict_chance: float = Field(
@@ -99,6 +101,7 @@ class StudyOut(BaseModel):
         *,
         queue: QueuePlace | None = None,
         plan: Plan | None = None,
+        warnings: Sequence[str] = (),
     ) -> "StudyOut":
         path, design = f"/v1/studies/{study.id}", study.design
         return cls(
@@ -117,7 +120,7 @@ class StudyOut(BaseModel):
             verdict=study.verdict,
             n_seeds=design.n_seeds,
             extensions=study.extensions,
-            warnings=known_limits(study),
+            warnings=(*known_limits(study), *warnings),
             false_verdict_chance=design.false_verdict_chance,
             queue=queue if study.state == "queued" else None,
             plan=plan,
@@ -205,6 +208,7 @@ class WorkloadOut(BaseModel):
     metrics: list[Metric]
     parameters: list[ParameterOut]
     rules: list[Rule] = Field(description="Rules across these parameters.")
+    package: str = Field(description="Name and version of the package that declares it.")
     stacks: bool = Field(description="Whether several trials can train as one model.")
     techniques: list[str] | None = Field(
         description="The techniques that it supports, null for all."
@@ -219,6 +223,7 @@ class WorkloadOut(BaseModel):
             metrics=list(workload.metrics),
             parameters=list(map(ParameterOut.of, workload.parameters)),
             rules=list(workload.rules),
+            package=workload.package,
             stacks=workload.stacks,
             techniques=None if workload.techniques is None else list(workload.techniques),
         )
@@ -238,6 +243,7 @@ class NamedOut(BaseModel):
     parameters: list[ParameterOut]
     required: list[str]
     rules: list[Rule] = Field(description="Rules across these parameters.")
+    package: str = Field(description="Name and version of the package that declares it.")
 
     @classmethod
     def of(cls, named: ParameterizedEntry) -> "NamedOut":
@@ -250,7 +256,14 @@ class NamedOut(BaseModel):
             parameters=parameters,
             required=list(named.required),
             rules=list(named.rules),
+            package=named.package,
         )
+
+
+class Workloads(Items[WorkloadOut]):
+    """The workloads, and the installed declarations of every kind that cannot be used."""
+
+    broken: list[BrokenEntry]
 
 
 class Techniques(Items[NamedOut]):

@@ -80,7 +80,7 @@ def submit(
     A study with any fault is refused as a whole.
     """
     submission = studies.submit(service, caller, read_spec(content), key, is_dry_run=dry_run)
-    [study] = _shown(service, [submission.study], submission.plan)
+    [study] = _shown(service, [submission.study], submission.plan, submission.warnings)
     if dry_run:
         response.status_code = 200
         return study
@@ -169,7 +169,13 @@ def extend(
 
 
 def _shown(
-    service: CurrentService, found: Sequence[Study], plan: Plan | None = None
+    service: CurrentService,
+    found: Sequence[Study],
+    plan: Plan | None = None,
+    warnings: Sequence[str] = (),
 ) -> list[StudyOut]:
     places, url = studies.places(service, found), service.settings.dashboard_url
-    return [StudyOut.of(study, url, queue=places.get(study.id), plan=plan) for study in found]
+    return [
+        StudyOut.of(study, url, queue=places.get(study.id), plan=plan, warnings=warnings)
+        for study in found
+    ]

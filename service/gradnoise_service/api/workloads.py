@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from gradnoise_service.api.auth import Reader
 from gradnoise_service.api.problem import documented
-from gradnoise_service.api.schemas import Items, NamedOut, Techniques, WorkloadOut
+from gradnoise_service.api.schemas import NamedOut, Techniques, WorkloadOut, Workloads
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.usecases import workloads
 
@@ -12,10 +12,17 @@ router = APIRouter(tags=["workloads"])
 
 
 @router.get("/workloads", summary="List the workloads", responses=documented(503))
-def list_workloads(_caller: Reader, service: CurrentService) -> Items[WorkloadOut]:
-    """Return the workloads with their options, metrics and hyperparameters."""
+def list_workloads(_caller: Reader, service: CurrentService) -> Workloads:
+    """Return the workloads with their options, metrics and hyperparameters.
+
+    `broken` lists the workloads, techniques and optimizers of installed packages that cannot be
+    used, each with its error.
+    """
     announced = workloads.announced(service)
-    return Items(items=list(map(WorkloadOut.of, announced.workloads.values())))
+    return Workloads(
+        items=list(map(WorkloadOut.of, announced.workloads.values())),
+        broken=list(announced.broken),
+    )
 
 
 @router.get("/techniques", summary="List the techniques and optimizers", responses=documented(503))

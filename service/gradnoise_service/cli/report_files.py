@@ -7,7 +7,7 @@ from typing import Literal
 import typer
 
 from gradnoise_service.client import Client
-from gradnoise_service.client.client import ReportFormat, SuiteFormat
+from gradnoise_service.client.report_formats import ReportFormat, SuiteFormat
 
 FORMATS: dict[str, ReportFormat] = {
     "md": "markdown",

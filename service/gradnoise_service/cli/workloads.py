@@ -9,7 +9,10 @@ commands = typer.Typer()
 
 @commands.command()
 def workloads(url: Url = None, token: Token = None, json: Json = False) -> None:
-    """List workloads, techniques and optimizers with their options and parameters."""
+    """List workloads, techniques and optimizers with their options and parameters.
+
+    Those of installed packages that cannot be used are listed with their error.
+    """
     from gradnoise_service.local.connection import connect
     from gradnoise_service.terminal.console import show_json
     from gradnoise_service.terminal.workloads import show_workloads
@@ -20,7 +23,8 @@ def workloads(url: Url = None, token: Token = None, json: Json = False) -> None:
             "techniques": client.techniques(),
             "optimizers": client.optimizers(),
         }
+        broken = client.broken()
     if json:
-        show_json(announced)
+        show_json({**announced, "broken": broken})
     else:
-        show_workloads(**announced)
+        show_workloads(**announced, broken=broken)

@@ -7,8 +7,9 @@ with Client("http://127.0.0.1:8000") as client:
     print(client.report(study.id, "markdown"))
 """
 
-from gradnoise_service.client.client import FIGURES, Client
+from gradnoise_service.client.client import Client
 from gradnoise_service.client.errors import ApiError, ClientError, UnreachableError
+from gradnoise_service.client.report_formats import FIGURES
 from gradnoise_service.client.study_files import read_studies, read_study
 from gradnoise_service.client.study_info import StudyInfo
 

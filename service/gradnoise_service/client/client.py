@@ -11,36 +11,23 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from gradnoise_service.client.errors import ApiError, ClientError
+from gradnoise_service.client.report_formats import (
+    FIGURES,
+    MEDIA_TYPES,
+    ReportFormat,
+    SuiteFormat,
+)
 from gradnoise_service.client.study_files import StudySource, plain_values
 from gradnoise_service.client.study_info import StudyInfo
 from gradnoise_service.client.transport import Transport
 from gradnoise_service.client.trials import Trials
+from gradnoise_service.domain.catalogue import BrokenEntry
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import Phase, StudySpec
 from gradnoise_service.domain.study import StudyState, Trial, TrialState
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-ReportFormat = Literal["json", "html", "markdown", "csv", "tex"]
-SuiteFormat = Literal["json", "html", "markdown"]
-MEDIA_TYPES: dict[ReportFormat, str] = {
-    "json": "application/json",
-    "html": "text/html",
-    "markdown": "text/markdown",
-    "csv": "text/csv",
-    "tex": "application/x-tex",
-}
-FIGURES = (
-    "confirm",
-    "difference",
-    "best_so_far",
-    "tuning_curves",
-    "learning_rate",
-    "noise_map",
-    "importance",
-    "course",
-    "noise_course",
-)
 PROGRESS = TypeAdapter(Progress)
 TRIAL = TypeAdapter(Trial)
 
@@ -329,15 +316,18 @@ class Client:
         """Return the workloads that the workers can train."""
         return list(self._transport.pages("/v1/workloads", {}))
 
+    def broken(self) -> list[BrokenEntry]:
+        """Return the installed workloads, techniques and optimizers that cannot be used."""
+        answer = self._transport.request("GET", "/v1/workloads").json()
+        return [BrokenEntry(**each) for each in answer["broken"]]
+
     def techniques(self) -> list[dict[str, Any]]:
         """Return the techniques that an arm can use."""
         return list(self._transport.pages("/v1/techniques", {}))
 
     def optimizers(self) -> list[dict[str, Any]]:
         """Return the optimizers that a study can use."""
-        response = self._transport.request("GET", "/v1/techniques")
-        optimizers: list[dict[str, Any]] = response.json()["optimizers"]
-        return optimizers
+        return list(self._transport.request("GET", "/v1/techniques").json()["optimizers"])
 
     def presets(self) -> list[dict[str, Any]]:
         """Return name, description, scales and number of studies of each preset."""

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.rules import Rule
 from gradnoise_service.domain.space import Value, is_number
+from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
 
 E = TypeVar("E")
@@ -51,6 +52,7 @@ class WorkloadEntry:
         rules: Rules across these parameters.
         stacks: Whether several trials can train as one model.
         techniques: Those that it supports; None for all.
+        package: Name and version of the package that declares it; empty for a file.
     """
 
     name: str
@@ -61,6 +63,7 @@ class WorkloadEntry:
     rules: tuple[Rule, ...] = ()
     stacks: bool = False
     techniques: tuple[str, ...] | None = None
+    package: str = ""
 
     @property
     def option_rules(self) -> tuple[Rule, ...]:
@@ -77,7 +80,7 @@ class WorkloadEntry:
 @dataclass(frozen=True, kw_only=True)
 class ParameterizedEntry:
     """A technique or an optimizer: its effect on an update as a formula, the formula's source, its
-    hyperparameters, those that a study must give, the rules.
+    hyperparameters, those that a study must give, the rules, and the package as of a workload.
     """
 
     name: str
@@ -87,6 +90,26 @@ class ParameterizedEntry:
     parameters: tuple[ParameterRange, ...] = ()
     required: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
+    package: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokenEntry:
+    """An installed declaration that cannot be used.
+
+    Args:
+        kind: `workload`, `technique` or `optimizer`.
+        name: The name of its entry point.
+        value: Where the entry point says it is, as `module:attribute`.
+        package: Name and version of the package.
+        error: Why it cannot be used.
+    """
+
+    kind: str
+    name: str
+    value: str
+    package: str
+    error: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +118,7 @@ class Catalogue:
 
     `protocol` is stored with every study: versions, the techniques' formulas, the order of clipping
     and noise, the unit of t. `code_of` has a hash of the code of each installed part, by kind and
-    name, such as `workload mlp`. `broken` has the errors of installed packages that cannot be used,
-    by the name of what they would declare.
+    name, such as `workload mlp`.
     """
 
     workloads: Mapping[str, WorkloadEntry]
@@ -104,7 +126,7 @@ class Catalogue:
     optimizers: Mapping[str, ParameterizedEntry]
     protocol: Mapping[str, Any]
     code_of: Mapping[str, str] = field(default_factory=dict)
-    broken: Mapping[str, str] = field(default_factory=dict)
+    broken: tuple[BrokenEntry, ...] = ()
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Catalogue":
@@ -115,11 +137,17 @@ class Catalogue:
             optimizers={entry["name"]: _parameterized(entry) for entry in document["optimizers"]},
             protocol={**document["protocol"], "versions": document["versions"]},
             code_of=document.get("code_of", {}),
-            broken={
-                each["name"].partition(" = ")[0]: each["error"]
-                for each in document.get("broken", ())
-            },
+            broken=tuple(BrokenEntry(**each) for each in document.get("broken", ())),
         )
+
+    def shadowed(self, spec: StudySpec) -> tuple[BrokenEntry, ...]:
+        """Return the broken declarations whose names a study uses, although others have them."""
+        used = {("workload", spec.workload)}
+        for arm in spec.arms:
+            recipe = spec.recipe(arm)
+            used |= {("optimizer", recipe.optimizer)}
+            used |= {("technique", name) for name in recipe.techniques}
+        return tuple(each for each in self.broken if (each.kind, each.name) in used)
 
     def including(self, announced: Mapping[str, Any]) -> "Catalogue":
         """Return the catalogue with what the source of a study declares.
@@ -162,6 +190,7 @@ def _workload(entry: Mapping[str, Any]) -> WorkloadEntry:
         rules=_rules(entry["rules"]),
         stacks=entry["stacks"],
         techniques=None if techniques is None else tuple(techniques),
+        package=entry.get("package", ""),
     )
 
 
@@ -174,6 +203,7 @@ def _parameterized(entry: Mapping[str, Any]) -> ParameterizedEntry:
         parameters=_parameters(entry),
         required=tuple(entry["required"]),
         rules=_rules(entry["rules"]),
+        package=entry.get("package", ""),
     )
 
 

@@ -1,11 +1,11 @@
 """What is legal in a study: everything that the catalogue announces is checked here."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import jsonschema
 
 from gradnoise_service.domain.arm import Arm
-from gradnoise_service.domain.catalogue import Catalogue, WorkloadEntry
+from gradnoise_service.domain.catalogue import BrokenEntry, Catalogue, WorkloadEntry
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.legal_parameters import (
@@ -112,14 +112,19 @@ def _difference_faults(spec: StudySpec, metric: Metric) -> Iterator[FieldFault]:
 
 
 def _unknown(
-    field: str, value: str, known: Iterable[str], broken: Mapping[str, str] = {}
+    field: str, value: str, known: Iterable[str], broken: Iterable[BrokenEntry] = ()
 ) -> FieldFault:
-    kind = next(part for part in reversed(field.split(".")) if not part.isdecimal())
-    reason = f": its package cannot be used: {broken[value]}" if value in broken else ""
+    of_field = next(part for part in reversed(field.split(".")) if not part.isdecimal())
+    kind = of_field.removesuffix("s")
+    reasons = (
+        f": its package {each.package} cannot be used: {each.error}"
+        for each in broken
+        if (each.kind, each.name) == (kind, value)
+    )
     return FieldFault(
         field=field,
         value=value,
-        message=f"there is no {kind.removesuffix('s')} named {value!r}{reason}",
+        message=f"there is no {kind} named {value!r}{next(reasons, '')}",
         legal=one_of(sorted(known)),
     )
 

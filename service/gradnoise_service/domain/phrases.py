@@ -6,6 +6,7 @@ from typing import Any
 
 from gradnoise_service.domain.catalogue import ParameterRange
 from gradnoise_service.domain.rules import Condition, Rule
+from gradnoise_service.domain.study import Metric
 
 Schema = Mapping[str, Any]
 """A JSON Schema."""
@@ -85,6 +86,33 @@ def range_in_words(parameter: ParameterRange) -> str:
     end = ")" if parameter.high == float("inf") else "]"
     kind = KINDS["integer" if parameter.integer else "number"]
     return f"{kind} in {start}{parameter.low:g}, {parameter.high:g}{end}"
+
+
+def metric_in_words(metric: Metric) -> str:
+    """Return the direction and the range of a metric.
+
+    >>> metric_in_words(Metric(name="accuracy", direction="maximize", worst=0.0, best=1.0))
+    'maximize, from 0 (worst) to 1 (best)'
+    >>> metric_in_words(Metric(name="loss", direction="minimize", worst=100.0))
+    'minimize, without a known best value; a lost run counts as at least as bad as 100'
+    """
+    where = "" if metric.has_test else ", on validation data only"
+    if metric.best is not None:
+        return f"{metric.direction}, from {metric.worst:g} (worst) to {metric.best:g} (best){where}"
+    return (
+        f"{metric.direction}{where}, without a known best value; a lost run counts as at least as "
+        f"bad as {metric.worst:g}"
+    )
+
+
+def option_in_words(option: Schema) -> str:
+    """Return the legal values of an option of a workload, with its default.
+
+    >>> option_in_words({"type": "integer", "minimum": 1, "default": 8})
+    'a whole number, at least 1 (default 8)'
+    """
+    legal = schema_in_words(option)
+    return f"{legal} (default {option['default']})" if "default" in option else legal
 
 
 def schema_in_words(node: Schema, definitions: Mapping[str, Schema] = {}) -> str:

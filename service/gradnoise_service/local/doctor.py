@@ -13,6 +13,7 @@ from typing import Literal
 from gradnoise_service.client import Client, ClientError
 from gradnoise_service.local import ports
 from gradnoise_service.local.errors import PortTakenError
+from gradnoise_service.report.words.broken import REPAIR, place
 from gradnoise_service.settings import Settings
 
 PACKAGES = ("torch", "optuna", "ray", "optuna-dashboard", "fastapi", "sqlalchemy")
@@ -107,6 +108,7 @@ def _service(settings: Settings, url: str, token: str | None) -> Iterator[Findin
     if failed:
         return
     yield Finding(name="service", state="ok", detail=f"ready at {url}")
+    yield from _broken_packages(url, token)
     if not readiness["dispatchers"]:
         detail = "no dispatcher is running, so studies stay queued"
         hint = "Start a dispatcher with `gradnoise up` or `python -m gradnoise_workers`."
@@ -114,6 +116,19 @@ def _service(settings: Settings, url: str, token: str | None) -> Iterator[Findin
     for dispatcher in readiness["dispatchers"]:
         detail = f"{dispatcher['id']}: {dispatcher['device']}, {dispatcher['n_slots']} slots"
         yield Finding(name="workers", state="ok", detail=detail)
+
+
+def _broken_packages(url: str, token: str | None) -> Iterator[Finding]:
+    try:
+        with Client(url, token) as client:
+            broken = client.broken()
+    except ClientError as error:
+        hint = "Give a token with --token or GRADNOISE_TOKEN."
+        yield Finding(name="packages", state="warn", detail=str(error), hint=hint)
+        return
+    for each in broken:
+        detail = f"{place(each)}: {each.error}"
+        yield Finding(name="packages", state="warn", detail=detail, hint=REPAIR)
 
 
 def _port(variable: str, host: str, port: int) -> Finding:

@@ -7,10 +7,18 @@ from typing import Any
 from rich.padding import Padding
 from rich.text import Text
 
-from gradnoise_service.domain.catalogue import ParameterRange
-from gradnoise_service.domain.phrases import range_in_words, rule_in_words, schema_in_words
+from gradnoise_service.domain.catalogue import BrokenEntry, ParameterRange
+from gradnoise_service.domain.phrases import (
+    metric_in_words,
+    option_in_words,
+    range_in_words,
+    rule_in_words,
+)
 from gradnoise_service.domain.rules import Rule
+from gradnoise_service.domain.study import Metric
+from gradnoise_service.report.words.broken import REPAIR, place
 from gradnoise_service.terminal.console import out
+from gradnoise_service.terminal.findings import show_finding
 from gradnoise_service.terminal.tables import grid, show_table
 
 Entry = Mapping[str, Any]
@@ -18,13 +26,16 @@ Line = tuple[str, str, str, str]
 """Kind, name, legal values and description."""
 
 INDENT = 1
-DETAILS = ("formula", "option", "parameter", "rule")
+DETAILS = ("formula", "metric", "option", "parameter", "rule")
 
 
 def show_workloads(
-    workloads: Sequence[Entry], techniques: Sequence[Entry], optimizers: Sequence[Entry]
+    workloads: Sequence[Entry],
+    techniques: Sequence[Entry],
+    optimizers: Sequence[Entry],
+    broken: Sequence[BrokenEntry],
 ) -> None:
-    """Print workloads with options, and techniques and optimizers with parameters."""
+    """Print workloads with options, techniques and optimizers with parameters, and the broken."""
     lines = [
         *(line for workload in workloads for line in _workload(workload)),
         *(line for technique in techniques for line in _named("technique", technique)),
@@ -32,21 +43,28 @@ def show_workloads(
     ]
     if out.is_terminal:
         _show_sections(lines)
-    else:
-        show_table(("kind", "name", "legal", "description"), lines)
+        for each in broken:
+            show_finding(place(each), "fail", each.error, REPAIR)
+        return
+    errors = (
+        ("broken", f"{each.kind} {each.name}", f"{each.value} of {each.package}", each.error)
+        for each in broken
+    )
+    show_table(("kind", "name", "legal", "description"), [*lines, *errors])
 
 
 def _workload(workload: Entry) -> Iterator[Line]:
-    metrics = (f"{metric['name']} ({metric['direction']})" for metric in workload["metrics"])
-    yield "workload", workload["name"], ", ".join(metrics), workload["description"]
+    yield "workload", workload["name"], workload["package"], workload["description"]
+    for metric in (Metric(**announced) for announced in workload["metrics"]):
+        yield "metric", metric.name, metric_in_words(metric), metric.description
     for name, option in workload["options_schema"].get("properties", {}).items():
-        yield "option", name, _legal_option(option), option.get("description", "")
+        yield "option", name, option_in_words(option), option.get("description", "")
     yield from _rules(workload["options_schema"].get("rules", ()))
     yield from _parameters(workload)
 
 
 def _named(kind: str, entry: Entry) -> Iterator[Line]:
-    yield kind, entry["name"], "", entry["description"]
+    yield kind, entry["name"], entry["package"], entry["description"]
     yield "formula", "formula", entry["formula"], entry["source"]
     yield from _parameters(entry)
 
@@ -55,11 +73,6 @@ def _parameters(entry: Entry) -> Iterator[Line]:
     for parameter in entry["parameters"]:
         yield "parameter", parameter["name"], _legal_values(parameter), parameter["description"]
     yield from _rules(entry["rules"])
-
-
-def _legal_option(option: Entry) -> str:
-    legal = schema_in_words(option)
-    return f"{legal} (default {option['default']})" if "default" in option else legal
 
 
 def _legal_values(parameter: Entry) -> str:

@@ -19,11 +19,18 @@ from gradnoise_service.usecases.slices import Slice, sliced
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A submitted study; `is_new` is False if the same idempotency key submitted it before."""
+    """A submitted study.
+
+    Args:
+        is_new: False if the same idempotency key submitted it before.
+        plan: What it runs, costs and can detect.
+        warnings: What the installed packages leave unclear.
+    """
 
     study: Study
     is_new: bool
     plan: Plan
+    warnings: tuple[str, ...]
 
 
 def submit(
@@ -46,6 +53,7 @@ def submit(
     """
     # loads numpy, which no other request needs
     from gradnoise_service.compare.planning import planned
+    from gradnoise_service.report.words.broken import shadowed
     from gradnoise_service.report.words.power import power
 
     spec = planned(spec)
@@ -77,7 +85,12 @@ def submit(
         device_seconds=None if seconds is None else seconds * n_epochs,
         power=power(study.design),
     )
-    return Submission(study=study, is_new=study.created_at == now, plan=plan)
+    return Submission(
+        study=study,
+        is_new=study.created_at == now,
+        plan=plan,
+        warnings=tuple(map(shadowed, catalogue.shadowed(spec))),
+    )
 
 
 def places(service: Service, found: Sequence[Study]) -> Mapping[int, QueuePlace]:

@@ -7,6 +7,12 @@ import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from gradnoise_service.domain.phrases import (
+    metric_in_words,
+    option_in_words,
+    range_in_words,
+    rule_in_words,
+)
 from gradnoise_service.report.words.numbers import (
     as_words,
     count,
@@ -43,4 +49,8 @@ ENVIRONMENT.filters |= {
     "techniques": techniques,
     "value": given,
     "waits_for": waits_for,
+    "legal_range": range_in_words,
+    "legal_metric": metric_in_words,
+    "legal_option": option_in_words,
+    "legal_rule": rule_in_words,
 }

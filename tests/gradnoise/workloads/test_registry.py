@@ -106,9 +106,9 @@ def test_a_broken_package_is_listed_with_its_error_and_leaves_the_others_usable(
     }
     for name, (value, error) in BROKEN.items():
         assert WORKLOADS.installed().broken[f"{name} = {value}"].startswith(error)
-    assert {(each["group"], each["name"]) for each in document()["broken"]} == {
-        ("gradnoise.workloads", name) for name in WORKLOADS.installed().broken
-    }
+    assert [tuple(each.values())[:4] for each in document()["broken"]] == [
+        ("workload", name, value, "pack 1") for name, (value, _) in sorted(BROKEN.items())
+    ]
     assert [each["name"] for each in document()["workloads"]] == [
         "char-lm",
         "memn2n",
@@ -131,15 +131,16 @@ def test_a_broken_workload_is_refused_with_its_error(install: Callable[..., None
         WORKLOADS.find("raising")
 
 
-def test_a_name_belongs_to_one_package(install: Callable[..., None]) -> None:
-    install({"mlp": "mine:train"}, {"mine": GOOD})
-    assert len(WORKLOADS.installed().broken) == 1
-    assert next(iter(WORKLOADS.installed().broken.values())) in (
-        "ValueError: another package has the name 'mlp' already",
-        "ValueError: the workload is named 'mine', which must be the name of its entry point, "
-        "'mlp'",
-    )
-    assert WORKLOADS.find("mlp") is Mlp
+def test_a_declaration_is_announced_with_its_package(install: Callable[..., None]) -> None:
+    install({"mine": "mine:train"}, {"mine": GOOD})
+    packages = {each["name"]: each["package"] for each in document()["workloads"]}
+    assert packages["mine"] == "pack 1"
+    assert packages["mlp"].startswith("gradnoise ")
+
+
+def test_a_package_that_exits_at_import_is_broken(install: Callable[..., None]) -> None:
+    install({"exits": "exits:train"}, {"exits": "raise SystemExit(2)"})
+    assert WORKLOADS.installed().broken == {"exits = exits:train": "SystemExit: 2"}
 
 
 def test_the_optimizers_of_this_package_are_installed() -> None:

@@ -1,10 +1,14 @@
 """`gradnoise workloads` lists what the workers announced."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
 
 from typer.testing import Result
 
 from cli_output import rows
+from gradnoise_service.store import catalogues
+from gradnoise_service.store.database import Database
 
 
 def test_options_and_parameters_have_their_legal_values(gradnoise: Callable[..., Result]) -> None:
@@ -24,3 +28,16 @@ def test_options_and_parameters_have_their_legal_values(gradnoise: Callable[...,
     assert ["parameter", "lr_every_epochs", whole, epochs] in listed
     demand = "must be given with lr_schedule=step"
     assert ["rule", "lr_every_epochs", demand, "-"] in listed
+
+
+def test_a_broken_package_has_its_error_in_workloads_and_doctor(
+    gradnoise: Callable[..., Result], live_database: Database, catalogue_document: dict[str, Any]
+) -> None:
+    error = "ImportError: no module"
+    broken = {"kind": "workload", "name": "mine", "value": "a:b", "package": "pack 1"}
+    document = {**catalogue_document, "broken": [broken | {"error": error}]}
+    with live_database.session(write=True) as session:
+        catalogues.publish(session, document, datetime.now(UTC))
+    assert ["broken", "workload mine", "a:b of pack 1", error] in rows(gradnoise("workloads"))
+    finding = ["warn", "packages", f"workload mine = a:b of pack 1: {error}"]
+    assert finding in [row[:3] for row in rows(gradnoise("doctor"))]

@@ -257,15 +257,20 @@ def test_a_smallest_difference_as_large_as_the_metric_s_range_is_refused(
     assert fault.legal == "a number above 0 and below 1"
 
 
+BROKEN = {"kind": "workload", "name": "mine", "value": "mine:train", "package": "pack 1"}
+
+
 def test_a_package_that_cannot_be_used_is_named_with_its_error(
     catalogue_document: Mapping[str, object], make_spec: Make
 ) -> None:
     error = "ModuleNotFoundError: No module named 'no_such_module'"
-    broken = {"group": "gradnoise.workloads", "name": "mine = mine:train", "error": error}
-    catalogue = Catalogue.of({**catalogue_document, "broken": [broken]})
+    catalogue = Catalogue.of({**catalogue_document, "broken": [BROKEN | {"error": error}]})
     with pytest.raises(InvalidSpecError) as raised:
         check(catalogue, make_spec(workload="mine"), 100)
     (fault,) = raised.value.errors
     assert fault.message == (
-        f"there is no workload named 'mine': its package cannot be used: {error}"
+        f"there is no workload named 'mine': its package pack 1 cannot be used: {error}"
     )
+    with pytest.raises(InvalidSpecError) as raised:
+        check(catalogue, make_spec(optimizer="mine"), 100)
+    assert raised.value.errors[0].message == "there is no optimizer named 'mine'"
