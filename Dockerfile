@@ -1,5 +1,12 @@
 # An image for every process of the service; docker-compose.yml selects the process of a container.
-FROM python:3.11-slim
+# DEVICE=gpu adds the C compiler with which Triton builds its launchers; Python.h is in the base image.
+ARG DEVICE=cpu
+FROM python:3.11-slim AS cpu
+FROM cpu AS gpu
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/*
+
+FROM ${DEVICE}
 
 # An additional index for pip. With an index of CPU wheels of torch, the image has no CUDA and is
 # several times smaller.

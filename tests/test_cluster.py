@@ -13,6 +13,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 CLUSTER: dict[str, Any] = yaml.safe_load(COMPOSE)
+GPU: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.gpu.yml").read_text(encoding="utf-8"))
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 PUBLISHED = {"api", "dashboard"}
 
 
@@ -62,9 +64,37 @@ def test_every_node_mounts_the_folder_of_checkpoints() -> None:
         f"checkpoints:{folder}" in CLUSTER["services"][name]["volumes"]
         for name in ("workers", "ray-head", "ray-worker")
     )
-    assert f"install --directory --owner=gradnoise {folder}\n" in (ROOT / "Dockerfile").read_text(
-        encoding="utf-8"
-    )
+    assert f"install --directory --owner=gradnoise {folder}\n" in DOCKERFILE
+
+
+def test_only_the_image_for_gpus_has_a_compiler() -> None:
+    """Triton needs gcc and the headers of libc at its first launch."""
+    stages = dict(re.findall(r"^FROM (\S+)(?: AS (\w+))?$", DOCKERFILE, re.MULTILINE))
+    assert stages == {"python:3.11-slim": "cpu", "cpu": "gpu", "${DEVICE}": ""}
+    assert re.search(r"^ARG DEVICE=cpu$", DOCKERFILE, re.MULTILINE)
+    installation = r"apt-get install --yes --no-install-recommends ([^\\\n]+)"
+    (installed,) = re.findall(installation, DOCKERFILE)
+    assert DOCKERFILE.index(installed) < DOCKERFILE.index("FROM ${DEVICE}")
+    assert installed.split() == ["gcc", "libc6-dev"]
+    (builder,) = (name for name, each in CLUSTER["services"].items() if "build" in each)
+    assert GPU["services"][builder]["build"] == {"args": {"DEVICE": "gpu"}}
+
+
+def test_compiled_kernels_are_on_a_file_system_from_which_code_is_loaded() -> None:
+    """Docker mounts a tmpfs with noexec otherwise, and the containers are read-only."""
+    worker = GPU["services"]["ray-worker"]
+    (mount,) = worker["tmpfs"]
+    path, options = mount.split(":")
+    assert worker["environment"] == {"TRITON_CACHE_DIR": path}
+    (uid,) = re.findall(r"useradd --uid (\d+)", DOCKERFILE)
+    assert set(options.split(",")) == {"exec", f"uid={uid}"}
+
+
+def test_a_machine_offers_each_gpu_once() -> None:
+    """Every GPU is in the one container of a fixed name, which compose refuses to scale."""
+    with_gpus = {name for name, each in GPU["services"].items() if "deploy" in each}
+    assert with_gpus == {"ray-worker"}
+    assert "container_name" in GPU["services"]["ray-worker"]
 
 
 @pytest.mark.parametrize("name", CLUSTER["services"])

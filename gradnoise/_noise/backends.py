@@ -1,10 +1,17 @@
 """Which noise kernels this machine has, and which tensors the GPU kernel takes."""
 
 import functools
+import logging
 import os
 from types import ModuleType
 
+import numpy as np
 import torch
+
+from gradnoise._kernels.runs import Runs
+from gradnoise._parts import whole
+
+log = logging.getLogger(__name__)
 
 
 @functools.cache
@@ -38,7 +45,37 @@ def is_on_gpu(tensor: torch.Tensor) -> bool:
         tensor.is_cuda
         and tensor.is_contiguous()
         and tensor.dtype in (torch.float32, torch.bfloat16, torch.float16)
+        and _can_launch(tensor.device, tensor.dtype)
     )
+
+
+@functools.cache
+def _can_launch(device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether the kernel of a type can be compiled, loaded and launched on a device.
+
+    Triton compiles at the first launch. It needs a C compiler, a cache folder on a file system from
+    which code can be loaded, and a compiler of the device's architecture.
+    """
+    kernel = cuda()
+    if kernel is None:
+        return False
+    number = torch.zeros(1, dtype=dtype, device=device)
+    try:
+        kernel.add_([number], Runs.of([whole((1,))], [0]), 0, np.ones(1))
+    except Exception as error:  # Triton, the C compiler and the loader raise many types
+        is_capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        if is_capturing or "out of memory" in str(error):
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        log.warning(
+            "The kernel for %s noise cannot be built for %s, so the noise is drawn on the CPU, "
+            "with the same values: %s",
+            str(dtype).removeprefix("torch."),
+            device,
+            reason,
+        )
+        return False
+    return True
 
 
 @functools.cache

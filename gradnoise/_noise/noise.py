@@ -27,8 +27,8 @@ class Noise:
     The noise std * N_t of an element is a function of seed, purpose, t, the parameter's name and
     the element's index. Elements are counted row by row in the whole parameter, whatever the
     tensor's layout in memory. float32 tensors in CPU memory get their noise in a single pass, on as
-    many threads as torch uses; tensors on a GPU by a single kernel launch; all others in chunks of
-    65,536 numbers.
+    many threads as torch uses; tensors on a GPU by a single kernel launch; all others, among them
+    those on a GPU for which the kernel cannot be built, in chunks of 65,536 numbers.
 
     Args:
         seed: At least 0.
