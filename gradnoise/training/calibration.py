@@ -207,12 +207,12 @@ def best(rates: Iterable[Rate]) -> Rate:
     )
 
 
-def fits(rate: Rate, slots: int, n_processes: int = 1) -> bool:
-    """Return whether several processes with so many slots each fit into this device's memory.
+def fits(rate: Rate, slots: int, n_shares: int = 1) -> bool:
+    """Return whether so many slots fit into one of several equal shares of the device's memory.
 
-    They fit if they need at most four fifths of its free memory.
+    They fit if they need at most four fifths of their share of the free memory.
     """
-    return rate.bytes_per_slot * slots * n_processes <= MARGIN * free_bytes(device())
+    return rate.bytes_per_slot * slots * n_shares <= MARGIN * free_bytes(device())
 
 
 def _single_update(setup: Setup, workload: Workload, where: torch.device) -> Callable[[], None]:

@@ -1,5 +1,6 @@
 """A launcher whose trials follow a formula: studies are fast and every result is known."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ class FormulaLauncher:
     Args:
         slots: The number of trials that run at once, whatever `open` receives.
         override: Returns None, or the event that ends a trial at an epoch without its measurement.
+        memory: Trials that fit into the memory of a worker, in stacks of all kinds together.
         speeds: Updates per second, rate or error of the measurement, by number of slots.
         faults: Errors of the preparation by key.
         before: Returns the metrics of a trial before its first update.
@@ -40,6 +42,7 @@ class FormulaLauncher:
     speeds: Mapping[int, float | Rate | Exception] = field(
         default_factory=lambda: {1: 100.0, 2: 150.0, 4: 151.0}
     )
+    memory: float = math.inf
     measured: list[tuple[TrialSpec, int]] = field(default_factory=list)
     opened: list[int] = field(default_factory=list)
     prepared: list[TrialSpec] = field(default_factory=list)
@@ -68,10 +71,17 @@ class FormulaLauncher:
         return list(self.speeds)
 
     def measure(
-        self, probe: TrialSpec, slots: int, before: Rate | None, check_interrupt: Callable[[], None]
+        self,
+        probe: TrialSpec,
+        slots: int,
+        before: Rate | None,
+        n_forms: int,
+        check_interrupt: Callable[[], None],
     ) -> Rate:
         check_interrupt()
         assert before is not None or slots == 1
+        if slots * n_forms > self.memory:
+            raise MemoryError
         self.measured.append((probe, slots))
         speed = self.speeds[slots]
         if isinstance(speed, Exception):

@@ -1,5 +1,6 @@
 """An actor measures rates within its memory, and reports the error that a trial would raise."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def test_a_trial_is_measured_before_its_first_update() -> None:
 def test_a_number_of_slots_beyond_the_memory_is_not_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The estimate is skipped for a number of slots that fitted before.
+    """The estimate is skipped for a number of slots that fitted before; shares are equal.
 
     On a CPU, only the message of torch's RuntimeError names the lack of memory.
     """
@@ -64,6 +65,11 @@ def test_a_number_of_slots_beyond_the_memory_is_not_measured(
     # in a process that used more memory before, a trial may show no increase
     small = replace(first, bytes_per_slot=1)
     assert actor.measure(trial(), 2, small, 1) is None
+    enough = 3 * 2 / calibration.MARGIN  # for 2 slots in each of three shares
+    monkeypatch.setattr(calibration, "free_bytes", lambda _device: math.ceil(enough))
+    assert actor.measure(trial(), 2, small, 4) is None
+    assert actor.measure(trial(), 2, small, 3) is not None
+    monkeypatch.setattr(calibration, "free_bytes", lambda _device: 0)
     doubled = actor.measure(trial(), 2, replace(small, slots=2), 1)
     assert doubled is not None
     assert doubled.steps_per_second > 0

@@ -36,7 +36,9 @@ def no_interrupt() -> None:
 def calibrate(
     database: Database, spec: StudySpec, launcher: FormulaLauncher, now: datetime
 ) -> Calibration:
-    return calibrated(spec, spec.arms, launcher, database, "c", VERSIONS, lambda: now, no_interrupt)
+    return calibrated(
+        spec, spec.arms, 1, launcher, database, "c", VERSIONS, lambda: now, no_interrupt
+    )
 
 
 def measured_slots(launcher: FormulaLauncher) -> list[int]:
@@ -65,7 +67,7 @@ def test_more_slots_are_tried_while_throughput_rises(
     make_spec: Make, speeds: dict[int, float | Rate | Exception], tried: int, slots: int
 ) -> None:
     launcher, spec = FormulaLauncher(speeds=speeds), make_spec()
-    found, is_whole = measured(launcher, probe(spec, spec.arms), no_interrupt)
+    found, is_whole = measured(launcher, probe(spec, spec.arms), 1, no_interrupt)
     assert measured_slots(launcher) == list(speeds)[:tried]
     assert (found.slots, is_whole) == (slots, True)
     assert found.refusal == (
@@ -168,7 +170,7 @@ def test_the_report_has_the_number_of_slots_and_the_reason(
 def test_arms_that_cannot_be_one_model_are_measured_apart(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
-    """Each measurement is that of a study with these arms alone."""
+    """Each measures its share of the memory: of 6 trials, 2 for each of three kinds of stacks."""
     arms = [
         {"name": "baseline", "technique": "none"},
         {"name": "adam", "technique": "none", "optimizer": "adam"},
@@ -176,10 +178,12 @@ def test_arms_that_cannot_be_one_model_are_measured_apart(
         {"name": "deep", "technique": "none", "options": {"depth": 3}},
     ]
     spec = make_spec(arms=arms)
-    launcher = FormulaLauncher(speeds={1: 100.0, 2: 150.0})
+    launcher = FormulaLauncher(speeds={1: 100.0, 2: 150.0, 4: 300.0}, memory=6)
 
-    def measure(spec: StudySpec, arms: Sequence[Arm]) -> Calibration:
-        return calibrated(spec, arms, launcher, database, "c", VERSIONS, lambda: now, no_interrupt)
+    def measure(spec: StudySpec, arms: Sequence[Arm], n_forms: int) -> Calibration:
+        return calibrated(
+            spec, arms, n_forms, launcher, database, "c", VERSIONS, lambda: now, no_interrupt
+        )
 
     found = stacked(spec, measure)
     probes = [(p.techniques, p.optimizer, p.options) for p, n in launcher.measured if n == 2]
@@ -195,9 +199,12 @@ def test_arms_that_cannot_be_one_model_are_measured_apart(
         f"{arms}: 2 trials as one model on each worker: 100 updates a second with 1, 150 with 2"
         for arms in ("baseline, noisy", "adam", "deep")
     )
-    alone = FormulaLauncher()
-    calibrate(database, make_spec(name="alone", optimizer="adam"), alone, now)
-    assert alone.measured == []
+    alone = FormulaLauncher(speeds=launcher.speeds, memory=6)
+    of_adam = make_spec(name="alone", optimizer="adam")
+    assert calibrate(database, of_adam, alone, now).slots == 4
+    n_measured = len(launcher.measured)
+    assert measure(of_adam, of_adam.arms, 3) == found.of_arms["adam"]
+    assert len(launcher.measured) == n_measured
 
 
 @pytest.mark.parametrize(

@@ -316,6 +316,7 @@ def test_a_dispatcher_stopped_during_a_measurement_releases_its_study(
             probe: TrialSpec,
             slots: int,
             before: Rate | None,
+            n_forms: int,
             check_interrupt: Callable[[], None],
         ) -> Rate:
             measuring.set()

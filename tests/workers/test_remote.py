@@ -202,14 +202,14 @@ def test_all_actors_measure_at_once_and_their_rates_add_up(cluster: None) -> Non
         assert launcher.start(no_interrupt).startswith("2 x core of ")
         assert launcher.n_free() == 0  # there are no slots before `open`
         assert launcher.candidates() == candidates(on_gpu=False)
-        combined = launcher.measure(trial(1), 1, None, no_interrupt)
+        combined = launcher.measure(trial(1), 1, None, 1, no_interrupt)
         each = ray.get(
             [worker.actor.measure.remote(trial(1), 1, None, 2) for worker in launcher.workers]
         )
         assert (combined.slots, combined.refusal) == (1, "")
         assert combined.steps_per_second > 1.2 * min(rate.steps_per_second for rate in each)
         with pytest.raises(NotMeasuredError, match="there is no workload named 'nothing'"):
-            launcher.measure(trial(1, workload="nothing"), 1, None, no_interrupt)
+            launcher.measure(trial(1, workload="nothing"), 1, None, 1, no_interrupt)
         launcher.open(2)
         assert launcher.n_free() == 4  # a trial that raises ends no worker
 
@@ -226,7 +226,7 @@ def test_a_worker_that_dies_during_a_measurement_does_not_end_the_study(cluster:
         # suspended, so that the measurement cannot end before the kill
         os.kill(victims[0], signal.SIGSTOP)
         with pytest.raises(NotMeasuredError, match="ActorDiedError"):
-            launcher.measure(trial(1), 1, None, kill)
+            launcher.measure(trial(1), 1, None, 1, kill)
         launcher.open(1)
         events_until(launcher, lambda _: launcher.n_free() == 2)
 

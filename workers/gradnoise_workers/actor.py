@@ -93,18 +93,19 @@ class TrialActor:
         return found
 
     def measure(
-        self, probe: TrialSpec, slots: int, before: Rate | None, n_processes: int
+        self, probe: TrialSpec, slots: int, before: Rate | None, n_shares: int
     ) -> Rate | None:
         """Return the rate of copies of a trial in so many slots.
 
-        None if they do not fit into memory together with the other processes.
+        None if they do not fit into one of so many equal shares of the free memory: one for each
+        kind of stack in each process.
         """
         from gradnoise.training.calibration import Measurer, fits
         from gradnoise.training.memory import is_out_of_memory
 
         self._open_source()
         is_larger = before is not None and before.slots < slots
-        if before is not None and is_larger and not fits(before, slots, n_processes):
+        if before is not None and is_larger and not fits(before, slots, n_shares):
             return None
         try:
             if self._measurer is None or self._measurer.spec != probe:

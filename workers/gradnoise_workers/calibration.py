@@ -59,13 +59,14 @@ class Stacking:
 
 
 def stacked(
-    spec: StudySpec, measure: Callable[[StudySpec, Sequence[Arm]], Calibration]
+    spec: StudySpec, measure: Callable[[StudySpec, Sequence[Arm], int], Calibration]
 ) -> Stacking:
     """Return the calibrations of a study's arms.
 
     Args:
         spec: The study.
-        measure: Returns the calibration of arms of equal options and optimizer.
+        measure: Returns the calibration of arms of equal options and optimizer, in stacks beside
+            those of the other arms; the last argument counts these kinds of stacks.
     """
     groups: list[list[Arm]] = []
     for arm in spec.arms:
@@ -77,7 +78,7 @@ def stacked(
                 break
         else:
             groups.append([arm])
-    found = [(group, measure(spec, group)) for group in groups]
+    found = [(group, measure(spec, group, len(groups))) for group in groups]
     by_name = {arm.name: calibration for group, calibration in found for arm in group}
     return Stacking(of_arms={arm.name: by_name[arm.name] for arm in spec.arms})
 
@@ -85,6 +86,7 @@ def stacked(
 def calibrated(
     spec: StudySpec,
     arms: Sequence[Arm],
+    n_forms: int,
     launcher: Launcher,
     database: Database,
     code: str,
@@ -94,16 +96,16 @@ def calibrated(
 ) -> Calibration:
     """Return the best number of slots for arms of equal options and optimizer.
 
-    It is measured once for all dispatchers, and again if the workload's code, whose hash is given,
-    changes.
+    Stacks of `n_forms` kinds share the memory of a device. It is measured once for all
+    dispatchers, and again if the workload's code, whose hash is given, changes.
     """
     device = launcher.start(check_interrupt)
-    subject = _subject(spec, arms[0], device, code, versions)
+    subject = _subject(spec, arms[0], n_forms, device, code, versions)
     with database.session() as session:
         stored = calibrations.find(session, subject)
     if stored is not None:
         return stored
-    found, is_whole = measured(launcher, probe(spec, arms), check_interrupt)
+    found, is_whole = measured(launcher, probe(spec, arms), n_forms, check_interrupt)
     log.info(
         "measured how many trials train best as one model",
         device=device,
@@ -118,14 +120,14 @@ def calibrated(
 
 
 def measured(
-    launcher: Launcher, probe: TrialSpec, check_interrupt: CheckInterrupt
+    launcher: Launcher, probe: TrialSpec, n_forms: int, check_interrupt: CheckInterrupt
 ) -> tuple[Calibration, bool]:
     """Measure on all workers; return the result, and whether the measurement was complete."""
     rates: dict[int, Rate] = {}
     refusal, is_whole = "", True
 
     def measure(slots: int, before: Rate | None) -> Rate:
-        return launcher.measure(probe, slots, before, check_interrupt)
+        return launcher.measure(probe, slots, before, n_forms, check_interrupt)
 
     try:
         for rate in explore(launcher.candidates(), measure):
@@ -178,7 +180,7 @@ def trial_of(spec: StudySpec, arm: Arm, key: str, lowest: Collection[str] = ()) 
 
 
 def _subject(
-    spec: StudySpec, arm: Arm, device: str, code: str, versions: Mapping[str, str]
+    spec: StudySpec, arm: Arm, n_forms: int, device: str, code: str, versions: Mapping[str, str]
 ) -> Subject:
     recipe = spec.recipe(arm)
     return Subject(
@@ -186,6 +188,7 @@ def _subject(
         code=code,
         options=recipe.options,
         optimizer=recipe.optimizer,
+        n_forms=n_forms,
         device=device,
         versions={name: versions[name] for name in ("gradnoise", "torch")},
     )

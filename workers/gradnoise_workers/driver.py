@@ -148,6 +148,7 @@ class Driver:
             "device": self.device(),
             "stacking": stacking.sentence,
             "slots": stacking.slots,
+            "together": stacking.together,
             "parameters_of": parameters_of(study.spec, source),
             "hashes": {"spec": spec_hash(study.spec), "code": code_hash(study.spec, source)},
             **_of_source(self.protocol, source),
@@ -182,10 +183,18 @@ class Driver:
             launcher.open(self.slots)
             return Stacking(of_arms={arm.name: configured for arm in study.spec.arms})
 
-        def measure(spec: StudySpec, arms: Sequence[Arm]) -> Calibration:
+        def measure(spec: StudySpec, arms: Sequence[Arm], n_forms: int) -> Calibration:
             versions = self.protocol["versions"]
             return calibrated(
-                spec, arms, launcher, self.database, code, versions, self.now, check_interrupt
+                spec,
+                arms,
+                n_forms,
+                launcher,
+                self.database,
+                code,
+                versions,
+                self.now,
+                check_interrupt,
             )
 
         stacking = stacked(study.spec, measure)

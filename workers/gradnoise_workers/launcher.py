@@ -93,7 +93,12 @@ class Launcher(Protocol):
         """Return the numbers of slots worth measuring, ascending."""
 
     def measure(
-        self, probe: TrialSpec, slots: int, before: Rate | None, check_interrupt: CheckInterrupt
+        self,
+        probe: TrialSpec,
+        slots: int,
+        before: Rate | None,
+        n_forms: int,
+        check_interrupt: CheckInterrupt,
     ) -> Rate:
         """Train copies of a trial briefly in every worker at once and return their total rate.
 
@@ -101,6 +106,8 @@ class Launcher(Protocol):
             probe: The trial.
             slots: Copies in each worker.
             before: The previous rate, which predicts whether so many slots fit.
+            n_forms: Kinds of stacks that share the memory of each worker, that of the probe among
+                them.
             check_interrupt: As for `start`.
 
         Raises:

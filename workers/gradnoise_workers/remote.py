@@ -105,14 +105,20 @@ class RayLauncher:
         return self._call_first("untrained", specs, check_interrupt)
 
     def measure(
-        self, probe: TrialSpec, slots: int, before: Rate | None, check_interrupt: CheckInterrupt
+        self,
+        probe: TrialSpec,
+        slots: int,
+        before: Rate | None,
+        n_forms: int,
+        check_interrupt: CheckInterrupt,
     ) -> Rate:
         placed = self._placed()
         on_node = Counter(location.node for _, location in placed)
         pending = {}
         for worker, location in placed:
             n_processes = self._n_studies * (1 if self._on_gpu else on_node[location.node])
-            pending[worker.actor.measure.remote(probe, slots, before, n_processes)] = worker
+            n_shares = n_processes * n_forms
+            pending[worker.actor.measure.remote(probe, slots, before, n_shares)] = worker
         self._await(list(pending), check_interrupt)
         rates: list[Rate | None] = []
         faults: list[str] = []

@@ -1,7 +1,8 @@
 """Trains trials again: `python -m gradnoise_workers.retrain`, for the command `gradnoise verify`.
 
-Reads a request as JSON from the standard input: the spec, its source, the slots, and the trials
-with the epochs to train. Writes the hash of the code, then a line of JSON for each epoch or error.
+Reads a request as JSON from the standard input: the spec, its source, the slots, the sizes of the
+arms' stacks, and the trials with the epochs to train. Writes the hash of the code, then a line of
+JSON for each epoch or error.
 """
 
 import json
@@ -37,8 +38,9 @@ def retrained(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
     """Yield the hash of the code, and what the trials measure, epoch by epoch.
 
     Args:
-        request: `spec`, `source` (None for an installed workload), `slots` and `trials`; each trial
-            has an `id`, what determines its training, and `epochs`: the last epoch to train.
+        request: `spec`, `source` (None for an installed workload), `slots`, `together` (by arm, the
+            most trials that train as one model) and `trials`; each trial has an `id`, what
+            determines its training, and `epochs`: the last epoch to train.
     """
     spec = StudySpec.model_validate(request["spec"])
     source = None if request["source"] is None else Source(**request["source"])
@@ -55,7 +57,7 @@ def _values(spec: StudySpec, request: Mapping[str, Any]) -> Iterator[dict[str, o
         while waiting and len(running) < trainer.slots:
             trial = waiting.pop()
             running[str(trial["id"])] = trial
-            trainer.admit(_trial_spec(spec, trial))
+            trainer.admit(_trial_spec(spec, trial, request["together"]))
         for event in trainer.advance():
             if event.key not in running:
                 continue  # the end after its last epoch
@@ -71,7 +73,9 @@ def _values(spec: StudySpec, request: Mapping[str, Any]) -> Iterator[dict[str, o
             del running[event.key]
 
 
-def _trial_spec(spec: StudySpec, trial: Mapping[str, Any]) -> TrialSpec:
+def _trial_spec(
+    spec: StudySpec, trial: Mapping[str, Any], together: Mapping[str, int]
+) -> TrialSpec:
     return trial_spec(
         spec,
         Design.of(spec).arm(trial["arm"]),
@@ -82,6 +86,7 @@ def _trial_spec(spec: StudySpec, trial: Mapping[str, Any]) -> TrialSpec:
         phase=trial["phase"],
         number=trial["number"],
         with_test=trial["phase"] == "confirm",
+        together=together.get(trial["arm"], 0),
     )
 
 

@@ -97,7 +97,7 @@ def verify(
     hashes = protocol.get("hashes", {})
     stored = list(client.trials(study.id))
     selected = chosen(stored, n_trials, study.spec.seed)
-    code, measured, errors = _retrain(study, selected, protocol.get("slots", 1), source)
+    code, measured, errors = _retrain(study, selected, protocol, source)
     verified = []
     for trial in selected:
         rows = client.measurements(study.id, trial.id)
@@ -150,14 +150,15 @@ def compared(trial: Trial, before: Epochs, after: Epochs, error: str = "") -> Ve
 
 
 def _retrain(
-    study: StudyInfo, trials: Sequence[Trial], slots: int, source: Source | None
+    study: StudyInfo, trials: Sequence[Trial], protocol: Mapping[str, Any], source: Source | None
 ) -> tuple[str, dict[int, dict[int, Any]], dict[int, str]]:
     """Train trials in a process of the workers; return its code's hash, values and errors."""
     fields = ("id", "phase", "arm", "number", "seed", "params", "budget_epochs", "epochs")
     request = {
         "spec": study.spec.model_dump(mode="json"),
         "source": None if source is None else asdict(source),
-        "slots": slots,
+        "slots": protocol.get("slots", 1),
+        "together": protocol.get("together", {}),
         "trials": [{name: asdict(trial)[name] for name in fields} for trial in trials],
     }
     process = subprocess.run(

@@ -17,13 +17,15 @@ from gradnoise_service.store.tables import CalibrationRow
 class Subject:
     """The conditions of a calibration.
 
-    `code` is the hash of the workload's code, `versions` are those of gradnoise and torch.
+    `n_forms` counts the kinds of stacks that share the memory of a device, `code` is the hash of
+    the workload's code, `versions` are those of gradnoise and torch.
     """
 
     workload: str
     code: str
     options: Mapping[str, object]
     optimizer: str
+    n_forms: int
     device: str
     versions: Mapping[str, str]
 

@@ -189,8 +189,8 @@ def test_four_fifths_of_the_free_memory_may_be_used(monkeypatch: pytest.MonkeyPa
     measured = rate(1, 100)
     assert fits(measured, 8)
     assert not fits(measured, 9)
-    assert fits(measured, 4, n_processes=2)
-    assert not fits(dataclasses.replace(measured, bytes_per_slot=101), 4, n_processes=2)
+    assert fits(measured, 4, n_shares=2)
+    assert not fits(dataclasses.replace(measured, bytes_per_slot=101), 4, n_shares=2)
 
 
 def test_candidates_rise_from_one() -> None:

@@ -14,6 +14,7 @@ SUBJECT = Subject(
     workload="mlp",
     options={"depth": 2, "width": 4},
     optimizer="sgd",
+    n_forms=1,
     device="2 x core",
     versions={"gradnoise": "1", "torch": "2"},
 )
