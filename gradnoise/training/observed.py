@@ -1,37 +1,11 @@
 """What the operations of a model do that decides whether its trials can stack."""
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-
-_SWITCHES: Sequence[tuple[Callable[[], bool], Callable[[bool], object]]] = (
-    (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
-    (torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp),
-    (torch.backends.cuda.cudnn_sdp_enabled, torch.backends.cuda.enable_cudnn_sdp),
-    (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
-)
-
-
-@contextmanager
-def decomposed() -> Iterator[None]:
-    """Compute attention within the context by operations that `torch.func.vmap` knows.
-
-    It has no rule for the fused ones, on CPUs too.
-    """
-    before = [is_enabled() for is_enabled, _ in _SWITCHES]
-    for _, enable in _SWITCHES:
-        enable(False)
-    try:
-        yield
-    finally:
-        for (_, enable), was_enabled in zip(_SWITCHES, before, strict=True):
-            enable(was_enabled)
-
 
 class Observed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     """Observes the operations within its context.
@@ -71,16 +45,3 @@ def line_of(frames: traceback.StackSummary) -> str:
     if not outside:  # as in the backward pass
         return ""
     return f"at {Path(outside[-1].filename).name}:{outside[-1].lineno}, `{outside[-1].line}`: "
-
-
-Function = Callable[..., Any]
-
-
-def decomposing(function: Function) -> Function:
-    """Return the function with its attention decomposed."""
-
-    def call(*args: Any) -> Any:
-        with decomposed():
-            return function(*args)
-
-    return call

@@ -12,7 +12,7 @@ from gradnoise._noise import Noise
 from gradnoise.techniques import noisy_weights
 from gradnoise.training import arm_functions
 from gradnoise.training.epochs import open_model
-from gradnoise.training.observed import decomposing
+from gradnoise.training.decomposed import decomposing
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup
 from gradnoise.workloads.base import Batch, StackedGradient, StackedMeasure, Tensors, Workload

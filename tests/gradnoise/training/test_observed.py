@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gradnoise.training.observed import decomposed
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.workloads import GRU, LSTM, Batch, Forward, Metric, Splits, Workload, normal
@@ -98,6 +97,7 @@ STACKING: Mapping[str, tuple[Callable[[], nn.Module], float]] = {
     "LSTM": (lambda: Pooled(Recurrent(LSTM(8, 8, batch_first=True))).double(), 1e-12),
     "half precision": (lambda: Pooled(Attention()).bfloat16(), 0.05),
     "autocast": (lambda: Autocast(Pooled(Convolved())), 0.05),
+    "attention and LayerNorm under autocast": (lambda: Autocast(Pooled(encoder(0.0))), 0.05),
 }
 LONE: Mapping[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "torch's LSTM": (
@@ -186,11 +186,3 @@ def test_what_cannot_stack_is_named_with_its_line(
     assert len(curve(run(stack, trial))) == 1
     (reason,) = stack.refusals.values()
     assert all(each in reason for each in words), reason
-
-
-def test_the_choice_of_attention_is_as_before_at_the_end() -> None:
-    is_fused = torch.backends.cuda.flash_sdp_enabled
-    assert is_fused()
-    with decomposed():
-        assert not is_fused()
-    assert is_fused()
