@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -17,7 +18,7 @@ from gradnoise.workloads.registry import OPTIMIZERS
 
 RTOL = 1e-9  # of weights and results: float64, a few dozen updates
 N_UPDATES = 30
-WIDTH = 37  # not a multiple of the width of a vector register
+VECTOR, MATRIX = (37,), (9, 5)  # no multiples of the width of a vector register
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,11 @@ class OptimizerCase:
 
     optimizer: Optimizer
     members: Sequence[Mapping[str, ParamValue]]
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of the parameters to update."""
+        return (VECTOR, MATRIX) if self.optimizer.per_parameter else (VECTOR,)
 
     def hyper(self) -> list[dict[str, float]]:
         """Return each member's hyperparameters, with defaults."""
@@ -62,7 +68,7 @@ def check_learning_rate(case: OptimizerCase) -> None:
     for hyper in case.hyper():
         steps = []
         for rate in (hyper["lr"], 0.0):
-            member = _Single(case.optimizer, 0, hyper)
+            member = _Single(case.optimizer, 0, hyper, VECTOR)
             assert isinstance(member.optimizer, torch.optim.Optimizer), (
                 f"single must return a torch optimizer, but returned {member.optimizer!r}."
             )
@@ -82,10 +88,13 @@ def check_stacked_rule(case: OptimizerCase) -> None:
     """The stacked rule, if there is one, gives each member the weights and the moments of its torch
     optimizer, also if the members have made different numbers of updates.
     """
-    if case.optimizer.stacked is None:
-        return
-    members = [_Single(case.optimizer, k, hyper) for k, hyper in enumerate(case.hyper())]
-    stack = _Stack(case.optimizer, case.hyper())
+    for shape in case.shapes if case.optimizer.stacked else ():
+        _check_stacked_rule(case, shape)
+
+
+def _check_stacked_rule(case: OptimizerCase, shape: tuple[int, ...]) -> None:
+    members = [_Single(case.optimizer, k, hyper, shape) for k, hyper in enumerate(case.hyper())]
+    stack = _Stack(case.optimizer, case.hyper(), shape)
     for t in range(N_UPDATES):
         present = [member for member in members if t >= member.k]
         stack.step(t, [(member.k, member.n_updates) for member in present])
@@ -116,7 +125,7 @@ def check_moments(case: OptimizerCase) -> None:
         return
     kept: set[str] = set()
     for hyper in case.hyper():
-        member = _Single(case.optimizer, 0, hyper)
+        member = _Single(case.optimizer, 0, hyper, VECTOR)
         member.step(0)
         kept |= {
             name
@@ -133,11 +142,9 @@ def check_moments(case: OptimizerCase) -> None:
 
 def check_neighbours(case: OptimizerCase) -> None:
     """Neighbours change no bit of a member, also if their numbers are not finite."""
-    if case.optimizer.stacked is None:
-        return
     hyper = case.hyper()
-    for k in range(len(hyper)):
-        alone, together = _Stack(case.optimizer, hyper), _Stack(case.optimizer, hyper)
+    for shape, k in product(case.shapes if case.optimizer.stacked else (), range(len(hyper))):
+        alone, together = (_Stack(case.optimizer, hyper, shape) for _ in range(2))
         others = [other for other in range(len(hyper)) if other != k]
         for t in range(N_UPDATES):
             alone.step(t, [(k, t)])
@@ -151,16 +158,14 @@ def check_neighbours(case: OptimizerCase) -> None:
 def check_zero_columns(case: OptimizerCase) -> None:
     """A hyperparameter that is 0 for every member may be missing, without changing a bit."""
     optimizer = case.optimizer
-    if optimizer.stacked is None:
-        return
-    for hyper in case.hyper():
+    for shape, hyper in product(case.shapes if optimizer.stacked else (), case.hyper()):
         zero = {
             parameter.name: 0.0
             for parameter in optimizer.parameters
             if parameter.low <= 0 and not parameter.low_open
         }
         members = [{**hyper, **zero}] * 2
-        without, with_zeros = _Stack(optimizer, members), _Stack(optimizer, members)
+        without, with_zeros = (_Stack(optimizer, members, shape) for _ in range(2))
         for t in range(N_UPDATES):
             without.step(t, [(0, t), (1, t)])
             with_zeros.step(t, [(0, t), (1, t)], with_zeros=True)
@@ -177,11 +182,12 @@ def check_no_read_back(case: OptimizerCase) -> None:
     n = len(case.members)
     with FakeTensorMode() as mode:
         fake = {name: mode.from_tensor(column) for name, column in columns.items()}
-        weights, gradients = torch.empty(n, WIDTH), torch.empty(n, WIDTH)
-        moments = [torch.zeros_like(weights) for _ in case.optimizer.moments]
         steps = torch.zeros(n, 1, dtype=torch.float64)
         try:
-            case.optimizer.stacked(weights, gradients, moments, fake, steps)
+            for shape in case.shapes:
+                weights, gradients = torch.empty(n, *shape), torch.empty(n, *shape)
+                moments = [torch.zeros_like(weights) for _ in case.optimizer.moments]
+                case.optimizer.stacked(weights, gradients, moments, fake, steps)
         except Exception as error:
             raise AssertionError(
                 f"the stacked rule needs the values of tensors: {type(error).__name__}: {error}"
@@ -238,13 +244,15 @@ OPTIMIZER_CHECKS: tuple[Callable[[OptimizerCase], None], ...] = (
 class _Single:
     """A member under its torch optimizer; its number gives its weights and gradients."""
 
-    def __init__(self, rule: Optimizer, k: int, hyper: Mapping[str, float]) -> None:
-        self.k, self.hyper, self.weight = k, hyper, Weight(_start(k))
+    def __init__(
+        self, rule: Optimizer, k: int, hyper: Mapping[str, float], shape: tuple[int, ...]
+    ) -> None:
+        self.k, self.hyper, self.weight = k, hyper, Weight(_start(k, shape))
         self.optimizer = rule.single([("w", self.weight)], hyper)
         self.n_updates = 0
 
     def step(self, t: int) -> None:
-        self.weight.grad = _gradient(self.k, t)
+        self.weight.grad = _gradient(self.k, t, self.weight.shape)
         self.optimizer.step()
         self.n_updates += 1
 
@@ -252,9 +260,11 @@ class _Single:
 class _Stack:
     """Members under the stacked rule."""
 
-    def __init__(self, rule: Optimizer, members: Sequence[Mapping[str, float]]) -> None:
-        self.rule, self.members = rule, members
-        self.weights = torch.stack([_start(k) for k in range(len(members))])
+    def __init__(
+        self, rule: Optimizer, members: Sequence[Mapping[str, float]], shape: tuple[int, ...]
+    ) -> None:
+        self.rule, self.members, self.shape = rule, members, shape
+        self.weights = torch.stack([_start(k, shape) for k in range(len(members))])
         self.moments = [torch.zeros_like(self.weights) for _ in rule.moments]
 
     def step(
@@ -269,7 +279,7 @@ class _Stack:
         rows = [k for k, _ in present]
         weights, moments = self.weights[rows], [moment[rows] for moment in self.moments]
         gradients = torch.stack(
-            [_gradient(k, t) * (torch.nan if k in non_finite else 1) for k in rows]
+            [_gradient(k, t, self.shape) * (torch.nan if k in non_finite else 1) for k in rows]
         )
         steps = torch.tensor([[float(n)] for _, n in present], dtype=torch.float64)
         columns = _columns([self.members[k] for k in rows], with_zeros=with_zeros)
@@ -290,9 +300,9 @@ def _columns(
     return {name: column for name, column in every.items() if with_zeros or bool(column.any())}
 
 
-def _start(k: int) -> torch.Tensor:
-    return normal(k, "init", 0, "w", (WIDTH,)).double()
+def _start(k: int, shape: tuple[int, ...]) -> torch.Tensor:
+    return normal(k, "init", 0, "w", shape).double()
 
 
-def _gradient(k: int, t: int) -> torch.Tensor:
-    return normal(9, "gradient", t, str(k), (WIDTH,)).double()
+def _gradient(k: int, t: int, shape: tuple[int, ...]) -> torch.Tensor:
+    return normal(9, "gradient", t, str(k), shape).double()

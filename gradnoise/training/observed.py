@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+
 class Observed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     """Observes the operations within its context.
 

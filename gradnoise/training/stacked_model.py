@@ -57,7 +57,14 @@ class StackedModel:
         self._gradient = gradient_of(first, self._functions.hyper["loss"])
         self._metrics = measure_of(first)
         assert first.setup.optimizer.stacked is not None
-        self._update = first.setup.optimizer.stacked
+        self._rule = first.setup.optimizer.stacked
+        self._updated = [(self.weights, self._gradients, self._moments)]
+        if first.setup.optimizer.per_parameter:
+            moments = [by_name(moment, first.shapes) for moment in self._moments]
+            self._updated = [
+                (weights, self._gradients_by_name[name], [moment[name] for moment in moments])
+                for name, weights in self._by_name.items()
+            ]
         self._hyper = {
             name: torch.empty(n, 1, dtype=torch.float64, device=self._device)
             for name in epoch.hyper
@@ -223,7 +230,8 @@ class StackedModel:
             self._on_gradients.add_(i)
         if self._rates is not None:
             self._hyper["lr"].copy_(pick(self._rates, i).view(-1, 1))
-        self._update(self.weights, self._gradients, self._moments, self._hyper, self._steps_before)
+        for weights, gradients, moments in self._updated:
+            self._rule(weights, gradients, moments, self._hyper, self._steps_before)
         self._functions.average(self._by_name, self._buffers, t)
         self._steps_before += 1
         if isinstance(i, int):

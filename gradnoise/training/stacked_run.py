@@ -11,8 +11,8 @@ from torch.func import functional_call, grad_and_value, vmap
 from gradnoise._noise import Noise
 from gradnoise.techniques import noisy_weights
 from gradnoise.training import arm_functions
-from gradnoise.training.epochs import open_model
 from gradnoise.training.decomposed import decomposing
+from gradnoise.training.epochs import open_model
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup
 from gradnoise.workloads.base import Batch, StackedGradient, StackedMeasure, Tensors, Workload

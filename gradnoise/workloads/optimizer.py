@@ -63,6 +63,8 @@ class Optimizer:
             column of float64. A hyperparameter that is 0 for every member may be missing. Each row
             depends only on the same row of the arguments, and no number is read back to the CPU, so
             that a CUDA graph can hold the rule.
+        per_parameter: Whether `stacked` takes weights, gradients and moments one parameter at a
+            time, [members, *shape], since its rule depends on their shapes.
         required: The hyperparameters that a study must give.
     """
 
@@ -77,6 +79,7 @@ class Optimizer:
     evaluated: Callable[[torch.Tensor, Moments, Columns], torch.Tensor] | None = None
     single: Callable[[NamedParameters, Mapping[str, float]], torch.optim.Optimizer]
     stacked: StackedUpdate | None = None
+    per_parameter: bool = False
     required: tuple[str, ...] = ("lr",)
 
     def __post_init__(self) -> None:

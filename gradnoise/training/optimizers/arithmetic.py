@@ -1,5 +1,5 @@
-"""Steps that several stacked rules share. They work in place on [members, weights]; each
-hyperparameter is a column [members, 1].
+"""Steps that several stacked rules share. They work in place on [members, weights] or
+[members, *shape]; each hyperparameter is a column [members, 1].
 
 A hyperparameter that is 0 for every member may be missing from the columns. That saves its pass
 over memory and changes no bit of the weights.
@@ -31,5 +31,5 @@ def average(mean: torch.Tensor, latest: torch.Tensor, decay: torch.Tensor) -> No
 
 
 def like(weights: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
-    """Return the column in the type of the weights."""
-    return column.to(weights.dtype)
+    """Return the column in the type of the weights, with as many axes."""
+    return column.to(weights.dtype).view(-1, *[1] * (weights.dim() - 1))

@@ -1,84 +1,67 @@
 """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon), with Adam beside it."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
 from gradnoise.parameters import Parameter
+from gradnoise.training.optimizers import adam
 from gradnoise.training.optimizers.adamw import DECOUPLED_DECAY
+from gradnoise.training.optimizers.arithmetic import like
 from gradnoise.training.optimizers.hyperparameters import LR
-from gradnoise.workloads.optimizer import NamedParameters, Optimizer
-from gradnoise.workloads.rule_optimizer import EachWeightOptimizer
+from gradnoise.workloads.optimizer import Columns, Moments, Optimizer
+from gradnoise.workloads.rule_optimizer import single_of
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 N_ITERATIONS = 5
-ADAM_BETAS, ADAM_EPS = (0.9, 0.95), 1e-10
+ADAM = {"beta1": 0.9, "beta2": 0.95, "eps": 1e-10}
+MOMENTS = adam.MOMENTS
 
 
-class Muon(EachWeightOptimizer):
-    """Muon on tensors with two or more axes, Adam on the others.
-
-    Args:
-        parameters: A model's named parameters.
-        hyper: `lr`, `momentum`, `weight_decay` and `adam_ratio`; also the settings of the group.
+def stacked(
+    weights: torch.Tensor,
+    gradients: torch.Tensor,
+    moments: Moments,
+    hyper: Columns,
+    steps: torch.Tensor,
+) -> None:
+    """Step a parameter with two or more axes as Muon does, another as Adam does; both after
+    decoupled weight decay.
     """
-
-    def __init__(self, parameters: NamedParameters, hyper: Mapping[str, float]) -> None:
-        super().__init__(parameters, dict(hyper))
-
-    def _update(self, weight: torch.Tensor, group: Mapping[str, Any]) -> None:
-        state, gradient = self.state[weight], weight.grad
-        assert gradient is not None
-        if weight.dim() < 2:
-            lr = group["lr"] * group["adam_ratio"]
-            step = _adam_step(gradient, state)
-        else:
-            lr = group["lr"]
-            step = _muon_step(gradient, state, group["momentum"])
-        weight.mul_(1 - lr * group["weight_decay"]).sub_(step * lr)
-
-
-def _muon_step(gradient: torch.Tensor, state: dict[str, Any], momentum: float) -> torch.Tensor:
-    mean = state.setdefault("momentum_buffer", torch.zeros_like(gradient))
-    mean.lerp_(gradient, 1 - momentum)
-    matrix = gradient.lerp(mean, momentum).flatten(1)
-    rows, columns = matrix.shape
-    scale = max(1.0, rows / columns) ** 0.5
-    return orthogonalised(matrix).mul_(scale).view_as(gradient)
+    is_matrix = weights.dim() > 2
+    lr = hyper["lr"] if is_matrix else hyper["lr"] * hyper["adam_ratio"]
+    if "weight_decay" in hyper:
+        weights.mul_(like(weights, 1 - lr * hyper["weight_decay"]))
+    if not is_matrix:
+        columns = {name: torch.full_like(steps, value) for name, value in ADAM.items()}
+        adam.step(weights, gradients, moments, {"lr": lr, **columns}, steps)
+        return
+    mean, momentum = moments[0], hyper.get("momentum", torch.zeros_like(steps))
+    mean.lerp_(gradients, like(mean, 1 - momentum))
+    matrices = gradients.lerp(mean, like(mean, momentum)).flatten(2)
+    scale = max(1.0, matrices.shape[1] / matrices.shape[2]) ** 0.5
+    step = orthogonalised(matrices).view_as(weights)
+    weights.sub_(step.mul_(like(weights, lr * scale)))
 
 
-def _adam_step(gradient: torch.Tensor, state: dict[str, Any]) -> torch.Tensor:
-    beta1, beta2 = ADAM_BETAS
-    mean = state.setdefault("exp_avg", torch.zeros_like(gradient))
-    square = state.setdefault("exp_avg_sq", torch.zeros_like(gradient))
-    n = state["step"] = state.get("step", 0) + 1
-    mean.lerp_(gradient, 1 - beta1)
-    square.lerp_(gradient.square(), 1 - beta2)
-    step: torch.Tensor = mean / (1 - beta1**n) / ((square / (1 - beta2**n)).sqrt() + ADAM_EPS)
-    return step
-
-
-def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
-    """Return nearly U V', where U S V' is the matrix's singular value decomposition.
+def orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
+    """Return nearly U V' of each matrix, where U S V' is its singular value decomposition.
 
     Five iterations X <- a X + (b A + c A^2) X with A = X X', from X = M / |M|, move every singular
-    value to about 0.7 to 1.2. They are computed in the precision of the matrix, half precision in
+    value to about 0.7 to 1.2. They are computed in the precision of the matrices, half precision in
     float32.
 
     Args:
-        matrix: [rows, columns].
+        matrices: [members, rows, columns].
     """
     a, b, c = COEFFICIENTS
-    is_tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.mT if is_tall else matrix
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    x = x / (x.norm() + 1e-7)
+    is_tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.to(torch.promote_types(matrices.dtype, torch.float32))
+    x = x / (torch.linalg.vector_norm(x.flatten(1), dim=1).view(-1, 1, 1) + 1e-7)
+    x = x.mT.contiguous() if is_tall else x
     for _ in range(N_ITERATIONS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    found: torch.Tensor = (x.mT if is_tall else x).to(matrix.dtype)
-    return found
+        gram = torch.bmm(x, x.mT)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return (x.mT.contiguous() if is_tall else x).to(matrices.dtype)
 
 
 OPTIMIZER = Optimizer(
@@ -111,5 +94,8 @@ OPTIMIZER = Optimizer(
         DECOUPLED_DECAY,
     ),
     defaults={"momentum": 0.95, "adam_ratio": 0.015, "weight_decay": 0.01},
-    single=Muon,
+    moments=MOMENTS,
+    per_parameter=True,
+    single=single_of(stacked, MOMENTS, per_parameter=True),
+    stacked=stacked,
 )
