@@ -18,7 +18,7 @@ from gradnoise_service.usecases import studies
 router = APIRouter(tags=["studies"])
 
 MAX_SILENT_INTERVALS = 10
-"""Intervals after which a change of the time left alone is sent."""
+"""Intervals after which a change of the time left or of the noise alone is sent."""
 
 LastEventId = Annotated[
     str | None,
@@ -53,7 +53,7 @@ async def follow(
     while not feed.is_closed:
         progress = await feed.read(study.id)
         is_due = n_silent >= MAX_SILENT_INTERVALS and progress != sent
-        if _without_time_left(progress) != _without_time_left(sent) or is_due:
+        if _counted(progress) != _counted(sent) or is_due:
             number, sent, n_silent = number + 1, progress, 0
             yield ServerSentEvent(data=progress, event="progress", id=str(number))
         if progress.state in STUDY_ENDED:
@@ -68,5 +68,6 @@ def _event_number(last_event_id: str | None) -> int:
     return int(last_event_id) if last_event_id and is_number else 0
 
 
-def _without_time_left(progress: Progress | None) -> Progress | None:
-    return None if progress is None else dataclasses.replace(progress, seconds_left=None)
+def _counted(progress: Progress | None) -> Progress | None:
+    """Return progress without what changes at every epoch."""
+    return None if progress is None else dataclasses.replace(progress, seconds_left=None, noise=())

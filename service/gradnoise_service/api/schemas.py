@@ -24,6 +24,7 @@ from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, StudyState
 from gradnoise_service.domain.suite import SuiteCount
+from gradnoise_service.domain.trial_errors import ArmError
 from gradnoise_service.report.words.rehearsal import known_limits
 
 T = TypeVar("T")
@@ -85,6 +86,9 @@ class StudyOut(BaseModel):
             "each extension included; 5 % without an extension."
         )
     )
+    errors: Sequence[ArmError] = Field(
+        description="The first error of each arm that had one, with the number of failed trials."
+    )
     queue: QueuePlace | None = Field(
         description="Where a queued study stands; null in any other state."
     )
@@ -102,6 +106,7 @@ class StudyOut(BaseModel):
         queue: QueuePlace | None = None,
         plan: Plan | None = None,
         warnings: Sequence[str] = (),
+        errors: Sequence[ArmError] = (),
     ) -> "StudyOut":
         path, design = f"/v1/studies/{study.id}", study.design
         return cls(
@@ -122,6 +127,7 @@ class StudyOut(BaseModel):
             extensions=study.extensions,
             warnings=(*known_limits(study), *warnings),
             false_verdict_chance=design.false_verdict_chance,
+            errors=errors,
             queue=queue if study.state == "queued" else None,
             plan=plan,
             links=Links(

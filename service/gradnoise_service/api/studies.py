@@ -134,8 +134,8 @@ def progress(caller: Reader, service: CurrentService, study_id: StudyId) -> Prog
 )
 def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> StudyOut:
     """End a study now; its measurements are kept."""
-    study = studies.cancel(service, caller, study_id)
-    return StudyOut.of(study, service.settings.dashboard_url)
+    [study] = _shown(service, [studies.cancel(service, caller, study_id)])
+    return study
 
 
 @router.post(
@@ -174,8 +174,15 @@ def _shown(
     plan: Plan | None = None,
     warnings: Sequence[str] = (),
 ) -> list[StudyOut]:
-    places, url = studies.places(service, found), service.settings.dashboard_url
+    places, errors = studies.places(service, found), studies.first_errors(service, found)
     return [
-        StudyOut.of(study, url, queue=places.get(study.id), plan=plan, warnings=warnings)
+        StudyOut.of(
+            study,
+            service.settings.dashboard_url,
+            queue=places.get(study.id),
+            plan=plan,
+            warnings=warnings,
+            errors=errors.get(study.id, ()),
+        )
         for study in found
     ]

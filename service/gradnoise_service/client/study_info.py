@@ -9,14 +9,15 @@ from gradnoise_service.domain.progress import QueuePlace
 from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, StudyState
+from gradnoise_service.domain.trial_errors import ArmError
 
 
 class StudyInfo(BaseModel):
     """A submitted study.
 
     `warnings` states what the study as declared cannot show; `links` contains the paths of its
-    page, report and Optuna Dashboard. `queue` is given for a queued study, `plan` in the answer to
-    a submission.
+    page, report and Optuna Dashboard. `errors` has the first error of each arm that had one.
+    `queue` is given for a queued study, `plan` in the answer to a submission.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,6 +39,7 @@ class StudyInfo(BaseModel):
     extensions: tuple[Extension, ...] = ()
     warnings: tuple[str, ...] = ()
     false_verdict_chance: float = 0.05
+    errors: tuple[ArmError, ...] = ()
     queue: QueuePlace | None = None
     plan: Plan | None = None
     links: dict[str, str]

@@ -30,6 +30,7 @@ from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.spec import Judge, Phase
 from gradnoise_service.domain.study import Metric, Trial
+from gradnoise_service.domain.trial_errors import error_in_a_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,6 +252,7 @@ def _of(trials: Sequence[Trial], phase: Phase, arm: str) -> list[Trial]:
 
 def _tally(n_declared: int, trials: Sequence[Trial], judge: Judge) -> Tally:
     counts = [outcome(trial, judge) for trial in trials]
+    errors = [trial.error for trial in trials if trial.state == "failed" and trial.error]
     return Tally(
         n_declared=n_declared,
         n_complete=counts.count("complete"),
@@ -262,4 +264,5 @@ def _tally(n_declared: int, trials: Sequence[Trial], judge: Judge) -> Tally:
             for trial, counted in zip(trials, counts, strict=True)
         ),
         device_seconds=sum(trial.device_seconds for trial in trials),
+        first_error=next(map(error_in_a_line, errors), ""),
     )

@@ -174,6 +174,7 @@ def _losses(arms: Sequence[ArmSummary]) -> Iterator[Finding]:
                             "outcome": outcome,
                             "n": n,
                             "n_declared": tally.n_declared,
+                            "error": tally.first_error if outcome == "failed" else "",
                         }
                     )
     for arm in arms:

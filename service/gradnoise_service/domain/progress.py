@@ -6,6 +6,7 @@ from datetime import datetime
 
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Study, StudyState
+from gradnoise_service.domain.trial_errors import ArmError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,20 @@ class ArmProgress:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoiseRatio:
+    """The norm of an arm's noise over that of the gradient, in its trials that started last.
+
+    Args:
+        median: The median over these trials, each at its last measured epoch.
+        n: Their number.
+    """
+
+    arm: str
+    median: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class QueuePlace:
     """Where a queued study stands.
 
@@ -66,7 +81,8 @@ class Progress:
     """A study's state at one moment.
 
     `seconds_left` extrapolates the rate so far; None while it is unknown. `queue` is that of a
-    queued study.
+    queued study. `errors` has the first error of each arm that had one, `noise` the ratio of noise
+    to gradient of each arm that measured it.
     """
 
     study_id: int
@@ -77,6 +93,8 @@ class Progress:
     verdict: str | None
     error: str | None
     queue: QueuePlace | None = None
+    errors: tuple[ArmError, ...] = ()
+    noise: tuple[NoiseRatio, ...] = ()
 
 
 def progress(study: Study, stored: Iterable[TrialCounts], now: datetime) -> Progress:

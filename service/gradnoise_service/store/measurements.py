@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from gradnoise_service.domain.progress import NoiseRatio
 from gradnoise_service.domain.study import EpochMean, Measurement
 from gradnoise_service.store import tables
 from gradnoise_service.store.database import insert_new
 
 NOISE_TO_GRADIENT = "noise_to_gradient"
 MOST_EPOCHS = 200
+N_LATEST = 20
 
 
 def record(session: Session, rows: Sequence[Measurement]) -> None:
@@ -83,6 +85,34 @@ def mean_curves(session: Session, study_id: int, metric: str) -> list[EpochMean]
         )
         for (arm, epoch), of_runs in sorted(by_epoch.items(), key=lambda item: item[0])
     ]
+
+
+def noise_ratios(session: Session, study_id: int) -> tuple[NoiseRatio, ...]:
+    """Return the ratio of noise to gradient of each arm that measured one, over its latest trials.
+
+    They are those among the N_LATEST trials of the study, for each arm, that started last.
+    """
+    trial, measurement = tables.TrialRow, tables.MeasurementRow
+    n_arms = select(func.count(trial.arm.distinct())).where(trial.study_id == study_id)
+    query = (
+        select(trial.arm, measurement.values)
+        .join(
+            measurement,
+            (measurement.trial_id == trial.id) & (measurement.epoch == trial.epochs),
+        )
+        .where(trial.study_id == study_id)
+        .order_by(trial.started_at.desc(), trial.id.desc())
+        .limit(N_LATEST * (session.scalar(n_arms) or 0))
+    )
+    by_arm: dict[str, list[float]] = {}
+    for arm, values in session.execute(query):
+        ratio = values.get(NOISE_TO_GRADIENT)
+        if ratio is not None:
+            by_arm.setdefault(arm, []).append(ratio)
+    return tuple(
+        NoiseRatio(arm=arm, median=statistics.median(ratios), n=len(ratios))
+        for arm, ratios in sorted(by_arm.items())
+    )
 
 
 def _mean(of_runs: Iterable[Mapping[str, float | None]], name: str) -> float | None:

@@ -25,7 +25,7 @@ from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import STUDY_ENDED, TRIAL_ENDED, Metric, Study, StudyState
 from gradnoise_service.domain.suite import SuiteCount
-from gradnoise_service.store import queue, trials
+from gradnoise_service.store import measurements, queue, trials
 from gradnoise_service.store.sources import StoredSource
 from gradnoise_service.store.tables import StudyRow, TrialRow
 
@@ -274,9 +274,10 @@ def progress(session: Session, study_id: int, now: datetime) -> Progress:
     """
     study = get(session, study_id, None)
     found = progress_of(study, trials.counts(session, study), now)
-    if study.state != "queued":
-        return found
-    return dataclasses.replace(found, queue=queue.places(session, now).get(study_id))
+    place = queue.places(session, now).get(study_id) if study.state == "queued" else None
+    errors = trials.first_errors(session, [study_id]).get(study_id, ())
+    noise = measurements.noise_ratios(session, study_id)
+    return dataclasses.replace(found, queue=place, errors=errors, noise=noise)
 
 
 def _replayed(

@@ -1,6 +1,6 @@
 """Trials: declare, read, cancel. A trial that has ended is never written again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from gradnoise_service.domain.design import PlannedTrial
 from gradnoise_service.domain.progress import TrialCounts
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import STUDY_ENDED, TRIAL_ENDED, Study, Trial, TrialState
+from gradnoise_service.domain.trial_errors import ArmError
 from gradnoise_service.store import attempts
 from gradnoise_service.store.attempts import trial_of
 from gradnoise_service.store.tables import StudyRow, TrialRow
@@ -113,6 +114,36 @@ def optuna_numbers(session: Session, study_id: int) -> dict[int, int]:
         TrialRow.study_id == study_id, TrialRow.optuna_number.is_not(None)
     )
     return {trial_id: number for trial_id, number in session.execute(query) if number is not None}
+
+
+def first_errors(session: Session, study_ids: Sequence[int]) -> Mapping[int, tuple[ArmError, ...]]:
+    """Return the first error of each arm that had one, by study; first by phase and number.
+
+    A trial that succeeded in a later attempt has none.
+    """
+    if not study_ids:
+        return {}
+    by_arm = (
+        select(
+            func.min(TrialRow.id).label("id"), _count(TrialRow.state == "failed").label("n_failed")
+        )
+        .where(TrialRow.study_id.in_(study_ids), TrialRow.error.is_not(None))
+        .group_by(TrialRow.study_id, TrialRow.arm)
+        .subquery()
+    )
+    query = select(TrialRow, by_arm.c.n_failed).join(by_arm, by_arm.c.id == TrialRow.id)
+    found: dict[int, tuple[ArmError, ...]] = {}
+    for row, n_failed in session.execute(query.order_by(TrialRow.id)):
+        trial = trial_of(row)
+        error = ArmError(
+            arm=trial.arm,
+            n_failed=n_failed,
+            phase=trial.phase,
+            number=trial.number,
+            error=trial.error or "",
+        )
+        found[trial.study_id] = (*found.get(trial.study_id, ()), error)
+    return found
 
 
 def counts(session: Session, study: Study) -> list[TrialCounts]:

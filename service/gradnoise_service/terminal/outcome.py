@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
 from rich.text import Text
 
 from gradnoise_service.client import StudyInfo
@@ -49,10 +50,11 @@ def show_comparison(comparison: Mapping[str, Any]) -> None:
         out.print()
 
 
-def show_warnings(warnings: Sequence[str]) -> None:
+def show_warnings(warnings: Sequence[str], console: Console = out) -> None:
     """Print warnings, each with a mark."""
     for warning in warnings:
-        out.print(Text.assemble(("! ", "yellow"), warning), soft_wrap=not out.is_terminal)
+        text = Text.assemble(("! ", "yellow"), warning)
+        console.print(text, soft_wrap=not console.is_terminal)
 
 
 def _show_verdict(report: Report) -> None:

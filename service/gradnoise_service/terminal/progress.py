@@ -10,8 +10,10 @@ from rich.text import Text
 
 from gradnoise_service.domain.progress import ArmProgress, Progress
 from gradnoise_service.domain.study import STUDY_ENDED
+from gradnoise_service.report.words.noise_ratio import noise_ratio
 from gradnoise_service.report.words.numbers import duration, number
 from gradnoise_service.report.words.queue import waits_for
+from gradnoise_service.report.words.trial_errors import arm_error
 from gradnoise_service.terminal.console import out
 from gradnoise_service.terminal.tables import STATE_STYLES
 
@@ -22,11 +24,16 @@ def follow(events: Iterable[Progress], console: Console = out) -> None:
     """Show each event until the events end."""
     if not console.is_terminal:
         last_shown: tuple[object, ...] = ()
+        failed: set[str] = set()
         for progress in events:
             mark = (progress.state, _tenths(progress), progress.queue)
             if mark != last_shown:
                 last_shown = mark
                 console.out(summary(progress), highlight=False)
+            for error in progress.errors:
+                if error.arm not in failed:
+                    failed.add(error.arm)
+                    console.out(f"! {arm_error(error)}", highlight=False)
         return
     with Live(Text("Waiting for progress ..."), console=console) as live:
         for progress in events:
@@ -34,7 +41,9 @@ def follow(events: Iterable[Progress], console: Console = out) -> None:
 
 
 def bars(progress: Progress) -> RenderableType:
-    """Return a heading with state and time left, and a bar for each arm in each phase."""
+    """Return a heading with state and time left, a bar for each arm in each phase, and below how
+    strong the noise is and the first error of each arm.
+    """
     table = Table.grid(padding=(0, 2, 0, 0))
     for arm in progress.arms:
         bar = ProgressBar(
@@ -50,7 +59,9 @@ def bars(progress: Progress) -> RenderableType:
         table.add_row(Text(arm.phase, style="dim"), Text(arm.arm), bar, count, _best(arm), losses)
     state = (progress.state, STATE_STYLES[progress.state])
     heading = Text.assemble((progress.name, "bold"), "  ", state, "  ", (_left(progress), "dim"))
-    return Group(heading, table)
+    noise = (Text(noise_ratio(found), style="dim") for found in progress.noise)
+    errors = (Text.assemble(("! ", "yellow"), arm_error(error)) for error in progress.errors)
+    return Group(heading, table, *noise, *errors)
 
 
 def summary(progress: Progress) -> str:
@@ -62,7 +73,9 @@ def summary(progress: Progress) -> str:
         for arm in progress.arms
         if arm.phase == phase
     ]
-    parts = (progress.name, progress.state, f"{phase}: {', '.join(arms)}", _left(progress))
+    noise = (f"{found.arm} {number(found.median)} (n={found.n})" for found in progress.noise)
+    ratios = f"noise/gradient: {', '.join(noise)}" if progress.noise else ""
+    parts = (progress.name, progress.state, f"{phase}: {', '.join(arms)}", ratios, _left(progress))
     return "  ".join(part for part in parts if part)
 
 

@@ -10,9 +10,11 @@ from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.report.words.noise_ratio import noise_ratio
 from gradnoise_service.report.words.numbers import count, duration, given, listed, moment, number
 from gradnoise_service.report.words.queue import waits_for
 from gradnoise_service.report.words.settings import length, space, techniques
+from gradnoise_service.report.words.trial_errors import arm_error
 from gradnoise_service.terminal.console import err, out, show_line
 from gradnoise_service.terminal.outcome import show_outcome, show_warnings
 from gradnoise_service.terminal.progress import bars
@@ -28,6 +30,11 @@ def show_study(
         show_warnings(info.warnings)
         out.print()
         _show_progress(progress)
+    elif progress.errors:
+        out.print()
+        show_warnings(list(map(arm_error, progress.errors)))
+    if progress.errors:
+        out.print(f"The tracebacks: {base_url}{info.links['page']}", style="dim")
     out.print()
     show_outcome(info, comparison, links(info, base_url))
 
@@ -50,6 +57,9 @@ def show_studies(studies: Sequence[StudyInfo]) -> None:
         columns.pop(place)
         rows = [[*row[:place], *row[place + 1 :]] for row in rows]
     show_table(columns, rows)
+    show_warnings(
+        [f"{s.name} (id {s.id}): {arm_error(error)}" for s in studies for error in s.errors], err
+    )
 
 
 def show_plan(info: StudyInfo) -> None:
@@ -161,3 +171,6 @@ def _show_progress(progress: Progress) -> None:
     for arm in progress.arms:
         count = f"{arm.n_ended}/{arm.n_trials}"
         show_line("\t".join((arm.phase, arm.arm, count, number(arm.best_value))))
+    for found in progress.noise:
+        show_line(noise_ratio(found))
+    show_warnings(list(map(arm_error, progress.errors)))

@@ -12,7 +12,8 @@ from gradnoise_service.domain.progress import Progress, QueuePlace
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study, StudyState
 from gradnoise_service.domain.suite import check_membership
-from gradnoise_service.store import catalogues, costs, queue, sources, studies
+from gradnoise_service.domain.trial_errors import ArmError
+from gradnoise_service.store import catalogues, costs, queue, sources, studies, trials
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.usecases.slices import Slice, sliced
 
@@ -99,6 +100,12 @@ def places(service: Service, found: Sequence[Study]) -> Mapping[int, QueuePlace]
         return {}
     with service.database.session() as session:
         return queue.places(session, service.clock())
+
+
+def first_errors(service: Service, found: Sequence[Study]) -> Mapping[int, tuple[ArmError, ...]]:
+    """Return the first error of each arm that had one, by study."""
+    with service.database.session() as session:
+        return trials.first_errors(session, [study.id for study in found])
 
 
 def page(

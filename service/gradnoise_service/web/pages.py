@@ -41,6 +41,7 @@ def list_studies(
         counts={study_id: _counts(of_study) for study_id, of_study in progress.items()},
         progress=progress,
         places=studies.places(service, shown.items),
+        errors=studies.first_errors(service, shown.items),
         next=shown.last_id,
         has_active=any(not study.has_ended for study in shown.items),
     )

@@ -13,6 +13,7 @@ from gradnoise_service.domain.phrases import (
     range_in_words,
     rule_in_words,
 )
+from gradnoise_service.report.words.noise_ratio import noise_ratio
 from gradnoise_service.report.words.numbers import (
     as_words,
     count,
@@ -23,6 +24,7 @@ from gradnoise_service.report.words.numbers import (
 )
 from gradnoise_service.report.words.queue import waits_for
 from gradnoise_service.report.words.settings import length, techniques
+from gradnoise_service.report.words.trial_errors import arm_error
 
 FOLDER = Path(__file__).parent
 
@@ -49,6 +51,8 @@ ENVIRONMENT.filters |= {
     "techniques": techniques,
     "value": given,
     "waits_for": waits_for,
+    "noise_ratio": noise_ratio,
+    "arm_error": arm_error,
     "legal_range": range_in_words,
     "legal_metric": metric_in_words,
     "legal_option": option_in_words,

@@ -79,8 +79,16 @@ def test_ties_and_chosen_values_at_an_edge_are_found(make_trials: Make, accuracy
 def test_lost_trials_are_found_by_phase_and_outcome(make_trials: Make, accuracy: Metric) -> None:
     values = {"baseline": [0.1, "failed", 0.1], "noisy": ["diverged", 0.3, 0.2]}
     design, trials = make_trials(values, search=ENOUGH)
+    trials = [replace(t, error="KeyError: 1") if t.state == "failed" else t for t in trials]
     assert compare(design, accuracy, trials, protocol={}).findings == (
-        LostTrials(arm="baseline", phase="confirm", outcome="failed", n=1, n_declared=3),
+        LostTrials(
+            arm="baseline",
+            phase="confirm",
+            outcome="failed",
+            n=1,
+            n_declared=3,
+            error="KeyError: 1",
+        ),
         LostTrials(arm="noisy", phase="confirm", outcome="diverged", n=1, n_declared=3),
     )
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Measurement, Metric
@@ -87,3 +87,33 @@ def test_mean_curves_are_over_the_finite_confirm_runs(
     assert [point.value for point in noisy] == [None, *(0.5 + epoch for epoch in range(5, 402, 3))]
     assert {point.noise_to_gradient for point in noisy} == {0.75}
     assert {point.noise_to_gradient for point in curves if point.arm == "baseline"} == {None}
+
+
+def test_the_noise_ratio_of_an_arm_is_the_median_over_its_latest_trials(
+    database: Database, make_spec: Callable[..., StudySpec], now: datetime
+) -> None:
+    """Each trial counts with its last epoch; trials without a measurement do not."""
+    with database.session(write=True) as session:
+        metric = Metric(name="accuracy", direction="maximize", worst=0.0)
+        spec = make_spec(search={"n_trials": 30, "epochs": 3})
+        study = studies.submit(session, spec, metric, owner="ada", now=now)
+        assert measurements.noise_ratios(session, study.id) == ()
+        trials.declare(session, study.id, study.design.trials("search"))
+        for opening in attempts.waiting(session, study.id, "search"):
+            trial = opening.trial
+            started = now + timedelta(seconds=trial.number)
+            token = attempts.start(session, trial.id, {"lr": 0.1}, trial.number, started)
+            if trial.number == 29:
+                continue
+            ratio = {"noise_to_gradient": float(trial.number)} if trial.arm == "noisy" else {}
+            rows = [
+                Measurement(
+                    trial_id=trial.id, epoch=1, values={"noise_to_gradient": 1e6}, seconds=1
+                ),
+                Measurement(trial_id=trial.id, epoch=2, values=ratio, seconds=1),
+            ]
+            measurements.record(session, rows)
+            attempts.add_cost(session, {token: (2, 2.0)})
+        (found,) = measurements.noise_ratios(session, study.id)
+    # the trials 9 to 28 of the noisy arm
+    assert (found.arm, found.n, found.median) == ("noisy", 20, 18.5)

@@ -9,6 +9,7 @@ from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.progress import TrialCounts
 from gradnoise_service.domain.spec import Phase, StudySpec
 from gradnoise_service.domain.study import Metric, Study, Trial
+from gradnoise_service.domain.trial_errors import ArmError
 from gradnoise_service.store import attempts, studies, trials
 from gradnoise_service.store.database import Database, Session
 
@@ -142,6 +143,33 @@ def test_counts_by_phase_arm_and_state(database: Database, study: Study, now: da
     assert counts["noisy"] == TrialCounts(
         phase="search", arm="noisy", n_trials=4, n_ended=1, n_ended_now=1, n_failed=1
     )
+
+
+def test_the_first_error_of_an_arm_is_that_of_its_first_trial_that_has_not_succeeded(
+    database: Database, study: Study, now: datetime
+) -> None:
+    with database.session(write=True) as session:
+        trials.declare(session, study.id, study.design.trials("search"))
+        waiting = attempts.waiting(session, study.id, "search")
+        noisy = [each.trial for each in waiting if each.trial.arm == "noisy"]
+        for number, (trial, fate) in enumerate(
+            zip(noisy, ("succeeds", "fails", "repeats", "fails"), strict=True)
+        ):
+            token = attempts.start(session, trial.id, {"lr": 0.1}, number, now)
+            if fate == "fails":
+                attempts.end(session, token, "failed", now, value=0.0, error=f"KeyError: {number}")
+                continue
+            attempts.retry(session, token, "failed", now, "ValueError: at first")
+            if fate == "succeeds":
+                token = attempts.start(session, trial.id, {"lr": 0.1}, number, now)
+                attempts.end(session, token, "complete", now, value=0.5)
+        found = trials.first_errors(session, [study.id])
+        assert trials.first_errors(session, []) == {}
+    assert found == {
+        study.id: (
+            ArmError(arm="noisy", n_failed=2, phase="search", number=1, error="KeyError: 1"),
+        )
+    }
 
 
 def _identity(trial: object) -> tuple[object, ...]:

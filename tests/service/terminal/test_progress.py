@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from gradnoise_service.domain.progress import ArmProgress, Progress, QueuePlace
+from gradnoise_service.domain.progress import ArmProgress, NoiseRatio, Progress, QueuePlace
 from gradnoise_service.domain.spec import Phase
+from gradnoise_service.domain.trial_errors import ArmError
 from gradnoise_service.terminal.progress import bars, follow
 from rendered import rendered
 
@@ -92,3 +93,19 @@ def test_each_arm_and_phase_has_a_bar() -> None:
 def test_bars_fit_the_terminal(width: int) -> None:
     """No line wraps, so that the live display stays in place."""
     assert len(rendered(bars(progress(30)), width).splitlines()) == 5
+
+
+def test_the_noise_and_the_first_error_of_an_arm_are_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    noise = (NoiseRatio(arm="noisy", median=0.25, n=6),)
+    error = ArmError(arm="noisy", n_failed=1, phase="search", number=2, error="KeyError: 1")
+    shown = dataclasses.replace(progress(4), noise=noise, errors=(error,))
+    follow([progress(2), shown, dataclasses.replace(shown, state="complete")])
+    lines = capsys.readouterr().out.splitlines()
+    sentence = "! 1 trial of noisy failed. The first error, of search trial 2: KeyError: 1"
+    assert lines.count(sentence) == 1
+    assert "noise/gradient: noisy 0.25 (n=6)" in lines[-1]
+    on_terminal = rendered(bars(shown))
+    assert "noisy's noise is 0.25 times the gradient (median of the latest 6 trials)" in on_terminal
+    assert sentence in on_terminal

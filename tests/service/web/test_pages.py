@@ -9,7 +9,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from gradnoise_service.compare.assembly import compare
-from gradnoise_service.store import attempts, leases, studies, trials
+from gradnoise_service.domain.study import Measurement
+from gradnoise_service.store import attempts, leases, measurements, studies, trials
 from gradnoise_service.store.database import Database
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -240,6 +241,38 @@ def test_running_study_with_an_always_valid_boundary_shows_its_verdict_so_far(
     assert "24 fresh seeds, the same for every arm, 3 epochs each; the verdict is valid" in words
     workshop.cancel(study)
     assert "noisy helps: mean accuracy" in read(client, f"/studies/{study.id}").text
+
+
+def test_study_shows_the_first_error_of_an_arm_and_the_ratio_of_its_noise(
+    client: TestClient, database: Database, workshop: Any
+) -> None:
+    study = workshop.running(n_ended=2)
+    trace = 'Traceback:\n  File "/a/train.py", line 3, in train\n    f()\nKeyError: "<b>"\n'
+    with database.session(write=True) as session:
+        for trial, error in zip(
+            attempts.waiting(session, study.id, "search"), (trace, ""), strict=False
+        ):
+            token = attempts.start(session, trial.trial.id, {"lr": 0.1}, 7, workshop.now)
+            if error:
+                attempts.end(session, token, "failed", workshop.now, value=0.0, error=error)
+                arm = trial.trial.arm
+                continue
+            values = {"noise_to_gradient": 12.0}
+            row = Measurement(trial_id=trial.trial.id, epoch=1, values=values, seconds=1.0)
+            measurements.record(session, [row])
+            attempts.add_cost(session, {token: (1, 1.0)})
+    page = read(client, f"/studies/{study.id}")
+    line = 'KeyError: "<b>" (train.py, line 3, in train)'
+    assert f"1 trial of {arm} failed. The first error, of search trial " in page.text
+    assert line in page.text
+    assert line in read(client, "/").text
+    assert "errors" in page.ids
+    assert "noise is 12 times the gradient (median of the latest trial): mostly noise" in page.text
+    progress = client.get(f"/v1/studies/{study.id}/progress").json()
+    assert progress["errors"][0]["error"] == trace
+    assert progress["noise"][0]["median"] == 12.0
+    listed = client.get("/v1/studies").json()["items"][0]["errors"][0]
+    assert (listed["arm"], listed["n_failed"]) == (arm, 1)
 
 
 def test_suites_are_listed_and_linked_from_their_studies(client: TestClient, workshop: Any) -> None:

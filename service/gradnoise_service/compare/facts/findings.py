@@ -125,7 +125,10 @@ class UnequalDeviceTime(Frozen):
 
 
 class LostTrials(Frozen):
-    """`n` of the `n_declared` trials of an arm in a phase diverged or failed."""
+    """`n` of the `n_declared` trials of an arm in a phase diverged or failed.
+
+    `error` is the first error in one line, of trials that failed.
+    """
 
     kind: Literal["lost_trials"] = "lost_trials"
     arm: str
@@ -133,6 +136,7 @@ class LostTrials(Frozen):
     outcome: Literal["diverged", "failed"]
     n: int
     n_declared: int
+    error: str = ""
 
 
 class DivergedLater(Frozen):

@@ -9,7 +9,7 @@ class Tally(Frozen):
     """How the `n_declared` trials of an arm in a phase ended; each is counted once.
 
     `n_diverged_later` counts those of the complete trials that diverged after the epoch whose value
-    counts.
+    counts. `first_error` is what the first of those that failed raised, in one line.
     """
 
     n_declared: int
@@ -19,6 +19,7 @@ class Tally(Frozen):
     n_failed: int
     n_diverged_later: int = 0
     device_seconds: float
+    first_error: str = ""
 
     @property
     def n_ended(self) -> int:

@@ -165,7 +165,7 @@ def _lost_trials(c: Comparison, finding: LostTrials) -> str:
     counted = f": a lost run counts as {number(c.worst)}" if finding.phase == "confirm" else ""
     return (
         f"{finding.n} of {finding.arm}'s {finding.n_declared} {finding.phase} trials {verb}"
-        f"{counted}."
+        f"{counted}.{f' The first error: {finding.error}' if finding.error else ''}"
     )
 
 
