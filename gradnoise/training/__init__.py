@@ -14,13 +14,15 @@ from gradnoise.training.trainer import Trainer
 __all__ = ["Checkpoints", "Trainer", "device", "open_trainer"]
 
 
-def open_trainer(slots: int, checkpoints: Checkpoints | None = None) -> Trainer:
+def open_trainer(slots: int, checkpoints: Checkpoints | None = None, eager: str = "") -> Trainer:
     """Return a trainer on the first GPU that torch sees, else on the CPU.
 
     Args:
         slots: Most trials at the same time; at least 1. With 1, trials train one at a time; with
             more, those that can train as one model do.
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
+        eager: Why no update is to be captured as a CUDA graph; empty: each is where that is
+            possible.
 
     Raises:
         ValueError: If slots is below 1.
@@ -28,7 +30,7 @@ def open_trainer(slots: int, checkpoints: Checkpoints | None = None) -> Trainer:
     return (
         SingleTrainer(slots, device(), checkpoints)
         if slots == 1
-        else StackTrainer(slots, device(), checkpoints)
+        else StackTrainer(slots, device(), checkpoints, eager)
     )
 
 

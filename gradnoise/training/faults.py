@@ -34,3 +34,14 @@ class FunctionError(Exception):
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.summary)
         self.fault = fault
+
+
+def release_locals(error: BaseException) -> None:
+    """Drop the local variables of the frames in which an exception and its causes were raised.
+
+    They may hold much memory. The traceback still shows its lines.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        traceback.clear_frames(found.__traceback__)
+        found = found.__cause__ or found.__context__

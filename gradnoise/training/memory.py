@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 
 UNKNOWN = 2**62  # more than any machine has; used where no limit is known
+SIGNS = ("out of memory", "allocate memory", "STATUS_ALLOC_FAILED")
+"""In the messages of the CUDA runtime, Triton and torch's allocators; of cuBLAS and cuDNN."""
 
 STATUS = Path("/proc/self/status")
 CONTROL_GROUP = Path("/sys/fs/cgroup")
@@ -37,14 +39,20 @@ def peak_bytes(device: torch.device) -> int:
     return _entries(STATUS).get("VmHWM", 0)
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that a device or the machine had no memory left.
 
-    On a CPU, only torch's message shows this.
+    In many errors, only the message shows this. In a CUDA graph's capture it may be the error
+    before: the end of the capture then raises another.
     """
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    )
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, torch.OutOfMemoryError | MemoryError) or (
+            isinstance(found, RuntimeError) and any(sign in str(found) for sign in SIGNS)
+        ):
+            return True
+        found = found.__cause__ or found.__context__
+    return False
 
 
 def _entries(path: Path) -> dict[str, int]:

@@ -6,11 +6,14 @@ time.
 
 import logging
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 
 from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.training.faults import release_locals
+from gradnoise.training.graphs import CaptureError
 from gradnoise.training.memory import is_out_of_memory
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import open_lone
@@ -33,6 +36,8 @@ from gradnoise.workloads.base import Workload
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 MODELS_ON_GPU = 12  # of each form of trials, a CUDA graph each
 MOST_ON_CPU = 32
 
@@ -40,26 +45,38 @@ MOST_ON_CPU = 32
 class StackTrainer(SlotTrainer):
     """Trains members of equal workload, options and optimizer as one model.
 
-    Members that do not stack train as separate models. If memory runs out in an epoch, the members
-    train that epoch again in two halves, and later stacks are no larger than these.
+    Members that do not stack train as separate models. If memory runs out in an epoch, the other
+    models that are kept are freed and the members train the epoch again; if it runs out again, they
+    train it in parts as large as fitted before or else in two halves, and later stacks of their
+    form are no larger.
 
     Args:
         slots: Most trials at the same time; at least 1.
         device: Where declared workloads train.
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
+        eager: Why no update is to be captured as a CUDA graph, a sentence; empty: each is where
+            that is possible.
 
     Attributes:
         refusals: For each form of trials the reason why they do not stack, a sentence; empty if
             they do.
+        eager: For each form whose updates could not be captured, the reason, a sentence.
     """
 
     def __init__(
-        self, slots: int, device: torch.device | None = None, checkpoints: Checkpoints | None = None
+        self,
+        slots: int,
+        device: torch.device | None = None,
+        checkpoints: Checkpoints | None = None,
+        eager: str = "",
     ) -> None:
         super().__init__(slots, checkpoints)
         self.refusals: dict[Hashable, str] = {}
+        self.eager: dict[Hashable, str] = {}
         self._device = device or torch.device("cpu")
-        self._largest = slots
+        self._may_capture = not eager
+        self._fitted: dict[Hashable, int] = {}
+        self._limits: dict[Hashable, int] = {}
         self._models: dict[Hashable, dict[Hashable, StackedModel]] = {}
 
     def _open(self, spec: TrialSpec) -> SlotRun:
@@ -71,7 +88,7 @@ class StackTrainer(SlotTrainer):
             or declared_refusal(setup, workload)
         ):
             return open_lone(setup, self._device, self._checkpoints_of(spec))
-        run = StackedRun(setup, workload, self._device)
+        run = self._again_if_full(lambda: StackedRun(setup, workload, self._device))
         if run.form not in self.refusals:
             reason = self.refusals[run.form] = self._refusal(run)
             if reason:
@@ -79,14 +96,23 @@ class StackTrainer(SlotTrainer):
         return open_lone(setup, self._device) if self.refusals[run.form] else run
 
     def _refusal(self, run: StackedRun) -> str:
-        for _ in range(2):
-            try:
-                return refusal(run)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-            self._free()
-        return "memory does not hold two of them."
+        try:
+            return self._again_if_full(lambda: refusal(run))
+        except Exception as error:
+            if is_out_of_memory(error):
+                return "memory does not hold two of them."
+            raise
+
+    def _again_if_full(self, function: Callable[[], T]) -> T:
+        """Call a function; if memory runs out, free the models and call it again."""
+        try:
+            return function()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            release_locals(error)
+        self._free()
+        return function()
 
     def _free(self) -> None:
         self._models.clear()
@@ -106,7 +132,8 @@ class StackTrainer(SlotTrainer):
         for stack in stacks.values():
             limits = [member.spec.together for member, _ in stack if member.spec.together]
             while stack:
-                n = rows_for(min(len(stack), self._largest, *limits), self._device)
+                limit = self._limits.get(stack[0][1].form, self.slots)
+                n = rows_for(min(len(stack), limit, *limits), self._device)
                 part, stack = stack[:n], stack[n:]
                 yield from zip(
                     (member for member, _ in part),
@@ -115,39 +142,65 @@ class StackTrainer(SlotTrainer):
                 )
 
     def _train(self, runs: Sequence[StackedRun]) -> list[EpochResult]:
-        start = time.perf_counter()
+        start, n, form = time.perf_counter(), len(runs), runs[0].form
+        limit = self._limits.get(form, n)
+        if n > limit:
+            return [*self._train(runs[:limit]), *self._train(runs[limit:])]
+        result = self._attempt(runs)
+        if isinstance(result, Exception) and is_out_of_memory(result):
+            result = self._attempt(runs)  # the memory of other models is free now
+        if not isinstance(result, Exception):
+            self._fitted[form] = max(n, self._fitted.get(form, 0))
+            seconds = (time.perf_counter() - start) / n
+            return [
+                FailedEpoch(error=DivergedError(), seconds=seconds)
+                if values is None
+                else TrainedEpoch(values=values, seconds=seconds)
+                for values in result
+            ]
+        if n == 1:
+            return [FailedEpoch(error=result, seconds=time.perf_counter() - start)]
+        of_first = n - n // 2
+        if is_out_of_memory(result):
+            of_first = self._limit(form, n)
+            log.warning(
+                "Memory does not hold %d trials as one model; %d at once from now on.", n, of_first
+            )
+        # the failed epoch has changed no run; halving isolates a run that raises
+        return [*self._train(runs[:of_first]), *self._train(runs[of_first:])]
+
+    def _attempt(self, runs: Sequence[StackedRun]) -> list[Mapping[str, float] | None] | Exception:
+        """Train an epoch; if that raises, free all models and return the exception."""
         try:
-            results = self._train_together(runs)
+            return self._train_together(runs)
+        except CaptureError:
+            raise
         except Exception as error:
-            self._free()
-            if len(runs) == 1:
-                return [FailedEpoch(error=error, seconds=time.perf_counter() - start)]
-            n = len(runs) // 2
-            if is_out_of_memory(error):
-                self._largest = len(runs) - n
-                log.warning(
-                    "Memory does not hold %d trials as one model; %d at once from now on.",
-                    len(runs),
-                    self._largest,
-                )
-            # the failed epoch has changed no run; halving isolates a run that raises
-            return [*self._train(runs[:n]), *self._train(runs[n:])]
-        seconds = (time.perf_counter() - start) / len(runs)
-        return [
-            FailedEpoch(error=DivergedError(), seconds=seconds)
-            if values is None
-            else TrainedEpoch(values=values, seconds=seconds)
-            for values in results
-        ]
+            release_locals(error)
+            raised = error
+        self._free()  # not within the handler, where the failed model still has references
+        return raised
+
+    def _limit(self, form: Hashable, n: int) -> int:
+        """Set and return the most trials of a form that train together after n did not fit."""
+        half, fitted = n - n // 2, self._fitted.pop(form, 0)
+        self._limits[form] = fitted if half < fitted < n else half
+        return self._limits[form]
 
     def _train_together(self, runs: Sequence[StackedRun]) -> list[Mapping[str, float] | None]:
-        epoch = StackedEpoch(runs, rows_for(len(runs), self._device))
-        models = self._models.setdefault(runs[0].form, {})
-        model = models.pop(epoch.kind, None) or StackedModel(epoch)
+        epoch, form = StackedEpoch(runs, rows_for(len(runs), self._device)), runs[0].form
+        models = self._models.setdefault(form, {})
+        may_capture = self._may_capture and form not in self.eager
+        model = models.pop(epoch.kind, None) or StackedModel(epoch, may_capture=may_capture)
         models[epoch.kind] = model  # in order of use, the latest last
         while len(models) > (MODELS_ON_GPU if self._device.type == "cuda" else 1):
             del models[next(iter(models))]
-        return model.train(epoch)
+        values = model.train(epoch)
+        if model.eager and form not in self.eager:
+            self.eager[form] = model.eager
+            workload = runs[0].spec.workload
+            log.warning("Trials of %s train without a CUDA graph: %s", workload, model.eager)
+        return values
 
 
 def rows_for(n: int, device: torch.device) -> int:

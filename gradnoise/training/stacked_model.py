@@ -13,18 +13,14 @@ import torch
 
 from gradnoise._processes import NoiseProcess, noise_to_gradient
 from gradnoise.techniques.masks import quantile
-from gradnoise.training.epochs import (
-    epoch_order,
-    evaluating,
-    splits_measured,
-)
+from gradnoise.training import graphs
+from gradnoise.training.epochs import epoch_order, evaluating, splits_measured
 from gradnoise.training.noise_terms import NoiseTable, NoiseTerms, Update, pick
 from gradnoise.training.stacked_epoch import StackedEpoch
 from gradnoise.training.stacked_functions import StackedFunctions
 from gradnoise.training.stacked_run import StackedRun, gradient_of, measure_of, rows
 from gradnoise.workloads.base import Batch, Tensors
 
-WARM_UP_STEPS = 3
 MEASURED_AT_ONCE, MEASURED_AT_ONCE_ON_CPU = 64, 4
 
 
@@ -39,6 +35,8 @@ class StackedModel:
         weights: The members' weights, [members, numbers].
         losses: The losses of the epoch so far, [members, updates].
         counter: The next update, counted on the device, [1].
+        eager: Why the updates could not be captured as a CUDA graph, a sentence; empty if they
+            could, or were not to be.
     """
 
     def __init__(self, epoch: StackedEpoch, *, may_capture: bool = True) -> None:
@@ -100,11 +98,12 @@ class StackedModel:
         tables = (self._on_weights, self._on_activations, self._on_gradients)
         self._is_capturable = (
             may_capture
-            and like.is_cuda
+            and graphs.are_supported(self._device)
             and not epoch.preconditioned
             and all(table is None or table.is_capturable for table in tables)
         )
         self._graph: torch.cuda.CUDAGraph | None = None
+        self.eager = ""
         self.counter = torch.zeros(1, dtype=torch.int64, device=self._device)
 
     @torch.no_grad()
@@ -146,9 +145,16 @@ class StackedModel:
         """Copy in the runs and what their updates need.
 
         `update(0)`, `update(1)`, ... then train the epoch.
+
+        Raises:
+            CaptureError: If the capture of an update broke off.
         """
         if self._is_capturable and self._graph is None:
-            self._capture(epoch)
+            self._load(epoch)
+            try:
+                self._graph = graphs.captured(self._counted, self.counter.zero_, self._device)
+            except graphs.NotCapturableError as error:
+                self.eager, self._is_capturable = f"{error}", False
         self._load(epoch)
 
     def update(self, i: int) -> None:
@@ -199,6 +205,9 @@ class StackedModel:
             for k, run, process in epoch.preconditioned
         ]
         self.counter.zero_()
+
+    def _counted(self) -> None:
+        self.step(self.counter)
 
     @torch.no_grad()
     def step(self, i: Update) -> None:
@@ -259,24 +268,6 @@ class StackedModel:
             factor = (limit / (norms + 1e-6)).clamp_(max=1)
             # without a limit the factor is 1 even if the norm overflows
             self._gradients.mul_(factor.masked_fill_(limit == math.inf, 1.0))
-
-    def _capture(self, epoch: StackedEpoch) -> None:
-        """Capture an update that reads its number from the device and counts it up.
-
-        The buffers hold no results yet.
-        """
-        self._load(epoch)
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # of torch
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP_STEPS):
-                self.step(self.counter)
-                self.counter.zero_()
-        torch.cuda.current_stream(self._device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.step(self.counter)
-        self._graph = graph
 
     def _measure(self) -> list[dict[str, float]]:
         """Return the metrics of every member by split and name."""

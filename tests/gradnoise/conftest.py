@@ -66,6 +66,7 @@ def probe_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "odd",
         "blind",
         "fragile",
+        "copies",
         "wide_loss",
     )
     functions = (

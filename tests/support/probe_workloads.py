@@ -309,6 +309,15 @@ class fragile(exact):  # noqa: N801  # the entry point's name
             raise OSError(f"no {method} today")
 
 
+class copies(exact):  # noqa: N801  # the entry point's name
+    """The workload `exact` with a factor that its loss copies from the host at each call."""
+
+    name = "copies"
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        return (forward(batch[0]) - batch[1]).square().mean() * batch[0].new_tensor([0.5])[0]
+
+
 class wide_loss(narrow):  # noqa: N801  # the entry point's name
     """A network in float32 whose stacked losses are float64."""
 
