@@ -57,6 +57,11 @@ class Settings(BaseSettings):
             "scope `code`."
         ),
     )
+    import_seconds: float = Field(
+        default=120.0,
+        gt=0,
+        description="Seconds after which the import of a user's file is ended as an error.",
+    )
     changed_code: Literal["refuse", "mark"] = Field(
         default="refuse",
         description=(

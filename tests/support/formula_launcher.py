@@ -46,6 +46,7 @@ class FormulaLauncher:
     measured: list[tuple[TrialSpec, int]] = field(default_factory=list)
     opened: list[int] = field(default_factory=list)
     prepared: list[TrialSpec] = field(default_factory=list)
+    import_fault: str = ""
     faults: Mapping[str, str] = field(default_factory=dict)
     before: Callable[[TrialSpec], Mapping[str, float]] = lambda _spec: {}
     seconds: Callable[[TrialSpec], float] = lambda _spec: 0.25
@@ -53,6 +54,10 @@ class FormulaLauncher:
     def start(self, check_interrupt: Callable[[], None]) -> str:
         check_interrupt()
         return "2 x formula"
+
+    def import_source(self, seconds: float, check_interrupt: Callable[[], None]) -> str:
+        check_interrupt()
+        return self.import_fault
 
     def prepare(
         self, specs: Sequence[TrialSpec], check_interrupt: Callable[[], None]

@@ -121,12 +121,11 @@ def test_an_actor_trains_the_stored_code_in_its_folder(
     assert "of_a_file" not in WORKLOADS.names()
 
 
-def test_code_that_cannot_be_imported_is_the_error_of_every_trial(
+def test_code_that_cannot_be_imported_is_an_error_with_its_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path.cwd())
     source = source_in(tmp_path, TRAIN.replace("data.txt", "missing.txt"))
-    actor = TrialActor(on_gpu=False, checkpoints=None, source=source)
-    done = actor.prepare([trial("a"), trial("b")])
-    assert set(done) == {"a", "b"}
-    assert done["a"].error.startswith("train.py, line 5: FileNotFoundError: ")
+    error = TrialActor(on_gpu=False, checkpoints=None, source=source).import_source()
+    assert error.splitlines()[0].endswith('train.py", line 5, in <module>')
+    assert "\ntrain.py, line 5: FileNotFoundError: " in error

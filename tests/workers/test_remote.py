@@ -16,6 +16,7 @@ from gradnoise.training.calibration import candidates
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.trial import Finished, Measurement, TrialSpec
+from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
 from gradnoise_service.search import Storage
@@ -229,6 +230,25 @@ def test_a_worker_that_dies_during_a_measurement_does_not_end_the_study(cluster:
             launcher.measure(trial(1), 1, None, 1, kill)
         launcher.open(1)
         events_until(launcher, lambda _: launcher.n_free() == 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (
+            "while True: pass",
+            "did not end within the time that GRADNOISE_IMPORT_SECONDS allows (2 s)",
+        ),
+        ("import os; os._exit(3)", "The process that imports train.py died"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+    ],
+)
+def test_an_import_that_does_not_succeed_is_an_error_not_a_lost_worker(
+    cluster: None, tmp_path: Path, text: str, error: str
+) -> None:
+    source = Source(name="train.py", files={"train.py": text}, folder=str(tmp_path), announced={})
+    with closing(RayLauncher(source=source)) as launcher:
+        assert error in launcher.import_source(2.0, no_interrupt)
 
 
 def test_two_studies_share_every_core(cluster: None) -> None:

@@ -73,6 +73,7 @@ def main() -> None:
         device=lambda: machines()[0],
         lease=settings.lease,
         now=now,
+        import_seconds=settings.import_seconds,
         marks_changed_code=settings.changed_code == "mark",
     )
     dispatcher = Dispatcher(

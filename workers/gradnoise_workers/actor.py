@@ -65,15 +65,21 @@ class TrialActor:
             node=context.get_node_id(), gpu=",".join(gpus), device=_device_name(self._on_gpu)
         )
 
-    def prepare(self, specs: Sequence[TrialSpec]) -> dict[str, Rehearsal]:
-        """Rehearse each trial and return what it did by key."""
-        from gradnoise.training.rehearsal import rehearse
+    def import_source(self) -> str:
+        """Import the study's source and return why this is impossible; empty if it is not."""
         from gradnoise_workers.source import SourceError
 
         try:
             self._open_source()
         except SourceError as error:
-            return {spec.key: Rehearsal(error=str(error)) for spec in specs}
+            return "\n".join(filter(None, (error.trace, f"{error.message} {error.hint}")))
+        return ""
+
+    def prepare(self, specs: Sequence[TrialSpec]) -> dict[str, Rehearsal]:
+        """Rehearse each trial and return what it did by key."""
+        from gradnoise.training.rehearsal import rehearse
+
+        self._open_source()
         return {spec.key: rehearse(spec) for spec in specs}
 
     def untrained(self, specs: Sequence[TrialSpec]) -> dict[str, dict[str, float]]:

@@ -67,6 +67,7 @@ class Driver:
         device: Returns a description of the devices.
         lease: How long a study is held without a heartbeat.
         now: The clock.
+        import_seconds: How long the import of a study's source may take.
         marks_changed_code: Whether a study goes on under changed code, marked in its report.
     """
 
@@ -78,6 +79,7 @@ class Driver:
     device: Callable[[], str]
     lease: timedelta
     now: Callable[[], datetime]
+    import_seconds: float = 120.0
     marks_changed_code: bool = False
 
     def drive(self, study: Study, lease: Lease, stop: threading.Event) -> None:
@@ -118,6 +120,11 @@ class Driver:
     ) -> None:
         study = ledger.study
         launcher.start(check_interrupt)  # or the first worker would take every trial
+        broken = launcher.import_source(self.import_seconds, check_interrupt)
+        if broken:
+            log.error("the study's source cannot be imported", reason=broken)
+            ledger.fail(f"The code of the study cannot be imported.\n{broken}")
+            return
         kept = ("untrained", "rehearsal", "search_costs")
         measured = {name: study.protocol[name] for name in kept if name in study.protocol}
         if not ledger.trials():

@@ -76,6 +76,14 @@ class Launcher(Protocol):
     def start(self, check_interrupt: CheckInterrupt) -> str:
         """Wait for workers to start and return a description of their devices."""
 
+    def import_source(self, seconds: float, check_interrupt: CheckInterrupt) -> str:
+        """Import the study's source on a worker and return why this is impossible; empty if not.
+
+        Args:
+            seconds: An import that has not ended by then is ended.
+            check_interrupt: As for `start`.
+        """
+
     def prepare(
         self, specs: Sequence[TrialSpec], check_interrupt: CheckInterrupt
     ) -> Mapping[str, Rehearsal]:

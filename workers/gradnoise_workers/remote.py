@@ -16,7 +16,7 @@ from gradnoise.training.calibration import Rate, candidates
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.trial import Failed, Finished, TrialSpec
-from gradnoise_service.domain.source import Source
+from gradnoise_service.domain.source import IMPORT_HINT, IMPORT_TOO_LONG, Source
 from gradnoise_workers.actor import Location, TrialActor
 from gradnoise_workers.launcher import (
     CheckInterrupt,
@@ -31,6 +31,8 @@ POLL_SECONDS = 0.5
 START_SECONDS = 10.0
 GROW_SECONDS = 10.0
 MAX_FAILED_STARTS = 5
+IMPORT_TRIES = 2
+"""A worker may die during an import for another reason, such as its node; a second one does not."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -93,6 +95,23 @@ class RayLauncher:
 
     def candidates(self) -> Sequence[int]:
         return candidates(on_gpu=self._on_gpu)
+
+    def import_source(self, seconds: float, check_interrupt: CheckInterrupt) -> str:
+        if self._source is None:
+            return ""
+        fault = ""
+        for _ in range(IMPORT_TRIES):
+            worker = self._first(check_interrupt)
+            reply = worker.actor.import_source.remote()
+            if not self._await([reply], check_interrupt, seconds):
+                _kill([worker.actor])
+                return f"{self._source.name}: {IMPORT_TOO_LONG} ({seconds:g} s). {IMPORT_HINT}"
+            try:
+                return str(ray.get(reply))
+            except RayError as error:
+                fault = f"The process that imports {self._source.name} died: {error}".strip()
+                self._lose(worker, error)
+        return fault
 
     def prepare(
         self, specs: Sequence[TrialSpec], check_interrupt: CheckInterrupt
@@ -186,10 +205,7 @@ class RayLauncher:
         self, method: str, specs: Sequence[TrialSpec], check_interrupt: CheckInterrupt
     ) -> Mapping[str, Any]:
         """Call a method of the first worker, once one has started; empty if the worker dies."""
-        while not self._placed():
-            check_interrupt()
-            self.events(POLL_SECONDS)
-        worker, _ = self._placed()[0]
+        worker = self._first(check_interrupt)
         reply = getattr(worker.actor, method).remote(specs)
         self._await([reply], check_interrupt)
         try:
@@ -199,17 +215,28 @@ class RayLauncher:
             return {}  # the worker's fault: the trials will show whether it is the study's
         return found
 
+    def _first(self, check_interrupt: CheckInterrupt) -> Worker:
+        """Return the first worker, once one has started."""
+        while not self._placed():
+            check_interrupt()
+            self.events(POLL_SECONDS)
+        return self._placed()[0][0]
+
     def _placed(self) -> list[tuple[Worker, Location]]:
         """Return the workers that have started, each with its location."""
         return [(w, w.location) for w in self._workers if w.location is not None]
 
-    def _await(self, replies: Sequence[Any], check_interrupt: CheckInterrupt) -> None:
-        pending = list(replies)
-        while pending:
+    def _await(
+        self, replies: Sequence[Any], check_interrupt: CheckInterrupt, seconds: float = math.inf
+    ) -> bool:
+        """Wait for replies, at most so many seconds; return whether all have arrived."""
+        pending, until = list(replies), time.monotonic() + seconds
+        while pending and time.monotonic() < until:
             _, pending = ray.wait(
                 pending, num_returns=len(pending), timeout=POLL_SECONDS, fetch_local=False
             )
             check_interrupt()
+        return not pending
 
     def _receive(self, worker: Worker) -> Sequence[LauncherEvent]:
         reply, worker.reply = worker.reply, None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from gradnoise_service.cli.errors import FAILED
-from gradnoise_service.cli.options import Home, Json, Port, Token
+from gradnoise_service.cli.options import Home, Json, Port, StudyName, Token, Url
 
 commands = typer.Typer()
 
@@ -158,6 +158,40 @@ def check(
         if found.trace:
             err.print(found.trace, markup=False)
     raise typer.Exit(FAILED if found.error else 0)
+
+
+@commands.command()
+def source(
+    study: StudyName,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder to write the files to, in place of stdout.",
+        ),
+    ] = None,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Show the code of a study of a user's file, as it is stored with the study."""
+    from gradnoise_service.local.connection import connect
+    from gradnoise_service.local.sources import write
+    from gradnoise_service.terminal.console import out, show_json
+    from gradnoise_service.terminal.source import show_source
+
+    with connect(url, token) as client:
+        stored = client.source(client.study(study).id)
+    if output is not None:
+        write(stored, output)
+    if json:
+        show_json({"name": stored.name, "hash": stored.hash, "files": dict(stored.files)})
+    elif output is not None:
+        out.print(f"Wrote {', '.join(stored.files)} to {output}.")
+    else:
+        show_source(stored)
 
 
 @commands.command()

@@ -10,6 +10,12 @@ from gradnoise_service.domain.hashes import sha256
 MAX_SOURCE_BYTES = 500_000
 """Most bytes of all files of a source together."""
 
+IMPORT_TOO_LONG = "its import did not end within the time that GRADNOISE_IMPORT_SECONDS allows"
+IMPORT_HINT = (
+    "Put what trains, downloads or waits into the function or below "
+    '`if __name__ == "__main__":`, or allow more seconds.'
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:

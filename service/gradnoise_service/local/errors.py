@@ -8,7 +8,7 @@ LocalServiceError
 ├── SourceFileError               a file cannot be imported, or declares no single workload
 ├── FileProcessError              the process that imports a file ended early
 ├── CheckFailedError              an arm of a file's study cannot be trained
-├── FileExistsAlreadyError        an example would overwrite a file
+├── FileExistsAlreadyError        a command would overwrite a file
 ├── StudyFaultsError              the study of a file cannot run as the options describe it
 └── SupervisorError               the processes of the service cannot run
     ├── AlreadyRunningError       another supervisor runs the service from this home folder
@@ -102,7 +102,7 @@ class CheckFailedError(LocalServiceError):
 
 
 class FileExistsAlreadyError(LocalServiceError):
-    """An example would overwrite a file."""
+    """A command would overwrite a file."""
 
     details = ("Choose another folder, or move the file.",)
 

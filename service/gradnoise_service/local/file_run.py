@@ -10,7 +10,7 @@ from gradnoise_service.local.demo import followed
 from gradnoise_service.local.errors import CheckFailedError
 from gradnoise_service.local.file_study import Check, FileStudy
 from gradnoise_service.local.running import running_or_started
-from gradnoise_service.report.words.numbers import count, duration, number
+from gradnoise_service.report.words.numbers import count, duration, listed, number
 from gradnoise_service.report.words.settings import space, techniques
 from gradnoise_service.settings import Settings
 from gradnoise_service.terminal import console
@@ -62,10 +62,11 @@ def run(
             )
         submitted = client.submit_renamed(spec.model_dump(mode="json"))
         finished = followed(client, submitted, settings, as_json=as_json)
-    if sources.has_changed(file.source):
+    changed = sources.changed_files(file.source)
+    if changed:
         console.err.print(
-            f"{file.source.name} has changed since the study started; the study ran the code as "
-            "it was then.",
+            f"{listed(changed)} changed after the study was submitted; it ran the code as it was "
+            "then.",
             style="yellow",
         )
     return finished

@@ -4,17 +4,23 @@ Another process imports them, so that this one loads neither torch nor the user'
 """
 
 import json
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gradnoise_service.domain.source import Source
+from gradnoise_service.domain.source import IMPORT_HINT, IMPORT_TOO_LONG, Source
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.local.errors import FileProcessError, SourceFileError
+from gradnoise_service.local.errors import (
+    FileExistsAlreadyError,
+    FileProcessError,
+    LocalServiceError,
+    SourceFileError,
+)
 from gradnoise_service.local.service_process import module_command
 from gradnoise_service.settings import Settings
 from gradnoise_service.store import sources
@@ -61,7 +67,9 @@ def check(source: Source, spec: StudySpec) -> Iterator[Mapping[str, Any]]:
         FileProcessError: If the process ends early.
     """
     request = {"source": asdict(source), "spec": spec.model_dump(mode="json")}
-    return answers(request, source.name)
+    found = answers(request, source.name)
+    next(found)  # it is imported
+    return found
 
 
 def keep(settings: Settings, source: Source, token: str | None) -> None:
@@ -86,22 +94,43 @@ def keep(settings: Settings, source: Source, token: str | None) -> None:
         database.dispose()
 
 
-def has_changed(source: Source) -> bool:
-    """True if a file of a source no longer has the text that was read from it."""
-    for name, text in source.files.items():
-        try:
-            if (Path(source.folder) / name).read_text(encoding="utf-8-sig") != text:
-                return True
-        except (OSError, UnicodeDecodeError):
-            return True
-    return False
+def changed_files(source: Source) -> list[str]:
+    """Return the files of a source that no longer have the text that was read from them."""
+    return [name for name, text in source.files.items() if _text(source, name) != text]
+
+
+def write(source: Source, folder: Path) -> None:
+    """Write the files of a source into a folder.
+
+    Raises:
+        FileExistsAlreadyError: If one of them exists; nothing is written then.
+        LocalServiceError: If one of them would lie outside the folder.
+    """
+    files = {
+        folder.joinpath(*PurePosixPath(name).parts): text for name, text in source.files.items()
+    }
+    for file in files:
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise LocalServiceError(f"{file} would lie outside {folder}.")
+        if file.exists():
+            raise FileExistsAlreadyError(file)
+    for file, text in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+
+def _text(source: Source, name: str) -> str | None:
+    try:
+        return (Path(source.folder) / name).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def answers(request: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
     """Yield what the process `gradnoise_workers.source` answers to a request about a file.
 
     Raises:
-        SourceFileError: If the answer is a fault.
+        SourceFileError: If the answer is a fault, or the import does not end in time.
         FileProcessError: If the process ends early.
     """
     with (
@@ -126,6 +155,16 @@ def answers(request: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]
                 yield answer
             if process.wait():
                 output.seek(0)
-                raise FileProcessError(name, output.read())
+                raise _ended_early(name, output.read())
         finally:
             process.kill()
+
+
+def _ended_early(name: str, output: str) -> LocalServiceError:
+    """Return why a process ended before its answer, by its output."""
+    timeout = re.search(r"^Timeout \((.+)\)!$", output, re.MULTILINE)
+    if timeout is None:
+        return FileProcessError(name, output)
+    where = re.search(rf'^  File ".*\b{re.escape(name)}", line (\d+)', output, re.MULTILINE)
+    line = f", line {where[1]}" if where else ""
+    return SourceFileError(f"{name}{line}: {IMPORT_TOO_LONG} ({timeout[1]}).", IMPORT_HINT)

@@ -15,7 +15,7 @@ from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.report.words.anytime import extension_cost
 from gradnoise_service.report.words.rehearsal import known_limits
-from gradnoise_service.usecases import reports, studies, suites, trials
+from gradnoise_service.usecases import reports, sources, studies, suites, trials
 from gradnoise_service.web.forms import Fields
 from gradnoise_service.web.templating import render
 
@@ -61,6 +61,7 @@ def show(caller: Reader, service: CurrentService, request: Request, study_id: St
         warnings=known_limits(study),
         verdicts=reports.verdicts(service, caller, study, progress),
         progress=progress,
+        source=sources.of_study(service, caller, study_id) if study.spec.source else None,
         trials=trials.latest(service, caller, study_id, N_TRIALS),
         has_report=_has_report(progress),
         can_cancel=caller.may("submit") and not study.has_ended,

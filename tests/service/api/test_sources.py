@@ -1,13 +1,18 @@
 """Code is taken where the operator allows it, from tokens with its scope, for their owner alone."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
+from gradnoise_service.cli.app import app
 from gradnoise_service.client import Client
 from gradnoise_service.domain.source import Source
+from gradnoise_service.local import sources
+from gradnoise_service.local.errors import LocalServiceError
 
 pytestmark = [
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
@@ -23,7 +28,7 @@ def code(catalogue_document: Mapping[str, Any]) -> dict[str, Any]:
     workload = {**catalogue_document["workloads"][0], "name": "own"}
     return {
         "name": "train.py",
-        "files": {"train.py": "import model\n", "model.py": ""},
+        "files": {"train.py": "import model  # <script>\x1b[2J\n", "model.py": "width = 1"},
         "folder": "/home/ann",
         "announced": {"workloads": [workload], "techniques": [], "optimizers": []},
     }
@@ -58,6 +63,9 @@ def test_a_study_runs_the_code_that_its_owner_stored(
     assert study.status_code == 201
     shown = client.get(f"/v1/studies/{study.json()['id']}/source", headers=headers["ann"])
     assert shown.json()["files"] == code["files"]
+    page = client.get(f"/studies/{study.json()['id']}", headers=headers["ann"]).text
+    assert source.hash in page
+    assert "import model  # &lt;script&gt;" in page
     hidden = client.get(f"/v1/studies/{study.json()['id']}/source", headers=headers["reader"])
     assert hidden.status_code == 404
 
@@ -110,10 +118,29 @@ def test_a_study_of_an_installed_workload_has_no_code(make_client: Connect, work
     assert (answer.status_code, "installed" in answer.json()["detail"]) == (404, True)
 
 
-def test_the_client_stores_and_reads_code(
-    serve: Callable[..., Any], code: dict[str, Any], make_spec: Callable[..., Any], worker: Any
+def test_client_and_command_read_the_code_that_was_stored(
+    serve: Callable[..., Any],
+    code: dict[str, Any],
+    make_spec: Callable[..., Any],
+    worker: Any,
+    tmp_path: Path,
 ) -> None:
-    with Client(serve(allow_code="submitters").url) as client:
-        client.store_source(Source(**code))
-        study = client.submit(make_spec(workload="own", source=Source(**code).hash))
+    url, source = serve(allow_code="submitters").url, Source(**code)
+    with Client(url) as client:
+        client.store_source(source)
+        study = client.submit(make_spec(workload="own", source=source.hash))
         assert client.source(study.id).hash == study.spec.source
+    command = ["source", str(study.id), "--url", url]
+    printed = CliRunner().invoke(app, command)
+    assert (
+        printed.stdout
+        == "".join(f"# {name}\n{text}" for name, text in code["files"].items()) + "\n"
+    )
+    assert source.hash in printed.stderr
+    assert CliRunner().invoke(app, [*command, "-o", str(tmp_path)]).exit_code == 0
+    assert {file.name: file.read_text() for file in tmp_path.glob("*.py")} == code["files"]
+    again = CliRunner().invoke(app, [*command, "-o", str(tmp_path)])
+    assert (again.exit_code, "exists already" in again.stderr) == (1, True)
+    code["files"]["../other.py"] = "1"
+    with pytest.raises(LocalServiceError, match="outside"):
+        sources.write(Source(**code), tmp_path / "new")

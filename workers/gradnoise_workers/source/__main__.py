@@ -4,6 +4,7 @@ Reads a request as JSON from the standard input, and writes lines of JSON: resul
 with its sentence, its hint and the user's part of the traceback.
 """
 
+import faulthandler
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from gradnoise.training import device
 from gradnoise.workloads.catalogue import document
 from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.settings import Settings
 from gradnoise_workers.source.checking import checked
 from gradnoise_workers.source.faults import SourceError
 from gradnoise_workers.source.opening import opened
@@ -26,11 +28,14 @@ from gradnoise_workers.source.reading import read
 
 def main() -> None:
     request = json.load(sys.stdin)
+    # ends also an import that never returns to the interpreter, and prints where it is
+    faulthandler.dump_traceback_later(Settings().import_seconds, exit=True)
     if device().type == "cpu":
         torch.set_num_threads(1)  # as in a worker
     answer = sys.stdout
     with redirect_stdout(sys.stderr):  # what the user's code prints is no part of the answer
         for line in answered(request):
+            faulthandler.cancel_dump_traceback_later()  # the first line follows the import
             print(json.dumps(line), file=answer, flush=True)
 
 
@@ -40,7 +45,8 @@ def answered(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     Args:
         request: Either `path` and `choice`: read the file; answers with `source`, `workload` and
             the `catalogue` of what is installed.
-            Or `source` and `spec`: train a short trial of each arm; answers as `checked`.
+            Or `source` and `spec`: train a short trial of each arm; answers with `imported`, then
+            as `checked`.
     """
     try:
         if "path" in request:
@@ -50,6 +56,7 @@ def answered(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         else:
             source = Source(**request["source"])
             with opened(source):
+                yield {"imported": source.name}
                 yield from checked(StudySpec.model_validate(request["spec"]), source)
     except SourceError as error:
         yield {"fault": {"message": error.message, "hint": error.hint, "trace": error.trace}}
