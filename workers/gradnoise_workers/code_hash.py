@@ -1,4 +1,4 @@
-"""What runs a study: the hashes of its code, and the parameters of its parts."""
+"""What runs a study: the hashes of its code."""
 
 import hashlib
 from collections.abc import Mapping
@@ -109,27 +109,6 @@ def _module_hash(module: str) -> str:
         return (folder / file).read_text(encoding="utf-8") if is_own else None
 
     return sha256(sorted(closure(name, read).items()))[:16]
-
-
-def parameters_of(spec: StudySpec, source: Source | None = None) -> dict[str, list[str]]:
-    """Return the parameters of each technique and optimizer of a study, by its name.
-
-    Those that the study's source declares are read from its announcement.
-    """
-    announced = {} if source is None else source.announced
-    own = {
-        each["name"]: [parameter["name"] for parameter in each["parameters"]]
-        for kind in ("techniques", "optimizers")
-        for each in announced.get(kind, ())
-    }
-    recipes = [spec.recipe(arm) for arm in spec.arms]
-    techniques = {name for recipe in recipes for name in recipe.techniques}
-    optimizers = {recipe.optimizer for recipe in recipes}
-    found = {name: TECHNIQUES.find(name).parameters for name in techniques - own.keys()}
-    found |= {name: OPTIMIZERS.find(name).parameters for name in optimizers - own.keys()}
-    installed = {name: [parameter.name for parameter in found[name]] for name in found}
-    named = {name: own[name] for name in (techniques | optimizers) & own.keys()}
-    return dict(sorted((installed | named).items()))
 
 
 def _files(module: str) -> list[tuple[str, Path]]:

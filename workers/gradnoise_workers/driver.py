@@ -20,10 +20,11 @@ from gradnoise_service.store.calibrations import Calibration
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.leases import Lease
 from gradnoise_workers.calibration import Stacking, calibrated, stacked
-from gradnoise_workers.code_hash import changed_parts, code_hash, parameters_of, part_hashes
+from gradnoise_workers.code_hash import changed_parts, code_hash, part_hashes
 from gradnoise_workers.costs import search_costs
 from gradnoise_workers.heartbeat import Heartbeat
 from gradnoise_workers.launcher import CheckInterrupt, Launcher, NotMeasuredError
+from gradnoise_workers.recipe_parameters import parameters_of
 from gradnoise_workers.study import (
     Ledger,
     OptunaSync,

@@ -29,7 +29,7 @@ StudyFile = Annotated[
     ),
 ]
 Set = Annotated[
-    list[str] | None,
+    list[str],
     typer.Option(
         "--set",
         metavar="NAME=VALUES",
@@ -37,11 +37,11 @@ Set = Annotated[
     ),
 ]
 Option = Annotated[
-    list[str] | None,
+    list[str],
     typer.Option("--option", metavar="NAME=VALUE", help="An option of the workload."),
 ]
 Arms = Annotated[
-    list[str] | None,
+    list[str],
     typer.Option(
         "--arm",
         metavar="'NAME:TECHNIQUE [NAME=VALUES ...]'",
@@ -71,9 +71,9 @@ Name = Annotated[str | None, typer.Option(help="Name of the study; that of the f
 def run(
     file: File,
     study: StudyFile = None,
-    set_: Set = None,
-    option: Option = None,
-    arm: Arms = None,
+    set_: Set = [],  # noqa: B006 - typer reads the default
+    option: Option = [],  # noqa: B006
+    arm: Arms = [],  # noqa: B006
     optimizer: Optimizer = None,
     epochs: Epochs = None,
     trials: Trials = None,
@@ -107,9 +107,9 @@ def run(
 
     options = StudyOptions(
         name=name,
-        space=set_ or (),
-        options=option or (),
-        arms=arm or (),
+        space=set_,
+        options=option,
+        arms=arm,
         optimizer=optimizer,
         epochs=epochs,
         trials=trials,
@@ -118,9 +118,8 @@ def run(
         seed=seed,
     )
     settings = read_settings(home=home, port=port)
-    finished = run_study(
-        settings, FileStudy(file, options, study), url, token, keep=keep, as_json=json
-    )
+    of_file = FileStudy(file, options, study)
+    finished = run_study(settings, of_file, url, token, keep=keep, as_json=json)
     raise typer.Exit(0 if finished.state == "complete" else FAILED)
 
 
@@ -128,9 +127,9 @@ def run(
 def check(
     file: File,
     study: StudyFile = None,
-    set_: Set = None,
-    option: Option = None,
-    arm: Arms = None,
+    set_: Set = [],  # noqa: B006 - typer reads the default
+    option: Option = [],  # noqa: B006
+    arm: Arms = [],  # noqa: B006
     optimizer: Optimizer = None,
     json: Json = False,
 ) -> None:
@@ -146,9 +145,7 @@ def check(
     from gradnoise_service.terminal.console import err, show_json
     from gradnoise_service.terminal.findings import show_finding
 
-    options = StudyOptions(
-        space=set_ or (), options=option or (), arms=arm or (), optimizer=optimizer
-    )
+    options = StudyOptions(space=set_, options=option, arms=arm, optimizer=optimizer)
     found = checked(FileStudy(file, options, study))
     if json:
         show_json(asdict(found))

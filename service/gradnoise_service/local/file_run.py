@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from gradnoise_service.client import Client, StudyInfo
 from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.local import sources
 from gradnoise_service.local.demo import followed
@@ -54,7 +55,7 @@ def run(
         else:
             client.store_source(file.source)
         before = latest(client, spec)
-        if before is not None and before.spec.source != file.source.hash and not as_json:
+        if before is not None and not as_json and differs(file.source, client.source(before.id)):
             console.err.print(
                 f"The code of {file.source.name} has changed since study {before.name} "
                 f"(id {before.id}): this is a new study.",
@@ -109,6 +110,12 @@ def seconds_needed(design: Design, check: Check) -> float:
         for arm in design.spec.arms
     )
     return n_epochs * an_epoch
+
+
+def differs(source: Source, before: Source) -> bool:
+    """Return whether a source is that of an earlier one in the same folder, edited since."""
+    same_file = (source.folder, source.name) == (before.folder, before.name)
+    return same_file and source.hash != before.hash
 
 
 def latest(client: Client, spec: StudySpec) -> StudyInfo | None:

@@ -1,6 +1,6 @@
 """The study that `gradnoise run` and `gradnoise check` make of a file."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from gradnoise_service.domain.catalogue import Catalogue
 from gradnoise_service.domain.errors import InvalidSpecError
 from gradnoise_service.domain.repeats import with_repeats
 from gradnoise_service.domain.source import Source
+from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.local import sources
 from gradnoise_service.local.doctor import Finding
@@ -24,10 +25,19 @@ from gradnoise_service.local.study_options import (
     assembled,
     smallest_difference,
 )
-from gradnoise_service.report.words.numbers import count, duration, number
+from gradnoise_service.report.words.numbers import count, duration, given, number
 from gradnoise_service.settings import Settings
 
 TINY = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseAt:
+    """How many times the gradient the noise of an arm is, at some values of its techniques."""
+
+    at: Literal["lowest", "middle"]
+    setting: Mapping[str, Value]
+    ratio: float
 
 
 @dataclass(kw_only=True)
@@ -38,6 +48,8 @@ class Check:
         values: By arm, what its trial measured last.
         seconds: By arm, the seconds of an epoch.
         unread: By arm, the hyperparameters that a training function did not read.
+        noise: By arm, the ratio of noise to gradient at the lowest values of its space, and at the
+            middle.
         repeats: Whether a trial with the same seed measured the same.
         diverged: The arms whose trials diverged.
         refusal: Why trials do not train as one model; empty if they do.
@@ -49,6 +61,7 @@ class Check:
     seconds: dict[str, float] = field(default_factory=dict)
     diverged: list[str] = field(default_factory=list)
     unread: dict[str, list[str]] = field(default_factory=dict)
+    noise: dict[str, list[NoiseAt]] = field(default_factory=dict)
     repeats: bool | None = None
     refusal: str | None = None
     on_gpu: bool = False
@@ -65,6 +78,7 @@ class Check:
             self.values[answer["arm"]] = answer["values"]
             self.seconds[answer["arm"]] = answer["seconds"]
             self.unread[answer["arm"]] = answer["unread"]
+            self.noise[answer["arm"]] = [NoiseAt(**found) for found in answer["noise"]]
             if answer["diverged"]:
                 self.diverged.append(answer["arm"])
         elif "repeats" in answer:
@@ -108,12 +122,12 @@ class Check:
         ]
 
     def _remarks(self, arm: str) -> Iterator[Finding]:
-        ratio = self.values[arm].get("noise_to_gradient", 0.0)
-        if ratio > NOISE_DOMINANT:
+        drowning = drowns(self.noise[arm])
+        if drowning:
             yield Finding(
                 name=f"arm {arm}",
                 state="warn",
-                detail=f"the noise at the middle of its space is {number(ratio)} x the gradient",
+                detail=drowning,
                 hint="Add an arm with less noise beside it: --arm noisy:annealed --arm quiet:wide",
             )
         if self.unread[arm]:
@@ -123,6 +137,35 @@ class Check:
                 detail=f"the function does not read {', '.join(self.unread[arm])}",
                 hint="What a study tunes has an effect only if the function uses trial.params.",
             )
+
+
+def drowns(noise: Sequence[NoiseAt]) -> str:
+    """Return at which of the declared values the noise drowns the gradient; empty if at none.
+
+    Args:
+        noise: Of one arm, the lowest values first; one entry if the arm declares single values.
+    """
+    if all(found.ratio <= NOISE_DOMINANT for found in noise):
+        return ""
+    *lowest, middle = noise
+    at_middle = f"{number(middle.ratio)} times the gradient"
+    if not lowest:
+        return f"with its values ({_setting(middle)}) the noise is {at_middle}"
+    [low] = lowest
+    at_lowest = f"the lowest values of its space ({_setting(low)})"
+    if low.ratio > NOISE_DOMINANT:
+        return (
+            f"even with {at_lowest} the noise is {number(low.ratio)} times the gradient, and with "
+            f"the middle ones ({_setting(middle)}) {number(middle.ratio)} times"
+        )
+    return (
+        f"with the middle values of its space ({_setting(middle)}) the noise is {at_middle}; with "
+        f"{at_lowest} it is {number(low.ratio)} times: much of the space is mostly noise"
+    )
+
+
+def _setting(found: NoiseAt) -> str:
+    return ", ".join(f"{name} {given(value)}" for name, value in found.setting.items())
 
 
 def _repeats(same: bool) -> Finding:

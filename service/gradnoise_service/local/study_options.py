@@ -18,6 +18,8 @@ N_EPOCHS, N_TRIALS, N_SEEDS = 10, 8, 12
 RERUN = {"top": 2, "n_seeds": 2}
 SHARE = 0.01
 """The smallest difference, as a share of the metric's range or of a measured value."""
+SHARE_NAME = re.compile(r"(^|[_-])(acc|accuracy|f1|auc|auroc|precision|recall|iou|dice)([_-]|$)")
+"""Names of metrics that are shares, from 0 to 1 or in percent."""
 
 RANGE = re.compile(r"^(?P<low>[^:]+)\.\.(?P<high>[^:]+?)(?P<marks>(:[a-z]+(=[^:]+)?)*)$")
 
@@ -104,8 +106,11 @@ def smallest_difference(
 ) -> tuple[float, str]:
     """Return the default of the smallest difference that matters, and where it is from.
 
-    It is 1 % of the range of the objective, if the workload declares its best and worst values;
-    else 1 % of its value in a short trial of the baseline; one significant digit.
+    It is 1 % of the range of the objective, if the workload declares its best and worst values or
+    the name is that of a share, such as `accuracy`, which lies in [0, 1] or in [0, 100]. Of another
+    metric to minimise it is 1 % of its value in a short trial of the baseline; one significant
+    digit. Other metrics to maximise have none: an untrained model has values far below those that
+    are compared.
 
     Args:
         workload: As announced.
@@ -113,22 +118,26 @@ def smallest_difference(
         measured: What the short trial measured, by `<split>_<metric>`.
 
     Raises:
-        OptionError: If neither gives a number above 0.
+        OptionError: If there is no default.
     """
     metric = next((m for m in workload.metrics if m.name == objective), workload.metrics[0])
+    value = measured.get(f"validation_{metric.name}", math.nan)
     if metric.range is not None and metric.best is not None:
         low, high = sorted((metric.worst, metric.best))
         return _one_digit(SHARE * metric.range), (
             f"1 % of the range of {metric.name}, {number(low)} to {number(high)}"
         )
-    value = abs(measured.get(f"validation_{metric.name}", 0.0))
-    if not 0 < value < math.inf:
-        raise OptionError(
-            f"the smallest difference that matters is unknown: give it in units of {metric.name}, "
-            "as in --smallest-difference 0.01"
+    if SHARE_NAME.search(metric.name) and 0 <= value <= 100:
+        high = 1.0 if value <= 1 else 100.0
+        return SHARE * high, f"1 % of the range of {metric.name}, taken as 0 to {number(high)}"
+    if metric.direction == "minimize" and 0 < abs(value) < math.inf:
+        return _one_digit(SHARE * abs(value)), (
+            f"1 % of {number(abs(value))}, the {metric.name} of a short trial of the baseline"
         )
-    return _one_digit(SHARE * value), (
-        f"1 % of {number(value)}, the {metric.name} of a short trial of the baseline"
+    shown = f" (a short trial of the baseline measured {number(value)})" * math.isfinite(value)
+    raise OptionError(
+        f"the smallest difference that matters is unknown, because {metric.name} declares no "
+        f"range{shown}: give it in units of {metric.name}, as in --smallest-difference 0.5"
     )
 
 

@@ -137,17 +137,37 @@ def test_another_form_is_refused_with_an_example(given: StudyOptions, message: s
         study(given)
 
 
-def test_the_smallest_difference_follows_from_the_range_or_from_a_measured_value() -> None:
-    def workload(**changes: Any) -> WorkloadEntry:
-        metric = Metric(**{"name": "m", "direction": "minimize", "worst": 1e6, **changes})
-        return WorkloadEntry(name="w", description="", options_schema={}, metrics=(metric,))
+def objective(**changes: Any) -> WorkloadEntry:
+    metric = Metric(**{"name": "m", "direction": "minimize", "worst": 1e6, **changes})
+    return WorkloadEntry(name="w", description="", options_schema={}, metrics=(metric,))
 
-    bounded = workload(worst=4.0, best=-1.0)
-    assert smallest_difference(bounded, None, {})[0] == 0.05
-    unbounded = workload()
-    found, reason = smallest_difference(unbounded, "m", {"validation_m": -2.34})
+
+def test_the_smallest_difference_follows_from_the_range_or_from_a_measured_value() -> None:
+    assert smallest_difference(objective(worst=4.0, best=-1.0), None, {})[0] == 0.05
+    found, reason = smallest_difference(objective(), "m", {"validation_m": -2.34})
     assert found == 0.02
     assert reason == "1 % of 2.34, the m of a short trial of the baseline"
     for measured in ({}, {"validation_m": 0.0}, {"validation_m": float("nan")}):
         with pytest.raises(OptionError, match="give it in units of m"):
-            smallest_difference(unbounded, None, measured)
+            smallest_difference(objective(), None, measured)
+
+
+@pytest.mark.parametrize(
+    ("name", "measured", "expected"),
+    [("accuracy", 0.1, 0.01), ("top5_acc", 12.0, 1.0), ("val-f1", 0.0, 0.01)],
+)
+def test_a_share_has_the_range_of_a_share_not_a_part_of_an_untrained_value(
+    name: str, measured: float, expected: float
+) -> None:
+    share = objective(name=name, direction="maximize", worst=-1e6)
+    found, reason = smallest_difference(share, None, {f"validation_{name}": measured})
+    assert found == expected
+    assert f"range of {name}, taken as 0 to " in reason
+
+
+@pytest.mark.parametrize(("name", "measured"), [("reward", 9.0), ("accuracy", -3.0)])
+def test_another_metric_to_maximise_has_no_default(name: str, measured: float) -> None:
+    """What an untrained model reaches would be a tiny difference."""
+    metric = objective(name=name, direction="maximize", worst=-1e6)
+    with pytest.raises(OptionError, match=f"because {name} declares no range.*-difference 0.5"):
+        smallest_difference(metric, None, {f"validation_{name}": measured})
