@@ -17,7 +17,7 @@ from gradnoise.training import Trainer, open_trainer
 from gradnoise.training.calibration import Measurer, Rate
 from gradnoise.training.epochs import n_steps
 from gradnoise.training.single import SingleTrainer
-from gradnoise.training.trial import Measurement, TrialSpec
+from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
 from gradnoise.workloads import Dropout, Workload
 from gradnoise.workloads.registry import WORKLOADS
 
@@ -189,10 +189,11 @@ def members(case: Case, n: int) -> list[TrialSpec]:
 def _epoch(trainer: Trainer) -> int:
     """Train an epoch and return the number of members that trained."""
     events = trainer.advance()
-    ended = [event for event in events if not isinstance(event, Measurement)]
-    if ended or not events:
+    trained = [event for event in events if isinstance(event, Measurement)]
+    ended = [event for event in events if isinstance(event, Finished | Failed)]
+    if ended or not trained:
         raise RuntimeError(f"every member should have trained, but got {ended[:3]}")
-    return len(events)
+    return len(trained)
 
 
 def forget() -> None:

@@ -45,3 +45,7 @@ def release_locals(error: BaseException) -> None:
     while found is not None:
         traceback.clear_frames(found.__traceback__)
         found = found.__cause__ or found.__context__
+
+
+class UnfinishedError(Exception):
+    """An epoch of a training function takes longer than the trainer waits at once."""

@@ -1,5 +1,6 @@
 """The process of a training function as the trainer sees it, and the server that forks it."""
 
+import codecs
 import contextlib
 import os
 import signal
@@ -12,34 +13,9 @@ from multiprocessing import Pipe, connection
 from typing import Any
 
 from gradnoise.training.function_server import LENGTH_BYTES, STATUS_BYTES, main, python
+from gradnoise.training.output import Output
 
 CLOSE_SECONDS = 5.0
-KEPT_BYTES = 32_768
-LAST_LINES = 20
-
-
-class Output:
-    """What a process has printed: of much output, the first and the last KEPT_BYTES."""
-
-    def __init__(self) -> None:
-        self._head = self._tail = b""
-        self._n_dropped = 0
-
-    def add(self, written: bytes) -> None:
-        n = KEPT_BYTES - len(self._head)
-        self._head += written[:n]
-        tail = self._tail + written[n:]
-        self._n_dropped += max(0, len(tail) - KEPT_BYTES)
-        self._tail = tail[-KEPT_BYTES:]
-
-    def text(self) -> str:
-        """Return it, with a note where some of it was left out."""
-        left_out = f"\n[{self._n_dropped} bytes left out]\n".encode() if self._n_dropped else b""
-        return (self._head + left_out + self._tail).decode(errors="replace")
-
-    def last_lines(self) -> str:
-        """Return the last LAST_LINES lines."""
-        return "\n".join(self.text().rstrip().splitlines()[-LAST_LINES:])
 
 
 class FunctionProcess:
@@ -47,13 +23,12 @@ class FunctionProcess:
 
     Args:
         source: Where the function is found, a pickled Source.
-
-    Attributes:
-        output: What it has printed.
+        output: Takes what it prints.
     """
 
-    def __init__(self, source: bytes) -> None:
-        self.output = Output()
+    def __init__(self, source: bytes, output: Output) -> None:
+        self._output = output
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._server = _server(source)  # kept, because the end of a server ends its processes
         self._connection, trial = Pipe()
         self._printed, prints = os.pipe()
@@ -89,9 +64,12 @@ class FunctionProcess:
                 open_ends.remove(self._printed)
             if self._connection in ready:
                 try:
-                    return self._connection.recv()
+                    message = self._connection.recv()
                 except (EOFError, ConnectionResetError):
                     open_ends.remove(self._connection)
+                else:
+                    self._read_output()
+                    return message
             elif self._status in ready:
                 self._read_output()
                 return self._exit_code()
@@ -120,7 +98,7 @@ class FunctionProcess:
                 return True
             if not written:
                 return False
-            self.output.add(written)
+            self._output.add(self._decoder.decode(written))
 
     def _exit_code(self) -> int:
         status = os.read(self._status, STATUS_BYTES)

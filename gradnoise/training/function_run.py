@@ -13,9 +13,10 @@ from typing import Any, NoReturn
 
 import torch
 
-from gradnoise.training.faults import Fault, FunctionError
+from gradnoise.training.faults import Fault, FunctionError, UnfinishedError
 from gradnoise.training.function_child import Checkpoint, Ended, Order, Report, Source
 from gradnoise.training.function_process import CLOSE_SECONDS, FunctionProcess, bootstrap
+from gradnoise.training.output import Output
 from gradnoise.training.setup import Setup
 from gradnoise.workloads.function import FunctionWorkload
 
@@ -29,6 +30,7 @@ class FunctionRun:
         setup: The trial.
         workload: The function to train with.
         checkpoint_seconds: Seconds from one checkpoint to the next; None: none is kept.
+        output: Takes what the function prints.
 
     Raises:
         ValueError: If a technique contributes to weights or activations, which a function does not
@@ -40,7 +42,11 @@ class FunctionRun:
     """
 
     def __init__(
-        self, setup: Setup, workload: FunctionWorkload, checkpoint_seconds: float | None = None
+        self,
+        setup: Setup,
+        workload: FunctionWorkload,
+        checkpoint_seconds: float | None = None,
+        output: Output | None = None,
     ) -> None:
         spec = setup.spec
         unreachable = sorted(set(setup.contribution.places) - set(workload.places))
@@ -54,31 +60,31 @@ class FunctionRun:
         self._spec = spec
         self._workload = workload
         self._checkpoint_seconds = checkpoint_seconds
+        self._output = output or Output()
         self._process: FunctionProcess | None = None
+        self._runs = False
         self._epoch = 0
+        self._reported: Mapping[str, float] | None = None
         self._last: Mapping[str, float] | None = None
         self._has_ended = False
         self._checkpoint: Checkpoint | None = None
-
-    @property
-    def output(self) -> str:
-        """What the function has printed: of much output, the start and the end."""
-        return "" if self._process is None else self._process.output.text()
 
     def train_epoch(self, timeout_seconds: float | None = None) -> Mapping[str, float]:
         """Train an epoch and return its values.
 
         Raises:
             FunctionError: If the function fails.
-            TimeoutError: If it takes longer than the timeout; then it can only be closed.
+            UnfinishedError: If it takes longer than the timeout; the next call continues the epoch.
         """
-        values = None if self._has_ended else self._turn(timeout_seconds)
-        if values is None:
-            values = self._after_the_end()
+        if self._reported is None:
+            self._reported = None if self._has_ended else self._turn(timeout_seconds)
+        if self._reported is None:
+            self._reported = self._after_the_end()
+        if self._epoch + 1 == self._spec.budget_epochs and not self._has_ended:
+            self._turn(timeout_seconds)
+        values, self._reported = self._reported, None
         self._last = values
         self._epoch += 1
-        if self._epoch == self._spec.budget_epochs and not self._has_ended:
-            self._turn(timeout_seconds)
         return values
 
     def state(self) -> dict[str, Any] | None:
@@ -101,16 +107,17 @@ class FunctionRun:
     def _turn(self, timeout_seconds: float | None) -> Mapping[str, float] | None:
         """Run the function up to its next report and return the values; None if it ended."""
         if self._process is None:
-            self._process = FunctionProcess(self._source())
+            self._process = FunctionProcess(self._source(), self._output)
             self._process.send(self._order())
-        else:
+        elif not self._runs:
             self._process.send(True)
+        self._runs = True
         while True:
-            match self._process.receive(timeout_seconds):
+            match self._receive(self._process, timeout_seconds):
                 case Checkpoint() as checkpoint:
                     self._checkpoint = checkpoint
                 case Report(values=values, conduct=conduct):
-                    self.conduct = conduct
+                    self.conduct, self._runs = conduct, False
                     return values
                 case Ended(fault=None, conduct=conduct):
                     self.conduct, self._has_ended = conduct or {}, True
@@ -119,6 +126,12 @@ class FunctionRun:
                     self._fail(fault)
                 case int() as code:
                     self._fail(_killed(code))
+
+    def _receive(self, process: FunctionProcess, timeout_seconds: float | None) -> Any:
+        try:
+            return process.receive(timeout_seconds)
+        except TimeoutError:
+            raise UnfinishedError from None
 
     def _after_the_end(self) -> Mapping[str, float]:
         """Return the values that stand for an epoch after the function has ended."""
@@ -132,7 +145,7 @@ class FunctionRun:
         return {**self._last, "stopped_early": 1.0}
 
     def _fail(self, fault: Fault) -> NoReturn:
-        tail = "" if self._process is None else self._process.output.last_lines()
+        tail = self._output.last_lines()
         printed = f"The function printed last:\n{tail}\n\n" if tail else ""
         raise FunctionError(Fault(summary=fault.summary, error=printed + fault.error))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradnoise.training.epochs import epoch_order
-from gradnoise.training.faults import Fault, FunctionError
+from gradnoise.training.faults import Fault, FunctionError, UnfinishedError
 from gradnoise.training.function_run import FunctionRun
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleRun
@@ -62,7 +62,7 @@ def _of_function(spec: TrialSpec, seconds: float) -> Rehearsal:
     assert not isinstance(setup.workload, Workload)
     run = FunctionRun(setup, setup.workload)
     values: Mapping[str, float] = {}
-    with contextlib.suppress(TimeoutError):
+    with contextlib.suppress(UnfinishedError):
         try:
             values = run.train_epoch(seconds)
         except FunctionError as error:

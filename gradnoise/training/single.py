@@ -24,6 +24,7 @@ from gradnoise.training.epochs import (
     splits_measured,
 )
 from gradnoise.training.function_run import FunctionRun
+from gradnoise.training.output import Output
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup, prepare
 from gradnoise.training.single_functions import SingleFunctions
@@ -34,7 +35,6 @@ from gradnoise.training.slots import (
     Member,
     SlotRun,
     SlotTrainer,
-    timed,
 )
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Batch, Workload
@@ -58,23 +58,27 @@ class SingleTrainer(SlotTrainer):
         super().__init__(slots, checkpoints)
         self._device = device or torch.device("cpu")
 
-    def _open(self, spec: TrialSpec) -> SlotRun:
-        return open_lone(prepare(spec), self._device, self._checkpoints_of(spec))
+    def _open(self, spec: TrialSpec, output: Output) -> SlotRun:
+        return open_lone(prepare(spec), self._device, self._checkpoints_of(spec), output)
 
     def _train_epoch(
         self, members: Sequence[tuple[Member, SlotRun]]
     ) -> Iterator[tuple[Member, EpochResult]]:
-        return ((member, timed(run)) for member, run in members)
+        for member, run in members:
+            yield from self._trained(member, run)
 
 
 def open_lone(
-    setup: Setup, device: torch.device, checkpoints: Checkpoints | None = None
+    setup: Setup,
+    device: torch.device,
+    checkpoints: Checkpoints | None = None,
+    output: Output | None = None,
 ) -> LoneRun:
     """Open a trial that trains as a separate model, of a declared workload or of a function."""
     if isinstance(setup.workload, Workload):
         return SingleRun(setup, setup.workload, device)
     every_seconds = checkpoints.every_seconds if checkpoints else None
-    return FunctionRun(setup, setup.workload, every_seconds)
+    return FunctionRun(setup, setup.workload, every_seconds, output)
 
 
 class SingleRun:
@@ -123,7 +127,7 @@ class SingleRun:
         """`noise_to_gradient` of the last update that was one of an epoch."""
         return self._noise_to_gradient
 
-    def train_epoch(self) -> Mapping[str, float]:
+    def train_epoch(self, timeout_seconds: float | None = None) -> Mapping[str, float]:
         self._set_rate()
         with self._randomness.lent():
             *orders, last = epoch_order(self._workload, self._spec, self._epoch)

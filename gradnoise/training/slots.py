@@ -7,12 +7,14 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from gradnoise.training.checkpoint import Checkpoints
-from gradnoise.training.faults import Fault, FunctionError
-from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
+from gradnoise.training.faults import Fault, FunctionError, UnfinishedError
+from gradnoise.training.output import Output, collecting, joined
+from gradnoise.training.trial import Event, Failed, Finished, Measurement, Printed, TrialSpec
 
 
 class DivergedError(ArithmeticError):
@@ -38,10 +40,12 @@ class SlotRun(Protocol):
 class LoneRun(SlotRun, Protocol):
     """A trial that trains as a separate model."""
 
-    def train_epoch(self) -> Mapping[str, float]:
+    def train_epoch(self, timeout_seconds: float | None = None) -> Mapping[str, float]:
         """Train an epoch and return its values.
 
         Raises:
+            UnfinishedError: If a training function takes longer than the timeout; the next call
+                continues the epoch.
             DivergedError: If the trial has diverged. The trial may raise any other exception.
         """
 
@@ -62,7 +66,14 @@ class FailedEpoch:
     seconds: float
 
 
-EpochResult = TrainedEpoch | FailedEpoch
+@dataclass(frozen=True, kw_only=True)
+class OpenEpoch:
+    """An epoch that goes on, and the seconds so far."""
+
+    seconds: float
+
+
+EpochResult = TrainedEpoch | FailedEpoch | OpenEpoch
 
 
 @dataclass(kw_only=True)
@@ -77,6 +88,9 @@ class Member:
         curve: The values of the epochs trained so far; after a checkpoint was loaded, these are
             more than were reported.
         saved_at: When its state was last written, by the monotonic clock.
+        seconds: Device time of the present epoch, where it goes on.
+        output: What it has printed.
+        n_printing: How many trials print to the output at present, together.
     """
 
     spec: TrialSpec
@@ -85,6 +99,9 @@ class Member:
     waits: bool = False
     curve: list[Mapping[str, float]] = field(default_factory=list)
     saved_at: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+    output: Output = field(default_factory=Output)
+    n_printing: int = 1
 
 
 class SlotTrainer(ABC):
@@ -102,6 +119,8 @@ class SlotTrainer(ABC):
         self._checkpoints = checkpoints
         self._members: dict[str, Member] = {}
         self._finished: dict[str, TrialSpec] = {}
+        self._round: Iterator[tuple[Member, EpochResult]] | None = None
+        self._timeout_seconds: float | None = None
 
     def admit(self, spec: TrialSpec) -> None:
         if len(self._members) >= self.slots:
@@ -117,43 +136,68 @@ class SlotTrainer(ABC):
         if spec is not None:
             self._delete_checkpoint(spec)
 
-    def advance(self, go_on: Sequence[str] = ()) -> list[Event]:
+    def advance(
+        self, go_on: Sequence[str] = (), timeout_seconds: float | None = None
+    ) -> list[Event]:
         for key in go_on:
             if key in self._members:
                 self._members[key].waits = False
-        results: list[tuple[Member, EpochResult]] = []
-        due: list[tuple[Member, SlotRun]] = []
-        for member in [member for member in self._members.values() if not member.waits]:
-            try:
-                run = member.run = member.run or self._resume(member)
-            except Exception as error:
-                results.append((member, FailedEpoch(error=error, seconds=0.0)))
-                continue
-            if member.epoch < len(member.curve):  # trained before the checkpoint was written
-                replayed = member.curve[member.epoch]
-                results.append((member, TrainedEpoch(values=replayed, seconds=0.0)))
-            else:
-                due.append((member, run))
-        return [
-            event
-            for member, result in (*results, *self._train_epoch(due))
-            for event in self._settle(member, result)
-        ]
+        self._timeout_seconds = timeout_seconds
+        if self._round is None:
+            self._round = self._start_round()
+        events: list[Event] = []
+        for member, result in self._round:
+            if isinstance(result, OpenEpoch):
+                member.seconds += result.seconds
+                return [*events, *_printed(member)]
+            events += self._settle(member, result)
+        self._round = None
+        return events
 
     @abstractmethod
-    def _open(self, spec: TrialSpec) -> SlotRun:
-        """Open a trial that has not trained yet."""
+    def _open(self, spec: TrialSpec, output: Output) -> SlotRun:
+        """Open a trial that has not trained yet; a training function prints to the output."""
 
     @abstractmethod
     def _train_epoch(
         self, members: Sequence[tuple[Member, SlotRun]]
     ) -> Iterable[tuple[Member, EpochResult]]:
-        """Train each member by an epoch, in any order."""
+        """Train each member by an epoch, in any order.
+
+        A member whose epoch goes on has its next result before any other member.
+        """
+
+    def _start_round(self) -> Iterator[tuple[Member, EpochResult]]:
+        """Open the runs of new members, then train every member that is due by an epoch."""
+        due: list[tuple[Member, SlotRun]] = []
+        for member in [member for member in self._members.values() if not member.waits]:
+            try:
+                with collecting(member.output):
+                    run = member.run = member.run or self._resume(member)
+            except Exception as error:
+                yield member, FailedEpoch(error=error, seconds=0.0)
+                continue
+            if member.epoch < len(member.curve):  # trained before the checkpoint was written
+                replayed = member.curve[member.epoch]
+                yield member, TrainedEpoch(values=replayed, seconds=0.0)
+            else:
+                due.append((member, run))
+        yield from self._train_epoch(due)
+
+    def _trained(self, member: Member, run: SlotRun) -> Iterator[tuple[Member, EpochResult]]:
+        """Train a LoneRun by an epoch; an epoch that takes long has several results."""
+        while member.run is run:
+            with collecting(member.output):
+                result = timed(run, self._timeout_seconds)
+            yield member, result
+            if not isinstance(result, OpenEpoch):
+                return
 
     def _leave(self, key: str) -> TrialSpec:
         member = self._members.pop(key)
         if member.run is not None:
-            member.run.close()
+            run, member.run = member.run, None
+            run.close()
         return member.spec
 
     def _ended(self, end: Finished | Failed) -> Event:
@@ -172,7 +216,7 @@ class SlotTrainer(ABC):
         return self._checkpoints if spec.checkpoint else None
 
     def _resume(self, member: Member) -> SlotRun:
-        run = self._open(member.spec)
+        run = self._open(member.spec, member.output)
         checkpoints = self._checkpoints_of(member.spec)
         state = checkpoints.load(member.spec) if checkpoints else None
         if state is not None:
@@ -196,37 +240,71 @@ class SlotTrainer(ABC):
             )
         member.saved_at = time.monotonic()
 
-    def _settle(self, member: Member, result: EpochResult) -> Iterator[Event]:
+    def _settle(self, member: Member, result: TrainedEpoch | FailedEpoch) -> Iterator[Event]:
         key = member.spec.key
+        seconds, member.seconds = member.seconds + result.seconds, 0.0
         if isinstance(result, TrainedEpoch) and not all(map(math.isfinite, result.values.values())):
             result = FailedEpoch(error=DivergedError(), seconds=result.seconds)
+        is_last = isinstance(result, FailedEpoch) or member.epoch + 1 == member.spec.budget_epochs
+        yield from _printed(member, is_last=is_last)
         if isinstance(result, FailedEpoch):
-            yield self._ended(_end(key, result))
+            yield self._ended(_end(key, result.error, seconds))
             return
         if member.epoch == len(member.curve):
             member.curve.append(result.values)
         member.epoch += 1
-        yield Measurement(key=key, epoch=member.epoch, values=result.values, seconds=result.seconds)
-        if member.epoch == member.spec.budget_epochs:
+        yield Measurement(key=key, epoch=member.epoch, values=result.values, seconds=seconds)
+        if is_last:
             yield self._ended(Finished(key=key))
             return
         member.waits = member.epoch in member.spec.rungs
         self._keep(member)
 
 
-def timed(run: SlotRun) -> EpochResult:
+def timed(run: SlotRun, timeout_seconds: float | None = None) -> EpochResult:
     """Train a LoneRun by an epoch, and return the result with the time it took."""
     start = time.perf_counter()
     try:
-        values = cast(LoneRun, run).train_epoch()
+        values = cast(LoneRun, run).train_epoch(timeout_seconds)
+    except UnfinishedError:
+        return OpenEpoch(seconds=time.perf_counter() - start)
     except Exception as error:
         return FailedEpoch(error=error, seconds=time.perf_counter() - start)
     return TrainedEpoch(values=values, seconds=time.perf_counter() - start)
 
 
-def _end(key: str, failed: FailedEpoch) -> Finished | Failed:
-    if isinstance(failed.error, DivergedError):
-        return Finished(key=key, diverged=True, seconds=failed.seconds)
-    error = failed.error
+@contextmanager
+def collecting_for(members: Sequence[Member]) -> Iterator[None]:
+    """Add what this process prints within the block to the output of each of the members.
+
+    What trials that train as one model print cannot be told apart: a line before it says so.
+    """
+    shared = Output()
+    try:
+        with collecting(shared):
+            yield
+    finally:
+        text = joined(shared.take(is_last=True))
+        for member in members if text else ():
+            if member.n_printing != len(members):
+                member.n_printing = len(members)
+                member.output.add(_heading(member.n_printing))
+            member.output.add(text)
+
+
+def _heading(n: int) -> str:
+    if n == 1:
+        return "[printed by this trial alone]\n"
+    return f"[printed by {n} trials that train as one model]\n"
+
+
+def _printed(member: Member, *, is_last: bool = False) -> Iterator[Printed]:
+    for position, text in member.output.take(is_last=is_last):
+        yield Printed(key=member.spec.key, position=position, text=text)
+
+
+def _end(key: str, error: Exception, seconds: float) -> Finished | Failed:
+    if isinstance(error, DivergedError):
+        return Finished(key=key, diverged=True, seconds=seconds)
     fault = error.fault if isinstance(error, FunctionError) else Fault.of(error)
-    return Failed(key=key, error=fault.error, summary=fault.summary, seconds=failed.seconds)
+    return Failed(key=key, error=fault.error, summary=fault.summary, seconds=seconds)

@@ -15,6 +15,7 @@ from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.faults import release_locals
 from gradnoise.training.graphs import CaptureError
 from gradnoise.training.memory import is_out_of_memory
+from gradnoise.training.output import Output
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import open_lone
 from gradnoise.training.slots import (
@@ -25,7 +26,7 @@ from gradnoise.training.slots import (
     SlotRun,
     SlotTrainer,
     TrainedEpoch,
-    timed,
+    collecting_for,
 )
 from gradnoise.training.stack_check import declared_refusal, refusal
 from gradnoise.training.stacked_epoch import StackedEpoch
@@ -79,7 +80,7 @@ class StackTrainer(SlotTrainer):
         self._limits: dict[Hashable, int] = {}
         self._models: dict[Hashable, dict[Hashable, StackedModel]] = {}
 
-    def _open(self, spec: TrialSpec) -> SlotRun:
+    def _open(self, spec: TrialSpec, output: Output) -> SlotRun:
         setup = prepare(spec)
         workload = setup.workload
         if (
@@ -87,7 +88,7 @@ class StackTrainer(SlotTrainer):
             or not isinstance(workload, Workload)
             or declared_refusal(setup, workload)
         ):
-            return open_lone(setup, self._device, self._checkpoints_of(spec))
+            return open_lone(setup, self._device, self._checkpoints_of(spec), output)
         run = self._again_if_full(lambda: StackedRun(setup, workload, self._device))
         if run.form not in self.refusals:
             reason = self.refusals[run.form] = self._refusal(run)
@@ -127,7 +128,7 @@ class StackTrainer(SlotTrainer):
             if isinstance(run, StackedRun):
                 stacks.setdefault(run.form, []).append((member, run))
             else:
-                yield member, timed(run)
+                yield from self._trained(member, run)
         self._models = {form: models for form, models in self._models.items() if form in stacks}
         for stack in stacks.values():
             limits = [member.spec.together for member, _ in stack if member.spec.together]
@@ -135,11 +136,10 @@ class StackTrainer(SlotTrainer):
                 limit = self._limits.get(stack[0][1].form, self.slots)
                 n = rows_for(min(len(stack), limit, *limits), self._device)
                 part, stack = stack[:n], stack[n:]
-                yield from zip(
-                    (member for member, _ in part),
-                    self._train([run for _, run in part]),
-                    strict=True,
-                )
+                together = [member for member, _ in part]
+                with collecting_for(together):
+                    results = self._train([run for _, run in part])
+                yield from zip(together, results, strict=True)
 
     def _train(self, runs: Sequence[StackedRun]) -> list[EpochResult]:
         start, n, form = time.perf_counter(), len(runs), runs[0].form

@@ -25,8 +25,13 @@ class Trainer(Protocol):
         Unknown keys are ignored.
         """
 
-    def advance(self, go_on: Sequence[str] = ()) -> list[Event]:
+    def advance(
+        self, go_on: Sequence[str] = (), timeout_seconds: float | None = None
+    ) -> list[Event]:
         """Train every member by one epoch and return the events, in order.
+
+        When a training function takes longer than the timeout for its epoch, this returns the
+        events until then; the next call continues that epoch, before any other.
 
         A member that has reached one of its rungs waits until its key is in `go_on`. A member that
         finished, diverged or failed has left its slot when this returns. An exception of a trial

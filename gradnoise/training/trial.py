@@ -136,4 +136,20 @@ class Failed:
     seconds: float = field(default=0.0, compare=False)
 
 
-Event = Measurement | Finished | Failed
+@dataclass(frozen=True, kw_only=True)
+class Printed:
+    """The trial has printed.
+
+    Args:
+        key: The trial's key.
+        position: Characters that it printed before, also those that were left out.
+        text: What it printed, as plain text; of trials that train as one model, what any of them
+            printed, under a line that says so.
+    """
+
+    key: str
+    position: int
+    text: str
+
+
+Event = Measurement | Finished | Failed | Printed

@@ -68,6 +68,7 @@ def probe_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "fragile",
         "copies",
         "wide_loss",
+        "printing",
     )
     functions = (
         "counting",
@@ -77,6 +78,7 @@ def probe_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "resuming",
         "stopping",
         "sleeping",
+        "telling",
     )
     points = {name: f"probe_workloads:{name}" for name in declared}
     points |= {name: f"probe_functions:{name}" for name in functions}

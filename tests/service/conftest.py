@@ -4,7 +4,7 @@ import copy
 import functools
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, Trial
 from gradnoise_service.local import ports
 from gradnoise_service.settings import Settings
-from gradnoise_service.store import attempts, catalogues, leases, studies, trials
+from gradnoise_service.store import attempts, catalogues, leases, logs, studies, trials
 from gradnoise_service.store.database import Database, open_database
 from live_api import LiveApi
 
@@ -31,6 +31,7 @@ class WorkerPart:
 
     database: Database
     held: dict[int, leases.Lease] = field(default_factory=dict)
+    tokens: dict[int, str] = field(default_factory=dict)
 
     def begin(self, study_id: int) -> None:
         """Acquire the study and declare its search, or without one its confirm runs."""
@@ -75,6 +76,24 @@ class WorkerPart:
                     )
                     attempts.end(session, token, "complete", now, value=value(trial))
         self.complete(study_id)
+
+    def print_in(self, study_id: int, texts: Sequence[str]) -> int:
+        """Start the next trial that waits, let it print the texts, and return its id."""
+        now = datetime.now(UTC)
+        with self.database.session(write=True) as session:
+            opening = attempts.waiting(session, study_id, "search")[0]
+            token = attempts.start(session, opening.trial.id, {"lr": 0.1}, 0, now)
+            for i, text in enumerate(texts):
+                position = sum(map(len, texts[:i]))
+                new = logs.NewText(token=token, position=position, text=text)
+                logs.record(session, study_id, [new], n_kept=100)
+        self.tokens[opening.trial.id] = token
+        return opening.trial.id
+
+    def retry(self, trial_id: int, error: str) -> None:
+        """Fail the running attempt of a trial that `print_in` started; the trial waits again."""
+        with self.database.session(write=True) as session:
+            attempts.retry(session, self.tokens[trial_id], "failed", datetime.now(UTC), error)
 
     def end_trial(self, study_id: int, value: float) -> None:
         """Run the next trial that waits, to its end."""

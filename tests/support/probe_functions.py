@@ -157,3 +157,17 @@ def stopping(trial: Trial) -> None:
 @function(name="sleeping", description="Never reports.", metrics=[X])
 def sleeping(_trial: Trial) -> None:
     signal.pause()
+
+
+GO = "GRADNOISE_TEST_GO"
+"""The environment variable with the pipe that a function reads before its first report."""
+
+
+@function(name="telling", description="Prints each epoch, and waits in the first.", metrics=[X])
+def telling(trial: Trial) -> None:
+    for epoch in range(1, trial.budget_epochs + 1):
+        print(f"epoch {epoch} of seed {trial.seed}")  # noqa: T201
+        if GO in os.environ and epoch == 1:
+            Path(os.environ[GO]).read_text()
+        trial.report(epoch=epoch, validation_x=trial.seed, test_x=1.0)
+    print("no end", end="")  # noqa: T201

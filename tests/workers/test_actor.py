@@ -113,7 +113,7 @@ def test_an_actor_trains_the_stored_code_in_its_folder(
     try:
         assert actor.prepare([spec])["trial"] == Rehearsal(unread=("lr",))
         events = actor.advance(1, [spec], [], [])
-        while not isinstance(events[-1], Finished | Failed):
+        while not any(isinstance(event, Finished | Failed) for event in events):
             events += actor.advance(1, [], [], [])
     finally:
         actor.close()

@@ -47,6 +47,9 @@ class TrialActor:
     ) -> None:
         import torch
 
+        from gradnoise.training.output import watch_streams
+
+        watch_streams()
         if not on_gpu:
             torch.set_num_threads(1)
         self._on_gpu = on_gpu
@@ -164,7 +167,7 @@ class TrialActor:
         until = time.monotonic() + SLICE_SECONDS
         events: list[Event] = []
         while True:
-            latest = self._trainer.advance(resume)
+            latest = self._trainer.advance(resume, max(0.0, until - time.monotonic()))
             events += latest
             resume = ()
             is_over = not latest or time.monotonic() >= until
@@ -172,7 +175,9 @@ class TrialActor:
                 return events
 
     def _needs_decision(self, event: Event) -> bool:
-        return not isinstance(event, Measurement) or event.epoch in self._rungs[event.key]
+        if isinstance(event, Measurement):
+            return event.epoch in self._rungs[event.key]
+        return isinstance(event, Finished | Failed)
 
 
 def _device_name(on_gpu: bool) -> str:

@@ -10,6 +10,7 @@ MAX_ID = 2**63 - 1
 
 SuiteName = Annotated[str, Path(pattern=NAME_PATTERN, description="The suite's name.")]
 StudyId = Annotated[int, Path(ge=1, le=MAX_ID, description="The study's id.")]
+TrialId = Annotated[int, Path(ge=1, le=MAX_ID, description="The trial's id.")]
 IdempotencyKey = Annotated[
     str | None,
     Header(

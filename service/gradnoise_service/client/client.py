@@ -20,19 +20,18 @@ from gradnoise_service.client.report_formats import (
 from gradnoise_service.client.study_files import StudySource, plain_values
 from gradnoise_service.client.study_info import StudyInfo
 from gradnoise_service.client.transport import Transport
-from gradnoise_service.client.trials import Trials
+from gradnoise_service.client.trial_calls import TrialCalls
 from gradnoise_service.domain.catalogue import BrokenEntry
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.source import Source
-from gradnoise_service.domain.spec import Phase, StudySpec
-from gradnoise_service.domain.study import StudyState, Trial, TrialState
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import StudyState
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 PROGRESS = TypeAdapter(Progress)
-TRIAL = TypeAdapter(Trial)
 
 
-class Client:
+class Client(TrialCalls):
     """A connection to one service; close it, or use it in a `with` block.
 
     Safe requests are repeated after a connection failure or a restart of the service. Submissions
@@ -241,24 +240,6 @@ class Client:
         path = f"/v1/studies/{study_id}/extend" + ("?dry_run=true" if dry_run else "")
         body = {"seeds": seeds, "accept_changed_code": accept_changed_code}
         return self._post_once(path, body, idempotency_key)
-
-    def trials(
-        self,
-        study_id: int,
-        *,
-        arm: str | None = None,
-        phase: Phase | None = None,
-        state: TrialState | None = None,
-    ) -> Trials:
-        """Return a study's trials in the order of their ids; pages are fetched on demand."""
-        filters = {"arm": arm, "phase": phase, "state": state}
-        trials = self._transport.pages(f"/v1/studies/{study_id}/trials", filters)
-        return Trials(map(TRIAL.validate_python, trials))
-
-    def measurements(self, study_id: int, trial_id: int) -> list[dict[str, Any]]:
-        """Return a trial's metric values, epoch by epoch."""
-        path = f"/v1/studies/{study_id}/trials/{trial_id}/measurements"
-        return list(self._transport.pages(path, {}))
 
     def report(self, study_id: int, format: ReportFormat = "json") -> str:
         """Return a study's report; an interim report while the study runs.

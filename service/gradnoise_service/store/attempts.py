@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.design import Setting
 from gradnoise_service.domain.errors import LeaseLostError
+from gradnoise_service.domain.log import AttemptRecord
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Trial, TrialState
 from gradnoise_service.store.tables import AttemptRow, Base, MeasurementRow, TrialRow
@@ -66,6 +67,16 @@ def waiting(session: Session, study_id: int, phase: Phase) -> list[WaitingTrial]
             n_measured=n_measured,
         )
         for row, n_counted, n_measured in session.execute(query)
+    ]
+
+
+def of_trial(session: Session, trial_id: int) -> list[AttemptRecord]:
+    """Return a trial's attempts in order."""
+    query = select(AttemptRow).where(AttemptRow.trial_id == trial_id).order_by(AttemptRow.number)
+    names = [field.name for field in dataclasses.fields(AttemptRecord)]
+    return [
+        AttemptRecord(**{name: getattr(row, name) for name in names})
+        for row in session.scalars(query)
     ]
 
 

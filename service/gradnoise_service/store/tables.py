@@ -151,6 +151,21 @@ class MeasurementRow(Base):
     seconds: Mapped[float]
 
 
+class LogRow(Base):
+    __tablename__ = PREFIX + "log"
+    __table_args__ = (
+        UniqueConstraint("lease_token", "position"),
+        Index(None, "study_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey(StudyRow.id, ondelete="CASCADE"))
+    lease_token: Mapped[str] = mapped_column(ForeignKey(AttemptRow.lease_token, ondelete="CASCADE"))
+    position: Mapped[int] = mapped_column(BigInteger)
+    text: Mapped[str] = mapped_column(Text)
+
+
 class CatalogueRow(Base):
     __tablename__ = PREFIX + "catalogue"
 

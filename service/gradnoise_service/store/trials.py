@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, RowMapping, Select, case, func, insert, se
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.design import PlannedTrial
+from gradnoise_service.domain.errors import NotFoundError
 from gradnoise_service.domain.progress import TrialCounts
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import STUDY_ENDED, TRIAL_ENDED, Study, Trial, TrialState
@@ -59,6 +60,18 @@ def cancel_open(session: Session, study_id: int, now: datetime) -> None:
         waiting.values(state="cancelled", finished_at=now),
         execution_options={"synchronize_session": False},
     )
+
+
+def get(session: Session, study_id: int, trial_id: int) -> Trial:
+    """Return a trial of a study.
+
+    Raises:
+        NotFoundError: If the study has no such trial.
+    """
+    row = session.get(TrialRow, trial_id)
+    if row is None or row.study_id != study_id:
+        raise NotFoundError(f"Study {study_id} has no trial {trial_id}.")
+    return trial_of(row)
 
 
 def page(

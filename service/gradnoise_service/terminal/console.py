@@ -3,15 +3,30 @@
 import dataclasses
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from gradnoise_service.domain.plain_text import plain
 
 ASCII_DASHES = str.maketrans("−–", "--")
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+class PlainConsole(Console):
+    """A console on which texts cannot write escape sequences: only its own styles do."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=plain(segment.text))
+
+
+out = PlainConsole(highlight=False, soft_wrap=True)
+err = PlainConsole(highlight=False, soft_wrap=True, stderr=True)
 
 
 def is_interactive() -> bool:
@@ -30,7 +45,7 @@ def show_json(value: Any) -> None:
 
 def show_line(line: str) -> None:
     """Print a line for other programs: without formatting, minus signs and dashes in ASCII."""
-    sys.stdout.write(line.translate(ASCII_DASHES) + "\n")
+    sys.stdout.write(plain(line.translate(ASCII_DASHES)) + "\n")
     sys.stdout.flush()
 
 

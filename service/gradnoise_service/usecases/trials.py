@@ -1,12 +1,14 @@
-"""Use cases on the trials of a study and their measurements."""
+"""Use cases on the trials of a study, their measurements, their attempts and their logs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from gradnoise_service.domain.access import Caller
-from gradnoise_service.domain.errors import NotFoundError
+from gradnoise_service.domain.log import AttemptRecord, LogPiece, joined
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Measurement, Trial, TrialState
-from gradnoise_service.store import measurements, studies, trials
+from gradnoise_service.store import attempts, logs, measurements, studies, trials
+from gradnoise_service.store.database import Session
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.usecases.slices import Slice, sliced
 
@@ -53,9 +55,59 @@ def measurements_of(
     Raises:
         NotFoundError: If there is no such trial, or its study is not visible.
     """
+    with _trial(service, caller, study_id, trial_id) as (session, _):
+        return measurements.of_trial(session, trial_id)
+
+
+def show(service: Service, caller: Caller, study_id: int, trial_id: int) -> Trial:
+    """Return a trial; raises as `measurements_of`."""
+    with _trial(service, caller, study_id, trial_id) as (_, trial):
+        return trial
+
+
+def attempts_of(
+    service: Service, caller: Caller, study_id: int, trial_id: int
+) -> Sequence[AttemptRecord]:
+    """Return the attempts of a trial in order; raises as `measurements_of`."""
+    with _trial(service, caller, study_id, trial_id) as (session, _):
+        return attempts.of_trial(session, trial_id)
+
+
+def logs_of(
+    service: Service, caller: Caller, study_id: int, trial_id: int
+) -> Sequence[tuple[AttemptRecord, str]]:
+    """Return the attempts of a trial with what each has printed; raises as `measurements_of`."""
+    with _trial(service, caller, study_id, trial_id) as (session, _):
+        pieces = logs.of_trial(session, trial_id)
+        of_trial = attempts.of_trial(session, trial_id)
+        return [(attempt, joined(pieces.get(attempt.number, ()))) for attempt in of_trial]
+
+
+def log_page(
+    service: Service,
+    caller: Caller,
+    study_id: int,
+    *,
+    after: int,
+    limit: int,
+    trial_id: int | None = None,
+) -> Slice[LogPiece]:
+    """Return up to `limit` pieces of a study's log with ids above `after`, in stored order.
+
+    Raises:
+        NotFoundError: If there is no visible study with this id.
+    """
     with service.database.session() as session:
         studies.get(session, study_id, caller.visible_owner)
-        next_trials = trials.page(session, study_id, after=trial_id - 1, limit=1)
-        if not any(trial.id == trial_id for trial in next_trials):
-            raise NotFoundError(f"Study {study_id} has no trial {trial_id}.")
-        return measurements.of_trial(session, trial_id)
+        found = logs.page(session, study_id, after=after, limit=limit + 1, trial_id=trial_id)
+    return sliced(found, limit)
+
+
+@contextmanager
+def _trial(
+    service: Service, caller: Caller, study_id: int, trial_id: int
+) -> Iterator[tuple[Session, Trial]]:
+    """Open a session and yield it with a trial; raises NotFoundError as the store."""
+    with service.database.session() as session:
+        studies.get(session, study_id, caller.visible_owner)
+        yield session, trials.get(session, study_id, trial_id)

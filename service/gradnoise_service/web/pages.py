@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from gradnoise_service.api.auth import Reader, Submitter
 from gradnoise_service.api.guard import DOCUMENT_POLICY
-from gradnoise_service.api.parameters import MAX_ID, StudyId, SuiteName
+from gradnoise_service.api.parameters import MAX_ID, StudyId, SuiteName, TrialId
 from gradnoise_service.api.schemas import ExtensionIn
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
@@ -16,6 +16,7 @@ from gradnoise_service.domain.progress import Progress
 from gradnoise_service.report.words.anytime import extension_cost
 from gradnoise_service.report.words.rehearsal import known_limits
 from gradnoise_service.usecases import reports, sources, studies, suites, trials
+from gradnoise_service.web.curve import curve
 from gradnoise_service.web.forms import Fields
 from gradnoise_service.web.templating import render
 
@@ -66,6 +67,24 @@ def show(caller: Reader, service: CurrentService, request: Request, study_id: St
         has_report=_has_report(progress),
         can_cancel=caller.may("submit") and not study.has_ended,
         can_extend=caller.may("submit") and study.state == "complete",
+    )
+
+
+@router.get("/studies/{study_id}/trials/{trial_id}")
+def trial(
+    caller: Reader, service: CurrentService, request: Request, study_id: StudyId, trial_id: TrialId
+) -> Response:
+    """Show a trial: setting, state, course, attempts with their errors and what they printed."""
+    study = studies.show(service, caller, study_id)
+    measured = trials.measurements_of(service, caller, study_id, trial_id)
+    return _page(
+        request,
+        service,
+        "trial.html",
+        study=study,
+        trial=trials.show(service, caller, study_id, trial_id),
+        curve=curve(measured, study.metric.name),
+        logs=trials.logs_of(service, caller, study_id, trial_id),
     )
 
 

@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from gradnoise_service.domain.study import Measurement
-from gradnoise_service.store import measurements
+from gradnoise_service.store import attempts, logs, measurements
 from gradnoise_service.store.database import Database
+from gradnoise_service.store.tables import AttemptRow
 
 
 def test_pages_show_every_trial_once_in_order(client: TestClient, workshop: Any) -> None:
@@ -68,12 +70,49 @@ def test_measurements_are_listed_by_epoch(
     ]
 
 
-def test_trial_of_another_study_is_not_found(client: TestClient, workshop: Any) -> None:
-    """Otherwise an owner could read the measurements of other owners by guessing ids."""
+def test_attempts_and_logs_are_those_of_the_trial(
+    client: TestClient, workshop: Any, database: Database
+) -> None:
+    study = workshop.running(n_ended=0)
+    [row] = client.get(f"/v1/studies/{study.id}/trials?state=running").json()["items"]
+    here = f"/v1/studies/{study.id}/trials/{row['id']}"
+    assert client.get(here).json() == row
+    with database.session(write=True) as session:
+        [running] = session.scalars(select(AttemptRow))
+        token = running.lease_token
+        for position, text in ((0, "a\n"), (2, "b\n"), (1004, "z\n")):
+            new = logs.NewText(token=token, position=position, text=text)
+            logs.record(session, study.id, [new], n_kept=2000)
+        attempts.retry(session, token, "failed", workshop.now, "ValueError: boom")
+        token = attempts.start(session, row["id"], {"lr": 0.1}, 0, workshop.now)
+        logs.record(session, study.id, [logs.NewText(token=token, position=0, text="c\n")], 9)
+    listed = client.get(f"{here}/attempts").json()["items"]
+    assert [(each["number"], each["outcome"], each["error"]) for each in listed] == [
+        (1, "failed", "ValueError: boom"),
+        (2, "running", None),
+    ]
+    answer = client.get(f"{here}/log")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.text == ("[attempt 1]\na\nb\n[1000 characters left out]\nz\n[attempt 2]\nc\n")
+    address, pieces = f"/v1/studies/{study.id}/log?limit=3&trial={row['id']}", []
+    while address:
+        page = client.get(address).json()
+        pieces += page["items"]
+        address = page["next"]
+    assert [piece["text"] for piece in pieces] == ["a\n", "b\n", "z\n", "c\n"]
+    assert client.get(f"/v1/studies/{study.id}/log?after={pieces[2]['id']}").json()["items"] == [
+        pieces[3]
+    ]
+    assert client.get(f"/v1/studies/{study.id}/log?trial=99").json()["items"] == []
+
+
+@pytest.mark.parametrize("what", ["", "/measurements", "/attempts", "/log"])
+def test_trial_of_another_study_is_not_found(client: TestClient, workshop: Any, what: str) -> None:
+    """Otherwise an owner could read the trials of other owners by guessing ids."""
     first = workshop.running()
     other = workshop.queued()
     trial = client.get(f"/v1/studies/{first.id}/trials").json()["items"][0]["id"]
-    answer = client.get(f"/v1/studies/{other.id}/trials/{trial}/measurements")
+    answer = client.get(f"/v1/studies/{other.id}/trials/{trial}{what}")
     assert (answer.status_code, answer.json()["detail"]) == (
         404,
         f"Study {other.id} has no trial {trial}.",

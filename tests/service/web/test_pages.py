@@ -6,12 +6,14 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from gradnoise_service.compare.assembly import compare
 from gradnoise_service.domain.study import Measurement
-from gradnoise_service.store import attempts, leases, measurements, studies, trials
+from gradnoise_service.store import attempts, leases, logs, measurements, studies, trials
 from gradnoise_service.store.database import Database
+from gradnoise_service.store.tables import AttemptRow
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -287,3 +289,33 @@ def test_suites_are_listed_and_linked_from_their_studies(client: TestClient, wor
     assert answer.status_code == 200
     assert "1 of 2 studies have ended" in answer.text
     assert client.get("/suites/none", headers=HTML).status_code == 404
+
+
+def test_a_trial_s_page_shows_setting_course_errors_and_logs(
+    client: TestClient, workshop: Any, database: Database
+) -> None:
+    study = workshop.running(n_ended=1)
+    [row] = client.get(f"/v1/studies/{study.id}/trials?state=running").json()["items"]
+    here = f"/studies/{study.id}/trials/{row['id']}"
+    assert here in read(client, f"/studies/{study.id}").links
+    assert "Nothing was printed." in read(client, here).text
+    with database.session(write=True) as session:
+        token = session.scalar(
+            select(AttemptRow.lease_token).where(AttemptRow.outcome == "running")
+        )
+        assert token is not None
+        logs.record(session, study.id, [logs.NewText(token=token, position=0, text="<hr>\n")], 99)
+        values = {"validation_accuracy": 0.25}
+        rows = [Measurement(trial_id=row["id"], epoch=1, values=values, seconds=0.1)]
+        measurements.record(session, rows)
+        attempts.retry(session, token, "failed", workshop.now, "ValueError: <b>boom")
+        attempts.start(session, row["id"], {"lr": 0.02}, 0, workshop.now)
+    page = read(client, here)
+    for shown in ("<hr>", "ValueError: <b>boom", "Attempt 2", "validation 0.25", "0.02"):
+        assert shown in page.text
+    assert "data-refresh" in page.attributes
+    assert "points" in page.attributes
+    workshop.cancel(study)
+    assert "data-refresh" not in read(client, here).attributes
+    unknown = client.get(f"/studies/{study.id}/trials/999", headers=HTML)
+    assert unknown.status_code == 404

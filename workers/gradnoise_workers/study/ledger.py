@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.domain.design import PlannedTrial, Setting
+from gradnoise_service.domain.log import n_kept
+from gradnoise_service.domain.plain_text import plain
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import EpochMean, Study, Trial
-from gradnoise_service.store import attempts, leases, measurements, trials
+from gradnoise_service.store import attempts, leases, logs, measurements, trials
 from gradnoise_service.store.attempts import WaitingTrial
 from gradnoise_service.store.database import Database, Session
 from gradnoise_service.store.leases import Lease
@@ -81,6 +84,7 @@ class Ledger:
         with self._transaction() as session:
             measurements.record(session, decisions.measurements)
             attempts.add_cost(session, costs)
+            logs.record(session, self.study.id, decisions.printed, self._n_kept)
             for end in decisions.endings.values():
                 _store_ending(session, end, now)
             if not retried:
@@ -105,6 +109,11 @@ class Ledger:
             leases.fail(session, self.lease, self.now(), error)
             trials.cancel_open(session, self.study.id, self.now())
 
+    @cached_property
+    def _n_kept(self) -> int:
+        """How many of the first and of the last characters that an attempt prints are kept."""
+        return n_kept(self.study.design.n_trials_total * self.study.spec.max_attempts)
+
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
         with self.database.session(write=True) as session:
@@ -114,8 +123,9 @@ class Ledger:
 
 def _store_ending(session: Session, end: Ending, now: datetime) -> None:
     token = end.attempt.token
+    error = None if end.error is None else plain(end.error)
     if end.state is None:
-        attempts.retry(session, token, end.outcome, now, end.error or "")
+        attempts.retry(session, token, end.outcome, now, error or "")
     else:
         attempts.end(
             session,
@@ -124,5 +134,5 @@ def _store_ending(session: Session, end: Ending, now: datetime) -> None:
             now,
             value=end.value,
             diverged=end.diverged,
-            error=end.error,
+            error=error,
         )

@@ -1,0 +1,152 @@
+"""What a trial prints: lines of plain text, collected from streams and kept within bounds."""
+
+import re
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+KEPT = 32_768
+LAST_LINES = 20
+LONGEST_LINE = 4_096
+STREAMS = ("stdout", "stderr")
+
+ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # such as colours
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # such as titles and links
+    r"|\x1b[@-Z\\-_]"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
+
+class Output:
+    """What a trial has printed, line by line, without the escape sequences of terminals.
+
+    A line that was overwritten, as by a progress bar, has its last content alone. Of what is
+    printed between two calls of `take`, the first and the last KEPT characters are kept.
+    """
+
+    def __init__(self) -> None:
+        self._line = ""
+        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._position = 0
+        self._head = self._tail = ""
+        self._n_dropped = 0
+
+    def add(self, text: str) -> None:
+        """Add what was printed; a line counts as printed when it ends."""
+        *lines, line = (self._line + text).split("\n")
+        for ended in lines:
+            self._end_line(ended)
+        if len(line) > LONGEST_LINE:
+            line = line[_overwritten(line) :]
+        if len(line) > LONGEST_LINE:
+            self._end_line(line)
+            line = ""
+        self._line = line
+
+    def take(self, *, is_last: bool = False) -> list[tuple[int, str]]:
+        """Return what was printed since the last call, as texts with their positions.
+
+        The position of a text is the number of characters before it, those left out included.
+
+        Args:
+            is_last: Whether nothing follows, so that a line without an end counts too.
+        """
+        if is_last and self._line:
+            self._end_line(self._line)
+            self._line = ""
+        texts = [(self._position, self._head)]
+        if self._n_dropped:
+            texts.append((self._position + len(self._head) + self._n_dropped, self._tail))
+        else:
+            texts = [(self._position, self._head + self._tail)]
+        self._position += len(self._head) + self._n_dropped + len(self._tail)
+        self._head = self._tail = ""
+        self._n_dropped = 0
+        return [(position, text) for position, text in texts if text]
+
+    def last_lines(self) -> str:
+        """Return the last LAST_LINES lines."""
+        begun = [_plain(self._line)] if self._line else []
+        return "\n".join([*self._last_lines, *begun][-LAST_LINES:]).strip()
+
+    def _end_line(self, line: str) -> None:
+        plain = _plain(line)
+        self._last_lines.append(plain)
+        text = plain + "\n"
+        n = KEPT - len(self._head)
+        self._head += text[:n]
+        tail = self._tail + text[n:]
+        self._n_dropped += max(0, len(tail) - KEPT)
+        self._tail = tail[-KEPT:]
+
+
+def joined(texts: Iterable[tuple[int, str]]) -> str:
+    """Return texts with their positions as one, with a note where something was left out."""
+    found, end = "", 0
+    for position, text in texts:
+        left_out = position - end
+        found += f"[{left_out} characters left out]\n" if left_out else ""
+        found, end = found + text, position + len(text)
+    return found
+
+
+def _overwritten(line: str) -> int:
+    """Return the number of characters that a carriage return has overwritten."""
+    return line.rstrip("\r").rfind("\r") + 1
+
+
+def _plain(line: str) -> str:
+    return ESCAPES.sub("", line[_overwritten(line) :])
+
+
+class _Watched:
+    """A stream that passes on what is written to it, and adds it to an output if it has one."""
+
+    def __init__(self, stream: Any) -> None:
+        self.output: Output | None = None
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if self.output is not None:
+            self.output.add(text)
+        n: int = self._stream.write(text)
+        return n
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def watch_streams() -> None:
+    """Watch `sys.stdout` and `sys.stderr` of this process from now on.
+
+    A handler of `logging` keeps the stream that it finds when it is made. Those made after this
+    call write to the watched streams, also within a later `collecting`.
+    """
+    for name in STREAMS:
+        stream = getattr(sys, name)
+        if not isinstance(stream, _Watched):
+            setattr(sys, name, _Watched(stream))
+
+
+@contextmanager
+def collecting(output: Output) -> Iterator[None]:
+    """Add what this process prints within the block, from Python, to an output."""
+    replaced = [getattr(sys, name) for name in STREAMS]
+    watch_streams()
+    watched = [getattr(sys, name) for name in STREAMS]
+    before = [stream.output for stream in watched]
+    for stream in watched:
+        stream.output = output
+    try:
+        yield
+    finally:
+        for name, stream, other, earlier in zip(STREAMS, watched, replaced, before, strict=True):
+            stream.output = earlier
+            setattr(sys, name, other)

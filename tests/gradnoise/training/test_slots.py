@@ -1,0 +1,89 @@
+"""What trials print comes with their events, and an epoch that takes long does not hold them."""
+
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+
+import probe_functions
+from gradnoise.training.single import SingleTrainer
+from gradnoise.training.stack import StackTrainer
+from gradnoise.training.trainer import Trainer
+from gradnoise.training.trial import Event, Failed, Finished, Measurement, Printed
+from trial_runs import run, spec
+
+
+@pytest.fixture(autouse=True)
+def _probes(probes: None) -> None:
+    """Every test here uses the probe workloads."""
+
+
+def printed(events: list[Event], key: str) -> str:
+    """Return what a trial has printed, whose texts must follow one another."""
+    texts = [event for event in events if isinstance(event, Printed) and event.key == key]
+    for text, following in itertools.pairwise(texts):
+        assert following.position == text.position + len(text.text)
+    return "".join(text.text for text in texts)
+
+
+def until(trainer: Trainer, kind: type[Event]) -> list[Event]:
+    """Advance until an event of a kind arrives, and return all events."""
+    events: list[Event] = []
+    while not any(isinstance(event, kind) for event in events):
+        events += trainer.advance([], 0.02)
+        assert not any(isinstance(event, Failed) for event in events), events
+    return events
+
+
+def test_a_function_prints_while_it_trains_and_others_wait_for_their_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    monkeypatch.setenv(probe_functions.GO, str(go))
+    trainer = SingleTrainer(2)
+    for key, seed in (("a", 1), ("b", 2)):
+        trainer.admit(spec(key, workload="telling", seed=seed, budget_epochs=2))
+    events = until(trainer, Printed)
+    assert printed(events, "a") == "epoch 1 of seed 1\n"
+    assert trainer.advance([], 0.0) == []
+    go.write_text("")
+    events += until(trainer, Measurement)
+    assert [event.key for event in events] == ["a", "a"]
+    assert events[-1].seconds > 0
+    events += until(trainer, Printed)
+    trainer.release("b")
+    monkeypatch.delenv(probe_functions.GO)
+    events += until(trainer, Finished)
+    assert printed(events, "a") == "epoch 1 of seed 1\nepoch 2 of seed 1\nno end\n"
+    assert printed(events, "b") == "epoch 1 of seed 2\n"
+    assert isinstance(events[-1], Finished)
+    assert trainer.advance() == []
+
+
+def test_what_was_printed_before_a_crash_comes_before_the_failure() -> None:
+    events = run(SingleTrainer(1), spec(workload="misbehaving", options={"how": "crashes"}))
+    assert isinstance(events[-2], Printed)
+    assert isinstance(events[-1], Failed)
+    assert printed(events, "a").startswith("before the crash\n")
+
+
+def test_trials_that_train_as_one_model_share_what_they_print() -> None:
+    """Each has what it printed when it was opened; a line says what was printed together."""
+    together = run(
+        StackTrainer(2),
+        *(spec(key, workload="printing", seed=seed) for key, seed in (("a", 1), ("b", 2))),
+    )
+    opened, shared = printed(together, "b").split("[printed by 2 trials that train as one model]\n")
+    assert opened == "seed 2\n"
+    assert set(shared.splitlines()) == {"loss"}
+    assert printed(together, "a").endswith(f"one model]\n{shared}")
+    assert "seed 2" not in printed(together, "a")
+    alone = printed(run(SingleTrainer(1), spec(workload="printing", seed=1)), "a")
+    assert set(alone.splitlines()) == {"seed 1", "loss"}
+    trainer = StackTrainer(2)
+    trainer.admit(spec("a", workload="printing", seed=1, budget_epochs=2))
+    trainer.admit(spec("b", workload="printing", seed=2, budget_epochs=1))
+    left = printed([event for _ in range(2) for event in trainer.advance()], "a")
+    assert "[printed by this trial alone]\nloss\n" in left
