@@ -346,36 +346,6 @@ def test_a_distributed_checkpoint_restores_t(ranks: Ranks, tmp_path: Path) -> No
         assert are_equal(straight, resumed)
 
 
-# a single process suffices here
-@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
-def test_a_distributed_checkpoint_made_without_noise_is_loaded_before_attach(
-    tmp_path: Path,
-) -> None:
-    """torch requires that a checkpoint has all values of the groups, to which attach adds t."""
-
-    def start() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-        model = net()
-        return model, adam(model)
-
-    model, optimizer = start()
-    train(model, optimizer, BATCH)
-    dcp.save(
-        {"optimizer": get_optimizer_state_dict(model, optimizer)},
-        checkpoint_id=tmp_path,
-        no_dist=True,
-    )
-
-    model, optimizer = start()
-    loaded = {"optimizer": get_optimizer_state_dict(model, optimizer)}
-    dcp.load(loaded, checkpoint_id=tmp_path, no_dist=True)
-    set_optimizer_state_dict(model, optimizer, loaded["optimizer"])
-    assert attach(optimizer, **NOISE).t == 0
-
-    attached = {"optimizer": get_optimizer_state_dict(model, optimizer)}
-    with pytest.raises(dcp.api.CheckpointException, match="gradnoise_t"):
-        dcp.load(attached, checkpoint_id=tmp_path, no_dist=True)
-
-
 def refusals() -> list[str]:
     """Return the errors of attach for optimizers whose gradients it cannot see."""
     from torch.distributed.optim import ZeroRedundancyOptimizer  # its import warns
@@ -406,24 +376,3 @@ def test_optimizers_that_hide_gradients_raise_an_error_with_a_remedy(ranks: Rank
     for messages in ranks.run(refusals):
         assert len(messages) == 3
         assert all("fully_shard" in message for message in messages)
-
-
-def test_an_optimizer_of_deepspeed_raises_an_error() -> None:
-    kind = type(
-        "DeepSpeedZeroOptimizer",
-        (torch.optim.SGD,),
-        {"__module__": "deepspeed.runtime.zero.stage_1_and_2"},
-    )
-    with pytest.raises(TypeError, match="ZeRO"):
-        attach(kind(net().parameters(), lr=0.1), **NOISE)
-
-
-def test_gradients_stored_elsewhere_cause_a_single_warning() -> None:
-    """DeepSpeed leaves every `.grad` None when it wraps an ordinary optimizer."""
-    optimizer = torch.optim.SGD(net().parameters(), lr=0.1)
-    attach(optimizer, **NOISE)
-    with pytest.warns(UserWarning, match="No parameter of the optimizer has a gradient.*DeepSpeed"):
-        optimizer.step()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        optimizer.step()

@@ -1,11 +1,17 @@
 """The state of the noise: checkpoints of the handle and of the optimizer."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.state_dict import (
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
 
 from gradnoise import (
     annealed,
@@ -126,3 +132,33 @@ def test_the_state_of_another_model_raises_an_error() -> None:
     noise.load_state_dict({"t": 1, "seed": 1, "states": {"weight": torch.zeros(1)}})
     with pytest.raises(ValueError, match=r"state of weight has shape \(1,\), but .* \(4,\)"):
         update(optimizer)
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_a_distributed_checkpoint_made_without_noise_is_loaded_before_attach(
+    tmp_path: Path,
+) -> None:
+    """torch requires that a checkpoint has all values of the groups, to which attach adds t."""
+
+    def start() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+        model = torch.nn.Linear(3, 2)
+        return model, torch.optim.Adam(model.named_parameters(), lr=0.1)
+
+    model, optimizer = start()
+    model(torch.ones(3)).sum().backward()
+    optimizer.step()
+    dcp.save(
+        {"optimizer": get_optimizer_state_dict(model, optimizer)},
+        checkpoint_id=tmp_path,
+        no_dist=True,
+    )
+
+    model, optimizer = start()
+    loaded = {"optimizer": get_optimizer_state_dict(model, optimizer)}
+    dcp.load(loaded, checkpoint_id=tmp_path, no_dist=True)
+    set_optimizer_state_dict(model, optimizer, loaded["optimizer"])
+    assert attach(optimizer, eta=0.3, seed=1).t == 0
+
+    attached = {"optimizer": get_optimizer_state_dict(model, optimizer)}
+    with pytest.raises(dcp.api.CheckpointException, match="gradnoise_t"):
+        dcp.load(attached, checkpoint_id=tmp_path, no_dist=True)

@@ -1,6 +1,7 @@
 """The hook on every optimizer of torch.optim: each steps on the gradient plus the noise."""
 
 import inspect
+import warnings
 from functools import partial
 from typing import Any
 
@@ -222,3 +223,24 @@ def test_a_placeholder_for_an_optimizer_per_parameter_raises_an_error(n: int) ->
     message = f"has {n} optimizers, .* in .optimizer_dict.values" if n else "is a placeholder"
     with pytest.raises(TypeError, match=message):
         attach(utilities.LayerWiseDummyOptimizer(inside), eta=0.1, seed=1)
+
+
+def test_an_optimizer_of_deepspeed_raises_an_error() -> None:
+    kind = type(
+        "DeepSpeedZeroOptimizer",
+        (torch.optim.SGD,),
+        {"__module__": "deepspeed.runtime.zero.stage_1_and_2"},
+    )
+    with pytest.raises(TypeError, match="ZeRO"):
+        attach(kind(matrix().values(), lr=0.1), eta=ETA, seed=SEED)
+
+
+def test_gradients_stored_elsewhere_cause_a_single_warning() -> None:
+    """DeepSpeed leaves every `.grad` None when it wraps an ordinary optimizer."""
+    optimizer = torch.optim.SGD(matrix().values(), lr=0.1)
+    attach(optimizer, eta=ETA, seed=SEED)
+    with pytest.warns(UserWarning, match="No parameter of the optimizer has a gradient.*DeepSpeed"):
+        optimizer.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer.step()
