@@ -15,6 +15,7 @@ from gradnoise._hook.optimizers import Names, names
 from gradnoise._hook.torch_internals import grad_scale
 from gradnoise._noise import Noise
 from gradnoise._noise.memory import overlapping, overlaps_itself
+from gradnoise._noise.threads import NO_SQUARES
 from gradnoise._parts import Part
 from gradnoise._processes import NoiseProcess
 from gradnoise._processes.preconditioned import RootMeanSquare
@@ -133,13 +134,7 @@ class NoiseAdder:
             gradients = [parameter.grad for parameter in self._parameters]
             versions = [g if g is None else version(g) for g in gradients]
         else:
-            norm = self._noise.norm_at(addresses, gradients) if self._needs_norm else None
-            terms = self._terms(t, norm, scale)
-            if self._states_in_order:
-                self._add_preconditioned(gradients, terms, scale, addresses=addresses)
-            else:
-                for drawn, std in terms:
-                    self._noise.add_at_(addresses, gradients, drawn, self._stds(std))
+            self._add_at(self._noise, addresses, gradients, scale, t)
             versions = [g._version for g in gradients]
         self._noisy = [
             g if g is None else (weakref.ref(g), version)
@@ -170,6 +165,25 @@ class NoiseAdder:
             if not parameter.requires_grad and gradient is not None and not gradient.any():
                 return name
         return None
+
+    def _add_at(
+        self, noise: Noise, addresses: Any, gradients: Gradients, scale: float, t: int
+    ) -> None:
+        """Add the noise in a single pass, which measures the norm too unless the noise needs it."""
+        norm = noise.norm_at(addresses) if self.process.uses_norm else None
+        terms = self._terms(t, norm, scale)
+        is_measured = self._needs_norm and norm is None
+        squares = noise.new_squares() if is_measured else NO_SQUARES
+        if self._states_in_order:
+            self._add_preconditioned(gradients, terms, scale, addresses=addresses, squares=squares)
+        else:
+            for i, (drawn, std) in enumerate(terms):
+                noise.add_at_(
+                    addresses, gradients, drawn, self._stds(std), NO_SQUARES if i else squares
+                )
+        if is_measured:
+            norm = math.sqrt(squares.sum()) if terms else noise.norm_at(addresses)
+            self._norm = norm / scale
 
     def _terms(
         self, t: int, norm: torch.Tensor | float | None, scale: float
@@ -217,6 +231,7 @@ class NoiseAdder:
         scale: float,
         chosen: Sequence[int] | None = None,
         addresses: Any = None,
+        squares: Any = NO_SQUARES,
     ) -> None:
         assert self._noise is not None
         assert isinstance(self.process.preconditioner, RootMeanSquare)
@@ -230,6 +245,7 @@ class NoiseAdder:
                 scale,
                 updates=i == 0,
                 addresses=addresses,
+                squares=NO_SQUARES if i else squares,
             )
 
     def _tensors_in_place(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba import carray, config, njit, types
 from numba.extending import intrinsic
@@ -21,6 +22,8 @@ if config.DISABLE_JIT:
 
 CHUNK = 2048
 PAIRS = GROUP // 2
+BLOCK = 256  # numbers whose squares are added in float32, if the sum is within these bounds
+TINY, HUGE = 1e-30, 1e38
 LINE = 64  # bytes of a cache line
 
 LOW = np.uint64(0xFFFFFFFF)
@@ -125,6 +128,7 @@ def add_all(
     stds: Any,
     states: Any,
     rule: Any,
+    squares: Any,
     n_shares: int,
     share: int,
 ) -> None:
@@ -142,13 +146,15 @@ def add_all(
         rule: float64: the share of V that is kept, the weight of g^2, the damping, and the factor
             from the numbers to gradients g. V is updated with g, and z is divided by
             sqrt(damping + sqrt(V)).
+        squares: Set to the sum of the squares of the numbers before the noise of each chunk of a
+            run, in order, float64; empty: not computed. It does not depend on the shares.
         n_shares: Number of shares into which the chunks of all runs are divided; at least 1.
         share: Index of the share, from 0.
     """
     _widest()
     words = np.empty(CHUNK, np.uint32)
     drawn = np.empty(CHUNK, np.float32)
-    has_states = len(states) > 0
+    has_states, has_squares = len(states) > 0, len(squares) > 0
     keep, weight, damping = np.float32(rule[0]), np.float32(rule[1]), np.float32(rule[2])
     unscale = np.float32(rule[3])
     n_chunks = 0
@@ -156,10 +162,12 @@ def add_all(
         n_chunks += _n_chunks(starts[run], sizes[run])
     skip = n_chunks * share // n_shares
     left = n_chunks * (share + 1) // n_shares - skip
+    first = 0
     for run in range(len(addresses)):
         n = _n_chunks(starts[run], sizes[run])
         if skip >= n:
             skip -= n
+            first += n
             continue
         start = starts[run]
         stop = start + sizes[run]
@@ -167,17 +175,24 @@ def add_all(
         t = ts[run] if len(ts) > 1 else ts[0]
         scale = np.float32(stds[run] if len(stds) > 1 else stds[0])
         base = start // CHUNK
-        is_used = scale != 0 or has_states
+        is_noisy = scale != 0 or has_states
+        is_used = is_noisy or has_squares
         for chunk in range(base + skip, base + (min(n, skip + left) if is_used else skip)):
             lo = max(start, chunk * CHUNK)
             hi = min(stop, (chunk + 1) * CHUNK)
+            at = values[lo - start : hi - start]
+            if not is_noisy:
+                squares[first + chunk - base] = _sum_of_squares(at)
+                continue
             group = lo // GROUP
             n_groups = (hi + GROUP - 1) // GROUP - group
             before = lo - group * GROUP
             _philox(group, n_groups, t, keys[run], words, addresses[run] + 4 * (lo - start))
             _radii(words, drawn, n_groups)
             _pairs(words, drawn, n_groups)
-            at, z = values[lo - start : hi - start], drawn[before : before + hi - lo]
+            if has_squares:
+                squares[first + chunk - base] = _sum_of_squares(at)
+            z = drawn[before : before + hi - lo]
             if has_states:
                 state = carray(pointer(states[run], np.float32), sizes[run])[
                     lo - start : hi - start
@@ -188,6 +203,7 @@ def add_all(
                 _add(at, z, scale)
         left -= min(n, skip + left) - skip
         skip = 0
+        first += n
         if left == 0:
             break
 
@@ -279,13 +295,25 @@ def _precondition(drawn: Any, state: Any, damping: Any) -> None:
 
 
 @kernel(fastmath={"contract", "reassoc"})
-def sum_of_squares(addresses: Any, sizes: Any) -> float:
-    """Return the sum of the squares of the numbers of all float32 runs, in float64."""
+def _sum_of_squares(values: Any) -> float:
     _widest()
     total = 0.0
-    for run in range(len(addresses)):
-        values = carray(pointer(addresses[run], np.float32), sizes[run])
-        for i in range(len(values)):
-            number = np.float64(values[i])
-            total += number * number
+    for first in range(0, len(values), BLOCK):
+        block = values[first : min(first + BLOCK, len(values))]
+        narrow = np.float32(0)
+        for i in range(len(block)):
+            narrow += block[i] * block[i]
+        wide = np.float64(narrow)
+        if not TINY < wide < HUGE:  # squares may have left the range of float32
+            wide = np.float64(0)
+            for i in range(len(block)):
+                number = np.float64(block[i])
+                wide += number * number
+        total += wide
     return total
+
+
+def n_chunks(starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> int:
+    """Return the number of chunks of runs that start and end at these elements of streams."""
+    ends = -(-(starts + sizes) // CHUNK)
+    return int(np.where(sizes > 0, ends - starts // CHUNK, 0).sum())

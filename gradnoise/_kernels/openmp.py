@@ -27,14 +27,10 @@ _gomp = ctypes.CDLL(str(_found[0]))
 _gomp.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
 _gomp.GOMP_parallel.restype = None
 
-ARRAYS = ("addresses", "starts", "sizes", "keys", "ts", "stds", "states", "rule")
+ARRAYS = ("addresses", "starts", "sizes", "keys", "ts", "stds", "states", "rule", "squares")
+LENGTHS = ("n_runs", "n_ts", "n_stds", "n_states", "n_squares")
 # what the threads share: the arrays' addresses and lengths, and the next share
-JOB = np.dtype(
-    [
-        (name, np.int64)
-        for name in (*ARRAYS, "n_runs", "n_ts", "n_stds", "n_states", "n_shares", "next_share")
-    ]
-)
+JOB = np.dtype([(name, np.int64) for name in (*ARRAYS, *LENGTHS, "n_shares", "next_share")])
 NEXT_SHARE: int = JOB.fields["next_share"][1]  # type: ignore[index]  # its offset; fields is set
 
 
@@ -48,13 +44,13 @@ def add_all_on(
     stds: Any,
     states: Any,
     rule: Any,
+    squares: Any,
     n_shares: int,
 ) -> None:
     """Do all shares of `compiled.add_all` on n_threads threads; each takes a free share."""
-    pointers = (
-        array.ctypes.data for array in (addresses, starts, sizes, keys, ts, stds, states, rule)
-    )
-    job = np.array([(*pointers, len(addresses), len(ts), len(stds), len(states), n_shares, 0)], JOB)
+    arrays = (addresses, starts, sizes, keys, ts, stds, states, rule, squares)
+    lengths = map(len, (addresses, ts, stds, states, squares))
+    job = np.array([(*(array.ctypes.data for array in arrays), *lengths, n_shares, 0)], JOB)
     _gomp.GOMP_parallel(_worker.address, job.ctypes.data, n_threads, 0)
 
 
@@ -82,11 +78,14 @@ def _work(address: int) -> None:
     stds = carray(pointer(job.stds, np.float64), job.n_stds)
     states = carray(pointer(job.states, np.int64), job.n_states)
     rule = carray(pointer(job.rule, np.float64), 4)
+    squares = carray(pointer(job.squares, np.float64), job.n_squares)
     while True:
         share = _take_next(address + NEXT_SHARE)
         if share >= job.n_shares:
             break
-        add_all(addresses, starts, sizes, keys, ts, stds, states, rule, job.n_shares, share)
+        add_all(
+            addresses, starts, sizes, keys, ts, stds, states, rule, squares, job.n_shares, share
+        )
 
 
 try:

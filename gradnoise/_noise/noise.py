@@ -1,5 +1,6 @@
 """The noise of a seed on the named parameters of a model."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +13,7 @@ from gradnoise._keys import key
 from gradnoise._noise import backends
 from gradnoise._noise.chunks import add_in_chunks
 from gradnoise._noise.memory import are_apart
-from gradnoise._noise.threads import NO_RULE, NO_STATES, THREADED_FROM, add_on_threads
+from gradnoise._noise.threads import NO_RULE, NO_SQUARES, NO_STATES, Floats, add_on_threads
 from gradnoise._parts import Part, whole
 from gradnoise._processes.preconditioned import RootMeanSquare
 
@@ -112,7 +113,12 @@ class Noise:
         return addresses if is_apart else None
 
     def add_at_(
-        self, addresses: Integers, tensors: Sequence[torch.Tensor | None], t: int, std: Std
+        self,
+        addresses: Integers,
+        tensors: Sequence[torch.Tensor | None],
+        t: int,
+        std: Std,
+        squares: Floats = NO_SQUARES,
     ) -> None:
         """Add std * N_t to the tensors in a single pass.
 
@@ -121,20 +127,31 @@ class Noise:
             tensors: The tensors.
             t: Update count; in [0, 2^63).
             std: Standard deviation: one for all, or one per tensor.
+            squares: What `new_squares` returned, to be set to those of the tensors before the
+                noise.
 
         Raises:
             ValueError: If t is out of range.
         """
         _check_t(t)
-        _add_compiled(self._runs, addresses, t, std)
+        _add_compiled(self._runs, addresses, t, std, squares=squares)
         torch.autograd.graph.increment_version(tensors)  # type: ignore[arg-type]  # none is None
 
-    def norm_at(self, addresses: Integers, tensors: Sequence[torch.Tensor]) -> float:
+    def norm_at(self, addresses: Integers) -> float:
         """Return the L2 norm of all tensors together; `addresses` returned their addresses."""
+        squares = self.new_squares()
+        _add_compiled(self._runs, addresses, 0, 0.0, squares=squares)
+        return math.sqrt(squares.sum())
+
+    def new_squares(self) -> Floats:
+        """Return an array for sums of squares; the root of its sum is then the tensors' L2 norm."""
+        return np.empty(self._n_chunks)
+
+    @functools.cached_property
+    def _n_chunks(self) -> int:
         compiled = backends.compiled()
-        if compiled is None or sum(self.sizes) >= THREADED_FROM:
-            return float(torch.nn.utils.get_total_norm(tensors))
-        return math.sqrt(compiled.sum_of_squares(addresses, self._n_bytes // 4))
+        assert compiled is not None
+        return int(compiled.n_chunks(self._runs.starts, self._runs.sizes))
 
     def add_preconditioned_(
         self,
@@ -147,6 +164,7 @@ class Noise:
         *,
         updates: bool,
         addresses: Integers | None = None,
+        squares: Floats = NO_SQUARES,
     ) -> None:
         """Add std * N_t * sqrt(G) to the tensors in place, G of the rule.
 
@@ -159,6 +177,7 @@ class Noise:
             grad_scale: The tensors are grad_scale times the gradients.
             updates: Whether the states are updated with the gradients first.
             addresses: What `addresses` returned for the tensors, if it was called.
+            squares: With addresses: as of `add_at_`.
         """
         _check_t(t)
         stds = np.broadcast_to(np.asarray(std, dtype=np.float64), len(tensors))
@@ -167,7 +186,7 @@ class Noise:
             kept = rule.decay if updates else 1.0
             numbers = np.array([kept, 1 - kept, rule.damping, 1 / grad_scale])
             of_states = np.array([states[i].data_ptr() for i in chosen], dtype=np.int64)
-            _add_compiled(runs, starts, t, stds[list(chosen)], of_states, numbers)
+            _add_compiled(runs, starts, t, stds[list(chosen)], of_states, numbers, squares)
         others = sorted(set(range(len(tensors))) - set(chosen))
         if updates:
             for i in others:
@@ -244,6 +263,7 @@ def _add_compiled(
     std: Std,
     states: Integers = NO_STATES,
     rule: npt.NDArray[np.float64] = NO_RULE,
+    squares: Floats = NO_SQUARES,
 ) -> None:
     if len(runs.owners) > len(addresses):
         addresses = addresses[runs.owners] + 4 * runs.offsets
@@ -251,7 +271,7 @@ def _add_compiled(
     stds = np.asarray(std, dtype=np.float64).reshape(-1)
     if len(stds) > 1:
         stds = stds[runs.owners]
-    add_on_threads(runs, addresses, np.array([t], dtype=np.int64), stds, states, rule)
+    add_on_threads(runs, addresses, np.array([t], dtype=np.int64), stds, states, rule, squares)
 
 
 def _check_t(t: int) -> None:

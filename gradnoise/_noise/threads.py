@@ -21,6 +21,7 @@ THREADED_FROM = 2**18
 Floats = npt.NDArray[np.float64]
 
 NO_STATES, NO_RULE = np.empty(0, dtype=np.int64), np.zeros(4)
+NO_SQUARES = np.empty(0)
 
 
 def add_on_threads(
@@ -30,6 +31,7 @@ def add_on_threads(
     stds: Floats,
     states: Integers = NO_STATES,
     rule: Floats = NO_RULE,
+    squares: Floats = NO_SQUARES,
 ) -> None:
     """Add std * z to float32 runs in CPU memory.
 
@@ -40,11 +42,12 @@ def add_on_threads(
         stds: The standard deviation of each run, or a single one for all.
         states: The address of each run's mean squares, if the noise is preconditioned.
         rule: How, as `compiled.add_all` describes.
+        squares: Set to the sum of squares of each chunk before the noise; empty: not computed.
     """
     compiled = backends.compiled()
     assert compiled is not None
     n_threads = torch.get_num_threads() if runs.n_numbers >= THREADED_FROM else 1
-    columns = (addresses, runs.starts, runs.sizes, runs.keys, ts, stds, states, rule)
+    columns = (addresses, runs.starts, runs.sizes, runs.keys, ts, stds, states, rule, squares)
     if n_threads == 1:
         compiled.add_all(*columns, 1, 0)
         return

@@ -11,7 +11,7 @@ from gradnoise._kernels import portable
 
 compiled = pytest.importorskip("gradnoise._kernels.compiled")
 
-NO_STATES = (np.empty(0, dtype=np.int64), np.zeros(4))
+NO_STATES, NO_SQUARES = (np.empty(0, dtype=np.int64), np.zeros(4)), np.empty(0)
 
 Runs = list[tuple[int, int, int]]
 runs = st.lists(
@@ -19,7 +19,14 @@ runs = st.lists(
 )
 
 
-def add(values: list[np.ndarray], of: Runs, t: int, std: float, n_shares: int = 1) -> None:
+def add(
+    values: list[np.ndarray],
+    of: Runs,
+    t: int,
+    std: float,
+    n_shares: int = 1,
+    squares: np.ndarray = NO_SQUARES,
+) -> None:
     arrays = [
         np.array(column, dtype=np.int64)
         for column in zip(*((start, size) for start, size, _ in of), strict=True)
@@ -36,6 +43,7 @@ def add(values: list[np.ndarray], of: Runs, t: int, std: float, n_shares: int = 
             np.array([t]),
             np.array([std]),
             *NO_STATES,
+            squares,
             n_shares,
             share,
         )
@@ -65,6 +73,29 @@ def test_all_shares_together_equal_a_single_share_to_the_bit() -> None:
     add(alone, of, 4, 1.0)
     add(shared, of, 4, 1.0, n_shares=5)
     assert all(map(np.array_equal, alone, shared))
+
+
+@pytest.mark.parametrize("std", [0.0, 1.0])
+def test_squares_are_those_before_the_noise_for_any_shares(std: float) -> None:
+    """To the bit for any number of shares.
+
+    In a block of 256 numbers each float32 square and sum is rounded by at most 6e-8 of the total.
+    The roundings are independent, so the root of 256 times that is a bound on their effect.
+    """
+    of = [(0, 100_000, 1), (77, 50, 2), (2_000, 3_000, 3), (5, 0, 4)]
+    starts, sizes = (np.array([run[k] for run in of]) for k in range(2))
+    found = []
+    for n_shares in (1, 5):
+        values = [np.random.default_rng(k).normal(size=run[1]) for k, run in enumerate(of)]
+        arrays = [array.astype(np.float32) for array in values]
+        before = np.concatenate(arrays).astype(np.float64)
+        squares = np.full(compiled.n_chunks(starts, sizes), np.nan)
+        add(arrays, of, 4, std, n_shares, squares)
+        assert len(squares) == 49 + 1 + 3
+        assert squares.sum() == pytest.approx(before @ before, rel=16 * 6e-8)
+        assert np.array_equal(np.concatenate(arrays), before) == (std == 0)
+        found.append(squares)
+    assert np.array_equal(*found)
 
 
 def test_extreme_words_give_finite_numbers() -> None:

@@ -5,7 +5,7 @@ compiled = pytest.importorskip("gradnoise._kernels.compiled")
 openmp = pytest.importorskip("gradnoise._kernels.openmp")
 
 N_SHARES = 37
-NO_STATES = (np.empty(0, dtype=np.int64), np.zeros(4))
+NEITHER = (np.empty(0, dtype=np.int64), np.zeros(4), np.empty(0))  # states, rule, squares
 
 
 def runs(*values: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -24,8 +24,8 @@ def test_the_threads_do_each_share_once(n_threads: int) -> None:
         [np.zeros(size, dtype=np.float32) for size in (300_000, 50, 40_001)] for _ in range(2)
     )
     for t in range(30):
-        compiled.add_all(*runs(*alone), np.array([t]), np.array([0.5]), *NO_STATES, 1, 0)
+        compiled.add_all(*runs(*alone), np.array([t]), np.array([0.5]), *NEITHER, 1, 0)
         openmp.add_all_on(
-            n_threads, *runs(*shared), np.array([t]), np.array([0.5]), *NO_STATES, N_SHARES
+            n_threads, *runs(*shared), np.array([t]), np.array([0.5]), *NEITHER, N_SHARES
         )
     assert all(map(np.array_equal, alone, shared))
