@@ -6,6 +6,7 @@ counter-based generator (Salmon et al. 2011, doi:10.1145/2063384.2063405), t and
 its counter: Philox4x32-10 in `_kernels` for normal numbers, numpy's Philox4x64-10 for permutations.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,8 +35,13 @@ def normal(seed: int, purpose: str, t: int, name: str, shape: Sequence[int]) -> 
     True
     """
     drawn = torch.zeros(tuple(shape), dtype=torch.float32, device="cpu")
-    Noise(seed, {name: shape}, purpose).add_([drawn], t, 1.0)
+    _noise_on(name, tuple(shape), purpose).reseeded(seed).add_([drawn], t, 1.0)
     return drawn
+
+
+@functools.lru_cache(maxsize=1_024)
+def _noise_on(name: str, shape: tuple[int, ...], purpose: str) -> Noise:
+    return Noise(0, {name: shape}, purpose)
 
 
 def permutation(seed: int, purpose: str, t: int, n: int) -> torch.Tensor:

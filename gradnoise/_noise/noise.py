@@ -1,5 +1,7 @@
 """The noise of a seed on the named parameters of a model."""
 
+import copy
+import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -49,12 +51,24 @@ class Noise:
         purpose: str = PURPOSE,
         parts: Mapping[str, Part] = {},
     ) -> None:
+        self._names, self._purpose = tuple(shapes), purpose
         self._parts = [parts.get(name) or whole(shape) for name, shape in shapes.items()]
         self.keys = [int(key(seed, purpose, name)[0]) for name in shapes]
         self.sizes = [len(part.starts) * part.size for part in self._parts]
         self._n_bytes = 4 * np.array(self.sizes, dtype=np.int64)
         self._runs = Runs.of(self._parts, self.keys)
         self._runs_of_some: dict[tuple[int, ...], Runs] = {}
+
+    def reseeded(self, seed: int) -> "Noise":
+        """Return the noise of another seed on the same parameters, in less time."""
+        other = copy.copy(self)
+        other.keys = [int(key(seed, self._purpose, name)[0]) for name in self._names]
+        keys = np.repeat(
+            np.array(other.keys, dtype=np.uint64), [len(part.starts) for part in self._parts]
+        )
+        other._runs = dataclasses.replace(self._runs, keys=keys)
+        other._runs_of_some = {}
+        return other
 
     def add_(
         self,

@@ -28,7 +28,6 @@ class StackedNoise:
     def __init__(self, members: Sequence[Noise], rows: torch.Tensor) -> None:
         self._rows = rows
         sizes = members[0].sizes
-        self._parts = [row.split(sizes) for row in rows]
         self._n_runs = len(sizes)
         offsets = np.cumsum([0, *sizes[:-1]])
         self._runs = Runs(
@@ -75,6 +74,6 @@ class StackedNoise:
             add_on_threads(self._runs, self._addresses, ts_of_runs, stds_of_runs)
             torch.autograd.graph.increment_version([self._rows])
             return
-        for member, parts, t, std in zip(self._members, self._parts, ts, stds, strict=True):
+        for member, row, t, std in zip(self._members, self._rows, ts, stds, strict=True):
             if std:
-                member.add_(parts, t, std)
+                member.add_(row.split(member.sizes), t, std)

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from gradnoise._processes.process import NoiseProcess
+import numpy as np
+
+from gradnoise._processes.process import NoiseProcess, Table
 from gradnoise._processes.schedules import ConstantStd
 
 
@@ -39,3 +41,12 @@ class AnticorrelatedTerms:
 
     def __call__(self, t: int) -> tuple[tuple[int, float], ...]:
         return ((t, self.std), (t - 1, -self.std)) if t > 0 else ((t, self.std),)
+
+    def table(self, updates: range) -> Table:
+        ts = np.array(updates, dtype=np.int64)
+        has_previous = ts > 0
+        stds = np.full(len(ts), self.std)
+        return (
+            np.array([ts, np.where(has_previous, ts - 1, 0)]),
+            np.array([stds, np.where(has_previous, -stds, 0.0)]),
+        )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from gradnoise._processes.schedules import Schedule
@@ -14,6 +16,12 @@ from gradnoise._processes.schedules import Schedule
 Terms = Callable[..., Sequence[tuple[int, float]]]
 """The noise of update t as pairs (t', std): the sum of std * N_t' over the pairs, where N_t' are
 standard normal draws that depend only on t'. Called with t, or with t and the gradient's norm.
+"""
+
+
+Table = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
+"""The terms of successive updates: t' and std, [terms, updates] each; std is 0 where an update has
+fewer terms.
 """
 
 
@@ -148,6 +156,28 @@ class IndependentTerms:
                 f"returned {std} at {t=}."
             )
         return ((t, std),)
+
+    def table(self, updates: range) -> Table:
+        of_updates = getattr(self.schedule, "of_updates", None)
+        stds = [self(t)[0][1] for t in updates] if of_updates is None else of_updates(updates)
+        return np.array([updates], dtype=np.int64), np.array([stds], dtype=np.float64)
+
+
+def tabulate(terms: Terms, updates: range) -> Table:
+    """Return the terms of successive updates, each a function of t alone.
+
+    Terms that have a method `table` return them at once, to the last bit those of each update.
+    """
+    table: Callable[[range], Table] | None = getattr(terms, "table", None)
+    if table is not None:
+        return table(updates)
+    found = [terms(t) for t in updates]
+    shape = (max(map(len, found), default=0), len(updates))
+    ts, stds = np.zeros(shape, dtype=np.int64), np.zeros(shape)
+    for i, update in enumerate(found):
+        for j, (t, std) in enumerate(update):
+            ts[j, i], stds[j, i] = t, std
+    return ts, stds
 
 
 def _has_norm(schedule: Schedule) -> bool:

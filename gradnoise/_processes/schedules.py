@@ -41,8 +41,12 @@ class AnnealedStd:
         object.__setattr__(self, "gamma", number("gamma", self.gamma))
 
     def __call__(self, t: int) -> float:
-        decay: float = (1.0 + t) ** (-self.gamma / 2)
-        return math.sqrt(self.eta) * decay
+        return self.of_updates(range(t, t + 1))[0]
+
+    def of_updates(self, updates: range) -> list[float]:
+        """Return the standard deviation of each of these updates."""
+        root, power = math.sqrt(self.eta), -self.gamma / 2
+        return [root * (1.0 + t) ** power for t in updates]
 
 
 @dataclass(frozen=True)
@@ -67,3 +71,7 @@ class ConstantStd:
 
     def __call__(self, t: int) -> float:
         return self.std
+
+    def of_updates(self, updates: range) -> list[float]:
+        """Return the standard deviation of each of these updates."""
+        return [self.std] * len(updates)

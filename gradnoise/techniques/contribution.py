@@ -19,8 +19,10 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, ParamSpec
 
+import numpy as np
+
 from gradnoise._processes import NoiseProcess
-from gradnoise._processes.process import Terms
+from gradnoise._processes.process import Table, Terms, tabulate
 from gradnoise.techniques.functions import GradientTransform, TensorFunction
 from gradnoise.techniques.masks import DropoutMasks
 
@@ -126,6 +128,13 @@ class SummedTerms:
             (drawn + k * STREAM_OFFSET, std)
             for k, terms in enumerate(self.terms)
             for drawn, std in terms(t)
+        )
+
+    def table(self, updates: range) -> Table:
+        tables = [tabulate(terms, updates) for terms in self.terms]
+        return (
+            np.concatenate([ts + k * STREAM_OFFSET for k, (ts, _) in enumerate(tables)]),
+            np.concatenate([stds for _, stds in tables]),
         )
 
 

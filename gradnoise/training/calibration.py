@@ -21,6 +21,7 @@ from gradnoise.training.stack_check import declared_refusal, refusal
 from gradnoise.training.stacked_epoch import StackedEpoch
 from gradnoise.training.stacked_model import StackedModel
 from gradnoise.training.stacked_run import StackedRun
+from gradnoise.training.templates import StackedRuns
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload
 
@@ -75,6 +76,7 @@ class Measurer:
         self.spec, self._setup, self._device = spec, prepare(spec), device()
         self._single: Callable[[], None] | None = None
         self._refusal: str | None = None
+        self._opener = StackedRuns(self._device)
         self._runs: list[StackedRun] = []
 
     def measure(self, slots: int, seconds: float = 0.15) -> Rate:
@@ -111,7 +113,7 @@ class Measurer:
 
     def _run(self, workload: Workload, k: int) -> StackedRun:
         spec = dataclasses.replace(self.spec, seed=self.spec.seed + k)
-        return StackedRun(prepare(spec), workload, self._device)
+        return self._opener.open(prepare(spec), workload)
 
     def _rate(
         self,

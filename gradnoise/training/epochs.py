@@ -3,7 +3,10 @@
 They are the same for a separate model and in a stack.
 """
 
+import functools
+import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -78,23 +81,75 @@ def epoch_steps(workload: Workload, spec: TrialSpec) -> int:
 
 
 def epoch_order(workload: Workload, spec: TrialSpec, epoch: int) -> torch.Tensor:
-    """Return the examples of each update of an epoch, [updates, batch_size].
+    """Return the examples of each update of an epoch, as `Order.of` does, as int64."""
+    return Order(workload, spec).of(epoch).long()
 
-    Epochs are counted from 0. A pass over the data leaves out the examples that fill no whole
-    batch; an epoch of `report_every` updates continues the pass that the one before it began.
+
+class Order:
+    """The order in which a trial takes its examples; the passes of the latest epoch are kept.
+
+    Args:
+        workload: The trial's workload.
+        spec: The trial.
+        is_pinned: Whether orders lie in memory from which a GPU copies without the host's help.
+
+    Attributes:
+        dtype: The type of the orders.
     """
-    n, of_pass = epoch_steps(workload, spec), n_steps(workload)
-    first, last = epoch * n, (epoch + 1) * n
-    passes = range(first // of_pass, -(-last // of_pass))
-    order = torch.cat([_pass_order(workload, spec.seed, each) for each in passes])
-    start = first - passes[0] * of_pass
-    return order[start : start + n]
 
+    def __init__(self, workload: Workload, spec: TrialSpec, *, is_pinned: bool = False) -> None:
+        self._seed, self._batch_size = spec.seed, workload.batch_size
+        self._n_examples = len(workload.data().train[0])
+        self._of_pass, self._of_epoch = n_steps(workload), epoch_steps(workload, spec)
+        self._is_pinned = is_pinned
+        self.dtype = torch.int32 if self._n_examples < 2**31 else torch.int64
+        self._passes: dict[int, torch.Tensor | Future[torch.Tensor]] = {}
 
-def _pass_order(workload: Workload, seed: int, number: int) -> torch.Tensor:
-    n = n_steps(workload) * workload.batch_size
-    order = permutation(seed, "order", number, len(workload.data().train[0]))
-    return order[:n].view(-1, workload.batch_size)
+    def of(self, epoch: int) -> torch.Tensor:
+        """Return the examples of each update of an epoch, [updates, batch_size].
+
+        Epochs are counted from 0. A pass over the data leaves out the examples that fill no whole
+        batch; an epoch of `report_every` updates continues the pass that the one before it began.
+        """
+        numbers = self._numbers(epoch)
+        passes = [self._pass(number) for number in numbers]
+        for number in [number for number in self._passes if number < numbers[0]]:
+            del self._passes[number]
+        start = epoch * self._of_epoch - numbers[0] * self._of_pass
+        order = passes[0] if len(passes) == 1 else torch.cat(passes)
+        return order[start : start + self._of_epoch]
+
+    def make_ahead(self, epoch: int) -> None:
+        """Start to make the order of an epoch in another thread."""
+        for number in self._numbers(epoch):
+            if number not in self._passes:
+                self._passes[number] = _threads().submit(self._filled, self._empty(), number)
+
+    def _pass(self, number: int) -> torch.Tensor:
+        found = self._passes.pop(number, None)
+        if isinstance(found, Future):
+            found = found.result()
+        self._passes[number] = found = (
+            self._filled(self._empty(), number) if found is None else found
+        )
+        return found
+
+    def _numbers(self, epoch: int) -> range:
+        first, last = epoch * self._of_epoch, (epoch + 1) * self._of_epoch
+        return range(first // self._of_pass, -(-last // self._of_pass))
+
+    def _empty(self) -> torch.Tensor:
+        return torch.empty(
+            self._of_pass,
+            self._batch_size,
+            dtype=self.dtype,
+            pin_memory=self._is_pinned,
+        )
+
+    def _filled(self, order: torch.Tensor, number: int) -> torch.Tensor:
+        drawn = permutation(self._seed, "order", number, self._n_examples)
+        order.view(-1).numpy()[:] = drawn[: order.numel()].numpy()
+        return order
 
 
 def first_batch(workload: Workload, splits: Splits) -> Batch:
@@ -118,3 +173,12 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train()
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="order")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from gradnoise._noise import Noise, StackedNoise
-from gradnoise._processes.process import Terms
+from gradnoise._processes.process import Terms, tabulate
 
 Update = int | torch.Tensor
 """An update of an epoch, counted from 0: a number, or in a CUDA graph the tensor [1] that holds it
@@ -51,20 +51,23 @@ class NoiseTerms:
             noise: From a member to its draws.
             terms: From a member to its noise process; None if it has no noise.
         """
-        found = [
-            [process(first_t(member) + i) for i in range(n_steps)] if process else []
-            for member, process in ((member, terms(member)) for member in members)
-        ]
-        n_terms = max((len(update) for updates in found for update in updates), default=0)
+        tables = {
+            k: tabulate(process, range(first_t(member), first_t(member) + n_steps))
+            for k, member in enumerate(members)
+            if (process := terms(member)) is not None
+        }
+        n_terms = max((len(ts) for ts, _ in tables.values()), default=0)
         if n_terms == 0:
             return None
-        shape = (n_terms, n_steps, len(members))
+        shape = (n_terms, len(members), n_steps)
         ts, stds = np.zeros(shape, dtype=np.int64), np.zeros(shape)
-        for k, updates in enumerate(found):
-            for i, update in enumerate(updates):
-                for j, (t, std) in enumerate(update):
-                    ts[j, i, k], stds[j, i, k] = t, std
-        return cls([noise(member) for member in members], ts, stds)
+        for k, (of_draws, of_member) in tables.items():
+            ts[: len(of_draws), k], stds[: len(of_draws), k] = of_draws, of_member
+        return cls(
+            [noise(member) for member in members],
+            np.ascontiguousarray(ts.transpose(0, 2, 1)),
+            np.ascontiguousarray(stds.transpose(0, 2, 1)),
+        )
 
 
 class NoiseTable:

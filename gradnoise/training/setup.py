@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from gradnoise import parameters
 from gradnoise.techniques.base import Technique
 from gradnoise.techniques.contribution import Contribution, combine
@@ -9,7 +12,7 @@ from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload
 from gradnoise.workloads.function import FunctionWorkload
-from gradnoise.workloads.lr_schedules import Factor, lr_factor, warmup_factor
+from gradnoise.workloads.lr_schedules import Factor, lr_factor, warmup_factor, warmup_factors
 from gradnoise.workloads.optimizer import SHARED_PARAMETERS, SHARED_RULES, Optimizer
 from gradnoise.workloads.options import parse
 from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS, Declared, techniques_for
@@ -50,6 +53,10 @@ class Setup:
     def rate_factor(self, epoch: int, step: int) -> float:
         """Return the factor of the learning rate of an update; both are counted from 0."""
         return self.lr_factor(epoch) * warmup_factor(self.spec.params, step)
+
+    def rate_factors(self, epoch: int, steps: range) -> npt.NDArray[np.float64]:
+        """Return `rate_factor` of each of these updates of an epoch."""
+        return self.lr_factor(epoch) * warmup_factors(self.spec.params, steps)
 
     def _number(self, name: str) -> float | None:
         value = self.spec.params.get(name)

@@ -32,6 +32,7 @@ from gradnoise.training.stack_check import declared_refusal, refusal
 from gradnoise.training.stacked_epoch import StackedEpoch
 from gradnoise.training.stacked_model import StackedModel
 from gradnoise.training.stacked_run import StackedRun
+from gradnoise.training.templates import StackedRuns
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload
 
@@ -76,6 +77,7 @@ class StackTrainer(SlotTrainer):
         self.eager: dict[Hashable, str] = {}
         self._device = device or torch.device("cpu")
         self._may_capture = not eager
+        self._runs = StackedRuns(self._device)
         self._fitted: dict[Hashable, int] = {}
         self._limits: dict[Hashable, int] = {}
         self._models: dict[Hashable, dict[Hashable, StackedModel]] = {}
@@ -89,7 +91,7 @@ class StackTrainer(SlotTrainer):
             or declared_refusal(setup, workload)
         ):
             return open_lone(setup, self._device, self._checkpoints_of(spec), output)
-        run = self._again_if_full(lambda: StackedRun(setup, workload, self._device))
+        run = self._again_if_full(lambda: self._runs.open(setup, workload))
         if run.form not in self.refusals:
             reason = self.refusals[run.form] = self._refusal(run)
             if reason:
@@ -193,7 +195,7 @@ class StackTrainer(SlotTrainer):
         may_capture = self._may_capture and form not in self.eager
         model = models.pop(epoch.kind, None) or StackedModel(epoch, may_capture=may_capture)
         models[epoch.kind] = model  # in order of use, the latest last
-        while len(models) > (MODELS_ON_GPU if self._device.type == "cuda" else 1):
+        while len(models) > (1 if self._device.type == "cpu" else MODELS_ON_GPU):
             del models[next(iter(models))]
         values = model.train(epoch)
         if model.eager and form not in self.eager:
@@ -209,7 +211,7 @@ def rows_for(n: int, device: torch.device) -> int:
     On a CPU it is limited so that the buffers fit its caches; on a GPU it is a power of two, with
     at most a quarter of the rows empty, so that few graphs are captured.
     """
-    if device.type != "cuda":
+    if device.type == "cpu":
         return min(n, MOST_ON_CPU)
     power: int = 2 ** (n.bit_length() - 1)
     return 2 * power if n > 1.5 * power else power

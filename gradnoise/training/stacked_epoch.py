@@ -5,12 +5,12 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 
-from gradnoise._noise import Noise
 from gradnoise._processes import NoiseProcess
-from gradnoise._processes.process import Terms
-from gradnoise.techniques import masks
+from gradnoise._processes.process import IndependentTerms, Terms
+from gradnoise._processes.schedules import ConstantStd
 from gradnoise.training.epochs import epoch_steps
 from gradnoise.training.noise_terms import NoiseTerms
 from gradnoise.training.stacked_run import StackedRun
@@ -55,13 +55,12 @@ class StackedEpoch:
     def on_activations(self) -> NoiseTerms | None:
         """The normal numbers from which masks are made."""
 
-        def noise(run: StackedRun) -> Noise:
-            return Noise(run.spec.seed, self.dropped, masks.PURPOSE)
-
         def terms(run: StackedRun) -> Terms | None:
-            return (lambda t: [(t, 1.0)]) if run.dropped else None
+            return IndependentTerms(ConstantStd(1.0)) if run.dropped else None
 
-        return NoiseTerms.of(self.n_steps, self.runs, _t, noise, terms)
+        return NoiseTerms.of(
+            self.n_steps, self.runs, _t, lambda run: run.mask_noise(self.dropped), terms
+        )
 
     @cached_property
     def on_gradients(self) -> NoiseTerms | None:
@@ -111,13 +110,11 @@ class StackedEpoch:
         """The learning rate of each update and run, [updates, runs]; None if it is constant."""
         if not any(run.setup.has_warmup for run in self.runs):
             return None
-        return torch.tensor(
-            [
-                [run.hyper["lr"] * run.setup.rate_factor(run.epoch, run.t + i) for run in self.runs]
-                for i in range(self.n_steps)
-            ],
-            dtype=torch.float64,
-        )
+        rates = [
+            run.hyper["lr"] * run.setup.rate_factors(run.epoch, range(run.t, run.t + self.n_steps))
+            for run in self.runs
+        ]
+        return torch.from_numpy(np.stack(rates, axis=1))
 
     @property
     def kind(self) -> Hashable:

@@ -40,14 +40,8 @@ class StackedFunctions:
         )
 
     def load(self, runs: Sequence[StackedRun]) -> None:
-        """Copy in the hyperparameters and the states of other runs."""
+        """Copy in the hyperparameters of other runs."""
         _copy(self.hyper, _stacked([run.function_hyper for run in runs]))
-        _copy(self.kept, _stacked([run.kept for run in runs]))
-
-    def save(self, k: int, run: StackedRun) -> None:
-        """Copy the states of row k to its run."""
-        for saved, rows in zip(run.kept, self.kept, strict=True):
-            copy_into(saved, {name: tensor[k] for name, tensor in rows.items()})
 
     @property
     def perturbs(self) -> bool:

@@ -7,18 +7,17 @@ next, the examples and the terms of the noise, is read from tables by a counter 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
 from gradnoise._processes import NoiseProcess, noise_to_gradient
-from gradnoise.techniques.masks import quantile
 from gradnoise.training import graphs
-from gradnoise.training.epochs import epoch_order, evaluating, splits_measured
+from gradnoise.training.epochs import evaluating, splits_measured
 from gradnoise.training.noise_terms import NoiseTable, NoiseTerms, Update, pick
 from gradnoise.training.stacked_epoch import StackedEpoch
 from gradnoise.training.stacked_functions import StackedFunctions
-from gradnoise.training.stacked_run import StackedRun, gradient_of, measure_of, rows
+from gradnoise.training.stacked_run import StackedRun, by_name, gradient_of, measure_of, rows
 from gradnoise.workloads.base import Batch, Tensors
 
 MEASURED_AT_ONCE, MEASURED_AT_ONCE_ON_CPU = 64, 4
@@ -43,6 +42,7 @@ class StackedModel:
         self._first = first = epoch.runs[0]
         n, like = len(epoch.runs), first.weights
         self._device = like.device
+        self._is_ahead = self._device.type != "cpu"
         self.weights = like.new_empty(n, like.numel())
         self._gradients = torch.empty_like(self.weights)
         self._moments = [torch.empty_like(self.weights) for _ in first.moments]
@@ -70,11 +70,12 @@ class StackedModel:
         self._rates = None if epoch.rates is None else epoch.rates.to(self._device)
         self._clips = {name: like.new_empty(n, 1) for name in epoch.clips}
         self._steps_before = torch.empty(n, 1, dtype=torch.float64, device=self._device)
+        batch_size = first.workload.batch_size
         self._order = torch.empty(
-            epoch.n_steps, n * first.workload.batch_size, dtype=torch.int64, device=self._device
+            n, epoch.n_steps, batch_size, dtype=first.order.dtype, device=self._device
         )
         self._examples = [
-            part.new_empty(self._order.shape[1], *part.shape[1:]) for part in first.data.train
+            part.new_empty(n * batch_size, *part.shape[1:]) for part in first.data.train
         ]
         self._batch: Batch = tuple(part.view(n, -1, *part.shape[1:]) for part in self._examples)
         self.losses = like.new_empty(n, epoch.n_steps)
@@ -112,34 +113,40 @@ class StackedModel:
         self.start(epoch)
         for i in range(epoch.n_steps):
             self.update(i)
-        is_finite = self.weights.isfinite().all(dim=1).tolist()
-        losses = self.losses.mean(1).tolist()
-        ratios = [
-            noise_to_gradient(
-                run.contribution.gradient, run.t + epoch.n_steps - 1, run.weights.numel(), norm
-            )
-            for run, norm in zip(epoch.runs, self._norms.tolist(), strict=True)
-        ]
-        values: list[Mapping[str, float]] = [
-            {"train_loss": loss} | ratio | measured
-            for loss, ratio, measured in zip(losses, ratios, self._measure(), strict=True)
-        ]
+        return self.finish(epoch)
+
+    @torch.no_grad()
+    def finish(self, epoch: StackedEpoch) -> list[Mapping[str, float] | None]:
+        """Return the values of the runs after the last update, and copy their states back."""
+        is_finite, losses, norms, metrics = self.read()
+        n, last = len(epoch.members), epoch.n_steps - 1
+        for kept, state in self._states(epoch.members):
+            torch._foreach_copy_(list(state), list(kept[:n].unbind()))
+        values: list[Mapping[str, float] | None] = []
         for k, run in enumerate(epoch.members):
-            run.weights.copy_(self.weights[k])
-            for saved, moment in zip(run.moments, self._moments, strict=True):
-                saved.copy_(moment[k])
-            for name, buffer in self._buffers.items():
-                run.buffers[name].copy_(buffer[k])
-            self._functions.save(k, run)
+            ratio = noise_to_gradient(
+                run.contribution.gradient, run.t + last, run.weights.numel(), norms[k]
+            )
+            found = {"train_loss": losses[k]} | ratio | metrics[k]
+            values.append(
+                found if is_finite[k] and all(map(math.isfinite, found.values())) else None
+            )
             run.t += epoch.n_steps
             run.epoch += 1
-        for run, _, _, state in self._preconditioned:
-            run.preconditioner_state.copy_(state)
-        results = [
-            measured if ok and all(map(math.isfinite, measured.values())) else None
-            for measured, ok in zip(values, is_finite, strict=True)
-        ]
-        return results[: len(epoch.members)]
+        for run, _, _, preconditioned in self._preconditioned:
+            run.preconditioner_state.copy_(preconditioned)
+        return values
+
+    def read(self) -> tuple[list[bool], list[float], list[float], list[dict[str, float]]]:
+        """Return what the host reads from the device after the last update, row by row: whether the
+        weights are finite, the mean loss, the norm of the last gradient, and the metrics.
+        """
+        return (
+            self.weights.isfinite().all(dim=1).tolist(),
+            self.losses.mean(1).tolist(),
+            self._norms.tolist(),
+            self._measure(),
+        )
 
     def start(self, epoch: StackedEpoch) -> None:
         """Copy in the runs and what their updates need.
@@ -167,18 +174,17 @@ class StackedModel:
     @torch.no_grad()
     def _load(self, epoch: StackedEpoch) -> None:
         runs = epoch.runs
+        for kept, state in self._states(runs):
+            torch._foreach_copy_(list(kept.unbind()), list(state))
         quantiles = by_name(self._quantiles, epoch.dropped)
         keep_rates = by_name(self._keep_rates, epoch.dropped)
-        for k, run in enumerate(runs):
-            self.weights[k].copy_(run.weights)
-            for moment, saved in zip(self._moments, run.moments, strict=True):
-                moment[k].copy_(saved)
-            for name, buffer in self._buffers.items():
-                buffer[k].copy_(run.buffers[name])
-            for name in epoch.dropped:
-                rate = run.dropped[name][0] if name in run.dropped else 0.0
-                quantiles[name][k] = quantile(rate)
-                keep_rates[name][k] = 1 - rate
+        for name, shape in epoch.dropped.items():
+            rates = torch.tensor(
+                [run.dropped[name][0] if name in run.dropped else 0.0 for run in runs],
+                dtype=torch.float64,
+            ).view(-1, *[1] * len(shape))
+            quantiles[name].copy_(torch.special.ndtri(rates))
+            keep_rates[name].copy_(1 - rates)
         self._functions.load(runs)
         for name, column in self._hyper.items():
             factors = [run.setup.lr_factor(run.epoch) if name == "lr" else 1.0 for run in runs]
@@ -191,8 +197,7 @@ class StackedModel:
         for name, column in self._clips.items():
             _fill(column, [getattr(run, name) for run in runs])
         _fill(self._steps_before, [run.t for run in runs])
-        orders = [epoch_order(run.workload, run.spec, run.epoch) for run in runs]
-        self._order.copy_(torch.stack(orders, dim=1).view(self._order.shape))
+        self._load_order(epoch.members)
         for table, terms in (
             (self._on_weights, epoch.on_weights),
             (self._on_activations, epoch.on_activations),
@@ -206,13 +211,45 @@ class StackedModel:
         ]
         self.counter.zero_()
 
+    def _load_order(self, members: Sequence[StackedRun]) -> None:
+        """Copy in the order of each member, and on a device start to make the next orders.
+
+        While the device trains, this machine has time for them.
+        """
+        for run in members if self._is_ahead else ():
+            run.order.make_ahead(run.epoch)
+        orders = [run.order.of(run.epoch) for run in members]
+        n = len(orders)
+        torch._foreach_copy_(list(self._order[:n].unbind()), orders, non_blocking=True)
+        self._order[n:].copy_(self._order[:1].expand_as(self._order[n:]))
+        for run in members if self._is_ahead else ():
+            if run.epoch + 1 < run.spec.budget_epochs:
+                run.order.make_ahead(run.epoch + 1)
+
+    def _states(
+        self, runs: Sequence[StackedRun]
+    ) -> Iterator[tuple[torch.Tensor, Sequence[torch.Tensor]]]:
+        """Yield each buffer of the members' states with what holds it in the runs."""
+        yield self.weights, [run.weights for run in runs]
+        yield from zip(
+            self._moments, zip(*(run.moments.unbind() for run in runs), strict=True), strict=True
+        )
+        for name, buffer in self._buffers.items():
+            yield buffer, [run.buffers[name] for run in runs]
+        for k, kept in enumerate(self._functions.kept):
+            for name, tensor in kept.items():
+                yield tensor, [run.kept[k][name] for run in runs]
+
     def _counted(self) -> None:
         self.step(self.counter)
 
     @torch.no_grad()
     def step(self, i: Update) -> None:
         """Make update i operation by operation; with `counter`, count it up."""
-        rows = pick(self._order, i)
+        if isinstance(i, int):
+            rows = self._order[:, i].reshape(-1)
+        else:
+            rows = self._order.index_select(1, i).view(-1)
         for part, examples in zip(self._first.data.train, self._examples, strict=True):
             torch.index_select(part, 0, rows, out=examples)
         if self._moved is not self.weights:
@@ -281,7 +318,7 @@ class StackedModel:
             else self._by_name,
             self._buffers,
         )
-        values: list[dict[str, float]] = [{} for _ in range(n)]
+        columns: dict[str, list[torch.Tensor]] = {}
         with evaluating(first.model):
             for split in splits_measured(first.spec):
                 batch: Batch = getattr(first.data, split)
@@ -290,18 +327,9 @@ class StackedModel:
                     for name, column in self._metrics(
                         rows(weights, some), rows(buffers, some), batch
                     ).items():
-                        for measured, value in zip(values[some], column.tolist(), strict=True):
-                            measured[f"{split}_{name}"] = float(value)
-        return values
-
-
-def by_name(flat: torch.Tensor, shapes: Mapping[str, torch.Size]) -> dict[str, torch.Tensor]:
-    """Return views of [members, numbers] as each parameter, [members, *shape]."""
-    parts = torch.split(flat, [shape.numel() for shape in shapes.values()], dim=1)
-    return {
-        name: part.view(-1, *shape)
-        for (name, shape), part in zip(shapes.items(), parts, strict=True)
-    }
+                        columns.setdefault(f"{split}_{name}", []).append(column.double())
+        found = torch.stack([torch.cat(parts) for parts in columns.values()])
+        return [dict(zip(columns, values, strict=True)) for values in found.T.tolist()]
 
 
 def _table(rows: torch.Tensor, terms: NoiseTerms | None) -> NoiseTable | None:

@@ -1,21 +1,32 @@
 """A trial that trains in a stack: its state from one epoch to the next."""
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch.func import functional_call, grad_and_value, vmap
+from torch.nn.utils import parameters_to_vector
 
 from gradnoise._noise import Noise
-from gradnoise.techniques import noisy_weights
+from gradnoise._noise.noise import PURPOSE
+from gradnoise.techniques import masks, noisy_weights
 from gradnoise.training import arm_functions
 from gradnoise.training.decomposed import decomposing
-from gradnoise.training.epochs import open_model
+from gradnoise.training.epochs import Order, open_model
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup
-from gradnoise.workloads.base import Batch, StackedGradient, StackedMeasure, Tensors, Workload
+from gradnoise.workloads.base import (
+    Batch,
+    Splits,
+    StackedGradient,
+    StackedMeasure,
+    Tensors,
+    Workload,
+)
 from gradnoise.workloads.losses import replaced_by
 
 
@@ -26,6 +37,7 @@ class StackedRun:
         setup: The trial.
         workload: Its workload.
         device: Where it trains.
+        start: What it starts from; None: a model is built for it.
 
     Attributes:
         form: Equal for trials that can train as one model.
@@ -35,21 +47,20 @@ class StackedRun:
         function_hyper: The hyperparameters of the techniques' functions.
         kept: What these functions keep from update to update.
         dropped: The rate and the activations' shape at each layer that drops activations.
+        order: The order of its examples.
         t: Updates so far.
         epoch: Epochs so far.
     """
 
-    def __init__(self, setup: Setup, workload: Workload, device: torch.device) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        workload: Workload,
+        device: torch.device,
+        start: "Start | None" = None,
+    ) -> None:
         spec = setup.spec
-        self.form = (
-            spec.workload,
-            setup.options,
-            tuple(sorted(workload.params.items())),
-            spec.optimizer,
-            spec.with_test,
-            setup.contribution.structure,
-            spec.report_every,
-        )
+        self.form = form_of(setup, workload)
         self.spec = spec
         self.setup = setup
         self.workload = workload
@@ -57,11 +68,9 @@ class StackedRun:
         self.hyper = setup.optimizer.hyperparameters(spec.params)
         self.clip_norm = math.inf if setup.clip_norm is None else setup.clip_norm
         self.clip_value = math.inf if setup.clip_value is None else setup.clip_value
-        opened = open_model(setup, workload, device, Randomness(spec.seed))
-        self.model, self.data, self.dropped = opened.model, opened.splits, opened.dropped
-        self.shapes = {name: parameter.shape for name, parameter in self.model.named_parameters()}
-        self.weights = torch.nn.utils.parameters_to_vector(self.model.parameters()).detach()
-        self.buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        start = start or Start.of(setup, workload, device)
+        self.model, self.data, self.dropped = start.model, start.data, start.dropped
+        self.shapes, self.weights, self.buffers = start.shapes, start.weights, start.buffers
         self.moments = self.weights.new_zeros(setup.optimizer.n_moments, self.weights.numel())
         process = setup.contribution.gradient
         is_preconditioned = process is not None and process.preconditioner is not None
@@ -69,22 +78,32 @@ class StackedRun:
             self.weights.numel() if is_preconditioned else 0, dtype=torch.float32, device=device
         )
         self.function_hyper = arm_functions.hyper_of(setup.contribution, device)
-        named = dict(self.model.named_parameters())
-        self.kept = arm_functions.first_kept(setup.contribution, named, self.buffers)
+        self.kept = arm_functions.first_kept(
+            setup.contribution, by_name(self.weights, self.shapes), self.buffers
+        )
+        self.order = Order(workload, spec, is_pinned=device.type == "cuda")
+        self._mask_noise: tuple[Mapping[str, torch.Size], Noise] | None = None
         self.t = 0
         self.epoch = 0
-        for parameter in self.model.parameters():
-            parameter.data = parameter.data.new_empty(0)
 
     @cached_property
     def gradient_noise(self) -> Noise:
         """The draws of its gradient noise."""
-        return Noise(self.spec.seed, self.shapes)
+        return self._noise(self.shapes, PURPOSE)
 
     @cached_property
     def weight_noise(self) -> Noise:
         """The draws of its weight noise."""
-        return Noise(self.spec.seed, self.shapes, noisy_weights.PURPOSE)
+        return self._noise(self.shapes, noisy_weights.PURPOSE)
+
+    def mask_noise(self, shapes: Mapping[str, torch.Size]) -> Noise:
+        """Return the draws of its dropout masks at layers with activations of these shapes."""
+        if self._mask_noise is None or self._mask_noise[0] != shapes:
+            self._mask_noise = shapes, self._noise(shapes, masks.PURPOSE)
+        return self._mask_noise[1]
+
+    def _noise(self, shapes: Mapping[str, torch.Size], purpose: str) -> Noise:
+        return _noise_on(tuple(shapes.items()), purpose).reseeded(self.spec.seed)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -109,6 +128,50 @@ class StackedRun:
 
     def close(self) -> None:
         """Do nothing: the memory is freed with the object."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Start:
+    """What a trial starts from; the fields as the attributes of StackedRun."""
+
+    model: torch.nn.Module
+    data: Splits
+    dropped: Mapping[str, tuple[float, torch.Size]]
+    shapes: Mapping[str, torch.Size]
+    weights: torch.Tensor
+    buffers: dict[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, setup: Setup, workload: Workload, device: torch.device) -> "Start":
+        """Build the model of a trial and initialise it."""
+        opened = open_model(setup, workload, device, Randomness(setup.spec.seed))
+        model = opened.model
+        shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+        weights = parameters_to_vector(model.parameters()).detach()
+        for parameter in model.parameters():
+            parameter.data = parameter.data.new_empty(0)
+        return cls(
+            model=model,
+            data=opened.splits,
+            dropped=opened.dropped,
+            shapes=shapes,
+            weights=weights,
+            buffers={name: buffer.clone() for name, buffer in model.named_buffers()},
+        )
+
+
+def form_of(setup: Setup, workload: Workload) -> Hashable:
+    """Return what is equal for trials that can train as one model."""
+    spec = setup.spec
+    return (
+        spec.workload,
+        setup.options,
+        tuple(sorted(workload.params.items())),
+        spec.optimizer,
+        spec.with_test,
+        setup.contribution.structure,
+        spec.report_every,
+    )
 
 
 def gradient_of(run: StackedRun, loss_hyper: Tensors) -> StackedGradient:
@@ -177,3 +240,17 @@ def measure_of(run: StackedRun) -> StackedMeasure:
 def rows(tensors: Tensors, which: int | slice) -> dict[str, torch.Tensor]:
     """Return the rows of some members, or of a single member, of tensors [members, ...] by name."""
     return {name: tensor[which] for name, tensor in tensors.items()}
+
+
+def by_name(flat: torch.Tensor, shapes: Mapping[str, torch.Size]) -> dict[str, torch.Tensor]:
+    """Return views of [..., numbers] as each parameter, [..., *shape]."""
+    parts = torch.split(flat, [shape.numel() for shape in shapes.values()], dim=-1)
+    return {
+        name: part.view(*flat.shape[:-1], *shape)
+        for (name, shape), part in zip(shapes.items(), parts, strict=True)
+    }
+
+
+@functools.lru_cache(maxsize=64)
+def _noise_on(shapes: tuple[tuple[str, torch.Size], ...], purpose: str) -> Noise:
+    return Noise(0, dict(shapes), purpose)

@@ -8,6 +8,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from gradnoise.parameters import Parameter
 from gradnoise.rules import Rule, When
 
@@ -99,5 +102,13 @@ def warmup_factor(params: Mapping[str, Any], step: int) -> float:
     >>> [warmup_factor({"lr_warmup_steps": 4}, step) for step in (0, 1, 3, 4)]
     [0.25, 0.5, 1.0, 1.0]
     """
+    return float(warmup_factors(params, range(step, step + 1))[0])
+
+
+def warmup_factors(params: Mapping[str, Any], steps: range) -> npt.NDArray[np.float64]:
+    """Return `warmup_factor` of each of these updates."""
     n = params.get("lr_warmup_steps", 0)
-    return min(1.0, (step + 1) / n) if n else 1.0
+    if not n:
+        return np.ones(len(steps))
+    counts = np.array(steps, dtype=np.float64) + 1
+    return np.minimum(counts / float(n), 1.0)

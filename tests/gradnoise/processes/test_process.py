@@ -1,6 +1,7 @@
 import math
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from gradnoise._processes import (
     constant,
     preconditioned,
 )
+from gradnoise._processes.process import tabulate
+from gradnoise.techniques.contribution import SummedTerms
 
 MAKERS: list[Callable[[float], NoiseProcess]] = [
     lambda x: annealed(eta=x, gamma=0.55),
@@ -72,3 +75,25 @@ def test_the_std_of_a_process_is_the_root_of_the_sum_of_squares() -> None:
     process = NoiseProcess(terms=lambda t: [(t, 0.3), (t + 5, -0.4)])
     assert process.std(7) == pytest.approx(0.5)
     assert NoiseProcess(terms=lambda _t: ()).std(7) == 0.0
+
+
+@pytest.mark.parametrize("first", [0, 1, 123_456])
+@pytest.mark.parametrize(
+    "terms",
+    [
+        annealed(0.3, 0.55).terms,
+        constant(0.1).terms,
+        anticorrelated(0.1).terms,
+        NoiseProcess.of(lambda t: 1 / (3 + t)).terms,
+        SummedTerms((anticorrelated(0.1).terms, annealed(0.3, 0.55).terms)),
+        lambda t: [(t, 0.1), (t - 1, 0.05)] if t else [(t, 0.1)],
+    ],
+)
+def test_tabulated_terms_are_those_of_each_update_to_the_last_bit(terms: Any, first: int) -> None:
+    """Terms whose std is 0 fill the table and add nothing."""
+    updates = range(first, first + 500)
+    ts, stds = tabulate(terms, updates)
+    assert ts.shape == stds.shape
+    for i, t in enumerate(updates):
+        columns = zip(ts[:, i].tolist(), stds[:, i].tolist(), strict=True)
+        assert [(drawn, std) for drawn, std in columns if std] == list(terms(t))

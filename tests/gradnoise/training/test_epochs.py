@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gradnoise.training.epochs import (
+    Order,
     epoch_order,
     evaluating,
     first_batch,
@@ -27,6 +28,21 @@ def test_an_epoch_has_whole_batches_in_an_order_of_seed_and_epoch(workload: Any)
     assert torch.equal(order, permutation(1, "order", 2, 30)[:24].view(3, 8))
     assert len(set(order.flatten().tolist())) == 24
     assert not torch.equal(order, epoch_order(workload, spec(), epoch=3))
+
+
+@pytest.mark.parametrize("report_every", [None, 2, 7])
+def test_orders_made_ahead_continue_pass_by_pass(workload: Any, report_every: int | None) -> None:
+    """The epochs together are the passes one after the other, whether an order was made ahead."""
+    trial, n_epochs = spec(report_every=report_every), 4
+    order = Order(workload, trial)
+    found = []
+    for epoch in range(n_epochs):
+        found.append(order.of(epoch))
+        order.make_ahead(epoch + 1 + epoch % 2)
+        assert torch.equal(order.of(epoch), found[-1])
+    passes = torch.cat([permutation(1, "order", number, 30)[:24] for number in range(10)])
+    assert torch.equal(torch.cat(found).long().view(-1), passes[: 8 * n_epochs * len(found[0])])
+    assert {len(each) for each in found} == {report_every or 3}
 
 
 def test_data_that_fill_no_batch_are_refused(workload: Any) -> None:
