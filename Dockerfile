@@ -26,7 +26,7 @@ RUN mkdir -p gradnoise service/gradnoise_service workers/gradnoise_workers alemb
 COPY . .
 RUN pip install --no-deps --no-build-isolation . \
  && useradd --uid 10001 --create-home --home-dir /var/lib/gradnoise --shell /usr/sbin/nologin gradnoise \
- && install --directory --owner=gradnoise /checkpoints
+ && install --directory --owner=gradnoise /artifacts /checkpoints
 
 USER gradnoise
 WORKDIR /var/lib/gradnoise

@@ -57,14 +57,20 @@ def test_only_the_dispatcher_is_on_the_networks_of_ray_and_database() -> None:
     )
 
 
-def test_every_node_mounts_the_folder_of_checkpoints() -> None:
-    """The image creates it for its user, because the file system is read-only."""
-    folder = CLUSTER["services"]["workers"]["environment"]["GRADNOISE_CHECKPOINTS"]
+def test_every_node_mounts_the_folders_of_checkpoints_and_files() -> None:
+    """The image creates them for its user, because the file system is read-only. The API reads the
+    files.
+    """
+    services = CLUSTER["services"]
+    environment = services["workers"]["environment"]
+    checkpoints, files = environment["GRADNOISE_CHECKPOINTS"], environment["GRADNOISE_ARTIFACTS"]
     assert all(
-        f"checkpoints:{folder}" in CLUSTER["services"][name]["volumes"]
+        {f"checkpoints:{checkpoints}", f"artifacts:{files}"} <= set(services[name]["volumes"])
         for name in ("workers", "ray-head", "ray-worker")
     )
-    assert f"install --directory --owner=gradnoise {folder}\n" in DOCKERFILE
+    assert f"install --directory --owner=gradnoise {files} {checkpoints}\n" in DOCKERFILE
+    assert services["api"]["environment"]["GRADNOISE_ARTIFACTS"] == files
+    assert services["api"]["volumes"] == [f"artifacts:{files}:ro"]
 
 
 def test_only_the_image_for_gpus_has_a_compiler() -> None:

@@ -7,14 +7,20 @@ For the workers and the tests. Packages of yours import `gradnoise`, `gradnoise.
 import torch
 
 from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.training.files import Files
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.training.trainer import Trainer
 
-__all__ = ["Checkpoints", "Trainer", "device", "open_trainer"]
+__all__ = ["Checkpoints", "Files", "Trainer", "device", "open_trainer"]
 
 
-def open_trainer(slots: int, checkpoints: Checkpoints | None = None, eager: str = "") -> Trainer:
+def open_trainer(
+    slots: int,
+    checkpoints: Checkpoints | None = None,
+    eager: str = "",
+    files: Files | None = None,
+) -> Trainer:
     """Return a trainer on the first GPU that torch sees, else on the CPU.
 
     Args:
@@ -23,14 +29,15 @@ def open_trainer(slots: int, checkpoints: Checkpoints | None = None, eager: str 
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
         eager: Why no update is to be captured as a CUDA graph; empty: each is where that is
             possible.
+        files: Where it keeps the files of trials whose spec names a checkpoint.
 
     Raises:
         ValueError: If slots is below 1.
     """
     return (
-        SingleTrainer(slots, device(), checkpoints)
+        SingleTrainer(slots, device(), checkpoints, files)
         if slots == 1
-        else StackTrainer(slots, device(), checkpoints, eager)
+        else StackTrainer(slots, device(), checkpoints, eager, files)
     )
 
 

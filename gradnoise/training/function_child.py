@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ import torch
 
 from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.training.faults import Fault
+from gradnoise.training.files import MOST_FILES, Files
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import prepare
 from gradnoise.training.single_functions import SingleFunctions
@@ -84,6 +86,7 @@ class Order:
         threads: Threads of torch's operations.
         checkpoint_seconds: Seconds from one checkpoint to the next; None: none is kept.
         kept: The checkpoint to continue from.
+        files: Where it saves files; None: nowhere.
     """
 
     source: bytes
@@ -93,6 +96,7 @@ class Order:
     threads: int
     checkpoint_seconds: float | None
     kept: bytes | None
+    files: Files | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +133,9 @@ class ProcessHost:
         self._kept = order.kept
         self._kept_at = time.monotonic()
         self._is_checked = False
+        self._place = order.spec.checkpoint if order.files else ""
+        self._files = order.files or Files(url="")
+        self._names: set[str] = set()
 
     def hand_over(self, values: Mapping[str, float], conduct: Mapping[str, Any]) -> None:
         self._connection.send(Report(values=values, conduct=conduct))
@@ -151,6 +158,14 @@ class ProcessHost:
             self._is_checked = True
         self._connection.send(Checkpoint(epoch=kept["epoch"], kept=buffer.getvalue()))
         self._kept_at = time.monotonic()
+
+    def save(self, name: str, path: Path) -> None:
+        if len(self._names | {name}) > MOST_FILES:
+            raise ValueError(f"a trial saves at most {MOST_FILES} files, but got {name!r} as well.")
+        saved = self._files.keep(self._place, name, path)
+        self._names.add(name)
+        if self._place:
+            self._connection.send(saved)
 
     def kept(self) -> Kept | None:
         if self._kept is None:

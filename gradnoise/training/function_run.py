@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import torch
 
 from gradnoise.training.faults import Fault, FunctionError, UnfinishedError
+from gradnoise.training.files import SavedFile
 from gradnoise.training.function_child import Checkpoint, Ended, Order, Report, Source
 from gradnoise.training.function_process import CLOSE_SECONDS, FunctionProcess, bootstrap
 from gradnoise.training.output import Output
@@ -30,7 +31,7 @@ class FunctionRun:
         setup: The trial.
         workload: The function to train with.
         checkpoint_seconds: Seconds from one checkpoint to the next; None: none is kept.
-        output: Takes what the function prints.
+        output: Takes what the function prints and saves.
 
     Raises:
         ValueError: If a technique contributes to weights or activations, which a function does not
@@ -114,6 +115,8 @@ class FunctionRun:
         self._runs = True
         while True:
             match self._receive(self._process, timeout_seconds):
+                case SavedFile() as saved:
+                    self._output.saved.append(saved)
                 case Checkpoint() as checkpoint:
                     self._checkpoint = checkpoint
                 case Report(values=values, conduct=conduct):
@@ -167,6 +170,7 @@ class FunctionRun:
             threads=torch.get_num_threads(),
             checkpoint_seconds=self._checkpoint_seconds,
             kept=None if self._checkpoint is None else self._checkpoint.kept,
+            files=self._output.files,
         )
 
 

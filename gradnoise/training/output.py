@@ -1,4 +1,4 @@
-"""What a trial prints: lines of plain text, collected from streams and kept within bounds."""
+"""What a trial leaves: its prints, as lines of plain text within bounds, and its files."""
 
 import re
 import sys
@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from gradnoise.training.files import Files, SavedFile
 
 KEPT = 32_768
 LAST_LINES = 20
@@ -25,9 +27,18 @@ class Output:
 
     A line that was overwritten, as by a progress bar, has its last content alone. Of what is
     printed between two calls of `take`, the first and the last KEPT characters are kept.
+
+    Args:
+        files: Where it saves files; None: nowhere.
+
+    Attributes:
+        files: The same.
+        saved: The files that it has saved, not yet taken.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, files: Files | None = None) -> None:
+        self.files = files
+        self.saved: list[SavedFile] = []
         self._line = ""
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._position = 0
@@ -66,6 +77,11 @@ class Output:
         self._head = self._tail = ""
         self._n_dropped = 0
         return [(position, text) for position, text in texts if text]
+
+    def take_saved(self) -> list[SavedFile]:
+        """Return the files that were saved since the last call."""
+        saved, self.saved = self.saved, []
+        return saved
 
     def last_lines(self) -> str:
         """Return the last LAST_LINES lines."""

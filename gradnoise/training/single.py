@@ -23,6 +23,7 @@ from gradnoise.training.epochs import (
     open_model,
     splits_measured,
 )
+from gradnoise.training.files import Files
 from gradnoise.training.function_run import FunctionRun
 from gradnoise.training.output import Output
 from gradnoise.training.randomness import Randomness
@@ -47,6 +48,7 @@ class SingleTrainer(SlotTrainer):
         slots: Most trials at the same time; at least 1.
         device: Where declared workloads train.
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
+        files: Where it keeps the files of these trials.
     """
 
     def __init__(
@@ -54,8 +56,9 @@ class SingleTrainer(SlotTrainer):
         slots: int = 1,
         device: torch.device | None = None,
         checkpoints: Checkpoints | None = None,
+        files: Files | None = None,
     ) -> None:
-        super().__init__(slots, checkpoints)
+        super().__init__(slots, checkpoints, files)
         self._device = device or torch.device("cpu")
 
     def _open(self, spec: TrialSpec, output: Output) -> SlotRun:

@@ -13,8 +13,9 @@ from typing import Any, Protocol, cast
 
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.faults import Fault, FunctionError, UnfinishedError
+from gradnoise.training.files import Files
 from gradnoise.training.output import Output, collecting, joined
-from gradnoise.training.trial import Event, Failed, Finished, Measurement, Printed, TrialSpec
+from gradnoise.training.trial import Event, Failed, Finished, Measurement, Printed, Saved, TrialSpec
 
 
 class DivergedError(ArithmeticError):
@@ -89,7 +90,7 @@ class Member:
             more than were reported.
         saved_at: When its state was last written, by the monotonic clock.
         seconds: Device time of the present epoch, where it goes on.
-        output: What it has printed.
+        output: What it has printed and saved.
         n_printing: How many trials print to the output at present, together.
     """
 
@@ -110,13 +111,19 @@ class SlotTrainer(ABC):
     Args:
         slots: Most trials at the same time; at least 1.
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
+        files: Where it keeps the files of these trials.
     """
 
-    def __init__(self, slots: int, checkpoints: Checkpoints | None = None) -> None:
+    def __init__(
+        self,
+        slots: int,
+        checkpoints: Checkpoints | None = None,
+        files: Files | None = None,
+    ) -> None:
         if slots < 1:
             raise ValueError(f"slots must be at least 1, but got {slots=}.")
         self.slots = slots
-        self._checkpoints = checkpoints
+        self._checkpoints, self._files = checkpoints, files
         self._members: dict[str, Member] = {}
         self._finished: dict[str, TrialSpec] = {}
         self._round: Iterator[tuple[Member, EpochResult]] | None = None
@@ -127,7 +134,8 @@ class SlotTrainer(ABC):
             raise RuntimeError(f"no slot is free: all {self.slots} hold a trial.")
         if spec.key in self._members:
             raise ValueError(f"key must be new, but {spec.key!r} is in a slot already.")
-        self._members[spec.key] = Member(spec=spec)
+        files = self._files if spec.checkpoint else None
+        self._members[spec.key] = Member(spec=spec, output=Output(files))
 
     def release(self, key: str) -> None:
         spec = self._finished.pop(key, None)
@@ -149,14 +157,14 @@ class SlotTrainer(ABC):
         for member, result in self._round:
             if isinstance(result, OpenEpoch):
                 member.seconds += result.seconds
-                return [*events, *_printed(member)]
+                return [*events, *_outputs(member)]
             events += self._settle(member, result)
         self._round = None
         return events
 
     @abstractmethod
     def _open(self, spec: TrialSpec, output: Output) -> SlotRun:
-        """Open a trial that has not trained yet; a training function prints to the output."""
+        """Open a trial that has not trained yet; a function prints and saves to the output."""
 
     @abstractmethod
     def _train_epoch(
@@ -246,7 +254,7 @@ class SlotTrainer(ABC):
         if isinstance(result, TrainedEpoch) and not all(map(math.isfinite, result.values.values())):
             result = FailedEpoch(error=DivergedError(), seconds=result.seconds)
         is_last = isinstance(result, FailedEpoch) or member.epoch + 1 == member.spec.budget_epochs
-        yield from _printed(member, is_last=is_last)
+        yield from _outputs(member, is_last=is_last)
         if isinstance(result, FailedEpoch):
             yield self._ended(_end(key, result.error, seconds))
             return
@@ -298,9 +306,11 @@ def _heading(n: int) -> str:
     return f"[printed by {n} trials that train as one model]\n"
 
 
-def _printed(member: Member, *, is_last: bool = False) -> Iterator[Printed]:
+def _outputs(member: Member, *, is_last: bool = False) -> Iterator[Event]:
     for position, text in member.output.take(is_last=is_last):
         yield Printed(key=member.spec.key, position=position, text=text)
+    for file in member.output.take_saved():
+        yield Saved(key=member.spec.key, file=file)
 
 
 def _end(key: str, error: Exception, seconds: float) -> Finished | Failed:

@@ -13,6 +13,7 @@ import torch
 
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.faults import release_locals
+from gradnoise.training.files import Files
 from gradnoise.training.graphs import CaptureError
 from gradnoise.training.memory import is_out_of_memory
 from gradnoise.training.output import Output
@@ -58,6 +59,7 @@ class StackTrainer(SlotTrainer):
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
         eager: Why no update is to be captured as a CUDA graph, a sentence; empty: each is where
             that is possible.
+        files: Where it keeps the files of trials whose spec names a checkpoint.
 
     Attributes:
         refusals: For each form of trials the reason why they do not stack, a sentence; empty if
@@ -71,8 +73,9 @@ class StackTrainer(SlotTrainer):
         device: torch.device | None = None,
         checkpoints: Checkpoints | None = None,
         eager: str = "",
+        files: Files | None = None,
     ) -> None:
-        super().__init__(slots, checkpoints)
+        super().__init__(slots, checkpoints, files)
         self.refusals: dict[Hashable, str] = {}
         self.eager: dict[Hashable, str] = {}
         self._device = device or torch.device("cpu")

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gradnoise.training.files import SavedFile
+
 ParamValue = float | int | str | bool | None
 
 
@@ -33,8 +35,8 @@ class TrialSpec:
             for those of a search.
         together: Most trials that train as one model with it, itself included; 1: as a separate
             model; 0: as many as the trainer has slots. It does not change the results.
-        checkpoint: Name under which its state is kept while it trains, a relative path; empty: the
-            state is not kept.
+        checkpoint: Name under which its state is kept while it trains, and its files for good, a
+            relative path; empty: they are not kept.
 
     Raises:
         ValueError: If a number is out of range.
@@ -152,4 +154,12 @@ class Printed:
     text: str
 
 
-Event = Measurement | Finished | Failed | Printed
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """The trial has saved a file."""
+
+    key: str
+    file: SavedFile
+
+
+Event = Measurement | Finished | Failed | Printed | Saved

@@ -1,9 +1,12 @@
 """What a Trial is given: its hyperparameters, and its host, the trainer."""
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 Kept = Mapping[str, Any]
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class Host(Protocol):
@@ -17,6 +20,9 @@ class Host(Protocol):
 
     def keep(self, kept: Kept) -> None:
         """Keep a checkpoint."""
+
+    def save(self, name: str, path: Path) -> None:
+        """Keep a file under a name."""
 
     def kept(self) -> Kept | None:
         """Return what was kept before the trial was resumed; None if it was not."""
@@ -52,3 +58,20 @@ class Params(dict[str, Any]):
     def values(self) -> Any:
         self.read.update(self)
         return super().values()
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a file, if it is one that every file system takes.
+
+    Raises:
+        ValueError: If it is not.
+
+    >>> checked_name("weights.pt")
+    'weights.pt'
+    """
+    if FILE_NAME.fullmatch(name) is None:
+        raise ValueError(
+            "the name of a file must be at most 100 letters, digits, dots, dashes and underscores, "
+            f"the first a letter or a digit, but got {name!r}."
+        )
+    return name

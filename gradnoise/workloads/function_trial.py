@@ -12,7 +12,7 @@ from gradnoise._hook.optimizers import innermost
 from gradnoise._processes import NoiseProcess
 from gradnoise.integrations.trials import unpacked
 from gradnoise.workloads.base import Metric
-from gradnoise.workloads.function_host import Host, Params
+from gradnoise.workloads.function_host import Host, Params, checked_name
 from gradnoise.workloads.lr_schedules import LR_PARAMETERS, lr_factor, warmup_factor
 from gradnoise.workloads.optimizer import Optimizer
 from gradnoise.workloads.update_hook import MakeTransforms, UpdateHook
@@ -323,6 +323,21 @@ class Trial:
         self._host.restore_generators(kept)
         self.epoch = kept["epoch"]
         return kept["function"]
+
+    def save(self, path: str | Path, name: str | None = None) -> None:
+        """Keep a copy of a file with the trial, for download.
+
+        It replaces the file of the same name that the trial, or an earlier attempt of it, saved.
+
+        Args:
+            path: The file, of at most `GRADNOISE_MAX_FILE_BYTES`; a trial keeps at most 100.
+            name: Letters, digits, dots, dashes and underscores; that of the file by default.
+
+        Raises:
+            ValueError: If the name is another, the file is too large, or it is one too many.
+            OSError: If the file cannot be read, or its copy cannot be written.
+        """
+        self._host.save(checked_name(Path(path).name if name is None else name), Path(path))
 
     def conduct(self) -> dict[str, Any]:
         """Return what the function did so far, as JSON values, for the report of the study.

@@ -22,6 +22,7 @@ from starlette.middleware import Middleware
 from gradnoise_service import logs
 from gradnoise_service.api import (
     events,
+    files,
     health,
     openapi,
     presets,
@@ -99,6 +100,7 @@ def create_app(
         suites,
         sources,
         trials,
+        files,
         events,
         reports,
         workloads,

@@ -107,6 +107,16 @@ class Settings(BaseSettings):
         ge=0,
         description="Minimum seconds between two checkpoints of a trial; 0 for every epoch.",
     )
+    artifacts: str = Field(
+        default="",
+        description=(
+            "Folder for the files that trials save, shared by all nodes and the API, or a URL of "
+            "fsspec whose package is installed; `artifacts` in the home folder by default."
+        ),
+    )
+    max_file_bytes: int = Field(
+        default=100_000_000, ge=1, description="Maximum size of a file that a trial saves."
+    )
     ray_address: str = Field(
         default="local",
         description="Address of the Ray cluster; `local` starts Ray on this machine.",
@@ -133,6 +143,13 @@ class Settings(BaseSettings):
     @property
     def checkpoint_folder(self) -> Path:
         return (self.checkpoints or self.home / "checkpoints").resolve()
+
+    @property
+    def artifacts_url(self) -> str:
+        if "://" in self.artifacts:
+            return self.artifacts
+        folder = Path(self.artifacts) if self.artifacts else self.home / "artifacts"
+        return str(folder.resolve())
 
     @property
     def bootstrap_token(self) -> str | None:

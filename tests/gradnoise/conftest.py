@@ -79,6 +79,7 @@ def probe_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "stopping",
         "sleeping",
         "telling",
+        "saving",
     )
     points = {name: f"probe_workloads:{name}" for name in declared}
     points |= {name: f"probe_functions:{name}" for name in functions}

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,10 +18,10 @@ import structlog
 import chosen_outcomes
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import Metric, Study, Trial
+from gradnoise_service.domain.study import Metric, Study, Trial, TrialFile
 from gradnoise_service.local import ports
 from gradnoise_service.settings import Settings
-from gradnoise_service.store import attempts, catalogues, leases, logs, studies, trials
+from gradnoise_service.store import attempts, catalogues, files, leases, logs, studies, trials
 from gradnoise_service.store.database import Database, open_database
 from live_api import LiveApi
 
@@ -32,6 +33,7 @@ class WorkerPart:
     database: Database
     held: dict[int, leases.Lease] = field(default_factory=dict)
     tokens: dict[int, str] = field(default_factory=dict)
+    artifacts: Path = Path(".gradnoise/artifacts")
 
     def begin(self, study_id: int) -> None:
         """Acquire the study and declare its search, or without one its confirm runs."""
@@ -89,6 +91,20 @@ class WorkerPart:
                 logs.record(session, study_id, [new], n_kept=100)
         self.tokens[opening.trial.id] = token
         return opening.trial.id
+
+    def save_in(
+        self, study_id: int, name: str, content: bytes, *, kept: bytes | None = None
+    ) -> int:
+        """Let the first trial save a file, kept with this or another content; return its id."""
+        with self.database.session(write=True) as session:
+            trial_id = trials.of_study(session, study_id)[0].id
+            sha256 = hashlib.sha256(content).hexdigest()
+            file = TrialFile(trial_id=trial_id, name=name, n_bytes=len(content), sha256=sha256)
+            files.record(session, [file], datetime.now(UTC))
+        folder = self.artifacts / str(study_id) / str(trial_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content if kept is None else kept)
+        return trial_id
 
     def retry(self, trial_id: int, error: str) -> None:
         """Fail the running attempt of a trial that `print_in` started; the trial waits again."""

@@ -1,6 +1,7 @@
 """A Trial outside of a process, with what it hands over."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gradnoise.training.optimizers import sgd
@@ -19,6 +20,7 @@ class RecordingHost:
         self.reports: list[Mapping[str, float]] = []
         self.conduct: Mapping[str, Any] = {}
         self.checkpoints: list[Kept] = []
+        self.files: dict[str, bytes] = {}
         self._kept = kept
 
     def hand_over(self, values: Mapping[str, float], conduct: Mapping[str, Any]) -> None:
@@ -30,6 +32,9 @@ class RecordingHost:
 
     def keep(self, kept: Kept) -> None:
         self.checkpoints.append(kept)
+
+    def save(self, name: str, path: Path) -> None:
+        self.files[name] = path.read_bytes()
 
     def kept(self) -> Kept | None:
         return self._kept

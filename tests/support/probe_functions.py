@@ -171,3 +171,14 @@ def telling(trial: Trial) -> None:
             Path(os.environ[GO]).read_text()
         trial.report(epoch=epoch, validation_x=trial.seed, test_x=1.0)
     print("no end", end="")  # noqa: T201
+
+
+@function(name="saving", description="Saves a file after each epoch.", metrics=[X])
+def saving(trial: Trial) -> None:
+    path = Path(os.environ[ENDED])
+    for epoch in range(1, trial.budget_epochs + 1):
+        path.write_text(f"epoch {epoch}")
+        trial.save(path, "result.txt")
+        trial.report(epoch=epoch, validation_x=1.0, test_x=1.0)
+    for i in range(100):
+        trial.save(path, f"{i}.txt")

@@ -15,8 +15,10 @@ import structlog
 from ray.job_config import JobConfig
 
 from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.training.files import Files
 from gradnoise.workloads.catalogue import document
 from gradnoise_service import logs
+from gradnoise_service.domain.source import Source
 from gradnoise_service.prepare_database import prepare_database
 from gradnoise_service.search import open_storage
 from gradnoise_service.settings import Settings
@@ -64,10 +66,15 @@ def main() -> None:
     checkpoints = Checkpoints(
         folder=settings.checkpoint_folder, every_seconds=settings.checkpoint_seconds
     )
+    files = Files(url=settings.artifacts_url, most_bytes=settings.max_file_bytes)
+
+    def open_launcher(source: Source | None) -> RayLauncher:
+        return RayLauncher(checkpoints, settings.concurrent_studies, source, files)
+
     driver = Driver(
         database=database,
         storage=storage,
-        open_launcher=lambda source: RayLauncher(checkpoints, settings.concurrent_studies, source),
+        open_launcher=open_launcher,
         slots=settings.slots,
         protocol={**announced["protocol"], "versions": announced["versions"]},
         device=lambda: machines()[0],

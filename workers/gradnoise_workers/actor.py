@@ -14,6 +14,7 @@ import structlog
 
 from gradnoise.training.calibration import Rate
 from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.training.files import Files
 from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
 from gradnoise_service.domain.source import Source
@@ -40,10 +41,15 @@ class TrialActor:
         checkpoints: Where trials store their state; None: nowhere.
         source: The code of the study's workload; None for an installed workload. It is imported
             before the first trial, once, and stays imported: an actor serves one study.
+        files: Where trials keep files; None: nowhere.
     """
 
     def __init__(
-        self, on_gpu: bool, checkpoints: Checkpoints | None, source: Source | None = None
+        self,
+        on_gpu: bool,
+        checkpoints: Checkpoints | None,
+        source: Source | None = None,
+        files: Files | None = None,
     ) -> None:
         import torch
 
@@ -53,7 +59,7 @@ class TrialActor:
         if not on_gpu:
             torch.set_num_threads(1)
         self._on_gpu = on_gpu
-        self._checkpoints = checkpoints
+        self._checkpoints, self._files = checkpoints, files
         self._source = source
         self._opened = ExitStack()
         self._measurer: Any = None
@@ -139,7 +145,8 @@ class TrialActor:
             from gradnoise.training import open_trainer
 
             self._open_source()
-            self._trainer, self._measurer = open_trainer(slots, self._checkpoints), None
+            self._trainer = open_trainer(slots, self._checkpoints, files=self._files)
+            self._measurer = None
         for key in release:
             self._trainer.release(key)
             self._rungs.pop(key, None)

@@ -14,6 +14,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from gradnoise.training.calibration import Rate, candidates
 from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.training.files import Files
 from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.trial import Failed, Finished, TrialSpec
 from gradnoise_service.domain.source import IMPORT_HINT, IMPORT_TOO_LONG, Source
@@ -59,6 +60,7 @@ class RayLauncher:
         checkpoints: Where trials store their state, for another worker to continue; None: nowhere.
         n_studies: How many studies share each device.
         source: The code of the study's workload; None for an installed workload.
+        files: Where trials keep files; None: nowhere.
     """
 
     def __init__(
@@ -66,8 +68,9 @@ class RayLauncher:
         checkpoints: Checkpoints | None = None,
         n_studies: int = 1,
         source: Source | None = None,
+        files: Files | None = None,
     ) -> None:
-        self._checkpoints = checkpoints
+        self._checkpoints, self._files = checkpoints, files
         self._n_studies = n_studies
         self._source = source
         self._slots = 0
@@ -305,7 +308,7 @@ class RayLauncher:
                 **needs,
             }
             actor: Any = ray.remote(TrialActor).options(**options)
-            started = actor.remote(self._on_gpu, self._checkpoints, self._source)
+            started = actor.remote(self._on_gpu, self._checkpoints, self._source, self._files)
             self._workers.append(Worker(actor=started, reply=started.locate.remote()))
 
     def _is_complete(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from gradnoise.training import device, open_trainer
-from gradnoise.training.trial import Failed, Measurement, Printed, TrialSpec
+from gradnoise.training.trial import Failed, Measurement, Printed, Saved, TrialSpec
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import StudySpec
@@ -59,7 +59,7 @@ def _values(spec: StudySpec, request: Mapping[str, Any]) -> Iterator[dict[str, o
             running[str(trial["id"])] = trial
             trainer.admit(_trial_spec(spec, trial, request["together"]))
         for event in trainer.advance():
-            if event.key not in running or isinstance(event, Printed):
+            if event.key not in running or isinstance(event, Printed | Saved):
                 continue  # the end after its last epoch is not wanted either
             trial = running[event.key]
             if isinstance(event, Measurement):

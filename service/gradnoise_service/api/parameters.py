@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Header, Path
+from fastapi import Header, Path, Query
 
 from gradnoise_service.domain.spec import NAME_PATTERN
 
@@ -11,6 +11,9 @@ MAX_ID = 2**63 - 1
 SuiteName = Annotated[str, Path(pattern=NAME_PATTERN, description="The suite's name.")]
 StudyId = Annotated[int, Path(ge=1, le=MAX_ID, description="The study's id.")]
 TrialId = Annotated[int, Path(ge=1, le=MAX_ID, description="The trial's id.")]
+OfTrial = Annotated[
+    int | None, Query(ge=1, le=MAX_ID, description="Only of the trial with this id.")
+]
 IdempotencyKey = Annotated[
     str | None,
     Header(

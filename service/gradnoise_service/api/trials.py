@@ -7,7 +7,7 @@ from fastapi.responses import PlainTextResponse
 
 from gradnoise_service.api.auth import Reader
 from gradnoise_service.api.pagination import next_address
-from gradnoise_service.api.parameters import MAX_ID, StudyId, TrialId
+from gradnoise_service.api.parameters import MAX_ID, OfTrial, StudyId, TrialId
 from gradnoise_service.api.problem import documented
 from gradnoise_service.api.schemas import Items, Page
 from gradnoise_service.api.state import CurrentService
@@ -28,9 +28,6 @@ TrialPhase = Annotated[Phase | None, Query(description="Only trials of this phas
 State = Annotated[TrialState | None, Query(description="Only trials in this state.")]
 
 LogAfter = Annotated[int, Query(ge=0, le=MAX_ID, description="Only pieces with an id above this.")]
-OfTrial = Annotated[
-    int | None, Query(ge=1, le=MAX_ID, description="Only what the trial with this id has printed.")
-]
 LOG: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The log.",

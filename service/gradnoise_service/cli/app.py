@@ -12,7 +12,7 @@ from gradnoise_service.cli import (
     db,
     files,
     local_service,
-    logs,
+    outputs,
     presets,
     reports,
     studies,
@@ -31,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=DESCRIPTION,
 )
-for group in (files, local_service, studies, logs, reports, suites, workloads, presets):
+for group in (files, local_service, studies, outputs, reports, suites, workloads, presets):
     app.add_typer(group.commands)
 app.add_typer(tokens.commands, name="token")
 app.add_typer(db.commands, name="db")

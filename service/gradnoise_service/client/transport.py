@@ -88,6 +88,20 @@ class Transport:
         raise_for_status(response)
         return response
 
+    def stream(self, path: str) -> Iterator[bytes]:
+        """Yield the body of a GET request in parts; it is sent once.
+
+        Raises:
+            UnreachableError: If the service cannot be reached, or the connection breaks.
+            ApiError: If the service refuses the request.
+        """
+        try:
+            with self._http.stream("GET", path) as response:
+                raise_for_status(response)
+                yield from response.iter_bytes()
+        except httpx2.TransportError as error:
+            raise UnreachableError(self.base_url, _reason(error)) from None
+
     def get_once(self, path: str) -> httpx2.Response:
         """Send one GET request and return the response, whatever its status.
 

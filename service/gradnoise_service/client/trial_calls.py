@@ -1,22 +1,26 @@
-"""The methods of the client on the trials of a study: measurements, attempts, logs."""
+"""The methods of the client on the trials of a study: measurements, attempts, logs, files."""
 
+import hashlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from gradnoise_service.client.errors import ApiError
+from gradnoise_service.client.errors import ApiError, ClientError
 from gradnoise_service.client.transport import Transport
 from gradnoise_service.client.trials import Trials
 from gradnoise_service.domain.log import AttemptRecord, LogPiece
 from gradnoise_service.domain.spec import Phase
-from gradnoise_service.domain.study import STUDY_ENDED, Trial, TrialState
+from gradnoise_service.domain.study import STUDY_ENDED, Trial, TrialFile, TrialState
 
 FOLLOW_SECONDS = 1.0
 TRIAL = TypeAdapter(Trial)
 ATTEMPT = TypeAdapter(AttemptRecord)
 PIECE = TypeAdapter(LogPiece)
+FILE = TypeAdapter(TrialFile)
 
 
 class TrialCalls:
@@ -103,6 +107,33 @@ class TrialCalls:
             if has_ended:
                 return
             time.sleep(FOLLOW_SECONDS)
+
+    def files(self, study_id: int, trial_id: int | None = None) -> list[TrialFile]:
+        """Return the files that the trials of a study, or one of them, have saved."""
+        query = {"trial": None if trial_id is None else str(trial_id)}
+        found = self._transport.pages(f"/v1/studies/{study_id}/files", query)
+        return [FILE.validate_python(each) for each in found]
+
+    def download(self, study_id: int, file: TrialFile, path: Path) -> None:
+        """Write a file that a trial has saved to a path; its folder must exist.
+
+        Raises:
+            ClientError: If the content is not that whose SHA-256 is stored.
+        """
+        unfinished, digest = path.with_name(f".{path.name}.part"), hashlib.sha256()
+        source = f"/v1/studies/{study_id}/trials/{file.trial_id}/files/{quote(file.name)}"
+        try:
+            with unfinished.open("wb") as copy:
+                for part in self._transport.stream(source):
+                    digest.update(part)
+                    copy.write(part)
+            if digest.hexdigest() != file.sha256:
+                raise ClientError(
+                    f"{file.name} of trial {file.trial_id} has another content than was stored."
+                )
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
     def _has_ended(self, study_id: int, trial_id: int | None) -> bool:
         if trial_id is not None and self.trial(study_id, trial_id).has_ended:

@@ -127,6 +127,11 @@ class Trial:
     def has_ended(self) -> bool:
         return self.state in TRIAL_ENDED
 
+    @property
+    def path(self) -> str:
+        """The trial as `phase/arm/number`."""
+        return f"{self.phase}/{self.arm}/{self.number}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
@@ -139,6 +144,27 @@ class Measurement:
     epoch: int
     values: Mapping[str, float | None]
     seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialFile:
+    """A file that a trial has saved.
+
+    Args:
+        sha256: Hash of its content.
+        trial: The trial as `phase/arm/number`.
+    """
+
+    trial_id: int
+    name: str
+    n_bytes: int
+    sha256: str
+    trial: str = ""
+
+    @property
+    def place(self) -> str:
+        """Its path in the folder of the study."""
+        return f"{self.trial_id}/{self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,6 +166,18 @@ class LogRow(Base):
     text: Mapped[str] = mapped_column(Text)
 
 
+class FileRow(Base):
+    __tablename__ = PREFIX + "file"
+
+    trial_id: Mapped[int] = mapped_column(
+        ForeignKey(TrialRow.id, ondelete="CASCADE"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    n_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    saved_at: Mapped[datetime]
+
+
 class CatalogueRow(Base):
     __tablename__ = PREFIX + "catalogue"
 

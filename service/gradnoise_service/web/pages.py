@@ -15,7 +15,7 @@ from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.report.words.anytime import extension_cost
 from gradnoise_service.report.words.rehearsal import known_limits
-from gradnoise_service.usecases import reports, sources, studies, suites, trials
+from gradnoise_service.usecases import files, reports, sources, studies, suites, trials
 from gradnoise_service.web.curve import curve
 from gradnoise_service.web.forms import Fields
 from gradnoise_service.web.templating import render
@@ -85,6 +85,7 @@ def trial(
         trial=trials.show(service, caller, study_id, trial_id),
         curve=curve(measured, study.metric.name),
         logs=trials.logs_of(service, caller, study_id, trial_id),
+        files=files.listed(service, caller, study_id, trial_id),
     )
 
 

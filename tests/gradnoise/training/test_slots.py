@@ -1,5 +1,6 @@
 """What trials print comes with their events, and an epoch that takes long does not hold them."""
 
+import hashlib
 import itertools
 import os
 from pathlib import Path
@@ -7,10 +8,11 @@ from pathlib import Path
 import pytest
 
 import probe_functions
+from gradnoise.training.files import Files
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.training.trainer import Trainer
-from gradnoise.training.trial import Event, Failed, Finished, Measurement, Printed
+from gradnoise.training.trial import Event, Failed, Finished, Measurement, Printed, Saved
 from trial_runs import run, spec
 
 
@@ -87,3 +89,27 @@ def test_trials_that_train_as_one_model_share_what_they_print() -> None:
     trainer.admit(spec("b", workload="printing", seed=2, budget_epochs=1))
     left = printed([event for _ in range(2) for event in trainer.advance()], "a")
     assert "[printed by this trial alone]\nloss\n" in left
+
+
+def test_a_function_s_files_come_with_its_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hundred and first file fails it. Without a place for them, they are only checked."""
+    monkeypatch.setenv(probe_functions.ENDED, str(tmp_path / "file"))
+    trial = spec(workload="saving", checkpoint="1/2", budget_epochs=2)
+    events = run(SingleTrainer(1, files=Files(url=str(tmp_path / "kept"))), trial)
+    contents = [
+        (event.file.name, event.file.sha256) for event in events if isinstance(event, Saved)
+    ]
+    assert contents[:2] == [
+        ("result.txt", hashlib.sha256(f"epoch {epoch}".encode()).hexdigest()) for epoch in (1, 2)
+    ]
+    assert len(contents) == 2 + 99
+    assert isinstance(events[-1], Failed)
+    assert events[-1].summary == (
+        "ValueError: a trial saves at most 100 files, but got '99.txt' as well."
+    )
+    assert (tmp_path / "kept" / "1" / "2" / "result.txt").read_text() == "epoch 2"
+    unkept = run(SingleTrainer(1), trial)
+    assert not any(isinstance(event, Saved) for event in unkept)
+    assert isinstance(unkept[-1], Failed)

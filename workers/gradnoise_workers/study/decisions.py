@@ -6,10 +6,11 @@ Everything here is a pure function of values: no database, no Optuna, no launche
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from gradnoise.training.trial import Failed, Finished, Printed
+from gradnoise.training.files import SavedFile
+from gradnoise.training.trial import Failed, Finished, Printed, Saved
 from gradnoise.training.trial import Measurement as EpochResult
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import Measurement, Metric, Trial, TrialState
+from gradnoise_service.domain.study import Measurement, Metric, Trial, TrialFile, TrialState
 from gradnoise_service.store.attempts import WaitingTrial
 from gradnoise_service.store.logs import NewText
 from gradnoise_workers.launcher import LauncherEvent, WorkerLost
@@ -137,6 +138,7 @@ class Decisions:
         attempts: The attempts with events, updated, by token.
         measurements: What to store.
         printed: What the attempts have printed.
+        saved: The files that they have saved.
         endings: The attempts that ended, by token.
         at_rung: Tokens of the attempts that reached a rung: the pruner decides.
         evicted: Tokens of the attempts to be taken out of their slots.
@@ -145,6 +147,7 @@ class Decisions:
     attempts: dict[str, Attempt] = field(default_factory=dict)
     measurements: list[Measurement] = field(default_factory=list)
     printed: list[NewText] = field(default_factory=list)
+    saved: list[TrialFile] = field(default_factory=list)
     endings: dict[str, Ending] = field(default_factory=dict)
     at_rung: list[str] = field(default_factory=list)
     evicted: list[str] = field(default_factory=list)
@@ -164,13 +167,15 @@ def decide(
 
 def _decide(rules: Rules, attempt: Attempt, event: LauncherEvent, decisions: Decisions) -> None:
     token = attempt.token
-    if not isinstance(event, WorkerLost | Printed):
+    if not isinstance(event, WorkerLost | Printed | Saved):
         seconds = attempt.unrecorded_seconds + event.seconds
         attempt = replace(attempt, unrecorded_seconds=seconds)
     match event:
         case Printed():
             new = NewText(token=token, position=event.position, text=event.text)
             decisions.printed.append(new)
+        case Saved(file=file):
+            decisions.saved.append(_file(attempt, file))
         case EpochResult() if missing := rules.missing(attempt, event):
             error = _incomplete(event, missing)
             decisions.endings[token] = rules.fail(attempt, "failed", error)
@@ -198,6 +203,12 @@ def _measurement(attempt: Attempt, result: EpochResult) -> Measurement:
         epoch=result.epoch,
         values=result.values,
         seconds=result.seconds,
+    )
+
+
+def _file(attempt: Attempt, file: SavedFile) -> TrialFile:
+    return TrialFile(
+        trial_id=attempt.trial.id, name=file.name, n_bytes=file.n_bytes, sha256=file.sha256
     )
 
 

@@ -12,7 +12,7 @@ from gradnoise_service.domain.log import n_kept
 from gradnoise_service.domain.plain_text import plain
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import EpochMean, Study, Trial
-from gradnoise_service.store import attempts, leases, logs, measurements, trials
+from gradnoise_service.store import attempts, files, leases, logs, measurements, trials
 from gradnoise_service.store.attempts import WaitingTrial
 from gradnoise_service.store.database import Database, Session
 from gradnoise_service.store.leases import Lease
@@ -85,6 +85,7 @@ class Ledger:
             measurements.record(session, decisions.measurements)
             attempts.add_cost(session, costs)
             logs.record(session, self.study.id, decisions.printed, self._n_kept)
+            files.record(session, decisions.saved, now)
             for end in decisions.endings.values():
                 _store_ending(session, end, now)
             if not retried:

@@ -1,4 +1,4 @@
-"""`gradnoise logs` against a real API."""
+"""`gradnoise logs` and `files` against a real API."""
 
 import json
 from collections.abc import Callable
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from typer.testing import Result
+
+from cli_output import rows
 
 Run = Callable[..., Result]
 
@@ -50,3 +52,24 @@ def test_a_finished_study_is_not_waited_for(gradnoise: Run, study_file: Path, wo
     worker.print_in(1, ["one\n"])
     gradnoise("cancel", 1)
     assert gradnoise("logs", 1, "--follow").stdout == "search/baseline/0 | one\n"
+
+
+def test_files_are_listed_and_downloaded_into_a_folder_for_each_trial(
+    gradnoise: Run, study_file: Path, worker: Any, tmp_path: Path
+) -> None:
+    """A content that differs from its hash is refused, and nothing of it is left."""
+    gradnoise("submit", study_file)
+    worker.begin(1)
+    assert "No file was saved." in gradnoise("files", 1).stderr
+    trial = worker.save_in(1, "w.txt", b"content")
+    listed = rows(gradnoise("files", "a study", "search/baseline/0"))
+    assert listed[1][:3] == ["search/baseline/0", "w.txt", "7"]
+    assert json.loads(gradnoise("files", 1, "--json").stdout)[0]["trial_id"] == trial
+    written = gradnoise("files", 1, "-o", tmp_path / "out")
+    assert written.exit_code == 0, written.stderr
+    copy = tmp_path / "out" / "search" / "baseline" / "0" / "w.txt"
+    assert copy.read_bytes() == b"content"
+    copy.unlink()
+    worker.save_in(1, "w.txt", b"content", kept=b"CONTENT")
+    assert "another content" in gradnoise("files", 1, "-o", tmp_path / "out").stderr
+    assert list(copy.parent.iterdir()) == []
