@@ -1,8 +1,8 @@
 """The cost of noise: drawing and adding it compared with torch, and steps with and without noise.
 
-Requires only torch (and numba, or Triton on a GPU): `python -m benchmarks.bench_noise`. The sides
-alternate within each round, and their ratio is reported. So is the limit set by memory: a single
-pass that reads and writes the gradient.
+`python -m benchmarks.bench_noise` measures the CPU, `--gpu` the first GPU. It requires only torch
+(and numba, or Triton on a GPU). The sides alternate within each round, and their ratio is reported.
+So is the limit set by memory: a single pass that reads and writes the gradient.
 """
 
 import itertools
@@ -27,15 +27,14 @@ PRECONDITIONED = {"process": gradnoise.preconditioned(eta=1e-6, gamma=0.55), "se
 
 
 def main() -> bool:
+    if "--gpu" in sys.argv[1:]:
+        if not torch.cuda.is_available():
+            raise SystemExit("--gpu needs a GPU that torch sees.")
+        return report("bench_noise", on_gpu(), "bench_noise_cuda")
     before = torch.get_num_threads()
     try:
-        held = report(
+        return report(
             "bench_noise", [*drawing(), *second_core(), *attached(), *options(), first_step()]
-        )
-        return (
-            (report("bench_noise", on_gpu(), "bench_noise_cuda") and held)
-            if torch.cuda.is_available()
-            else held
         )
     finally:
         torch.set_num_threads(before)

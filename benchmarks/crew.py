@@ -5,15 +5,21 @@ They keep their state between calls.
 
 import multiprocessing
 import os
+import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import torch
 
 T = TypeVar("T")
+Item = TypeVar("Item")
+
+_starting = threading.Lock()  # it sets variables of this process
 
 
 class Crew:
@@ -27,7 +33,7 @@ class Crew:
     def __init__(self, n: int, environment: Mapping[str, str] = {}) -> None:
         context = multiprocessing.get_context("spawn")
         pairs = [context.Pipe() for _ in range(n)]
-        with variables({"OMP_NUM_THREADS": "1", **environment}):
+        with _starting, variables({"OMP_NUM_THREADS": "1", **environment}):
             self._processes = [
                 context.Process(target=_serve, args=(child_end,), daemon=True)
                 for _, child_end in pairs
@@ -69,6 +75,38 @@ class Crew:
         except EOFError:
             return None, "it ended without an answer, possibly for lack of memory."
         return value, error
+
+
+def on_each(
+    function: Callable[[Item], T], items: Iterable[Item], n: int
+) -> Iterator[tuple[Item, T | RuntimeError]]:
+    """Call the function with each item in one of n processes; yield results as they arrive.
+
+    A process whose call raises is replaced, because its GPU may be in a faulty state; the item's
+    result is then the error.
+    """
+    free: SimpleQueue[Crew | None] = SimpleQueue()
+
+    def call(item: Item) -> tuple[Item, T | RuntimeError]:
+        crew = free.get() or Crew(1)
+        try:
+            (result,) = crew.call(function, item)
+        except RuntimeError as error:
+            crew.__exit__()
+            free.put(None)
+            return item, error
+        free.put(crew)
+        return item, result
+
+    for _ in range(n):
+        free.put(None)
+    with ThreadPoolExecutor(n) as threads:
+        calls = [threads.submit(call, item) for item in items]
+        for done in as_completed(calls):
+            yield done.result()
+    for _ in range(n):
+        if crew := free.get():
+            crew.__exit__()
 
 
 @contextmanager

@@ -8,11 +8,12 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 # the mean of the last minute; above 0.5 other processes ran, and times are unreliable
 LOAD_BEFORE = os.getloadavg()[0]
@@ -63,7 +64,7 @@ class Figure:
         )
 
 
-def report(name: str, figures: Sequence[Figure], result: str | None = None) -> bool:
+def report(name: str, figures: Iterable[Figure], result: str | None = None) -> bool:
     """Print the figures, write them as JSON, and return whether every bar holds.
 
     This needs only the standard library: some benchmarks run where only torch is installed.
@@ -73,6 +74,17 @@ def report(name: str, figures: Sequence[Figure], result: str | None = None) -> b
         figures: What it measured.
         result: The name of the file in `results/`, without `.json`; by default the module's.
     """
+    figures = list(figures)
+    show(result or name, figures)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{result or name}.json").write_text(
+        json.dumps(document(name, figures), indent=2) + "\n", encoding="utf-8"
+    )
+    return all(figure.holds for figure in figures)
+
+
+def show(title: str, figures: Iterable[Figure]) -> None:
+    """Print the figures as a table, coloured on a terminal."""
     rows = [("", "median", "spread", "bar", "")]
     for figure in figures:
         spread = f"{min(figure.values):.3g} - {max(figure.values):.3g} ({len(figure.values)})"
@@ -82,7 +94,7 @@ def report(name: str, figures: Sequence[Figure], result: str | None = None) -> b
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     is_coloured = sys.stdout.isatty()
-    print(f"\n{result or name}")
+    print(f"\n{title}")
     for i, (first, *others, last) in enumerate(rows):
         line = "  ".join(
             [
@@ -93,7 +105,11 @@ def report(name: str, figures: Sequence[Figure], result: str | None = None) -> b
         )
         style = 31 if last == "MISSED" else 32 if last else 1 if i == 0 else 0
         print(f"\x1b[{style}m{line}\x1b[0m" if is_coloured else line)
-    document = {
+
+
+def document(name: str, figures: Iterable[Figure]) -> dict[str, Any]:
+    """Return the figures of a benchmark with what they were measured on, as JSON values."""
+    return {
         "command": shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
@@ -109,11 +125,6 @@ def report(name: str, figures: Sequence[Figure], result: str | None = None) -> b
             asdict(figure) | {"median": figure.median, "holds": figure.holds} for figure in figures
         ],
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{result or name}.json").write_text(
-        json.dumps(document, indent=2) + "\n", encoding="utf-8"
-    )
-    return all(figure.holds for figure in figures)
 
 
 def side_by_side(*sides: Callable[[], object], seconds: float = 0.15) -> list[list[float]]:

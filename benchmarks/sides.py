@@ -13,9 +13,11 @@ from torch.profiler import ProfilerActivity
 from torch.profiler import profile as profiler
 from torch.utils.flop_counter import FlopCounterMode
 
+from gradnoise import training
 from gradnoise.training import Trainer, open_trainer
 from gradnoise.training.calibration import Measurer, Rate
 from gradnoise.training.epochs import n_steps
+from gradnoise.training.memory import peak_bytes, reset_peak
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
 from gradnoise.workloads import Dropout, Workload
@@ -207,11 +209,11 @@ def forget() -> None:
 
 
 def memory(case: Case, slots: int) -> int:
-    """Return the peak of the GPU's memory, in bytes, while the side opens and trains an epoch."""
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
+    """Return the peak of the device's memory in bytes while the side opens and trains an epoch."""
+    device = training.device()
+    before = reset_peak(device)
     _open(case, slots)
-    return torch.cuda.max_memory_allocated() - before
+    return peak_bytes(device) - before
 
 
 def multiply(n: int, seconds: float) -> float:

@@ -101,6 +101,26 @@ class Line(Workload):
         return {"loss": self.loss(forward, batch)}
 
 
+class HostCopy(Line):
+    """Its loss copies a number from the host, which no CUDA graph can hold."""
+
+    name = "host-copy"
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        return super().loss(forward, batch) * batch[0].new_tensor([0.5])[0]
+
+
+class BrokenCapture(Line):
+    """Its loss waits for the device during a capture, which breaks the capture off."""
+
+    name = "broken-capture"
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        if torch.cuda.is_current_stream_capturing():
+            torch.cuda.synchronize()
+        return super().loss(forward, batch)
+
+
 def shortened(declared: type[Workload]) -> type[Workload]:
     """Return a workload whose epoch is its first 20 updates.
 
@@ -123,7 +143,8 @@ SHORT = SimpleNamespace(
 )
 
 ENTRY_POINTS = {
-    name: f"benchmarks.workloads:{name.capitalize()}" for name in ("dense", "convolutions", "line")
+    declared.name: f"benchmarks.workloads:{declared.__name__}"
+    for declared in (Dense, Convolutions, Line, HostCopy, BrokenCapture)
 } | {short.name: f"benchmarks.workloads:SHORT.{name}" for name, short in vars(SHORT).items()}
 
 

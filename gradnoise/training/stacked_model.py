@@ -107,6 +107,11 @@ class StackedModel:
         self.eager = ""
         self.counter = torch.zeros(1, dtype=torch.int64, device=self._device)
 
+    @property
+    def is_captured(self) -> bool:
+        """Whether updates are replayed from a CUDA graph."""
+        return self._graph is not None
+
     @torch.no_grad()
     def train(self, epoch: StackedEpoch) -> list[Mapping[str, float] | None]:
         """Train the runs by an epoch and return the values of each; None for a non-finite run."""

@@ -1,0 +1,63 @@
+"""The library's tests, which use the GPU where there is one.
+
+They are selected by what they need: packages that are missing skip their tests. Without pytest this
+is noted, and the phase `parity` remains.
+"""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import torch
+
+from benchmarks.first_gpu.running import ROOT, Finding
+from benchmarks.harness import Figure
+
+ON_GPU = ("kernels", "noise", "hook", "processes", "techniques", "training", "workloads")
+ON_CPU = ("kernels/test_portable.py", "kernels/test_cuda.py")
+SECONDS_PER_TEST = 60
+SHOWN = 60
+"""Lines on failures that are kept."""
+
+
+def findings() -> Iterator[Finding]:
+    is_on_gpu = torch.cuda.is_available()
+    if not is_on_gpu:
+        yield "no GPU: a few tests run on the CPU"
+    if not importlib.util.find_spec("pytest"):
+        yield "pytest is not installed: no test ran"
+        return
+    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "--tb=short", "-p", "no:cacheprovider"]
+    # the tests beside the library's need the service
+    command += ["--confcutdir=tests/gradnoise"]
+    if importlib.util.find_spec("xdist") and is_on_gpu:
+        command += ["-n", f"{min(8, os.cpu_count() or 1)}", "--dist", "loadfile"]
+    if importlib.util.find_spec("pytest_timeout"):
+        command += ["--timeout", f"{SECONDS_PER_TEST}"]
+    else:
+        command += ["-o", "strict_config=false"]
+    command += [f"tests/gradnoise/{each}" for each in (ON_GPU if is_on_gpu else ON_CPU)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    summary = lines[-1] if lines else "no output"
+    counts = {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", summary)}
+    yield f"pytest ended with {done.returncode}: {summary}"
+    yield Figure(name="tests that passed", unit="", values=[counts.get("passed", 0)], at_least=1)
+    yield Figure(
+        name="tests that failed or could not run",
+        unit="",
+        values=[counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0)],
+        at_most=0,
+    )
+    yield from [line for line in lines if line.startswith(("FAILED", "ERROR", "E  "))][:SHOWN]
