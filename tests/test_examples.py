@@ -2,7 +2,10 @@
 
 import copy
 import importlib
+import json
 import math
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +13,15 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+import files_in_process
 from gradnoise import annealed
-from gradnoise.testing.trials import train
-from gradnoise.training.single import SingleTrainer
-from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.function import FunctionWorkload
 from gradnoise.workloads.function_host import Kept
-from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS
+from gradnoise.workloads.registry import OPTIMIZERS
+from gradnoise_service.cli.app import app
+from gradnoise_service.local import sources
 from open_trial import RecordingHost, open_trial
 
 pytestmark = [
@@ -121,25 +125,25 @@ def test_an_example_learns_with_noise(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_equal_trials_in_processes_of_their_own_are_equal(name: str) -> None:
-    example, workload = EXAMPLES[name], load(name)
-    with WORKLOADS.including(workload):
-        specs = [
-            TrialSpec(
-                key=key,
-                workload=workload.name,
-                optimizer=example.optimizer,
-                params=example.params,
-                seed=seed,
-                budget_epochs=1,
-                with_test=True,
-            )
-            for key, seed in (("first", 1), ("same", 1), ("other", 2))
-        ]
-        curves = train(SingleTrainer(3), *specs)
-    assert curves["first"] == curves["same"] != curves["other"]
-    has_test = any(value.startswith("test_") for value in curves["first"][0])
-    assert has_test == workload.has_test
+def test_an_example_passes_its_documented_check(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both arms train and the same seed gives the same values; the same options lead to a run."""
+    monkeypatch.setattr(sources, "answers", files_in_process.answers)
+    monkeypatch.chdir(FOLDER.parents[1])
+    commands = re.findall(
+        rf"^gradnoise (check|run) (docs/examples/{name}\.py.*)$",
+        (FOLDER.parent / "frameworks.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    (check, words), run = commands
+    assert (check, run) == ("check", ("run", words))
+    checked = CliRunner().invoke(app, ["check", *shlex.split(words), "--json"])
+    assert checked.exit_code == 0, checked.output
+    found = json.loads(checked.stdout)
+    assert (found["error"], found["repeats"], found["diverged"]) == ("", True, [])
+    assert found["unread"] == {"baseline": [], "noisy": []}
+    assert found["noise"]["noisy"][0]["ratio"] > 0
+    has_test = any(value.startswith("test_") for value in found["values"]["baseline"])
+    assert has_test == load(name).has_test
 
 
 class GeneratorHost(RecordingHost):
