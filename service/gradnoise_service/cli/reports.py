@@ -71,6 +71,39 @@ def report(
 
 
 @commands.command()
+def best(
+    study: StudyName,
+    format: Annotated[
+        Literal["yaml", "json", "python"], typer.Option(help="The format of the file.")
+    ] = "yaml",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write.", dir_okay=False),
+    ] = None,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Print the settings that a study has chosen for each arm, as a file to train with."""
+    from gradnoise_service.compare.facts.comparison import Comparison
+    from gradnoise_service.local.connection import connect
+    from gradnoise_service.report.chosen_settings import render
+    from gradnoise_service.terminal.console import err, out
+
+    with connect(url, token) as client:
+        info = client.study(study)
+        comparison = Comparison.model_validate_json(client.report(info.id))
+    text = render(info.spec, comparison, "json" if json else format)
+    if not comparison.is_final:
+        err.print("The study has not ended: these are its settings so far.", style="dim")
+    if output is None:
+        out.out(text, end="", highlight=False)
+    else:
+        output.write_text(text, encoding="utf-8", newline="")
+        err.print(f"Wrote {output}.")
+
+
+@commands.command()
 def verify(
     study: StudyName,
     trials: Annotated[

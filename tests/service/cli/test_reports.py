@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import Result
 
 Run = Callable[..., Result]
@@ -65,3 +66,14 @@ def test_images_write_every_figure_that_is_not_empty(gradnoise: Run, tmp_path: P
     folder = tmp_path / "figures"
     assert gradnoise("report", 1, "--format", "png", "--output", folder).exit_code == 0
     assert [path.name for path in folder.iterdir()] == ["best_so_far.png"]
+
+
+@pytest.mark.usefixtures("complete")
+def test_best_settings_are_printed_or_written(gradnoise: Run, tmp_path: Path) -> None:
+    printed = gradnoise("best", 1)
+    assert printed.exit_code == 0, printed.stderr
+    plain = yaml.safe_load(printed.stdout)
+    assert plain["arms"]["baseline"]["settings"][0]["params"] == {"lr": 0.1}
+    assert json.loads(gradnoise("best", 1, "--json").stdout) == plain
+    assert gradnoise("best", 1, "--format", "python", "-o", "best.py").exit_code == 0
+    assert "ARMS = " in Path("best.py").read_text(encoding="utf-8")
