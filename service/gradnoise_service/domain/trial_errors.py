@@ -18,6 +18,7 @@ class ArmError:
         n_failed: How many of its trials failed for good; others are repeated.
         phase: The phase of the trial that raised the error first, by number.
         number: Its number.
+        trial_id: Its id.
         error: What it raised, with the traceback.
     """
 
@@ -25,7 +26,13 @@ class ArmError:
     n_failed: int
     phase: Phase
     number: int
+    trial_id: int
     error: str
+
+    @property
+    def trial(self) -> str:
+        """The name of the trial, as commands take it."""
+        return f"{self.phase}/{self.arm}/{self.number}"
 
     @property
     def summary(self) -> str:

@@ -153,6 +153,7 @@ def first_errors(session: Session, study_ids: Sequence[int]) -> Mapping[int, tup
             n_failed=n_failed,
             phase=trial.phase,
             number=trial.number,
+            trial_id=trial.id,
             error=trial.error or "",
         )
         found[trial.study_id] = (*found.get(trial.study_id, ()), error)

@@ -34,7 +34,9 @@ def show_study(
         out.print()
         show_warnings(list(map(arm_error, progress.errors)))
     if progress.errors:
-        out.print(f"The tracebacks: {base_url}{info.links['page']}", style="dim")
+        printed = f"gradnoise logs {info.id} {progress.errors[0].trial}"
+        page = base_url + info.links["page"]
+        out.print(f"Tracebacks: {page}. What the trial printed: {printed}", style="dim")
     out.print()
     show_outcome(info, comparison, links(info, base_url))
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from typer.testing import Result
 from cli_output import rows
 from gradnoise_service import presets
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.store import attempts
+from gradnoise_service.store.database import Database
 
 Run = Callable[..., Result]
 
@@ -269,3 +272,20 @@ def test_complete_study_shows_its_verdict(
     result = gradnoise(command, 1)
     assert result.exit_code == 0
     assert "undecided" in result.stdout
+
+
+def test_show_and_list_have_the_first_error_of_an_arm(
+    gradnoise: Run, study_file: Path, worker: Any, live_database: Database
+) -> None:
+    gradnoise("submit", study_file)
+    worker.begin(1)
+    now = datetime.now(UTC)
+    with live_database.session(write=True) as session:
+        trial = attempts.waiting(session, 1, "search")[0].trial
+        token = attempts.start(session, trial.id, {"lr": 0.1}, 0, now)
+        attempts.end(session, token, "failed", now, value=0.0, error="KeyError: 1")
+    sentence = f"1 trial of {trial.arm} failed. The first error, of search trial 0: KeyError: 1"
+    shown = gradnoise("show", "1").stdout
+    assert f"! {sentence}" in shown.splitlines()
+    assert f"gradnoise logs 1 search/{trial.arm}/0" in shown
+    assert f"! a study (id 1): {sentence}" in gradnoise("list").stderr.splitlines()

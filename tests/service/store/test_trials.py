@@ -167,7 +167,14 @@ def test_the_first_error_of_an_arm_is_that_of_its_first_trial_that_has_not_succe
         assert trials.first_errors(session, []) == {}
     assert found == {
         study.id: (
-            ArmError(arm="noisy", n_failed=2, phase="search", number=1, error="KeyError: 1"),
+            ArmError(
+                arm="noisy",
+                n_failed=2,
+                phase="search",
+                number=1,
+                trial_id=noisy[1].id,
+                error="KeyError: 1",
+            ),
         )
     }
 

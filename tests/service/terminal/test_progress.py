@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,8 @@ def test_the_noise_and_the_first_error_of_an_arm_are_shown(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     noise = (NoiseRatio(arm="noisy", median=0.25, n=6),)
-    error = ArmError(arm="noisy", n_failed=1, phase="search", number=2, error="KeyError: 1")
+    place: dict[str, Any] = {"arm": "noisy", "phase": "search", "number": 2, "trial_id": 9}
+    error = ArmError(**place, n_failed=1, error="KeyError: 1")
     shown = dataclasses.replace(progress(4), noise=noise, errors=(error,))
     follow([progress(2), shown, dataclasses.replace(shown, state="complete")])
     lines = capsys.readouterr().out.splitlines()

@@ -269,6 +269,8 @@ def test_study_shows_the_first_error_of_an_arm_and_the_ratio_of_its_noise(
     assert line in page.text
     assert line in read(client, "/").text
     assert "errors" in page.ids
+    failed = client.get(f"/v1/studies/{study.id}/trials?state=failed").json()["items"][0]
+    assert f"/studies/{study.id}/trials/{failed['id']}" in page.links
     assert "noise is 12 times the gradient (median of the latest trial): mostly noise" in page.text
     progress = client.get(f"/v1/studies/{study.id}/progress").json()
     assert progress["errors"][0]["error"] == trace

@@ -7,7 +7,8 @@ from gradnoise_service.report.words.numbers import count
 def arm_error(found: ArmError) -> str:
     """Return how many trials of an arm failed, and the first error in one line.
 
-    >>> arm_error(ArmError(arm="noisy", n_failed=0, phase="search", number=4, error="KeyError: 1"))
+    >>> place = {"arm": "noisy", "phase": "search", "number": 4, "trial_id": 9}
+    >>> arm_error(ArmError(**place, n_failed=0, error="KeyError: 1"))
     'A trial of noisy is repeated after an error. Search trial 4: KeyError: 1'
     """
     failed = (
