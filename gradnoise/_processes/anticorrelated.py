@@ -43,7 +43,7 @@ class AnticorrelatedTerms:
         return ((t, self.std), (t - 1, -self.std)) if t > 0 else ((t, self.std),)
 
     def table(self, updates: range) -> Table:
-        ts = np.array(updates, dtype=np.int64)
+        ts = np.arange(updates.start, updates.stop, dtype=np.int64)
         has_previous = ts > 0
         stds = np.full(len(ts), self.std)
         return (

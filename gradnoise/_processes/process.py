@@ -160,7 +160,8 @@ class IndependentTerms:
     def table(self, updates: range) -> Table:
         of_updates = getattr(self.schedule, "of_updates", None)
         stds = [self(t)[0][1] for t in updates] if of_updates is None else of_updates(updates)
-        return np.array([updates], dtype=np.int64), np.array([stds], dtype=np.float64)
+        ts = np.arange(updates.start, updates.stop, dtype=np.int64)
+        return ts[None], np.asarray(stds, dtype=np.float64)[None]
 
 
 def tabulate(terms: Terms, updates: range) -> Table:

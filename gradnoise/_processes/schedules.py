@@ -4,9 +4,14 @@ Notation: eta is a variance, gamma a decay exponent, t the number of optimizer u
 0 at the first update.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+import numpy.typing as npt
 
 from gradnoise._processes.numbers import number
 
@@ -41,12 +46,14 @@ class AnnealedStd:
         object.__setattr__(self, "gamma", number("gamma", self.gamma))
 
     def __call__(self, t: int) -> float:
-        return self.of_updates(range(t, t + 1))[0]
+        decay: float = (1.0 + t) ** (-self.gamma / 2)
+        return math.sqrt(self.eta) * decay
 
-    def of_updates(self, updates: range) -> list[float]:
+    def of_updates(self, updates: range) -> npt.NDArray[np.float64]:
         """Return the standard deviation of each of these updates."""
-        root, power = math.sqrt(self.eta), -self.gamma / 2
-        return [root * (1.0 + t) ** power for t in updates]
+        # numpy's power may differ from C's in the last bit
+        powers = map(math.pow, _counts(updates), repeat(-self.gamma / 2))
+        return math.sqrt(self.eta) * np.fromiter(powers, dtype=np.float64, count=len(updates))
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,11 @@ class ConstantStd:
     def __call__(self, t: int) -> float:
         return self.std
 
-    def of_updates(self, updates: range) -> list[float]:
+    def of_updates(self, updates: range) -> npt.NDArray[np.float64]:
         """Return the standard deviation of each of these updates."""
-        return [self.std] * len(updates)
+        return np.full(len(updates), self.std)
+
+
+@functools.lru_cache(maxsize=16)
+def _counts(updates: range) -> list[float]:
+    return [1.0 + t for t in updates]

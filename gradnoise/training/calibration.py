@@ -5,6 +5,7 @@ model and hardware.
 """
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from gradnoise.training import device
-from gradnoise.training.epochs import epoch_order, first_batch
+from gradnoise.training.epochs import Order, epoch_steps, first_batch
 from gradnoise.training.memory import free_bytes, peak_bytes, reset_peak
 from gradnoise.training.setup import Setup, prepare
 from gradnoise.training.single import SingleRun
@@ -44,12 +45,30 @@ class Rate:
         bytes_per_slot: Memory that each needed.
         refusal: The reason why they cannot train as one model, a sentence; the rate is then that of
             one trial. Empty if they can.
+        eager: The reason why their updates are not captured as a CUDA graph, a sentence; empty if
+            they are, or train on a CPU.
     """
 
     slots: int
     steps_per_second: float
     bytes_per_slot: int
     refusal: str = ""
+    eager: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryEstimate:
+    """The memory of a number of slots without the data, in bytes.
+
+    Args:
+        slots: Trials that trained together.
+        estimated: What the measurement of the number before predicts.
+        real: What they took.
+    """
+
+    slots: int
+    estimated: int
+    real: int
 
 
 def candidates(*, on_gpu: bool) -> tuple[int, ...]:
@@ -64,6 +83,8 @@ class Measurer:
 
     Args:
         spec: The trial.
+        eager: Why no update is to be captured as a CUDA graph, a sentence; empty: each is where
+            that is possible.
 
     Raises:
         ValueError: If it is illegal.
@@ -72,15 +93,20 @@ class Measurer:
         spec: The trial.
     """
 
-    def __init__(self, spec: TrialSpec) -> None:
+    def __init__(self, spec: TrialSpec, eager: str = "") -> None:
         self.spec, self._setup, self._device = spec, prepare(spec), device()
-        self._single: Callable[[], None] | None = None
+        self._eager = eager
+        self._counts_epochs = self._device.type != "cpu"
+        self._single: _Single | None = None
         self._refusal: str | None = None
         self._opener = StackedRuns(self._device)
         self._runs: list[StackedRun] = []
 
     def measure(self, slots: int, seconds: float = 0.15) -> Rate:
         """Train copies of the trial with different seeds, and return their rate.
+
+        On a GPU the rate is that of whole epochs: the time of the updates that were measured
+        stands for all, and what comes before and after them is measured once.
 
         Args:
             slots: The number of copies; at least 1. Several copies train as one model.
@@ -89,6 +115,7 @@ class Measurer:
 
         Raises:
             MemoryError, torch.OutOfMemoryError: If they do not fit into memory.
+            CaptureError: If the capture of an update broke off.
         """
         workload = self._setup.workload
         if not isinstance(workload, Workload):
@@ -103,49 +130,81 @@ class Measurer:
                 self._run(workload, 0)
             )
         if slots == 1 or self._refusal:
-            self._single = self._single or _single_update(self._setup, workload, self._device)
+            self._single = self._single or _Single(self._setup, workload, self._device)
+            rate = self._rate(self._single, 1, seconds)
             reason = self._refusal if slots > 1 and self._refusal else ""
-            return self._rate(self._single, 1, seconds, refusal=reason)
+            return dataclasses.replace(rate, refusal=reason)
         self._runs += [self._run(workload, k) for k in range(len(self._runs), slots)]
-        runs = self._runs[:slots]
-        update = _stacked_update(runs, self._device)
-        return self._rate(update, slots, seconds, least_bytes=_least_bytes(runs[0]))
+        stack = _Stack(self._runs[:slots], self._device, may_capture=not self._eager)
+        rate = self._rate(stack, slots, seconds)
+        return dataclasses.replace(
+            rate,
+            bytes_per_slot=max(
+                rate.bytes_per_slot + _state_bytes(self._runs[0]), _least_bytes(self._runs[0])
+            ),
+            eager=self._eager or stack.model.eager,
+        )
 
     def _run(self, workload: Workload, k: int) -> StackedRun:
         spec = dataclasses.replace(self.spec, seed=self.spec.seed + k)
         return self._opener.open(prepare(spec), workload)
 
-    def _rate(
-        self,
-        update: Callable[[], None],
-        slots: int,
-        seconds: float,
-        *,
-        refusal: str = "",
-        least_bytes: int = 0,
-    ) -> Rate:
-        """Time updates of a number of trials.
+    def _rate(self, side: "_Single | _Stack", slots: int, seconds: float) -> Rate:
+        """Time a number of trials.
 
         The time is the thread's CPU time, which excludes the share of other processes; on a GPU it
-        is wall-clock time. Memory that the process had freed before does not raise its peak, so
-        `least_bytes` is a lower bound of what each trial needs.
+        is wall-clock time. The bytes are those that the trials took in addition to their states.
         """
-        clock = time.perf_counter if self._device.type == "cuda" else time.thread_time
+        clock = time.thread_time if self._device.type == "cpu" else time.perf_counter
+
+        def timed(function: Callable[[], None]) -> float:
+            start = clock()
+            function()
+            _await(self._device)
+            return clock() - start
+
         before = reset_peak(self._device)
+        side.start()
         for _ in range(WARM_UP_STEPS):
-            update()
+            side.update()
+        if self._counts_epochs:
+            side.finish()
+            side.await_order()
         _await(self._device)
+        around = timed(side.start) if self._counts_epochs else 0.0
         start, n_updates = clock(), 0
         while n_updates == 0 or clock() < start + seconds:
-            update()
+            side.update()
             n_updates += 1
         _await(self._device)
+        of_update = (clock() - start) / n_updates
+        around += timed(side.finish) if self._counts_epochs else 0.0
         return Rate(
             slots=slots,
-            steps_per_second=n_updates * slots / (clock() - start),
-            bytes_per_slot=max((peak_bytes(self._device) - before) // slots, least_bytes),
-            refusal=refusal,
+            steps_per_second=slots / (of_update + around / side.n_steps),
+            bytes_per_slot=(peak_bytes(self._device) - before) // slots,
         )
+
+
+def estimates(spec: TrialSpec, numbers: Iterable[int]) -> Iterator[MemoryEstimate]:
+    """Measure numbers of slots, and yield what each but the first was estimated to need.
+
+    The estimate is the one by which a study decides whether to measure a number.
+
+    Args:
+        spec: The trial.
+        numbers: Ascending numbers of slots.
+    """
+    measurer, before, at_first = Measurer(spec), None, 0
+    for slots in numbers:
+        rate = measurer.measure(slots, seconds=0.0)
+        if before is None:
+            at_first = reset_peak(device())  # with the data
+        else:
+            real = peak_bytes(device()) - at_first
+            estimated = before.bytes_per_slot * slots
+            yield MemoryEstimate(slots=slots, estimated=estimated, real=real)
+        before = rate
 
 
 def explore(numbers: Iterable[int], measure: Callable[[int, Rate | None], Rate]) -> Iterator[Rate]:
@@ -217,36 +276,71 @@ def fits(rate: Rate, slots: int, n_shares: int = 1) -> bool:
     return rate.bytes_per_slot * slots * n_shares <= MARGIN * free_bytes(device())
 
 
-def _single_update(setup: Setup, workload: Workload, where: torch.device) -> Callable[[], None]:
-    run = SingleRun(setup, workload, where)
+class _Single:
+    """Epochs of one trial as a separate model."""
 
-    def updates() -> Iterator[None]:
-        while True:
-            for rows in epoch_order(workload, setup.spec, 0):
-                run.step(rows)
-                yield
+    def __init__(self, setup: Setup, workload: Workload, where: torch.device) -> None:
+        self._run, self._order = SingleRun(setup, workload, where), Order(workload, setup.spec)
+        self.n_steps = epoch_steps(workload, setup.spec)
+        self._epoch = -1
 
-    return updates().__next__
+    def start(self) -> None:
+        self._epoch += 1
+        self._rows = itertools.cycle(self._order.of(self._epoch).long())
+
+    def update(self) -> None:
+        self._run.step(next(self._rows))
+
+    def finish(self) -> None:
+        self._run.evaluate()
+
+    def await_order(self) -> None:
+        """Return at once: a separate model makes its order when an epoch starts."""
 
 
-def _stacked_update(runs: Sequence[StackedRun], where: torch.device) -> Callable[[], None]:
-    def updates() -> Iterator[None]:
-        epoch = StackedEpoch(runs, max(len(runs), rows_for(len(runs), where)))
-        model = StackedModel(epoch)
-        while True:
-            model.start(epoch)
-            for i in range(epoch.n_steps):
-                model.update(i)
-                yield
+class _Stack:
+    """Epochs of trials that train as one model."""
 
-    return updates().__next__
+    def __init__(
+        self, runs: Sequence[StackedRun], where: torch.device, *, may_capture: bool
+    ) -> None:
+        self._runs, self._n_rows = runs, max(len(runs), rows_for(len(runs), where))
+        self._epoch = StackedEpoch(runs, self._n_rows)
+        self.model = StackedModel(self._epoch, may_capture=may_capture)
+        self.n_steps, self._i = self._epoch.n_steps, 0
+
+    def start(self) -> None:
+        self._epoch, self._i = StackedEpoch(self._runs, self._n_rows), 0
+        self.model.start(self._epoch)
+
+    def update(self) -> None:
+        if self._i == self.n_steps:  # the same updates again
+            self.model.counter.zero_()
+            self._i = 0
+        self.model.update(self._i)
+        self._i += 1
+
+    def finish(self) -> None:
+        self.model.finish(self._epoch)
+
+    def await_order(self) -> None:
+        """Wait for the next orders, which are made while a GPU trains a whole epoch."""
+        for run in self._runs:
+            run.order.of(run.epoch)
+
+
+def _state_bytes(run: StackedRun) -> int:
+    """Return the size of a trial's state between epochs."""
+    kept = [tensor for tensors in run.kept for tensor in tensors.values()]
+    parts = [run.weights, run.moments, run.preconditioner_state, *run.buffers.values(), *kept]
+    return sum(part.nbytes for part in parts)
 
 
 def _least_bytes(run: StackedRun) -> int:
     """Return a lower bound of the memory of a trial in a stack.
 
     It is the size of the trial's state, of its row of the stack's buffers with the gradient, and of
-    its batch.
+    its batch. Memory that the process had freed before does not raise its peak.
     """
     state = 2 * (run.weights.nbytes + run.moments.nbytes) + run.weights.nbytes
     return int(state + sum(part.nbytes for part in first_batch(run.workload, run.data)))

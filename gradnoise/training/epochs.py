@@ -5,7 +5,7 @@ They are the same for a separate model and in a stack.
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,9 @@ from gradnoise.training.setup import Setup
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Batch, Splits, Workload
 from gradnoise.workloads.losses import check_is_used
+
+MADE_TOGETHER = 16
+"""Orders that a thread makes one after the other: handing over each takes time too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +106,7 @@ class Order:
         self._of_pass, self._of_epoch = n_steps(workload), epoch_steps(workload, spec)
         self._is_pinned = is_pinned
         self.dtype = torch.int32 if self._n_examples < 2**31 else torch.int64
-        self._passes: dict[int, torch.Tensor | Future[torch.Tensor]] = {}
+        self._passes: dict[int, tuple[torch.Tensor, Future[None] | None]] = {}
 
     def of(self, epoch: int) -> torch.Tensor:
         """Return the examples of each update of an epoch, [updates, batch_size].
@@ -119,37 +122,55 @@ class Order:
         order = passes[0] if len(passes) == 1 else torch.cat(passes)
         return order[start : start + self._of_epoch]
 
-    def make_ahead(self, epoch: int) -> None:
-        """Start to make the order of an epoch in another thread."""
-        for number in self._numbers(epoch):
-            if number not in self._passes:
-                self._passes[number] = _threads().submit(self._filled, self._empty(), number)
+    def missing(self, epoch: int) -> list[int]:
+        """Return the numbers of the passes of an epoch that are neither made nor under way."""
+        return [number for number in self._numbers(epoch) if number not in self._passes]
+
+    def begin(self) -> torch.Tensor:
+        """Return memory for a pass."""
+        return torch.empty(
+            self._of_pass, self._batch_size, dtype=self.dtype, pin_memory=self._is_pinned
+        )
+
+    def fill(self, order: torch.Tensor, number: int) -> None:
+        """Write a pass into its memory."""
+        drawn = permutation(self._seed, "order", number, self._n_examples)
+        order.view(-1).numpy()[:] = drawn[: order.numel()].numpy()
+
+    def expect(self, order: torch.Tensor, number: int, made: Future[None]) -> None:
+        """Take a pass that is made when the future is done."""
+        self._passes[number] = order, made
 
     def _pass(self, number: int) -> torch.Tensor:
-        found = self._passes.pop(number, None)
-        if isinstance(found, Future):
-            found = found.result()
-        self._passes[number] = found = (
-            self._filled(self._empty(), number) if found is None else found
-        )
-        return found
+        order, made = self._passes.pop(number, (None, None))
+        if made is not None:
+            made.result()
+        if order is None:
+            order = self.begin()
+            self.fill(order, number)
+        self._passes[number] = order, None
+        return order
 
     def _numbers(self, epoch: int) -> range:
         first, last = epoch * self._of_epoch, (epoch + 1) * self._of_epoch
         return range(first // self._of_pass, -(-last // self._of_pass))
 
-    def _empty(self) -> torch.Tensor:
-        return torch.empty(
-            self._of_pass,
-            self._batch_size,
-            dtype=self.dtype,
-            pin_memory=self._is_pinned,
-        )
 
-    def _filled(self, order: torch.Tensor, number: int) -> torch.Tensor:
-        drawn = permutation(self._seed, "order", number, self._n_examples)
-        order.view(-1).numpy()[:] = drawn[: order.numel()].numpy()
-        return order
+def make_ahead(orders: Iterable[tuple[Order, int]]) -> None:
+    """Start to make the orders of trials for an epoch each in other threads."""
+    missing = [(order, number) for order, epoch in orders for number in order.missing(epoch)]
+    for k in range(0, len(missing), MADE_TOGETHER):
+        memory = [
+            (order, order.begin(), number) for order, number in missing[k : k + MADE_TOGETHER]
+        ]
+        made = _threads().submit(_fill, memory)
+        for order, empty, number in memory:
+            order.expect(empty, number, made)
+
+
+def _fill(memory: Iterable[tuple[Order, torch.Tensor, int]]) -> None:
+    for order, empty, number in memory:
+        order.fill(empty, number)
 
 
 def first_batch(workload: Workload, splits: Splits) -> Batch:

@@ -14,8 +14,12 @@ CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the free memory of a GPU, or of this machine or container."""
+    """Return the free memory of a GPU, or of this machine or container.
+
+    On a GPU the memory that torch keeps for its next tensors is released first.
+    """
     if device.type == "cuda":
+        torch.cuda.empty_cache()
         return int(torch.cuda.mem_get_info(device)[0])
     limit, used = (_number(CONTROL_GROUP / name) for name in ("memory.max", "memory.current"))
     of_container = UNKNOWN if limit is None or used is None else limit - used
@@ -23,10 +27,15 @@ def free_bytes(device: torch.device) -> int:
 
 
 def reset_peak(device: torch.device) -> int:
-    """Restart the measurement of the peak, and return the bytes in use."""
+    """Restart the measurement of the peak, and return the bytes in use.
+
+    On a GPU these are the bytes that torch reserves, those of CUDA graphs included, after what it
+    does not use is released.
+    """
     if device.type == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-        return int(torch.cuda.memory_allocated(device))
+        return int(torch.cuda.memory_reserved(device))
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return _entries(STATUS).get("VmRSS", 0)
@@ -35,7 +44,7 @@ def reset_peak(device: torch.device) -> int:
 def peak_bytes(device: torch.device) -> int:
     """Return the most bytes in use since the last `reset_peak`."""
     if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
+        return int(torch.cuda.max_memory_reserved(device))
     return _entries(STATUS).get("VmHWM", 0)
 
 

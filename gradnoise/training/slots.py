@@ -180,8 +180,7 @@ class SlotTrainer(ABC):
         due: list[tuple[Member, SlotRun]] = []
         for member in [member for member in self._members.values() if not member.waits]:
             try:
-                with collecting(member.output):
-                    run = member.run = member.run or self._resume(member)
+                run = member.run or self._opened(member)
             except Exception as error:
                 yield member, FailedEpoch(error=error, seconds=0.0)
                 continue
@@ -191,6 +190,11 @@ class SlotTrainer(ABC):
             else:
                 due.append((member, run))
         yield from self._train_epoch(due)
+
+    def _opened(self, member: Member) -> SlotRun:
+        with collecting(member.output):
+            member.run = self._resume(member)
+        return member.run
 
     def _trained(self, member: Member, run: SlotRun) -> Iterator[tuple[Member, EpochResult]]:
         """Train a LoneRun by an epoch; an epoch that takes long has several results."""

@@ -13,7 +13,7 @@ import torch
 
 from gradnoise._processes import NoiseProcess, noise_to_gradient
 from gradnoise.training import graphs
-from gradnoise.training.epochs import evaluating, splits_measured
+from gradnoise.training.epochs import evaluating, make_ahead, splits_measured
 from gradnoise.training.noise_terms import NoiseTable, NoiseTerms, Update, pick
 from gradnoise.training.stacked_epoch import StackedEpoch
 from gradnoise.training.stacked_functions import StackedFunctions
@@ -221,15 +221,18 @@ class StackedModel:
 
         While the device trains, this machine has time for them.
         """
-        for run in members if self._is_ahead else ():
-            run.order.make_ahead(run.epoch)
+        if self._is_ahead:
+            make_ahead((run.order, run.epoch) for run in members)
         orders = [run.order.of(run.epoch) for run in members]
         n = len(orders)
         torch._foreach_copy_(list(self._order[:n].unbind()), orders, non_blocking=True)
         self._order[n:].copy_(self._order[:1].expand_as(self._order[n:]))
-        for run in members if self._is_ahead else ():
-            if run.epoch + 1 < run.spec.budget_epochs:
-                run.order.make_ahead(run.epoch + 1)
+        if self._is_ahead:
+            make_ahead(
+                (run.order, run.epoch + 1)
+                for run in members
+                if run.epoch + 1 < run.spec.budget_epochs
+            )
 
     def _states(
         self, runs: Sequence[StackedRun]

@@ -1,12 +1,22 @@
 import dataclasses
+import functools
 from collections.abc import Collection
 from typing import Any
 
 import pytest
 import torch
 
+import recorded_graphs
 from gradnoise.training import calibration
-from gradnoise.training.calibration import Measurer, Rate, best, candidates, explore, fits
+from gradnoise.training.calibration import (
+    Measurer,
+    Rate,
+    best,
+    candidates,
+    estimates,
+    explore,
+    fits,
+)
 from gradnoise.training.stacked_model import StackedModel
 from trial_runs import spec
 
@@ -14,6 +24,10 @@ from trial_runs import spec
 @pytest.fixture(autouse=True)
 def _probes(probes: None) -> None:
     """Every test here uses the probe workloads."""
+
+
+def _called(instance: Any, function: Any, *arguments: Any) -> Any:
+    return function(instance, *arguments)
 
 
 def rate(slots: int, steps_per_second: float) -> Rate:
@@ -43,6 +57,54 @@ def test_updates_are_counted_over_all_slots(
     found = Measurer(spec(technique=technique, params=params)).measure(slots, seconds=20.0)
     assert found == Rate(slots=slots, steps_per_second=slots, bytes_per_slot=found.bytes_per_slot)
     assert now == 22  # two to warm up
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_on_a_gpu_the_rate_is_that_of_whole_epochs(
+    slots: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that advances one second at each of the three updates of an epoch, and six at each
+    evaluation, an update takes three.
+    """
+    now = 0.0
+
+    def tick(*arguments: Any, of: Any, seconds: float) -> Any:
+        nonlocal now
+        now += seconds
+        return of(*arguments)
+
+    for declared, name, seconds in (
+        (StackedModel, "update", 1.0),
+        (StackedModel, "finish", 6.0),
+        (calibration.SingleRun, "step", 1.0),
+        (calibration.SingleRun, "evaluate", 6.0),
+    ):
+        ticking = functools.partial(tick, of=getattr(declared, name), seconds=seconds)
+        monkeypatch.setattr(declared, name, functools.partialmethod(_called, ticking))
+    monkeypatch.setattr(calibration.time, "thread_time", lambda: now)
+    measurer = Measurer(spec())
+    monkeypatch.setattr(measurer, "_counts_epochs", True)
+    for _ in range(2):
+        found = measurer.measure(slots, seconds=20.0)
+        assert found.steps_per_second == pytest.approx(slots / 3)
+
+
+def test_the_memory_of_a_number_of_slots_is_estimated_from_the_number_before() -> None:
+    found = list(estimates(spec(optimizer="adam"), (1, 2, 4)))
+    assert [each.slots for each in found] == [2, 4]
+    least = 8 * (2 * 50 + 2 * 100 + 50)  # as below
+    assert found[1].estimated >= 4 * least
+    assert all(each.real >= 0 for each in found)
+
+
+def test_an_update_that_cannot_be_captured_is_reported_with_the_rate() -> None:
+    """The reason is the form's, or was given because an earlier capture broke off."""
+    with recorded_graphs.on_cpu():
+        assert Measurer(spec()).measure(2, seconds=0.0).eager == ""
+        found = Measurer(spec(workload="copies")).measure(2, seconds=0.0)
+        given = Measurer(spec(), eager="it broke off.").measure(2, seconds=0.0)
+    assert found.eager.startswith("an update waits for the device: ")
+    assert (given.eager, given.refusal, found.refusal) == ("it broke off.", "", "")
 
 
 def test_the_load_of_other_processes_does_not_lower_the_rate(

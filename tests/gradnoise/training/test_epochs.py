@@ -8,6 +8,7 @@ from gradnoise.training.epochs import (
     epoch_order,
     evaluating,
     first_batch,
+    make_ahead,
     n_steps,
     splits_measured,
 )
@@ -38,7 +39,7 @@ def test_orders_made_ahead_continue_pass_by_pass(workload: Any, report_every: in
     found = []
     for epoch in range(n_epochs):
         found.append(order.of(epoch))
-        order.make_ahead(epoch + 1 + epoch % 2)
+        make_ahead([(order, epoch + 1 + epoch % 2)])
         assert torch.equal(order.of(epoch), found[-1])
     passes = torch.cat([permutation(1, "order", number, 30)[:24] for number in range(10)])
     assert torch.equal(torch.cat(found).long().view(-1), passes[: 8 * n_epochs * len(found[0])])

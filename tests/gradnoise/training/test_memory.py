@@ -44,3 +44,31 @@ def test_lack_of_memory_shows_in_the_error_before_the_one_that_ended_a_capture()
     error = RuntimeError("operation failed due to a previous error during capture")
     error.__context__ = torch.OutOfMemoryError("CUDA out of memory")
     assert is_out_of_memory(error)
+
+
+def test_on_a_gpu_the_reserved_memory_counts_without_what_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 100 bytes, tensors use 30, a CUDA graph 20, and 10 are kept for the next tensors."""
+    reserved, peak = 60, 80
+
+    def empty_cache() -> None:
+        nonlocal reserved
+        reserved = 50
+
+    def reset(_device: torch.device) -> None:
+        nonlocal peak
+        peak = reserved
+
+    gpu = torch.device("cuda")
+    for name, stands_in in {
+        "empty_cache": empty_cache,
+        "reset_peak_memory_stats": reset,
+        "memory_reserved": lambda _device: reserved,
+        "max_memory_reserved": lambda _device: peak,
+        "mem_get_info": lambda _device: (100 - reserved, 100),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stands_in)
+    assert peak_bytes(gpu) == 80
+    assert free_bytes(gpu) == 50
+    assert reset_peak(gpu) == peak_bytes(gpu) == 50
