@@ -45,20 +45,20 @@ def is_on_gpu(tensor: torch.Tensor) -> bool:
         tensor.is_cuda
         and tensor.is_contiguous()
         and tensor.dtype in (torch.float32, torch.bfloat16, torch.float16)
-        and _can_launch(tensor.device, tensor.dtype)
+        and not launch_fault(tensor.device, tensor.dtype)
     )
 
 
 @functools.cache
-def _can_launch(device: torch.device, dtype: torch.dtype) -> bool:
-    """Return whether the kernel of a type can be compiled, loaded and launched on a device.
+def launch_fault(device: torch.device, dtype: torch.dtype) -> str:
+    """Return why the GPU kernel of a type cannot run on a device; empty if it can.
 
     Triton compiles at the first launch. It needs a C compiler, a cache folder on a file system from
     which code can be loaded, and a compiler of the device's architecture.
     """
     kernel = cuda()
     if kernel is None:
-        return False
+        return "Triton is not installed"
     number = torch.zeros(1, dtype=dtype, device=device)
     try:
         kernel.add_([number], Runs.of([whole((1,))], [0]), 0, np.ones(1))
@@ -74,8 +74,8 @@ def _can_launch(device: torch.device, dtype: torch.dtype) -> bool:
             device,
             reason,
         )
-        return False
-    return True
+        return reason
+    return ""
 
 
 @functools.cache

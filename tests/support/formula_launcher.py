@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gradnoise.training.calibration import Rate
 from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
+from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_workers.launcher import LauncherEvent
 
 
@@ -30,6 +31,7 @@ class FormulaLauncher:
         faults: Errors of the preparation by key.
         before: Returns the metrics of a trial before its first update.
         seconds: Returns the device time of an epoch of a trial.
+        device_faults: Why GPUs are not used.
     """
 
     slots: int = 3
@@ -50,6 +52,11 @@ class FormulaLauncher:
     faults: Mapping[str, str] = field(default_factory=dict)
     before: Callable[[TrialSpec], Mapping[str, float]] = lambda _spec: {}
     seconds: Callable[[TrialSpec], float] = lambda _spec: 0.25
+    device_faults: Sequence[str] = ()
+
+    @property
+    def devices(self) -> DeviceChoice:
+        return "cpu"
 
     def start(self, check_interrupt: Callable[[], None]) -> str:
         check_interrupt()

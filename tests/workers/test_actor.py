@@ -9,12 +9,18 @@ import pytest
 from gradnoise.training import calibration
 from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.stacked_model import StackedModel
-from gradnoise.training.trial import Failed, Finished, TrialSpec
+from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
 from gradnoise.workloads.registry import WORKLOADS
 from gradnoise_service.domain.source import Source
-from gradnoise_workers.actor import TrialActor
+from gradnoise_workers.actor import Slice, TrialActor, checked
 
 OPTIONS = {"dataset": "digits", "depth": 2, "width": 16, "init": "he"}
+
+
+@pytest.fixture(autouse=True)
+def _hidden_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore after the test what an actor on a core hides from its process."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
 def trial(key: str = "trial", **changes: object) -> TrialSpec:
@@ -112,9 +118,9 @@ def test_an_actor_trains_the_stored_code_in_its_folder(
     spec = trial(workload="of_a_file", options={}, techniques=("none",), params={"lr": 0.1})
     try:
         assert actor.prepare([spec])["trial"] == Rehearsal(unread=("lr",))
-        events = actor.advance(1, [spec], [], [])
+        events = [*actor.advance(1, [spec], [], []).events]
         while not any(isinstance(event, Finished | Failed) for event in events):
-            events += actor.advance(1, [], [], [])
+            events += actor.advance(1, [], [], []).events
     finally:
         actor.close()
     assert [type(event).__name__ for event in events] == ["Measurement"] * 3 + ["Finished"]
@@ -129,3 +135,41 @@ def test_code_that_cannot_be_imported_is_an_error_with_its_traceback(
     error = TrialActor(on_gpu=False, checkpoints=None, source=source).import_source()
     assert error.splitlines()[0].endswith('train.py", line 5, in <module>')
     assert "\ntrain.py, line 5: FileNotFoundError: " in error
+
+
+MEASURED = Measurement(key="a", epoch=1, values={}, seconds=0.0)
+FAILED = Failed(key="b", error="...", summary="...")
+
+
+@pytest.mark.parametrize(
+    ("fault", "events", "is_lost"),
+    [
+        ("", [MEASURED, FAILED], False),
+        ("CUDA error: device-side assert triggered", [MEASURED, FAILED], False),
+        ("CUDA error: an illegal memory access was encountered", [MEASURED, FAILED], False),
+        ("CUDA error: unspecified launch failure", [MEASURED], True),
+        ("CUDA error: no CUDA-capable device is detected", [MEASURED], True),
+        ("CUDA error: uncorrectable ECC error encountered", [MEASURED], True),
+    ],
+)
+def test_a_lost_gpu_fails_no_trial_and_a_fault_of_a_trial_ends_the_process(
+    fault: str, events: list[Event], is_lost: bool
+) -> None:
+    found = checked([MEASURED, FAILED], fault)
+    assert found == Slice(events=events, broken=fault, lost_gpu=is_lost)
+
+
+class Broken(TrialActor):
+    """An actor whose GPU answers no further call."""
+
+    def _device_fault(self) -> str:
+        return "CUDA error: unspecified launch failure"
+
+
+def test_an_actor_checks_its_gpu_after_a_failed_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raise_fault(*_: object) -> None:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(StackedModel, "update", raise_fault)
+    done = Broken(on_gpu=True, checkpoints=None).advance(2, [trial("a"), trial("b")], [], [])
+    assert (done.events, done.lost_gpu) == ([], True)

@@ -15,6 +15,7 @@ from formula_launcher import FormulaLauncher
 from gradnoise.training.calibration import Rate
 from gradnoise.training.trial import TrialSpec
 from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.domain.devices import Devices
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.report.protocol import protocol
@@ -72,7 +73,7 @@ def make_dispatcher(
     defaults: dict[str, Any] = {
         "id": f"d-{threading.get_ident()}",
         "checkpoints": Path("nowhere"),
-        "machines": lambda: ("2 CPU cores", 3),
+        "devices": lambda: Devices(n_cores=2),
         "lease": timedelta(seconds=30),
         "concurrent_studies": 1,
         "now": lambda: datetime.now(UTC),
@@ -83,10 +84,9 @@ def make_dispatcher(
     driver = Driver(
         database=database,
         storage=storage,
-        open_launcher=lambda _source: open_launcher(),
+        open_launcher=lambda _source, _devices: open_launcher(),
         slots=slots,
         protocol={"formula": "f", "versions": {"gradnoise": "1", "torch": "2"}},
-        device=lambda: settings["machines"]()[0],
         lease=settings["lease"],
         now=settings["now"],
         marks_changed_code=marks_changed_code,
@@ -134,9 +134,9 @@ def test_a_dispatcher_announces_itself_and_withdraws(database: Database, storage
 
 
 def test_a_dispatcher_announces_nodes_that_join_later(database: Database, storage: Storage) -> None:
-    sizes = iter([("0 CPU cores", 0), ("4 CPU cores", 4)])
-    dispatcher = make_dispatcher(database, storage, FormulaLauncher, machines=lambda: next(sizes))
-    for n_slots in (0, 4):
+    found = iter([Devices(), Devices(n_cores=4)])
+    dispatcher = make_dispatcher(database, storage, FormulaLauncher, devices=lambda: next(found))
+    for n_slots in (0, 12):
         dispatcher.announce()
         with database.session() as session:
             assert [info.n_slots for info in dispatchers.live(session, datetime.now(UTC))] == [

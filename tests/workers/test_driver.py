@@ -1,47 +1,92 @@
-"""A driver runs an acquired study to its end, or to the error that ends it."""
+"""A driver stores where a study trains, and a dispatcher releases one that finds no device."""
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-
-import pytest
+from pathlib import Path
 
 from formula_launcher import FormulaLauncher
+from gradnoise_service.domain.devices import DeviceChoice, Devices
+from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
+from gradnoise_service.report.words.rehearsal import known_limits
 from gradnoise_service.search import Storage
-from gradnoise_service.store import leases, studies, trials
+from gradnoise_service.store import studies
 from gradnoise_service.store.database import Database
+from gradnoise_workers.dispatcher import Dispatcher
 from gradnoise_workers.driver import Driver
+from gradnoise_workers.launcher import Launcher, LauncherEvent, NoDeviceError
+
+FAULT = "Node a (10.0.0.1) offers GPU 0 to Ray, but it is not used: it was lost."
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_resumed_study_whose_source_cannot_be_imported_fails_with_the_error(
+class Losing(FormulaLauncher):
+    """Loses its only device after some epochs."""
+
+    def events(self, timeout_seconds: float) -> Sequence[LauncherEvent]:
+        if self.device_faults:
+            raise NoDeviceError("gpu", self.device_faults)
+        self.device_faults = (FAULT,)
+        return super().events(timeout_seconds)
+
+
+def test_a_study_keeps_its_devices_and_waits_with_the_reason_while_they_are_gone(
     database: Database, storage: Storage, make_spec: Callable[..., StudySpec]
 ) -> None:
-    """It is no lost worker, which would be tried again."""
-    now = datetime.now(UTC)
-    launcher = FormulaLauncher(import_fault="train.py, line 3: ImportError: no torch_extras.")
-    metric = Metric(name="accuracy", direction="maximize", worst=0.0)
-    with database.session(write=True) as session:
-        study = studies.submit(session, make_spec(), metric, owner="ada", now=now)
-        trials.declare(session, study.id, study.design.trials("search"))
-        acquired = leases.acquire(session, "d", now, timedelta(seconds=60))
-    assert acquired is not None
-    Driver(
+    lost = Losing()
+    launchers: list[FormulaLauncher] = [lost, FormulaLauncher(device_faults=(FAULT,))]
+    opened: list[DeviceChoice] = []
+
+    def open_launcher(_source: Source | None, devices: DeviceChoice) -> Launcher:
+        opened.append(devices)
+        return launchers[len(opened) - 1]
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    lease = timedelta(seconds=30)
+    driver = Driver(
         database=database,
         storage=storage,
-        open_launcher=lambda _source: launcher,
+        open_launcher=open_launcher,
         slots=3,
-        protocol={"versions": {}},
-        device=lambda: "formula",
-        lease=timedelta(seconds=60),
-        now=lambda: datetime.now(UTC),
-    ).drive(*acquired, threading.Event())
+        protocol={"formula": "f", "versions": {"gradnoise": "1", "torch": "2"}},
+        lease=lease,
+        now=now,
+    )
+    found = [Devices(n_cores=2)]
+    dispatcher = Dispatcher(
+        id="d",
+        database=database,
+        storage=storage,
+        driver=driver,
+        checkpoints=Path("nowhere"),
+        devices=lambda: found[-1],
+        lease=lease,
+        concurrent_studies=1,
+        now=now,
+    )
+    with database.session(write=True) as session:
+        metric = Metric(name="accuracy", direction="maximize", worst=0.0)
+        study = studies.submit(session, make_spec(), metric, owner="ada", now=now())
+
+    def run_round() -> None:
+        dispatcher.run_round()
+        dispatcher.join()
+
+    run_round()
+    with database.session() as session:
+        waiting = studies.get(session, study.id, None)
+    assert (waiting.state, waiting.devices) == ("running", "cpu")
+    assert waiting.error == (f"The study waits: the workers have no GPU that it can use. {FAULT}")
+    found.append(Devices(n_gpus=1))  # it started on cores
+    run_round()
+    assert opened == ["auto"]
+    found.append(Devices(n_gpus=1, n_cores=1))
+    run_round()
+    assert opened == ["auto", "cpu"]
     with database.session() as session:
         ended = studies.get(session, study.id, None)
-        states = {trial.state for trial in trials.of_study(session, study.id)}
-    assert (ended.state, states, launcher.admitted) == ("failed", {"cancelled"}, [])
-    assert ended.error == (
-        "The code of the study cannot be imported.\ntrain.py, line 3: ImportError: no torch_extras."
-    )
+    assert (ended.state, ended.error) == ("complete", None)
+    assert ended.protocol["device"] == "2 x formula"
+    assert FAULT in known_limits(ended)

@@ -22,6 +22,7 @@ from gradnoise_service.domain.study import Metric
 from gradnoise_service.search import Storage
 from gradnoise_service.store import measurements, studies, trials
 from gradnoise_service.store.database import Database
+from gradnoise_workers.cluster import Cluster
 from gradnoise_workers.launcher import LauncherEvent, NotMeasuredError, WorkerLost
 from gradnoise_workers.remote import RayLauncher, Worker
 from gradnoise_workers.study import StudyRun
@@ -104,7 +105,9 @@ def process_id(worker: Worker) -> int:
 
 
 def started_launcher(checkpoints: Path, slots: int) -> RayLauncher:
-    launcher = RayLauncher(Checkpoints(folder=checkpoints, every_seconds=0.0))
+    launcher = RayLauncher(
+        Cluster(), checkpoints=Checkpoints(folder=checkpoints, every_seconds=0.0)
+    )
     launcher.open(slots)
     launcher.start(no_interrupt)
     return launcher
@@ -180,7 +183,7 @@ def test_a_released_trial_frees_its_slot_and_sends_no_event(cluster: None, tmp_p
 
 
 def test_a_worker_sends_one_message_an_epoch_for_any_number_of_trials(cluster: None) -> None:
-    with closing(RayLauncher()) as launcher:
+    with closing(RayLauncher(Cluster())) as launcher:
         launcher.open(16)
         launcher.start(no_interrupt)
         for number in range(launcher.n_free()):
@@ -199,7 +202,7 @@ def test_a_worker_sends_one_message_an_epoch_for_any_number_of_trials(cluster: N
 
 
 def test_all_actors_measure_at_once_and_their_rates_add_up(cluster: None) -> None:
-    with closing(RayLauncher()) as launcher:
+    with closing(RayLauncher(Cluster())) as launcher:
         assert launcher.start(no_interrupt).startswith("2 x core of ")
         assert launcher.n_free() == 0  # there are no slots before `open`
         assert launcher.candidates() == candidates(on_gpu=False)
@@ -216,7 +219,7 @@ def test_all_actors_measure_at_once_and_their_rates_add_up(cluster: None) -> Non
 
 
 def test_a_worker_that_dies_during_a_measurement_does_not_end_the_study(cluster: None) -> None:
-    with closing(RayLauncher()) as launcher:
+    with closing(RayLauncher(Cluster())) as launcher:
         launcher.start(no_interrupt)
         victims = [process_id(launcher.workers[0])]
 
@@ -252,39 +255,21 @@ def test_an_import_that_does_not_succeed_is_an_error_not_a_lost_worker(
 
 
 def test_two_studies_share_every_core(cluster: None) -> None:
-    with closing(RayLauncher(n_studies=2)) as first, closing(RayLauncher(n_studies=2)) as second:
+    with (
+        closing(RayLauncher(Cluster(), n_studies=2)) as first,
+        closing(RayLauncher(Cluster(), n_studies=2)) as second,
+    ):
         for launcher in (first, second):
             assert launcher.start(no_interrupt).endswith(", each shared by 2 studies")
             launcher.open(1)
             assert launcher.n_free() == 2
 
 
-@pytest.mark.parametrize("cluster", [{"num_cpus": 3, "num_gpus": 3}], indirect=True)
-def test_a_study_has_one_actor_on_each_gpu_although_ray_fills_them_in_sequence(
-    cluster: None,
-) -> None:
-    with closing(RayLauncher(n_studies=3)) as first:
-        first.start(no_interrupt)
-        assert sorted(worker.location.gpu for worker in first.workers if worker.location) == [
-            "0",
-            "1",
-            "2",
-        ]
-        first.events(0.0)
-        with closing(RayLauncher(n_studies=3)) as second:
-            second.start(no_interrupt)
-            assert sorted(worker.location.gpu for worker in second.workers if worker.location) == [
-                "0",
-                "1",
-                "2",
-            ]
-
-
 class Recording(RayLauncher):
     """Records the admitted trials and their measurements."""
 
     def __init__(self, checkpoints: Checkpoints) -> None:
-        super().__init__(checkpoints)
+        super().__init__(Cluster(), checkpoints=checkpoints)
         self.specs: dict[str, TrialSpec] = {}
         self.measured: defaultdict[str, list[Measurement]] = defaultdict(list)
 
@@ -374,7 +359,7 @@ def test_the_next_holder_of_a_study_resumes_its_trials(
 
 
 def test_close_ends_every_actor(cluster: None) -> None:
-    launcher = RayLauncher()
+    launcher = RayLauncher(Cluster())
     launcher.start(no_interrupt)
     pids = [process_id(worker) for worker in launcher.workers]
     launcher.close()

@@ -16,18 +16,21 @@ from ray.job_config import JobConfig
 
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.files import Files
+from gradnoise.training.gpus import cuda_fault
 from gradnoise.workloads.catalogue import document
 from gradnoise_service import logs
+from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.source import Source
 from gradnoise_service.prepare_database import prepare_database
 from gradnoise_service.search import open_storage
 from gradnoise_service.settings import Settings
 from gradnoise_service.store import catalogues
 from gradnoise_service.store.database import open_database
+from gradnoise_workers.cluster import Cluster
 from gradnoise_workers.code_hash import installed_hashes
 from gradnoise_workers.dispatcher import Dispatcher
 from gradnoise_workers.driver import Driver
-from gradnoise_workers.remote import RayLauncher, devices
+from gradnoise_workers.remote import RayLauncher
 
 
 def main() -> None:
@@ -49,11 +52,6 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 
-    def machines() -> tuple[str, int]:
-        on_gpu, n = devices()
-        kind = "GPU" if on_gpu else "CPU core"
-        return f"{n} {kind}{'s' * (n != 1)}", n * (settings.slots or 1)
-
     def now() -> datetime:
         return datetime.now(UTC)
 
@@ -61,15 +59,23 @@ def main() -> None:
     for broken in announced["broken"]:
         log.error("an entry point cannot be loaded and is not announced", **broken)
     database, storage = open_database(settings.database), open_storage(settings.database)
+    cluster = Cluster()
+    can_nodes_join = settings.ray_address != "local"
+    may_have_gpus = can_nodes_join or (cluster.devices().n_gpus > 0 and not cuda_fault())
     with database.session(write=True) as session:
-        catalogues.publish(session, {**announced, "code_of": installed_hashes()}, now())
+        catalogues.publish(
+            session,
+            {**announced, "code_of": installed_hashes(), "may_have_gpus": may_have_gpus},
+            now(),
+        )
     checkpoints = Checkpoints(
         folder=settings.checkpoint_folder, every_seconds=settings.checkpoint_seconds
     )
     files = Files(url=settings.artifacts_url, most_bytes=settings.max_file_bytes)
 
-    def open_launcher(source: Source | None) -> RayLauncher:
-        return RayLauncher(checkpoints, settings.concurrent_studies, source, files)
+    def open_launcher(source: Source | None, devices: DeviceChoice) -> RayLauncher:
+        n_studies = settings.concurrent_studies
+        return RayLauncher(cluster, devices, checkpoints, n_studies, source, files)
 
     driver = Driver(
         database=database,
@@ -77,7 +83,6 @@ def main() -> None:
         open_launcher=open_launcher,
         slots=settings.slots,
         protocol={**announced["protocol"], "versions": announced["versions"]},
-        device=lambda: machines()[0],
         lease=settings.lease,
         now=now,
         import_seconds=settings.import_seconds,
@@ -89,13 +94,12 @@ def main() -> None:
         storage=storage,
         driver=driver,
         checkpoints=checkpoints.folder,
-        machines=machines,
+        devices=cluster.devices,
         lease=settings.lease,
         concurrent_studies=settings.concurrent_studies,
         now=now,
     )
-    device, n_slots = machines()
-    log.info("ready for studies", device=device, n_slots=n_slots, dispatcher=dispatcher.id)
+    log.info("ready for studies", device=cluster.devices().text, dispatcher=dispatcher.id)
     dispatcher.run(stop)
     ray.shutdown()
     database.dispose()

@@ -1,6 +1,7 @@
 """TrialActor: the Ray actor that trains trials on one device."""
 
 import contextlib
+import os
 import platform
 import time
 from collections.abc import Sequence
@@ -12,12 +13,15 @@ from typing import Any
 import ray
 import structlog
 
+from gradnoise.training import device
 from gradnoise.training.calibration import Rate
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.files import Files
+from gradnoise.training.gpus import Gpu, device_fault, first_gpu, is_of_program
 from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
 from gradnoise_service.domain.source import Source
+from gradnoise_workers.cluster import Location
 
 log = structlog.get_logger()
 
@@ -25,19 +29,26 @@ SLICE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Location:
-    """Where an actor runs: its Ray node, its GPU there ("" for a core), the device's name."""
+class Slice:
+    """What happened in a slice of training.
 
-    node: str
-    gpu: str
-    device: str
+    Args:
+        events: The events.
+        broken: Why the process can train no longer, so that it must be replaced; empty if it can.
+            Trials without an ending among the events are lost.
+        lost_gpu: Whether the GPU is the cause, not a program that ran on it.
+    """
+
+    events: Sequence[Event]
+    broken: str = ""
+    lost_gpu: bool = False
 
 
 class TrialActor:
     """Trains trials on one device, in slices of time; each slice is one message each way.
 
     Args:
-        on_gpu: Whether the device is a GPU, else it is a core.
+        on_gpu: Whether the device is a GPU, else it is a core, and the process sees no GPU.
         checkpoints: Where trials store their state; None: nowhere.
         source: The code of the study's workload; None for an installed workload. It is imported
             before the first trial, once, and stays imported: an actor serves one study.
@@ -51,6 +62,8 @@ class TrialActor:
         source: Source | None = None,
         files: Files | None = None,
     ) -> None:
+        if not on_gpu:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray shows every GPU to an actor without one
         import torch
 
         from gradnoise.training.output import watch_streams
@@ -69,9 +82,17 @@ class TrialActor:
     def locate(self) -> Location:
         """Return where the actor runs; answers once the actor has started."""
         context = ray.get_runtime_context()
-        gpus = context.get_accelerator_ids().get("GPU", []) if self._on_gpu else []
+        node = context.get_node_id()
+        if not self._on_gpu:
+            return Location(node=node, device=_core_name())
+        gpu = self._gpu()
         return Location(
-            node=context.get_node_id(), gpu=",".join(gpus), device=_device_name(self._on_gpu)
+            node=node,
+            gpu=",".join(context.get_accelerator_ids()["GPU"]),
+            device=gpu.name,
+            uuid=gpu.uuid,
+            free_bytes=gpu.free_bytes,
+            fault=gpu.fault,
         )
 
     def import_source(self) -> str:
@@ -139,7 +160,7 @@ class TrialActor:
         admit: Sequence[TrialSpec],
         release: Sequence[str],
         resume: Sequence[str],
-    ) -> list[Event]:
+    ) -> Slice:
         """Execute the orders, then train until the slice ends or an event needs a decision."""
         if self._trainer is None:
             from gradnoise.training import open_trainer
@@ -157,11 +178,18 @@ class TrialActor:
         for event in events:
             if isinstance(event, Finished | Failed):
                 self._rungs.pop(event.key, None)
-        return events
+        has_failed = any(isinstance(event, Failed) for event in events)
+        return checked(events, self._device_fault() if self._on_gpu and has_failed else "")
 
     def close(self) -> None:
         """Forget the code of the study, in a process that goes on."""
         self._opened.close()
+
+    def _gpu(self) -> Gpu:
+        return first_gpu()
+
+    def _device_fault(self) -> str:
+        return device_fault(device())
 
     def _open_source(self) -> None:
         from gradnoise_workers.source import opened
@@ -187,11 +215,21 @@ class TrialActor:
         return isinstance(event, Finished | Failed)
 
 
-def _device_name(on_gpu: bool) -> str:
-    import torch
+def checked(events: Sequence[Event], fault: str) -> Slice:
+    """Return the events of a slice after which the device had a fault, or none.
 
-    if on_gpu and torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+    If the GPU is lost, the trials that failed are not to blame. Any other fault is that of a trial,
+    which ends the process too: CUDA answers no further call in it.
+    """
+    if not fault:
+        return Slice(events=events)
+    if is_of_program(fault):
+        return Slice(events=events, broken=fault)
+    kept = [event for event in events if not isinstance(event, Failed)]
+    return Slice(events=kept, broken=fault, lost_gpu=True)
+
+
+def _core_name() -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

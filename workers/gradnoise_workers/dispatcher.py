@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from gradnoise_service.domain.devices import Devices
 from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage
@@ -19,6 +20,7 @@ from gradnoise_service.store.dispatchers import DispatcherInfo
 from gradnoise_service.store.leases import Lease
 from gradnoise_workers.driver import POLL_SECONDS, CodeChangedError, Driver, StoppedError
 from gradnoise_workers.heartbeat import Heartbeat
+from gradnoise_workers.launcher import NoDeviceError
 from gradnoise_workers.study import OptunaSync
 
 log = structlog.get_logger()
@@ -36,8 +38,7 @@ class Dispatcher:
         storage: Optuna's storage in it.
         driver: Drives one study.
         checkpoints: Folder of the trials' checkpoints, with a subfolder for each study's id.
-        machines: Returns a description of the devices, and how many trials run at once at least;
-            called each time, since nodes join and leave.
+        devices: Returns the devices of the cluster; called each time, since nodes join and leave.
         lease: How long a study is held without a heartbeat.
         concurrent_studies: How many studies run at once.
         now: The clock.
@@ -48,7 +49,7 @@ class Dispatcher:
     storage: Storage
     driver: Driver
     checkpoints: Path
-    machines: Callable[[], tuple[str, int]]
+    devices: Callable[[], Devices]
     lease: timedelta
     concurrent_studies: int
     now: Callable[[], datetime]
@@ -82,9 +83,12 @@ class Dispatcher:
     def announce(self) -> None:
         """Record this dispatcher as alive, with its devices."""
         now = self.now()
-        device, n_slots = self.machines()
+        devices = self.devices()
         info = DispatcherInfo(
-            id=self.id, device=device, n_slots=n_slots, acquired_until=now + self.lease
+            id=self.id,
+            devices=devices,
+            n_slots=(devices.n_gpus or devices.n_cores) * (self.driver.slots or 1),
+            acquired_until=now + self.lease,
         )
         with self.database.session(write=True) as session:
             dispatchers.announce(session, info, now)
@@ -100,7 +104,8 @@ class Dispatcher:
                 self._settle(study)
         while len(self._threads) < self.concurrent_studies:
             with self.database.session(write=True) as session:
-                acquired = leases.acquire(session, self.id, self.now(), self.lease)
+                served = self.devices().served
+                acquired = leases.acquire(session, self.id, self.now(), self.lease, served)
             if acquired is None:
                 break
             study, lease = acquired
@@ -121,11 +126,20 @@ class Dispatcher:
                 log.info("study released")
             except LeaseLostError:
                 log.warning("the study was cancelled, or another dispatcher has it")
+            except NoDeviceError as error:
+                self._release(lease, str(error))
             except CodeChangedError as error:
                 self._hold(lease, str(error))
             except Exception as error:
                 self._count_crash(study, lease, error)
             self._settle_if_ended(study)
+
+    def _release(self, lease: Lease, reason: str) -> None:
+        """Release the study, which is due again once there is a device, with the reason."""
+        log.error("the study waits for a device", reason=reason)
+        with self.database.session(write=True) as session:
+            leases.explain(session, lease, reason)
+            leases.release(session, lease, self.now())
 
     def _hold(self, lease: Lease, reason: str) -> None:
         """Leave the study until its lease expires, with the reason why it does not go on."""

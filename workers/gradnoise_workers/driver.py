@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from gradnoise_service.domain.arm import Arm
+from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.hashes import spec_hash
 from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import StudySpec
@@ -61,11 +62,11 @@ class Driver:
     Args:
         database: The service's database.
         storage: Optuna's storage in it.
-        open_launcher: Opens the launcher of a study with the code of its workload, if it has any.
+        open_launcher: Opens the launcher of a study with the code of its workload, if it has any,
+            and where its trials train.
         slots: Slots of each worker; 0 for the number that measures best.
         protocol: Stored with each study, with device, slots and hashes added: formulas, order of
             clipping, unit of t, versions.
-        device: Returns a description of the devices.
         lease: How long a study is held without a heartbeat.
         now: The clock.
         import_seconds: How long the import of a study's source may take.
@@ -74,10 +75,9 @@ class Driver:
 
     database: Database
     storage: Storage
-    open_launcher: Callable[[Source | None], Launcher]
+    open_launcher: Callable[[Source | None, DeviceChoice], Launcher]
     slots: int
     protocol: Mapping[str, Any]
-    device: Callable[[], str]
     lease: timedelta
     now: Callable[[], datetime]
     import_seconds: float = 120.0
@@ -90,6 +90,7 @@ class Driver:
             StoppedError: If `stop` was set.
             CodeChangedError: If the code is not that with which the study started.
             LeaseLostError: If the study has another holder, or was ended.
+            NoDeviceError: If the cluster has no device that the study can use.
         """
         ledger = Ledger(
             database=self.database,
@@ -108,7 +109,7 @@ class Driver:
         with self.database.session() as session:
             source = sources.of_study(session, study.id)
         code = self._code(study, source)
-        with closing(self.open_launcher(source)) as launcher, heartbeat:
+        with closing(self.open_launcher(source, study.devices)) as launcher, heartbeat:
             self._run(ledger, launcher, source, code, check_interrupt)
 
     def _run(
@@ -120,7 +121,8 @@ class Driver:
         check_interrupt: CheckInterrupt,
     ) -> None:
         study = ledger.study
-        launcher.start(check_interrupt)  # or the first worker would take every trial
+        device = launcher.start(check_interrupt)  # or the first worker would take every trial
+        ledger.decide_devices(launcher.devices)
         broken = launcher.import_source(self.import_seconds, check_interrupt)
         if broken:
             log.error("the study's source cannot be imported", reason=broken)
@@ -153,7 +155,7 @@ class Driver:
             ledger = replace(ledger, study=study)
         protocol = {
             **self.protocol,
-            "device": self.device(),
+            "device": device,
             "stacking": stacking.sentence,
             "slots": stacking.slots,
             "together": stacking.together,

@@ -9,6 +9,7 @@ from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.trial import Event, TrialSpec
 from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.design import Setting
+from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.spec import Phase, StudySpec
 
 
@@ -28,6 +29,16 @@ CheckInterrupt = Callable[[], None]
 
 class NotMeasuredError(Exception):
     """A measurement failed: a worker died, or the trial raised."""
+
+
+class NoDeviceError(Exception):
+    """The cluster has no device that the study can use."""
+
+    def __init__(self, choice: DeviceChoice, faults: Sequence[str]) -> None:
+        kinds = {"gpu": "no GPU", "cpu": "no CPU core"}
+        found = kinds.get(choice, "neither a GPU nor a CPU core")
+        sentence = f"The study waits: the workers have {found} that it can use."
+        super().__init__(" ".join([sentence, *faults]))
 
 
 def trial_spec(
@@ -70,8 +81,17 @@ def trial_spec(
 class Launcher(Protocol):
     """Trains trials in slots; one launcher serves one study.
 
-    Trials can be admitted after `open`.
+    Trials can be admitted after `open`. Every method that waits raises NoDeviceError if the last
+    device is gone.
     """
+
+    @property
+    def devices(self) -> DeviceChoice:
+        """Where trials train; auto only before `start` has returned."""
+
+    @property
+    def device_faults(self) -> Sequence[str]:
+        """Why GPUs of the cluster are not used, sentences."""
 
     def start(self, check_interrupt: CheckInterrupt) -> str:
         """Wait for workers to start and return a description of their devices."""

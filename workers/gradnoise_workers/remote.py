@@ -1,27 +1,31 @@
-"""RayLauncher: places actors on the cluster's GPUs, or on its cores where it has no GPU."""
+"""RayLauncher: places actors on the GPUs and cores of the cluster."""
 
 import contextlib
 import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import ray
 import structlog
 from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gradnoise.training.calibration import Rate, candidates
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.files import Files
 from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.trial import Failed, Finished, TrialSpec
+from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.source import IMPORT_HINT, IMPORT_TOO_LONG, Source
-from gradnoise_workers.actor import Location, TrialActor
+from gradnoise_workers.actor import Slice, TrialActor
+from gradnoise_workers.cluster import Cluster, Location
 from gradnoise_workers.launcher import (
     CheckInterrupt,
     LauncherEvent,
+    NoDeviceError,
     NotMeasuredError,
     WorkerLost,
 )
@@ -42,6 +46,8 @@ class Worker:
 
     actor: Any
     reply: Any
+    node: str
+    on_gpu: bool
     location: Location | None = None
     keys: set[str] = field(default_factory=set)
     admit: list[TrialSpec] = field(default_factory=list)
@@ -52,29 +58,40 @@ class Worker:
 class RayLauncher:
     """Places one actor on each GPU of the cluster, or on each core; more as nodes join.
 
-    An actor requests only a share of its device, so that several studies can run. Ray fills a
-    device before it takes the next. An actor that lands where this study has one already is kept
-    idle until the others are placed, and then killed.
+    An actor requests only a share of its device, so that several studies can run. On a node, Ray
+    fills a GPU before it takes the next. An actor that lands on a GPU where this study has one
+    already, or which torch cannot use, is kept idle until the others are placed, and then killed.
 
     Args:
+        cluster: The devices.
+        devices: Which of them the study uses; auto: GPUs, if torch can use one, else cores.
         checkpoints: Where trials store their state, for another worker to continue; None: nowhere.
         n_studies: How many studies share each device.
         source: The code of the study's workload; None for an installed workload.
         files: Where trials keep files; None: nowhere.
+        actor: The class of the actors.
+
+    Raises:
+        NoDeviceError: If there is no such device.
     """
 
     def __init__(
         self,
+        cluster: Cluster,
+        devices: DeviceChoice = "auto",
         checkpoints: Checkpoints | None = None,
         n_studies: int = 1,
         source: Source | None = None,
         files: Files | None = None,
+        actor: type[TrialActor] = TrialActor,
     ) -> None:
+        self._cluster = cluster
+        self._devices = devices
         self._checkpoints, self._files = checkpoints, files
         self._n_studies = n_studies
         self._source = source
-        self._slots = 0
-        self._on_gpu = False
+        self._actor = actor
+        self._slots = self._core_slots = 0
         self._n_wanted = 0
         self._workers: list[Worker] = []
         self._worker_of: dict[str, Worker] = {}
@@ -88,16 +105,26 @@ class RayLauncher:
     def workers(self) -> Sequence[Worker]:
         return tuple(self._workers)
 
+    @property
+    def devices(self) -> DeviceChoice:
+        return self._devices
+
+    @property
+    def device_faults(self) -> Sequence[str]:
+        return self._cluster.faults()
+
     def start(self, check_interrupt: CheckInterrupt) -> str:
         while not self._is_complete() and time.monotonic() < self._started_at + START_SECONDS:
             check_interrupt()
             self.events(POLL_SECONDS)
+        if self._devices == "auto":
+            self._devices = "gpu" if self._has_gpus() else "cpu"
         names = Counter(location.device for _, location in self._placed())
         shares = f", each shared by {self._n_studies} studies" if self._n_studies > 1 else ""
         return ", ".join(f"{n} x {name}" for name, n in sorted(names.items())) + shares
 
     def candidates(self) -> Sequence[int]:
-        return candidates(on_gpu=self._on_gpu)
+        return candidates(on_gpu=self._has_gpus())
 
     def import_source(self, seconds: float, check_interrupt: CheckInterrupt) -> str:
         if self._source is None:
@@ -134,11 +161,12 @@ class RayLauncher:
         n_forms: int,
         check_interrupt: CheckInterrupt,
     ) -> Rate:
-        placed = self._placed()
-        on_node = Counter(location.node for _, location in placed)
+        has_gpus = self._has_gpus()  # beside them, a core trains one trial at a time
+        measured = [worker for worker, _ in self._placed() if worker.on_gpu == has_gpus]
+        on_node = Counter(worker.node for worker in measured)
         pending = {}
-        for worker, location in placed:
-            n_processes = self._n_studies * (1 if self._on_gpu else on_node[location.node])
+        for worker in measured:
+            n_processes = self._n_studies * (1 if worker.on_gpu else on_node[worker.node])
             n_shares = n_processes * n_forms
             pending[worker.actor.measure.remote(probe, slots, before, n_shares)] = worker
         self._await(list(pending), check_interrupt)
@@ -158,14 +186,16 @@ class RayLauncher:
 
     def open(self, slots: int) -> None:
         self._slots = slots
+        self._core_slots = 1 if self._has_gpus() else slots
 
     def n_free(self) -> int:
-        if not self._slots:
-            return 0
-        return sum(self._slots - len(worker.keys) for worker, _ in self._placed())
+        return sum(self._slots_of(worker) - len(worker.keys) for worker, _ in self._placed())
 
     def admit(self, spec: TrialSpec) -> None:
-        worker, _ = min(self._placed(), key=lambda placed: len(placed[0].keys))
+        worker = min(
+            (worker for worker, _ in self._placed() if len(worker.keys) < self._slots_of(worker)),
+            key=lambda worker: len(worker.keys) / self._slots_of(worker),
+        )
         worker.keys.add(spec.key)
         worker.admit.append(spec)
         self._worker_of[spec.key] = worker
@@ -185,7 +215,7 @@ class RayLauncher:
         for worker in self._workers:
             if worker.reply is None and (worker.keys or worker.release):
                 worker.reply = worker.actor.advance.remote(
-                    self._slots, worker.admit, worker.release, worker.resume
+                    self._slots_of(worker), worker.admit, worker.release, worker.resume
                 )
                 worker.admit, worker.release, worker.resume = [], [], []
         pending = {worker.reply: worker for worker in self._workers if worker.reply is not None}
@@ -225,6 +255,12 @@ class RayLauncher:
             self.events(POLL_SECONDS)
         return self._placed()[0][0]
 
+    def _has_gpus(self) -> bool:
+        return any(worker.on_gpu for worker, _ in self._placed())
+
+    def _slots_of(self, worker: Worker) -> int:
+        return self._slots if worker.on_gpu else self._core_slots
+
     def _placed(self) -> list[tuple[Worker, Location]]:
         """Return the workers that have started, each with its location."""
         return [(w, w.location) for w in self._workers if w.location is not None]
@@ -250,23 +286,31 @@ class RayLauncher:
         if isinstance(received, Location):
             self._place(worker, received)
             return []
-        ended = [event.key for event in received if isinstance(event, Finished | Failed)]
+        return self._read(worker, received)
+
+    def _read(self, worker: Worker, received: Slice) -> Sequence[LauncherEvent]:
+        ended = [event.key for event in received.events if isinstance(event, Finished | Failed)]
         self._forget(worker, ended)
         # their checkpoints go with the next order, which is sent after these events are stored
         worker.release += ended
-        return list(received)
+        if not received.broken:
+            return received.events
+        if received.lost_gpu and worker.location is not None:
+            self._cluster.lose(worker.location, received.broken)
+        return [*received.events, *self._remove(worker, received.broken)]
 
     def _place(self, worker: Worker, location: Location) -> None:
         self._failed_starts = 0
-        self._started_at = time.monotonic()
         device = (location.node, location.gpu)
-        n_beside = sum((other.node, other.gpu) == device for _, other in self._placed())
-        if n_beside < (1 if self._on_gpu else _cores(location.node)):
-            worker.location = location
+        is_taken = any((other.node, other.gpu) == device for _, other in self._placed())
+        if worker.on_gpu and (is_taken or not self._cluster.admits(location)):
+            self._workers.remove(worker)
+            self._spares.append(worker.actor)
+            self._grown_at = -math.inf
             return
-        self._workers.remove(worker)
-        self._spares.append(worker.actor)
-        self._grown_at = -math.inf
+        self._started_at = time.monotonic()
+        worker.location = location
+        log.info("worker started", **asdict(location))
 
     def _forget(self, worker: Worker, keys: Iterable[str]) -> None:
         for key in keys:
@@ -274,18 +318,24 @@ class RayLauncher:
             self._worker_of.pop(key, None)
 
     def _lose(self, worker: Worker, error: RayError) -> Sequence[LauncherEvent]:
-        reason = f"the worker died: {type(error).__name__}: {error}".strip()
-        log.warning("a worker died", trials=len(worker.keys), reason=reason.splitlines()[0])
-        self._workers.remove(worker)
-        _kill([worker.actor])
-        if worker.location is None:
+        reason = f"{type(error).__name__}: {error}".strip()
+        if worker.location is None and any(
+            node.id == worker.node for node in self._cluster.nodes()
+        ):
             self._failed_starts += 1
             if self._failed_starts >= MAX_FAILED_STARTS:
                 raise RuntimeError(f"No worker can start: {reason}") from error
+        return self._remove(worker, reason)
+
+    def _remove(self, worker: Worker, reason: str) -> Sequence[LauncherEvent]:
+        """Kill a worker and return the loss of its trials; another takes its place."""
+        log.warning("a worker died", trials=len(worker.keys), reason=reason.splitlines()[0])
+        self._workers.remove(worker)
+        _kill([worker.actor])
         self._grown_at = -math.inf
         lost = sorted(worker.keys)
         self._forget(worker, lost)
-        return [WorkerLost(key=key, reason=reason) for key in lost]
+        return [WorkerLost(key=key, reason=f"the worker died: {reason}") for key in lost]
 
     def _grow(self) -> None:
         is_due = time.monotonic() >= self._grown_at + GROW_SECONDS
@@ -295,31 +345,36 @@ class RayLauncher:
         if not is_due:
             return
         self._grown_at = time.monotonic()
-        self._on_gpu, self._n_wanted = devices()
-        if self._n_wanted == 0:
-            log.warning("the Ray cluster has neither GPUs nor cores; waiting for a node to join")
+        wanted = self._cluster.places(self._devices)
+        self._n_wanted = sum(wanted.values())
+        present = {node for node, _ in wanted}
+        self._workers = [
+            worker  # without a pending reply, nothing else shows that its node has left
+            for worker in self._workers
+            if worker.node in present or worker.reply is not None or worker.keys
+        ]
+        if not self._n_wanted and not self._workers:
+            raise NoDeviceError(self._devices, self._cluster.faults())
+        for (node, on_gpu), n in wanted.items():
+            n_there = sum(
+                (worker.node, worker.on_gpu) == (node, on_gpu) for worker in self._workers
+            )
+            self._workers += [self._started(node, on_gpu) for _ in range(n - n_there)]
+
+    def _started(self, node: str, on_gpu: bool) -> Worker:
         share = math.floor(1e4 / self._n_studies) / 1e4  # Ray counts in ten-thousandths
-        needs = {"num_cpus": share, "num_gpus": share if self._on_gpu else 0}
-        while len(self._workers) < self._n_wanted:
-            options = {
-                "max_restarts": 0,
-                "max_task_retries": 0,
-                "scheduling_strategy": "SPREAD",
-                **needs,
-            }
-            actor: Any = ray.remote(TrialActor).options(**options)
-            started = actor.remote(self._on_gpu, self._checkpoints, self._source, self._files)
-            self._workers.append(Worker(actor=started, reply=started.locate.remote()))
+        actor: Any = ray.remote(self._actor).options(
+            max_restarts=0,
+            max_task_retries=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+            num_cpus=0 if on_gpu else share,  # a node may have fewer cores than GPUs
+            num_gpus=share if on_gpu else 0,
+        )
+        started = actor.remote(on_gpu, self._checkpoints, self._source, self._files)
+        return Worker(actor=started, reply=started.locate.remote(), node=node, on_gpu=on_gpu)
 
     def _is_complete(self) -> bool:
         return 0 < self._n_wanted <= len(self._placed())
-
-
-def devices() -> tuple[bool, int]:
-    """Return whether trials run on GPUs, and how many actors the cluster has devices for."""
-    resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    n_gpus = int(resources.get("GPU", 0))
-    return (True, n_gpus) if n_gpus else (False, int(resources.get("CPU", 0)))
 
 
 def _total(rates: Sequence[Rate | None], slots: int) -> Rate:
@@ -332,12 +387,6 @@ def _total(rates: Sequence[Rate | None], slots: int) -> Rate:
         bytes_per_slot=max(rate.bytes_per_slot for rate in fitting),
         refusal=next((rate.refusal for rate in fitting if rate.refusal), ""),
     )
-
-
-def _cores(node: str) -> int:
-    nodes: Sequence[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    of_node = (int(n["Resources"].get("CPU", 0)) for n in nodes if n["NodeID"] == node)
-    return next(of_node, 0)
 
 
 def _kill(actors: Iterable[Any]) -> None:

@@ -15,6 +15,7 @@ from gradnoise_service.domain.catalogue import (
     ParameterRange,
     WorkloadEntry,
 )
+from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.hashes import spec_hash
 from gradnoise_service.domain.plan import Plan
 from gradnoise_service.domain.progress import QueuePlace
@@ -68,6 +69,9 @@ class StudyOut(BaseModel):
     spec_hash: str = Field(description="SHA-256 of the spec, fixed before the first trial.")
     metric: Metric
     verdict: str | None
+    devices: DeviceChoice = Field(
+        description="Where its trials train; not auto once the study has started."
+    )
     n_seeds: int = Field(description="Confirm seeds, including those of extensions.")
     extensions: Sequence[Extension] = Field(
         description="Added seeds, each with the earlier verdict; each look adds to the error."
@@ -123,6 +127,7 @@ class StudyOut(BaseModel):
             spec_hash=spec_hash(study.spec),
             metric=study.metric,
             verdict=study.verdict,
+            devices=study.devices,
             n_seeds=design.n_seeds,
             extensions=study.extensions,
             warnings=(*known_limits(study), *warnings),
@@ -344,8 +349,9 @@ class DispatcherOut(BaseModel):
     """A dispatcher whose lease has not expired."""
 
     id: str
-    device: str
-    n_slots: int
+    device: str = Field(description="Its devices in words.")
+    faults: Sequence[str] = Field(description="Why GPUs of its cluster are not used, sentences.")
+    n_slots: int = Field(description="How many trials run at once, at least.")
     acquired_until: datetime
 
 

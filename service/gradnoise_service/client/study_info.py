@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.plan import Plan
 from gradnoise_service.domain.progress import QueuePlace
 from gradnoise_service.domain.sequential import Extension
@@ -35,6 +36,7 @@ class StudyInfo(BaseModel):
     spec_hash: str = ""
     metric: Metric
     verdict: str | None = None
+    devices: DeviceChoice = "auto"
     n_seeds: int
     extensions: tuple[Extension, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -118,7 +118,8 @@ class Catalogue:
 
     `protocol` is stored with every study: versions, the techniques' formulas, the order of clipping
     and noise, the unit of t. `code_of` has a hash of the code of each installed part, by kind and
-    name, such as `workload mlp`.
+    name, such as `workload mlp`. `may_have_gpus` is False if no node can ever have a GPU that torch
+    can use: the workers run on one machine without one, and no other can join.
     """
 
     workloads: Mapping[str, WorkloadEntry]
@@ -127,6 +128,7 @@ class Catalogue:
     protocol: Mapping[str, Any]
     code_of: Mapping[str, str] = field(default_factory=dict)
     broken: tuple[BrokenEntry, ...] = ()
+    may_have_gpus: bool = True
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Catalogue":
@@ -138,6 +140,7 @@ class Catalogue:
             protocol={**document["protocol"], "versions": document["versions"]},
             code_of=document.get("code_of", {}),
             broken=tuple(BrokenEntry(**each) for each in document.get("broken", ())),
+            may_have_gpus=document.get("may_have_gpus", True),
         )
 
     def shadowed(self, spec: StudySpec) -> tuple[BrokenEntry, ...]:
@@ -163,6 +166,7 @@ class Catalogue:
             protocol=self.protocol,
             code_of=self.code_of,
             broken=self.broken,
+            may_have_gpus=self.may_have_gpus,
         )
 
 

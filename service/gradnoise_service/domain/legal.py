@@ -64,6 +64,13 @@ def _faults(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Iterator[
     excess = too_many_trials(Design.of(spec), max_trials)
     if excess is not None:
         yield excess
+    if spec.devices == "gpu" and not catalogue.may_have_gpus:
+        yield FieldFault(
+            field="devices",
+            value=spec.devices,
+            message="this service runs on one machine, which has no GPU that torch can use",
+            legal="auto, cpu or all; or a service with a GPU",
+        )
     if spec.optimizer not in catalogue.optimizers:
         yield _unknown("optimizer", spec.optimizer, catalogue.optimizers, catalogue.broken)
     for i, arm in enumerate(spec.arms):

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Study, StudyState
 from gradnoise_service.domain.trial_errors import ArmError
@@ -69,11 +70,15 @@ class QueuePlace:
         place: 1 for the study that starts next.
         n_running: Studies that run.
         n_dispatchers: Dispatchers that are alive; without one no study starts.
+        lacks: The devices of the study, if no dispatcher has such; others start before it.
+        faults: Why GPUs of the dispatchers are not used, sentences; only if it lacks GPUs.
     """
 
     place: int
     n_running: int
     n_dispatchers: int
+    lacks: DeviceChoice | None = None
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from gradnoise_service.domain.arm import Arm, Recipe, default_arms
 from gradnoise_service.domain.budget import Budget
+from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.search import LEARNING_SAMPLERS, Search
 from gradnoise_service.domain.space import (
     Choices,
@@ -232,6 +233,13 @@ class StudySpec(Strict):
         ge=1,
         le=10,
         description="Attempts of a trial that raises or loses its worker; then it is a loss.",
+    )
+    devices: DeviceChoice = Field(
+        default="auto",
+        description=(
+            "Where trials train: on GPUs (gpu), on CPU cores (cpu), or on both (all); auto: on "
+            "GPUs if there are any when the study starts, else on cores."
+        ),
     )
     priority: Whole = Field(default=0, ge=-100, le=100, description="Higher runs first.")
 

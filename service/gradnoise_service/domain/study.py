@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import Phase, StudySpec
@@ -62,6 +63,7 @@ class Study:
             `search_costs`, where device seconds are equal.
         comparison: The stored comparison as JSON values; None before the study is complete.
         source_name: Name of the file that declares the workload; None for an installed workload.
+        devices: Where its trials train; not auto once the study has started.
     """
 
     id: int
@@ -78,6 +80,7 @@ class Study:
     comparison: Mapping[str, object] | None = None
     extensions: tuple[Extension, ...] = ()
     source_name: str | None = None
+    devices: DeviceChoice = "auto"
 
     @property
     def design(self) -> Design:

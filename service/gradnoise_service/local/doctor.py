@@ -6,13 +6,14 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from gradnoise_service.client import Client, ClientError
 from gradnoise_service.local import ports
 from gradnoise_service.local.errors import PortTakenError
+from gradnoise_service.local.finding import Finding
+from gradnoise_service.local.gpus import examine_gpus
 from gradnoise_service.report.words.broken import REPAIR, place
 from gradnoise_service.settings import Settings
 
@@ -22,20 +23,11 @@ MIN_DISK_BYTES = 1_000_000_000
 LOW_DISK_BYTES = 5_000_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """The result of a check. `fail` means that the service cannot work, `warn` that it can."""
-
-    name: str
-    state: Literal["ok", "warn", "fail"]
-    detail: str
-    hint: str = ""
-
-
 def examine(settings: Settings, url: str, token: str | None = None) -> Iterator[Finding]:
-    """Check Python, packages, home folder, database, service or ports, and data sets, in turn."""
+    """Check Python, packages, GPUs, home folder, database, service or ports, and data sets."""
     yield Finding(name="Python", state="ok", detail=f"{platform.python_version()} in {sys.prefix}")
     yield from map(_package, PACKAGES)
+    yield from examine_gpus()
     yield _home_folder(settings.home.resolve())
     yield _database(settings)
     yield from _service(settings, url, token)
@@ -116,6 +108,9 @@ def _service(settings: Settings, url: str, token: str | None) -> Iterator[Findin
     for dispatcher in readiness["dispatchers"]:
         detail = f"{dispatcher['id']}: {dispatcher['device']}, {dispatcher['n_slots']} slots"
         yield Finding(name="workers", state="ok", detail=detail)
+        for fault in dispatcher["faults"]:
+            hint = "Run `gradnoise doctor` on this node, and restart Ray there once it is mended."
+            yield Finding(name="workers", state="warn", detail=fault, hint=hint)
 
 
 def _broken_packages(url: str, token: str | None) -> Iterator[Finding]:

@@ -18,8 +18,8 @@ from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.local import sources
-from gradnoise_service.local.doctor import Finding
 from gradnoise_service.local.errors import StudyFaultsError
+from gradnoise_service.local.finding import Finding
 from gradnoise_service.local.study_options import (
     StudyOptions,
     assembled,

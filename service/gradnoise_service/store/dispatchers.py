@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from gradnoise_service.domain.devices import Devices
 from gradnoise_service.store.tables import DispatcherRow
 
 
@@ -17,9 +18,19 @@ class DispatcherInfo:
     """
 
     id: str
-    device: str
+    devices: Devices
     n_slots: int
     acquired_until: datetime
+
+    @property
+    def device(self) -> str:
+        """Its devices in words."""
+        return self.devices.text
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Why GPUs of its cluster are not used."""
+        return self.devices.faults
 
 
 def announce(session: Session, info: DispatcherInfo, now: datetime) -> None:
@@ -29,7 +40,12 @@ def announce(session: Session, info: DispatcherInfo, now: datetime) -> None:
     )
     session.merge(
         DispatcherRow(
-            id=info.id, device=info.device, n_slots=info.n_slots, acquired_until=info.acquired_until
+            id=info.id,
+            n_gpus=info.devices.n_gpus,
+            n_cores=info.devices.n_cores,
+            faults=list(info.devices.faults),
+            n_slots=info.n_slots,
+            acquired_until=info.acquired_until,
         )
     )
 
@@ -46,7 +62,10 @@ def live(session: Session, now: datetime) -> list[DispatcherInfo]:
     )
     return [
         DispatcherInfo(
-            id=row.id, device=row.device, n_slots=row.n_slots, acquired_until=row.acquired_until
+            id=row.id,
+            devices=Devices(n_gpus=row.n_gpus, n_cores=row.n_cores, faults=tuple(row.faults)),
+            n_slots=row.n_slots,
+            acquired_until=row.acquired_until,
         )
         for row in session.scalars(query)
     ]

@@ -4,7 +4,7 @@ Every write of a holder names the token of its lease; if no row matches, it rais
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from gradnoise_service.domain.devices import CHOICES, DeviceChoice
 from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.study import Study
 from gradnoise_service.store import attempts, queue, studies
@@ -33,15 +34,26 @@ class Lease:
 
 
 def acquire(
-    session: Session, dispatcher: str, now: datetime, duration: timedelta
+    session: Session,
+    dispatcher: str,
+    now: datetime,
+    duration: timedelta,
+    served: Collection[DeviceChoice] = CHOICES,
 ) -> tuple[Study, Lease] | None:
     """Acquire the study that is due and return it with its lease; None if none is due.
 
     The order is by priority, then by the owner with the fewest held studies, then by age. A running
     study whose lease has expired is due again: in the same transaction its running trials return to
     waiting, with their seed and parameters.
+
+    Args:
+        session: The transaction.
+        dispatcher: The id of the holder.
+        now: The time.
+        duration: How long the study is held.
+        served: The choices of devices that the dispatcher has; studies of others are not due here.
     """
-    due = session.scalar(queue.due(now).limit(1).with_for_update(skip_locked=True))
+    due = session.scalar(queue.due(now, served).limit(1).with_for_update(skip_locked=True))
     if due is None:
         return None
     token = secrets.token_hex(16)
@@ -103,6 +115,15 @@ def describe(session: Session, lease: Lease, protocol: Mapping[str, Any]) -> Non
         LeaseLostError: As `extend`.
     """
     _write(session, lease, {"protocol": dict(protocol), "error": None})
+
+
+def decide_devices(session: Session, lease: Lease, devices: DeviceChoice) -> None:
+    """Store where the study's trials train, from now on.
+
+    Raises:
+        LeaseLostError: As `extend`.
+    """
+    _write(session, lease, {"devices": devices})
 
 
 def explain(session: Session, lease: Lease, reason: str) -> None:

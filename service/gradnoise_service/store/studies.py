@@ -64,6 +64,7 @@ def submit(
         extensions=[],
         idempotency_key=idempotency_key,
         created_at=now,
+        devices=spec.devices,
     )
     try:
         with session.begin_nested():
@@ -359,6 +360,7 @@ def _study(row: StudyRow) -> Study:
         comparison=row.comparison,
         extensions=tuple(map(_extension, row.extensions)),
         source_name=row.source_name,
+        devices=row.devices,  # type: ignore[arg-type]  # only DeviceChoice values are written
     )
 
 

@@ -96,6 +96,7 @@ class StudyRow(Base):
     lease_token: Mapped[str | None] = mapped_column(String(32))
     acquired_by: Mapped[str | None] = mapped_column(String(80))
     acquired_until: Mapped[datetime | None]
+    devices: Mapped[str] = mapped_column(String(8))
 
 
 class TrialRow(Base):
@@ -190,8 +191,10 @@ class DispatcherRow(Base):
     __tablename__ = PREFIX + "dispatcher"
 
     id: Mapped[str] = mapped_column(String(80), primary_key=True)
-    device: Mapped[str] = mapped_column(String(80))
     n_slots: Mapped[int]
+    n_gpus: Mapped[int]
+    n_cores: Mapped[int]
+    faults: Mapped[list[str]]
     acquired_until: Mapped[datetime]
 
 

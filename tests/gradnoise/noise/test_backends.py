@@ -24,10 +24,10 @@ class OnGpu(torch.Tensor):
 
 
 @pytest.fixture(autouse=True)
-def _forget_launches() -> Iterator[None]:
-    backends._can_launch.cache_clear()
+def _forget_launch_faults() -> Iterator[None]:
+    backends.launch_fault.cache_clear()
     yield
-    backends._can_launch.cache_clear()
+    backends.launch_fault.cache_clear()
 
 
 def zeros(dtype: torch.dtype) -> list[torch.Tensor]:

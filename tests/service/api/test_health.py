@@ -7,6 +7,7 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from gradnoise_service.app import create_app
+from gradnoise_service.domain.devices import Devices
 from gradnoise_service.settings import Settings
 from gradnoise_service.store import dispatchers
 from gradnoise_service.store.database import Database, open_database
@@ -57,7 +58,7 @@ def test_live_dispatchers_are_listed(client: TestClient, database: Database, now
         for name, seconds in (("dead", -1), ("live", 60)):
             info = DispatcherInfo(
                 id=name,
-                device="2 cores",
+                devices=Devices(n_cores=2),
                 n_slots=2,
                 acquired_until=now + timedelta(seconds=seconds),
             )

@@ -92,7 +92,13 @@ def test_a_dry_run_returns_plan_cost_and_power_and_stores_nothing(
     }
     shown = client.get(f"/v1/studies/{running.id + 1}").json()
     assert shown["plan"] is None
-    assert shown["queue"] == {"place": 1, "n_running": 1, "n_dispatchers": 0}
+    assert shown["queue"] == {
+        "place": 1,
+        "n_running": 1,
+        "n_dispatchers": 0,
+        "lacks": None,
+        "faults": [],
+    }
     assert client.get(f"/v1/studies/{running.id}").json()["queue"] is None
     assert client.post("/v1/studies?dry_run=true", json=plain_spec).status_code == 409
 

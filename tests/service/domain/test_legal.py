@@ -28,6 +28,21 @@ def test_a_legal_spec_has_its_objective(catalogue: Catalogue, make_spec: Make) -
     assert check(catalogue, make_spec(objective="loss"), 100).direction == "minimize"
 
 
+def test_a_gpu_is_rejected_where_no_node_can_have_one(
+    catalogue_document: Mapping[str, object], make_spec: Make
+) -> None:
+    """Where nodes may join, the study waits for one."""
+    alone = Catalogue.of({**catalogue_document, "may_have_gpus": False})
+    with pytest.raises(InvalidSpecError) as caught:
+        check(alone, make_spec(devices="gpu"), 100)
+    (fault,) = caught.value.errors
+    assert (fault.field, fault.value) == ("devices", "gpu")
+    assert fault.legal.startswith("auto, cpu or all")
+    for choice in ("auto", "cpu", "all"):
+        assert check(alone, make_spec(devices=choice), 100)
+    assert check(Catalogue.of(catalogue_document), make_spec(devices="gpu"), 100)
+
+
 @pytest.mark.parametrize("schedule", ["step", {"choices": ["constant", "step"]}])
 @pytest.mark.parametrize(
     "every", [2, 2.0, {"choices": [1, 2]}, {"low": 1, "high": 9, "integer": True}]

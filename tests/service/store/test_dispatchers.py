@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from gradnoise_service.domain.devices import Devices
 from gradnoise_service.store import dispatchers
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.dispatchers import DispatcherInfo
@@ -9,7 +10,7 @@ from gradnoise_service.store.dispatchers import DispatcherInfo
 
 def test_a_dispatcher_is_live_until_its_announced_time(database: Database, now: datetime) -> None:
     info = DispatcherInfo(
-        id="d1", device="2 CPU cores", n_slots=2, acquired_until=now + timedelta(seconds=30)
+        id="d1", devices=Devices(n_cores=2), n_slots=2, acquired_until=now + timedelta(seconds=30)
     )
     with database.session(write=True) as session:
         dispatchers.announce(session, info, now)
@@ -23,7 +24,9 @@ def test_withdrawn_and_expired_dispatchers_are_deleted(database: Database, now: 
     for name, until in (("old", now), ("new", now + timedelta(hours=3))):
         with database.session(write=True) as session:
             dispatchers.announce(
-                session, DispatcherInfo(id=name, device="", n_slots=1, acquired_until=until), until
+                session,
+                DispatcherInfo(id=name, devices=Devices(), n_slots=1, acquired_until=until),
+                until,
             )
     with database.session() as session:
         assert [info.id for info in dispatchers.live(session, now - timedelta(days=1))] == ["new"]

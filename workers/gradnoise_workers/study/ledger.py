@@ -8,6 +8,7 @@ from functools import cached_property
 
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.domain.design import PlannedTrial, Setting
+from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.log import n_kept
 from gradnoise_service.domain.plain_text import plain
 from gradnoise_service.domain.spec import Phase
@@ -43,6 +44,11 @@ class Ledger:
         """Store what the study runs on: versions, formulas, device."""
         with self._transaction() as session:
             leases.describe(session, self.lease, protocol)
+
+    def decide_devices(self, devices: DeviceChoice) -> None:
+        """Store where the study's trials train, from now on."""
+        with self._transaction() as session:
+            leases.decide_devices(session, self.lease, devices)
 
     def trials(self) -> list[Trial]:
         """Return all stored trials of the study."""

@@ -90,6 +90,7 @@ class StudyRun:
         """
         if not self._attempts and not self._waiting:
             return self._end_phase()
+        self._describe_faults()
         self._admit()
         can_admit = self._launcher.n_free() > 0 and self._waiting.has_due()
         events = self._launcher.events(0.0 if can_admit else timeout_seconds)
@@ -98,6 +99,13 @@ class StudyRun:
             return False
         reason = self._process(events)
         return reason is not None and self._give_up(reason)
+
+    def _describe_faults(self) -> None:
+        """Store which GPUs are not used, which the page of the study shows."""
+        faults = list(self._launcher.device_faults)
+        if faults != self._protocol.get("device_faults", []):
+            self._protocol = {**self._protocol, "device_faults": faults}
+            self._ledger.describe(self._protocol)
 
     def _planned(self, stored: Sequence[Trial]) -> list[PlannedTrial]:
         match self._phase:

@@ -1,5 +1,7 @@
 """What the rehearsal of a study showed, as warnings."""
 
+from typing import Any
+
 from gradnoise_service.compare.facts.findings import NoiseDrowns, UnreadParameters
 from gradnoise_service.compare.rehearsal import rehearsed
 from gradnoise_service.domain.study import Study
@@ -8,12 +10,15 @@ from gradnoise_service.report.words.search import declared_limits
 
 
 def known_limits(study: Study) -> tuple[str, ...]:
-    """Return what a study cannot show, as declared and as its rehearsal showed."""
+    """Return what a study cannot show, as declared and as its rehearsal showed, and why it does
+    not use GPUs that nodes offer.
+    """
     showed = (
         unread(finding) if isinstance(finding, UnreadParameters) else drowns(finding)
         for finding in rehearsed(study.protocol)
     )
-    return (*declared_limits(study.design), *showed)
+    faults: Any = study.protocol.get("device_faults", ())
+    return (*declared_limits(study.design), *showed, *faults)
 
 
 def unread(finding: UnreadParameters) -> str:
