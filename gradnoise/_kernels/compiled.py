@@ -1,8 +1,8 @@
 """The noise kernel for the CPU's vector units, compiled by numba; equals `portable` to rounding.
 
 Each phase is a simple loop that reads scratch memory in the first-level cache and writes a single
-array: the form that LLVM vectorises. The polynomials are minimax fits in float32 with errors below
-5e-8. Products and sums may be contracted; no other floating-point rule is relaxed.
+array: the form that LLVM vectorises. Logarithm, sine and cosine are minimax fits in float32 with
+errors below 5e-8. Products and sums may be contracted; no other floating-point rule is relaxed.
 """
 
 import math
@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import carray, config, njit, types
 from numba.extending import intrinsic
 
-from gradnoise._kernels import GROUP, LANES, MULTIPLIERS, ROUNDS, WEYL
+from gradnoise._kernels import COSINE, GROUP, LANES, MULTIPLIERS, ROUNDS, SINE, WEYL
 
 if config.DISABLE_JIT:
     raise ImportError("numba does not compile while NUMBA_DISABLE_JIT is set.")
@@ -48,21 +48,8 @@ L4, L5, L6, L7 = (
     np.float32(-0.32796055),
     np.float32(0.20282203),
 )
-# cos(pi/2 x) and sin(pi/2 x) / x in x^2, on [-1, 1]
-C0, C1, C2, C3, C4 = (
-    np.float32(0.99999995),
-    np.float32(-1.2336982),
-    np.float32(0.25365075),
-    np.float32(-0.020810628),
-    np.float32(0.00085819),
-)
-S0, S1, S2, S3, S4 = (
-    np.float32(1.5707963),
-    np.float32(-0.6459634),
-    np.float32(0.07968848),
-    np.float32(-0.004672228),
-    np.float32(0.00015082),
-)
+C0, C1, C2, C3, C4 = map(np.float32, COSINE)
+S0, S1, S2, S3, S4 = map(np.float32, SINE)
 
 
 Function = TypeVar("Function", bound=Callable[..., object])

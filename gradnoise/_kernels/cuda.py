@@ -13,11 +13,12 @@ import torch
 import triton
 import triton.language as tl
 
-from gradnoise._kernels import GROUP
+from gradnoise._kernels import COSINE, GROUP, SINE
 from gradnoise._kernels.runs import Integers, Runs
 
-GROUPS = 16  # per program
-CHUNK = GROUP * GROUPS
+GROUPS = 16  # of any runs, in a program
+C0, C1, C2, C3, C4 = map(tl.constexpr, COSINE)
+S0, S1, S2, S3, S4 = map(tl.constexpr, SINE)
 
 
 def add_(
@@ -43,7 +44,7 @@ def add_(
             )
         chosen = tuple((tensor.device, tensor.dtype) == (device, dtype) for tensor in tensors)
         plan = _plan(runs, chosen, device)
-        if plan.n_programs:
+        if plan.n_groups:
             addresses = [
                 tensor.data_ptr()
                 for tensor, is_chosen in zip(tensors, chosen, strict=True)
@@ -81,7 +82,7 @@ class Rows:
         self._plan.columns[2].copy_(torch.from_numpy(keys[self._holds].view(np.int64)))
 
     def add_(self, ts: torch.Tensor, stds: torch.Tensor) -> None:
-        """Add stds[k] * N_ts[k] to row k in place.
+        """Add stds[k] * N_ts[k] to row k in place; a row whose std is 0 is not read.
 
         Args:
             ts: Update counts, int64, [members], on the rows' device.
@@ -94,16 +95,20 @@ TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: 
 
 
 class _Plan:
-    """The runs of the chosen tensors, stored on their device, with each program's run and chunk."""
+    """The runs of the chosen tensors, stored on their device, and their groups, run by run.
+
+    A program takes the next GROUPS groups, whichever runs they are of, so that small parameters
+    share a program.
+    """
 
     def __init__(self, runs: Runs, is_chosen: Sequence[bool], device: torch.device) -> None:
         chosen = np.flatnonzero(np.array(is_chosen)[runs.owners] & (runs.sizes > 0))
         starts, sizes = runs.starts[chosen], runs.sizes[chosen]
-        first = starts // CHUNK
-        n = (starts + sizes - 1) // CHUNK - first + 1
-        self.n_programs = int(n.sum())
-        run = np.repeat(np.arange(len(chosen)), n)
-        chunk = np.arange(self.n_programs) - np.repeat(np.cumsum(n) - n, n) + first[run]
+        first = starts // GROUP
+        n = (starts + sizes - 1) // GROUP - first + 1
+        self.n_groups = int(n.sum())
+        run = np.repeat(np.arange(len(chosen), dtype=np.int32), n)
+        group = np.arange(self.n_groups) - np.repeat(np.cumsum(n) - n - first, n)
         renumbered = np.cumsum(is_chosen) - 1
         put = functools.partial(torch.tensor, device=device)
         self.owners = put(renumbered[runs.owners[chosen]])
@@ -115,7 +120,7 @@ class _Plan:
             put(keys.view(np.int64)),
             self.owners,
             put(run),
-            put(chunk),
+            put(group),
         )
 
     def launch(
@@ -133,7 +138,8 @@ class _Plan:
             stds: Standard deviations.
             dtype: Type of the numbers in memory.
         """
-        _add[(self.n_programs,)](run_addresses, *self.columns, ts, stds, TYPES[dtype], GROUPS)
+        grid = (triton.cdiv(self.n_groups, GROUPS),)
+        _add[grid](run_addresses, *self.columns, self.n_groups, ts, stds, TYPES[dtype], GROUPS)
 
 
 @functools.lru_cache(maxsize=64)
@@ -141,7 +147,7 @@ def _plan(runs: Runs, is_chosen: tuple[bool, ...], device: torch.device) -> _Pla
     return _Plan(runs, is_chosen, device)
 
 
-@triton.jit  # type: ignore[untyped-decorator]  # of Triton
+@triton.jit(do_not_specialize=["n_groups"])  # type: ignore[untyped-decorator]  # of Triton
 def _add(  # type: ignore[no-untyped-def]
     run_addresses,
     starts,
@@ -149,42 +155,45 @@ def _add(  # type: ignore[no-untyped-def]
     keys,
     owners,
     runs,
-    chunks,
+    groups,
+    n_groups,
     ts,
     stds,
     dtype: tl.constexpr,
     GROUPS: tl.constexpr,  # noqa: N803
 ):
     """Add the noise to the groups of a program: [GROUPS, LANES] blocks of four words each."""
-    program = tl.program_id(0)
-    run = tl.load(runs + program)
-    start = tl.load(starts + run)
-    size = tl.load(sizes + run)
-    key = tl.load(keys + run)
-    values = tl.load(run_addresses + run).to(tl.pointer_type(dtype))
+    row = tl.program_id(0) * GROUPS + tl.arange(0, GROUPS)[:, None]
+    is_there = row < n_groups
+    run = tl.load(runs + row, mask=is_there, other=0)
     member = tl.load(owners + run)
-    t = tl.load(ts + member)
     std = tl.load(stds + member).to(tl.float32)
-
-    group = tl.load(chunks + program) * GROUPS + tl.arange(0, GROUPS)[:, None].to(tl.int64)
-    lane = tl.arange(0, 32)[None, :]
-    block = group * 32 + lane
-    w0, w1, w2, w3 = tl.philox_impl(
-        block.to(tl.uint32),
-        (block >> 32).to(tl.uint32),
-        tl.zeros_like(block).to(tl.uint32) + t.to(tl.uint32),
-        tl.zeros_like(block).to(tl.uint32) + (t >> 32).to(tl.uint32),
-        key.to(tl.uint32),
-        (key >> 32).to(tl.uint32),
-        10,
-    )
-    at = group * 128 + lane - start
-    cosine, sine = _pair(w0, w1, std)
-    _add_at(values, at, size, cosine, dtype)
-    _add_at(values, at + 64, size, sine, dtype)
-    cosine, sine = _pair(w2, w3, std)
-    _add_at(values, at + 32, size, cosine, dtype)
-    _add_at(values, at + 96, size, sine, dtype)
+    std = tl.where(is_there, std, 0.0)
+    if tl.max(tl.abs(std)) > 0:
+        start = tl.load(starts + run)
+        size = tl.where(std != 0, tl.load(sizes + run), 0)
+        key = tl.load(keys + run)
+        t = tl.load(ts + member)
+        values = tl.load(run_addresses + run).to(tl.pointer_type(dtype))
+        group = tl.load(groups + row, mask=is_there, other=0)
+        lane = tl.arange(0, 32)[None, :]
+        block = group * 32 + lane
+        w0, w1, w2, w3 = tl.philox_impl(
+            block.to(tl.uint32),
+            (block >> 32).to(tl.uint32),
+            tl.zeros_like(block).to(tl.uint32) + t.to(tl.uint32),
+            tl.zeros_like(block).to(tl.uint32) + (t >> 32).to(tl.uint32),
+            key.to(tl.uint32),
+            (key >> 32).to(tl.uint32),
+            10,
+        )
+        at = group * 128 + lane - start
+        cosine, sine = _pair(w0, w1, std)
+        _add_at(values, at, size, cosine, dtype)
+        _add_at(values, at + 64, size, sine, dtype)
+        cosine, sine = _pair(w2, w3, std)
+        _add_at(values, at + 32, size, cosine, dtype)
+        _add_at(values, at + 96, size, sine, dtype)
 
 
 @triton.jit
@@ -192,9 +201,11 @@ def _pair(word, angle_word, std):  # type: ignore[no-untyped-def]
     u = ((word >> 1).to(tl.int32).to(tl.float32) + 0.5) * 4.656612873077393e-10  # 2^-31
     radius = std * tl.sqrt(-2.0 * tl.log(u))
     radius = tl.where((angle_word >> 31) != 0, -radius, radius)
-    # pi/2 * 2^-31
-    angle = (angle_word << 1).to(tl.int32, bitcast=True).to(tl.float32) * 7.314590396335798e-10
-    return radius * tl.cos(angle), radius * tl.sin(angle)
+    x = (angle_word << 1).to(tl.int32, bitcast=True).to(tl.float32) * 4.656612873077393e-10
+    xx = x * x
+    cosine = C0 + xx * (C1 + xx * (C2 + xx * (C3 + xx * C4)))
+    sine = S0 + xx * (S1 + xx * (S2 + xx * (S3 + xx * S4)))
+    return radius * cosine, radius * x * sine
 
 
 @triton.jit  # type: ignore[untyped-decorator]

@@ -1,6 +1,9 @@
 """The Triton kernel, on a GPU or in Triton's interpreter (`make test-library`)."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,3 +99,40 @@ def test_each_row_of_a_stack_has_the_noise_of_its_member() -> None:
             expected = np.full(len(values), 0.25, dtype=np.float32)
             portable.add(expected, 0, key, t, std)
             torch.testing.assert_close(values, torch.from_numpy(expected), rtol=0, atol=4e-6)
+
+
+COMPILE = """
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+from gradnoise._kernels.cuda import GROUPS, TYPES, _add
+
+types = {"runs": "*i32", "n_groups": "i32", "stds": "*fp64", "dtype": "constexpr"}
+signature = {name: "*i64" for name in _add.arg_names} | types | {"GROUPS": "constexpr"}
+for dtype in TYPES.values():
+    source = ASTSource(fn=_add, signature=signature, constexprs={"dtype": dtype, "GROUPS": GROUPS})
+    done = compile(source, target=GPUTarget("cuda", 90, 32))
+    is_elf = done.asm["cubin"].startswith(b"\\x7fELF")
+    ptx = done.asm["ptx"]
+    print(dtype, is_elf, ".target sm_90" in ptx, ".local" in ptx)
+"""
+
+
+@pytest.mark.skipif(HAS_GPU, reason="the tests above compile it")
+def test_it_compiles_for_sm_90_without_a_device_and_keeps_its_numbers_in_registers(
+    tmp_path: Path,
+) -> None:
+    """In another process: Triton's compiler and its interpreter exclude each other."""
+    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path)}
+    del environment["TRITON_INTERPRET"]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", COMPILE],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f"{dtype} True True False" for dtype in ("fp32", "bf16", "fp16")
+    ]
