@@ -89,6 +89,7 @@ def _identity(spec: TrialSpec) -> str:
         dataclasses.replace(
             spec,
             key="",
+            keep_weights=False,
             checkpoint="",
             rungs=(),
             options=_sorted(spec.options),

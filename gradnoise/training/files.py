@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MOST_FILES = 100
+WEIGHTS_NAME = "weights.pt"
 CHUNK_BYTES = 1 << 20
 
 
@@ -79,3 +80,12 @@ class Files:
                 system.rm(unfinished)
             raise
         return SavedFile(name=name, n_bytes=n_bytes, sha256=digest.hexdigest())
+
+    def delete(self, place: str, name: str) -> None:
+        """Delete a file, if it is there."""
+        import fsspec
+
+        system, root = fsspec.core.url_to_fs(self.url)
+        path = f"{root.rstrip('/')}/{place}/{name}"
+        if system.exists(path):
+            system.rm(path)

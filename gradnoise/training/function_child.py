@@ -136,6 +136,8 @@ class ProcessHost:
         self._place = order.spec.checkpoint if order.files else ""
         self._files = order.files or Files(url="")
         self._names: set[str] = set()
+        self._epoch = 0
+        self._kept_after = order.spec.budget_epochs if order.spec.keep_weights else None
 
     def hand_over(self, values: Mapping[str, float], conduct: Mapping[str, Any]) -> None:
         self._connection.send(Report(values=values, conduct=conduct))
@@ -145,8 +147,11 @@ class ProcessHost:
             goes_on = False
         if not goes_on:
             raise ReleasedError
+        self._epoch += 1
 
     def wants_checkpoint(self) -> bool:
+        if self._epoch == self._kept_after:
+            return True
         return self._seconds is not None and time.monotonic() >= self._kept_at + self._seconds
 
     def keep(self, kept: Kept) -> None:
@@ -174,6 +179,7 @@ class ProcessHost:
         return kept
 
     def restore_generators(self, kept: Kept) -> None:
+        self._epoch = kept["epoch"]
         self.randomness.load(kept["randomness"])
         self.randomness.start()
 

@@ -4,6 +4,7 @@ It runs in a process of its own, one epoch at a time, and waits between epochs.
 """
 
 import contextlib
+import io
 import os
 import pickle
 import signal
@@ -93,6 +94,13 @@ class FunctionRun:
             return None
         kept = torch.frombuffer(bytearray(self._checkpoint.kept), dtype=torch.uint8)
         return {"epoch": self._checkpoint.epoch, "kept": kept}
+
+    def final_weights(self) -> Any:
+        """Return the state that the function gave after its last report; None if it gave none."""
+        if self._checkpoint is None or self._checkpoint.epoch != self._epoch:
+            return None
+        kept = torch.load(io.BytesIO(self._checkpoint.kept), weights_only=True, map_location="cpu")
+        return kept["function"]
 
     def load(self, state: Mapping[str, Any]) -> None:
         kept = state["kept"].numpy().tobytes()

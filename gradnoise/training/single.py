@@ -194,6 +194,14 @@ class SingleRun:
         if "randomness" in state:  # trials of a stack draw nothing from the global generators
             self._randomness.load(state["randomness"])
 
+    def final_weights(self) -> dict[str, torch.Tensor]:
+        """Return the model's `state_dict` at which its metrics are measured."""
+        with self._at_evaluated(), self._functions.evaluated():
+            return {
+                name: tensor.detach().cpu().clone()
+                for name, tensor in self._model.state_dict().items()
+            }
+
     def close(self) -> None:
         """Do nothing: the memory is freed with the object."""
 

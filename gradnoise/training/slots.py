@@ -3,19 +3,26 @@
 `single` and `stack` define how an epoch is trained.
 """
 
+import logging
 import math
+import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, cast
+
+import torch
 
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.faults import Fault, FunctionError, UnfinishedError
-from gradnoise.training.files import Files
+from gradnoise.training.files import WEIGHTS_NAME, Files
 from gradnoise.training.output import Output, collecting, joined
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, Printed, Saved, TrialSpec
+
+log = logging.getLogger(__name__)
 
 
 class DivergedError(ArithmeticError):
@@ -30,6 +37,9 @@ class SlotRun(Protocol):
 
         `epoch` among them is the number of epochs after which it was taken.
         """
+
+    def final_weights(self) -> Any:
+        """Return what `torch.save` keeps of a finished trial; None if there is nothing."""
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned, of this class or of another."""
@@ -258,6 +268,8 @@ class SlotTrainer(ABC):
         if isinstance(result, TrainedEpoch) and not all(map(math.isfinite, result.values.values())):
             result = FailedEpoch(error=DivergedError(), seconds=result.seconds)
         is_last = isinstance(result, FailedEpoch) or member.epoch + 1 == member.spec.budget_epochs
+        if is_last and isinstance(result, TrainedEpoch) and member.spec.keep_weights:
+            _keep_weights(member)
         yield from _outputs(member, is_last=is_last)
         if isinstance(result, FailedEpoch):
             yield self._ended(_end(key, result.error, seconds))
@@ -308,6 +320,25 @@ def _heading(n: int) -> str:
     if n == 1:
         return "[printed by this trial alone]\n"
     return f"[printed by {n} trials that train as one model]\n"
+
+
+def _keep_weights(member: Member) -> None:
+    """Save the weights of a finished trial; if that fails, its log says why."""
+    files, output = member.output.files, member.output
+    if files is None or member.run is None:
+        return
+    try:
+        weights = member.run.final_weights()
+        if weights is None:
+            output.add("[no weights are kept: no checkpoint was given after the last report]\n")
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / WEIGHTS_NAME
+            torch.save(weights, path)
+            output.saved.append(files.keep(member.spec.checkpoint, WEIGHTS_NAME, path))
+    except Exception as error:  # the trial has finished
+        log.warning("the weights of a trial are not kept", exc_info=True)
+        output.add(f"[the weights are not kept: {error}]\n")
 
 
 def _outputs(member: Member, *, is_last: bool = False) -> Iterator[Event]:

@@ -19,6 +19,7 @@ from gradnoise.training.decomposed import decomposing
 from gradnoise.training.epochs import Order, open_model
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup
+from gradnoise.training.single import SingleRun
 from gradnoise.workloads.base import (
     Batch,
     Splits,
@@ -125,6 +126,12 @@ class StackedRun:
             buffer.copy_(state["buffers"][name])
         for mine, saved in zip(self.kept, state["kept"], strict=True):
             arm_functions.copy_into(mine, saved)
+
+    def final_weights(self) -> dict[str, torch.Tensor]:
+        """Return the model's `state_dict` at which its metrics are measured."""
+        alone = SingleRun(self.setup, self.workload, self.weights.device)
+        alone.load(self.state())
+        return alone.final_weights()
 
     def close(self) -> None:
         """Do nothing: the memory is freed with the object."""

@@ -35,6 +35,9 @@ class TrialSpec:
             for those of a search.
         together: Most trials that train as one model with it, itself included; 1: as a separate
             model; 0: as many as the trainer has slots. It does not change the results.
+        keep_weights: Whether its weights are kept as a file when it finishes: those that its last
+            metrics were measured at; of a training function the state that it gave after its last
+            report.
         checkpoint: Name under which its state is kept while it trains, and its files for good, a
             relative path; empty: they are not kept.
 
@@ -57,6 +60,7 @@ class TrialSpec:
     rungs: tuple[int, ...] = ()
     with_test: bool = False
     together: int = 0
+    keep_weights: bool = False
     checkpoint: str = ""
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial
 
+from gradnoise.training.files import Files
 from gradnoise.training.trial import Finished, TrialSpec
 from gradnoise_service.compare.choosing import finalists
 from gradnoise_service.domain.design import Design, SearchKey
@@ -38,13 +39,19 @@ def acquire(database: Database, now: datetime) -> tuple[Study, Lease]:
     return acquired
 
 
-def start(database: Database, storage: Storage, launcher: Launcher, now: datetime) -> StudyRun:
+def start(
+    database: Database,
+    storage: Storage,
+    launcher: Launcher,
+    now: datetime,
+    files: Files | None = None,
+) -> StudyRun:
     """Acquire the next due study and return its run, ready to step."""
     study, lease = acquire(database, now)
     ledger = Ledger(
         database=database, study=study, lease=lease, lease_duration=LEASE, now=lambda: now
     )
-    run = StudyRun(ledger, OptunaSync(study, storage), launcher, PROTOCOL)
+    run = StudyRun(ledger, OptunaSync(study, storage), launcher, PROTOCOL, files=files)
     run.resume()
     return run
 

@@ -81,6 +81,7 @@ def main() -> None:
         database=database,
         storage=storage,
         open_launcher=open_launcher,
+        files=files,
         slots=settings.slots,
         protocol={**announced["protocol"], "versions": announced["versions"]},
         lease=settings.lease,

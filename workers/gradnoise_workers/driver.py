@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from gradnoise.training.files import Files
 from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.hashes import spec_hash
@@ -71,6 +72,7 @@ class Driver:
         now: The clock.
         import_seconds: How long the import of a study's source may take.
         marks_changed_code: Whether a study goes on under changed code, marked in its report.
+        files: Where trials keep files; None: nowhere.
     """
 
     database: Database
@@ -82,6 +84,7 @@ class Driver:
     now: Callable[[], datetime]
     import_seconds: float = 120.0
     marks_changed_code: bool = False
+    files: Files | None = None
 
     def drive(self, study: Study, lease: Lease, stop: threading.Event) -> None:
         """Run a study to its end.
@@ -166,7 +169,12 @@ class Driver:
             **measured,
         }
         run = StudyRun(
-            ledger, OptunaSync(study, self.storage), launcher, protocol, stacking.together
+            ledger,
+            OptunaSync(study, self.storage),
+            launcher,
+            protocol,
+            stacking.together,
+            self.files,
         )
         run.resume()
         while not run.step(POLL_SECONDS):

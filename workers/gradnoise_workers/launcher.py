@@ -54,6 +54,7 @@ def trial_spec(
     rungs: tuple[int, ...] = (),
     with_test: bool = False,
     together: int = 0,
+    keep_weights: bool = False,
     checkpoint: str = "",
 ) -> TrialSpec:
     """Return what a worker trains for a trial of an arm; arguments as of `TrialSpec`."""
@@ -74,6 +75,7 @@ def trial_spec(
         rungs=rungs,
         with_test=with_test,
         together=together,
+        keep_weights=keep_weights,
         checkpoint=checkpoint,
     )
 

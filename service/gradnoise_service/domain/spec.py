@@ -66,6 +66,13 @@ class Confirm(Strict):
         le=1_000_000,
         description="Epochs of each confirm run; those of the search by default.",
     )
+    keep_weights: Literal["none", "best", "all"] = Field(
+        default="none",
+        description=(
+            "Confirm runs whose weights are kept as the file weights.pt: none, the best of each "
+            "arm, or all."
+        ),
+    )
     thresholds: list[Number] = Field(
         default_factory=list,
         max_length=10,
@@ -101,6 +108,10 @@ class Confirm(Strict):
             "this needs more seeds. Cannot be changed later."
         ),
     )
+
+    @property
+    def keeps_weights(self) -> bool:
+        return self.keep_weights != "none"
 
     @model_validator(mode="after")
     def _has_seeds(self) -> Self:

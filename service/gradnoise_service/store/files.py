@@ -28,6 +28,19 @@ def record(session: Session, files: Sequence[TrialFile], now: datetime) -> None:
         session.merge(row)
 
 
+def forget(session: Session, trial_ids: Sequence[int], name: str) -> list[TrialFile]:
+    """Remove a file of this name from each of the trials, and return those that there were."""
+    rows = session.scalars(
+        select(FileRow).where(FileRow.trial_id.in_(trial_ids), FileRow.name == name)
+    ).all()
+    for row in rows:
+        session.delete(row)
+    return [
+        TrialFile(trial_id=row.trial_id, name=row.name, n_bytes=row.n_bytes, sha256=row.sha256)
+        for row in rows
+    ]
+
+
 def of_study(session: Session, study_id: int, trial_id: int | None = None) -> list[TrialFile]:
     """Return the files of a study, or of a trial of it, by trial and name."""
     query = (

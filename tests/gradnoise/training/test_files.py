@@ -35,6 +35,14 @@ def test_a_file_replaces_that_of_the_same_name(tmp_path: Path, file: Path) -> No
     assert kept == {"1/2/w.txt": b"other", "1/3/w.txt": b"other"}
 
 
+def test_a_file_is_deleted_once(tmp_path: Path, file: Path) -> None:
+    files = Files(url=str(tmp_path / "kept"))
+    files.keep("1/2", "w.txt", file)
+    for _ in range(2):
+        files.delete("1/2", "w.txt")
+        assert list((tmp_path / "kept" / "1" / "2").iterdir()) == []
+
+
 def test_a_file_system_of_fsspec_keeps_files_too(file: Path) -> None:
     assert Files(url="memory://bucket/kept").keep("1/2", "w.txt", file).n_bytes == 7
     assert fsspec.filesystem("memory").cat("/bucket/kept/1/2/w.txt") == b"content"

@@ -4,16 +4,20 @@ import hashlib
 import itertools
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 import probe_functions
+from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.files import Files
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.training.trainer import Trainer
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, Printed, Saved
-from trial_runs import run, spec
+from gradnoise.workloads.registry import WORKLOADS
+from trial_runs import curve, run, spec
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +117,58 @@ def test_a_function_s_files_come_with_its_events(
     unkept = run(SingleTrainer(1), trial)
     assert not any(isinstance(event, Saved) for event in unkept)
     assert isinstance(unkept[-1], Failed)
+
+
+def kept_weights(trainer: Trainer, folder: Path, **changes: Any) -> Any:
+    """Train a trial whose weights are kept, and return them with the events."""
+    trial = spec(checkpoint="1/2", keep_weights=True, budget_epochs=2, **changes)
+    events = run(trainer, trial)
+    assert isinstance(events[-1], Finished)
+    names = [event.file.name for event in events if isinstance(event, Saved)]
+    path = folder / "1" / "2" / "weights.pt"
+    assert names == (["weights.pt"] if path.exists() else [])
+    return (torch.load(path, weights_only=True) if path.exists() else None), events
+
+
+@pytest.mark.parametrize("techniques", [("none",), ("ema",)])
+def test_the_kept_weights_are_those_that_were_measured(
+    tmp_path: Path, techniques: tuple[str, ...]
+) -> None:
+    """As a separate model and in a stack, where a technique averages the weights too."""
+    params = {"lr": 0.05} | ({"ema_decay": 0.9} if techniques == ("ema",) else {})
+    found = {}
+    for name, trainer in (
+        ("alone", SingleTrainer(1, files=Files(url=str(tmp_path / "alone")))),
+        ("stacked", StackTrainer(2, files=Files(url=str(tmp_path / "stacked")))),
+    ):
+        if name == "stacked":
+            trainer.admit(spec("beside", seed=2))
+        weights, events = kept_weights(
+            trainer, tmp_path / name, techniques=techniques, params=params
+        )
+        measured = curve(events)[-1]["validation_error"]
+        workload = WORKLOADS.find("exact")({}, {})
+        model = workload.model()
+        model.load_state_dict(weights)
+        with torch.no_grad():
+            error = workload.measure(model.eval(), workload.data().validation)["error"]
+        assert float(error) == pytest.approx(measured, rel=1e-12)
+        found[name] = weights
+    for name, tensor in found["alone"].items():
+        torch.testing.assert_close(tensor, found["stacked"][name], rtol=1e-10, atol=1e-12)
+
+
+def test_a_function_s_kept_weights_are_its_last_state(tmp_path: Path) -> None:
+    """Its checkpoints are not due. A function that gives no state has a line in its log."""
+    trainer = SingleTrainer(
+        1, checkpoints=Checkpoints(folder=tmp_path / "state"), files=Files(url=str(tmp_path))
+    )
+    state, events = kept_weights(trainer, tmp_path, workload="resuming")
+    assert state["epoch"] == 2
+    assert float(state["model"]["weight"].sum()) == pytest.approx(curve(events)[-1]["validation_x"])
+    other = tmp_path / "other"
+    none, events = kept_weights(
+        SingleTrainer(1, files=Files(url=str(other))), other, workload="counting"
+    )
+    assert none is None
+    assert "no checkpoint was given after the last report" in printed(events, "a")

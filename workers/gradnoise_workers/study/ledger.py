@@ -12,7 +12,7 @@ from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.log import n_kept
 from gradnoise_service.domain.plain_text import plain
 from gradnoise_service.domain.spec import Phase
-from gradnoise_service.domain.study import EpochMean, Study, Trial
+from gradnoise_service.domain.study import EpochMean, Study, Trial, TrialFile
 from gradnoise_service.store import attempts, files, leases, logs, measurements, trials
 from gradnoise_service.store.attempts import WaitingTrial
 from gradnoise_service.store.database import Database, Session
@@ -109,6 +109,11 @@ class Ledger:
         with self.database.session(write=True) as session:
             stored = comparison.model_dump(mode="json")
             leases.complete(session, self.lease, self.now(), stored, comparison.verdict)
+
+    def forget_files(self, trial_ids: Sequence[int], name: str) -> list[TrialFile]:
+        """Remove a file of this name from each trial, of a study that may have ended."""
+        with self.database.session(write=True) as session:
+            return files.forget(session, trial_ids, name)
 
     def fail(self, error: str) -> None:
         """End the study with an error; its open trials are cancelled."""

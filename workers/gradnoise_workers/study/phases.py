@@ -16,6 +16,19 @@ def current_phase(design: Design, trials: Sequence[Trial]) -> Phase:
     return next((p for p in reversed(design.phases) if p in reached), design.phases[0])
 
 
+def runs_but_the_best(metric: Metric, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the confirm runs, but for the best run of each arm; the first of equal ones."""
+    runs = [trial for trial in trials if trial.phase == "confirm"]
+    best: dict[str, Trial] = {}
+    for run in runs:
+        if run.state != "complete" or run.diverged or run.value is None:
+            continue
+        first = best.get(run.arm)
+        if first is None or metric.sign * (run.value - (first.value or 0.0)) > 0:
+            best[run.arm] = run
+    return [run for run in runs if best.get(run.arm) is not run]
+
+
 def failure(design: Design, trials: Sequence[Trial]) -> str | None:
     """Return why no comparison is possible: every trial of an arm raised; None if one is.
 

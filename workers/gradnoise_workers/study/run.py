@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
+from gradnoise.training.files import WEIGHTS_NAME, Files
 from gradnoise.training.trial import TrialSpec
 from gradnoise_service.compare.assembly import compare, untrained_of
 from gradnoise_service.compare.facts.comparison import Comparison
@@ -29,6 +30,7 @@ from gradnoise_workers.study.phases import (
     failure,
     following_phase,
     rerun_trials,
+    runs_but_the_best,
 )
 from gradnoise_workers.study.waiting import WaitingLines
 
@@ -47,6 +49,7 @@ class StudyRun:
         launcher: Where trials train; the caller closes it.
         protocol: Stored with the study: formulas, order of clipping, unit of t, versions, device.
         together: Most trials of an arm that train as one model, by arm; missing: all in a worker.
+        files: Where the trials keep files; None: nowhere.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class StudyRun:
         launcher: Launcher,
         protocol: Mapping[str, object],
         together: Mapping[str, int] | None = None,
+        files: Files | None = None,
     ) -> None:
         self._study = ledger.study
         self._design: Design = ledger.study.design
@@ -65,6 +69,7 @@ class StudyRun:
         self._launcher = launcher
         self._protocol = protocol
         self._together = together or {}
+        self._files = files
         self._attempts: dict[str, Attempt] = {}
         self._waiting = WaitingLines(optuna.key, optuna.is_due)
         self._first_failures = FirstFailures()
@@ -154,6 +159,7 @@ class StudyRun:
             rungs=rungs,
             with_test=trial.phase == "confirm",
             together=self._together.get(trial.arm, 0),
+            keep_weights=trial.phase == "confirm" and self._study.spec.confirm.keeps_weights,
             checkpoint=f"{self._study.id}/{trial.id}",
         )
 
@@ -227,7 +233,19 @@ class StudyRun:
         self._ledger.complete(comparison)
         log.info("study complete", verdict=comparison.verdict)
         self._publish(comparison)
+        if self._study.spec.confirm.keep_weights == "best":
+            self._keep_best_weights(trials)
         return True
+
+    def _keep_best_weights(self, trials: Sequence[Trial]) -> None:
+        """Delete the weights of all confirm runs but each arm's best; a fault is logged."""
+        others = [run.id for run in runs_but_the_best(self._study.metric, trials)]
+        try:
+            for file in self._ledger.forget_files(others, WEIGHTS_NAME):
+                if self._files is not None:
+                    self._files.delete(f"{self._study.id}/{file.trial_id}", file.name)
+        except Exception:
+            log.exception("weights that are not the best of their arm were not deleted")
 
     def _publish(self, comparison: Comparison) -> None:
         """Show the report in the Optuna Dashboard; the study is complete, so a fault is logged."""
