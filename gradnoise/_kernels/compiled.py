@@ -1,4 +1,4 @@
-"""The noise kernel for the CPU's vector units, compiled by numba; equals `portable` to rounding.
+"""The noise kernel for the CPU's vector units, for numba to compile; equals `portable` to rounding.
 
 Each phase is a simple loop that reads scratch memory in the first-level cache and writes a single
 array: the form that LLVM vectorises. Logarithm, sine and cosine are minimax fits in float32 with
@@ -9,18 +9,19 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import llvmlite.binding as llvm
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba import carray, config, njit, types
+from numba.core.cgutils import alloca_once
 from numba.extending import intrinsic
 
 from gradnoise._kernels import COSINE, GROUP, LANES, MULTIPLIERS, ROUNDS, SINE, WEYL
+from gradnoise._kernels.job import CHUNK, JOB, NEXT_SHARE
 
 if config.DISABLE_JIT:
     raise ImportError("numba does not compile while NUMBA_DISABLE_JIT is set.")
 
-CHUNK = 2048
 PAIRS = GROUP // 2
 BLOCK = 256  # numbers whose squares are added in float32, if the sum is within these bounds
 TINY, HUGE = 1e-30, 1e38
@@ -56,16 +57,8 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def kernel(**options: Any) -> Callable[[Function], Function]:
-    """Return numba's decorator; it caches machine code on disk if a cache folder is writable."""
-
-    def decorate(function: Function) -> Function:
-        compiled: Function
-        try:
-            compiled = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-        except RuntimeError:
-            compiled = njit(nogil=True, error_model="numpy", **options)(function)
-        return compiled
-
+    """Return numba's decorator."""
+    decorate: Callable[[Function], Function] = njit(nogil=True, error_model="numpy", **options)
     return decorate
 
 
@@ -81,13 +74,38 @@ def _widest(_typing: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def pointer(_typing: Any, _address: Any, kind: Any) -> Any:
+def _pointer(_typing: Any, _address: Any, kind: Any) -> Any:
     """Return the address as a pointer to numbers of a type, such as np.float32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
     return types.CPointer(kind.dtype)(types.int64, kind), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _scratch(_typing: Any, kind: Any) -> Any:
+    """Return a pointer to CHUNK numbers of a type on the stack of the function."""
+
+    def generate(context: Any, builder: Any, signature: Any, _arguments: Any) -> Any:
+        memory = alloca_once(builder, ir.ArrayType(context.get_data_type(kind.dtype), CHUNK))
+        memory.align = LINE
+        return builder.bitcast(memory, context.get_value_type(signature.return_type))
+
+    return types.CPointer(kind.dtype)(kind), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _take_next(_typing: Any, _address: Any) -> Any:
+    """Add 1 to the int64 at the address atomically, and return the value before."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        i64 = ir.IntType(64)
+        return builder.atomic_rmw(
+            "add", builder.inttoptr(arguments[0], i64.as_pointer()), i64(1), "monotonic"
+        )
+
+    return types.int64(types.int64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -106,7 +124,7 @@ def _fetch(_typing: Any, _address: Any) -> Any:
 
 
 @kernel()
-def add_all(
+def add_share(
     addresses: Any,
     starts: Any,
     sizes: Any,
@@ -139,8 +157,8 @@ def add_all(
         share: Index of the share, from 0.
     """
     _widest()
-    words = np.empty(CHUNK, np.uint32)
-    drawn = np.empty(CHUNK, np.float32)
+    words = carray(_scratch(np.uint32), CHUNK)
+    drawn = carray(_scratch(np.float32), CHUNK)
     has_states, has_squares = len(states) > 0, len(squares) > 0
     keep, weight, damping = np.float32(rule[0]), np.float32(rule[1]), np.float32(rule[2])
     unscale = np.float32(rule[3])
@@ -158,7 +176,7 @@ def add_all(
             continue
         start = starts[run]
         stop = start + sizes[run]
-        values = carray(pointer(addresses[run], np.float32), sizes[run])
+        values = carray(_pointer(addresses[run], np.float32), sizes[run])
         t = ts[run] if len(ts) > 1 else ts[0]
         scale = np.float32(stds[run] if len(stds) > 1 else stds[0])
         base = start // CHUNK
@@ -181,7 +199,7 @@ def add_all(
                 squares[first + chunk - base] = _sum_of_squares(at)
             z = drawn[before : before + hi - lo]
             if has_states:
-                state = carray(pointer(states[run], np.float32), sizes[run])[
+                state = carray(_pointer(states[run], np.float32), sizes[run])[
                     lo - start : hi - start
                 ]
                 _update(state, at, keep, weight, unscale)
@@ -300,7 +318,76 @@ def _sum_of_squares(values: Any) -> float:
     return total
 
 
-def n_chunks(starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> int:
-    """Return the number of chunks of runs that start and end at these elements of streams."""
-    ends = -(-(starts + sizes) // CHUNK)
-    return int(np.where(sizes > 0, ends - starts // CHUNK, 0).sum())
+def _add_shares(address: int) -> None:
+    job = carray(_pointer(address, JOB), 1)[0]
+    n = job.n_runs
+    addresses = carray(_pointer(job.addresses, np.int64), n)
+    starts = carray(_pointer(job.starts, np.int64), n)
+    sizes = carray(_pointer(job.sizes, np.int64), n)
+    keys = carray(_pointer(job.keys, np.uint64), n)
+    ts = carray(_pointer(job.ts, np.int64), job.n_ts)
+    stds = carray(_pointer(job.stds, np.float64), job.n_stds)
+    states = carray(_pointer(job.states, np.int64), job.n_states)
+    rule = carray(_pointer(job.rule, np.float64), 4)
+    squares = carray(_pointer(job.squares, np.float64), job.n_squares)
+    while True:
+        share = _take_next(address + NEXT_SHARE)
+        if share >= job.n_shares:
+            break
+        add_share(
+            addresses, starts, sizes, keys, ts, stds, states, rule, squares, job.n_shares, share
+        )
+
+
+def object_file(name: str) -> bytes:
+    """Return an object file with the function `void name(int64_t job)`.
+
+    The function does shares of the job at an address until none is left. Of other libraries it
+    needs the functions OF_C.
+
+    Raises:
+        ImportError: If numba's code needs functions of numba.
+    """
+    add_shares: Any = kernel(no_cpython_wrapper=True, no_cfunc_wrapper=True)(_add_shares)
+    add_shares.compile(types.void(types.int64))
+    (result,) = add_shares.overloads.values()
+    inner = result.fndesc.llvm_func_name
+    module = llvm.parse_assembly(result.library.get_llvm_str())
+    module.link_in(llvm.parse_assembly(WRAPPER.format(name=name, inner=inner)))
+    for each in (*module.functions, *module.global_variables):
+        if not each.is_declaration and each.name != name:
+            each.linkage = "internal"
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        codemodel="jitdefault",
+        jit=True,
+    )
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
+    missing = [each.name for each in module.functions if each.is_declaration]
+    if not all(each in OF_C or each.startswith("llvm.") for each in missing):
+        raise ImportError(f"numba's code needs {', '.join(missing)}.")
+    found: bytes = machine.emit_object(module)
+    return found
+
+
+OF_C = ("sqrtf",)
+# numba's functions return a status, and take places for a result and an exception. They count the
+# references to arrays that numba allocates; there are none.
+WRAPPER = """
+define void @NRT_MemInfo_call_dtor(ptr %array) {{
+  ret void
+}}
+
+declare i32 @{inner}(ptr, ptr, i64)
+
+define void @{name}(i64 %job) {{
+  %result = alloca ptr
+  %exception = alloca ptr
+  %status = call i32 @{inner}(ptr %result, ptr %exception, i64 %job)
+  ret void
+}}
+"""

@@ -15,13 +15,13 @@ log = logging.getLogger(__name__)
 
 
 @functools.cache
-def compiled() -> ModuleType | None:
-    """Return `_kernels.compiled`; None without numba, which is an extra."""
+def native() -> ModuleType | None:
+    """Return `_kernels.native`; None without numba, which is an extra."""
     try:
-        from gradnoise._kernels import compiled
+        from gradnoise._kernels import native
     except ImportError:
         return None
-    return compiled
+    return native
 
 
 def openmp() -> ModuleType | None:

@@ -70,7 +70,7 @@ def _blocks(tensor: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
 
 
 def _add_run(values: torch.Tensor, start: int, key: int, t: int, std: float) -> None:
-    if backends.compiled():
+    if backends.native():
         part = Part(np.array([start], dtype=np.int64), values.numel())
         addresses = np.array([values.data_ptr()])
         ts = np.array([t], dtype=np.int64)

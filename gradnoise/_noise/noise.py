@@ -120,7 +120,7 @@ class Noise:
         It does if numba is installed, every tensor is contiguous float32 in CPU memory, and no two
         share memory; else None is returned.
         """
-        if not backends.compiled():
+        if not backends.native():
             return None
         addresses = _addresses(tensors, self.sizes)
         is_apart = addresses is not None and are_apart(addresses, self._n_bytes)
@@ -163,9 +163,9 @@ class Noise:
 
     @functools.cached_property
     def _n_chunks(self) -> int:
-        compiled = backends.compiled()
-        assert compiled is not None
-        return int(compiled.n_chunks(self._runs.starts, self._runs.sizes))
+        native = backends.native()
+        assert native is not None
+        return int(native.n_chunks(self._runs.starts, self._runs.sizes))
 
     def add_preconditioned_(
         self,
@@ -234,8 +234,7 @@ class Noise:
         found = {
             i: address
             for i, tensor in enumerate(tensors)
-            if backends.compiled()
-            and (address := _addresses([tensor], [self.sizes[i]])) is not None
+            if backends.native() and (address := _addresses([tensor], [self.sizes[i]])) is not None
         }
         chosen = tuple(found)
         if chosen not in self._runs_of_some:

@@ -68,7 +68,7 @@ class StackedNoise:
                 torch.tensor(stds, dtype=torch.float64, device=device),
             )
             return
-        if backends.compiled() and self._rows.is_cpu and self._rows.dtype is torch.float32:
+        if backends.native() and self._rows.is_cpu and self._rows.dtype is torch.float32:
             ts_of_runs = np.repeat(np.array(ts, dtype=np.int64), self._n_runs)
             stds_of_runs = np.repeat(np.array(stds, dtype=np.float64), self._n_runs)
             add_on_threads(self._runs, self._addresses, ts_of_runs, stds_of_runs)

@@ -41,30 +41,26 @@ def add_on_threads(
         ts: The update count of each run, or a single one for all.
         stds: The standard deviation of each run, or a single one for all.
         states: The address of each run's mean squares, if the noise is preconditioned.
-        rule: How, as `compiled.add_all` describes.
+        rule: How, as `compiled.add_share` describes.
         squares: Set to the sum of squares of each chunk before the noise; empty: not computed.
     """
-    compiled = backends.compiled()
-    assert compiled is not None
+    native = backends.native()
+    assert native is not None
     n_threads = torch.get_num_threads() if runs.n_numbers >= THREADED_FROM else 1
     columns = (addresses, runs.starts, runs.sizes, runs.keys, ts, stds, states, rule, squares)
-    if n_threads == 1:
-        compiled.add_all(*columns, 1, 0)
-        return
     n_shares = min(-(-runs.n_numbers // SHARE), SHARES_PER_THREAD * n_threads)
-    if openmp := backends.openmp():
-        openmp.add_all_on(n_threads, *columns, n_shares)
-        return
-    shares = iter(range(n_shares))  # each thread takes the next share when it is free
-
-    def work() -> None:
-        for share in shares:
-            compiled.add_all(*columns, n_shares, share)
-
-    others = [_threads(n_threads).submit(work) for _ in range(1, n_threads)]
-    work()
-    for other in others:
-        other.result()
+    job = native.new_job(*columns, n_shares=1 if n_threads == 1 else n_shares)
+    address = job.ctypes.data
+    if n_threads == 1:
+        native.add_shares(address)
+    elif openmp := backends.openmp():
+        openmp.add_shares(address, n_threads)
+    else:
+        pool = _threads(n_threads)
+        others = [pool.submit(native.add_shares, address) for _ in range(1, n_threads)]
+        native.add_shares(address)
+        for other in others:
+            other.result()
 
 
 @functools.cache

@@ -22,12 +22,14 @@ NEEDS = {
     "gradnoise.integrations.transformers": "transformers",
     "gradnoise.integrations.transformers_trial": "transformers",
     "gradnoise._kernels.compiled": "numba",
+    "gradnoise._kernels.native": "numba",
+    "gradnoise._kernels.openmp": "numba",
     "gradnoise._kernels.cuda": "triton",
 }
 OF_EXTRAS = {
     "gradnoise/_kernels/compiled.py": {"numba", "llvmlite"},
     "gradnoise/_kernels/cuda.py": {"triton"},
-    "gradnoise/_kernels/openmp.py": {"numba", "llvmlite"},
+    "gradnoise/_kernels/native.py": {"llvmlite"},
     "gradnoise/integrations/lightning.py": {"lightning"},
     "gradnoise/integrations/lightning_trial.py": {"lightning"},
     "gradnoise/integrations/transformers.py": {"transformers"},

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-compiled = pytest.importorskip("gradnoise._kernels.compiled")
+native = pytest.importorskip("gradnoise._kernels.native")
 openmp = pytest.importorskip("gradnoise._kernels.openmp")
 
 N_SHARES = 37
@@ -24,8 +24,10 @@ def test_the_threads_do_each_share_once(n_threads: int) -> None:
         [np.zeros(size, dtype=np.float32) for size in (300_000, 50, 40_001)] for _ in range(2)
     )
     for t in range(30):
-        compiled.add_all(*runs(*alone), np.array([t]), np.array([0.5]), *NEITHER, 1, 0)
-        openmp.add_all_on(
-            n_threads, *runs(*shared), np.array([t]), np.array([0.5]), *NEITHER, N_SHARES
-        )
+        numbers = (np.array([t]), np.array([0.5]), *NEITHER)
+        of_alone, of_shared = runs(*alone), runs(*shared)
+        single = native.new_job(*of_alone, *numbers, n_shares=1)
+        native.add_shares(single.ctypes.data)
+        many = native.new_job(*of_shared, *numbers, n_shares=N_SHARES)
+        openmp.add_shares(many.ctypes.data, n_threads)
     assert all(map(np.array_equal, alone, shared))

@@ -59,7 +59,7 @@ def test_without_numba_the_noise_is_the_same_to_rounding(monkeypatch: pytest.Mon
     shapes = {"weight": (300, 301), "bias": (301,), "scale": ()}
     compiled, portable = ([torch.zeros(shape) for shape in shapes.values()] for _ in range(2))
     Noise(5, shapes).add_(compiled, 7, 1.0)
-    monkeypatch.setattr(backends, "compiled", lambda: None)
+    monkeypatch.setattr(backends, "native", lambda: None)
     Noise(5, shapes).add_(portable, 7, 1.0)
     for pair in zip(compiled, portable, strict=True):
         torch.testing.assert_close(*pair, rtol=0, atol=2e-6)
@@ -116,7 +116,7 @@ def test_elements_with_indices_beyond_32_bits_have_noise(
     part = {"w": Part(np.array([start]), 300)}
     compiled, portable = torch.zeros(300), torch.zeros(300)
     Noise(5, {"w": (300,)}, parts=part).add_([compiled], 7, 1.0)
-    monkeypatch.setattr(backends, "compiled", lambda: None)
+    monkeypatch.setattr(backends, "native", lambda: None)
     Noise(5, {"w": (300,)}, parts=part).add_([portable], 7, 1.0)
     torch.testing.assert_close(compiled, portable, rtol=0, atol=2e-6)
     assert len(set(compiled.tolist())) == 300
@@ -126,7 +126,7 @@ def test_elements_with_indices_beyond_32_bits_have_noise(
 def test_kernels_agree_at_any_update_count(monkeypatch: pytest.MonkeyPatch, t: int) -> None:
     compiled, portable = torch.zeros(300), torch.zeros(300)
     Noise(5, {"w": (300,)}).add_([compiled], t, 1.0)
-    monkeypatch.setattr(backends, "compiled", lambda: None)
+    monkeypatch.setattr(backends, "native", lambda: None)
     Noise(5, {"w": (300,)}).add_([portable], t, 1.0)
     torch.testing.assert_close(compiled, portable, rtol=0, atol=2e-6)
 

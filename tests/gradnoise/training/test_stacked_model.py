@@ -97,7 +97,7 @@ def test_its_noise_is_the_same_up_to_rounding(
     )
     if DEVICE.type == "cpu":
         monkeypatch.setattr(backends, "is_on_gpu", lambda rows: True)
-        monkeypatch.setattr(backends, "compiled", lambda: None)
+        monkeypatch.setattr(backends, "native", lambda: None)
     found = trained(
         StackedEpoch(runs(technique, TECHNIQUES[technique], "narrow"), 4), by_counter=True
     )

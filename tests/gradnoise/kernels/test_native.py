@@ -1,15 +1,17 @@
 import importlib
-from collections.abc import Callable
-from typing import Any
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradnoise import _kernels
 from gradnoise._kernels import portable
 
-compiled = pytest.importorskip("gradnoise._kernels.compiled")
+native = pytest.importorskip("gradnoise._kernels.native")
 
 NO_STATES, NO_SQUARES = (np.empty(0, dtype=np.int64), np.zeros(4)), np.empty(0)
 
@@ -34,19 +36,9 @@ def add(
     starts, sizes = arrays or [np.empty(0, dtype=np.int64)] * 2
     addresses = np.array([array.ctypes.data for array in values], dtype=np.int64)
     keys = np.array([key for _, _, key in of], dtype=np.uint64)
-    for share in range(n_shares):
-        compiled.add_all(
-            addresses,
-            starts,
-            sizes,
-            keys,
-            np.array([t]),
-            np.array([std]),
-            *NO_STATES,
-            squares,
-            n_shares,
-            share,
-        )
+    columns = (addresses, starts, sizes, keys, np.array([t]), np.array([std]))
+    job = native.new_job(*columns, *NO_STATES, squares, n_shares=n_shares)
+    native.add_shares(job.ctypes.data)
 
 
 @settings(max_examples=60, deadline=None)
@@ -89,7 +81,7 @@ def test_squares_are_those_before_the_noise_for_any_shares(std: float) -> None:
         values = [np.random.default_rng(k).normal(size=run[1]) for k, run in enumerate(of)]
         arrays = [array.astype(np.float32) for array in values]
         before = np.concatenate(arrays).astype(np.float64)
-        squares = np.full(compiled.n_chunks(starts, sizes), np.nan)
+        squares = np.full(native.n_chunks(starts, sizes), np.nan)
         add(arrays, of, 4, std, n_shares, squares)
         assert len(squares) == 49 + 1 + 3
         assert squares.sum() == pytest.approx(before @ before, rel=16 * 6e-8)
@@ -106,23 +98,33 @@ def test_extreme_words_give_finite_numbers() -> None:
     assert np.abs(values).max() < 6.67
 
 
-def test_it_compiles_without_a_writable_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """numba raises an error if neither the package's folder nor the home folder is writable."""
+def test_the_code_is_compiled_once_and_again_if_its_file_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
 
-    def njit(cache: bool = False, **_: Any) -> Callable[..., Any]:
-        def decorate(function: Any) -> Any:
-            if cache:
-                raise RuntimeError("cannot cache function: no locator available")
-            return function
+    def object_file(name: str) -> bytes:
+        compiled.append(name)
+        return b"code"
 
-        return decorate
-
-    monkeypatch.setattr(compiled, "njit", njit)
-    assert compiled.kernel()(abs) is abs
+    source = SimpleNamespace(object_file=object_file)
+    monkeypatch.setattr(_kernels, "compiled", source, raising=False)
+    monkeypatch.setitem(sys.modules, "gradnoise._kernels.compiled", source)
+    unwritable = tmp_path / "a file"
+    unwritable.touch()
+    monkeypatch.setattr(native, "_folders", lambda: [unwritable, tmp_path / "new"])
+    assert native.machine_code() == native.machine_code() == b"code"
+    assert compiled == [native.NAME]
+    (file,) = (tmp_path / "new").iterdir()
+    file.write_bytes(file.read_bytes()[:-1])
+    assert native.machine_code() == b"code"
+    assert len(compiled) == 2
 
 
 def test_its_import_fails_if_numba_does_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     """As while other numba code is debugged; the portable kernel is used then."""
-    monkeypatch.setattr(compiled.config, "DISABLE_JIT", 1)
+    numba = pytest.importorskip("numba")
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    monkeypatch.delitem(sys.modules, "gradnoise._kernels.compiled", raising=False)
     with pytest.raises(ImportError, match="NUMBA_DISABLE_JIT"):
-        importlib.reload(compiled)
+        importlib.import_module("gradnoise._kernels.compiled")
