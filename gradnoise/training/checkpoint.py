@@ -89,6 +89,7 @@ def _identity(spec: TrialSpec) -> str:
         dataclasses.replace(
             spec,
             key="",
+            time_limit_seconds=None,
             keep_weights=False,
             checkpoint="",
             rungs=(),

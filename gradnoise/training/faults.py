@@ -47,5 +47,19 @@ def release_locals(error: BaseException) -> None:
         found = found.__cause__ or found.__context__
 
 
+class TimeLimitError(Exception):
+    """A trial has trained for longer than it may.
+
+    Args:
+        seconds: The limit.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the trial has not ended within its limit of {seconds:g} s of training "
+            "(trial_time_limit)."
+        )
+
+
 class UnfinishedError(Exception):
     """An epoch of a training function takes longer than the trainer waits at once."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast
 import torch
 
 from gradnoise.training.checkpoint import Checkpoints
-from gradnoise.training.faults import Fault, FunctionError, UnfinishedError
+from gradnoise.training.faults import Fault, FunctionError, TimeLimitError, UnfinishedError
 from gradnoise.training.files import WEIGHTS_NAME, Files
 from gradnoise.training.output import Output, collecting, joined
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, Printed, Saved, TrialSpec
@@ -100,6 +100,7 @@ class Member:
             more than were reported.
         saved_at: When its state was last written, by the monotonic clock.
         seconds: Device time of the present epoch, where it goes on.
+        trained_seconds: Device time of the epochs before.
         output: What it has printed and saved.
         n_printing: How many trials print to the output at present, together.
     """
@@ -111,8 +112,14 @@ class Member:
     curve: list[Mapping[str, float]] = field(default_factory=list)
     saved_at: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
+    trained_seconds: float = 0.0
     output: Output = field(default_factory=Output)
     n_printing: int = 1
+
+    @property
+    def is_over_time(self) -> bool:
+        limit = self.spec.time_limit_seconds
+        return limit is not None and self.trained_seconds + self.seconds > limit
 
 
 class SlotTrainer(ABC):
@@ -167,7 +174,9 @@ class SlotTrainer(ABC):
         for member, result in self._round:
             if isinstance(result, OpenEpoch):
                 member.seconds += result.seconds
-                return [*events, *_outputs(member)]
+                if not member.is_over_time:
+                    return [*events, *_outputs(member)]
+                result = _over_time(member)
             events += self._settle(member, result)
         self._round = None
         return events
@@ -277,9 +286,13 @@ class SlotTrainer(ABC):
         if member.epoch == len(member.curve):
             member.curve.append(result.values)
         member.epoch += 1
+        member.trained_seconds += seconds
         yield Measurement(key=key, epoch=member.epoch, values=result.values, seconds=seconds)
         if is_last:
             yield self._ended(Finished(key=key))
+            return
+        if member.is_over_time:
+            yield self._ended(_end(key, _over_time(member).error, 0.0))
             return
         member.waits = member.epoch in member.spec.rungs
         self._keep(member)
@@ -348,8 +361,18 @@ def _outputs(member: Member, *, is_last: bool = False) -> Iterator[Event]:
         yield Saved(key=member.spec.key, file=file)
 
 
+def _over_time(member: Member) -> FailedEpoch:
+    return FailedEpoch(error=TimeLimitError(member.spec.time_limit_seconds or 0.0), seconds=0.0)
+
+
 def _end(key: str, error: Exception, seconds: float) -> Finished | Failed:
     if isinstance(error, DivergedError):
         return Finished(key=key, diverged=True, seconds=seconds)
     fault = error.fault if isinstance(error, FunctionError) else Fault.of(error)
-    return Failed(key=key, error=fault.error, summary=fault.summary, seconds=seconds)
+    return Failed(
+        key=key,
+        error=fault.error,
+        summary=fault.summary,
+        seconds=seconds,
+        may_retry=not isinstance(error, TimeLimitError),
+    )

@@ -35,6 +35,8 @@ class TrialSpec:
             for those of a search.
         together: Most trials that train as one model with it, itself included; 1: as a separate
             model; 0: as many as the trainer has slots. It does not change the results.
+        time_limit_seconds: Device time after which it fails, above 0; None: no limit. A training
+            function fails at once, other trials after their epoch.
         keep_weights: Whether its weights are kept as a file when it finishes: those that its last
             metrics were measured at; of a training function the state that it gave after its last
             report.
@@ -60,6 +62,7 @@ class TrialSpec:
     rungs: tuple[int, ...] = ()
     with_test: bool = False
     together: int = 0
+    time_limit_seconds: float | None = None
     keep_weights: bool = False
     checkpoint: str = ""
 
@@ -134,12 +137,14 @@ class Failed:
         error: The traceback.
         summary: The traceback's first line on the exception.
         seconds: Device time of the epoch in which it failed.
+        may_retry: Whether another attempt may succeed.
     """
 
     key: str
     error: str
     summary: str
     seconds: float = field(default=0.0, compare=False)
+    may_retry: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,6 +54,7 @@ def trial_spec(
     rungs: tuple[int, ...] = (),
     with_test: bool = False,
     together: int = 0,
+    time_limit_seconds: float | None = None,
     keep_weights: bool = False,
     checkpoint: str = "",
 ) -> TrialSpec:
@@ -75,6 +76,7 @@ def trial_spec(
         rungs=rungs,
         with_test=with_test,
         together=together,
+        time_limit_seconds=time_limit_seconds,
         keep_weights=keep_weights,
         checkpoint=checkpoint,
     )

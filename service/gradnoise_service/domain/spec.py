@@ -245,6 +245,15 @@ class StudySpec(Strict):
         le=10,
         description="Attempts of a trial that raises or loses its worker; then it is a loss.",
     )
+    trial_time_limit: Number | None = Field(
+        default=None,
+        gt=0,
+        le=1e9,
+        description=(
+            "Seconds of training after which a trial ends as a loss, without another attempt; none "
+            "by default."
+        ),
+    )
     devices: DeviceChoice = Field(
         default="auto",
         description=(

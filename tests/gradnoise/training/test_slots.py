@@ -172,3 +172,30 @@ def test_a_function_s_kept_weights_are_its_last_state(tmp_path: Path) -> None:
     )
     assert none is None
     assert "no checkpoint was given after the last report" in printed(events, "a")
+
+
+def test_a_function_that_hangs_fails_at_its_limit_and_others_go_on() -> None:
+    trainer = SingleTrainer(2)
+    trainer.admit(spec("hangs", workload="sleeping", time_limit_seconds=0.3))
+    trainer.admit(spec("b", workload="counting", time_limit_seconds=1e6))
+    events: list[Event] = []
+    while Finished(key="b") not in events:
+        events += trainer.advance([], 0.05)
+    [failed] = [event for event in events if isinstance(event, Failed)]
+    assert failed.summary.endswith(
+        "the trial has not ended within its limit of 0.3 s of training (trial_time_limit)."
+    )
+    assert (failed.key, failed.may_retry) == ("hangs", False)
+    assert failed.seconds > 0.3
+
+
+@pytest.mark.parametrize("trainer", [SingleTrainer(1), StackTrainer(2)])
+def test_a_declared_workload_fails_after_the_epoch_that_exceeds_its_limit(
+    trainer: Trainer,
+) -> None:
+    """A trial that has trained its budget has finished."""
+    *_, measured, failed = run(trainer, spec(time_limit_seconds=1e-9))
+    assert isinstance(measured, Measurement)
+    assert (measured.epoch, type(failed)) == (1, Failed)
+    whole = run(trainer, spec("b", time_limit_seconds=1e-9, budget_epochs=1))
+    assert whole[-1] == Finished(key="b")

@@ -104,6 +104,12 @@ def test_a_failure_is_retried_until_the_attempts_are_used_up(make_spec: Make) ->
     assert states == [(None, None), (None, None), ("failed", 0.0)]
 
 
+def test_a_trial_over_its_time_limit_is_not_retried(make_spec: Make) -> None:
+    failure = Failed(key="token", error="too long", summary="too long", may_retry=False)
+    end = decide(rules(make_spec, max_attempts=3), {"token": attempt()}, [failure]).endings["token"]
+    assert (end.state, end.value, end.error) == ("failed", 0.0, "too long")
+
+
 def test_an_epoch_without_the_objective_fails_the_attempt_and_frees_its_slot(
     make_spec: Make,
 ) -> None:

@@ -99,9 +99,9 @@ class Rules:
             is_lost=not has_value,
         )
 
-    def fail(self, attempt: Attempt, outcome: str, error: str) -> Ending:
-        """End a failed attempt: its trial is retried, or fails after `max_attempts`."""
-        if attempt.waiting.n_counted + 1 < self.spec.max_attempts:
+    def fail(self, attempt: Attempt, outcome: str, error: str, *, may_retry: bool = True) -> Ending:
+        """End a failed attempt; its trial may be retried, or fails after `max_attempts`."""
+        if may_retry and attempt.waiting.n_counted + 1 < self.spec.max_attempts:
             return Ending(attempt=attempt, state=None, outcome=outcome, error=error)
         return Ending(
             attempt=attempt,
@@ -191,7 +191,9 @@ def _decide(rules: Rules, attempt: Attempt, event: LauncherEvent, decisions: Dec
         case Finished():
             decisions.endings[token] = rules.finish(attempt, diverged=event.diverged)
         case Failed():
-            decisions.endings[token] = rules.fail(attempt, "failed", event.error)
+            decisions.endings[token] = rules.fail(
+                attempt, "failed", event.error, may_retry=event.may_retry
+            )
         case WorkerLost():
             decisions.endings[token] = rules.fail(attempt, "worker_lost", event.reason)
     decisions.attempts[token] = attempt

@@ -159,6 +159,7 @@ class StudyRun:
             rungs=rungs,
             with_test=trial.phase == "confirm",
             together=self._together.get(trial.arm, 0),
+            time_limit_seconds=self._study.spec.trial_time_limit,
             keep_weights=trial.phase == "confirm" and self._study.spec.confirm.keeps_weights,
             checkpoint=f"{self._study.id}/{trial.id}",
         )
