@@ -25,8 +25,21 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 
-# minimax fits in x^2 on [-1, 1] with errors below 5e-8 in float32
+# the polynomials of the compiled kernels, minimax fits in float32 with errors below 5e-8
+LOGARITHM = (
+    -1.9999996,
+    1.0000118,
+    -0.66672063,
+    0.4992376,
+    -0.39752153,
+    0.3462201,
+    -0.32796055,
+    0.20282203,
+)
+"""Of -2 ln(1 + x) / x in x, for x in [sqrt(1/2) - 1, sqrt(2) - 1]."""
 COSINE = (0.99999995, -1.2336982, 0.25365075, -0.020810628, 0.00085819)
-"""Coefficients of cos(pi/2 x)."""
+"""Of cos(pi/2 x) in x^2, for x in [-1, 1]."""
 SINE = (1.5707963, -0.6459634, 0.07968848, -0.004672228, 0.00015082)
-"""Coefficients of sin(pi/2 x) / x."""
+"""Of sin(pi/2 x) / x in x^2, for x in [-1, 1]."""
+ROOT_HALF = 0x3F3504F3
+"""The bits of sqrt(1/2) in float32: mantissas are taken in [sqrt(1/2), sqrt(2))."""

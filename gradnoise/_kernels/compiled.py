@@ -1,8 +1,8 @@
 """The noise kernel for the CPU's vector units, for numba to compile; equals `portable` to rounding.
 
 Each phase is a simple loop that reads scratch memory in the first-level cache and writes a single
-array: the form that LLVM vectorises. Logarithm, sine and cosine are minimax fits in float32 with
-errors below 5e-8. Products and sums may be contracted; no other floating-point rule is relaxed.
+array: the form that LLVM vectorises. Products and sums may be contracted; no other floating-point
+rule is relaxed.
 """
 
 import math
@@ -16,7 +16,17 @@ from numba import carray, config, njit, types
 from numba.core.cgutils import alloca_once
 from numba.extending import intrinsic
 
-from gradnoise._kernels import COSINE, GROUP, LANES, MULTIPLIERS, ROUNDS, SINE, WEYL
+from gradnoise._kernels import (
+    COSINE,
+    GROUP,
+    LANES,
+    LOGARITHM,
+    MULTIPLIERS,
+    ROOT_HALF,
+    ROUNDS,
+    SINE,
+    WEYL,
+)
 from gradnoise._kernels.job import CHUNK, JOB, NEXT_SHARE
 
 if config.DISABLE_JIT:
@@ -32,23 +42,10 @@ HALF = np.uint64(32)
 M0, M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
 W0, W1 = np.uint64(WEYL[0]), np.uint64(WEYL[1])
 
-# the bits of sqrt(1/2): mantissas are in [sqrt(1/2), sqrt(2))
-ROOT_HALF = np.int32(0x3F3504F3)
+MANTISSA_FROM = np.int32(ROOT_HALF)
 EXPONENT_31 = np.int32(31 << 23)
 LN2 = np.float32(-2 * math.log(2))
-# -2 ln(1 + x) / x on [sqrt(1/2) - 1, sqrt(2) - 1]
-L0, L1, L2, L3 = (
-    np.float32(-1.9999996),
-    np.float32(1.0000118),
-    np.float32(-0.66672063),
-    np.float32(0.4992376),
-)
-L4, L5, L6, L7 = (
-    np.float32(-0.39752153),
-    np.float32(0.3462201),
-    np.float32(-0.32796055),
-    np.float32(0.20282203),
-)
+L0, L1, L2, L3, L4, L5, L6, L7 = map(np.float32, LOGARITHM)
 C0, C1, C2, C3, C4 = map(np.float32, COSINE)
 S0, S1, S2, S3, S4 = map(np.float32, SINE)
 
@@ -254,7 +251,7 @@ def _radii(words: Any, radii: Any, n_groups: int) -> None:
             i = g * GROUP + pair
             u = np.float32(np.int32(words[i] >> np.uint32(1))) + np.float32(0.5)
             bits = np.int32(np.float32(u).view(np.int32) - EXPONENT_31)
-            exponent = np.int32(np.int32(bits - ROOT_HALF) >> np.int32(23))
+            exponent = np.int32(np.int32(bits - MANTISSA_FROM) >> np.int32(23))
             x = np.int32(bits - np.int32(exponent << np.int32(23))).view(np.float32) - np.float32(1)
             log = x * (
                 L0 + x * (L1 + x * (L2 + x * (L3 + x * (L4 + x * (L5 + x * (L6 + x * L7))))))

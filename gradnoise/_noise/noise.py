@@ -195,10 +195,15 @@ class Noise:
         """
         _check_t(t)
         stds = np.broadcast_to(np.asarray(std, dtype=np.float64), len(tensors))
+        kept = rule.decay if updates else 1.0
+        numbers = np.array([kept, 1 - kept, rule.damping, 1 / grad_scale])
+        cuda = backends.cuda() if all(map(backends.is_on_gpu, tensors)) else None
+        if cuda and addresses is None:
+            cuda.add_(tensors, self._runs, t, stds, states, numbers)
+            torch.autograd.graph.increment_version(tensors)
+            return
         chosen, runs, starts = self._where_plain(tensors, addresses)
         if chosen:
-            kept = rule.decay if updates else 1.0
-            numbers = np.array([kept, 1 - kept, rule.damping, 1 / grad_scale])
             of_states = np.array([states[i].data_ptr() for i in chosen], dtype=np.int64)
             _add_compiled(runs, starts, t, stds[list(chosen)], of_states, numbers, squares)
         others = sorted(set(range(len(tensors))) - set(chosen))

@@ -23,10 +23,14 @@ class StackedNoise:
     Args:
         members: The noise of each row; on whole parameters, of the same shapes for all members.
         rows: Contiguous; its memory must not move.
+        states: The mean squares of each row, float32, of the form of the rows, for preconditioned
+            noise by `on_gpu`; its memory must not move.
     """
 
-    def __init__(self, members: Sequence[Noise], rows: torch.Tensor) -> None:
-        self._rows = rows
+    def __init__(
+        self, members: Sequence[Noise], rows: torch.Tensor, states: torch.Tensor | None = None
+    ) -> None:
+        self._rows, self._states = rows, states
         sizes = members[0].sizes
         self._n_runs = len(sizes)
         offsets = np.cumsum([0, *sizes[:-1]])
@@ -53,11 +57,11 @@ class StackedNoise:
     def on_gpu(self) -> Any:
         """The rows on a GPU; None for rows in CPU memory.
 
-        `on_gpu.add_(ts, stds)` takes tensors on the rows' device and can be captured in a CUDA
-        graph.
+        `on_gpu.add_(ts, stds)`, with `rules` for preconditioned noise, takes tensors on the rows'
+        device and can be captured in a CUDA graph.
         """
         cuda = backends.cuda() if backends.is_on_gpu(self._rows) else None
-        return cuda and cuda.Rows(self._rows, self._runs, self._addresses)
+        return cuda and cuda.Rows(self._rows, self._runs, self._states)
 
     def add_(self, ts: Sequence[int], stds: Sequence[float]) -> None:
         """Add stds[k] * N_ts[k] to row k in place; a row whose std is 0 stays unchanged."""

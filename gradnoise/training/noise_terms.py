@@ -27,11 +27,14 @@ class NoiseTerms:
         noises: The draws of each member.
         ts: The draw's number, [terms, updates, members].
         stds: Its standard deviation, [terms, updates, members]; 0 where a member has fewer terms.
+        rules: How its mean squares change the noise, if it is preconditioned, as the GPU's kernel
+            takes them, [terms, 4, members]; 0 where a member has no such noise.
     """
 
     noises: Sequence[Noise]
     ts: npt.NDArray[np.int64]
     stds: npt.NDArray[np.float64]
+    rules: npt.NDArray[np.float64] | None = None
 
     @classmethod
     def of(
@@ -76,17 +79,22 @@ class NoiseTable:
     Args:
         rows: What the noise is added to, [members, numbers].
         terms: The noise.
+        states: The mean squares of each row, float32, if the noise is preconditioned; only on a
+            GPU.
 
     Attributes:
         is_capturable: Whether a CUDA graph can hold `add_`.
     """
 
-    def __init__(self, rows: torch.Tensor, terms: NoiseTerms) -> None:
-        self._noise = StackedNoise(terms.noises, rows)
+    def __init__(
+        self, rows: torch.Tensor, terms: NoiseTerms, states: torch.Tensor | None = None
+    ) -> None:
+        self._noise = StackedNoise(terms.noises, rows, states)
         self._terms = terms
         self._on_device = [
             (_to(ts, rows), _to(stds, rows)) for ts, stds in zip(terms.ts, terms.stds, strict=True)
         ]
+        self._rules = None if terms.rules is None else _to(terms.rules, rows)
         self.is_capturable = self._noise.on_gpu is not None
 
     def load(self, terms: NoiseTerms) -> None:
@@ -97,15 +105,18 @@ class NoiseTable:
         for (ts, stds), new_ts, new_stds in tables:
             ts.copy_(torch.from_numpy(new_ts))
             stds.copy_(torch.from_numpy(new_stds))
+        if self._rules is not None and terms.rules is not None:
+            self._rules.copy_(torch.from_numpy(terms.rules))
 
     def add_(self, i: Update) -> None:
-        """Add the noise of update i."""
-        if isinstance(i, int):
+        """Add the noise of update i; preconditioned noise after the update of the mean squares."""
+        if isinstance(i, int) and self._rules is None:
             for ts, stds in zip(self._terms.ts, self._terms.stds, strict=True):
                 self._noise.add_(ts[i], stds[i])
-        else:
-            for ts, stds in self._on_device:
-                self._noise.on_gpu.add_(pick(ts, i), pick(stds, i))
+            return
+        for j, (ts, stds) in enumerate(self._on_device):
+            rules = None if self._rules is None else self._rules[j]
+            self._noise.on_gpu.add_(pick(ts, i), pick(stds, i), rules)
 
 
 def pick(table: torch.Tensor, i: Update) -> torch.Tensor:

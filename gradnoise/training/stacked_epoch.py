@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 
 from gradnoise._processes import NoiseProcess
+from gradnoise._processes.preconditioned import RootMeanSquare
 from gradnoise._processes.process import IndependentTerms, Terms
 from gradnoise._processes.schedules import ConstantStd
 from gradnoise.training.epochs import epoch_steps
@@ -85,6 +86,31 @@ class StackedEpoch:
         ]
 
     @cached_property
+    def on_preconditioned(self) -> NoiseTerms | None:
+        """The noise of `preconditioned`, for a GPU; None if its kernel lacks a preconditioner."""
+        rules = {
+            k: process.preconditioner
+            for k, run in enumerate(self.runs)
+            if (process := run.contribution.gradient) is not None and process.preconditioner
+        }
+
+        def terms(run: StackedRun) -> Terms | None:
+            process = run.contribution.gradient
+            return process.terms if process is not None and process.preconditioner else None
+
+        found = NoiseTerms.of(self.n_steps, self.runs, _t, lambda run: run.gradient_noise, terms)
+        if found is None:
+            return None
+        numbers = np.zeros((len(found.ts), 4, len(self.runs)))
+        for k, rule in rules.items():
+            if not isinstance(rule, RootMeanSquare):
+                return None
+            # only the first term of an update updates the mean squares
+            numbers[:, :, k] = (1.0, 0.0, rule.damping, 1.0)
+            numbers[0, :2, k] = (rule.decay, 1 - rule.decay)
+        return replace(found, rules=numbers)
+
+    @cached_property
     def dropped(self) -> dict[str, torch.Size]:
         """The layers at which some member drops activations, and the shape there."""
         return {name: shape for run in self.runs for name, (_, shape) in run.dropped.items()}
@@ -121,7 +147,12 @@ class StackedEpoch:
         """Everything that the buffers and the operations of an update depend on."""
         n_terms = tuple(
             len(terms.ts) if terms else 0
-            for terms in (self.on_weights, self.on_activations, self.on_gradients)
+            for terms in (
+                self.on_weights,
+                self.on_activations,
+                self.on_gradients,
+                self.on_preconditioned,
+            )
         )
         return (
             self.runs[0].form,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
+from gradnoise._noise import backends
 from gradnoise._processes import NoiseProcess, noise_to_gradient
 from gradnoise.training import graphs
 from gradnoise.training.epochs import evaluating, make_ahead, splits_measured
@@ -95,12 +96,19 @@ class StackedModel:
         self._on_weights = _table(self._moved, epoch.on_weights)
         self._on_activations = _table(self._normals, epoch.on_activations)
         self._on_gradients = _table(self._gradients, epoch.on_gradients)
+        # by the GPU's kernel, or else member by member
+        self._on_preconditioned: NoiseTable | None = None
         self._preconditioned: list[tuple[StackedRun, NoiseProcess, torch.Tensor, torch.Tensor]] = []
+        if epoch.on_preconditioned and backends.is_on_gpu(self._gradients):
+            self._mean_squares = torch.zeros_like(self.weights, dtype=torch.float32)
+            self._on_preconditioned = NoiseTable(
+                self._gradients, epoch.on_preconditioned, self._mean_squares
+            )
         tables = (self._on_weights, self._on_activations, self._on_gradients)
         self._is_capturable = (
             may_capture
             and graphs.are_supported(self._device)
-            and not epoch.preconditioned
+            and bool(self._on_preconditioned or not epoch.preconditioned)
             and all(table is None or table.is_capturable for table in tables)
         )
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -140,6 +148,8 @@ class StackedModel:
             run.epoch += 1
         for run, _, _, preconditioned in self._preconditioned:
             run.preconditioner_state.copy_(preconditioned)
+        if self._on_preconditioned:
+            torch._foreach_copy_(*self._preconditioner_states(epoch))
         return values
 
     def read(self) -> tuple[list[bool], list[float], list[float], list[dict[str, float]]]:
@@ -207,14 +217,28 @@ class StackedModel:
             (self._on_weights, epoch.on_weights),
             (self._on_activations, epoch.on_activations),
             (self._on_gradients, epoch.on_gradients),
+            (self._on_preconditioned, epoch.on_preconditioned),
         ):
             if table and terms:
                 table.load(terms)
-        self._preconditioned = [
-            (run, process, self._gradients[k], run.preconditioner_state.clone())
-            for k, run, process in epoch.preconditioned
-        ]
+        if self._on_preconditioned:
+            states, rows_of_states = self._preconditioner_states(epoch)
+            torch._foreach_copy_(rows_of_states, states)
+        else:
+            self._preconditioned = [
+                (run, process, self._gradients[k], run.preconditioner_state.clone())
+                for k, run, process in epoch.preconditioned
+            ]
         self.counter.zero_()
+
+    def _preconditioner_states(
+        self, epoch: StackedEpoch
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Return the mean squares of the members that have some, and their rows on the device."""
+        return (
+            [run.preconditioner_state for _, run, _ in epoch.preconditioned],
+            [self._mean_squares[k] for k, _, _ in epoch.preconditioned],
+        )
 
     def _load_order(self, members: Sequence[StackedRun]) -> None:
         """Copy in the order of each member, and on a device start to make the next orders.
@@ -280,6 +304,8 @@ class StackedModel:
             torch.linalg.vector_norm(self._gradients, dim=1, out=self._norms)
         for run, process, gradient, state in self._preconditioned:
             _add_preconditioned(run, process, gradient, state, run.t + int(i))
+        if self._on_preconditioned:
+            self._on_preconditioned.add_(i)
         if self._on_gradients:
             self._on_gradients.add_(i)
         if self._rates is not None:

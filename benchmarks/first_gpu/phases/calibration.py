@@ -25,22 +25,20 @@ def findings() -> Iterator[Finding]:
         yield "no GPU: the memory is that of the process"
     with bench_stack.workloads():
         for case, sizes in CASES if is_on_gpu else SMALL_CASES:
-            for slots in sizes:
-                yield from of_stack(case, slots, has_bar=is_on_gpu)
+            with Crew(1) as crew:
+                for slots in sizes:
+                    yield from of_stack(crew, case, slots, has_bar=is_on_gpu)
 
 
-def of_stack(case: Case, slots: int, *, has_bar: bool) -> Iterator[Figure]:
-    """Compare the bytes that a measurement of a stack estimates with those that training takes.
-
-    Each is taken in a process of its own, where nothing has been freed before.
-    """
+def of_stack(crew: Crew, case: Case, slots: int, *, has_bar: bool) -> Iterator[Figure]:
+    """Compare the bytes that a measurement of a stack estimates with those that training takes."""
     name = f"{case.name}, {slots:,} slots"
-    with Crew(1) as crew:
-        start = time.perf_counter()
-        rate = crew.call(sides.measure, case, slots)[0]
-        seconds = time.perf_counter() - start
-    with Crew(1) as crew:
-        taken = crew.call(sides.memory, case, slots)[0]
+    start = time.perf_counter()
+    (rate,) = crew.call(sides.measure, case, slots)
+    seconds = time.perf_counter() - start
+    crew.call(sides.forget)
+    (taken,) = crew.call(sides.memory, case, slots)
+    crew.call(sides.forget)
     estimated = rate.bytes_per_slot * slots
     yield Figure(name=f"{name}: estimated", unit="MB", values=[estimated / 1e6])
     yield Figure(name=f"{name}: taken", unit="MB", values=[taken / 1e6])

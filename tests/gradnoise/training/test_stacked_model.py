@@ -20,6 +20,7 @@ HAS_KERNEL = bool(os.environ.get("TRITON_INTERPRET")) or torch.cuda.is_available
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TECHNIQUES = {
     "annealed": {"eta": 0.3, "gamma": 0.55},
+    "preconditioned": {"eta": 0.001, "gamma": 0.55, "damping": 0.01},
     "weight_noise": {"eta": 0.01, "gamma": 0.55},
     "dropout": {"rate": 0.3},
 }
@@ -59,7 +60,7 @@ def trained(epoch: StackedEpoch, *, by_counter: bool) -> torch.Tensor:
     model.start(epoch)
     for i in range(epoch.n_steps):
         model.step(model.counter if by_counter else i)
-    return torch.cat([model.weights, model.losses], dim=1)
+    return torch.cat([model.weights, model.losses], dim=1)[: len(epoch.members)]
 
 
 @pytest.mark.usefixtures("probes")
@@ -102,6 +103,28 @@ def test_its_noise_is_the_same_up_to_rounding(
         StackedEpoch(runs(technique, TECHNIQUES[technique], "narrow"), 4), by_counter=True
     )
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("probes")
+@pytest.mark.skipif(not HAS_KERNEL, reason="neither a GPU nor TRITON_INTERPRET=1")
+def test_mean_squares_on_a_gpu_are_those_of_the_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After two epochs, the second of them in another order of the members; the one in between has
+    none.
+    """
+
+    def after_two_epochs() -> list[torch.Tensor]:
+        members = runs("preconditioned", TECHNIQUES["preconditioned"], "narrow")
+        for order in (members, members[::-1]):
+            epoch = StackedEpoch(order, 4)
+            StackedModel(epoch, may_capture=False).train(epoch)
+        return [run.preconditioner_state for run in members]
+
+    expected = after_two_epochs()
+    if DEVICE.type == "cpu":
+        monkeypatch.setattr(backends, "is_on_gpu", lambda rows: True)
+    for found, other in zip(after_two_epochs(), expected, strict=True):
+        torch.testing.assert_close(found, other, rtol=1e-3, atol=1e-6)
+    assert [len(state) > 0 for state in expected] == [True, False, True]
 
 
 @pytest.mark.usefixtures("probes")
