@@ -6,13 +6,13 @@ model and hardware.
 
 import dataclasses
 import itertools
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from gradnoise.training import device
+from gradnoise.training.clock import clock_of
 from gradnoise.training.epochs import Order, epoch_steps, first_batch
 from gradnoise.training.memory import free_bytes, peak_bytes, reset_peak
 from gradnoise.training.setup import Setup, prepare
@@ -152,10 +152,9 @@ class Measurer:
     def _rate(self, side: "_Single | _Stack", slots: int, seconds: float) -> Rate:
         """Time a number of trials.
 
-        The time is the thread's CPU time, which excludes the share of other processes; on a GPU it
-        is wall-clock time. The bytes are those that the trials took in addition to their states.
+        The bytes are those that the trials took in addition to their states.
         """
-        clock = time.thread_time if self._device.type == "cpu" else time.perf_counter
+        clock = clock_of(self._device)
 
         def timed(function: Callable[[], None]) -> float:
             start = clock()

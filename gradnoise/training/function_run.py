@@ -9,6 +9,7 @@ import os
 import pickle
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -39,6 +40,7 @@ class FunctionRun:
             hand over.
 
     Attributes:
+        clock: Wall-clock time.
         conduct: What the function has done, as `Trial.conduct` returns it; empty before its first
             report.
     """
@@ -58,6 +60,7 @@ class FunctionRun:
                 f"{workload.name}, but got {', '.join(map(repr, spec.techniques))}, which also "
                 f"contributes to {' and '.join(unreachable)}."
             )
+        self.clock = time.perf_counter  # it trains in another process
         self.conduct: Mapping[str, Any] = {}
         self._spec = spec
         self._workload = workload

@@ -17,6 +17,7 @@ from gradnoise.techniques.dropout_layers import dropout_layers
 from gradnoise.techniques.masks import DropoutMasks
 from gradnoise.techniques.noisy_weights import NoisyWeights
 from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.training.clock import clock_of
 from gradnoise.training.epochs import (
     epoch_order,
     evaluating,
@@ -88,6 +89,7 @@ class SingleRun:
     """A trial of a declared workload that trains as a separate model."""
 
     def __init__(self, setup: Setup, workload: Workload, device: torch.device) -> None:
+        self.clock = clock_of(device)
         self._spec = setup.spec
         self._workload = workload
         self._clip_value = setup.clip_value

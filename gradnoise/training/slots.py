@@ -8,7 +8,7 @@ import math
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +49,9 @@ class SlotRun(Protocol):
 
 
 class LoneRun(SlotRun, Protocol):
-    """A trial that trains as a separate model."""
+    """A trial that trains as a separate model, timed by its clock."""
+
+    clock: Callable[[], float]
 
     def train_epoch(self, timeout_seconds: float | None = None) -> Mapping[str, float]:
         """Train an epoch and return its values.
@@ -300,14 +302,15 @@ class SlotTrainer(ABC):
 
 def timed(run: SlotRun, timeout_seconds: float | None = None) -> EpochResult:
     """Train a LoneRun by an epoch, and return the result with the time it took."""
-    start = time.perf_counter()
+    lone = cast(LoneRun, run)
+    start = lone.clock()
     try:
-        values = cast(LoneRun, run).train_epoch(timeout_seconds)
+        values = lone.train_epoch(timeout_seconds)
     except UnfinishedError:
-        return OpenEpoch(seconds=time.perf_counter() - start)
+        return OpenEpoch(seconds=lone.clock() - start)
     except Exception as error:
-        return FailedEpoch(error=error, seconds=time.perf_counter() - start)
-    return TrainedEpoch(values=values, seconds=time.perf_counter() - start)
+        return FailedEpoch(error=error, seconds=lone.clock() - start)
+    return TrainedEpoch(values=values, seconds=lone.clock() - start)
 
 
 @contextmanager

@@ -5,13 +5,13 @@ time.
 """
 
 import logging
-import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import torch
 
 from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.training.clock import clock_of
 from gradnoise.training.faults import release_locals
 from gradnoise.training.files import Files
 from gradnoise.training.graphs import CaptureError
@@ -79,6 +79,7 @@ class StackTrainer(SlotTrainer):
         self.refusals: dict[Hashable, str] = {}
         self.eager: dict[Hashable, str] = {}
         self._device = device or torch.device("cpu")
+        self._clock = clock_of(self._device)
         self._may_capture = not eager
         self._runs = StackedRuns(self._device)
         self._fitted: dict[Hashable, int] = {}
@@ -147,7 +148,7 @@ class StackTrainer(SlotTrainer):
                 yield from zip(together, results, strict=True)
 
     def _train(self, runs: Sequence[StackedRun]) -> list[EpochResult]:
-        start, n, form = time.perf_counter(), len(runs), runs[0].form
+        start, n, form = self._clock(), len(runs), runs[0].form
         limit = self._limits.get(form, n)
         if n > limit:
             return [*self._train(runs[:limit]), *self._train(runs[limit:])]
@@ -156,7 +157,7 @@ class StackTrainer(SlotTrainer):
             result = self._attempt(runs)  # the memory of other models is free now
         if not isinstance(result, Exception):
             self._fitted[form] = max(n, self._fitted.get(form, 0))
-            seconds = (time.perf_counter() - start) / n
+            seconds = (self._clock() - start) / n
             return [
                 FailedEpoch(error=DivergedError(), seconds=seconds)
                 if values is None
@@ -164,7 +165,7 @@ class StackTrainer(SlotTrainer):
                 for values in result
             ]
         if n == 1:
-            return [FailedEpoch(error=result, seconds=time.perf_counter() - start)]
+            return [FailedEpoch(error=result, seconds=self._clock() - start)]
         of_first = n - n // 2
         if is_out_of_memory(result):
             of_first = self._limit(form, n)

@@ -97,7 +97,8 @@ class Measurement:
         epoch: Epochs trained so far, counted from 1.
         values: Metric values by `<split>_<metric>`, such as `train_loss`, `validation_accuracy`,
             `test_accuracy`.
-        seconds: Device time of this epoch, evaluation included; in a stack, the epoch's time
+        seconds: Device time of this epoch, evaluation included: CPU time on a CPU, wall-clock time
+            on a GPU and of a training function; in a stack, the epoch's time
             divided by the number of members; 0 if the epoch is replayed from a checkpoint.
     """
 

@@ -40,7 +40,7 @@ def test_values_are_those_of_the_stack_that_trained_the_trial(
     common = {"phase": "confirm", "arm": "noisy", "number": 0, "params": params, "budget_epochs": 3}
     trials = [{**common, "id": seed, "seed": seed, "epochs": 2 + seed % 2} for seed in range(3)]
     spec = make_spec(options=OPTIONS).model_dump(mode="json")
-    of_arms = {"noisy": together}
+    of_arms = {"confirm": {"noisy": together}}
     request = {"spec": spec, "source": None, "slots": 2, "together": of_arms, "trials": trials}
     code, *lines = retrained(request)
     assert set(code) == {"code"}

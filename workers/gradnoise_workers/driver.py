@@ -23,7 +23,7 @@ from gradnoise_service.store.database import Database
 from gradnoise_service.store.leases import Lease
 from gradnoise_workers.calibration import Stacking, calibrated, stacked
 from gradnoise_workers.code_hash import changed_parts, code_hash, part_hashes
-from gradnoise_workers.costs import search_costs
+from gradnoise_workers.costs import search_costs, search_stacks
 from gradnoise_workers.heartbeat import Heartbeat
 from gradnoise_workers.launcher import CheckInterrupt, Launcher, NotMeasuredError
 from gradnoise_workers.recipe_parameters import parameters_of
@@ -147,21 +147,24 @@ class Driver:
         stacking = self._open_slots(
             study, launcher, _workload_hash(study, source, code), check_interrupt
         )
+        together = dict.fromkeys(study.design.phases, stacking.together)
         if study.spec.budget.needs_costs and "search_costs" not in measured:
             try:
-                costs = search_costs(study.spec, launcher, stacking.together, check_interrupt)
+                costs = search_costs(study.spec, launcher, stacking, check_interrupt)
             except NotMeasuredError as error:
                 ledger.fail(f"What a search trial costs could not be measured: {error}")
                 return
             measured["search_costs"] = costs
             study = replace(study, protocol={**study.protocol, "search_costs": costs})
             ledger = replace(ledger, study=study)
+        if study.spec.budget.equal == "device_seconds":
+            together["search"] = search_stacks(study.design, stacking, launcher.n_free())
         protocol = {
             **self.protocol,
             "device": device,
             "stacking": stacking.sentence,
             "slots": stacking.slots,
-            "together": stacking.together,
+            "together": together,
             "parameters_of": parameters_of(study.spec, source),
             "hashes": {"spec": spec_hash(study.spec), "code": code_hash(study.spec, source)},
             **_of_source(self.protocol, source),
@@ -173,7 +176,7 @@ class Driver:
             OptunaSync(study, self.storage),
             launcher,
             protocol,
-            stacking.together,
+            together,
             self.files,
         )
         run.resume()

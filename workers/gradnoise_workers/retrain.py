@@ -38,9 +38,9 @@ def retrained(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
     """Yield the hash of the code, and what the trials measure, epoch by epoch.
 
     Args:
-        request: `spec`, `source` (None for an installed workload), `slots`, `together` (by arm, the
-            most trials that train as one model) and `trials`; each trial has an `id`, what
-            determines its training, and `epochs`: the last epoch to train.
+        request: `spec`, `source` (None for an installed workload), `slots`, `together` (by phase
+            and arm, the most trials that train as one model) and `trials`; each trial has an `id`,
+            what determines its training, and `epochs`: the last epoch to train.
     """
     spec = StudySpec.model_validate(request["spec"])
     source = None if request["source"] is None else Source(**request["source"])
@@ -74,7 +74,7 @@ def _values(spec: StudySpec, request: Mapping[str, Any]) -> Iterator[dict[str, o
 
 
 def _trial_spec(
-    spec: StudySpec, trial: Mapping[str, Any], together: Mapping[str, int]
+    spec: StudySpec, trial: Mapping[str, Any], together: Mapping[str, Mapping[str, int]]
 ) -> TrialSpec:
     return trial_spec(
         spec,
@@ -86,7 +86,7 @@ def _trial_spec(
         phase=trial["phase"],
         number=trial["number"],
         with_test=trial["phase"] == "confirm",
-        together=together.get(trial["arm"], 0),
+        together=together.get(trial["phase"], {}).get(trial["arm"], 0),
     )
 
 

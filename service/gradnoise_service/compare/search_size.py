@@ -66,8 +66,9 @@ def ignored_by_sampler(design: Design) -> Iterator[IgnoredBySampler]:
         return
     arms = [arm.name for arm in design.spec.arms]
     choices = {arm: _choices(design, arm) for arm in arms if search.sampler == "cmaes"}
-    n_trials = max(map(design.n_searched, arms))
-    n_random = RANDOM_TRIALS[search.sampler] + (search.lag_of(n_trials) or 0)
+    longest = max(arms, key=design.n_searched)
+    n_trials = design.n_searched(longest)
+    n_random = RANDOM_TRIALS[search.sampler] + (design.lag(longest) or 0)
     found = IgnoredBySampler(
         sampler=search.sampler,
         choices={arm: names for arm, names in choices.items() if names},

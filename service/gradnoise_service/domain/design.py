@@ -120,6 +120,14 @@ class Design(Sequential):
         """Return the trials of each search of an arm."""
 
     @abstractmethod
+    def lag(self, arm: str) -> int | None:
+        """Return L of each search of an arm: trial i sees those below i - L; None without need.
+
+        Where device time is equal, the arm with the fewest trials determines the L of every arm, so
+        that equally many trials of each arm train at once.
+        """
+
+    @abstractmethod
     def place(self, phase: Phase, arm: str, number: int) -> tuple[int, int]:
         """Return the search, from 0, to which a trial belongs, and its position in it."""
 
@@ -249,6 +257,11 @@ class TunedDesign(Design):
             return affordable(self.search.n_trials, self.costs, arm)
         return self.arm(arm).n_trials or self.search.n_trials
 
+    def lag(self, arm: str) -> int | None:
+        is_common = self.spec.budget.equal == "device_seconds"
+        arms = [each.name for each in self.spec.arms] if is_common else [arm]
+        return self.search.lag_of(min(map(self.n_searched, arms)))
+
     def _n_reruns(self, arm: str) -> int:
         rerun = self.search.rerun
         return min(rerun.top, self.n_searched(arm)) * rerun.n_seeds if rerun.is_on else 0
@@ -346,6 +359,9 @@ class GridDesign(Design):
 
     def n_searched(self, arm: str) -> int:
         return 0
+
+    def lag(self, arm: str) -> None:
+        return None
 
     def place(self, phase: Phase, arm: str, number: int) -> tuple[int, int]:
         return 0, number

@@ -117,7 +117,8 @@ class Search(Strict):
         description=(
             "Trial i is proposed, and judged by the pruner, from the trials of its arm below "
             "i - lag alone, so at most lag + 1 trials of an arm run at once. A quarter of "
-            "the arm's n_trials by default, at least 1 and at most 8. Only for a sampler that "
+            "the arm's n_trials by default, at least 1 and at most 8; with equal device seconds, "
+            "of the fewest trials of any arm. Only for a sampler that "
             "learns from earlier trials (tpe, gp, cmaes) or with a pruner."
         ),
     )

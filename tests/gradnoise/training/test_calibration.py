@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import recorded_graphs
-from gradnoise.training import calibration
+from gradnoise.training import calibration, clock
 from gradnoise.training.calibration import (
     Measurer,
     Rate,
@@ -52,7 +52,7 @@ def test_updates_are_counted_over_all_slots(
     update, step = StackedModel.update, calibration.SingleRun.step
     monkeypatch.setattr(StackedModel, "update", lambda *arguments: tick(*arguments, of=update))
     monkeypatch.setattr(calibration.SingleRun, "step", lambda *arguments: tick(*arguments, of=step))
-    monkeypatch.setattr(calibration.time, "thread_time", lambda: now)
+    monkeypatch.setattr(clock.time, "thread_time", lambda: now)
     params = {"lr": 0.05} | ({"eta": 0.3, "gamma": 0.55} if technique == "annealed" else {})
     found = Measurer(spec(technique=technique, params=params)).measure(slots, seconds=20.0)
     assert found == Rate(slots=slots, steps_per_second=slots, bytes_per_slot=found.bytes_per_slot)
@@ -81,7 +81,7 @@ def test_on_a_gpu_the_rate_is_that_of_whole_epochs(
     ):
         ticking = functools.partial(tick, of=getattr(declared, name), seconds=seconds)
         monkeypatch.setattr(declared, name, functools.partialmethod(_called, ticking))
-    monkeypatch.setattr(calibration.time, "thread_time", lambda: now)
+    monkeypatch.setattr(clock.time, "thread_time", lambda: now)
     measurer = Measurer(spec())
     monkeypatch.setattr(measurer, "_counts_epochs", True)
     for _ in range(2):
@@ -123,8 +123,8 @@ def test_the_load_of_other_processes_does_not_lower_the_rate(
 
     monkeypatch.setattr(calibration, "device", lambda: torch.device("cpu"))
     monkeypatch.setattr(calibration.SingleRun, "step", waiting)
-    monkeypatch.setattr(calibration.time, "thread_time", lambda: cpu)
-    monkeypatch.setattr(calibration.time, "perf_counter", lambda: wall)
+    monkeypatch.setattr(clock.time, "thread_time", lambda: cpu)
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: wall)
     assert Measurer(spec()).measure(1, seconds=0.1).steps_per_second == pytest.approx(100)
 
 

@@ -44,6 +44,25 @@ def test_declared_costs_determine_the_design(
     assert design.seed("search", "noisy", 16) == design.seed("search", "baseline", 20)
 
 
+def test_arms_of_equal_device_time_train_equally_many_trials_at_once(
+    make_design: Callable[..., Design],
+) -> None:
+    """A quarter of 8 trials is 2, of 20 trials 5."""
+    costs = {"costs": {"baseline": 1, "noisy": 2.5}}
+    lags = [
+        [
+            make_design(search=SEARCH | search, budget=budget).lag(arm)
+            for arm in ("baseline", "noisy")
+        ]
+        for search, budget in (
+            ({}, TIME | costs),
+            ({}, {"equal": "trials"}),
+            ({"sampler": "random"}, TIME | costs),
+        )
+    ]
+    assert lags == [[2, 2], [5, 5], [None, None]]
+
+
 def test_measured_costs_are_those_of_the_protocol(
     make_design: Callable[..., Design],
     make_study: Callable[..., Study],

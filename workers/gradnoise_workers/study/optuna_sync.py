@@ -112,6 +112,6 @@ def _open(study: Study, storage: Storage, key: SearchKey, name: str) -> ArmSearc
         space=design.space(key.arm),
         sampler=spec.search.sampler,
         pruner=spec.search.pruner,
-        lag=spec.search.lag_of(design.n_searched(key.arm)),
+        lag=design.lag(key.arm),
         seed=design.sampler_seed(key.arm, key.repeat),
     )

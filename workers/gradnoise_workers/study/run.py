@@ -48,7 +48,8 @@ class StudyRun:
         optuna: The study's Optuna studies.
         launcher: Where trials train; the caller closes it.
         protocol: Stored with the study: formulas, order of clipping, unit of t, versions, device.
-        together: Most trials of an arm that train as one model, by arm; missing: all in a worker.
+        together: Most trials of an arm that train as one model, by phase and arm; missing: all in a
+            worker.
         files: Where the trials keep files; None: nowhere.
     """
 
@@ -58,7 +59,7 @@ class StudyRun:
         optuna: OptunaSync,
         launcher: Launcher,
         protocol: Mapping[str, object],
-        together: Mapping[str, int] | None = None,
+        together: Mapping[Phase, Mapping[str, int]] | None = None,
         files: Files | None = None,
     ) -> None:
         self._study = ledger.study
@@ -158,7 +159,7 @@ class StudyRun:
             number=trial.number,
             rungs=rungs,
             with_test=trial.phase == "confirm",
-            together=self._together.get(trial.arm, 0),
+            together=self._together.get(trial.phase, {}).get(trial.arm, 0),
             time_limit_seconds=self._study.spec.trial_time_limit,
             keep_weights=trial.phase == "confirm" and self._study.spec.confirm.keeps_weights,
             checkpoint=f"{self._study.id}/{trial.id}",

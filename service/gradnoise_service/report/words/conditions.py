@@ -1,6 +1,6 @@
 """The conditions that were equal in all arms, as labelled texts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.search import RANDOM_TRIALS, Search
@@ -65,7 +65,7 @@ def _tuning(design: Design, search: Search) -> Iterator[Labelled]:
     yield (
         "Search budget",
         f"{of_each}{budget} of {length(design, 'search')}, sampler {search.sampler}, {pruner};"
-        f" trial i of every arm has the same seed{_visible(search, n_trials)}",
+        f" trial i of every arm has the same seed{_visible(design, search)}",
     )
     searcher = "search" if design.n_repeats > 1 else "arm"
     if design.n_rerun_seeds:
@@ -85,9 +85,9 @@ def _tuning(design: Design, search: Search) -> Iterator[Labelled]:
     yield "Selection", selection
 
 
-def _visible(search: Search, n_trials: Mapping[str, int]) -> str:
+def _visible(design: Design, search: Search) -> str:
     """Return which trials the sampler and the pruner see of a trial's search."""
-    lags = {arm: search.lag_of(n) for arm, n in n_trials.items() if search.learns}
+    lags = {arm.name: design.lag(arm.name) for arm in design.spec.arms if search.learns}
     if not lags:
         return ""
     is_equal = len(set(lags.values())) == 1

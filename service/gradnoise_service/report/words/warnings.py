@@ -65,9 +65,11 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
             )
         case UnequalDeviceTime(seconds=seconds):
             times = ", ".join(f"{arm} {duration(of_arm)}" for arm, of_arm in seconds.items())
+            ratio = number(max(seconds.values()) / min(seconds.values()))
             return (
-                f"The searches did not take equal device time, as was declared: {times}. The costs "
-                "measured before the search were not those of its trials."
+                f"The searches did not take equal device time, as was declared: {times}, the most "
+                f"{ratio} times the least. The costs of a trial, by which the numbers of trials "
+                "were set, were not those of the search."
             )
         case SeveralChanges():
             return several_changes(finding)

@@ -20,6 +20,7 @@ from gradnoise_service.compare.facts.findings import (
     NothingTuned,
     StillLearning,
     UnequalBudgets,
+    UnequalDeviceTime,
     UnequalDivergence,
     UntunedSetting,
     WorseThanWorst,
@@ -57,6 +58,12 @@ def noise(kind: str, limit: float, n: int) -> Finding:
 @pytest.mark.parametrize(
     ("finding", "expected"),
     [
+        (
+            UnequalDeviceTime(seconds={"baseline": 60.0, "noisy": 90.0}),
+            "The searches did not take equal device time, as was declared: baseline 1 min 0 s, "
+            "noisy 1 min 30 s, the most 1.5 times the least. The costs of a trial, by which the "
+            "numbers of trials were set, were not those of the search.",
+        ),
         (
             UnequalBudgets(n_trials={"baseline": 1, "noisy": 9}),
             "The arms were not tuned equally: baseline 1 trial, noisy 9 trials. More trials find a "
