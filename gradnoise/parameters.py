@@ -7,16 +7,18 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from gradnoise.rules import Rule, check_rules
 
 V = TypeVar("V")
+JsonValue: TypeAlias = float | str | bool | list["JsonValue"] | dict[str, "JsonValue"] | None
+"""A value of a hyperparameter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """A hyperparameter that a study may search: a number, or a choice among values.
+    """A hyperparameter that a study may search: a number, a choice among values, or any value.
 
     Args:
         name: The name in a study's search space.
@@ -25,8 +27,9 @@ class Parameter:
         high: Largest legal value, included.
         low_open: Whether low itself is excluded.
         integer: Whether only whole numbers are legal.
-        choices: The legal values: text, numbers, True, False or None; if there are any, no others
-            are legal.
+        choices: The legal values, of any JSON type: text, numbers, True, False, None, lists, dicts;
+            if there are any, no others are legal.
+        any_json: Whether every value of a JSON type is legal.
     """
 
     name: str
@@ -35,11 +38,14 @@ class Parameter:
     high: float = math.inf
     low_open: bool = False
     integer: bool = False
-    choices: tuple[str | float | bool | None, ...] = ()
+    choices: tuple[JsonValue, ...] = ()
+    any_json: bool = False
 
     @property
     def legal(self) -> str:
         """The legal range in words, such as `a finite number in (0, inf)`."""
+        if self.any_json:
+            return "any JSON value"
         if self.choices:
             words = (c if isinstance(c, str) else json.dumps(c) for c in self.choices)
             return f"one of {', '.join(words)}"
@@ -69,7 +75,12 @@ class Parameter:
             for name, value in (("low", self.low), ("high", self.high))
             if math.isfinite(value)
         }
-        others = {"low_open": self.low_open, "integer": self.integer, "choices": [*self.choices]}
+        others = {
+            "low_open": self.low_open,
+            "integer": self.integer,
+            "choices": [*self.choices],
+            "any_json": self.any_json,
+        }
         return {
             "name": self.name,
             "description": self.description,
@@ -78,6 +89,8 @@ class Parameter:
         }
 
     def _admits(self, value: object) -> bool:
+        if self.any_json:
+            return _is_json(value)
         if self.choices:
             # True is no 1
             return any(
@@ -154,3 +167,11 @@ def pick(params: Mapping[str, V], declared: Iterable[Parameter]) -> dict[str, V]
     """Return the values of the declared hyperparameters that are given."""
     names = [parameter.name for parameter in declared]
     return {name: params[name] for name in names if name in params}
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -60,7 +60,7 @@ class Setup:
 
     def _number(self, name: str) -> float | None:
         value = self.spec.params.get(name)
-        return None if value is None else float(value)
+        return float(value) if isinstance(value, int | float) else None
 
 
 def prepare(spec: TrialSpec) -> Setup:

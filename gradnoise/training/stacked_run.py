@@ -1,6 +1,7 @@
 """A trial that trains in a stack: its state from one epoch to the next."""
 
 import functools
+import json
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ def form_of(setup: Setup, workload: Workload) -> Hashable:
     return (
         spec.workload,
         setup.options,
-        tuple(sorted(workload.params.items())),
+        json.dumps(workload.params, sort_keys=True),
         spec.optimizer,
         spec.with_test,
         setup.contribution.structure,

@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gradnoise.parameters import JsonValue
 from gradnoise.training.files import SavedFile
 
-ParamValue = float | int | str | bool | None
+ParamValue = JsonValue
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,16 @@ SCHEDULE = Parameter(name="schedule", description="Schedule.", choices=("constan
             [False, 1, 0, "true", "None", ["mixup"]],
         ),
         (
+            Parameter(name="kernels", description="Any.", choices=([3, 3], {"size": 5})),
+            [[3, 3], {"size": 5}],
+            [[3], [3, 5], 3, "[3, 3]", {}],
+        ),
+        (
+            Parameter(name="betas", description="Any.", any_json=True),
+            [[0.9, 0.98], {"a": [None]}, 3, "x", True, None],
+            [[math.nan], math.inf, {1, 2}],
+        ),
+        (
             Parameter(name="x", description="Any."),
             [-1e300, 0, 3],
             [math.inf, -math.inf, "3", False],
@@ -76,6 +86,8 @@ def test_the_document_leaves_out_what_is_not_there() -> None:
         "description": "Schedule.",
         "choices": ["constant", "cosine"],
     }
+    betas = Parameter(name="betas", description="Any.", any_json=True)
+    assert betas.document() == {"name": "betas", "description": "Any.", "any_json": True}
 
 
 def test_check_names_what_is_unknown_and_what_is_missing() -> None:

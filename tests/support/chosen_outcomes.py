@@ -117,7 +117,7 @@ def points(
             value=None if isinstance(value, str) else value,
             best=None,
             params={
-                name: column[i] if isinstance(column[i], str) else float(column[i])
+                name: column[i] if isinstance(column[i], str | list) else float(column[i])
                 for name, column in params.items()
             },
             device_seconds=1.0,

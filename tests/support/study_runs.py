@@ -12,6 +12,7 @@ from gradnoise.training.files import Files
 from gradnoise.training.trial import Finished, TrialSpec
 from gradnoise_service.compare.choosing import finalists
 from gradnoise_service.domain.design import Design, SearchKey
+from gradnoise_service.domain.space import label
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, Trial
 from gradnoise_service.search import Storage
@@ -129,7 +130,8 @@ def assert_same_trial(trial: Trial, recorded: FrozenTrial) -> None:
     """Assert that Optuna has the trial's seed, parameters, state and value."""
     assert recorded.user_attrs["seed"] == trial.seed
     assert trial.params is not None
-    assert recorded.params.items() <= dict(trial.params).items()
+    labels = {name: label(value) for name, value in trial.params.items()}
+    assert recorded.params.items() <= labels.items()
     states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
     assert recorded.state.name == states[trial.state]
     assert recorded.value == (None if trial.state == "failed" else trial.value)

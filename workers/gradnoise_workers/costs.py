@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 
-from gradnoise.training.trial import Failed, Measurement, TrialSpec
+from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_workers.calibration import Stacking, trial_of

@@ -178,8 +178,8 @@ class ExtensionIn(BaseModel, extra="forbid"):
 class ParameterOut(BaseModel):
     """The legal values of a hyperparameter: numbers from low to high, or the values of `choices`.
 
-    A bound is null where the range is unbounded. `low_open` excludes low, and `integer` restricts
-    to whole numbers.
+    With `any_json`, every JSON value is legal. A bound is null where the range is unbounded.
+    `low_open` excludes low, and `integer` restricts to whole numbers.
     """
 
     name: str
@@ -189,6 +189,7 @@ class ParameterOut(BaseModel):
     low_open: bool
     integer: bool
     choices: list[Value]
+    any_json: bool
 
     @classmethod
     def of(cls, parameter: ParameterRange) -> "ParameterOut":
@@ -204,6 +205,7 @@ class ParameterOut(BaseModel):
             low_open=parameter.low_open,
             integer=parameter.integer,
             choices=list(parameter.choices),
+            any_json=parameter.any_json,
         )
 
 

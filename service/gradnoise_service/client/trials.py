@@ -39,5 +39,6 @@ class Trials(Iterator[Trial]):
                 "to_pandas needs pandas, which is not installed: pip install pandas."
             ) from None
         rows = [asdict(trial) for trial in self]
-        table = pandas.json_normalize([row | {"params": row["params"] or {}} for row in rows])
+        flat = [row | {"params": row["params"] or {}} for row in rows]
+        table = pandas.json_normalize(flat, max_level=1)
         return table.set_index("id") if rows else table

@@ -17,7 +17,7 @@ from gradnoise_service.compare.facts.base import LOST
 from gradnoise_service.compare.facts.diagnostics import Importance, Interaction
 from gradnoise_service.compare.facts.tables import SearchPoint
 from gradnoise_service.compare.ranks import ranks
-from gradnoise_service.domain.space import Value, is_number
+from gradnoise_service.domain.space import Scalar, Value, is_number, label
 from gradnoise_service.domain.study import Metric
 
 FEWEST_TRIALS = 20
@@ -146,17 +146,18 @@ def chance_share(freedom: int, residual: int) -> float:
     )
 
 
-def groups(values: Sequence[object], n_bins: int = N_BINS) -> list[int]:
+def groups(values: Sequence[Value], n_bins: int = N_BINS) -> list[int]:
     """Return the group of each value.
 
-    At most 5 different values, or words, are a group each; else there are n_bins groups of equal
-    size.
+    At most 5 different values, or values that are no numbers, are a group each; else there are
+    n_bins groups of equal size.
     """
-    distinct = list(dict.fromkeys(values))
+    labels = [label(value) for value in values]
+    distinct = list(dict.fromkeys(labels))
     if len(distinct) <= N_BINS + 1 or any(not is_number(value) for value in distinct):
-        if all(map(is_number, distinct)):
-            distinct.sort()
-        return [distinct.index(value) for value in values]
+        numbers = sorted(value for value in distinct if is_number(value))
+        ordered: list[Scalar] = [*numbers] if len(numbers) == len(distinct) else distinct
+        return [ordered.index(value) for value in labels]
     x = np.asarray(values, dtype=float)
     return [
         int(group)

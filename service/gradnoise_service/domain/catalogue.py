@@ -21,6 +21,7 @@ class ParameterRange:
         low_open: Whether low itself is excluded.
         integer: Whether only whole numbers are legal.
         choices: The legal values, of any JSON type; if there are any, no others are legal.
+        any_json: Whether every JSON value is legal.
     """
 
     name: str
@@ -30,13 +31,14 @@ class ParameterRange:
     low_open: bool = False
     integer: bool = False
     choices: tuple[Value, ...] = ()
+    any_json: bool = False
 
     def admits(self, value: Value) -> bool:
         if self.choices:
             # true is no 1
             return any(value == c and is_number(value) == is_number(c) for c in self.choices)
-        if not is_number(value):
-            return False
+        if self.any_json or not is_number(value):
+            return self.any_json
         if self.integer and value != int(value):
             return False
         return (self.low < value if self.low_open else self.low <= value) and value <= self.high

@@ -195,6 +195,8 @@ def _value_faults(path: str, entry: SpaceEntry, parameter: ParameterRange) -> It
             if not parameter.admits(value):
                 message = f"{name} cannot be {json.dumps(value)}"
                 legal = range_in_words(parameter)
+                if isinstance(value, list) and all(map(parameter.admits, value)):
+                    legal += f"; or several, as choices: {json.dumps(value)}"
                 yield FieldFault(field=path, value=value, message=message, legal=legal)
 
 

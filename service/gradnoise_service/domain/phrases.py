@@ -80,6 +80,8 @@ def range_in_words(parameter: ParameterRange) -> str:
     >>> range_in_words(ParameterRange(name="lr", description="", low=0, low_open=True))
     'a number in (0, inf)'
     """
+    if parameter.any_json:
+        return "any JSON value"
     if parameter.choices:
         return one_of(c if isinstance(c, str) else json.dumps(c) for c in parameter.choices)
     start = "(" if parameter.low_open or parameter.low == float("-inf") else "["

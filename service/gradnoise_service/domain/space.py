@@ -1,16 +1,19 @@
 """The search space of a study: ranges, choices and fixed values of hyperparameters."""
 
+import json
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Annotated, Self, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from typing_extensions import TypeAliasType
 
 Number = Annotated[float, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
-Value = Flag | Number | Whole | str | None
-"""A value of a hyperparameter: any JSON value but lists and mappings."""
+Scalar = Flag | Number | Whole | str | None
+Value = TypeAliasType("Value", "Scalar | list[Value] | dict[str, Value]")
+"""A value of a hyperparameter: any JSON value."""
 
 MAX_STEPS = 2**53
 
@@ -119,7 +122,7 @@ class Choices(Strict):
     @field_validator("choices")
     @classmethod
     def _are_unique(cls, choices: list[Value]) -> list[Value]:
-        if len(set(choices)) != len(choices):
+        if len(set(map(label, choices))) != len(choices):
             raise ValueError(f"choices must be unique, but got {choices}")
         return choices
 
@@ -131,10 +134,24 @@ class Choices(Strict):
         yield from self.choices
 
 
-SpaceEntry = Range | Choices | Value
-"""What a space holds for a hyperparameter: a range, choices, or a fixed value."""
+SpaceEntry = Range | Choices | Scalar | list[Value]
+"""What a space holds for a hyperparameter: a range, choices, or a fixed value.
+
+A fixed object is written as choices of one, because a mapping is a range or choices.
+"""
 
 Space = Annotated[dict[str, SpaceEntry], Field(max_length=50)]
+
+
+def label(value: Value) -> Scalar:
+    """Return a scalar that is different for different values: lists and objects as JSON text.
+
+    >>> label(0.9), label([3, 3]), label({"b": 1, "a": [None]})
+    (0.9, '[3, 3]', '{"a": [null], "b": 1}')
+    """
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return value
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

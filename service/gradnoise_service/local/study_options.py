@@ -1,5 +1,6 @@
 """The study of a file: what the command line gives, over a study file, over defaults."""
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,10 @@ SHARE_NAME = re.compile(r"(^|[_-])(acc|accuracy|f1|auc|auroc|precision|recall|io
 """Names of metrics that are shares, from 0 to 1 or in percent."""
 
 RANGE = re.compile(r"^(?P<low>[^:]+)\.\.(?P<high>[^:]+?)(?P<marks>(:[a-z]+(=[^:]+)?)*)$")
+
+
+JSON_STARTS = ("[", "{")
+"""How lists and objects start."""
 
 
 class OptionError(ValueError):
@@ -148,10 +153,14 @@ def entry(text: str) -> Any:
     ({'low': 0.001, 'high': 0.1, 'log': True}, {'low': 0, 'high': 1, 'step': 0.25})
     >>> entry("mixup,none"), entry("0.9"), entry("true")
     ({'choices': ['mixup', 'none']}, 0.9, True)
+    >>> entry("[0.9,0.98]"), entry("[3,3],[5,5]")
+    ([0.9, 0.98], {'choices': [[3, 3], [5, 5]]})
     """
-    found = RANGE.match(text)
+    found = None if text.lstrip()[:1] in JSON_STARTS else RANGE.match(text)
     if found is None:
-        values = [value(part) for part in text.split(",")]
+        values = [value(part) for part in _parts(text)]
+        if isinstance(values[0], dict):  # a mapping would be a range or choices
+            return {"choices": values}
         return {"choices": values} if len(values) > 1 else values[0]
     low, high = value(found["low"]), value(found["high"])
     bounds: dict[str, Any] = {"low": low, "high": high}
@@ -173,9 +182,16 @@ def entry(text: str) -> Any:
     return bounds
 
 
-def value(text: str) -> int | float | bool | str:
-    """Return a number, true or false, or else the text itself."""
+def value(text: str) -> Any:
+    """Return a number, true or false, a list or object in JSON, or else the text itself."""
     text = text.strip()
+    if text[:1] in JSON_STARTS:
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise OptionError(
+                f"a list or an object is written in JSON, as in [3,3], but got {text!r}: {error}"
+            ) from None
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):
@@ -184,6 +200,18 @@ def value(text: str) -> int | float | bool | str:
         except ValueError:
             continue
     return text
+
+
+def _parts(text: str) -> list[str]:
+    """Return the parts between the commas that are in no list or object."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in JSON_STARTS) - (character in "]}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
 
 
 def _assignment(text: str) -> tuple[str, Any]:

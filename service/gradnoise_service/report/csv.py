@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 
 from gradnoise_service.compare.choosing import (
@@ -62,7 +63,7 @@ def render(study: Study, trials: Sequence[Trial]) -> str:
             *([repeat + 1] if design.n_repeats > 1 else []),
             *(params.get(name) for name in names),
         )
-        writer.writerow(["" if cell is None else cell for cell in cells])
+        writer.writerow(["" if cell is None else _cell(cell) for cell in cells])
     return file.getvalue()
 
 
@@ -83,6 +84,9 @@ def _short(value: Value | None) -> str:
     """Return a cell with four significant digits that programs can parse."""
     if value is None:
         return MISSING
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(_cell(value))
+
+
+def _cell(value: Value) -> object:
+    """Return a list or object, and true or false, as JSON."""
+    return json.dumps(value) if isinstance(value, bool | list | dict) else value

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from gradnoise_service.domain.design import Setting
 from gradnoise_service.domain.search import Pruner, SamplerName
-from gradnoise_service.domain.space import Choices, Range, Space, fixed_values, is_number
+from gradnoise_service.domain.space import Choices, Range, Space, fixed_values, is_number, label
 from gradnoise_service.domain.study import Direction
 from gradnoise_service.domain.study import TrialState as State
 from gradnoise_service.search.proposals import LOST, propose, with_lost_last
@@ -67,6 +67,11 @@ class ArmSearch:
             for name, entry in space.items()
             if isinstance(entry, Range | Choices)
         }
+        self._of_label = {
+            name: {label(choice): choice for choice in entry.choices}
+            for name, entry in space.items()
+            if isinstance(entry, Choices)
+        }
         self._sampler: SamplerName = sampler
         self._grid = grid(space) if sampler == "grid" else None
         self._pruner = pruner or Pruner()
@@ -105,6 +110,8 @@ class ArmSearch:
         if number == len(self._trials):
             self._store(self._proposal(number), attributes)
         values = {**self._fixed, **self._trials[number].params}
+        for name, of_label in self._of_label.items():
+            values[name] = of_label[values[name]]
         return {name: values[name] for name in self._names}
 
     def ask_for(self, number: int, params: Setting, **attributes: object) -> None:
@@ -177,7 +184,7 @@ class ArmSearch:
         }
         return create_trial(
             state=TrialState.RUNNING,
-            params={name: value for name, value in searched.items() if name in distributions},
+            params={name: label(v) for name, v in searched.items() if name in distributions},
             distributions=distributions,
             user_attrs={name: v for name, v in searched.items() if name not in distributions},
         )

@@ -14,7 +14,7 @@ from optuna.distributions import (
 )
 
 from gradnoise_service.domain.search import RANDOM_TRIALS, SamplerName
-from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value, points
+from gradnoise_service.domain.space import Choices, Range, SpaceEntry, Value, label, points
 
 
 def open_sampler(
@@ -56,9 +56,9 @@ def open_sampler(
 
 
 def distribution(entry: Range | Choices) -> BaseDistribution:
-    """Return Optuna's distribution for a searched entry of a space."""
+    """Return Optuna's distribution for a searched entry of a space; choices by their labels."""
     if isinstance(entry, Choices):
-        return CategoricalDistribution(entry.choices)
+        return CategoricalDistribution([label(choice) for choice in entry.choices])
     if entry.integer:
         step = int(entry.step or 1)
         return IntDistribution(int(entry.low), int(entry.high), log=entry.log, step=step)

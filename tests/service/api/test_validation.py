@@ -1,5 +1,6 @@
 """Faults of a study name the path as in the request and concern only the intended form."""
 
+import math
 from typing import Any
 
 import pytest
@@ -53,8 +54,14 @@ def faults(**changes: object) -> list[tuple[str, object, str]]:
         ),
         ({"choices": []}, [("space.lr.choices", [], "has too few entries")]),
         (
-            {"choices": [1, {}]},
-            [("space.lr.choices.1", {}, "{} is not legal")],
+            {"choices": [[3, 3], [3, 3]]},
+            [
+                (
+                    "space.lr.choices",
+                    [[3, 3], [3, 3]],
+                    "choices must be unique, but got [[3, 3], [3, 3]]",
+                )
+            ],
         ),
         (
             {"choices": [1, 1]},
@@ -74,7 +81,8 @@ def faults(**changes: object) -> list[tuple[str, object, str]]:
                 )
             ],
         ),
-        ([1, 2], [("space.lr", [1, 2], "[1, 2] is not legal")]),
+        ({"a": 1}, [("space.lr", {"a": 1}, '{"a": 1} is not legal')]),
+        ([1, math.inf], [("space.lr", [1, math.inf], "[1, Infinity] is not legal")]),
     ],
 )
 def test_fault_of_a_parameter_concerns_the_intended_form(

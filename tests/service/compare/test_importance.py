@@ -14,6 +14,7 @@ from gradnoise_service.compare.importance import (
     interactions,
     kruskal_h,
 )
+from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.study import Metric
 
 
@@ -54,11 +55,12 @@ def test_few_trials_or_equal_values_have_no_importance(
     assert importances(accuracy, points(values, lr=list(range(len(values))))) == []
 
 
-def test_a_hyperparameter_of_words_is_grouped_by_value(
-    accuracy: Metric,
+@pytest.mark.parametrize("choices", [("tanh", "relu"), ([3, 3], [5, 5])])
+def test_a_hyperparameter_of_words_or_lists_is_grouped_by_value(
+    accuracy: Metric, choices: tuple[Value, Value]
 ) -> None:
-    words = ["relu" if i % 2 else "tanh" for i in range(40)]
-    found = importances(accuracy, points([float(i % 2) for i in range(40)], act=words))
+    values = [choices[i % 2] for i in range(40)]
+    found = importances(accuracy, points([float(i % 2) for i in range(40)], act=values))
     assert [(f.name, f.n_groups, f.share) for f in found] == [("act", 2, pytest.approx(1.0))]
 
 

@@ -23,7 +23,9 @@ def catalogue(catalogue_document: Mapping[str, Any]) -> Catalogue:
     """The workload has a parameter of its own."""
     document = copy.deepcopy(dict(catalogue_document))
     smoothing = {"name": "label_smoothing", "description": "Share.", "low": 0.0, "high": 0.5}
-    document["workloads"][0]["parameters"] = [smoothing]
+    kernels = {"name": "kernels", "description": "Sizes.", "choices": [[3, 3], [5, 5]]}
+    betas = {"name": "betas", "description": "Any.", "any_json": True}
+    document["workloads"][0]["parameters"] = [smoothing, kernels, betas]
     return Catalogue.of(document)
 
 
@@ -41,6 +43,14 @@ def faults(catalogue: Catalogue, spec: StudySpec) -> list[tuple[str, object]]:
         ({"lr": RANGE}, [BASELINE, {**BASELINE, "name": "s", "space": {"label_smoothing": 0.1}}]),
         ({"lr": RANGE}, [BASELINE, {**BASELINE, "name": "deep", "options": {"depth": 40}}]),
         ({"lr": RANGE}, [BASELINE, {**BASELINE, "name": "again"}]),  # A/A
+        (
+            {"lr": RANGE, "betas": [0.9, 0.98], "kernels": {"choices": [[3, 3], [5, 5]]}},
+            [BASELINE, ADAM],
+        ),
+        (
+            {"lr": RANGE, "betas": {"choices": [{"a": 1}, None]}, "kernels": [5, 5]},
+            [BASELINE, ADAM],
+        ),
         (
             {},
             [
@@ -92,7 +102,7 @@ def test_arms_may_differ_in_everything(
             [
                 "the optimizer 'adam', the technique 'none' and the workload 'mlp' have no "
                 "parameter named 'momentum'",
-                "one of label_smoothing",
+                "one of betas, kernels, label_smoothing",
             ],
         ),
         (
@@ -100,6 +110,18 @@ def test_arms_may_differ_in_everything(
             [BASELINE, ADAM],
             [("space.momentum", 0.9)],
             ["'adam' has no parameter named 'momentum', so not every arm can share it"],
+        ),
+        (
+            {"lr": [0.1, 0.01]},
+            [BASELINE, ADAM],
+            [("space.lr", [0.1, 0.01])],
+            ["lr cannot be [0.1, 0.01]", "or several, as choices: [0.1, 0.01]"],
+        ),
+        (
+            {"lr": RANGE, "kernels": {"choices": [[3, 3], [3, 5]]}},
+            [BASELINE, ADAM],
+            [("space.kernels", [3, 5])],
+            ["kernels cannot be [3, 5]", "one of [3, 3], [5, 5]"],
         ),
         (
             {},

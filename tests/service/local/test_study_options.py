@@ -110,6 +110,9 @@ def test_arms_stand_beside_the_baseline() -> None:
         ("0.9", 0.9),
         ("true", True),
         ("cosine", "cosine"),
+        ("[0.9, 0.98]", [0.9, 0.98]),
+        ("[3,3],[5,5],none", {"choices": [[3, 3], [5, 5], "none"]}),
+        ('{"cut":[1,2]}', {"choices": [{"cut": [1, 2]}]}),
     ],
 )
 def test_entries_of_a_space(text: str, expected: object) -> None:
@@ -129,6 +132,7 @@ def test_values_have_their_types(text: str, expected: object) -> None:
         (StudyOptions(space=["lr=a..b"]), "a range is LOW..HIGH with two numbers"),
         (StudyOptions(space=["lr=1..2:lin"]), "but got :lin in '1..2:lin'"),
         (StudyOptions(options=["width"]), "an option is NAME=VALUE"),
+        (StudyOptions(space=["k=[3,3"]), r"is written in JSON, as in \[3,3\], but got '\[3,3'"),
         (StudyOptions(arms=["annealed"]), "an arm is NAME:TECHNIQUE"),
     ],
 )

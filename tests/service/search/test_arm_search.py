@@ -10,7 +10,7 @@ import pytest
 from optuna_dashboard import wsgi
 
 from gradnoise_service.domain.search import Pruner, SamplerName
-from gradnoise_service.domain.space import Choices, Range, Space
+from gradnoise_service.domain.space import Choices, Range, Space, Value
 from gradnoise_service.search import ArmSearch, Storage, open_storage, publish
 
 SPACE: Space = {
@@ -55,20 +55,26 @@ def stored_trials(storage: Storage) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name="s · noisy", storage=storage).trials
 
 
-def test_true_false_null_and_text_are_searched_and_kept(storage: Storage) -> None:
-    """Optuna's tables hold choices by index; other values of a given setting are attributes."""
-    choices = [True, False, None, "mixup"]
-    space: Space = {"augment": Choices(choices=choices), "bias": False}
-    found = search(storage, sampler="random", space=space)
-    settings = [found.ask(i) for i in range(20)]
-    assert {setting["augment"] for setting in settings} == set(choices)
-    assert {setting["bias"] for setting in settings} == {False}
-    again = search(storage, sampler="random", space=space)
-    assert [again.ask(i) for i in range(20)] == settings
+@pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes", "grid"])
+def test_values_of_any_json_type_are_searched_and_kept(
+    storage: Storage, sampler: SamplerName
+) -> None:
+    """Optuna knows lists and objects as text; values of a given setting are attributes."""
+    choices: list[Value] = [True, None, "mixup", [3, 3], [5, [5.0]], {"name": "cut", "at": [1]}]
+    space: Space = {"augment": Choices(choices=choices), "betas": [0.9, 0.98]}
+    found = search(storage, sampler=sampler, space=space, lag=1)
+    settings = []
+    for number in range(30):
+        settings.append(found.ask(number))
+        found.tell(number, "complete", float(choices.index(settings[-1]["augment"])))
+    assert all(choice in [setting["augment"] for setting in settings] for choice in choices)
+    assert all(setting["betas"] == [0.9, 0.98] for setting in settings)
+    again = search(storage, sampler=sampler, space=space, lag=1)
+    assert [again.ask(i) for i in range(30)] == settings
     later = ArmSearch(storage, "later", direction="maximize", space={}, seed=5)
-    later.ask_for(0, {"augment": None, "bias": True, "lr": 0.1})
+    later.ask_for(0, {"augment": [3, 3], "bias": True, "lr": 0.1})
     [trial] = optuna.load_study(study_name="later", storage=storage).trials
-    assert (trial.params, trial.user_attrs) == ({"lr": 0.1}, {"augment": None, "bias": True})
+    assert (trial.params, trial.user_attrs) == ({"lr": 0.1}, {"augment": [3, 3], "bias": True})
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "cmaes"])

@@ -30,10 +30,16 @@ Make = Callable[..., StudySpec]
 def test_a_study_runs_from_search_to_verdict(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
-    study = submit(database, make_spec(confirm={"n_seeds": 8}), now)
+    """Values may have any JSON type."""
+    sizes = [[3, 3], [5, 5], {"grow": [3, 5]}]
+    values = {"kernel_sizes": {"choices": sizes}, "betas": [0.9, 0.98]}
+    space = {"lr": {"low": 0.003, "high": 0.3, "log": True}} | values
+    study = submit(database, make_spec(confirm={"n_seeds": 8}, space=space), now)
     launcher = FormulaLauncher()
     finish(start(database, storage, launcher, now))
     after, table = read(database, study)
+    assert all(spec.params["kernel_sizes"] in sizes for spec in launcher.admitted)
+    assert all(spec.params["betas"] == [0.9, 0.98] for spec in launcher.admitted)
     assert_exactly_as_declared(database, storage, study)
     assert after.state == "complete"
     # the formula adds 0.2 for noise, ten times the smallest difference

@@ -16,7 +16,8 @@ MISSING = "–"
 
 
 def number(value: Value | None) -> str:
-    """Return a value with four significant digits; text and whole numbers as they are.
+    """Return a value with four significant digits; text and whole numbers as they are, lists and
+    objects as JSON.
 
     >>> number(0.0123456), number(12), number(1.0), number(-0.25), number(-0.0)
     ('0.01235', '12', '1', '−0.25', '0')
@@ -25,8 +26,8 @@ def number(value: Value | None) -> str:
     """
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return MISSING
-    if isinstance(value, bool):
-        return str(value).lower()
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, float):
         text = f"{value:,.0f}" if 1e4 <= abs(value) < 1e6 else f"{value:.4g}"
         text = text if value else "0"

@@ -6,7 +6,7 @@ from typing import Any
 from gradnoise_service.compare.facts.findings import BestSetting
 from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.domain.design import Design
-from gradnoise_service.domain.space import Choices, Range, SpaceEntry
+from gradnoise_service.domain.space import Choices, Range, SpaceEntry, label
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.report.words.numbers import MISSING, as_words, count, given, number
 
@@ -38,7 +38,8 @@ def chosen(arm: ArmSummary) -> str:
 def chosen_values(arm: ArmSummary, name: str) -> str:
     """Return the values of a parameter that the searches chose; one if all are equal."""
     values = arm.values(name)
-    return " / ".join(map(given, values if len(set(values)) > 1 else values[:1])) or MISSING
+    are_equal = len(set(map(label, values))) <= 1
+    return " / ".join(map(given, values[:1] if are_equal else values)) or MISSING
 
 
 def best_mean(best: BestSetting) -> str:

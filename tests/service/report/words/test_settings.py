@@ -14,6 +14,8 @@ from gradnoise_service.report.words.settings import best_mean, space
         (Range(low=-1.0, high=0.5), "−1 to 0.5"),
         (Choices(choices=[0.01, 1, "relu"]), "one of 0.01, 1, relu"),
         (0.9, "fixed at 0.9"),
+        ([0.9, 0.98], "fixed at [0.9, 0.98]"),
+        (Choices(choices=[[3, 3], {"k": 5}]), 'one of [3, 3], {"k": 5}'),
     ],
 )
 def test_a_space_is_described(entry: SpaceEntry, expected: str) -> None:
