@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial
 from gradnoise.training.files import Files
 from gradnoise.training.trial import Finished, TrialSpec
 from gradnoise_service.compare.choosing import finalists
-from gradnoise_service.domain.design import Design, SearchKey
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.search_key import SearchKey
 from gradnoise_service.domain.space import label
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, Trial

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.budget import Costs, affordable
 from gradnoise_service.domain.search import Search
+from gradnoise_service.domain.search_key import SearchKey
 from gradnoise_service.domain.sequential import Extension, Sequential
 from gradnoise_service.domain.space import Choices, Range, Space, Value, fixed_values, points
 from gradnoise_service.domain.spec import Phase, StudySpec
@@ -22,22 +23,6 @@ from gradnoise_service.domain.spec import Phase, StudySpec
 Setting = Mapping[str, Value]
 Settings = Mapping[str, Sequence[Setting | None]]
 """The settings to run, by arm, in the order of their trials; None where a search found too few."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchKey:
-    """Identifies an Optuna study: a search of one arm, or a later phase of all arms."""
-
-    phase: Phase
-    arm: str | None = None
-    repeat: int = 0
-
-    @property
-    def label(self) -> str:
-        """A name that is unique within the study: no arm's name has a space."""
-        if self.arm is None:
-            return f"{self.phase} phase"
-        return f"{self.arm} search {self.repeat + 1}" if self.repeat else self.arm
 
 
 @dataclass(frozen=True, kw_only=True)

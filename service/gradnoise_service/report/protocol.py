@@ -18,12 +18,25 @@ def protocol(comparison: Comparison) -> Iterator[Labelled]:
         if name == "rehearsal":
             yield from _optimizers(value)
             continue
+        if name == "together":
+            yield from _search_stacks(value)
+            continue
         if name == "formulas":
             yield from _formulas(comparison, value)
         elif isinstance(value, Mapping):
             yield as_words(name), ", ".join(f"{key} {item}" for key, item in value.items())
         else:
             yield as_words(name), str(value)
+
+
+def _search_stacks(together: Mapping[str, Mapping[str, int]]) -> Iterator[Labelled]:
+    """Yield the most search trials that train as one model, where other phases have other stacks.
+
+    Without them, the entry on stacking says it for every phase.
+    """
+    of_search = together.get("search", {})
+    if of_search and any(of_search != of_phase for of_phase in together.values()):
+        yield "stacks of the search", ", ".join(f"{arm} {n}" for arm, n in of_search.items())
 
 
 def spec_text(study: Study) -> str:

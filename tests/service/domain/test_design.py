@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradnoise_service.domain.design import Design, SearchKey
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.looks import POCOCK, crossing_chance, nominal_levels, two_sided_bound
+from gradnoise_service.domain.search_key import SearchKey
 from gradnoise_service.domain.sequential import ALPHA, Extension, fewest_pairs
 from gradnoise_service.domain.spec import StudySpec
 

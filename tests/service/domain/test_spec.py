@@ -95,7 +95,7 @@ Make = Callable[..., StudySpec]
         ({"confirm": {"n_seeds": 3, "thresholds": [float("nan")]}}, "finite"),
         ({"seed": -1}, "greater than or equal to 0"),
         ({"name": "a/b"}, "pattern"),
-        ({"space": {"lr": [0.1]}}, "valid number"),
+        ({"space": {"lr": {"a": 0.1}}}, "valid number"),
         ({"smallest_difference": True}, "valid number"),
         ({"search": {"n_trials": True, "epochs": 3}}, "valid integer"),
         ({"colour": "red"}, "colour"),

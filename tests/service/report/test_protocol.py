@@ -22,6 +22,7 @@ def test_an_arm_has_the_formulas_of_all_its_techniques(
         "formulas": {"none": "g_t", "annealed": "g_t + n_t", "dropout": "a * m"},
         "versions": {"torch": "2.13.0", "python": "3.11.7"},
         "update_order": "noise is added after clipping",
+        "together": {"search": {"baseline": 5, "noisy": 2}, "confirm": {"baseline": 8, "noisy": 2}},
     }
     comparison = compare(make_design(arms=arms), accuracy, [], protocol=stored)
     assert list(protocol(comparison)) == [
@@ -29,6 +30,7 @@ def test_an_arm_has_the_formulas_of_all_its_techniques(
         ("formula of noisy", "g_t + n_t; a * m"),
         ("versions", "torch 2.13.0, python 3.11.7"),
         ("update order", "noise is added after clipping"),
+        ("stacks of the search", "baseline 5, noisy 2"),
     ]
 
 

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from gradnoise_service.compare.choosing import outcome
-from gradnoise_service.domain.design import SearchKey, Setting
+from gradnoise_service.domain.design import Setting
+from gradnoise_service.domain.search_key import SearchKey
 from gradnoise_service.domain.study import Study, Trial
 from gradnoise_service.search import ArmSearch, Storage, publish
 from gradnoise_service.store.attempts import WaitingTrial

@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Callable, Iterable
 
-from gradnoise_service.domain.design import SearchKey
+from gradnoise_service.domain.search_key import SearchKey
 from gradnoise_service.domain.study import Trial
 from gradnoise_service.store.attempts import WaitingTrial
 

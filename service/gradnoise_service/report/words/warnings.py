@@ -69,7 +69,7 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
             return (
                 f"The searches did not take equal device time, as was declared: {times}, the most "
                 f"{ratio} times the least. The costs of a trial, by which the numbers of trials "
-                "were set, were not those of the search."
+                "were set, were not those of the search, for example because trials ended early."
             )
         case SeveralChanges():
             return several_changes(finding)

@@ -62,7 +62,8 @@ def noise(kind: str, limit: float, n: int) -> Finding:
             UnequalDeviceTime(seconds={"baseline": 60.0, "noisy": 90.0}),
             "The searches did not take equal device time, as was declared: baseline 1 min 0 s, "
             "noisy 1 min 30 s, the most 1.5 times the least. The costs of a trial, by which the "
-            "numbers of trials were set, were not those of the search.",
+            "numbers of trials were set, were not those of the search, for example because trials "
+            "ended early.",
         ),
         (
             UnequalBudgets(n_trials={"baseline": 1, "noisy": 9}),
