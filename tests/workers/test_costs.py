@@ -137,7 +137,6 @@ def drive(database: Database, storage: Storage, spec: StudySpec, launcher: Formu
         open_launcher=lambda _source: launcher,
         slots=16,
         protocol={"versions": {}},
-        device=lambda: "formula",
         lease=timedelta(seconds=60),
         now=lambda: datetime.now(UTC),
     ).drive(*acquired, threading.Event())
