@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gradnoise.training import calibration
+from gradnoise.training.graphs import CaptureError
 from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.stacked_model import StackedModel
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
@@ -87,6 +88,26 @@ def test_a_number_of_slots_beyond_the_memory_is_not_measured(
     assert actor.measure(trial(), 4, replace(small, slots=4), 1) is None
     monkeypatch.setattr(StackedModel, "update", update)
     assert actor.measure(trial(), 2, doubled, 1) is not None
+
+
+def test_a_capture_that_broke_off_is_no_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher must learn of it, also if memory ran out in the capture."""
+
+    def broken(*_: object) -> None:
+        try:
+            raise MemoryError
+        except MemoryError:
+            raise CaptureError("it broke off.") from None
+
+    update = StackedModel.update
+    monkeypatch.setattr(StackedModel, "update", broken)
+    with pytest.raises(CaptureError, match="it broke off"):
+        TrialActor(on_gpu=False, checkpoints=None).measure(trial(), 2, None, 1)
+    monkeypatch.setattr(StackedModel, "update", update)
+    replaced = TrialActor(on_gpu=False, checkpoints=None, eager="it broke off.")
+    rate = replaced.measure(trial(), 2, None, 1)
+    assert rate is not None
+    assert rate.eager == "it broke off."
 
 
 TRAIN = """

@@ -75,6 +75,14 @@ def test_more_slots_are_tried_while_throughput_rises(
     )
 
 
+def test_why_updates_are_not_captured_does_not_keep_trials_from_stacking(make_spec: Make) -> None:
+    eager = Rate(slots=2, steps_per_second=190.0, bytes_per_slot=1, eager="an update waits.")
+    spec = make_spec()
+    launcher = FormulaLauncher(speeds={1: 100.0, 2: eager})
+    found, _ = measured(launcher, probe(spec, spec.arms), 1, no_interrupt)
+    assert (found.slots, found.refusal) == (2, "an update waits.")
+
+
 def test_the_second_study_of_a_kind_reuses_the_measurement(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
@@ -159,6 +167,11 @@ def test_the_probe_is_a_legal_trial_of_an_arm_with_a_technique(make_spec: Make) 
             "one trial at a time on each worker: it has an LSTM",
         ),
         (Calibration(slots=1), "one trial at a time on each worker: more could not be measured"),
+        (
+            Calibration(slots=4, rates={1: 900.0, 4: 3600.0}, refusal="an update waits."),
+            "4 trials as one model on each worker: 900 updates a second with 1, 3,600 with 4; "
+            "without a CUDA graph: an update waits.",
+        ),
     ],
 )
 def test_the_report_has_the_number_of_slots_and_the_reason(

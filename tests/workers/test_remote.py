@@ -113,6 +113,28 @@ def started_launcher(checkpoints: Path, slots: int) -> RayLauncher:
     return launcher
 
 
+def test_actors_whose_captures_broke_off_are_replaced_by_others_that_capture_nothing(
+    cluster: None, tmp_path: Path
+) -> None:
+
+    def break_captures(_actor: object) -> None:
+        from gradnoise.training.graphs import CaptureError
+        from gradnoise.training.stacked_model import StackedModel
+
+        def start(_model: object, _epoch: object) -> None:
+            raise CaptureError("the capture broke off.")
+
+        StackedModel.start = start  # type: ignore[method-assign,assignment]
+
+    with closing(started_launcher(tmp_path, slots=2)) as launcher:
+        before = set(map(process_id, launcher.workers))
+        for worker in launcher.workers:
+            ray.get(worker.actor.__ray_call__.remote(break_captures))
+        rate = launcher.measure(trial(1), 2, None, 1, no_interrupt)
+        assert (rate.slots, rate.eager) == (2, "the capture broke off.")
+        assert before.isdisjoint(map(process_id, launcher.workers))
+
+
 def test_trials_of_a_killed_actor_resume_on_another_with_other_slots(
     cluster: None, tmp_path: Path
 ) -> None:

@@ -53,6 +53,8 @@ class TrialActor:
         source: The code of the study's workload; None for an installed workload. It is imported
             before the first trial, once, and stays imported: an actor serves one study.
         files: Where trials keep files; None: nowhere.
+        eager: Why updates are not captured as CUDA graphs, as in an actor where that broke off;
+            empty: they are, where that is possible.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class TrialActor:
         checkpoints: Checkpoints | None,
         source: Source | None = None,
         files: Files | None = None,
+        eager: str = "",
     ) -> None:
         if not on_gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray shows every GPU to an actor without one
@@ -74,6 +77,7 @@ class TrialActor:
         self._on_gpu = on_gpu
         self._checkpoints, self._files = checkpoints, files
         self._source = source
+        self._eager = eager
         self._opened = ExitStack()
         self._measurer: Any = None
         self._trainer: Any = None
@@ -137,6 +141,7 @@ class TrialActor:
         kind of stack in each process.
         """
         from gradnoise.training.calibration import Measurer, fits
+        from gradnoise.training.graphs import CaptureError
         from gradnoise.training.memory import is_out_of_memory
 
         self._open_source()
@@ -145,8 +150,10 @@ class TrialActor:
             return None
         try:
             if self._measurer is None or self._measurer.spec != probe:
-                self._measurer = Measurer(probe)
+                self._measurer = Measurer(probe, self._eager)
             rate: Rate = self._measurer.measure(slots)
+        except CaptureError:
+            raise
         except Exception as error:
             self._measurer = None  # its copies take the memory
             if is_out_of_memory(error):
@@ -166,7 +173,9 @@ class TrialActor:
             from gradnoise.training import open_trainer
 
             self._open_source()
-            self._trainer = open_trainer(slots, self._checkpoints, files=self._files)
+            self._trainer = open_trainer(
+                slots, self._checkpoints, files=self._files, eager=self._eager
+            )
             self._measurer = None
         for key in release:
             self._trainer.release(key)

@@ -124,7 +124,7 @@ def measured(
 ) -> tuple[Calibration, bool]:
     """Measure on all workers; return the result, and whether the measurement was complete."""
     rates: dict[int, Rate] = {}
-    refusal, is_whole = "", True
+    refusal, eager, is_whole = "", "", True
 
     def measure(slots: int, before: Rate | None) -> Rate:
         return launcher.measure(probe, slots, before, n_forms, check_interrupt)
@@ -135,12 +135,13 @@ def measured(
                 refusal = rate.refusal
             else:
                 rates[rate.slots] = rate
+                eager = rate.eager or eager
     except NotMeasuredError as error:
         log.warning("measurement stopped early", measured=list(rates), reason=str(error))
         is_whole = False
     chosen = best(rates.values()).slots if rates and not refusal else 1
     per_second = {slots: rate.steps_per_second for slots, rate in rates.items()}
-    return Calibration(slots=chosen, rates=per_second, refusal=refusal), is_whole
+    return Calibration(slots=chosen, rates=per_second, refusal=refusal or eager), is_whole
 
 
 def sentence(calibration: Calibration) -> str:
@@ -148,13 +149,14 @@ def sentence(calibration: Calibration) -> str:
     rates, slots = calibration.rates, calibration.slots
     together = "one trial at a time" if slots == 1 else f"{slots} trials as one model"
     head = f"{together} on each worker"
-    if calibration.refusal or not rates:
-        return f"{head}: {calibration.refusal or 'more could not be measured'}"
     stacked = [n for n in rates if n != 1]
+    if not rates or (calibration.refusal and not stacked):
+        return f"{head}: {calibration.refusal or 'more could not be measured'}"
     fastest = slots if slots != 1 else max(stacked, key=lambda n: rates[n], default=1)
     shown = dict.fromkeys((1, fastest))
     first, *others = (f"{rates[n]:,.0f}{' updates a second' * (n == 1)} with {n}" for n in shown)
-    return f"{head}: {', '.join([first, *others])}"
+    without_graph = f"; without a CUDA graph: {calibration.refusal}" if calibration.refusal else ""
+    return f"{head}: {', '.join([first, *others])}{without_graph}"
 
 
 def probe(spec: StudySpec, arms: Sequence[Arm]) -> TrialSpec:

@@ -82,6 +82,24 @@ def trial_spec(
     )
 
 
+def total(rates: Sequence[Rate | None], slots: int) -> Rate:
+    """Return the rate of all workers together from that of each; None where the slots do not fit.
+
+    Raises:
+        MemoryError: If they do not fit into one of them.
+    """
+    fitting = [rate for rate in rates if rate is not None]
+    if len(fitting) < len(rates):
+        raise MemoryError(f"{slots} slots do not fit.")
+    return Rate(
+        slots=slots,
+        steps_per_second=sum(rate.steps_per_second for rate in fitting),
+        bytes_per_slot=max(rate.bytes_per_slot for rate in fitting),
+        refusal=next((rate.refusal for rate in fitting if rate.refusal), ""),
+        eager=next((rate.eager for rate in fitting if rate.eager), ""),
+    )
+
+
 class Launcher(Protocol):
     """Trains trials in slots; one launcher serves one study.
 

@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from gradnoise.training.calibration import Rate, candidates
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.files import Files
+from gradnoise.training.graphs import CaptureError
 from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.trial import Failed, Finished, TrialSpec
 from gradnoise_service.domain.devices import DeviceChoice
@@ -28,6 +29,7 @@ from gradnoise_workers.launcher import (
     NoDeviceError,
     NotMeasuredError,
     WorkerLost,
+    total,
 )
 
 log = structlog.get_logger()
@@ -91,6 +93,7 @@ class RayLauncher:
         self._n_studies = n_studies
         self._source = source
         self._actor = actor
+        self._eager = ""
         self._slots = self._core_slots = 0
         self._n_wanted = 0
         self._workers: list[Worker] = []
@@ -172,17 +175,24 @@ class RayLauncher:
         self._await(list(pending), check_interrupt)
         rates: list[Rate | None] = []
         faults: list[str] = []
+        eager = self._eager
         for reply, worker in pending.items():
             try:
                 rates.append(ray.get(reply))
             except RayTaskError as error:
                 faults.append(str(error.cause))
+                if isinstance(error.cause, CaptureError):
+                    self._lose(worker, error)
             except RayError as error:
                 faults.append(f"{type(error).__name__}: {error}")
                 self._lose(worker, error)
+        if self._eager != eager:  # those that take the place of the lost capture nothing
+            self._started_at = math.inf
+            self.start(check_interrupt)
+            return self.measure(probe, slots, before, n_forms, check_interrupt)
         if faults or not rates:
             raise NotMeasuredError(faults[0] if faults else "no worker has started")
-        return _total(rates, slots)
+        return total(rates, slots)
 
     def open(self, slots: int) -> None:
         self._slots = slots
@@ -318,6 +328,9 @@ class RayLauncher:
             self._worker_of.pop(key, None)
 
     def _lose(self, worker: Worker, error: RayError) -> Sequence[LauncherEvent]:
+        if isinstance(error, RayTaskError) and isinstance(error.cause, CaptureError):
+            self._eager = str(error.cause)
+            log.warning("updates are no longer captured as CUDA graphs", reason=self._eager)
         reason = f"{type(error).__name__}: {error}".strip()
         if worker.location is None and any(
             node.id == worker.node for node in self._cluster.nodes()
@@ -370,23 +383,11 @@ class RayLauncher:
             num_cpus=0 if on_gpu else share,  # a node may have fewer cores than GPUs
             num_gpus=share if on_gpu else 0,
         )
-        started = actor.remote(on_gpu, self._checkpoints, self._source, self._files)
+        started = actor.remote(on_gpu, self._checkpoints, self._source, self._files, self._eager)
         return Worker(actor=started, reply=started.locate.remote(), node=node, on_gpu=on_gpu)
 
     def _is_complete(self) -> bool:
         return 0 < self._n_wanted <= len(self._placed())
-
-
-def _total(rates: Sequence[Rate | None], slots: int) -> Rate:
-    fitting = [rate for rate in rates if rate is not None]
-    if len(fitting) < len(rates):
-        raise MemoryError(f"{slots} slots do not fit.")
-    return Rate(
-        slots=slots,
-        steps_per_second=sum(rate.steps_per_second for rate in fitting),
-        bytes_per_slot=max(rate.bytes_per_slot for rate in fitting),
-        refusal=next((rate.refusal for rate in fitting if rate.refusal), ""),
-    )
 
 
 def _kill(actors: Iterable[Any]) -> None:

@@ -38,7 +38,8 @@ class Calibration:
         slots: The number; 1 where trials train one at a time.
         rates: Updates a second, of all workers together, by number of slots; empty where nothing
             could be measured.
-        refusal: Why the trials do not stack, empty if they do.
+        refusal: Why the trials do not stack or, where rates of stacks were measured, why their
+            updates are not captured as a CUDA graph; empty if neither.
     """
 
     slots: int
