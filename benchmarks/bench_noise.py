@@ -161,7 +161,11 @@ def on_gpu() -> Iterator[Figure]:
         if "_add" in event.key and "elementwise" not in event.key
     )
     yield Figure(
-        name="launches of the kernel for 200 parameters", unit="", values=[n_launches], at_most=1
+        name="launches of the kernel for 200 parameters",
+        unit="",
+        values=[n_launches],
+        at_least=1,
+        at_most=1,
     )
 
 

@@ -16,10 +16,21 @@ log = logging.getLogger(__name__)
 
 @functools.cache
 def native() -> ModuleType | None:
-    """Return `_kernels.native`; None without numba, which is an extra."""
+    """Return `_kernels.native`; None without numba, which is an extra.
+
+    Where numba is installed but gives no machine code, such as a version with other internals, the
+    reason is logged, once.
+    """
     try:
         from gradnoise._kernels import native
-    except ImportError:
+    except ModuleNotFoundError:
+        return None
+    except Exception as error:  # numba, llvmlite and the loader raise many types
+        log.warning(
+            "The kernel for noise on the CPU cannot be built, so numpy draws the noise, several "
+            "times slower: %s",
+            " ".join(f"{type(error).__name__}: {error}".split()),
+        )
         return None
     return native
 
@@ -69,7 +80,7 @@ def launch_fault(device: torch.device, dtype: torch.dtype) -> str:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         log.warning(
             "The kernel for %s noise cannot be built for %s, so the noise is drawn on the CPU, "
-            "with the same values: %s",
+            "with the same values up to rounding: %s",
             str(dtype).removeprefix("torch."),
             device,
             reason,

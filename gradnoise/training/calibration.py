@@ -15,6 +15,7 @@ from gradnoise.training import device
 from gradnoise.training.clock import clock_of
 from gradnoise.training.epochs import Order, epoch_steps, first_batch
 from gradnoise.training.memory import free_bytes, peak_bytes, reset_peak
+from gradnoise.training.precision import exact_float32
 from gradnoise.training.setup import Setup, prepare
 from gradnoise.training.single import SingleRun
 from gradnoise.training.stack import MOST_ON_CPU, rows_for
@@ -102,6 +103,7 @@ class Measurer:
         self._opener = StackedRuns(self._device)
         self._runs: list[StackedRun] = []
 
+    @exact_float32()
     def measure(self, slots: int, seconds: float = 0.15) -> Rate:
         """Train copies of the trial with different seeds, and return their rate.
 
@@ -281,11 +283,12 @@ class _Single:
     def __init__(self, setup: Setup, workload: Workload, where: torch.device) -> None:
         self._run, self._order = SingleRun(setup, workload, where), Order(workload, setup.spec)
         self.n_steps = epoch_steps(workload, setup.spec)
-        self._epoch = -1
+        self._where, self._epoch = where, -1
 
     def start(self) -> None:
         self._epoch += 1
-        self._rows = itertools.cycle(self._order.of(self._epoch).long())
+        order = self._order.of(self._epoch).to(self._where, torch.int64)
+        self._rows = itertools.cycle(order)
 
     def update(self) -> None:
         self._run.step(next(self._rows))

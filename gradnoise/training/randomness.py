@@ -1,4 +1,5 @@
-"""The global generators of torch, numpy and `random`, with a separate state for each trial.
+"""The global generators of torch, its devices, numpy and `random`, with a separate state for each
+trial.
 
 No trial draws the numbers of another.
 """
@@ -23,7 +24,7 @@ class Randomness:
 
     def __init__(self, seed: int) -> None:
         before = _states()
-        start = int(key(seed, "global", "")[0])
+        self._seed = start = int(key(seed, "global", "")[0])
         random.seed(start)
         np.random.seed(start % 2**32)
         torch.manual_seed(start)
@@ -45,8 +46,13 @@ class Randomness:
             _restore(before)
 
     def start(self) -> None:
-        """Give the global generators the trial's states."""
+        """Give the global generators the trial's states.
+
+        The generators of GPUs that torch had not used yet start from the trial's seed.
+        """
         _restore(self._states)
+        if not self._states[3] and torch.cuda.is_available():
+            torch.cuda.manual_seed_all(self._seed)  # at the latest when torch first uses a GPU
 
     def capture(self) -> None:
         """Take the states of the global generators as the trial's."""

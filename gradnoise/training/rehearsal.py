@@ -9,6 +9,7 @@ from typing import Any
 from gradnoise.training.epochs import epoch_order
 from gradnoise.training.faults import Fault, FunctionError, UnfinishedError
 from gradnoise.training.function_run import FunctionRun
+from gradnoise.training.precision import exact_float32
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import SingleRun
 from gradnoise.training.trial import TrialSpec
@@ -35,6 +36,7 @@ class Rehearsal:
     unread: tuple[str, ...] = ()
 
 
+@exact_float32()
 def rehearse(spec: TrialSpec, function_seconds: float = FUNCTION_SECONDS) -> Rehearsal:
     """Make the first update of a trial, or run a training function with a budget of one report.
 
@@ -80,6 +82,7 @@ def _with_traceback(fault: Fault) -> str:
     return f"{fault.summary}\n\n{fault.error.rstrip()}\n"
 
 
+@exact_float32()
 def untrained(spec: TrialSpec) -> dict[str, float]:
     """Return the metrics of a trial before its first update, by `<split>_<metric>`.
 

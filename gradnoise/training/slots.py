@@ -20,6 +20,7 @@ from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.faults import Fault, FunctionError, TimeLimitError, UnfinishedError
 from gradnoise.training.files import WEIGHTS_NAME, Files
 from gradnoise.training.output import Output, collecting, joined
+from gradnoise.training.precision import exact_float32
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, Printed, Saved, TrialSpec
 
 log = logging.getLogger(__name__)
@@ -163,6 +164,7 @@ class SlotTrainer(ABC):
         if spec is not None:
             self._delete_checkpoint(spec)
 
+    @exact_float32()
     def advance(
         self, go_on: Sequence[str] = (), timeout_seconds: float | None = None
     ) -> list[Event]:

@@ -1,7 +1,9 @@
 """The stacked trainer: trials of equal form train as one model.
 
-Each trial has the results that it has as a separate model. Trials that cannot stack train one at a
-time.
+Each trial has the results that it has as a separate model, up to rounding: batched products add in
+another order. On a CPU, the same trials in the same stack have the same results bit by bit; on a
+GPU they are only close, because some operations add in any order. Trials that cannot stack train
+one at a time.
 """
 
 import logging

@@ -12,7 +12,9 @@ ParamValue = JsonValue
 
 @dataclass(frozen=True, kw_only=True)
 class TrialSpec:
-    """A training run to execute; equal specs give equal results on the same machine.
+    """A training run to execute.
+
+    Equal specs give equal results in the same trainer on the same CPU, close ones elsewhere.
 
     Args:
         key: The caller's name for the trial; events carry it.

@@ -72,6 +72,7 @@ def probe_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     functions = (
         "counting",
+        "rounding",
         "splitting",
         "misbehaving",
         "leaking",

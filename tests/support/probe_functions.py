@@ -24,6 +24,18 @@ def counting(trial: Trial) -> None:
 
 
 @function(
+    name="rounding",
+    description="Rounds the factors of products after its first report.",
+    metrics=[X],
+)
+def rounding(trial: Trial) -> None:
+    for epoch in range(1, trial.budget_epochs + 1):
+        rounds = float(torch.get_float32_matmul_precision() == "high")
+        trial.report(epoch=epoch, validation_x=rounds, test_x=rounds, train_loss=0.0)
+        torch.set_float32_matmul_precision("high")
+
+
+@function(
     name="splitting",
     description="Fits a line to a part of eight points, drawn by its seed, and reports the parts.",
     metrics=[X],

@@ -16,6 +16,7 @@ from benchmarks.crew import on_each
 from benchmarks.first_gpu.running import Finding
 from benchmarks.harness import Figure
 from gradnoise.techniques.registry import TECHNIQUES
+from gradnoise.training.precision import exact_float32
 from gradnoise.training.setup import Setup, prepare
 from gradnoise.training.single import SingleRun
 from gradnoise.training.stack_check import declared_refusal, refusal
@@ -187,10 +188,9 @@ def figures(pair: Pair, found: Comparison) -> Iterator[Figure]:
         )
 
 
+@exact_float32()
 def compare(pair: Pair) -> Comparison:
     """Train a pair in the three ways."""
-    torch.backends.cudnn.allow_tf32 = False
-    torch.set_float32_matmul_precision("highest")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     setups = pair.setups()
     workload = setups[0].workload

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from gradnoise import _kernels
 from gradnoise._noise import Noise, StackedNoise, backends
 
 SHAPES = {"weight": (300, 7), "bias": (3,)}
@@ -73,8 +74,35 @@ def test_a_kernel_that_cannot_be_built_is_logged_once_and_the_noise_is_the_same(
     assert record.levelno == logging.WARNING
     assert record.getMessage().startswith(
         "The kernel for bfloat16 noise cannot be built for cpu, so the noise is drawn on the CPU, "
-        f"with the same values: {type(fault).__name__}: "
+        f"with the same values up to rounding: {type(fault).__name__}: "
     )
+
+
+def test_numba_that_gives_no_machine_code_is_logged_once_and_the_noise_is_close(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of a version with other internals; without numba nothing is logged."""
+    expected = drawn(torch.float32)
+
+    def find_spec(name: str, *_: object) -> None:
+        if name == "gradnoise._kernels.native":
+            raise faults[-1]
+
+    faults: list[Exception] = [AttributeError("'Target' has no\n  'create_target_machine'")]
+    monkeypatch.setattr(sys, "meta_path", [SimpleNamespace(find_spec=find_spec), *sys.meta_path])
+    for fault in (*faults, ModuleNotFoundError("No module named 'numba'")):
+        faults.append(fault)
+        backends.native.cache_clear()
+        monkeypatch.delitem(sys.modules, "gradnoise._kernels.native", raising=False)
+        monkeypatch.delattr(_kernels, "native", raising=False)
+        for _ in range(2):
+            for tensor, compiled in zip(drawn(torch.float32), expected, strict=True):
+                torch.testing.assert_close(tensor, compiled, rtol=0, atol=4e-6 * 0.5)
+    backends.native.cache_clear()
+    assert [record.getMessage() for record in caplog.records] == [
+        "The kernel for noise on the CPU cannot be built, so numpy draws the noise, several times "
+        "slower: AttributeError: 'Target' has no 'create_target_machine'"
+    ]
 
 
 def test_a_gpu_without_free_memory_may_get_the_kernel_later(

@@ -7,7 +7,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 
 from gradnoise.training.setup import prepare
-from gradnoise.training.single import SingleTrainer
+from gradnoise.training.single import SingleRun, SingleTrainer
 from gradnoise.training.trial import Measurement, TrialSpec
 from gradnoise.workloads import permutation
 
@@ -110,3 +110,25 @@ def test_every_schedule_and_every_clipping_changes_the_result() -> None:
         for clips in CLIPS
     ]
     assert len({round(losses_by_hand(spec)[-1], 9) for spec in specs}) == len(specs)
+
+
+def test_the_order_of_an_epoch_is_copied_to_the_device_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The update's rows are views of the whole order; the device here holds no numbers."""
+    steps: list[torch.Tensor] = []
+
+    def stopped(_run: SingleRun, rows: torch.Tensor, **_: object) -> None:
+        steps.append(rows)
+        raise InterruptedError
+
+    monkeypatch.setattr(SingleRun, "step", stopped)
+    spec = TrialSpec(key="a", workload="exact", params={"lr": 0.1}, seed=1, budget_epochs=1)
+    setup: Any = prepare(spec)
+    run = SingleRun(setup, setup.workload, torch.device("meta"))
+    with pytest.raises(InterruptedError):
+        run.train_epoch()
+    order = steps[0]._base
+    assert order is not None
+    assert order.is_meta
+    assert order.shape == (3, setup.workload.batch_size)
