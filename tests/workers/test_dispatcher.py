@@ -170,6 +170,7 @@ def test_the_trials_of_a_cancelled_study_end_here_and_in_optuna(
     assert read(database, study).state == "cancelled"
 
 
+@pytest.mark.slow
 def test_a_study_cancelled_without_a_dispatcher_is_settled_by_the_next(
     database: Database, storage: Storage, make_spec: Make
 ) -> None:
@@ -268,6 +269,7 @@ def test_the_untrained_model_is_measured_once_on_the_first_confirm_seeds(
     ]
 
 
+@pytest.mark.slow
 def test_two_studies_may_run_at_once(database: Database, storage: Storage, make_spec: Make) -> None:
     both = [submit(database, make_spec(name=name)) for name in ("first", "second")]
     gate = threading.Event()
@@ -304,6 +306,7 @@ def test_slots_are_measured_or_configured_and_reported(
     assert dict(protocol(Comparison.model_validate(comparison)))["stacking"] == expected
 
 
+@pytest.mark.slow
 def test_a_dispatcher_stopped_during_a_measurement_releases_its_study(
     database: Database, storage: Storage, make_spec: Make
 ) -> None:
@@ -331,6 +334,7 @@ def test_a_dispatcher_stopped_during_a_measurement_releases_its_study(
     assert read(database, study).state == "complete"
 
 
+@pytest.mark.slow
 def test_checkpoints_are_deleted_after_the_end_of_their_study(
     database: Database, storage: Storage, make_spec: Make, tmp_path: Path
 ) -> None:

@@ -1,8 +1,9 @@
 """The techniques, optimizers and workloads of this package pass the conformance checks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.testing import (
@@ -60,25 +61,30 @@ WORKLOAD_CASES: Mapping[str, Callable[[], WorkloadCase]] = {
 }
 
 
-LONG = ("check_composition",)
-"""Checks that train each technique beside every other; about a second and a half each."""
+LONG = ("check_neighbours", "check_stack", "check_resume", "check_equal_trials")
+"""Checks that train several trials; the default suite has them for one of each kind."""
+ONE_OF_EACH_KIND = ("annealed", "dropout", "preconditioned", "sam", "adam", "muon")
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        pytest.param(check, marks=[pytest.mark.slow] if check.__name__ in LONG else [])
-        for check in TECHNIQUE_CHECKS
-    ],
-    ids=lambda check: check.__name__,
-)
-@pytest.mark.parametrize("name", TECHNIQUE_PARAMS)
+def cases(names: Iterable[str], checks: Iterable[Callable[..., None]]) -> list[ParameterSet]:
+    """Every check of every name; long ones of most names are slow, and all compositions."""
+    return [
+        pytest.param(name, check, id=f"{name}-{check.__name__}", marks=[pytest.mark.slow] * is_slow)
+        for name in names
+        for check in checks
+        for is_slow in [
+            check.__name__ == "check_composition"
+            or (check.__name__ in LONG and name not in ONE_OF_EACH_KIND)
+        ]
+    ]
+
+
+@pytest.mark.parametrize(("name", "check"), cases(TECHNIQUE_PARAMS, TECHNIQUE_CHECKS))
 def test_a_technique_conforms(name: str, check: Callable[[TechniqueCase], None]) -> None:
     check(TechniqueCase(technique=TECHNIQUES.find(name), params=TECHNIQUE_PARAMS[name]))
 
 
-@pytest.mark.parametrize("check", OPTIMIZER_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", OPTIMIZER_MEMBERS)
+@pytest.mark.parametrize(("name", "check"), cases(OPTIMIZER_MEMBERS, OPTIMIZER_CHECKS))
 def test_an_optimizer_conforms(name: str, check: Callable[[OptimizerCase], None]) -> None:
     check(OptimizerCase(optimizer=OPTIMIZERS.find(name), members=OPTIMIZER_MEMBERS[name]))
 

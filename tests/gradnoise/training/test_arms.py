@@ -177,7 +177,11 @@ def test_a_stacked_trial_gives_the_single_trainers_result(
 
 @pytest.mark.parametrize(("techniques", "params"), ARMS, ids=str)
 @pytest.mark.parametrize(
-    ("optimizer", "hyper"), [("sgd", {"lr": 0.05, "clip_norm": 0.5}), ("adam", {"lr": 0.01})]
+    ("optimizer", "hyper"),
+    [
+        ("sgd", {"lr": 0.05, "clip_norm": 0.5}),
+        pytest.param("adam", {"lr": 0.01}, marks=pytest.mark.slow),
+    ],
 )
 def test_an_arm_of_several_techniques_gives_the_same_alone_and_in_a_stack(
     optimizer: str, hyper: dict[str, float], techniques: tuple[str, ...], params: dict[str, float]

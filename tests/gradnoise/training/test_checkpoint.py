@@ -65,7 +65,7 @@ def advance(trainer: SlotTrainer, n: int) -> list[Event]:
     ("before", "after"),
     [
         ("single", "stack of 3"),
-        ("stack of 3", "single"),
+        pytest.param("stack of 3", "single", marks=pytest.mark.slow),
         pytest.param("stack of 3", "stack of 8", marks=pytest.mark.slow),
     ],
 )

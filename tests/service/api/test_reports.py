@@ -64,7 +64,7 @@ def complete(database: Database, workshop: Any) -> Study:
     [
         ("*/*", "application/json"),
         ("application/json", "application/json"),
-        ("text/html", "text/html; charset=utf-8"),
+        pytest.param("text/html", "text/html; charset=utf-8", marks=pytest.mark.slow),
         ("text/markdown", "text/markdown; charset=utf-8"),
         ("text/csv", "text/csv; charset=utf-8"),
         ("application/x-tex", "application/x-tex"),
@@ -81,11 +81,16 @@ def test_accept_selects_the_format(
 @pytest.mark.parametrize(
     ("format", "content_type"),
     [
-        ("json", "application/json"),
         ("html", "text/html"),
-        ("md", "text/markdown"),
-        ("csv", "text/csv"),
-        ("tex", "application/x-tex"),
+        *(
+            pytest.param(format, content_type, marks=pytest.mark.slow)
+            for format, content_type in (
+                ("json", "application/json"),
+                ("md", "text/markdown"),
+                ("csv", "text/csv"),
+                ("tex", "application/x-tex"),
+            )
+        ),
     ],
 )
 def test_format_parameter_overrides_accept(
