@@ -254,7 +254,7 @@ def by_name(flat: torch.Tensor, shapes: Mapping[str, torch.Size]) -> dict[str, t
     """Return views of [..., numbers] as each parameter, [..., *shape]."""
     parts = torch.split(flat, [shape.numel() for shape in shapes.values()], dim=-1)
     return {
-        name: part.view(*flat.shape[:-1], *shape)
+        name: part.view((*flat.shape[:-1], *shape))
         for (name, shape), part in zip(shapes.items(), parts, strict=True)
     }
 

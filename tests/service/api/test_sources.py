@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from gradnoise_service.cli.app import app
 from gradnoise_service.client import Client
+from gradnoise_service.domain.plain_text import plain
 from gradnoise_service.domain.source import Source
 from gradnoise_service.local import sources
 from gradnoise_service.local.errors import LocalServiceError
@@ -134,7 +135,7 @@ def test_client_and_command_read_the_code_that_was_stored(
     printed = CliRunner().invoke(app, command)
     assert (
         printed.stdout
-        == "".join(f"# {name}\n{text}" for name, text in code["files"].items()) + "\n"
+        == "".join(f"# {name}\n{plain(text)}" for name, text in code["files"].items()) + "\n"
     )
     assert source.hash in printed.stderr
     assert CliRunner().invoke(app, [*command, "-o", str(tmp_path)]).exit_code == 0

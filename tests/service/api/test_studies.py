@@ -168,7 +168,7 @@ def test_seeds_are_computed_from_power(client: TestClient, plain_spec: dict[str,
     }
     study = client.post("/v1/studies", json=wanted, headers={"Idempotency-Key": "k"}).json()
     left_out = {"epochs": None, "looks": [], "drop": None, "anytime": False}
-    left_out |= {"boundary": "obrien_fleming"}
+    left_out |= {"boundary": "obrien_fleming", "keep_weights": "none"}
     assert (
         study["spec"]["confirm"] == {"n_seeds": 11, "power": power, "thresholds": [0.9]} | left_out
     )

@@ -106,6 +106,7 @@ def test_a_summary_counts_every_trial_once_and_its_seconds(
         "n_failed": 1,
         "n_diverged_later": 0,
         "device_seconds": 8.0,
+        "first_error": "",
     }
     assert (arm.confirm.n_ended, arm.confirm.n_declared) == (3, 5)
     assert (arm.mean, arm.median, arm.lowest, arm.highest) == (
