@@ -1,6 +1,7 @@
 """Which files of a folder a file imports, directly or through others, found without running it."""
 
 import ast
+import functools
 from collections.abc import Callable, Iterator
 
 Read = Callable[[str], str | None]
@@ -21,20 +22,27 @@ def closure(name: str, read: Read) -> dict[str, str]:
         FileNotFoundError: If the file does not exist.
     """
     texts: dict[str, str] = {}
+    seen: set[str] = set()
     waiting = [name]
     while waiting:
         path = waiting.pop()
-        if path in texts:
+        if path in seen:
             continue
+        seen.add(path)
         text = read(path)
         if text is None:
             if path == name:
                 raise FileNotFoundError(name)
             continue
         texts[path] = text
-        for module in imported(ast.parse(text, path), path):
+        for module in _modules(text, path):
             waiting += candidates(module)
     return dict(sorted(texts.items()))
+
+
+@functools.lru_cache(maxsize=4_096)  # a service reads the same files for each study
+def _modules(text: str, path: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(imported(ast.parse(text, path), path)))
 
 
 def candidates(module: str) -> tuple[str, str]:
