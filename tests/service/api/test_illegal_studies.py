@@ -83,7 +83,7 @@ REFUSED: list[tuple[dict[str, Any], str, Any, str]] = [
         "low above 0",
     ),
     ({"space": {"lr": {"low": 0.1}}}, "space.lr.high", None, "a number"),
-    ({"space": {"lr": [0.1, 0.2]}}, "space.lr", [0.1, 0.2], "choices {choices: [...]}"),
+    ({"space": {"lr": [0.1, 0.2]}}, "space.lr", [0.1, 0.2], "as choices: [0.1, 0.2]"),
     ({"space": {"lr": "fast"}}, "space.lr", "fast", "a number in (0, inf)"),
     ({"search": {"n_trials": 20_000, "epochs": 3}}, "search.n_trials", 20_000, "at most 20000"),
     ({"search": {"n_trials": 10**400, "epochs": 3}}, "search.n_trials", None, "at most 20000"),
