@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ import optuna
 import pytest
 
 from formula_launcher import FormulaLauncher
+from gated_launcher import GatedLauncher
 from gradnoise.training.calibration import Rate
 from gradnoise.training.trial import TrialSpec
 from gradnoise_service.compare.facts.comparison import Comparison
@@ -26,23 +27,11 @@ from gradnoise_service.store.tables import StudyRow
 from gradnoise_workers import driver as driver_module
 from gradnoise_workers.dispatcher import Dispatcher
 from gradnoise_workers.driver import Driver
-from gradnoise_workers.launcher import Launcher, LauncherEvent
+from gradnoise_workers.launcher import Launcher
 
 Make = Callable[..., StudySpec]
 ACCURACY = Metric(name="accuracy", direction="maximize", worst=0.0)
 WAIT_SECONDS = 60
-
-
-class Gated(FormulaLauncher):
-    """Reports no event until its gate opens; `polled` is set at the first poll."""
-
-    def __init__(self, gate: threading.Event, polled: threading.Event) -> None:
-        super().__init__()
-        self.gate, self.polled = gate, polled
-
-    def events(self, timeout_seconds: float) -> Sequence[LauncherEvent]:
-        self.polled.set()
-        return super().events(timeout_seconds) if self.gate.wait(0.01) else []
 
 
 def submit(database: Database, spec: StudySpec) -> Study:
@@ -149,7 +138,7 @@ def test_the_trials_of_a_cancelled_study_end_here_and_in_optuna(
 ) -> None:
     study = submit(database, make_spec())
     gate, polled = threading.Event(), threading.Event()
-    with running(database, storage, lambda: Gated(gate, polled)):
+    with running(database, storage, lambda: GatedLauncher(gate, polled)):
         assert polled.wait(WAIT_SECONDS)
         with database.session(write=True) as session:
             studies.cancel(session, study.id, "ada", datetime.now(UTC))
@@ -194,7 +183,7 @@ def test_a_stopped_dispatcher_releases_its_study_to_the_next(
 ) -> None:
     study = submit(database, make_spec())
     gate, polled = threading.Event(), threading.Event()
-    with running(database, storage, lambda: Gated(gate, polled)):
+    with running(database, storage, lambda: GatedLauncher(gate, polled)):
         assert polled.wait(WAIT_SECONDS)
     released = read(database, study)
     assert released.state == "running"
@@ -275,7 +264,9 @@ def test_two_studies_may_run_at_once(database: Database, storage: Storage, make_
     gate = threading.Event()
     polled = [threading.Event(), threading.Event()]
     waiting = iter(polled)
-    with running(database, storage, lambda: Gated(gate, next(waiting)), concurrent_studies=2):
+    with running(
+        database, storage, lambda: GatedLauncher(gate, next(waiting)), concurrent_studies=2
+    ):
         assert all(event.wait(WAIT_SECONDS) for event in polled)
         gate.set()
         until(lambda: all(read(database, study).has_ended for study in both))
@@ -357,7 +348,7 @@ def test_checkpoints_are_deleted_after_the_end_of_their_study(
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
         (tmp_path / "checkpoints" / name / "7.pt").touch()
     gate, polled = threading.Event(), threading.Event()
-    launchers = iter([FormulaLauncher(), Gated(gate, polled)])
+    launchers = iter([FormulaLauncher(), GatedLauncher(gate, polled)])
     with running(database, storage, lambda: next(launchers), checkpoints=tmp_path / "checkpoints"):
         assert polled.wait(WAIT_SECONDS)
         assert folders() == {str(cancelled.id), str(queued.id), "another"}

@@ -33,12 +33,10 @@ PARAMS: Mapping[str, Mapping[str, float]] = {
     "anticorrelated": {"std": 0.1},
     "constant": {"std": 0.1},
     "dropout": {"rate": 0.2},
+    "preconditioned": {"eta": 0.01, "gamma": 0.55},
     "weight_noise": {"eta": 0.01, "gamma": 0.55},
 }
 """Of techniques without defaults."""
-
-EAGER = ("preconditioned",)
-"""Techniques whose updates are not captured."""
 
 OPTIONS: Mapping[str, Mapping[str, object]] = {
     "char-lm": {"layers": 1, "heads": 2, "head_width": 4, "context": 8},
@@ -73,15 +71,21 @@ class OnTheDevice(TorchDispatchMode):
 
 
 class Rows:
-    """Stands for the rows of the noise kernel on a GPU: it adds the standard deviations."""
+    """Stands for the rows of the noise kernel on a GPU: it adds the standard deviations.
 
-    def __init__(self, rows: torch.Tensor, _runs: object, _addresses: object) -> None:
-        self._rows = rows
+    Preconditioned noise also changes the mean squares.
+    """
+
+    def __init__(self, rows: torch.Tensor, _runs: object, states: torch.Tensor | None) -> None:
+        self._rows, self._states = rows, states
 
     def set_keys(self, keys: object) -> None:
         """Do nothing: nothing is drawn."""
 
-    def add_(self, ts: torch.Tensor, stds: torch.Tensor) -> None:
+    def add_(self, ts: torch.Tensor, stds: torch.Tensor, rules: torch.Tensor | None = None) -> None:
+        assert (rules is None) == (self._states is None)
+        if rules is not None and self._states is not None:
+            self._states.mul_(rules[0][:, None]).addcmul_(self._rows, self._rows)
         self._rows.add_((stds + 0 * ts)[:, None].to(self._rows.dtype))
 
 
@@ -123,7 +127,7 @@ def triples() -> list[Any]:
     optimizers in turn.
     """
     optimizers = itertools.cycle(sorted(OPTIMIZERS.names()))
-    techniques, found = sorted(set(TECHNIQUES.names()) - set(EAGER)), []
+    techniques, found = sorted(TECHNIQUES.names()), []
     for k, workload in enumerate(sorted(OPTIONS)):
         is_slow = workload != "mlp"
         places = getattr(WORKLOADS.find(workload), "places", ())

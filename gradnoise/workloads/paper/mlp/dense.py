@@ -15,6 +15,12 @@ from gradnoise.workloads.base import Batch, Tensors
 ROWS_AT_ONCE = 1_000
 """The activations of this many examples fit into the caches of a core."""
 
+IN_PLACE_FROM = 10_000
+"""Numbers of a weight matrix from which its gradients are written in place on a CPU.
+
+The batched product of smaller matrices is faster into contiguous memory, with a copy after it.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DenseLayer:
@@ -89,12 +95,12 @@ class DenseNetworks:
         back = logarithms.transpose(1, 2).contiguous()
         for i in reversed(range(len(self._layers))):
             layer, before = self._layers[i], hidden[i]
-            weight = weights[layer.weight]
-            product = self._empty("weight", i, weight.shape, inputs)
-            gradients[layer.weight].copy_(torch.bmm(back.transpose(1, 2), before, out=product))
+            self._write_product(i, back.transpose(1, 2), before, gradients[layer.weight])
             torch.sum(back, 1, out=gradients[layer.bias])
             if i:
-                back = torch.bmm(back, weight, out=self._empty("back", i, before.shape, inputs))
+                back = torch.bmm(
+                    back, weights[layer.weight], out=self._empty("back", i, before.shape, inputs)
+                )
                 mask = masks.get(self._layers[i - 1].mask)
                 if mask is not None:
                     back.mul_(mask)
@@ -109,6 +115,14 @@ class DenseNetworks:
         weight, bias = weights[layer.weight], weights[layer.bias]
         outputs = self._empty(*key, (*hidden.shape[:2], weight.shape[1]), hidden)
         return torch.baddbmm(bias.unsqueeze(1), hidden, weight.transpose(1, 2), out=outputs)
+
+    def _write_product(
+        self, layer: int, left: torch.Tensor, right: torch.Tensor, into: torch.Tensor
+    ) -> None:
+        if into.is_cpu and into[0].numel() < IN_PLACE_FROM:
+            into.copy_(torch.bmm(left, right, out=self._empty("weight", layer, into.shape, into)))
+        else:
+            torch.bmm(left, right, out=into)
 
     def _empty(
         self, what: str, layer: int, shape: Sequence[int], like: torch.Tensor

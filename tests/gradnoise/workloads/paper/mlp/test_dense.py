@@ -1,9 +1,14 @@
+import itertools
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
 from gradnoise._streams import normal
+from gradnoise.training.stacked_run import by_name
+from gradnoise.workloads.paper.mlp import dense
 from gradnoise.workloads.paper.mlp.dense import ROWS_AT_ONCE, DenseLayer, DenseNetworks
 
 
@@ -111,3 +116,28 @@ def test_the_outputs_equal_those_of_each_model(widths: list[int], n_models: int,
         {name: weight.clone() for name, weight in weights.items()},
     )
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_gradients_written_in_place_equal_copied_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into rows that hold all parameters of a model, for matrices on both sides of the limit."""
+    widths, n_models, n_examples = (210, 50, 50, 10), 3, 20
+    shapes = {
+        f"{i}.{kind}": shape
+        for i, (n_in, n_out) in enumerate(itertools.pairwise(widths))
+        for kind, shape in (("weight", torch.Size([n_out, n_in])), ("bias", torch.Size([n_out])))
+    }
+    n_numbers = sum(shape.numel() for shape in shapes.values())
+    weights = by_name(normal(1, "init", 0, "w", (n_models, n_numbers)).double(), shapes)
+    inputs = normal(1, "data", 0, "inputs", (n_models, n_examples, widths[0])).double()
+    labels = torch.arange(n_models * n_examples).view(n_models, -1) % widths[-1]
+    networks = DenseNetworks([DenseLayer(weight=f"{i}.weight", bias=f"{i}.bias") for i in range(3)])
+
+    def gradient(in_place_from: int) -> torch.Tensor:
+        monkeypatch.setattr(dense, "IN_PLACE_FROM", in_place_from)
+        found = torch.full((n_models, n_numbers), 9.0, dtype=torch.float64)
+        networks.gradient(weights, {}, (inputs, labels), by_name(found, shapes))
+        return found
+
+    by_size, in_place, copied = map(gradient, (dense.IN_PLACE_FROM, 0, n_numbers))
+    torch.testing.assert_close(by_size, copied, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(in_place, copied, rtol=1e-12, atol=1e-12)
