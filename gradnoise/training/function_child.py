@@ -1,5 +1,6 @@
 """The process of a training function: runs it on its main thread, and reports to the trainer."""
 
+import contextlib
 import faulthandler
 import functools
 import importlib
@@ -200,8 +201,7 @@ def run(trial: int, output: int) -> NoReturn:
     except (EOFError, BrokenPipeError):  # the trainer is gone
         pass
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         os._exit(0)
 
 
@@ -236,9 +236,17 @@ def _obey(connection: Connection, order: Order) -> None:
     except ReleasedError:
         return
     except BaseException as error:
-        connection.send(Ended(fault=_fault(error)))
+        ended = Ended(fault=_fault(error))
     else:
-        connection.send(Ended(conduct=trial.conduct()))
+        ended = Ended(conduct=trial.conduct())
+    _flush()  # the trainer reads what was printed when it learns of the end
+    connection.send(ended)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # the function may have replaced or closed it
+            stream.flush()
 
 
 def open_trial(spec: TrialSpec, workload: FunctionWorkload, host: ProcessHost) -> Trial:
