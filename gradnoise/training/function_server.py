@@ -22,9 +22,12 @@ import torch
 from gradnoise._noise import Noise
 from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.training.function_child import Source, run
+from gradnoise.training.gpus import cuda_fault
 from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS
 
 LENGTH_BYTES, STATUS_BYTES = 8, 4
+OF_FORKS = ("forked subprocess", "initialization error")
+"""In the messages of torch and CUDA where it had started before the process was forked."""
 
 
 def main(descriptor: int) -> None:
@@ -107,6 +110,8 @@ def _import(source: bytes) -> bool:
     A copy of a process with threads or with a CUDA context does not work. Then each trial starts a
     new interpreter, which takes seconds.
     """
+    # else a module that asks whether there is a GPU starts CUDA
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     torch.set_num_threads(1)  # so that a module that computes when it is imported starts no threads
     parameter = torch.zeros(1, requires_grad=True)
     torch.optim.SGD([parameter])  # loads torch's compiler
@@ -116,8 +121,22 @@ def _import(source: bytes) -> bool:
         needed.load()
     for registry in (WORKLOADS, TECHNIQUES, OPTIMIZERS):
         registry.installed()
-    has_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # of torch
-    return threading.active_count() == 1 and not has_cuda
+    return threading.active_count() == 1 and _can_copies_use_cuda()
+
+
+def _can_copies_use_cuda() -> bool:
+    """Return whether CUDA starts in a forked process, where it would in a new one."""
+    if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]  # of torch
+        return True
+    pid = os.fork()
+    if pid:
+        return os.waitpid(pid, 0)[1] == 0
+    status = 1
+    try:
+        fault = cuda_fault()
+        status = int(any(sign in fault for sign in OF_FORKS))
+    finally:
+        os._exit(status)
 
 
 def _spawn(trial: int, output: int) -> int:

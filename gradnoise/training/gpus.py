@@ -88,9 +88,15 @@ def _gpu(device: torch.device) -> Gpu:
     if fault:
         return Gpu(fault=fault)
     properties = torch.cuda.get_device_properties(device)
-    free, total = torch.cuda.mem_get_info(device)
+    try:
+        free = torch.cuda.mem_get_info(device)[0]
+    except RuntimeError:  # no memory is left for this process to open the GPU
+        free = 0
     return Gpu(
-        name=properties.name, uuid=f"GPU-{properties.uuid}", free_bytes=free, total_bytes=total
+        name=properties.name,
+        uuid=f"GPU-{properties.uuid}",
+        free_bytes=free,
+        total_bytes=properties.total_memory,
     )
 
 
@@ -103,7 +109,8 @@ def _report() -> Iterator[dict[str, object]]:
     for i in range(torch.cuda.device_count()):
         device = torch.device("cuda", i)
         gpu = _gpu(device)
-        kernel_fault = "" if gpu.fault else backends.launch_fault(device, torch.float32)
+        is_open = not gpu.fault and gpu.free_bytes > 0
+        kernel_fault = backends.launch_fault(device, torch.float32) if is_open else ""
         yield {**asdict(gpu), "kernel_fault": kernel_fault}
 
 

@@ -1,6 +1,8 @@
 """The precision in which torch multiplies float32 numbers."""
 
 import contextlib
+import functools
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +32,7 @@ def exact_float32() -> Iterator[None]:
     of the whole process, and as before afterwards. Autocast and models in another type are
     unaffected.
     """
+    _warned_once()
     before = [operation.fp32_precision for operation in OPERATIONS]
     of_products = of_cudnn = None
     with contextlib.suppress(RuntimeError):  # the older settings disagree with these
@@ -41,6 +44,14 @@ def exact_float32() -> Iterator[None]:
         yield
     finally:
         _set(of_products, of_cudnn, before)
+
+
+@functools.cache
+def _warned_once() -> None:
+    """Have some versions of torch warn, once a process and unseen, that settings are older."""
+    with warnings.catch_warnings(), contextlib.suppress(RuntimeError):
+        warnings.simplefilter("ignore", UserWarning)
+        torch.get_float32_matmul_precision()
 
 
 def _set(of_products: str | None, of_cudnn: bool | None, of_operations: list[str]) -> None:

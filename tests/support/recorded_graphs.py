@@ -1,5 +1,6 @@
 """CUDA graphs on a CPU: a capture records operations with their tensors, a replay repeats them."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
@@ -69,6 +70,7 @@ class Cuda:
         self.end_error: Exception | None = None
         self.sync_debug_mode = 0
         self._raising = WaitingRaises()
+        self._has_warned = False
 
     @contextmanager
     def graph(self, graph: RecordedGraph, *, capture_error_mode: str) -> Iterator[None]:
@@ -82,12 +84,16 @@ class Cuda:
                 raise self.end_error
 
     def set_sync_debug_mode(self, mode: int | str) -> None:
+        """Set the mode, and like torch warn after that, the first time."""
         number = {"default": 0, "warn": 1, "error": 2}.get(str(mode), mode)
         if number == 2:
             self._raising.__enter__()
         elif self.sync_debug_mode == 2:
             self._raising.__exit__(None, None, None)
         self.sync_debug_mode = int(number)
+        if not self._has_warned:
+            self._has_warned = True
+            warnings.warn("Synchronization debug mode is a prototype feature", stacklevel=2)
 
 
 @contextmanager

@@ -52,6 +52,7 @@ def test_a_gpu_that_two_nodes_offer_is_used_once(nodes: list[dict[str, Any]]) ->
     assert cluster.admits(gpu("a", 0, "GPU-1"))
     assert cluster.admits(gpu("a", 1, "GPU-2"))
     assert cluster.admits(gpu("a", 0, "GPU-1"))  # another study's actor there
+    assert cluster.admits(gpu("a", 2, "GPU-1"))  # another part of the GPU
     assert not cluster.admits(gpu("b", 0, "GPU-2"))
     (sentence,) = cluster.faults()
     assert sentence.endswith("another Ray node offers it too (H200, GPU-2).")

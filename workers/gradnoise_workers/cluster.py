@@ -58,7 +58,7 @@ class Cluster:
     def __init__(self) -> None:
         self._refused: dict[Slot, str] = {}
         self._losses: Counter[Slot] = Counter()
-        self._of_uuid: dict[str, Slot] = {}
+        self._node_of_uuid: dict[str, str] = {}
 
     def nodes(self) -> list[Node]:
         """Return the nodes that are alive."""
@@ -124,13 +124,12 @@ class Cluster:
             self._refuse(location, f"{reason}, {self._losses[slot]} times")
 
     def _duplicate(self, location: Location) -> str:
-        slot = (location.node, location.gpu)
-        first = self._of_uuid.get(location.uuid) if location.uuid else None
-        is_alive = first is not None and any(node["NodeID"] == first[0] for node in _alive())
-        if first is not None and is_alive and first != slot:
+        # the parts of a GPU on a node may have the UUID of the whole
+        first = self._node_of_uuid.get(location.uuid, location.node)
+        if first != location.node and any(node["NodeID"] == first for node in _alive()):
             return f"another Ray node offers it too ({location.device}, {location.uuid})"
         if location.uuid:
-            self._of_uuid[location.uuid] = slot
+            self._node_of_uuid[location.uuid] = location.node
         return ""
 
     def _refuse(self, location: Location, reason: str) -> None:

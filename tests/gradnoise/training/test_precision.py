@@ -1,9 +1,10 @@
+import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
-from gradnoise.training.precision import OPERATIONS
+from gradnoise.training.precision import OPERATIONS, _warned_once, exact_float32
 from gradnoise.training.single import SingleRun, SingleTrainer
 from gradnoise.training.stack import StackTrainer
 from gradnoise.training.stacked_model import StackedModel
@@ -93,6 +94,24 @@ def test_settings_of_single_operations_are_left_as_they_were(mixed: list[str]) -
         settings()
     run(SingleTrainer(), spec(budget_epochs=1))
     assert [operation.fp32_precision for operation in OPERATIONS] == mixed
+
+
+def test_the_warning_of_some_versions_of_torch_on_older_settings_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They warn at the first use in a process; here a warning is an error."""
+    read, messages = torch.get_float32_matmul_precision, ["Please use the new settings."]
+
+    def warning() -> str:
+        for message in messages:
+            messages.clear()
+            warnings.warn(message, UserWarning, stacklevel=2)
+        return read()
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", warning)
+    _warned_once.cache_clear()
+    with exact_float32():
+        assert not messages
 
 
 def test_a_training_function_keeps_the_settings_that_it_makes() -> None:
