@@ -49,7 +49,7 @@ def cuda_fault() -> str:
         return f"{version} is built without CUDA"
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]  # of torch
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, torch.cuda.DeferredCudaCallError) as error:
         return f"{version}: {_first_line(error)}"
     return "" if torch.cuda.device_count() else f"{version} sees no GPU"
 

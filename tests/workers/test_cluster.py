@@ -67,5 +67,7 @@ def test_a_gpu_that_was_lost_twice_is_not_used_again(nodes: list[dict[str, Any]]
     assert cluster.devices().n_gpus == 3
     cluster.lose(gpu("a", 1), fault)
     assert cluster.devices().n_gpus == 2
+    assert not cluster.admits(gpu("a", 1, "GPU-2"))  # the actor of another study lands on it
+    assert cluster.admits(gpu("a", 0, "GPU-1"))
     (sentence,) = cluster.faults()
     assert sentence.endswith(f"GPU 1 to Ray, but it is not used: {fault}, 2 times.")

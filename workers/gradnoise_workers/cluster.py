@@ -111,7 +111,8 @@ class Cluster:
 
     def admits(self, location: Location) -> bool:
         """Return whether an actor may train on its GPU; refuse the GPU if not."""
-        reason = location.fault or self._duplicate(location)
+        known = self._refused.get((location.node, location.gpu), "")
+        reason = known or location.fault or self._duplicate(location)
         if reason:
             self._refuse(location, reason)
         return not reason

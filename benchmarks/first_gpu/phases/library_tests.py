@@ -25,6 +25,8 @@ WITHOUT_PLUGINS = (
     "ignore::pytest.PytestConfigWarning",
 )
 """In place of the options of pyproject.toml, by which a setting of a missing plugin is an error."""
+OF_FAILURE = re.compile(r"::\S.* (FAILED|ERROR) |\] (FAILED|ERROR) ")
+"""The outcome of a test, in one process and in several."""
 SECONDS_PER_TEST = 60
 SHOWN = 60
 """Lines on failures that are kept."""
@@ -37,7 +39,7 @@ def findings() -> Iterator[Finding]:
     if not importlib.util.find_spec("pytest"):
         yield "pytest is not installed: no test ran"
         return
-    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "--tb=short", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-v", "-rfE", "--tb=short", "-p", "no:cacheprovider"]
     # the tests beside the library's need the service
     command += ["--confcutdir=tests/gradnoise", *WITHOUT_PLUGINS]
     if importlib.util.find_spec("xdist") and is_on_gpu:
@@ -45,19 +47,23 @@ def findings() -> Iterator[Finding]:
     if importlib.util.find_spec("pytest_timeout"):
         command += ["--timeout", f"{SECONDS_PER_TEST}"]
     command += [f"tests/gradnoise/{each}" for each in (ON_GPU if is_on_gpu else ON_CPU)]
-    done = subprocess.run(
+    lines = []
+    with subprocess.Popen(
         command,
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-    )
-    lines = done.stdout.splitlines()
+    ) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            lines.append(line.rstrip())
+            if OF_FAILURE.search(line):  # at once, in case the phase is stopped
+                yield lines[-1]
     summary = lines[-1] if lines else "no output"
     counts = {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", summary)}
-    yield f"pytest ended with {done.returncode}: {summary}"
+    yield f"pytest ended with {process.returncode}: {summary}"
     yield Figure(name="tests that passed", unit="", values=[counts.get("passed", 0)], at_least=1)
     yield Figure(
         name="tests that failed or could not run",

@@ -33,3 +33,17 @@ def test_a_gpu_that_is_full_is_reported_without_free_memory(
     assert gpus.first_gpu() == expected
     (reported,) = gpus._report()
     assert (reported["fault"], reported["free_bytes"], reported["kernel_fault"]) == ("", 0, "")
+
+
+def test_a_gpu_that_fails_when_cuda_starts_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch raises an exception of its own type then, with several lines."""
+
+    def init() -> None:
+        raise torch.cuda.DeferredCudaCallError(
+            "CUDA call failed lazily at initialization with error: unknown error\n\nIt was called"
+        )
+
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    reason = "CUDA call failed lazily at initialization with error: unknown error"
+    assert gpus.first_gpu() == Gpu(fault=f"torch {torch.__version__}: {reason}")

@@ -22,3 +22,17 @@ def test_tests_run_without_the_plugins_of_pytest(monkeypatch: pytest.MonkeyPatch
     passed, failed = (each for each in findings if isinstance(each, Figure))
     assert passed.holds, findings
     assert failed.holds, findings
+
+
+@pytest.mark.parametrize(
+    ("line", "is_failure"),
+    [
+        ("tests/test_a.py::test_b[c d] FAILED                       [ 33%]", True),
+        ("tests/test_a.py::test_b ERROR                             [ 66%]", True),
+        ("[gw0] [ 33%] FAILED tests/test_a.py::test_b[c d] ", True),
+        ("[gw0] [100%] PASSED tests/test_a.py::test_b ", False),
+        ("E       assert 'FAILED' == 'PASSED'", False),
+    ],
+)
+def test_failures_are_found_while_the_tests_run(line: str, is_failure: bool) -> None:
+    assert bool(library_tests.OF_FAILURE.search(line)) is is_failure
