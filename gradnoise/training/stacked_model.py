@@ -22,6 +22,7 @@ from gradnoise.training.stacked_run import StackedRun, by_name, gradient_of, mea
 from gradnoise.workloads.base import Batch, Tensors
 
 MEASURED_AT_ONCE, MEASURED_AT_ONCE_ON_CPU = 64, 4
+NOISE_ELSEWHERE = "the GPU's kernel does not draw the noise."
 
 
 class StackedModel:
@@ -105,14 +106,13 @@ class StackedModel:
                 self._gradients, epoch.on_preconditioned, self._mean_squares
             )
         tables = (self._on_weights, self._on_activations, self._on_gradients)
-        self._is_capturable = (
-            may_capture
-            and graphs.are_supported(self._device)
-            and bool(self._on_preconditioned or not epoch.preconditioned)
-            and all(table is None or table.is_capturable for table in tables)
+        is_noise_there = bool(self._on_preconditioned or not epoch.preconditioned) and all(
+            table is None or table.is_capturable for table in tables
         )
+        is_wanted = may_capture and graphs.are_supported(self._device)
+        self._is_capturable = is_wanted and is_noise_there
         self._graph: torch.cuda.CUDAGraph | None = None
-        self.eager = ""
+        self.eager = NOISE_ELSEWHERE if is_wanted and not is_noise_there else ""
         self.counter = torch.zeros(1, dtype=torch.int64, device=self._device)
 
     @property

@@ -88,6 +88,20 @@ def test_a_loss_that_copies_from_the_host_trains_eagerly_and_the_log_gives_the_r
     ]
 
 
+@pytest.mark.parametrize("technique", ["annealed", "preconditioned"])
+def test_noise_that_the_kernel_of_the_gpu_does_not_draw_is_a_reason(
+    technique: str, cuda: Cuda, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where the kernel cannot be built."""
+    some = trials(2, technique=technique, params={"lr": 0.05, "eta": 0.01, "gamma": 0.55})
+    stack = StackTrainer(2)
+    with caplog.at_level(logging.WARNING, logger="gradnoise"):
+        curves(stack, some)
+    assert not cuda.graphs
+    assert set(stack.eager.values()) == {"the GPU's kernel does not draw the noise."}
+    assert caplog.records[-1].getMessage().endswith(": the GPU's kernel does not draw the noise.")
+
+
 def test_an_update_that_raises_in_a_capture_alone_trains_eagerly(
     cuda: Cuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
