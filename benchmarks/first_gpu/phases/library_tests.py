@@ -18,13 +18,17 @@ from benchmarks.harness import Figure
 
 ON_GPU = ("kernels", "noise", "hook", "processes", "techniques", "training", "workloads")
 ON_CPU = ("kernels/test_portable.py", "kernels/test_cuda.py")
-WITHOUT_PLUGINS = (
+OPTIONS = (
     "-o",
     "addopts=--import-mode=importlib -m 'not slow'",
     "-W",
     "ignore::pytest.PytestConfigWarning",
+    "-W",
+    "default::UserWarning",
 )
-"""In place of the options of pyproject.toml, by which a setting of a missing plugin is an error."""
+"""In place of those of pyproject.toml, by which a setting of a missing plugin is an error. So is a
+warning of CUDA, which the output shows instead.
+"""
 OF_FAILURE = re.compile(r"::\S.* (FAILED|ERROR) |\] (FAILED|ERROR) ")
 """The outcome of a test, in one process and in several."""
 SECONDS_PER_TEST = 60
@@ -41,7 +45,7 @@ def findings() -> Iterator[Finding]:
         return
     command = [sys.executable, "-m", "pytest", "-v", "-rfE", "--tb=short", "-p", "no:cacheprovider"]
     # the tests beside the library's need the service
-    command += ["--confcutdir=tests/gradnoise", *WITHOUT_PLUGINS]
+    command += ["--confcutdir=tests/gradnoise", *OPTIONS]
     if importlib.util.find_spec("xdist") and is_on_gpu:
         command += ["-n", f"{min(8, os.cpu_count() or 1)}", "--dist", "loadfile"]
     if importlib.util.find_spec("pytest_timeout"):
