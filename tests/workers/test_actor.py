@@ -194,3 +194,11 @@ def test_an_actor_checks_its_gpu_after_a_failed_trial(monkeypatch: pytest.Monkey
     monkeypatch.setattr(StackedModel, "update", raise_fault)
     done = Broken(on_gpu=True, checkpoints=None).advance(2, [trial("a"), trial("b")], [], [])
     assert (done.events, done.lost_gpu) == ([], True)
+
+
+def test_a_gpu_that_is_lost_in_the_preparation_is_no_fault_of_the_study() -> None:
+    """The launcher then takes another worker."""
+    actor = Broken(on_gpu=True, checkpoints=None)
+    assert actor.prepare([trial("fine")])["fine"].error == ""
+    with pytest.raises(RuntimeError, match=r"^CUDA error: unspecified launch failure$"):
+        actor.prepare([trial("fine"), trial("typo", workload="mpl")])

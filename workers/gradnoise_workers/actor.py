@@ -110,11 +110,20 @@ class TrialActor:
         return ""
 
     def prepare(self, specs: Sequence[TrialSpec]) -> dict[str, Rehearsal]:
-        """Rehearse each trial and return what it did by key."""
+        """Rehearse each trial and return what it did by key.
+
+        Raises:
+            RuntimeError: If the GPU was lost: no trial is to blame.
+        """
         from gradnoise.training.rehearsal import rehearse
 
         self._open_source()
-        return {spec.key: rehearse(spec) for spec in specs}
+        done = {spec.key: rehearse(spec) for spec in specs}
+        if self._on_gpu and any(rehearsal.error for rehearsal in done.values()):
+            fault = self._device_fault()
+            if fault and not is_of_program(fault):
+                raise RuntimeError(fault)
+        return done
 
     def untrained(self, specs: Sequence[TrialSpec]) -> dict[str, dict[str, float]]:
         """Return the metrics of each trial before its first update, by key.
