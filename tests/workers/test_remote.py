@@ -272,7 +272,7 @@ def test_an_import_that_does_not_succeed_is_an_error_not_a_lost_worker(
     cluster: None, tmp_path: Path, text: str, error: str
 ) -> None:
     source = Source(name="train.py", files={"train.py": text}, folder=str(tmp_path), announced={})
-    with closing(RayLauncher(source=source)) as launcher:
+    with closing(RayLauncher(Cluster(), source=source)) as launcher:
         assert error in launcher.import_source(2.0, no_interrupt)
 
 

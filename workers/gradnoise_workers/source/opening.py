@@ -75,6 +75,7 @@ def _working_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _importing(finder: SourceFinder) -> Iterator[None]:
+    before = dict(sys.modules)
     sys.meta_path.insert(0, finder)
     try:
         yield
@@ -82,12 +83,18 @@ def _importing(finder: SourceFinder) -> Iterator[None]:
         sys.meta_path.remove(finder)
         for name in finder.names:
             sys.modules.pop(name, None)
+            if name in before:
+                sys.modules[name] = before[name]
 
 
 def _imported(finder: SourceFinder, file: str) -> ModuleType:
-    """Import the file itself, as a program that was started with its path alone would see it."""
+    """Import the file itself, as a program that was started with its path alone would see it.
+
+    Its name does not depend on what a process has imported before, because a training function is
+    found in another process by the name of its module.
+    """
     stem = Path(file).stem
-    name = f"{stem}_" if stem in sys.modules or stem in sys.stdlib_module_names else stem
+    name = f"{stem}_" if stem in sys.stdlib_module_names or _is_installed(stem, finder) else stem
     spec = finder.spec(name, file)
     module = importlib.util.module_from_spec(spec)
     assert spec.loader is not None
@@ -102,6 +109,11 @@ def _imported(finder: SourceFinder, file: str) -> ModuleType:
     finally:
         sys.argv = arguments
     return module
+
+
+def _is_installed(name: str, finder: SourceFinder) -> bool:
+    others = (other for other in sys.meta_path if other is not finder)
+    return any(other.find_spec(name, None) is not None for other in others)
 
 
 def _check_shadows(source: Source) -> None:
