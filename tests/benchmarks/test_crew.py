@@ -8,6 +8,8 @@ import torch
 
 from benchmarks.crew import Crew
 
+pytestmark = pytest.mark.slow  # each starts processes of its own
+
 
 @pytest.fixture(scope="module")
 def crew() -> Iterator[Crew]:
@@ -35,7 +37,6 @@ def test_an_error_has_its_traceback_and_ends_no_process(crew: Crew) -> None:
     assert crew.call(divmod, 7, 2) == [(3, 1), (3, 1)]
 
 
-@pytest.mark.slow
 def test_a_process_that_ends_raises_an_error() -> None:
     with Crew(1) as crew, pytest.raises(RuntimeError, match="ended without an answer"):
         crew.call(os._exit, 1)

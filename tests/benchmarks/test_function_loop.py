@@ -8,6 +8,8 @@ from gradnoise.training.setup import prepare
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.registry import WORKLOADS
 
+pytestmark = pytest.mark.slow  # they train for seconds
+
 
 def test_without_noise_the_function_has_the_losses_of_the_loop_by_itself() -> None:
     params = {"lr": function_loop.LR}

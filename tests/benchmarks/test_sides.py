@@ -13,6 +13,8 @@ from gradnoise.training.single import SingleTrainer
 from gradnoise.training.trial import Measurement
 from gradnoise.workloads import Dropout
 
+pytestmark = pytest.mark.slow  # they train for seconds
+
 DIGITS = Case(
     name="digits",
     workload="dense",
@@ -56,7 +58,7 @@ def test_half_of_the_members_have_noise() -> None:
 
 @pytest.mark.parametrize(
     "case",
-    [DIGITS, pytest.param(CONVOLUTIONS, marks=pytest.mark.slow)],
+    [DIGITS, CONVOLUTIONS],
     ids=lambda case: case.name,
 )
 @pytest.mark.parametrize("slots", [0, 1, 4])

@@ -29,6 +29,8 @@ from torch.nn.parallel import DistributedDataParallel
 from gloo_ranks import Ranks
 from gradnoise import GradientNoise, attach
 
+pytestmark = pytest.mark.slow  # each starts processes of its own
+
 N_RANKS, N_UPDATES, CLIP = 2, 4, 0.1
 NOISE: dict[str, Any] = {"eta": 0.3, "gamma": 0.55, "seed": 1}
 BATCH = torch.linspace(-1, 1, 8 * 3).view(8, 3)

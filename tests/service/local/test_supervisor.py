@@ -27,6 +27,8 @@ from gradnoise_service.local.supervisor import Supervisor
 from gradnoise_service.settings import Settings
 from processes import WAIT_SECONDS, has_ended
 
+pytestmark = pytest.mark.slow  # each starts processes of its own
+
 QUICK = RestartPolicy(max_quick_deaths=3, first_pause=timedelta(seconds=0.01))
 
 
@@ -83,7 +85,6 @@ def test_output_is_logged_and_a_killed_process_is_restarted(
     assert log.splitlines() == [first, second, "obedient stops"]
 
 
-@pytest.mark.slow
 def test_process_that_keeps_dying_is_given_up(settings: Settings) -> None:
     """The error names the process, its exit code and its last output."""
     failures: queue.Queue[None] = queue.Queue()
