@@ -103,8 +103,8 @@ class Dispatcher:
             if study.id not in self._threads:
                 self._settle(study)
         while len(self._threads) < self.concurrent_studies:
+            served = self.devices().served
             with self.database.session(write=True) as session:
-                served = self.devices().served
                 acquired = leases.acquire(session, self.id, self.now(), self.lease, served)
             if acquired is None:
                 break
