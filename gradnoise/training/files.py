@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 MOST_FILES = 100
 WEIGHTS_NAME = "weights.pt"
@@ -61,10 +62,7 @@ class Files:
             )
         if not place:
             return SavedFile(name=name, n_bytes=n_bytes, sha256="")
-        import fsspec  # type: ignore[import-untyped]  # one of torch's requirements
-
-        system, root = fsspec.core.url_to_fs(self.url)
-        folder = f"{root.rstrip('/')}/{place}"
+        system, folder = self._folder(place)
         unfinished = f"{folder}/.{secrets.token_hex(8)}"
         digest, n_bytes = hashlib.sha256(), 0
         system.makedirs(folder, exist_ok=True)
@@ -83,9 +81,14 @@ class Files:
 
     def delete(self, place: str, name: str) -> None:
         """Delete a file, if it is there."""
-        import fsspec
-
-        system, root = fsspec.core.url_to_fs(self.url)
-        path = f"{root.rstrip('/')}/{place}/{name}"
+        system, folder = self._folder(place)
+        path = f"{folder}/{name}"
         if system.exists(path):
             system.rm(path)
+
+    def _folder(self, place: str) -> tuple[Any, str]:
+        """Return the file system, and the path of a place in it."""
+        import fsspec  # type: ignore[import-untyped]  # one of torch's requirements
+
+        system, root = fsspec.core.url_to_fs(self.url)
+        return system, f"{root.rstrip('/')}/{place}"
