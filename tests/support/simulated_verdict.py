@@ -1,10 +1,10 @@
 """The verdict of simulated studies, a small part of what a comparison computes."""
 
-from gradnoise_service.compare.facts.comparison import Verdict
 from gradnoise_service.compare.intervals import mean_interval
 from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.compare.verdict import decide
 from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.study import Verdict
 
 
 def simulated_verdict(design: Design, gains: list[float], p: float | None = None) -> Verdict:

@@ -72,6 +72,8 @@ class StudyOut(BaseModel):
     devices: DeviceChoice = Field(
         description="Where its trials train; not auto once the study has started."
     )
+    tags: Sequence[str] = Field(description="The owner's tags, by name.")
+    note: str = Field(description="The owner's note.")
     n_seeds: int = Field(description="Confirm seeds, including those of extensions.")
     extensions: Sequence[Extension] = Field(
         description="Added seeds, each with the earlier verdict; each look adds to the error."
@@ -128,6 +130,8 @@ class StudyOut(BaseModel):
             metric=study.metric,
             verdict=study.verdict,
             devices=study.devices,
+            tags=study.tags,
+            note=study.note,
             n_seeds=design.n_seeds,
             extensions=study.extensions,
             warnings=(*known_limits(study), *warnings),

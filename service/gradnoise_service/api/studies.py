@@ -1,6 +1,6 @@
-"""Endpoints of studies: submit, list, show, progress, cancel, extend."""
+"""Endpoints of studies: submit, list, show, progress, remark, cancel, extend."""
 
-from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -12,16 +12,36 @@ from gradnoise_service.api.pagination import next_address
 from gradnoise_service.api.parameters import MAX_ID, IdempotencyKey, StudyId
 from gradnoise_service.api.problem import documented
 from gradnoise_service.api.schemas import ExtensionIn, Page, StudyOut
+from gradnoise_service.api.shown import shown
 from gradnoise_service.api.state import CurrentService
-from gradnoise_service.domain.plan import Plan
 from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.remarks import TAG_PATTERN, Remarks, StudyFilter
 from gradnoise_service.domain.spec import NAME_PATTERN
-from gradnoise_service.domain.study import Study, StudyState
+from gradnoise_service.domain.study import StudyState, Verdict
 from gradnoise_service.usecases import studies
 
 router = APIRouter(tags=["studies"])
 
 State = Annotated[StudyState | None, Query(description="Only studies in this state.")]
+HasVerdict = Annotated[
+    Verdict | None, Query(alias="verdict", description="Only studies with this verdict.")
+]
+Workload = Annotated[
+    str | None, Query(max_length=200, description="Only studies of this workload.")
+]
+Owner = Annotated[str | None, Query(max_length=80, description="Only studies of this owner.")]
+HasTag = Annotated[
+    str | None,
+    Query(alias="tag", pattern=TAG_PATTERN, description="Only studies with this tag."),
+]
+Text = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=200,
+        description="Only studies with this text in their name, note or tags, in either case.",
+    ),
+]
 Name = Annotated[
     str | None,
     Query(pattern=NAME_PATTERN, description="Only the study with this name."),
@@ -80,7 +100,7 @@ def submit(
     A study with any fault is refused as a whole.
     """
     submission = studies.submit(service, caller, read_spec(content), key, is_dry_run=dry_run)
-    [study] = _shown(service, [submission.study], submission.plan, submission.warnings)
+    [study] = shown(service, [submission.study], submission.plan, submission.warnings)
     if dry_run:
         response.status_code = 200
         return study
@@ -96,15 +116,23 @@ def list_studies(
     before: Before = None,
     limit: Limit = 50,
     state: State = None,
+    verdict: HasVerdict = None,
+    workload: Workload = None,
+    owner: Owner = None,
+    tag: HasTag = None,
+    text: Text = None,
     name: Name = None,
 ) -> Page[StudyOut]:
     """Return a page of the studies that the caller may see, or the study with a name."""
     if name is not None:
-        return Page(items=_shown(service, studies.named(service, caller, name)), next=None)
-    found = studies.page(service, caller, before=before, limit=limit, state=state)
-    filters = {"limit": limit, "state": state}
+        return Page(items=shown(service, studies.named(service, caller, name)), next=None)
+    only = StudyFilter(
+        state=state, verdict=verdict, workload=workload, owner=owner, tag=tag, text=text
+    )
+    found = studies.page(service, caller, before=before, limit=limit, only=only)
+    filters = {"limit": limit, **asdict(only)}
     return Page(
-        items=_shown(service, found.items),
+        items=shown(service, found.items),
         next=next_address("/v1/studies", {"before": found.last_id}, filters),
     )
 
@@ -112,7 +140,21 @@ def list_studies(
 @router.get("/studies/{study_id}", summary="Show a study", responses=documented(404, 422))
 def show(caller: Reader, service: CurrentService, study_id: StudyId) -> StudyOut:
     """Return a study as submitted, with its state and its verdict."""
-    [study] = _shown(service, [studies.show(service, caller, study_id)])
+    [study] = shown(service, [studies.show(service, caller, study_id)])
+    return study
+
+
+@router.patch(
+    "/studies/{study_id}", summary="Change a study's tags or note", responses=documented(404, 422)
+)
+def remark(
+    caller: Submitter, service: CurrentService, study_id: StudyId, remarks: Remarks
+) -> StudyOut:
+    """Replace the tags of a study, its note, or both, in any state.
+
+    They are no part of its spec, so that its hash stays.
+    """
+    [study] = shown(service, [studies.remark(service, caller, study_id, remarks)])
     return study
 
 
@@ -134,7 +176,7 @@ def progress(caller: Reader, service: CurrentService, study_id: StudyId) -> Prog
 )
 def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> StudyOut:
     """End a study now; its measurements are kept."""
-    [study] = _shown(service, [studies.cancel(service, caller, study_id)])
+    [study] = shown(service, [studies.cancel(service, caller, study_id)])
     return study
 
 
@@ -164,25 +206,5 @@ def extend(
         is_dry_run=dry_run,
         accepts_changed_code=extension.accept_changed_code,
     )
-    [study] = _shown(service, [extended])
+    [study] = shown(service, [extended])
     return study
-
-
-def _shown(
-    service: CurrentService,
-    found: Sequence[Study],
-    plan: Plan | None = None,
-    warnings: Sequence[str] = (),
-) -> list[StudyOut]:
-    places, errors = studies.places(service, found), studies.first_errors(service, found)
-    return [
-        StudyOut.of(
-            study,
-            service.settings.dashboard_url,
-            queue=places.get(study.id),
-            plan=plan,
-            warnings=warnings,
-            errors=errors.get(study.id, ()),
-        )
-        for study in found
-    ]

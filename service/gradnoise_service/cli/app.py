@@ -14,6 +14,7 @@ from gradnoise_service.cli import (
     local_service,
     outputs,
     presets,
+    remarks,
     reports,
     studies,
     suites,
@@ -31,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=DESCRIPTION,
 )
-for group in (files, local_service, studies, outputs, reports, suites, workloads, presets):
+for group in (files, local_service, studies, remarks, outputs, reports, suites, workloads, presets):
     app.add_typer(group.commands)
 app.add_typer(tokens.commands, name="token")
 app.add_typer(db.commands, name="db")

@@ -96,6 +96,16 @@ def list_studies(
         Literal["queued", "running", "complete", "cancelled", "failed"] | None,
         typer.Option(help="Only studies in this state."),
     ] = None,
+    verdict: Annotated[
+        Literal["helps", "hurts", "no_difference", "undecided"] | None,
+        typer.Option(help="Only studies with this verdict."),
+    ] = None,
+    workload: Annotated[str | None, typer.Option(help="Only studies of this workload.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only studies of this owner.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only studies with this tag.")] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Only studies with this text in name, note or tags.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of studies.")] = 20,
     url: Url = None,
     token: Token = None,
@@ -109,7 +119,10 @@ def list_studies(
     from gradnoise_service.terminal.study import show_studies
 
     with connect(url, token) as client:
-        found = list(islice(client.studies(state), limit + 1))
+        listed = client.studies(
+            state, verdict=verdict, workload=workload, owner=owner, tag=tag, text=text
+        )
+        found = list(islice(listed, limit + 1))
     studies = found[:limit]
     if len(found) > limit:
         err.print(f"Only the newest {limit} are listed; --limit lists more.", style="dim")
@@ -117,7 +130,9 @@ def list_studies(
         show_json([study.model_dump(mode="json") for study in studies])
         return
     show_studies(studies)
-    if not studies:
+    if not studies and any((state, verdict, workload, owner, tag, text)):
+        err.print("No study matches.", style="dim")
+    elif not studies:
         err.print("No studies. Submit the demo: `gradnoise submit --preset demo`.", style="dim")
 
 

@@ -1,37 +1,32 @@
 """Client: the REST interface as typed Python methods; the command line is built on it."""
 
-import json
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
 from gradnoise_service.client.errors import ApiError, ClientError
-from gradnoise_service.client.report_formats import (
-    FIGURES,
-    MEDIA_TYPES,
-    ReportFormat,
-    SuiteFormat,
-)
+from gradnoise_service.client.report_calls import ReportCalls
 from gradnoise_service.client.study_files import StudySource, plain_values
 from gradnoise_service.client.study_info import StudyInfo
 from gradnoise_service.client.transport import Transport
 from gradnoise_service.client.trial_calls import TrialCalls
 from gradnoise_service.domain.catalogue import BrokenEntry
 from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.remarks import StudyFilter
 from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import StudyState
+from gradnoise_service.domain.study import StudyState, Verdict
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 PROGRESS = TypeAdapter(Progress)
 
 
-class Client(TrialCalls):
+class Client(TrialCalls, ReportCalls):
     """A connection to one service; close it, or use it in a `with` block.
 
     Safe requests are repeated after a connection failure or a restart of the service. Submissions
@@ -157,9 +152,25 @@ class Client(TrialCalls):
         fields = {name: plain[name] for name in ("name", "files", "folder")}
         return Source(**fields, announced={})
 
-    def studies(self, state: StudyState | None = None) -> Iterator[StudyInfo]:
-        """Yield the studies, newest first; pages are fetched on demand."""
-        return map(StudyInfo.model_validate, self._transport.pages("/v1/studies", {"state": state}))
+    def studies(
+        self,
+        state: StudyState | None = None,
+        *,
+        verdict: Verdict | None = None,
+        workload: str | None = None,
+        owner: str | None = None,
+        tag: str | None = None,
+        text: str | None = None,
+    ) -> Iterator[StudyInfo]:
+        """Yield the studies, newest first; pages are fetched on demand.
+
+        Each argument that is given restricts them; `text` to those that have it in their name, note
+        or tags.
+        """
+        only = StudyFilter(
+            state=state, verdict=verdict, workload=workload, owner=owner, tag=tag, text=text
+        )
+        return map(StudyInfo.model_validate, self._transport.pages("/v1/studies", asdict(only)))
 
     def study(self, study: int | str) -> StudyInfo:
         """Return a study by its id or its name.
@@ -206,6 +217,26 @@ class Client(TrialCalls):
             pass
         return self.study(study_id)
 
+    def remark(
+        self, study_id: int, *, tags: Sequence[str] | None = None, note: str | None = None
+    ) -> StudyInfo:
+        """Replace the tags of a study, its note, or both, in any state; returns the study.
+
+        Args:
+            study_id: The study.
+            tags: All its tags from now on; None leaves them as they are.
+            note: Its note from now on; None leaves it as it is.
+
+        Raises:
+            ApiError: With status 422 if a tag is not of 1 to 40 lower-case letters, digits, `_`,
+                `.` or `-`, or the note is longer than 10,000 characters.
+        """
+        body = {"tags": None if tags is None else list(tags), "note": note}
+        response = self._transport.request(
+            "PATCH", f"/v1/studies/{study_id}", json=body, may_repeat=True
+        )
+        return StudyInfo.model_validate_json(response.content)
+
     def cancel(self, study_id: int) -> StudyInfo:
         """Cancel a study; its measurements are kept."""
         response = self._transport.request("POST", f"/v1/studies/{study_id}/cancel", json={})
@@ -240,58 +271,6 @@ class Client(TrialCalls):
         path = f"/v1/studies/{study_id}/extend" + ("?dry_run=true" if dry_run else "")
         body = {"seeds": seeds, "accept_changed_code": accept_changed_code}
         return self._post_once(path, body, idempotency_key)
-
-    def report(self, study_id: int, format: ReportFormat = "json") -> str:
-        """Return a study's report; an interim report while the study runs.
-
-        Raises:
-            ApiError: With status 409 before the first trial has ended.
-        """
-        headers = {"Accept": MEDIA_TYPES[format]}
-        return self._transport.request(
-            "GET", f"/v1/studies/{study_id}/report", headers=headers
-        ).text
-
-    def figures(self, study_id: int, format: Literal["svg", "png"] = "svg") -> dict[str, bytes]:
-        """Return the non-empty figures of a study's report as images by name.
-
-        Raises as `report`.
-        """
-        images = {}
-        for name in FIGURES:
-            path = f"/v1/studies/{study_id}/report/figures/{name}"
-            try:
-                response = self._transport.request("GET", path, params={"format": format})
-            except ApiError as error:
-                if error.status != 404:
-                    raise
-            else:
-                images[name] = bytes(response.content)
-        return images
-
-    def comparison(self, study_id: int) -> dict[str, Any]:
-        """Return the JSON report as plain values; raises as `report`."""
-        plain: dict[str, Any] = json.loads(self.report(study_id, "json"))
-        return plain
-
-    def suites(self) -> list[dict[str, Any]]:
-        """Return name, owner and numbers of studies of each suite."""
-        return list(self._transport.pages("/v1/suites", {}))
-
-    def suite_report(self, name: str, format: SuiteFormat = "json") -> str:
-        """Return the report of a suite; without a verdict until every study has ended.
-
-        Raises:
-            ApiError: With status 404 if there is no such suite.
-        """
-        path = "/v1/suites/" + quote(name, safe="")
-        headers = {"Accept": MEDIA_TYPES[format]}
-        return self._transport.request("GET", path, headers=headers).text
-
-    def suite(self, name: str) -> dict[str, Any]:
-        """Return the JSON report of a suite as plain values; raises as `suite_report`."""
-        plain: dict[str, Any] = json.loads(self.suite_report(name))
-        return plain
 
     def workloads(self) -> list[dict[str, Any]]:
         """Return the workloads that the workers can train."""

@@ -37,6 +37,8 @@ class StudyInfo(BaseModel):
     metric: Metric
     verdict: str | None = None
     devices: DeviceChoice = "auto"
+    tags: tuple[str, ...] = ()
+    note: str = ""
     n_seeds: int
     extensions: tuple[Extension, ...] = ()
     warnings: tuple[str, ...] = ()

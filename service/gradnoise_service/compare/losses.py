@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Sequence
 
 from gradnoise_service.compare.facts.base import LOST
-from gradnoise_service.compare.facts.comparison import LossBound, Verdict
+from gradnoise_service.compare.facts.comparison import LossBound
 from gradnoise_service.compare.facts.tables import Run
-from gradnoise_service.domain.study import Metric
+from gradnoise_service.domain.study import Metric, Verdict
 
 
 def loss_bound(

@@ -13,10 +13,10 @@ from statistics import NormalDist
 
 import numpy as np
 
-from gradnoise_service.compare.facts.comparison import Verdict
 from gradnoise_service.compare.sign_flips import attained_level
 from gradnoise_service.domain.search import MOST_REPEATS
 from gradnoise_service.domain.sequential import fewest_pairs
+from gradnoise_service.domain.study import Verdict
 
 MOST_PAIRS = 1_000_000
 NORMAL = NormalDist()

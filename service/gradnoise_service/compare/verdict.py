@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from gradnoise_service.compare import anytime
 from gradnoise_service.compare.description import described, gains_of, paired
 from gradnoise_service.compare.facts.base import Interval
-from gradnoise_service.compare.facts.comparison import Difference, Reason, Untrained, Verdict
+from gradnoise_service.compare.facts.comparison import Difference, Reason, Untrained
 from gradnoise_service.compare.facts.findings import NoVerdict, TooFewPairs
 from gradnoise_service.compare.facts.tables import SeedRow
 from gradnoise_service.compare.losses import loss_bound
@@ -28,7 +28,7 @@ from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.compare.tables import Tables
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.sequential import ALPHA
-from gradnoise_service.domain.study import Metric
+from gradnoise_service.domain.study import Metric, Verdict
 
 
 def differences(

@@ -24,6 +24,9 @@ PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$": (
         "1 to 40 letters, digits, '_', '.' or '-', the first a letter or digit"
     ),
+    r"^[a-z0-9][a-z0-9_.-]{0,39}$": (
+        "1 to 40 lower-case letters, digits, '_', '.' or '-', the first a letter or digit"
+    ),
     r"^[0-9a-f]{64}$": "64 hexadecimal digits",
 }
 """The strings that match the patterns of our schemas."""

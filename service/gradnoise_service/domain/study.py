@@ -14,6 +14,7 @@ from gradnoise_service.domain.spec import Phase, StudySpec
 StudyState = Literal["queued", "running", "complete", "cancelled", "failed"]
 TrialState = Literal["waiting", "running", "complete", "pruned", "failed", "cancelled"]
 Direction = Literal["maximize", "minimize"]
+Verdict = Literal["helps", "hurts", "no_difference", "undecided"]
 
 STUDY_ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
 TRIAL_ENDED: tuple[TrialState, ...] = ("complete", "pruned", "failed", "cancelled")
@@ -64,6 +65,7 @@ class Study:
         comparison: The stored comparison as JSON values; None before the study is complete.
         source_name: Name of the file that declares the workload; None for an installed workload.
         devices: Where its trials train; not auto once the study has started.
+        tags, note: The owner's remarks, which may change at any time.
     """
 
     id: int
@@ -81,6 +83,8 @@ class Study:
     extensions: tuple[Extension, ...] = ()
     source_name: str | None = None
     devices: DeviceChoice = "auto"
+    tags: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def design(self) -> Design:

@@ -9,8 +9,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from gradnoise_service.compare.facts.comparison import Comparison, Verdict
-from gradnoise_service.domain.study import Study
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.domain.study import Study, Verdict
 from gradnoise_service.report import csv
 from gradnoise_service.report.document import document
 from gradnoise_service.report.palette import DARK, LIGHT

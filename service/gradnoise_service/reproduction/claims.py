@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gradnoise_service.compare.facts.base import Interval
-from gradnoise_service.compare.facts.comparison import Comparison, Difference, Verdict
+from gradnoise_service.compare.facts.comparison import Comparison, Difference
 from gradnoise_service.compare.intervals import mean_interval
 from gradnoise_service.compare.ranks import holm
 from gradnoise_service.compare.sign_flips import sign_flip_p
 from gradnoise_service.domain.sequential import ALPHA
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Verdict
 from gradnoise_service.presets import PaperFigures
 
 Standing = Literal["reproduced", "not reproduced", "undecided", "not in the paper"]

@@ -1,4 +1,4 @@
-"""Studies: submit, read, cancel, extend."""
+"""Studies: submit, read, remark, cancel, extend."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,17 @@ from gradnoise_service.domain.errors import (
 )
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.progress import progress as progress_of
+from gradnoise_service.domain.remarks import Remarks, StudyFilter
 from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import STUDY_ENDED, TRIAL_ENDED, Metric, Study, StudyState
+from gradnoise_service.domain.study import STUDY_ENDED, TRIAL_ENDED, Metric, Study
 from gradnoise_service.domain.suite import SuiteCount
 from gradnoise_service.store import measurements, queue, trials
 from gradnoise_service.store.sources import StoredSource
+from gradnoise_service.store.study_filter import admits
 from gradnoise_service.store.tables import StudyRow, TrialRow
+
+EVERY = StudyFilter()
 
 
 def submit(
@@ -65,6 +69,9 @@ def submit(
         idempotency_key=idempotency_key,
         created_at=now,
         devices=spec.devices,
+        workload=spec.workload,
+        tags=[],
+        note="",
     )
     try:
         with session.begin_nested():
@@ -107,16 +114,14 @@ def page(
     owner: str | None,
     before: int | None,
     limit: int,
-    state: StudyState | None = None,
+    only: StudyFilter = EVERY,
 ) -> list[Study]:
     """Return up to `limit` studies with an id below `before`, newest first."""
-    query = select(StudyRow).order_by(StudyRow.id.desc()).limit(limit)
+    query = select(StudyRow).where(*admits(only)).order_by(StudyRow.id.desc()).limit(limit)
     if owner is not None:
         query = query.where(StudyRow.owner == owner)
     if before is not None:
         query = query.where(StudyRow.id < before)
-    if state is not None:
-        query = query.where(StudyRow.state == state)
     return [_study(row) for row in session.scalars(query)]
 
 
@@ -155,6 +160,18 @@ def suites(session: Session, owner: str | None) -> list[SuiteCount]:
         for suite, found_owner, n_studies, n_ended in session.execute(query)
         if suite is not None
     ]
+
+
+def remark(session: Session, study_id: int, owner: str | None, remarks: Remarks) -> Study:
+    """Replace the tags, the note, or both; raises as `get`."""
+    get(session, study_id, owner)
+    row = session.get_one(StudyRow, study_id)
+    if remarks.tags is not None:
+        row.tags = sorted(set(remarks.tags))
+    if remarks.note is not None:
+        row.note = remarks.note
+    session.flush()
+    return _study(row)
 
 
 def cancel(session: Session, study_id: int, owner: str | None, now: datetime) -> Study:
@@ -361,6 +378,8 @@ def _study(row: StudyRow) -> Study:
         extensions=tuple(map(_extension, row.extensions)),
         source_name=row.source_name,
         devices=row.devices,  # type: ignore[arg-type]  # only DeviceChoice values are written
+        tags=tuple(row.tags),
+        note=row.note,
     )
 
 

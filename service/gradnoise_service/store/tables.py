@@ -97,6 +97,9 @@ class StudyRow(Base):
     acquired_by: Mapped[str | None] = mapped_column(String(80))
     acquired_until: Mapped[datetime | None]
     devices: Mapped[str] = mapped_column(String(8))
+    workload: Mapped[str] = mapped_column(Text, index=True)
+    tags: Mapped[list[str]]
+    note: Mapped[str] = mapped_column(Text)
 
 
 class TrialRow(Base):

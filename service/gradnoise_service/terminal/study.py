@@ -64,6 +64,12 @@ def show_studies(studies: Sequence[StudyInfo]) -> None:
     )
 
 
+def show_remarks(info: StudyInfo) -> None:
+    """Print the tags and the note of a study."""
+    tags = ", ".join(info.tags) or None
+    show_facts({"study": f"{info.name} (id {info.id})", "tags": tags, "note": info.note or None})
+
+
 def show_plan(info: StudyInfo) -> None:
     """Print what a study would run, its cost, its power and its warnings."""
     if info.plan is None:
@@ -102,6 +108,8 @@ def _declaration(info: StudyInfo) -> dict[str, object]:
     return {
         "study": f"{info.name} (id {info.id}, owner {info.owner}, submitted {submitted})",
         "description": spec.description,
+        "tags": ", ".join(info.tags) or None,
+        "note": info.note or None,
         "state": f"{info.state}: {waits_for(info.queue)}" if info.queue else info.state,
         "workload": f"{info.workload} ({_options(spec.options)})"
         if spec.options

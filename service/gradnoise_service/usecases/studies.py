@@ -1,4 +1,4 @@
-"""Use cases on studies: submit, list, show, progress, cancel, extend."""
+"""Use cases on studies: submit, list, show, progress, remark, cancel, extend."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ from gradnoise_service.domain.catalogue import Catalogue
 from gradnoise_service.domain.errors import CodeChangedError, NotFoundError
 from gradnoise_service.domain.plan import Plan
 from gradnoise_service.domain.progress import Progress, QueuePlace
+from gradnoise_service.domain.remarks import Remarks, StudyFilter
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import Study, StudyState
+from gradnoise_service.domain.study import Study
 from gradnoise_service.domain.suite import check_membership
 from gradnoise_service.domain.trial_errors import ArmError
 from gradnoise_service.store import catalogues, costs, queue, sources, studies, trials
@@ -114,12 +115,12 @@ def page(
     *,
     before: int | None,
     limit: int,
-    state: StudyState | None = None,
+    only: StudyFilter = studies.EVERY,
 ) -> Slice[Study]:
     """Return up to `limit` visible studies with ids below `before`, newest first."""
     with service.database.session() as session:
         found = studies.page(
-            session, owner=caller.visible_owner, before=before, limit=limit + 1, state=state
+            session, owner=caller.visible_owner, before=before, limit=limit + 1, only=only
         )
     return sliced(found, limit)
 
@@ -158,6 +159,12 @@ def progress_of_running(service: Service, shown: Slice[Study]) -> Mapping[int, P
             for study in shown.items
             if study.state == "running"
         }
+
+
+def remark(service: Service, caller: Caller, study_id: int, remarks: Remarks) -> Study:
+    """Replace the tags of a study, its note, or both; raises as `show`."""
+    with service.database.session(write=True) as session:
+        return studies.remark(session, study_id, caller.visible_owner, remarks)
 
 
 def cancel(service: Service, caller: Caller, study_id: int) -> Study:

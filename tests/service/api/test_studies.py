@@ -218,6 +218,34 @@ def test_studies_are_filtered_by_state_and_name(client: TestClient, workshop: An
     assert client.get("/v1/studies?name=four").json() == {"items": [], "next": None}
 
 
+def test_tags_and_note_change_in_any_state_and_filter_the_list(
+    client: TestClient, workshop: Any
+) -> None:
+    studies = [workshop.queued(name=name) for name in ("one", "two", "three")]
+    workshop.cancel(studies[0])
+    for study in studies[:2]:
+        address = f"/v1/studies/{study.id}"
+        before = client.get(address).json()
+        changed = client.patch(address, json={"tags": ["b", "a"], "note": "first\nsecond"})
+        assert changed.json() == before | {"tags": ["a", "b"], "note": "first\nsecond"}
+    assert client.patch(address, json={"note": ""}).json()["tags"] == ["a", "b"]
+    page = client.get("/v1/studies?tag=a&text=o&workload=mlp&owner=local&limit=1").json()
+    assert [study["name"] for study in page["items"]] == ["two"]
+    rest = client.get(page["next"]).json()
+    assert ([study["name"] for study in rest["items"]], rest["next"]) == (["one"], None)
+    for body, field in (
+        ({"tags": ["Thesis"]}, "tags.0"),
+        ({"tags": ["a"] * 21}, "tags"),
+        ({"tags": "a"}, "tags"),
+        ({"note": "\x1b[2J"}, "note"),
+        ({"note": 1}, "note"),
+        ({"name": "other"}, "name"),
+    ):
+        refused = client.patch(address, json=body)
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field), body
+    assert client.patch("/v1/studies/9", json={"note": ""}).status_code == 404
+
+
 def test_progress_counts_each_arm_in_each_phase(client: TestClient, workshop: Any) -> None:
     study = workshop.running(n_ended=3)
     progress = client.get(f"/v1/studies/{study.id}/progress").json()

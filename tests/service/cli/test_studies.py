@@ -65,6 +65,20 @@ def test_verbs_take_several_studies(gradnoise: Run, study_file: Path, worker: An
     assert gradnoise("list", "--limit", 5).stderr == ""
 
 
+def test_tags_and_notes_are_changed_and_shown(gradnoise: Run, study_file: Path) -> None:
+    for name in ("one", "two"):
+        gradnoise("submit", study_file, "--name", name)
+    changed = gradnoise("remark", "one", 2, "--tag", "thesis", "--tag", "draft", "--note", "look")
+    assert changed.stdout.count("tags\tdraft, thesis\nnote\tlook") == 2
+    assert "tags\tdraft\nnote\tlook" in gradnoise("remark", "one", "--untag", "thesis").stdout
+    assert ["tags", "draft"] in rows(gradnoise("show", "one"))
+    found = gradnoise("list", "--tag", "thesis", "--text", "TWO")
+    assert [row[1] for row in rows(found)[1:]] == ["two"]
+    nothing = gradnoise("list", "--verdict", "helps")
+    assert (rows(nothing)[1:], nothing.stderr) == ([], "No study matches.\n")
+    assert gradnoise("remark", "one", "--tag", "Thesis").exit_code == 1
+
+
 def test_dry_run_shows_the_plan_and_stores_nothing(gradnoise: Run, study_file: Path) -> None:
     """A queued study says its place and what it waits for."""
     shown = dict(row for row in rows(gradnoise("submit", study_file, "--dry-run")) if len(row) == 2)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from gradnoise_service.compare.facts.base import Interval
-from gradnoise_service.compare.facts.comparison import Verdict
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Verdict
 from gradnoise_service.presets import PaperFigures, PaperTable
 from gradnoise_service.reproduction.claims import ArmResult, Claim
 from gradnoise_service.reproduction.length_rows import length_sentences

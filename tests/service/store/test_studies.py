@@ -14,6 +14,7 @@ from gradnoise_service.domain.errors import (
     StudyFinishedError,
     StudyNotCompleteError,
 )
+from gradnoise_service.domain.remarks import StudyFilter
 from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study
@@ -111,9 +112,10 @@ def test_pages_are_newest_first_and_complete(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
     ids = [submit(database, make_spec(name=f"s{i}"), now).id for i in range(5)]
+    queued = StudyFilter(state="queued")
     with database.session() as session:
         first = studies.page(session, owner="ada", before=None, limit=2)
-        second = studies.page(session, owner="ada", before=first[-1].id, limit=9, state="queued")
+        second = studies.page(session, owner="ada", before=first[-1].id, limit=9, only=queued)
     assert [study.id for study in first + second] == ids[::-1]
 
 

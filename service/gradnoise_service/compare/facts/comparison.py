@@ -11,9 +11,8 @@ from gradnoise_service.compare.facts.findings import Finding, NoVerdict
 from gradnoise_service.compare.facts.luck import SearchLuck
 from gradnoise_service.compare.facts.tables import ArmSummary, GridPoint, SearchPoint, SeedRow
 from gradnoise_service.domain.spec import Boundary
-from gradnoise_service.domain.study import Direction
+from gradnoise_service.domain.study import Direction, Verdict
 
-Verdict = Literal["helps", "hurts", "no_difference", "undecided"]
 Reason = Literal[
     "interval_within",
     "interval_beyond",

@@ -7,8 +7,8 @@ metrics can be pooled: 1 is a difference that just matters, above 0 is better.
 from typing import Literal
 
 from gradnoise_service.compare.facts.base import Frozen, Interval
-from gradnoise_service.compare.facts.comparison import Reason, Verdict
-from gradnoise_service.domain.study import StudyState
+from gradnoise_service.compare.facts.comparison import Reason
+from gradnoise_service.domain.study import StudyState, Verdict
 
 LeftOut = Literal["waiting", "cancelled", "failed", "other_arms", "no_verdict"]
 """Why a study has no effect to pool.
