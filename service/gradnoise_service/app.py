@@ -10,9 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 
-import uvicorn
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
@@ -38,6 +36,7 @@ from gradnoise_service.api import (
 from gradnoise_service.api.access_log import AccessLog
 from gradnoise_service.api.guard import Guard
 from gradnoise_service.api.limits import BodyLimit
+from gradnoise_service.api.serving import Server
 from gradnoise_service.domain.errors import StudyError
 from gradnoise_service.settings import Settings
 from gradnoise_service.store import migrate
@@ -49,7 +48,6 @@ from gradnoise_service.usecases.tokens import can_log_in
 from gradnoise_service.web import catalogue, errors, login, pages, reference
 
 STATIC_FOLDER = Path(__file__).parent / "web" / "static"
-SHUTDOWN_SECONDS = 5
 DESCRIPTION = (
     "Does annealed gradient noise help your model, at which settings, and by how much? Submit a "
     "study, follow its progress, read its verdict."
@@ -59,7 +57,6 @@ HANDLED_ERRORS = (
     MalformedStudyError,
     RequestValidationError,
     HTTPException,
-    Exception,
 )
 
 
@@ -93,7 +90,7 @@ def create_app(
         clock=clock,
         admin_token=settings.bootstrap_token or None,
     )
-    state.attach(app, service, ProgressFeed(database, clock))
+    state.attach(app, service, ProgressFeed(service))
     v1 = APIRouter(prefix="/v1")
     for resource in (
         studies,
@@ -124,34 +121,14 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     _prepare_database(settings)
-    database = open_database(settings.database)
+    database = open_database(settings.database, settings.database_seconds)
     app = create_app(settings, database)
     _require_login(app.state.service)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
     try:
-        _Server(config, app.state.feed).run()
+        # event streams would outlast the server
+        Server(app, settings.host, settings.port, on_exit=app.state.feed.close).run()
     finally:
         database.dispose()
-
-
-class _Server(uvicorn.Server):
-    """A server that ends its event streams on shutdown."""
-
-    def __init__(self, config: uvicorn.Config, feed: ProgressFeed) -> None:
-        super().__init__(config)
-        self._feed = feed
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._feed.close()
-        super().handle_exit(sig, frame)
 
 
 def _prepare_database(settings: Settings) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import uvicorn
 from a2wsgi import WSGIMiddleware
 from optuna_dashboard import wsgi  # type: ignore[import-untyped]  # it has no annotations
 from starlette.concurrency import run_in_threadpool
@@ -26,6 +25,7 @@ from gradnoise_service.api.auth import token_of
 from gradnoise_service.api.guard import Guard
 from gradnoise_service.api.limits import Limiter, address_key
 from gradnoise_service.api.problem import problem_response
+from gradnoise_service.api.serving import Server
 from gradnoise_service.domain.errors import ForbiddenError, StudyError, UnauthenticatedError
 from gradnoise_service.prepare_database import prepare_database
 from gradnoise_service.search import Storage, open_storage
@@ -35,7 +35,6 @@ from gradnoise_service.usecases.callers import identify
 from gradnoise_service.usecases.service import Service
 
 SAFE_METHODS = ("GET", "HEAD")
-SHUTDOWN_SECONDS = 3
 
 
 class ReadersOnly:
@@ -101,17 +100,10 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     prepare_database(settings.database)
-    database = open_database(settings.database)
+    database = open_database(settings.database, settings.database_seconds)
     app = create_app(settings, database, open_storage(settings.database), lambda: datetime.now(UTC))
     try:
-        uvicorn.run(
-            app,
-            host=settings.host,
-            port=settings.dashboard_port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
+        Server(app, settings.host, settings.dashboard_port).run()
     finally:
         database.dispose()
 

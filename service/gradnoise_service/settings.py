@@ -19,6 +19,17 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         description="SQLAlchemy URL of the database; by default a SQLite file in the home folder.",
     )
+    database_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description=(
+            "Seconds that a request waits for an answer of the database, or for a free connection, "
+            "before it is answered with 503."
+        ),
+    )
+    event_streams: int = Field(
+        default=100, ge=1, description="Maximum number of event streams that an owner holds open."
+    )
     host: str = Field(
         default="127.0.0.1",
         description=(

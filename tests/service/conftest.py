@@ -16,6 +16,7 @@ import pytest
 import structlog
 
 import chosen_outcomes
+from gradnoise_service.api.serving import Bounds
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study, Trial, TrialFile
@@ -191,9 +192,13 @@ def serve(live_database: Database, tmp_path: Path, quiet: None) -> Iterator[Call
     """A function that starts a server with the given settings on the test's database."""
     with ExitStack() as stack:
 
-        def start(**settings: Any) -> LiveApi:
+        def start(bounds: Bounds | None = None, **settings: Any) -> LiveApi:
             port = ports.free("127.0.0.1")
-            api = LiveApi(Settings(home=tmp_path / "home", port=port, **settings), live_database)
+            api = LiveApi(
+                Settings(home=tmp_path / "home", port=port, **settings),
+                live_database,
+                bounds or Bounds(),
+            )
             api.start()
             stack.callback(api.stop)
             return api

@@ -2,12 +2,12 @@
 
 import socket
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import uvicorn
 from fastapi import FastAPI
 
 from gradnoise_service.api import state
+from gradnoise_service.api.serving import Bounds, Server
 from gradnoise_service.app import create_app, now
 from gradnoise_service.settings import Settings
 from gradnoise_service.store.database import Database
@@ -21,8 +21,9 @@ class LiveApi:
 
     settings: Settings
     database: Database
+    bounds: Bounds = field(default_factory=Bounds)
     app: FastAPI | None = None
-    server: uvicorn.Server | None = None
+    server: Server | None = None
     thread: threading.Thread | None = None
 
     @property
@@ -33,10 +34,7 @@ class LiveApi:
         # connections are queued from now on, so no test waits for the server
         listener = socket.create_server(("127.0.0.1", self.settings.port))
         self.app = create_app(self.settings, self.database)
-        config = uvicorn.Config(
-            self.app, log_config=None, access_log=False, timeout_graceful_shutdown=3
-        )
-        self.server = uvicorn.Server(config)
+        self.server = Server(self.app, "127.0.0.1", self.settings.port, bounds=self.bounds)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
         self.thread.start()
 
@@ -45,7 +43,7 @@ class LiveApi:
         assert self.app is not None
         self.database = database
         service = Service(settings=self.settings, database=database, clock=now, admin_token=None)
-        state.attach(self.app, service, ProgressFeed(database, now))
+        state.attach(self.app, service, ProgressFeed(service))
 
     def end_streams(self) -> None:
         """End the event streams that are still open."""

@@ -6,8 +6,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 
 @dataclass
@@ -62,6 +65,20 @@ class PostgresServer:
             f"--log={self.folder}/log",
             f"--options={settings}",
         )
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Stop every process of the server in a block, so that it answers nothing."""
+        pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        postmaster = psutil.Process(pid)
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in reversed(processes):
+                process.resume()
 
     def stop(self) -> None:
         self.watchdog.communicate()

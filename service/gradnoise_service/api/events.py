@@ -1,16 +1,17 @@
 """Progress of a study as server-sent events."""
 
 import dataclasses
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from gradnoise_service.api.auth import Reader
+from gradnoise_service.api.auth import Reader, token_of
 from gradnoise_service.api.parameters import StudyId
 from gradnoise_service.api.problem import documented
-from gradnoise_service.api.state import CurrentFeed, CurrentService
+from gradnoise_service.api.state import CurrentFeed, CurrentService, CurrentStreams
+from gradnoise_service.domain.errors import DatabaseUnavailableError, NotFoundError
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.study import STUDY_ENDED, Study
 from gradnoise_service.usecases import studies
@@ -34,6 +35,11 @@ def _visible(caller: Reader, service: CurrentService, study_id: StudyId) -> Stud
     return studies.show(service, caller, study_id)
 
 
+async def _stream_slot(caller: Reader, streams: CurrentStreams) -> AsyncIterator[None]:
+    with streams.open(caller.owner):
+        yield
+
+
 @router.get(
     "/studies/{study_id}/events",
     summary="Follow a study's progress",
@@ -42,16 +48,27 @@ def _visible(caller: Reader, service: CurrentService, study_id: StudyId) -> Stud
 )
 async def follow(
     study: Annotated[Study, Depends(_visible)],
+    _opened: Annotated[None, Depends(_stream_slot)],
     feed: CurrentFeed,
+    request: Request,
     last_event_id: LastEventId = None,
 ) -> AsyncIterable[ServerSentEvent]:
     """Send an event `progress` at once and at each change, and `end` when the study has ended.
 
-    The data of `progress` are the whole progress as JSON.
+    The data of `progress` are the whole progress as JSON. The stream ends without `end` if the
+    token is revoked or expires, if the study is deleted, and when the service stops.
     """
     number, sent, n_silent = _event_number(last_event_id), None, 0
     while not feed.is_closed:
-        progress = await feed.read(study.id)
+        try:
+            if await feed.identify(token_of(request)) is None:
+                return
+            progress = await feed.read(study.id)
+        except NotFoundError:
+            return
+        except DatabaseUnavailableError:
+            await feed.wait()
+            continue
         is_due = n_silent >= MAX_SILENT_INTERVALS and progress != sent
         if _counted(progress) != _counted(sent) or is_due:
             number, sent, n_silent = number + 1, progress, 0

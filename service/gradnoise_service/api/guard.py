@@ -5,11 +5,14 @@ import re
 from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = structlog.get_logger()
 
 LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -38,8 +41,8 @@ class Guard:
     """Refuses unknown Host names (421) and unsafe requests from other sites (403).
 
     An IP address as Host cannot be rebound, so any is accepted. A name must be a loopback name or
-    one of `allowed_hosts`. The guard also sets the security headers, and answers HEAD requests as
-    GET requests.
+    one of `allowed_hosts`. The guard also sets the security headers, answers HEAD requests as GET
+    requests, and responds to errors that the app does not handle.
 
     Args:
         app: The guarded app.
@@ -62,19 +65,36 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
-        async def send_with_headers(message: Message) -> None:
+        is_head = scope["method"] == "HEAD"
+        if is_head:
+            scope = {**scope, "method": "GET"}
+        has_started = has_ended = False
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal has_started, has_ended
+            if has_ended:
+                return
             if message["type"] == "http.response.start":
+                has_started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+            elif is_head and message["type"] == "http.response.body":
+                # ends the response, and with it an event stream
+                message, has_ended = {"type": "http.response.body"}, True
             await send(message)
 
-        if scope["method"] == "HEAD":
-            # the server omits the body
-            scope = {**scope, "method": "GET"}
-        refusal = self._refusal(scope["method"], Headers(scope=scope))
-        app = self.app if refusal is None else self.respond(Request(scope), refusal)
-        await app(scope, receive, send_with_headers)
+        try:
+            refusal = self._refusal(scope["method"], Headers(scope=scope))
+            if refusal is not None:
+                raise refusal
+            await self.app(scope, receive, send_guarded)
+        except Exception as error:
+            if not isinstance(error, HTTPException):
+                logger.exception("request_failed", path=scope["path"])
+            if has_started:  # the server breaks the connection off, so that the client notices
+                raise
+            await self.respond(Request(scope), error)(scope, receive, send_guarded)
 
     def _refusal(self, method: str, headers: Headers) -> HTTPException | None:
         host = headers.get("host", "")

@@ -1,16 +1,22 @@
-"""Limits on the requests of a client: their rate, and the size of their bodies."""
+"""Limits on the requests of a client: their rate, the size of their bodies, open streams."""
 
 import math
+import resource
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_CLIENTS = 10_000
+MAX_CONNECTIONS = 1000
+RESERVED_FILES = 128
+"""File descriptors for all but connections: database, log files, connections to be refused."""
 
 
 class Limiter:
@@ -51,32 +57,92 @@ class Limiter:
             )
 
 
+class Streams:
+    """Counts the open event streams, over all and of each owner.
+
+    Args:
+        per_owner: Maximum of an owner.
+        total: Maximum over all owners.
+    """
+
+    def __init__(self, per_owner: int, total: int) -> None:
+        self._per_owner = per_owner
+        self._total = total
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def open(self, owner: str) -> Iterator[None]:
+        """Count a stream in a block; call it from the event loop only.
+
+        Raises:
+            HTTPException: 429 if there are too many streams.
+        """
+        if self._open[owner] >= self._per_owner or self._open.total() >= self._total:
+            n = min(self._per_owner, self._total)
+            headers = {"Retry-After": "10"}
+            raise HTTPException(429, f"More than {n} event streams are open.", headers=headers)
+        self._open[owner] += 1
+        try:
+            yield
+        finally:
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
+
+
+def max_connections() -> int:
+    """Return how many connections the process may hold, by its limit of open files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(16, min(MAX_CONNECTIONS, soft - RESERVED_FILES))
+
+
 def address_key(request: Request) -> str:
     """Return the limiter's key of a request without a valid token: the client's address."""
     return f"address {request.client.host if request.client else 'unknown'}"
 
 
 class BodyLimit:
-    """Middleware that refuses a body above `max_bytes`, with or without a Content-Length."""
+    """Middleware that reads the whole body before the app starts; refuses one above `max_bytes`.
+
+    A body with a larger Content-Length is refused before it is read.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app = app
         self.max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        n_received = 0
-
-        async def counted() -> Message:
-            nonlocal n_received
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdecimal() and int(declared[:20]) > self.max_bytes:
+            raise too_large(self.max_bytes)
+        body = bytearray()
+        is_read = False
+        while not is_read:
             message = await receive()
-            n_received += len(message.get("body", b""))
-            if n_received > self.max_bytes:
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            if len(body) > self.max_bytes:
                 raise too_large(self.max_bytes)
-            return message
+            is_read = not message.get("more_body", False)
+        unread: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
-        await self.app(scope, counted, send)
+        async def replay() -> Message:
+            return unread.pop() if unread else await receive()
+
+        await self.app(scope, replay, send)
 
 
 def too_large(max_bytes: int) -> HTTPException:
     """Return the 413 error of a body above `max_bytes`."""
-    return HTTPException(413, f"The body exceeds the limit of {max_bytes} bytes.")
+    # the rest of the body is not read, so the connection cannot be used again
+    return HTTPException(
+        413,
+        f"The body exceeds the limit of {max_bytes} bytes.",
+        headers={"Connection": "close"},
+    )

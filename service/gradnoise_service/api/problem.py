@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from gradnoise_service.api.problem_kinds import (
     KINDS_BY_ERROR,
@@ -20,6 +20,7 @@ from gradnoise_service.api.problem_kinds import (
 from gradnoise_service.api.validation import request_errors
 from gradnoise_service.domain.errors import (
     CatalogueEmptyError,
+    DatabaseUnavailableError,
     FieldFault,
     InvalidSpecError,
     NameTakenError,
@@ -29,7 +30,7 @@ from gradnoise_service.domain.errors import (
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 50
 MAX_VALUE_CHARACTERS = 300
-COMMON_STATUSES = (401, 403, 421, 429, 500)
+COMMON_STATUSES = (401, 403, 408, 421, 429, 500, 503)
 """Statuses that every endpoint may answer with."""
 
 
@@ -87,7 +88,7 @@ def headers_of(error: Exception) -> dict[str, str]:
     """Return the headers of the response to an error."""
     if isinstance(error, UnauthenticatedError):
         return {"WWW-Authenticate": "Bearer"}
-    if isinstance(error, CatalogueEmptyError):
+    if isinstance(error, CatalogueEmptyError | DatabaseUnavailableError):
         return {"Retry-After": "2"}
     return dict(error.headers or {}) if isinstance(error, HTTPException) else {}
 
@@ -95,8 +96,12 @@ def headers_of(error: Exception) -> dict[str, str]:
 def problem_response(_request: Request, error: Exception) -> Response:
     """Return the response with the problem of an error."""
     problem = problem_of(error)
-    values = problem.model_dump(mode="json", exclude=None if problem.free_name else {"free_name"})
-    return JSONResponse(values, problem.status, headers=headers_of(error), media_type=MEDIA_TYPE)
+    return Response(_json(problem), problem.status, headers_of(error), MEDIA_TYPE)
+
+
+def problem_bytes(error: Exception) -> bytes:
+    """Return the problem of an error as JSON."""
+    return _json(problem_of(error))
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -112,6 +117,11 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
         }
         for status in sorted({*statuses, *COMMON_STATUSES})
     }
+
+
+def _json(problem: Problem) -> bytes:
+    excluded = None if problem.free_name else {"free_name"}
+    return json.dumps(problem.model_dump(mode="json", exclude=excluded)).encode()
 
 
 def _problem(kind: ProblemKind, detail: str, errors: Sequence[FieldFault] = ()) -> Problem:

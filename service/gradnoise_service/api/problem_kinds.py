@@ -8,6 +8,7 @@ from gradnoise_service.domain.errors import (
     CodeChangedError,
     CodeNotAllowedError,
     ConflictError,
+    DatabaseUnavailableError,
     ForbiddenError,
     IdempotencyMismatchError,
     InvalidSpecError,
@@ -76,6 +77,13 @@ KINDS_BY_ERROR: Mapping[type[Exception], ProblemKind] = {
         "No worker has started",
         "Wait until a worker has started; /readyz lists what is missing.",
     ),
+    DatabaseUnavailableError: ProblemKind(
+        503,
+        "database-unavailable",
+        "The database does not answer",
+        "Repeat the request after the number of seconds in Retry-After; /readyz shows whether the "
+        "database answers.",
+    ),
     ConflictError: ProblemKind(
         409,
         "conflict",
@@ -130,6 +138,12 @@ KINDS_BY_ERROR: Mapping[type[Exception], ProblemKind] = {
 """A kind for each class of the domain's error tree; a test finds classes without a kind."""
 
 KINDS_BY_STATUS: Mapping[int, ProblemKind] = {
+    400: ProblemKind(
+        400,
+        "bad-request",
+        "The request cannot be read",
+        "Send HTTP/1.1, and a body in chunks of at least 64 bytes or with a Content-Length.",
+    ),
     403: ProblemKind(
         403,
         "cross-site",
@@ -150,6 +164,12 @@ KINDS_BY_STATUS: Mapping[int, ProblemKind] = {
         "not-acceptable",
         "The format is not supported",
         "Request application/json, text/html or text/markdown.",
+    ),
+    408: ProblemKind(
+        408,
+        "timeout",
+        "The request took too long",
+        "Send header and body without pauses: the limits are 10 s and 30 s.",
     ),
     413: ProblemKind(
         413,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 
-from gradnoise_service.api.limits import Limiter
+from gradnoise_service.api.limits import Limiter, Streams, max_connections
 from gradnoise_service.usecases.feed import ProgressFeed
 from gradnoise_service.usecases.service import Service
 
@@ -14,6 +14,7 @@ def attach(app: FastAPI, service: Service, feed: ProgressFeed) -> None:
     app.state.service = service
     app.state.feed = feed
     app.state.limiter = Limiter(service.settings.requests_per_minute)
+    app.state.streams = Streams(service.settings.event_streams, max_connections() // 2)
 
 
 def _service(request: Request) -> Service:
@@ -26,6 +27,11 @@ def _limiter(request: Request) -> Limiter:
     return limiter
 
 
+def _streams(request: Request) -> Streams:
+    streams: Streams = request.app.state.streams
+    return streams
+
+
 def _feed(request: Request) -> ProgressFeed:
     feed: ProgressFeed = request.app.state.feed
     return feed
@@ -33,4 +39,5 @@ def _feed(request: Request) -> ProgressFeed:
 
 CurrentService = Annotated[Service, Depends(_service)]
 CurrentLimiter = Annotated[Limiter, Depends(_limiter)]
+CurrentStreams = Annotated[Streams, Depends(_streams)]
 CurrentFeed = Annotated[ProgressFeed, Depends(_feed)]

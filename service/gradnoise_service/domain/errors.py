@@ -7,6 +7,7 @@ StudyError
 ├── ForbiddenError                the token lacks the scope
 │   └── CodeNotAllowedError       this service takes no code
 ├── CatalogueEmptyError           no worker has announced its workloads yet
+├── DatabaseUnavailableError      the database does not answer
 └── ConflictError                 the request is valid, the state does not allow it
     ├── NameTakenError            another study has this name; carries a free one
     ├── StudyFinishedError        the study has ended and cannot change
@@ -80,6 +81,12 @@ class CatalogueEmptyError(StudyError):
     """No worker has announced its workloads yet."""
 
     message = "No worker has announced its workloads yet: wait for one to start, then try again."
+
+
+class DatabaseUnavailableError(StudyError):
+    """The database does not answer."""
+
+    message = "The database does not answer; whether the request had an effect is unknown."
 
 
 class ConflictError(StudyError):

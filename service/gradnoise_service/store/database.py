@@ -1,50 +1,68 @@
 """The database, SQLite or PostgreSQL: engine, sessions, and settings for concurrent SQLite."""
 
+import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, inspect, select, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session
+
+from gradnoise_service.domain.errors import DatabaseUnavailableError
+from gradnoise_service.store.patient_connection import PatientConnection
 
 __all__ = ["Database", "Session", "insert_new", "open_database"]
 
 BUSY_SECONDS = 30
+PING_SECONDS = 3
 
 
 class Database:
-    """Opens sessions; each commits at the end of its block, and rolls back if the block raises."""
+    """Opens sessions; each commits at the end of its block, and rolls back if the block raises.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: SQLAlchemy URL of the database.
+        patience_seconds: How long to wait for a connection, for each answer of PostgreSQL, and for
+            SQLite's write lock; by default 30 s for the lock, and for ever for an answer.
+    """
+
+    def __init__(self, url: str, patience_seconds: float | None = None) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        arguments = {"timeout": BUSY_SECONDS} if self.is_sqlite else {}
-        self.engine = create_engine(
-            self.url, pool_pre_ping=not self.is_sqlite, connect_args=arguments
-        )
+        self.engine = self._engine(patience_seconds)
         self._writing = self.engine.execution_options(gradnoise_write=True)
-        if self.is_sqlite:
-            event.listen(self.engine, "connect", _tune_sqlite)
-            event.listen(self.engine, "begin", _begin_sqlite)
 
     @contextmanager
     def session(self, *, write: bool = False) -> Iterator[Session]:
-        """Open a transaction; `write` takes SQLite's write lock before anything is read."""
-        with (
-            Session(self._writing if write else self.engine, expire_on_commit=False) as session,
-            session.begin(),
-        ):
-            yield session
+        """Open a transaction; `write` takes SQLite's write lock before anything is read.
+
+        Raises:
+            DatabaseUnavailableError: If the database cannot be reached, does not answer, is locked
+                for too long, or ends the connection.
+        """
+        try:
+            with (
+                Session(self._writing if write else self.engine, expire_on_commit=False) as session,
+                session.begin(),
+            ):
+                yield session
+        except (DBAPIError, PoolTimeoutError) as error:
+            if _is_unavailable(error):
+                raise DatabaseUnavailableError() from error
+            raise
 
     def ping(self) -> None:
-        """Raise the driver's error if the database is unreachable."""
-        with self.engine.connect() as connection:
+        """Raise the driver's error if the database does not answer within `PING_SECONDS`."""
+        engine = self._engine(PING_SECONDS, poolclass=NullPool)
+        with engine.connect() as connection:
             connection.execute(select(1))
 
     def revision(self) -> str | None:
@@ -59,9 +77,23 @@ class Database:
     def dispose(self) -> None:
         self.engine.dispose()
 
+    def _engine(self, patience_seconds: float | None, **options: Any) -> Engine:
+        if self.is_sqlite:
+            seconds = BUSY_SECONDS if patience_seconds is None else patience_seconds
+            engine = create_engine(self.url, connect_args={"timeout": seconds}, **options)
+            event.listen(engine, "connect", _tune_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+            return engine
+        if "poolclass" not in options and patience_seconds is not None:
+            options["pool_timeout"] = patience_seconds
+        engine = create_engine(self.url, pool_pre_ping="poolclass" not in options, **options)
+        if patience_seconds is not None:
+            event.listen(engine, "do_connect", _patient(patience_seconds))
+        return engine
 
-def open_database(url: str) -> Database:
-    return Database(url)
+
+def open_database(url: str, patience_seconds: float | None = None) -> Database:
+    return Database(url, patience_seconds)
 
 
 def insert_new(
@@ -70,6 +102,23 @@ def insert_new(
     """Insert at least one row; rows whose key exists are left unchanged."""
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     session.execute(insert(table).on_conflict_do_nothing(), rows)
+
+
+def _is_unavailable(error: DBAPIError | PoolTimeoutError) -> bool:
+    kinds = (OperationalError, InterfaceError, PoolTimeoutError)
+    return isinstance(error, kinds) or error.connection_invalidated
+
+
+def _patient(seconds: float) -> Callable[..., PatientConnection]:
+    def connect(
+        _dialect: Any, _record: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]
+    ) -> PatientConnection:
+        limits = {"connect_timeout": max(2, math.ceil(seconds))}  # psycopg waits at least 2 s
+        connection = PatientConnection.connect(*arguments, **{**limits, **keywords})
+        connection.patience_seconds = seconds
+        return connection
+
+    return connect
 
 
 def _tune_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

@@ -1,18 +1,19 @@
 """ProgressFeed: progress for many event streams, at one query per study and interval."""
 
 import time
-from collections.abc import Callable
-from datetime import datetime
 
 import anyio
 from anyio.to_thread import run_sync
 
+from gradnoise_service.domain.access import Caller
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.study import STUDY_ENDED
 from gradnoise_service.store import studies
-from gradnoise_service.store.database import Database
+from gradnoise_service.usecases.callers import identify
+from gradnoise_service.usecases.service import Service
 
 INTERVAL_SECONDS = 0.5
+TOKEN_SECONDS = 5
 N_THREADS = 4
 MAX_CACHED = 1000
 
@@ -24,12 +25,23 @@ class ProgressFeed:
     `close` ends every stream, so that the process can stop.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
-        self._database = database
-        self._clock = clock
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self._threads = anyio.CapacityLimiter(N_THREADS)
         self._cache: dict[int, tuple[float, Progress]] = {}
+        self._callers: dict[str | None, tuple[float, Caller | None]] = {}
         self.is_closed = False
+
+    async def identify(self, token: str | None) -> Caller | None:
+        """Return the caller with a token, as of at most `TOKEN_SECONDS` ago."""
+        known = self._callers.get(token)
+        if known is not None and time.monotonic() - known[0] < TOKEN_SECONDS:
+            return known[1]
+        caller = await run_sync(identify, self._service, token, limiter=self._threads)
+        if len(self._callers) >= MAX_CACHED:
+            self._callers.clear()
+        self._callers[token] = (time.monotonic(), caller)
+        return caller
 
     async def read(self, study_id: int) -> Progress:
         """Return progress that is at most one interval old.
@@ -56,5 +68,5 @@ class ProgressFeed:
         self.is_closed = True
 
     def _query(self, study_id: int) -> Progress:
-        with self._database.session() as session:
-            return studies.progress(session, study_id, self._clock())
+        with self._service.database.session() as session:
+            return studies.progress(session, study_id, self._service.clock())

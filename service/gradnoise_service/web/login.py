@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 
@@ -18,6 +18,10 @@ router = APIRouter(include_in_schema=False)
 COOKIE_SECONDS = 30 * 86400
 
 
+def _limit_address(request: Request, limiter: CurrentLimiter) -> None:
+    limiter.take(address_key(request))
+
+
 @router.get("/login")
 def show_login(
     request: Request, service: CurrentService, next: Annotated[str, Query()] = "/"
@@ -30,10 +34,12 @@ def show_login(
 
 @router.post("/login")
 def log_in(
-    request: Request, service: CurrentService, limiter: CurrentLimiter, form: Fields
+    request: Request,
+    service: CurrentService,
+    _limited: Annotated[None, Depends(_limit_address)],
+    form: Fields,
 ) -> Response:
     """Set the cookie and redirect to the requested page; show the form again if refused."""
-    limiter.take(address_key(request))
     target, token = local_path(form.get("next", "/")), form.get("token", "").strip()
     if identify(service, token) is None:
         return _form(request, next=target, is_refused=True)

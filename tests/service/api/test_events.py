@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
+from gradnoise_service.usecases import feed
 from gradnoise_service.usecases.feed import ProgressFeed
 
 Event = dict[str, str]
@@ -58,6 +59,12 @@ class Served:
 
 @pytest.fixture
 def served(client: TestClient) -> Iterator[Served]:
+    with serving(client) as served:
+        yield served
+
+
+@contextmanager
+def serving(client: TestClient) -> Iterator[Served]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(uvicorn.Config(client.app, log_config=None, lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -176,3 +183,50 @@ def test_closing_the_feed_ends_every_stream(served: Served, workshop: Any) -> No
             assert [event["event"] async for event in events] == []
 
     run(served, conversation)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_stream_ends_when_its_token_is_revoked(
+    make_client: Callable[..., TestClient], workshop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "TOKEN_SECONDS", 0)
+    admin = make_client("secret", host="0.0.0.0", admin_token="secret")
+    token = admin.post("/v1/tokens", json={"name": "t", "owner": "o", "scopes": ["read"]}).json()
+    study = workshop.running(owner="o")
+    headers = {"Authorization": f"Bearer {token['token']}"}
+
+    async def conversation(http: httpx2.AsyncClient) -> None:
+        http.headers.update(headers)
+        async with watching(http, study.id) as events:
+            await anext(events)
+            assert admin.delete("/v1/tokens/t").status_code == 204
+            assert [event async for event in events] == []
+
+    with serving(admin) as served:
+        run(served, conversation)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_streams_of_an_owner_are_limited(
+    make_client: Callable[..., TestClient], announced: None, workshop: Any
+) -> None:
+    """A stream that has ended makes room."""
+    study = workshop.running()
+
+    async def conversation(http: httpx2.AsyncClient) -> None:
+        path = f"/v1/studies/{study.id}/events"
+        async with watching(http, study.id) as first, watching(http, study.id) as second:
+            await anext(first)
+            await anext(second)
+            refused = await http.get(path)
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "10")
+            await http.post(f"/v1/studies/{study.id}/cancel")
+            assert [(await anext(first))["event"], (await anext(first))["event"]] == [
+                "progress",
+                "end",
+            ]
+            assert [event async for event in first] == []
+        assert (await http.get(path)).status_code == 200
+
+    with serving(make_client(event_streams=2)) as served:
+        run(served, conversation)

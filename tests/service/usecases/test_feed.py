@@ -1,15 +1,25 @@
 """Streams of the same study share one query per interval."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import anyio
 import pytest
 
+from gradnoise_service.settings import Settings
 from gradnoise_service.store.database import Database
 from gradnoise_service.usecases import feed
 from gradnoise_service.usecases.feed import ProgressFeed
+from gradnoise_service.usecases.service import Service
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def feed_of(database: Database, clock: Callable[[], datetime]) -> ProgressFeed:
+    return ProgressFeed(
+        Service(settings=Settings(), database=database, clock=clock, admin_token=None)
+    )
 
 
 @pytest.mark.parametrize(("interval_seconds", "n_queries"), [(3600, 1), (0, 2)])
@@ -24,7 +34,7 @@ def test_progress_is_queried_once_per_interval(
     study, queries = workshop.queued(), []
 
     async def read_twice() -> None:
-        progress = ProgressFeed(database, lambda: queries.append(1) or workshop.now)
+        progress = feed_of(database, lambda: queries.append(1) or workshop.now)
         assert (await progress.read(study.id)) == (await progress.read(study.id))
 
     anyio.run(read_twice)
@@ -39,7 +49,7 @@ def test_cache_is_bounded(
     studies = [workshop.queued() for _ in range(3)]
 
     async def read_all() -> list[int]:
-        progress = ProgressFeed(database, lambda: workshop.now)
+        progress = feed_of(database, lambda: workshop.now)
         return [(await progress.read(study.id)).study_id for study in studies]
 
     assert anyio.run(read_all) == [study.id for study in studies]
