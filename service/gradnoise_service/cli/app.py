@@ -3,7 +3,6 @@
 Each command imports what it needs when it runs, so that `gradnoise --help` starts fast.
 """
 
-import importlib.metadata
 from typing import Annotated
 
 import typer
@@ -40,6 +39,8 @@ app.add_typer(db.commands, name="db")
 
 def _show_version(value: bool) -> None:
     if value:
+        import importlib.metadata
+
         typer.echo(f"gradnoise {importlib.metadata.version('gradnoise')}")
         raise typer.Exit
 
