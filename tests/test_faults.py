@@ -98,7 +98,7 @@ def assert_exactly_as_declared(database_url: str) -> None:
     assert {trial.state for trial in table} <= {"complete", "pruned"}
     storage = open_storage(database_url)
     for name, n in (("baseline", 8), ("noisy", 8), ("confirm phase", 12)):
-        recorded = optuna.load_study(study_name=f"survivor · {name}", storage=storage).trials
+        recorded = optuna.load_study(study_name=f"survivor (1) · {name}", storage=storage).trials
         declared = [
             trial
             for trial in table

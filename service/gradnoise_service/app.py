@@ -134,8 +134,12 @@ def main() -> None:
 def _prepare_database(settings: Settings) -> None:
     """Upgrade the database if needed, in another process, so that this process loads no Optuna."""
     database = open_database(settings.database)
-    is_current = database.revision() == migrate.head()
-    database.dispose()
+    try:
+        is_current = migrate.is_current(database)
+    except migrate.UnknownSchemaError as error:
+        sys.exit(str(error))
+    finally:
+        database.dispose()
     if not is_current:
         subprocess.run(
             [sys.executable, "-P", "-m", "gradnoise_service.prepare_database"], check=True

@@ -27,7 +27,7 @@ from gradnoise_service.api.limits import Limiter, address_key
 from gradnoise_service.api.problem import problem_response
 from gradnoise_service.api.serving import Server
 from gradnoise_service.domain.errors import ForbiddenError, StudyError, UnauthenticatedError
-from gradnoise_service.prepare_database import prepare_database
+from gradnoise_service.prepare_database import prepare_or_exit
 from gradnoise_service.search import Storage, open_storage
 from gradnoise_service.settings import Settings
 from gradnoise_service.store.database import Database, open_database
@@ -99,7 +99,7 @@ def main() -> None:
     # uvicorn shuts down, then raises the signal again: exit with 0
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    prepare_database(settings.database)
+    prepare_or_exit(settings.database)
     database = open_database(settings.database, settings.database_seconds)
     app = create_app(settings, database, open_storage(settings.database), lambda: datetime.now(UTC))
     try:

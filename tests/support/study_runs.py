@@ -72,8 +72,7 @@ def read(database: Database, study: Study) -> tuple[Study, list[Trial]]:
 
 def optuna_trials(storage: Storage, study: Study, key: SearchKey) -> list[FrozenTrial]:
     """Return the trials as Optuna stores them."""
-    name = f"{study.spec.name} · {key.label}"
-    return optuna.load_study(study_name=name, storage=storage).trials
+    return optuna.load_study(study_name=study.search_name(key), storage=storage).trials
 
 
 def assert_exactly_as_declared(

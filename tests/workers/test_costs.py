@@ -149,7 +149,7 @@ def test_the_searches_take_equal_device_time(
     spec = make_spec(budget=TIME, search=SEARCH | {"n_trials": 16, "sampler": "tpe"})
     drive(database, storage, spec, StackLauncher(slots=16))
     with database.session() as session:
-        study = studies.find(session, spec.name, None)
+        study = studies.get(session, 1, None)
         stored = trials.of_study(session, study.id)
     assert study.state == "complete"
     assert study.protocol["search_costs"] == {"baseline": 1.0, "noisy": 2.0}
@@ -171,7 +171,7 @@ def test_costs_that_cannot_be_measured_fail_the_study(
     launcher = FormulaLauncher(override=lambda spec, _: failure(spec))
     drive(database, storage, make_spec(budget=TIME), launcher)
     with database.session() as session:
-        study = studies.find(session, make_spec().name, None)
+        study = studies.get(session, 1, None)
         assert trials.of_study(session, study.id) == []
     assert (study.state, study.error) == (
         "failed",

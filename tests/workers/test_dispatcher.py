@@ -153,7 +153,9 @@ def test_the_trials_of_a_cancelled_study_end_here_and_in_optuna(
     for arm in ("baseline", "noisy"):
         states = {
             trial.state.name
-            for trial in optuna.load_study(study_name=f"a study · {arm}", storage=storage).trials
+            for trial in optuna.load_study(
+                study_name=f"a study (1) · {arm}", storage=storage
+            ).trials
         }
         assert states == {"FAIL"}
     assert read(database, study).state == "cancelled"

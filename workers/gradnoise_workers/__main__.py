@@ -21,7 +21,7 @@ from gradnoise.workloads.catalogue import document
 from gradnoise_service import logs
 from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.source import Source
-from gradnoise_service.prepare_database import prepare_database
+from gradnoise_service.prepare_database import prepare_or_exit
 from gradnoise_service.search import open_storage
 from gradnoise_service.settings import Settings
 from gradnoise_service.store import catalogues
@@ -37,7 +37,7 @@ def main() -> None:
     settings = Settings()
     logs.configure(settings, "workers")
     log = structlog.get_logger()
-    prepare_database(settings.database)
+    prepare_or_exit(settings.database)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     ray.init(

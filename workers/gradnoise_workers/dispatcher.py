@@ -11,13 +11,14 @@ from pathlib import Path
 import structlog
 
 from gradnoise_service.domain.devices import Devices
-from gradnoise_service.domain.errors import LeaseLostError
+from gradnoise_service.domain.errors import LeaseLostError, NotFoundError
 from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage
 from gradnoise_service.store import dispatchers, leases, studies, trials
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.dispatchers import DispatcherInfo
 from gradnoise_service.store.leases import Lease
+from gradnoise_service.usecases.removal import Remover
 from gradnoise_workers.driver import POLL_SECONDS, CodeChangedError, Driver, StoppedError
 from gradnoise_workers.heartbeat import Heartbeat
 from gradnoise_workers.launcher import NoDeviceError
@@ -96,7 +97,7 @@ class Dispatcher:
     def run_round(self) -> None:
         """Settle ended studies, acquire what is due, and start a thread for each."""
         self._threads = {id: thread for id, thread in self._threads.items() if thread.is_alive()}
-        self._clear_checkpoints()
+        self._clear()
         with self.database.session() as session:
             unsettled = studies.unsettled(session)
         for study in unsettled:
@@ -167,6 +168,8 @@ class Dispatcher:
             if current.has_ended:
                 self._settle(current)
                 shutil.rmtree(self.checkpoints / str(study.id), ignore_errors=True)
+        except NotFoundError:
+            log.info("the study was deleted")
         except Exception:
             log.exception("settling failed; the next round retries")
 
@@ -176,8 +179,8 @@ class Dispatcher:
         with self.database.session(write=True) as session:
             trials.cancel_open(session, study.id, self.now())
 
-    def _clear_checkpoints(self) -> None:
-        """Remove the checkpoints of ended studies, once in a lease's duration.
+    def _clear(self) -> None:
+        """Remove deleted studies and the checkpoints of ended ones, once in a lease's duration.
 
         A study must have ended two leases ago, so that its last holder has noticed.
         """
@@ -189,3 +192,11 @@ class Dispatcher:
             ended = studies.ended(session, list(folders), before=self.now() - 2 * self.lease)
         for study_id in ended:
             shutil.rmtree(folders[study_id], ignore_errors=True)
+        files = self.driver.files
+        remover = Remover(
+            database=self.database,
+            storage=self.storage,
+            checkpoints=self.checkpoints,
+            artifacts_url=None if files is None else files.url,
+        )
+        remover.run(ended_before=self.now() - 2 * self.lease)

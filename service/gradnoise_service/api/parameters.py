@@ -9,6 +9,14 @@ from gradnoise_service.domain.spec import NAME_PATTERN
 MAX_ID = 2**63 - 1
 
 SuiteName = Annotated[str, Path(pattern=NAME_PATTERN, description="The suite's name.")]
+SuiteOwner = Annotated[
+    str | None,
+    Query(
+        alias="owner",
+        max_length=80,
+        description="The suite's owner, for administrators: several owners may have the name.",
+    ),
+]
 StudyId = Annotated[int, Path(ge=1, le=MAX_ID, description="The study's id.")]
 TrialId = Annotated[int, Path(ge=1, le=MAX_ID, description="The trial's id.")]
 OfTrial = Annotated[

@@ -30,6 +30,8 @@ from gradnoise_service.domain.errors import (
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 50
 MAX_VALUE_CHARACTERS = 300
+TAKEN = {"free_name", "study_id"}
+"""The fields of a problem whose kind is a taken name."""
 COMMON_STATUSES = (401, 403, 408, 421, 429, 500, 503)
 """Statuses that every endpoint may answer with."""
 
@@ -65,6 +67,9 @@ class Problem(BaseModel):
     free_name: str | None = Field(
         default=None, description="A free name, if the study's name is taken."
     )
+    study_id: int | None = Field(
+        default=None, description="The id of the study that has the name, if it is taken."
+    )
 
 
 def problem_of(error: Exception) -> Problem:
@@ -80,7 +85,7 @@ def problem_of(error: Exception) -> Problem:
     faults = error.errors if isinstance(error, InvalidSpecError) else ()
     problem = _problem(kind, str(error), faults)
     if isinstance(error, NameTakenError):
-        return problem.model_copy(update={"free_name": error.free_name})
+        return problem.model_copy(update={"free_name": error.free_name, "study_id": error.study_id})
     return problem
 
 
@@ -120,7 +125,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _json(problem: Problem) -> bytes:
-    excluded = None if problem.free_name else {"free_name"}
+    excluded = None if problem.free_name else TAKEN
     return json.dumps(problem.model_dump(mode="json", exclude=excluded)).encode()
 
 

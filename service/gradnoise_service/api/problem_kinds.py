@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gradnoise_service.domain.errors import (
+    AmbiguousNameError,
     CatalogueEmptyError,
     CodeChangedError,
     CodeNotAllowedError,
@@ -18,6 +19,7 @@ from gradnoise_service.domain.errors import (
     ReportNotReadyError,
     StudyFinishedError,
     StudyNotCompleteError,
+    StudyRunningError,
     UnauthenticatedError,
 )
 from gradnoise_service.study_text import MalformedStudyError
@@ -95,6 +97,12 @@ KINDS_BY_ERROR: Mapping[type[Exception], ProblemKind] = {
         "name-taken",
         "The name is taken",
         "Submit the study under the name in free_name, or under another name.",
+    ),
+    AmbiguousNameError: ProblemKind(
+        409, "ambiguous-name", "Several owners have this name", "Add the owner, as owner=NAME."
+    ),
+    StudyRunningError: ProblemKind(
+        409, "study-running", "The study runs", "Cancel it, or wait until it has ended."
     ),
     StudyFinishedError: ProblemKind(
         409,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, Field
 
@@ -159,8 +159,8 @@ class SuiteOut(BaseModel):
 
     @classmethod
     def of(cls, suite: SuiteCount) -> "SuiteOut":
-        name = quote(suite.name)
-        links = {"self": f"/v1/suites/{name}", "page": f"/suites/{name}"}
+        place = f"{quote(suite.name)}?{urlencode({'owner': suite.owner})}"
+        links = {"self": f"/v1/suites/{place}", "page": f"/suites/{place}"}
         return cls(**asdict(suite), links=links)
 
 

@@ -1,9 +1,10 @@
 """Endpoints of studies: submit, list, show, progress, remark, cancel, extend."""
 
+import json
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from gradnoise_service import presets
 from gradnoise_service.api.auth import Reader, Submitter
@@ -11,6 +12,7 @@ from gradnoise_service.api.body import Content, read_spec
 from gradnoise_service.api.pagination import next_address
 from gradnoise_service.api.parameters import MAX_ID, IdempotencyKey, StudyId
 from gradnoise_service.api.problem import documented
+from gradnoise_service.api.reports import as_response, preferred_format
 from gradnoise_service.api.schemas import ExtensionIn, Page, StudyOut
 from gradnoise_service.api.shown import shown
 from gradnoise_service.api.state import CurrentService
@@ -18,6 +20,7 @@ from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.remarks import TAG_PATTERN, Remarks, StudyFilter
 from gradnoise_service.domain.spec import NAME_PATTERN
 from gradnoise_service.domain.study import StudyState, Verdict
+from gradnoise_service.study_text import dump_yaml
 from gradnoise_service.usecases import studies
 
 router = APIRouter(tags=["studies"])
@@ -44,7 +47,10 @@ Text = Annotated[
 ]
 Name = Annotated[
     str | None,
-    Query(pattern=NAME_PATTERN, description="Only the study with this name."),
+    Query(
+        pattern=NAME_PATTERN,
+        description="Only studies with this name, of which an owner has at most one.",
+    ),
 ]
 Before = Annotated[
     int | None, Query(ge=1, le=MAX_ID, description="Only studies with an id below this id.")
@@ -68,6 +74,19 @@ SPEC_BODY: dict[str, Any] = {
                     "demo": {"summary": "The preset demo", "value": presets.load("demo")[0]}
                 },
             },
+            "application/yaml": {"schema": SPEC_SCHEMA},
+        },
+    }
+}
+CLONE_FORMATS: dict[str, Literal["json", "yaml"]] = {
+    "application/json": "json",
+    "application/yaml": "yaml",
+}
+CLONED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The study, which can be submitted.",
+        "content": {
+            "application/json": {"schema": SPEC_SCHEMA},
             "application/yaml": {"schema": SPEC_SCHEMA},
         },
     }
@@ -123,11 +142,15 @@ def list_studies(
     text: Text = None,
     name: Name = None,
 ) -> Page[StudyOut]:
-    """Return a page of the studies that the caller may see, or the study with a name."""
-    if name is not None:
-        return Page(items=shown(service, studies.named(service, caller, name)), next=None)
+    """Return a page of the studies that the caller may see."""
     only = StudyFilter(
-        state=state, verdict=verdict, workload=workload, owner=owner, tag=tag, text=text
+        name=name,
+        state=state,
+        verdict=verdict,
+        workload=workload,
+        owner=owner,
+        tag=tag,
+        text=text,
     )
     found = studies.page(service, caller, before=before, limit=limit, only=only)
     filters = {"limit": limit, **asdict(only)}
@@ -178,6 +201,47 @@ def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> Stu
     """End a study now; its measurements are kept."""
     [study] = shown(service, [studies.cancel(service, caller, study_id)])
     return study
+
+
+@router.delete(
+    "/studies/{study_id}",
+    status_code=204,
+    summary="Delete a study",
+    responses=documented(404, 409, 422),
+)
+def delete(caller: Submitter, service: CurrentService, study_id: StudyId) -> None:
+    """Delete a study for good, with its trials, logs, files and Optuna studies.
+
+    A study that runs is refused. The answer comes when the study is no longer shown; its files,
+    checkpoints and Optuna studies are removed by a dispatcher.
+    """
+    studies.delete(service, caller, study_id)
+
+
+@router.get(
+    "/studies/{study_id}/clone",
+    summary="Copy a study's declaration",
+    response_class=Response,
+    responses=CLONED | documented(404, 406, 422),
+)
+def clone(
+    caller: Reader,
+    service: CurrentService,
+    study_id: StudyId,
+    accept: Annotated[str, Header(description="JSON or YAML; JSON by default.")] = "*/*",
+    format: Annotated[
+        Literal["json", "yaml"] | None, Query(description="Overrides Accept.")
+    ] = None,
+) -> Response:
+    """Return the study under a free name, to be changed and submitted; nothing is stored.
+
+    What equals a default is left out, and so are the extensions.
+    """
+    chosen = preferred_format(accept, CLONE_FORMATS) if format is None else format
+    values = studies.clone(service, caller, study_id)
+    if chosen == "json":
+        return as_response(json.dumps(values), "application/json")
+    return as_response(dump_yaml(values), "application/yaml")
 
 
 @router.post(

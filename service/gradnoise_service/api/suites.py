@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Response
 
 from gradnoise_service.api.auth import Reader
-from gradnoise_service.api.parameters import SuiteName
+from gradnoise_service.api.parameters import SuiteName, SuiteOwner
 from gradnoise_service.api.problem import documented
 from gradnoise_service.api.reports import TEXT, as_response, preferred_format
 from gradnoise_service.api.schemas import Items, SuiteOut
@@ -43,13 +43,14 @@ def list_suites(caller: Reader, service: CurrentService) -> Items[SuiteOut]:
     "/suites/{name}",
     summary="Read a suite's report",
     response_class=Response,
-    responses=REPORT | documented(404, 406, 422),
+    responses=REPORT | documented(404, 406, 409, 422),
 )
 def show(
     caller: Reader,
     service: CurrentService,
     name: SuiteName,
     accept: Accept = "*/*",
+    owner: SuiteOwner = None,
     format: Annotated[SuiteFormat | None, Query(description="Overrides Accept.")] = None,
 ) -> Response:
     """Return the mean effect over the suite's studies, with its verdict.
@@ -57,4 +58,5 @@ def show(
     Before every study has ended there is no verdict, but the effects so far.
     """
     chosen = preferred_format(accept, FORMATS) if format is None else format
-    return as_response(suites.report(service, caller, name, chosen), MEDIA_TYPES[chosen])
+    text = suites.report(service, caller, name, chosen, owner)
+    return as_response(text, MEDIA_TYPES[chosen])

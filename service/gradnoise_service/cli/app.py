@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from gradnoise_service.cli import (
+    cloning,
     db,
+    deletion,
     files,
     local_service,
     outputs,
@@ -31,7 +33,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=DESCRIPTION,
 )
-for group in (files, local_service, studies, remarks, outputs, reports, suites, workloads, presets):
+for group in (
+    files,
+    local_service,
+    studies,
+    cloning,
+    deletion,
+    remarks,
+    outputs,
+    reports,
+    suites,
+    workloads,
+    presets,
+):
     app.add_typer(group.commands)
 app.add_typer(tokens.commands, name="token")
 app.add_typer(db.commands, name="db")

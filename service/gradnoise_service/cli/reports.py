@@ -50,6 +50,8 @@ def report(
     of_file = "md" if output is None or is_folder else output.suffix.lower().removeprefix(".")
     suffix = "json" if json else format or of_file
 
+    written: set[Path] = set()
+
     def write(client: Client, study: StudyInfo) -> None:
         if output is not None and (format == "svg" or format == "png"):
             folder = output if is_single else output / study.name
@@ -61,6 +63,9 @@ def report(
             out.out(text, highlight=False)
             return
         file = output / f"{study.name}.{suffix}" if is_folder else output
+        if file in written:  # of another owner
+            file = output / f"{study.name} ({study.id}).{suffix}"
+        written.add(file)
         if is_folder:
             output.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8", newline="")

@@ -20,6 +20,10 @@ def suite(
         Path | None,
         typer.Option("--output", "-o", help="File for the report: html, json or md by its suffix."),
     ] = None,
+    owner: Annotated[
+        str | None,
+        typer.Option(help="The suite's owner, for administrators if several have the name."),
+    ] = None,
     url: Url = None,
     token: Token = None,
     json: Json = False,
@@ -38,10 +42,10 @@ def suite(
             show_json(suites) if json else show_suites(suites)
             return
         if output is None:
-            found = client.suite(name)
+            found = client.suite(name, owner=owner)
             show_json(found) if json else show_suite(found)
             return
         suffix = report_files.check_suffix(output, report_files.SUITE_FORMATS)
-        text = client.suite_report(name, report_files.SUITE_FORMATS[suffix])
+        text = client.suite_report(name, report_files.SUITE_FORMATS[suffix], owner=owner)
     output.write_text(text, encoding="utf-8", newline="")
     err.print(f"Wrote {output}.")

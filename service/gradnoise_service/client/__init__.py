@@ -7,6 +7,7 @@ with Client("http://127.0.0.1:8000") as client:
     print(client.report(study.id, "markdown"))
 """
 
+from gradnoise_service.client.changes import changed
 from gradnoise_service.client.client import Client
 from gradnoise_service.client.errors import ApiError, ClientError, UnreachableError
 from gradnoise_service.client.report_formats import FIGURES
@@ -20,6 +21,7 @@ __all__ = [
     "ClientError",
     "StudyInfo",
     "UnreachableError",
+    "changed",
     "read_studies",
     "read_study",
 ]

@@ -1,7 +1,7 @@
 """Client: the REST interface as typed Python methods; the command line is built on it."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
@@ -9,12 +9,13 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
+from gradnoise_service.client.changes import changed
 from gradnoise_service.client.errors import ApiError, ClientError
 from gradnoise_service.client.report_calls import ReportCalls
 from gradnoise_service.client.study_files import StudySource, plain_values
 from gradnoise_service.client.study_info import StudyInfo
 from gradnoise_service.client.transport import Transport
-from gradnoise_service.client.trial_calls import TrialCalls
+from gradnoise_service.client.trial_calls import TrialCalls, is_id
 from gradnoise_service.domain.catalogue import BrokenEntry
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.remarks import StudyFilter
@@ -97,7 +98,7 @@ class Client(TrialCalls, ReportCalls):
         try:
             return self.submit(values, dry_run=dry_run), True
         except ApiError as error:
-            existing = next(self._named(values["name"]), None) if error.free_name else None
+            existing = None if error.study_id is None else self.study(error.study_id)
             if existing is None or not existing.was_submitted_as(StudySpec.model_validate(values)):
                 raise
             return existing, False
@@ -173,28 +174,37 @@ class Client(TrialCalls, ReportCalls):
         return map(StudyInfo.model_validate, self._transport.pages("/v1/studies", asdict(only)))
 
     def study(self, study: int | str) -> StudyInfo:
-        """Return a study by its id or its name.
+        """Return a study by its id or its name; digits alone are an id.
 
         Raises:
-            ApiError: With status 404 if there is no such study.
+            ApiError: With status 404 if there is no such study, 409 if an administrator sees
+                several.
         """
-        if isinstance(study, int) or study.isdecimal():
+        if isinstance(study, int) or is_id(study):
             response = self._transport.request("GET", f"/v1/studies/{study}")
             return StudyInfo.model_validate_json(response.content)
         try:
-            found = next(self._named(study), None)
+            items = self._transport.pages("/v1/studies", {"name": study})
+            found = [StudyInfo.model_validate(item) for item in items]
         except ApiError as error:
             if error.status != 422:  # the text is not a legal name, so no study has it
                 raise
-            found = None
-        if found is None:
+            found = []
+        if len(found) == 1:
+            return found[0]
+        problem = {
+            "title": "Not found",
+            "detail": f"There is no study named {study!r}.",
+            "hint": "`gradnoise list` shows the studies.",
+        }
+        if found:
+            which = ", ".join(f"{each.id} of {each.owner}" for each in found)
             problem = {
-                "title": "Not found",
-                "detail": f"There is no study named {study!r}.",
-                "hint": "`gradnoise list` shows the studies.",
+                "title": "Several owners have this name",
+                "detail": f"Several studies are named {study!r}: {which}.",
+                "hint": "Give its id.",
             }
-            raise ApiError(404, problem)
-        return found
+        raise ApiError(409 if found else 404, problem)
 
     def progress(self, study_id: int) -> Progress:
         """Return the progress of a study."""
@@ -236,6 +246,39 @@ class Client(TrialCalls, ReportCalls):
             "PATCH", f"/v1/studies/{study_id}", json=body, may_repeat=True
         )
         return StudyInfo.model_validate_json(response.content)
+
+    def delete(self, study_id: int) -> None:
+        """Delete a study for good, with its trials, logs, files and Optuna studies.
+
+        Raises:
+            ApiError: With status 409 if it runs, 404 if there is no such study.
+        """
+        self._transport.request("DELETE", f"/v1/studies/{study_id}")
+
+    def cloned(self, study_id: int) -> dict[str, Any]:
+        """Return the plain values of a study under a free name, to be changed and submitted."""
+        path = f"/v1/studies/{study_id}/clone"
+        values: dict[str, Any] = self._transport.request("GET", path).json()
+        return values
+
+    def clone(
+        self, study_id: int, changes: Mapping[str, Any] | None = None, *, dry_run: bool = False
+    ) -> StudyInfo:
+        """Submit a study again, with changes, under the next free name or the one in the changes.
+
+        Args:
+            study_id: The study.
+            changes: New values by dotted path, such as `{"arms.noisy.space.eta": 0.1}`.
+            dry_run: Return the study as it would be stored, and store nothing.
+
+        Raises:
+            ClientError: If a path leads to no field.
+            ApiError: As `submit`.
+        """
+        values = changed(self.cloned(study_id), changes or {})
+        if "name" in (changes or {}):
+            return self.submit(values, dry_run=dry_run)
+        return self.submit_renamed(values, dry_run=dry_run)
 
     def cancel(self, study_id: int) -> StudyInfo:
         """Cancel a study; its measurements are kept."""
@@ -338,9 +381,6 @@ class Client(TrialCalls, ReportCalls):
         """Return the answer of /readyz, whether the service is ready or not."""
         plain: dict[str, Any] = self._transport.get_once("/readyz").json()
         return plain
-
-    def _named(self, name: str) -> Iterator[StudyInfo]:
-        return map(StudyInfo.model_validate, self._transport.pages("/v1/studies", {"name": name}))
 
     def _post_once(self, path: str, body: object, idempotency_key: str | None) -> StudyInfo:
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}

@@ -32,6 +32,7 @@ class ApiError(ClientError):
         hint: The suggested remedy, or "".
         errors: For each fault of the request its `field`, `value`, `message` and `legal`.
         free_name: A free name, if the requested name is taken.
+        study_id: The study that has the name then.
         problem: The whole problem as plain values.
     """
 
@@ -42,5 +43,6 @@ class ApiError(ClientError):
         self.hint = str(problem.get("hint") or "")
         self.errors: list[dict[str, Any]] = list(problem.get("errors") or [])
         self.free_name: str | None = problem.get("free_name")
+        self.study_id: int | None = problem.get("study_id")
         self.problem = dict(problem)
         super().__init__(f"{self.title}: {self.detail}" if self.detail else self.title)

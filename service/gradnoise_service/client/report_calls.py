@@ -56,17 +56,24 @@ class ReportCalls:
         """Return name, owner and numbers of studies of each suite."""
         return list(self._transport.pages("/v1/suites", {}))
 
-    def suite_report(self, name: str, format: SuiteFormat = "json") -> str:
+    def suite_report(
+        self, name: str, format: SuiteFormat = "json", *, owner: str | None = None
+    ) -> str:
         """Return the report of a suite; without a verdict until every study has ended.
 
+        Args:
+            name: The name of the suite.
+            format: The format.
+            owner: Its owner; required where an administrator sees several suites of this name.
+
         Raises:
-            ApiError: With status 404 if there is no such suite.
+            ApiError: With status 404 if there is no such suite, 409 if several owners have one.
         """
         path = "/v1/suites/" + quote(name, safe="")
-        headers = {"Accept": MEDIA_TYPES[format]}
-        return self._transport.request("GET", path, headers=headers).text
+        headers, params = {"Accept": MEDIA_TYPES[format]}, {"owner": owner} if owner else {}
+        return self._transport.request("GET", path, headers=headers, params=params).text
 
-    def suite(self, name: str) -> dict[str, Any]:
-        """Return the JSON report of a suite as plain values; raises as `suite_report`."""
-        plain: dict[str, Any] = json.loads(self.suite_report(name))
+    def suite(self, name: str, *, owner: str | None = None) -> dict[str, Any]:
+        """Return the JSON report of a suite as plain values; as `suite_report`."""
+        plain: dict[str, Any] = json.loads(self.suite_report(name, owner=owner))
         return plain

@@ -23,6 +23,11 @@ PIECE = TypeAdapter(LogPiece)
 FILE = TypeAdapter(TrialFile)
 
 
+def is_id(text: str) -> bool:
+    """Return whether a text is an id, not a name: digits alone."""
+    return text.isascii() and text.isdecimal()
+
+
 class TrialCalls:
     """Base class of `Client`."""
 
@@ -47,7 +52,7 @@ class TrialCalls:
         Raises:
             ApiError: With status 404 if the study has no such trial.
         """
-        if isinstance(trial, int) or trial.isdecimal():
+        if isinstance(trial, int) or is_id(trial):
             response = self._transport.request("GET", f"/v1/studies/{study_id}/trials/{trial}")
             return TRIAL.validate_json(response.content)
         phase, _, rest = trial.partition("/")

@@ -9,7 +9,9 @@ StudyError
 ├── CatalogueEmptyError           no worker has announced its workloads yet
 ├── DatabaseUnavailableError      the database does not answer
 └── ConflictError                 the request is valid, the state does not allow it
-    ├── NameTakenError            another study has this name; carries a free one
+    ├── NameTakenError            the owner has a study of this name; carries a free name
+    ├── AmbiguousNameError        several owners have a suite of this name
+    ├── StudyRunningError         the study runs, and cannot be deleted
     ├── StudyFinishedError        the study has ended and cannot change
     ├── CodeChangedError          the study ran other code than is installed now
     ├── StudyNotCompleteError     the study has no verdict that more seeds could sharpen
@@ -96,12 +98,27 @@ class ConflictError(StudyError):
 
 
 class NameTakenError(ConflictError):
-    """Another study has the name."""
+    """The owner has a study of this name."""
 
-    def __init__(self, name: str, free_name: str) -> None:
+    def __init__(self, name: str, free_name: str, study_id: int) -> None:
         self.name = name
         self.free_name = free_name
+        self.study_id = study_id
         super().__init__(f"A study named {name!r} exists already; {free_name!r} is free.")
+
+
+class AmbiguousNameError(ConflictError):
+    """Several owners have a suite of this name."""
+
+    def __init__(self, name: str, owners: Sequence[str]) -> None:
+        self.owners = tuple(owners)
+        super().__init__(f"Several owners have a suite named {name!r}: {', '.join(owners)}.")
+
+
+class StudyRunningError(ConflictError):
+    """The study runs, and cannot be deleted."""
+
+    message = "The study runs, and cannot be deleted."
 
 
 class StudyFinishedError(ConflictError):

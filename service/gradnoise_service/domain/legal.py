@@ -61,6 +61,13 @@ def too_many_trials(design: Design, max_trials: int) -> FieldFault | None:
 
 
 def _faults(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Iterator[FieldFault]:
+    if spec.name.isdecimal():
+        yield FieldFault(
+            field="name",
+            value=spec.name,
+            message="a whole number would be taken for the id of a study",
+            legal="a name with a letter, a space, '_', '.' or '-'",
+        )
     excess = too_many_trials(Design.of(spec), max_trials)
     if excess is not None:
         yield excess

@@ -38,10 +38,12 @@ class StudyFilter:
     """Which studies a list has; a condition that is None admits every study.
 
     Args:
+        name: The whole name, which is unique among the studies of an owner.
         owner: Of the studies; it admits none that the caller may not see.
         text: A part of the name, of the note or of a tag; ASCII letters match in either case.
     """
 
+    name: str | None = None
     state: StudyState | None = None
     verdict: Verdict | None = None
     workload: str | None = None

@@ -158,7 +158,7 @@ class StudySpec(Strict):
 
     name: str = Field(
         pattern=NAME_PATTERN,
-        description="Name of the study, unique on this service.",
+        description="Name of the study, unique among those of its owner; not a whole number.",
     )
     description: str = Field(
         default="",

@@ -7,6 +7,7 @@ from typing import Literal
 
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.devices import DeviceChoice
+from gradnoise_service.domain.search_key import SearchKey
 from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import Phase, StudySpec
@@ -17,6 +18,8 @@ Direction = Literal["maximize", "minimize"]
 Verdict = Literal["helps", "hurts", "no_difference", "undecided"]
 
 STUDY_ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
+STUDY_HELD: tuple[StudyState, ...] = ("running",)
+"""The states in which a dispatcher holds a study, or held it when it died."""
 TRIAL_ENDED: tuple[TrialState, ...] = ("complete", "pruned", "failed", "cancelled")
 
 
@@ -94,6 +97,10 @@ class Study:
     @property
     def has_ended(self) -> bool:
         return self.state in STUDY_ENDED
+
+    def search_name(self, key: SearchKey) -> str:
+        """Return the name of an Optuna study; the id distinguishes studies of several owners."""
+        return f"{self.spec.name} ({self.id}) · {key.label}"
 
 
 @dataclass(frozen=True, kw_only=True)

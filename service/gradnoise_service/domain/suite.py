@@ -20,36 +20,25 @@ class SuiteCount:
     n_ended: int
 
 
-def check_membership(spec: StudySpec, owner: str, member: Study | None) -> None:
+def check_membership(spec: StudySpec, member: Study | None) -> None:
     """Check that a study fits the suite that it names.
 
     Args:
         spec: The study.
-        owner: Its owner.
-        member: A study of the suite; None if the suite is new.
+        member: A study of its owner's suite; None if the suite is new.
 
     Raises:
-        InvalidSpecError: If the suite belongs to another owner or compares other arms.
+        InvalidSpecError: If the suite compares other arms.
     """
-    if member is not None and (faults := list(_faults(spec, owner, member))):
-        raise InvalidSpecError(faults)
-
-
-def _faults(spec: StudySpec, owner: str, member: Study) -> Iterator[FieldFault]:
-    if member.owner != owner:
-        yield FieldFault(
-            field="suite",
-            value=spec.suite,
-            message="the suite belongs to another owner",
-            legal="another name, or left out",
-        )
-    elif _arms(spec) != _arms(member.spec):
-        yield FieldFault(
-            field="arms",
-            value=_arms(spec),
-            message=f"the suite {spec.suite} compares other arms",
-            legal=f"the arms {', '.join(_arms(member.spec))}, in this order",
-        )
+    if member is None or _arms(spec) == _arms(member.spec):
+        return
+    fault = FieldFault(
+        field="arms",
+        value=_arms(spec),
+        message=f"the suite {spec.suite} compares other arms",
+        legal=f"the arms {', '.join(_arms(member.spec))}, in this order",
+    )
+    raise InvalidSpecError([fault])
 
 
 def _arms(spec: StudySpec) -> list[str]:

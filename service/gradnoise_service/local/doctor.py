@@ -69,6 +69,10 @@ def _database(settings: Settings) -> Finding:
         database = open_database(url)
         database.ping()
         revision, shown_url = database.revision(), database.url.render_as_string()
+        is_current = migrate.is_current(database)
+    except migrate.UnknownSchemaError as error:
+        hint = "Install the version that upgraded it, or set another GRADNOISE_DATABASE_URL."
+        return Finding(name=name, state="fail", detail=str(error), hint=hint)
     except Exception as error:  # whatever the driver raises
         lines = str(error).splitlines() or [type(error).__name__]
         hint = "Start the database, and check GRADNOISE_DATABASE_URL."
@@ -76,7 +80,7 @@ def _database(settings: Settings) -> Finding:
     finally:
         if database is not None:
             database.dispose()
-    if revision != migrate.head():
+    if not is_current:
         detail = f"{shown_url} has schema {revision}, but this version needs {migrate.head()}"
         hint = "Run `gradnoise db upgrade` or `gradnoise up`."
         return Finding(name=name, state="warn", detail=detail, hint=hint)

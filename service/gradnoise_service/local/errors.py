@@ -9,6 +9,7 @@ LocalServiceError
 ├── FileProcessError              the process that imports a file ended early
 ├── CheckFailedError              an arm of a file's study cannot be trained
 ├── FileExistsAlreadyError        a command would overwrite a file
+├── DatabaseError                 the database cannot be upgraded, pruned, backed up or restored
 ├── StudyFaultsError              the study of a file cannot run as the options describe it
 └── SupervisorError               the processes of the service cannot run
     ├── AlreadyRunningError       another supervisor runs the service from this home folder
@@ -108,6 +109,10 @@ class FileExistsAlreadyError(LocalServiceError):
 
     def __init__(self, file: Path) -> None:
         super().__init__(f"{file} exists already.")
+
+
+class DatabaseError(LocalServiceError):
+    """The database cannot be upgraded, pruned, backed up or restored, as the message says."""
 
 
 class StudyFaultsError(LocalServiceError):

@@ -2,6 +2,6 @@
 
 from gradnoise_service.search.arm_search import ArmSearch
 from gradnoise_service.search.dashboard import publish
-from gradnoise_service.search.storage import Storage, open_storage, prepare
+from gradnoise_service.search.storage import Storage, delete, open_storage, prepare
 
-__all__ = ["ArmSearch", "Storage", "open_storage", "prepare", "publish"]
+__all__ = ["ArmSearch", "Storage", "delete", "open_storage", "prepare", "publish"]

@@ -1,6 +1,8 @@
 """Optuna's SQL storage, in the same database as our tables."""
 
+import contextlib
 import sqlite3
+from collections.abc import Iterable
 from typing import Any
 
 import optuna
@@ -23,6 +25,13 @@ class TunedConnection(sqlite3.Connection):
 def open_storage(url: str) -> Storage:
     """Open the storage of a database that was prepared by `prepare`."""
     return _open(url, skip_table_creation=True)
+
+
+def delete(storage: Storage, names: Iterable[str]) -> None:
+    """Delete the Optuna studies of these names; those that do not exist are skipped."""
+    for name in names:
+        with contextlib.suppress(KeyError):
+            optuna.delete_study(study_name=name, storage=storage)
 
 
 def prepare(url: str) -> None:

@@ -15,6 +15,17 @@ from gradnoise_service.store.database import Database
 ADVISORY_LOCK = 7_312_025  # any number that nothing else in the database uses
 
 
+class UnknownSchemaError(Exception):
+    """The database has a schema that this version does not know."""
+
+    def __init__(self, revision: str) -> None:
+        self.revision = revision
+        super().__init__(
+            f"The database has schema {revision}, which this version of gradnoise does not know "
+            f"(its newest is {head()}): a newer version has upgraded it, so install that version."
+        )
+
+
 def scripts() -> Path:
     """Return the folder of the migrations.
 
@@ -33,15 +44,47 @@ def head() -> str | None:
     return ScriptDirectory(str(scripts())).get_current_head()
 
 
+def is_current(database: Database) -> bool:
+    """Return whether the database has the newest schema; False if an upgrade is due.
+
+    Raises:
+        UnknownSchemaError: If no migration leads to its schema.
+    """
+    revision = database.revision()
+    known = {script.revision for script in ScriptDirectory(str(scripts())).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise UnknownSchemaError(revision)
+    return revision == head()
+
+
 def upgrade(database: Database, revision: str = "head") -> None:
     """Run the missing migrations on a connection of `database`."""
+    with migrating(database) as config:
+        command.upgrade(config, revision)
+
+
+@contextmanager
+def migrating(database: Database) -> Iterator[Config]:
+    """Yield the configuration of migrations, with a connection that is committed after the block.
+
+    A migration may make a table of SQLite anew; the rows that refer to it stay, because foreign
+    keys have no effect in the block.
+    """
     with database.engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        if database.is_sqlite and driver is not None:
+            driver.execute("PRAGMA foreign_keys=OFF")  # has no effect within a transaction
         config = Config()
         config.set_main_option("script_location", str(scripts()))
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-        connection.commit()
+        try:
+            yield config
+            connection.commit()
+        finally:
+            connection.rollback()
+            if database.is_sqlite and driver is not None:
+                driver.execute("PRAGMA foreign_keys=ON")
 
 
 @contextmanager

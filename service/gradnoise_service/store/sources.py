@@ -48,6 +48,7 @@ def find(session: Session, hash: str, owner: str) -> StoredSource:
         .where(SourceRow.hash == hash, SourceRow.owner == owner)
         .order_by(SourceRow.stored_at.desc(), SourceRow.id.desc())
         .limit(1)
+        .with_for_update(read=True)  # until the study that names it is stored
     )
     if row is None:
         fault = FieldFault(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -14,7 +14,6 @@ from gradnoise_service.domain.errors import (
     FieldFault,
     IdempotencyMismatchError,
     InvalidSpecError,
-    NameTakenError,
     NotFoundError,
     StudyFinishedError,
     StudyNotCompleteError,
@@ -29,6 +28,7 @@ from gradnoise_service.domain.suite import SuiteCount
 from gradnoise_service.store import measurements, queue, trials
 from gradnoise_service.store.sources import StoredSource
 from gradnoise_service.store.study_filter import admits
+from gradnoise_service.store.study_names import name_taken
 from gradnoise_service.store.tables import StudyRow, TrialRow
 
 EVERY = StudyFilter()
@@ -47,7 +47,7 @@ def submit(
     """Queue a study and return it; the same key with the same spec returns the first study.
 
     Raises:
-        NameTakenError: If another study has the name.
+        NameTakenError: If the owner has another study of this name.
         IdempotencyMismatchError: If the key was used with another spec.
     """
     values = spec.model_dump(mode="json")
@@ -80,8 +80,8 @@ def submit(
         first = _replayed(session, owner, idempotency_key, values)
         if first is not None:
             return first
-        raise NameTakenError(spec.name, _free_name(session, spec.name)) from None
-    return _study(row)
+        raise name_taken(session, owner, spec.name) from None
+    return study_of(row)
 
 
 def get(session: Session, study_id: int, owner: str | None) -> Study:
@@ -90,22 +90,11 @@ def get(session: Session, study_id: int, owner: str | None) -> Study:
     Raises:
         NotFoundError: If no study that the owner may see has the id.
     """
-    return _visible(
-        session,
-        select(StudyRow).where(StudyRow.id == study_id),
-        owner,
-        f"There is no study {study_id}.",
-    )
-
-
-def find(session: Session, name: str, owner: str | None) -> Study:
-    """Return the study of this name; raises as `get`."""
-    return _visible(
-        session,
-        select(StudyRow).where(StudyRow.name == name),
-        owner,
-        f"There is no study named {name!r}.",
-    )
+    query = select(StudyRow).where(StudyRow.id == study_id, StudyRow.deleted_at.is_(None))
+    row = session.scalar(query if owner is None else query.where(StudyRow.owner == owner))
+    if row is None:
+        raise NotFoundError(f"There is no study {study_id}.")
+    return study_of(row)
 
 
 def page(
@@ -117,12 +106,13 @@ def page(
     only: StudyFilter = EVERY,
 ) -> list[Study]:
     """Return up to `limit` studies with an id below `before`, newest first."""
-    query = select(StudyRow).where(*admits(only)).order_by(StudyRow.id.desc()).limit(limit)
+    is_shown = (StudyRow.deleted_at.is_(None), *admits(only))
+    query = select(StudyRow).where(*is_shown).order_by(StudyRow.id.desc()).limit(limit)
     if owner is not None:
         query = query.where(StudyRow.owner == owner)
     if before is not None:
         query = query.where(StudyRow.id < before)
-    return [_study(row) for row in session.scalars(query)]
+    return [study_of(row) for row in session.scalars(query)]
 
 
 def of_suite(session: Session, suite: str, owner: str | None) -> list[Study]:
@@ -130,15 +120,14 @@ def of_suite(session: Session, suite: str, owner: str | None) -> list[Study]:
     query = select(StudyRow).where(StudyRow.suite == suite).order_by(StudyRow.id)
     if owner is not None:
         query = query.where(StudyRow.owner == owner)
-    return [_study(row) for row in session.scalars(query)]
+    return [study_of(row) for row in session.scalars(query)]
 
 
-def first_of_suite(session: Session, suite: str) -> Study | None:
-    """Return the first study of a suite, of any owner; None if there is no such suite."""
-    row = session.scalar(
-        select(StudyRow).where(StudyRow.suite == suite).order_by(StudyRow.id).limit(1)
-    )
-    return None if row is None else _study(row)
+def first_of_suite(session: Session, suite: str, owner: str) -> Study | None:
+    """Return the first study of an owner's suite; None if the owner has no such suite."""
+    is_member = (StudyRow.suite == suite) & (StudyRow.owner == owner)
+    row = session.scalar(select(StudyRow).where(is_member).order_by(StudyRow.id).limit(1))
+    return None if row is None else study_of(row)
 
 
 def suites(session: Session, owner: str | None) -> list[SuiteCount]:
@@ -146,12 +135,12 @@ def suites(session: Session, owner: str | None) -> list[SuiteCount]:
     query = (
         select(
             StudyRow.suite,
-            func.min(StudyRow.owner),
+            StudyRow.owner,
             func.count(),
             func.count().filter(StudyRow.state.in_(STUDY_ENDED)),
         )
-        .group_by(StudyRow.suite)
-        .order_by(StudyRow.suite)
+        .group_by(StudyRow.suite, StudyRow.owner)
+        .order_by(StudyRow.suite, StudyRow.owner)
     )
     if owner is not None:
         query = query.where(StudyRow.owner == owner)
@@ -171,7 +160,7 @@ def remark(session: Session, study_id: int, owner: str | None, remarks: Remarks)
     if remarks.note is not None:
         row.note = remarks.note
     session.flush()
-    return _study(row)
+    return study_of(row)
 
 
 def cancel(session: Session, study_id: int, owner: str | None, now: datetime) -> Study:
@@ -218,7 +207,7 @@ def extend(
     """
     get(session, study_id, owner)
     row = session.get_one(StudyRow, study_id)
-    study = _study(row)
+    study = study_of(row)
     if _is_replayed(row, n_seeds, idempotency_key):
         return study
     if study.state != "complete":
@@ -262,16 +251,13 @@ def extend(
 
 
 def unsettled(session: Session) -> Sequence[Study]:
-    """Return the ended studies with trials that have not ended."""
+    """Return the ended studies with trials that have not ended; those that were deleted are not."""
     is_open = select(TrialRow.id).where(
         TrialRow.study_id == StudyRow.id, TrialRow.state.not_in(TRIAL_ENDED)
     )
-    return [
-        _study(row)
-        for row in session.scalars(
-            select(StudyRow).where(StudyRow.state.in_(STUDY_ENDED), is_open.exists())
-        )
-    ]
+    has_ended = (StudyRow.state.in_(STUDY_ENDED), StudyRow.deleted_at.is_(None))
+    query = select(StudyRow).where(*has_ended, is_open.exists())
+    return [study_of(row) for row in session.scalars(query)]
 
 
 def ended(session: Session, study_ids: Sequence[int], before: datetime) -> Sequence[int]:
@@ -310,7 +296,7 @@ def _replayed(
         return None
     if row.spec != values:
         raise IdempotencyMismatchError()
-    return _study(row)
+    return study_of(row)
 
 
 def _is_replayed(row: StudyRow, n_seeds: int, key: str | None) -> bool:
@@ -329,23 +315,6 @@ def _is_replayed(row: StudyRow, n_seeds: int, key: str | None) -> bool:
     return bool(before)
 
 
-def _free_name(session: Session, name: str) -> str:
-    stem = name[:70]
-    taken = set(
-        session.scalars(
-            select(StudyRow.name).where(StudyRow.name.startswith(stem + "-", autoescape=True))
-        )
-    )
-    return next(f"{stem}-{i}" for i in range(2, len(taken) + 3) if f"{stem}-{i}" not in taken)
-
-
-def _visible(session: Session, query: Select[StudyRow], owner: str | None, message: str) -> Study:
-    row = session.scalar(query if owner is None else query.where(StudyRow.owner == owner))
-    if row is None:
-        raise NotFoundError(message)
-    return _study(row)
-
-
 def _check_size(judged: Design, n_seeds: int, max_trials: int) -> None:
     n_trials = judged.at(judged.n_seeds + n_seeds).n_trials_total
     if n_trials <= max_trials:
@@ -361,7 +330,8 @@ def _check_size(judged: Design, n_seeds: int, max_trials: int) -> None:
     raise InvalidSpecError([fault])
 
 
-def _study(row: StudyRow) -> Study:
+def study_of(row: StudyRow) -> Study:
+    """Return a row as a value of the domain."""
     return Study(
         id=row.id,
         owner=row.owner,

@@ -12,6 +12,7 @@ from gradnoise_service.store.tables import StudyRow
 def admits(only: StudyFilter) -> Iterator[ColumnElement[bool]]:
     """Yield the conditions on a study that the filter states."""
     for column, value in (
+        (StudyRow.name, only.name),
         (StudyRow.state, only.state),
         (StudyRow.verdict, only.verdict),
         (StudyRow.workload, only.workload),

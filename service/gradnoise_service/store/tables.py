@@ -70,13 +70,14 @@ class StudyRow(Base):
     __tablename__ = PREFIX + "study"
     __table_args__ = (
         UniqueConstraint("owner", "idempotency_key"),
+        UniqueConstraint("owner", "name"),
         Index(None, "state", "priority"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     owner: Mapped[str] = mapped_column(String(80), index=True)
-    name: Mapped[str] = mapped_column(String(80), unique=True)
+    name: Mapped[str] = mapped_column(String(80), index=True)
     suite: Mapped[str | None] = mapped_column(String(80), index=True)
     source_id: Mapped[int | None]  # of a SourceRow
     source_name: Mapped[str | None] = mapped_column(String(255))
@@ -100,6 +101,7 @@ class StudyRow(Base):
     workload: Mapped[str] = mapped_column(Text, index=True)
     tags: Mapped[list[str]]
     note: Mapped[str] = mapped_column(Text)
+    deleted_at: Mapped[datetime | None] = mapped_column(index=True)
 
 
 class TrialRow(Base):

@@ -56,7 +56,12 @@ def _database(service: Service) -> Check:
 
 def _schema(service: Service) -> Check:
     revision, head = service.database.revision(), migrate.head()
-    if revision != head:
+    try:
+        is_current = migrate.is_current(service.database)
+    except migrate.UnknownSchemaError as error:
+        hint = "Install the version that upgraded the database."
+        return Check(name="schema", ok=False, detail=str(error), hint=hint)
+    if not is_current:
         detail = f"The schema is {revision}, but this version needs {head}."
         return Check(name="schema", ok=False, detail=detail, hint="Run gradnoise db upgrade.")
     return Check(name="schema", ok=True, detail=f"The schema is {revision}.")

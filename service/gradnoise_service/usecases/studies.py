@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gradnoise_service.domain import legal
 from gradnoise_service.domain.access import Caller
 from gradnoise_service.domain.catalogue import Catalogue
-from gradnoise_service.domain.errors import CodeChangedError, NotFoundError
+from gradnoise_service.domain.errors import CodeChangedError
 from gradnoise_service.domain.plan import Plan
 from gradnoise_service.domain.progress import Progress, QueuePlace
 from gradnoise_service.domain.remarks import Remarks, StudyFilter
@@ -14,7 +14,16 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study
 from gradnoise_service.domain.suite import check_membership
 from gradnoise_service.domain.trial_errors import ArmError
-from gradnoise_service.store import catalogues, costs, queue, sources, studies, trials
+from gradnoise_service.store import (
+    catalogues,
+    costs,
+    deletion,
+    queue,
+    sources,
+    studies,
+    study_names,
+    trials,
+)
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.usecases.slices import Slice, sliced
 
@@ -50,7 +59,7 @@ def submit(
     Raises:
         InvalidSpecError: If the study cannot run as described.
         CatalogueEmptyError: If no worker has announced its workloads.
-        NameTakenError: If another study has the name.
+        NameTakenError: If the caller has another study of this name.
         IdempotencyMismatchError: If the key was used for another study.
     """
     # loads numpy, which no other request needs
@@ -67,7 +76,7 @@ def submit(
             catalogue = catalogue.including(source.source.announced)
         metric = legal.check(catalogue, spec, service.settings.max_trials)
         if spec.suite is not None:
-            check_membership(spec, caller.owner, studies.first_of_suite(session, spec.suite))
+            check_membership(spec, studies.first_of_suite(session, spec.suite, caller.owner))
         study = studies.submit(
             session,
             spec,
@@ -125,15 +134,6 @@ def page(
     return sliced(found, limit)
 
 
-def named(service: Service, caller: Caller, name: str) -> list[Study]:
-    """Return the visible study with a name, as a list of at most one."""
-    try:
-        with service.database.session() as session:
-            return [studies.find(session, name, caller.visible_owner)]
-    except NotFoundError:
-        return []
-
-
 def show(service: Service, caller: Caller, study_id: int) -> Study:
     """Return a study.
 
@@ -176,6 +176,33 @@ def cancel(service: Service, caller: Caller, study_id: int) -> Study:
     """
     with service.database.session(write=True) as session:
         return studies.cancel(session, study_id, caller.visible_owner, service.clock())
+
+
+def delete(service: Service, caller: Caller, study_id: int) -> None:
+    """Delete a study for good; a dispatcher then removes what it has left.
+
+    Raises:
+        NotFoundError: As `show`.
+        StudyRunningError: If it runs.
+    """
+    with service.database.session(write=True) as session:
+        deletion.mark(session, study_id, caller.visible_owner, service.clock())
+
+
+def clone(service: Service, caller: Caller, study_id: int) -> dict[str, object]:
+    """Return the plain values of a study, under a free name, to be changed and submitted.
+
+    What equals a default is left out, and a number of seeds that follows from the power; arms are
+    always given. Extensions are not part of it. Raises as `show`.
+    """
+    with service.database.session() as session:
+        study = studies.get(session, study_id, caller.visible_owner)
+        name = study_names.free_name(session, caller.owner, study.spec.name)
+    values = study.spec.model_dump(mode="json", exclude_defaults=True)
+    arms = [arm.model_dump(mode="json", exclude_defaults=True) for arm in study.spec.arms]
+    if study.spec.confirm.power is not None:
+        del values["confirm"]["n_seeds"]
+    return values | {"name": name, "arms": arms}
 
 
 def extend(

@@ -6,7 +6,7 @@ from typing import Literal
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.compare.facts.suite import SuiteComparison
 from gradnoise_service.domain.access import Caller
-from gradnoise_service.domain.errors import NotFoundError
+from gradnoise_service.domain.errors import AmbiguousNameError, NotFoundError
 from gradnoise_service.domain.study import Study
 from gradnoise_service.domain.suite import SuiteCount
 from gradnoise_service.store import studies
@@ -21,13 +21,23 @@ def list_all(service: Service, caller: Caller) -> Sequence[SuiteCount]:
         return studies.suites(session, caller.visible_owner)
 
 
-def report(service: Service, caller: Caller, name: str, format: SuiteFormat) -> str:
+def report(
+    service: Service, caller: Caller, name: str, format: SuiteFormat, owner: str | None = None
+) -> str:
     """Return the report of a suite as text.
+
+    Args:
+        service: The service.
+        caller: Who requests it.
+        name: The name of the suite.
+        format: The format.
+        owner: The owner of the suite; None if the caller sees a single suite of this name.
 
     Raises:
         NotFoundError: If no visible study belongs to a suite of this name.
+        AmbiguousNameError: If several owners have one, of whom none is given.
     """
-    compared = _compare(service, caller, name)
+    compared = _compare(service, caller, name, owner)
     # jinja2 and, for HTML, matplotlib are imported with the first report
     from gradnoise_service.report import suite
 
@@ -40,11 +50,15 @@ def report(service: Service, caller: Caller, name: str, format: SuiteFormat) -> 
             return suite.markdown(compared)
 
 
-def _compare(service: Service, caller: Caller, name: str) -> SuiteComparison:
+def _compare(service: Service, caller: Caller, name: str, owner: str | None) -> SuiteComparison:
     with service.database.session() as session:
-        members = studies.of_suite(session, name, caller.visible_owner)
-    if not members:
+        visible = studies.of_suite(session, name, caller.visible_owner)
+    members = [study for study in visible if owner in (None, study.owner)]
+    owners = sorted({study.owner for study in members})
+    if not owners:
         raise NotFoundError(f"There is no suite named {name!r}.")
+    if len(owners) > 1:
+        raise AmbiguousNameError(name, owners)
     # imports numpy, which other requests do not need
     from gradnoise_service.compare.suite import compare_suite
 

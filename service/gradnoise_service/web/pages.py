@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from gradnoise_service.api.auth import Reader, Submitter
 from gradnoise_service.api.guard import DOCUMENT_POLICY
-from gradnoise_service.api.parameters import MAX_ID, StudyId, SuiteName, TrialId
+from gradnoise_service.api.parameters import MAX_ID, StudyId, SuiteName, SuiteOwner, TrialId
 from gradnoise_service.api.schemas import ExtensionIn
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
@@ -128,9 +128,11 @@ def list_suites(caller: Reader, service: CurrentService, request: Request) -> Re
 
 
 @router.get("/suites/{name}")
-def suite_report(caller: Reader, service: CurrentService, name: SuiteName) -> Response:
+def suite_report(
+    caller: Reader, service: CurrentService, name: SuiteName, owner: SuiteOwner = None
+) -> Response:
     """Show the report of a suite."""
-    html = suites.report(service, caller, name, "html")
+    html = suites.report(service, caller, name, "html", owner)
     return HTMLResponse(html, headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 

@@ -23,7 +23,7 @@ def test_error_without_a_message_has_that_of_its_class() -> None:
 
 
 def test_problem_holds_the_facts_of_the_error() -> None:
-    assert problem_of(NameTakenError("demo", "demo-2")).free_name == "demo-2"
+    assert problem_of(NameTakenError("demo", "demo-2", 1)).free_name == "demo-2"
     fault = FieldFault(field="seed", value=-1, message="-1 is too small", legal="at least 0")
     assert problem_of(InvalidSpecError([fault])).errors[0].model_dump() == vars(fault)
 

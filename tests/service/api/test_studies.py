@@ -272,6 +272,35 @@ def test_study_is_cancelled_once(client: TestClient, workshop: Any) -> None:
     assert (again.status_code, again.json()["type"]) == (409, "/docs#study-finished")
 
 
+def test_a_study_that_does_not_run_is_deleted(client: TestClient, workshop: Any) -> None:
+    running, queued = workshop.running(), workshop.queued()
+    refused = client.delete(f"/v1/studies/{running.id}")
+    assert (refused.status_code, refused.json()["type"]) == (409, "/docs#study-running")
+    workshop.cancel(running)
+    for study in (running, queued):
+        deleted = client.delete(f"/v1/studies/{study.id}")
+        assert (deleted.status_code, deleted.content) == (204, b"")
+        for method in ("GET", "DELETE"):
+            assert client.request(method, f"/v1/studies/{study.id}").status_code == 404
+    assert client.get("/v1/studies").json()["items"] == []
+
+
+def test_a_clone_can_be_submitted_as_it_is(client: TestClient, plain_spec: dict[str, Any]) -> None:
+    power = {"power": 0.8, "sd": 0.05}
+    declared = plain_spec | {"smallest_difference": 0.05, "confirm": {"power": power}}
+    first = client.post("/v1/studies", json=declared).json()
+    address = f"/v1/studies/{first['id']}/clone"
+    copied = client.get(address).json()
+    assert (copied["name"], copied["confirm"]) == ("a study-2", {"power": {"sd": 0.05}})
+    assert [arm["name"] for arm in copied["arms"]] == ["baseline", "noisy"]
+    text = client.get(address, headers={"Accept": "application/yaml"}).text
+    assert text == client.get(address + "?format=yaml").text
+    yaml = {"Content-Type": "application/yaml"}
+    second = client.post("/v1/studies", content=text, headers=yaml).json()
+    assert second["spec"] == first["spec"] | {"name": "a study-2"}
+    assert client.get(address).json()["name"] == "a study-3"
+
+
 @pytest.mark.parametrize(
     "path", ["", "/progress", "/trials", "/trials/1/measurements", "/events", "/report"]
 )

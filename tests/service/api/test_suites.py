@@ -102,13 +102,13 @@ def test_a_study_with_other_arms_is_refused(client: TestClient, plain_spec: dict
     assert "baseline (none), noisy (annealed)" in fault["legal"]
 
 
-def test_a_suite_belongs_to_one_owner(
+def test_suites_of_two_owners_share_nothing_but_the_name(
     make_client: Callable[..., TestClient],
     announced: None,
     workshop: Any,
     plain_spec: dict[str, Any],
 ) -> None:
-    """Another owner neither sees nor joins it; an administrator sees it."""
+    """An administrator sees both, each by its owner."""
     workshop.queued(owner="ada", suite="several")
     admin = make_client(ADMIN_TOKEN, host="0.0.0.0", admin_token=ADMIN_TOKEN)
     body = {"name": "bob", "owner": "bob", "scopes": ["read", "submit"]}
@@ -116,7 +116,13 @@ def test_a_suite_belongs_to_one_owner(
     bob = make_client(token, host="0.0.0.0", admin_token=ADMIN_TOKEN)
     assert bob.get("/v1/suites").json()["items"] == []
     assert bob.get("/v1/suites/several").status_code == 404
-    [fault] = bob.post("/v1/studies", json=plain_spec | {"suite": "several"}).json()["errors"]
-    assert (fault["field"], fault["message"]) == ("suite", "the suite belongs to another owner")
-    assert [s["owner"] for s in admin.get("/v1/suites").json()["items"]] == ["ada"]
     assert admin.get("/v1/suites/several").status_code == 200
+    assert bob.post("/v1/studies", json=plain_spec | {"suite": "several"}).status_code == 201
+    both = admin.get("/v1/suites").json()["items"]
+    assert [suite["owner"] for suite in both] == ["ada", "bob"]
+    ambiguous = admin.get("/v1/suites/several")
+    assert (ambiguous.status_code, ambiguous.json()["type"]) == (409, "/docs#ambiguous-name")
+    for suite in both:
+        for link in ("self", "page"):
+            assert admin.get(suite["links"][link]).status_code == 200
+    assert bob.get("/v1/suites/several?owner=ada").status_code == 404

@@ -1,12 +1,22 @@
-"""`gradnoise db upgrade` creates the database."""
+"""`gradnoise db upgrade` creates the database, or says why it cannot."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import column, table
 from typer.testing import CliRunner
 
+from gradnoise_service import app as api_process
 from gradnoise_service.cli.app import app
+from gradnoise_service.local.doctor import _database
+from gradnoise_service.prepare_database import prepare_or_exit
+from gradnoise_service.settings import Settings
+from gradnoise_service.store import migrate
+from gradnoise_service.store.database import Database
+from gradnoise_service.usecases import health
+from gradnoise_service.usecases.service import Service
 
 
 @pytest.mark.usefixtures("quiet")
@@ -18,3 +28,36 @@ def test_database_is_created_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert first.exit_code == second.exit_code == 0
     assert json.loads(first.stdout) == json.loads(second.stdout)
     assert (tmp_path / "new" / "gradnoise.db").exists()
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_database_of_a_newer_version_is_refused_in_a_sentence(
+    tmp_path: Path, live_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the command and by every process that opens it."""
+    monkeypatch.delenv("GRADNOISE_DATABASE_URL", raising=False)
+    home = tmp_path / "home"
+    version = table("gradnoise_alembic_version", column("version_num"))
+    with live_database.session(write=True) as session:
+        session.execute(version.update().values(version_num="9999"))
+    sentence = (
+        "The database has schema 9999, which this version of gradnoise does not know (its newest "
+        f"is {migrate.head()}): a newer version has upgraded it, so install that version."
+    )
+    refused = CliRunner().invoke(app, ["db", "upgrade", "--home", str(home)])
+    assert (refused.exit_code, " ".join(refused.stderr.split())) == (1, f"✗ {sentence}")
+    settings = Settings(home=home)
+    for prepare in (
+        lambda: prepare_or_exit(settings.database),
+        lambda: api_process._prepare_database(settings),
+    ):
+        with pytest.raises(SystemExit) as exit:
+            prepare()
+        assert exit.value.code == sentence
+    service = Service(
+        settings=settings, database=live_database, clock=lambda: datetime.now(UTC), admin_token=None
+    )
+    *_, check = health.checks(service)
+    assert (check.name, check.ok, check.detail) == ("schema", False, sentence)
+    found = _database(settings)
+    assert (found.state, found.detail) == ("fail", sentence)

@@ -79,6 +79,36 @@ def test_tags_and_notes_are_changed_and_shown(gradnoise: Run, study_file: Path) 
     assert gradnoise("remark", "one", "--tag", "Thesis").exit_code == 1
 
 
+def test_a_study_is_cloned_with_changes_or_into_a_file(
+    gradnoise: Run, study_file: Path, tmp_path: Path
+) -> None:
+    gradnoise("submit", study_file, "--name", "first")
+    changes = ("--set", "seed=7", "--set", "arms.noisy.space.eta=0.25")
+    assert "first-2 (id 2)" in gradnoise("clone", "first", *changes).stdout
+    spec = json.loads(gradnoise("show", 2, "--json").stdout)["study"]["spec"]
+    assert (spec["seed"], spec["arms"][1]["space"]["eta"]) == (7, 0.25)
+    file = tmp_path / "copy.yaml"
+    assert gradnoise("clone", 2, "--name", "second", "--output", file).exit_code == 0
+    assert [row[0] for row in rows(gradnoise("list"))[1:]] == ["2", "1"]
+    assert "second (id 3)" in gradnoise("submit", file).stdout
+    printed = yaml.safe_load(gradnoise("clone", 1, "-o", "-", "--set", "seed=2").stdout)
+    assert (printed["name"], printed["seed"]) == ("first-3", 2)
+    for wrong in ("seed", "seed=[", "=1", "seed.x=1"):
+        assert gradnoise("clone", 1, "--set", wrong).exit_code in (1, 2)
+    assert gradnoise("clone", 1, "--set", "seed=-1").exit_code == 1
+
+
+def test_studies_are_deleted_once_that_is_confirmed(gradnoise: Run, study_file: Path) -> None:
+    for name in ("one", "two"):
+        gradnoise("submit", study_file, "--name", name)
+    refused = gradnoise("delete", "one")
+    assert (refused.exit_code, "confirm with --yes" in refused.stderr) == (2, True)
+    assert gradnoise("delete", "one", 2, "--yes").stdout == (
+        "Deleted the study one (id 1).\nDeleted the study two (id 2).\n"
+    )
+    assert rows(gradnoise("list"))[1:] == []
+
+
 def test_dry_run_shows_the_plan_and_stores_nothing(gradnoise: Run, study_file: Path) -> None:
     """A queued study says its place and what it waits for."""
     shown = dict(row for row in rows(gradnoise("submit", study_file, "--dry-run")) if len(row) == 2)

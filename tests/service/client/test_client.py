@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from pydantic import SecretStr
 
 from gradnoise_service.client import ApiError, Client, ClientError, UnreachableError
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric
+from gradnoise_service.store import studies
+from gradnoise_service.store.database import Database
 from gradnoise_service.study_text import MalformedStudyError
 
 MakeSpec = Callable[..., StudySpec]
@@ -34,6 +38,29 @@ def test_submitted_study_is_found_by_id_by_name_and_in_the_list(
     )
     assert list(client.studies()) == [submitted]
     assert list(client.studies("running")) == []
+
+
+def test_a_name_is_no_id_and_of_one_study(
+    client: Client, make_spec: MakeSpec, live_database: Database
+) -> None:
+    with pytest.raises(ApiError) as caught:
+        client.submit(make_spec(name="1"))
+    [fault] = caught.value.errors
+    assert (fault["field"], fault["value"]) == ("name", "1")
+    client.submit(make_spec(name="demo"))
+    assert client.submit_renamed(make_spec(name="demo")).name == "demo-2"
+    metric = Metric(name="accuracy", direction="maximize", worst=0.0)
+    with live_database.session(write=True) as session:
+        now = datetime.now(UTC)
+        studies.submit(session, make_spec(name="demo"), metric, owner="ada", now=now)
+    with pytest.raises(ApiError, match="1 of local") as caught:
+        client.study("demo")
+    assert caught.value.status == 409
+    # of the caller's own studies
+    assert client.submit_once(make_spec(name="demo"))[0].id == 1
+    for text in ("9", "²", "١"):
+        with pytest.raises(ApiError, match="There is no study"):
+            client.study(text)
 
 
 @pytest.mark.parametrize("suffix", [".yaml", ".yml", ".json"])

@@ -8,17 +8,20 @@ import optuna
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, update
 
 from gradnoise_service import search
+from gradnoise_service.domain.errors import NameTakenError
+from gradnoise_service.domain.search_key import SearchKey
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
 from gradnoise_service.prepare_database import prepare_database
-from gradnoise_service.store import migrate, studies
+from gradnoise_service.store import migrate, studies, trials
 from gradnoise_service.store.database import Database
-from gradnoise_service.store.tables import PREFIX, Base
+from gradnoise_service.store.tables import PREFIX, Base, StudyRow
+
+METRIC = Metric(name="accuracy", direction="maximize", worst=0.0)
 
 
 def tables(database: Database) -> set[str]:
@@ -61,7 +64,7 @@ def test_studies_stored_before_reruns_existed_have_none(
         study = studies.submit(
             session,
             spec,
-            Metric(name="accuracy", direction="maximize", worst=0.0),
+            METRIC,
             owner="ada",
             now=now,
         )
@@ -72,14 +75,39 @@ def test_studies_stored_before_reruns_existed_have_none(
         assert not studies.get(session, study.id, "ada").spec.search.rerun.is_on
 
 
+def test_studies_keep_their_trials_when_their_names_are_of_their_owners(
+    database: Database, make_spec: Callable[..., StudySpec], now: datetime
+) -> None:
+    """A name that is a whole number is replaced, in Optuna too."""
+    with database.session(write=True) as session:
+        study = studies.submit(session, make_spec(), METRIC, owner="ada", now=now)
+        trials.declare(session, study.id, study.design.trials("search"))
+    downgrade(database, "0010")
+    storage = search.open_storage(database.url.render_as_string(hide_password=False))
+    optuna.create_study(storage=storage, study_name="1 · noisy search 2")
+    with database.engine.begin() as connection:
+        connection.execute(
+            update(StudyRow.__table__).values(name="1", spec=make_spec(name="1").model_dump())
+        )
+    migrate.upgrade(database)
+    with database.session(write=True) as session:
+        renamed = studies.get(session, study.id, "ada")
+        assert renamed.spec.name == "study 1-0"
+        assert len(trials.of_study(session, study.id)) == 8
+        key = SearchKey(phase="search", arm="noisy", repeat=1)
+        assert [found.study_name for found in storage.get_all_studies()] == [
+            renamed.search_name(key)
+        ]
+        studies.submit(session, make_spec(name="study 1-0"), METRIC, owner="bob", now=now)
+        with pytest.raises(NameTakenError):
+            studies.submit(session, make_spec(name="study 1-0"), METRIC, owner="ada", now=now)
+    storage.remove_session()
+    storage.engine.dispose()
+
+
 def downgrade(database: Database, revision: str) -> None:
-    with database.engine.connect() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(migrate.scripts()))
-        config.set_main_option("path_separator", "os")
-        config.attributes["connection"] = connection
+    with migrate.migrating(database) as config:
         command.downgrade(config, revision)
-        connection.commit()
 
 
 def test_a_database_can_be_prepared_concurrently(empty_database_url: str) -> None:

@@ -60,18 +60,21 @@ def test_a_study_is_visible_to_its_owner_and_to_administrators(
     with database.session() as session:
         with pytest.raises(NotFoundError):
             studies.get(session, study.id, "bob")
-        assert studies.find(session, "a study", None).id == study.id
+        assert studies.get(session, study.id, None) == study
         assert studies.page(session, owner="bob", before=None, limit=9) == []
 
 
 def test_a_taken_name_is_rejected_with_a_free_name(
     database: Database, make_spec: Make, now: datetime
 ) -> None:
-    submit(database, make_spec(name="demo"), now)
+    """Each owner has names of their own."""
+    first = submit(database, make_spec(name="demo"), now)
     submit(database, make_spec(name="demo-2"), now)
+    assert submit(database, make_spec(name="demo"), now, owner="bob").spec.name == "demo"
+    submit(database, make_spec(name="demo-3"), now, owner="bob")
     with pytest.raises(NameTakenError) as caught:
         submit(database, make_spec(name="demo"), now)
-    assert caught.value.free_name == "demo-3"
+    assert (caught.value.free_name, caught.value.study_id) == ("demo-3", first.id)
     assert submit(database, make_spec(name="demo-3"), now).spec.name == "demo-3"
 
 
@@ -318,14 +321,19 @@ def test_suites_are_those_of_their_owner_with_their_studies_in_order(
     for name in ("a", "b", "c"):
         submit(database, make_spec(name=name, suite="several"), now)
     submit(database, make_spec(name="alone"), now)
-    submit(database, make_spec(name="other", suite="another"), now, owner="bob")
+    for suite in ("another", "several"):
+        submit(database, make_spec(name=f"in {suite}", suite=suite), now, owner="bob")
     with database.session(write=True) as session:
-        studies.cancel(session, studies.find(session, "b", None).id, None, now)
+        studies.cancel(session, studies.of_suite(session, "several", "ada")[1].id, None, now)
     with database.session() as session:
         assert studies.suites(session, "ada") == [SuiteCount("several", "ada", 3, 1)]
-        assert [suite.name for suite in studies.suites(session, None)] == ["another", "several"]
+        assert [(suite.name, suite.owner) for suite in studies.suites(session, None)] == [
+            ("another", "bob"),
+            ("several", "ada"),
+            ("several", "bob"),
+        ]
         members = studies.of_suite(session, "several", "ada")
         assert [study.spec.name for study in members] == ["a", "b", "c"]
-        assert studies.of_suite(session, "several", "bob") == []
-        assert studies.first_of_suite(session, "several") == members[0]
-        assert studies.first_of_suite(session, "none") is None
+        assert len(studies.of_suite(session, "several", None)) == 4
+        assert studies.first_of_suite(session, "several", "ada") == members[0]
+        assert studies.first_of_suite(session, "another", "ada") is None

@@ -9,13 +9,14 @@ from gradnoise_service.domain.errors import NotFoundError
 from gradnoise_service.domain.hashes import spec_hash
 from gradnoise_service.domain.remarks import Remarks, StudyFilter
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import Metric
+from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.store import leases, studies
 from gradnoise_service.store.database import Database
 
 METRIC = Metric(name="accuracy", direction="maximize", worst=0.0)
 CASES: list[tuple[dict[str, object], str]] = [
     ({}, "abc"),
+    ({"name": "a"}, "a"),
     ({"state": "queued"}, "bc"),
     ({"verdict": "helps"}, "a"),
     ({"workload": "mlp"}, "ab"),
@@ -36,6 +37,7 @@ CASES: list[tuple[dict[str, object], str]] = [
 def test_a_filter_admits_what_satisfies_all_conditions(
     database: Database, make_spec: Callable[..., StudySpec], now: datetime
 ) -> None:
+    submitted: list[Study] = []
     with database.session(write=True) as session:
         for name, owner, workload in (
             ("a", "ada", "mlp"),
@@ -43,13 +45,12 @@ def test_a_filter_admits_what_satisfies_all_conditions(
             ("c", "ada", "other"),
         ):
             spec = make_spec(name=name, workload=workload)
-            studies.submit(session, spec, METRIC, owner=owner, now=now)
-        a = studies.find(session, "a", None)
+            submitted.append(studies.submit(session, spec, METRIC, owner=owner, now=now))
+        a, b, _ = submitted
         noted = Remarks(tags=["thesis", "thesis", "draft"], note="50 % done")
         before, remarked = a, studies.remark(session, a.id, "ada", noted)
         assert (remarked.tags, remarked.note) == (("draft", "thesis"), "50 % done")
         assert spec_hash(remarked.spec) == spec_hash(before.spec)
-        b = studies.find(session, "b", None)
         studies.remark(session, b.id, None, Remarks(tags=["thesis"], note="a dropped_out run"))
         assert studies.remark(session, b.id, None, Remarks()).tags == ("thesis",)
         with pytest.raises(NotFoundError):

@@ -47,9 +47,9 @@ def test_a_study_runs_from_search_to_verdict(
     assert after.comparison is not None
     assert after.protocol == PROTOCOL
     for name in ("baseline", "noisy", "confirm phase"):
-        note = get_note(optuna.load_study(study_name=f"a study · {name}", storage=storage))
+        note = get_note(optuna.load_study(study_name=f"a study (1) · {name}", storage=storage))
         assert "**helps**" in note
-    confirm = storage.get_study_id_from_name("a study · confirm phase")
+    confirm = storage.get_study_id_from_name("a study (1) · confirm phase")
     attributes = storage.get_study_system_attrs(confirm)
     assert {key.split(":")[2] for key in attributes if key.startswith("dashboard:plot_data:")} >= {
         "confirm",

@@ -27,7 +27,7 @@ class OptunaSync:
     def __init__(self, study: Study, storage: Storage) -> None:
         self._storage = storage
         self._design = study.design
-        self._names = {key: f"{study.spec.name} · {key.label}" for key in self._design.search_keys}
+        self._names = {key: study.search_name(key) for key in self._design.search_keys}
         self._searches = {
             key: _open(study, storage, key, name) for key, name in self._names.items()
         }
