@@ -10,6 +10,7 @@ from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.files import Files
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
+from gradnoise.training.trace import Trace
 from gradnoise.training.trainer import Trainer
 
 __all__ = ["Checkpoints", "Files", "Trainer", "device", "open_trainer"]
@@ -20,6 +21,7 @@ def open_trainer(
     checkpoints: Checkpoints | None = None,
     eager: str = "",
     files: Files | None = None,
+    trace: Trace | None = None,
 ) -> Trainer:
     """Return a trainer on the first GPU that torch sees, else on the CPU.
 
@@ -30,14 +32,15 @@ def open_trainer(
         eager: Why no update is to be captured as a CUDA graph; empty: each is where that is
             possible.
         files: Where it keeps the files of trials whose spec names a checkpoint.
+        trace: Where other processes see which trials train; None: nowhere.
 
     Raises:
         ValueError: If slots is below 1.
     """
     return (
-        SingleTrainer(slots, device(), checkpoints, files)
+        SingleTrainer(slots, device(), checkpoints, files, trace)
         if slots == 1
-        else StackTrainer(slots, device(), checkpoints, eager, files)
+        else StackTrainer(slots, device(), checkpoints, eager, files, trace)
     )
 
 

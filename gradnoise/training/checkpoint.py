@@ -90,6 +90,8 @@ def _identity(spec: TrialSpec) -> str:
             spec,
             key="",
             time_limit_seconds=None,
+            stall_seconds=None,
+            apart=False,
             keep_weights=False,
             checkpoint="",
             rungs=(),

@@ -47,6 +47,17 @@ def release_locals(error: BaseException) -> None:
         found = found.__cause__ or found.__context__
 
 
+class ExitError(Exception):
+    """The code of a trial tried to end the process, as by `sys.exit`."""
+
+
+def as_exception(error: Exception | SystemExit) -> Exception:
+    """Return an exception; for a SystemExit, which would end the process, an ExitError."""
+    if isinstance(error, Exception):
+        return error
+    return ExitError(f"the trial ended by {error!r}.").with_traceback(error.__traceback__)
+
+
 class TimeLimitError(Exception):
     """A trial has trained for longer than it may.
 
@@ -58,6 +69,34 @@ class TimeLimitError(Exception):
         super().__init__(
             f"the trial has not ended within its limit of {seconds:g} s of training "
             "(trial_time_limit)."
+        )
+
+
+class StallError(Exception):
+    """A trial has shown no sign of life for longer than it may.
+
+    Args:
+        seconds: The limit.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the trial has shown no sign of life for {seconds:g} s (trial_stall_limit): no "
+            "report, print, checkpoint or file of a training function, no update of a declared "
+            "workload."
+        )
+
+
+class EndlessPrintError(Exception):
+    """A training function prints without end.
+
+    Args:
+        n_bytes: The limit.
+    """
+
+    def __init__(self, n_bytes: int) -> None:
+        super().__init__(
+            f"the function has printed more than {n_bytes:,} bytes since its last report."
         )
 
 

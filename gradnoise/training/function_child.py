@@ -7,6 +7,7 @@ import importlib
 import io
 import os
 import pickle
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,9 @@ from gradnoise.workloads.function import FunctionWorkload
 from gradnoise.workloads.function_host import Kept
 from gradnoise.workloads.function_trial import Trial
 from gradnoise.workloads.registry import WORKLOADS
+
+STACK_SIGNAL = signal.SIGQUIT
+"""On it, the process prints where each of its threads is."""
 
 
 class ReleasedError(BaseException):
@@ -218,6 +222,7 @@ def _redirect(output: int) -> None:
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # until the process ends
     sys.stdout, sys.stderr = written(1), written(2)
     faulthandler.enable(sys.stderr)
+    faulthandler.register(STACK_SIGNAL, sys.stderr)
 
 
 def _obey(connection: Connection, order: Order) -> None:

@@ -12,10 +12,14 @@ from collections.abc import Callable
 from multiprocessing import Pipe, connection
 from typing import Any
 
+from gradnoise.training.function_child import STACK_SIGNAL
 from gradnoise.training.function_server import LENGTH_BYTES, STATUS_BYTES, main, python
 from gradnoise.training.output import Output
 
 CLOSE_SECONDS = 5.0
+STACK_SECONDS = 1.0
+PIPE_BYTES = 65_536
+READ_BYTES = 16 * PIPE_BYTES
 
 
 class FunctionProcess:
@@ -24,9 +28,15 @@ class FunctionProcess:
     Args:
         source: Where the function is found, a pickled Source.
         output: Takes what it prints.
+
+    Attributes:
+        alive_at: When it last gave a sign of life, or the trainer its turn, by the monotonic clock.
+        n_printed: Bytes that it has printed since its last message.
     """
 
     def __init__(self, source: bytes, output: Output) -> None:
+        self.alive_at = time.monotonic()
+        self.n_printed = 0
         self._output = output
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._server = _server(source)  # kept, because the end of a server ends its processes
@@ -44,20 +54,20 @@ class FunctionProcess:
 
     def send(self, message: object) -> None:
         """Send a message; it is lost if the process has ended."""
+        self.alive_at = time.monotonic()
         with contextlib.suppress(BrokenPipeError):
             self._connection.send(message)
 
-    def receive(self, timeout_seconds: float | None = None) -> Any:
+    def receive(self, timeout_seconds: float) -> Any:
         """Return the next message of the process; its exit code, an int, if it has ended.
 
         Raises:
             TimeoutError: If there is none within the timeout, output not counted.
         """
-        until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        until = time.monotonic() + timeout_seconds
         open_ends: list[Any] = [self._connection, self._status, self._printed]
         while True:
-            left = None if until is None else max(0.0, until - time.monotonic())
-            ready = connection.wait(open_ends, left)
+            ready = connection.wait(open_ends, max(0.0, until - time.monotonic()))
             if not ready:
                 raise TimeoutError
             if self._printed in ready and not self._read_output():
@@ -69,10 +79,13 @@ class FunctionProcess:
                     open_ends.remove(self._connection)
                 else:
                     self._read_output()
+                    self.alive_at, self.n_printed = time.monotonic(), 0
                     return message
             elif self._status in ready:
                 self._read_output()
                 return self._exit_code()
+            elif time.monotonic() >= until:  # it prints without a pause
+                raise TimeoutError
 
     def close(self, patience_seconds: float = CLOSE_SECONDS) -> None:
         """Let the function end at its report; when the patience is over, end its process.
@@ -89,16 +102,30 @@ class FunctionProcess:
         os.close(self._printed)
         os.close(self._status)
 
+    def print_stack(self) -> None:
+        """Make the process print where it is, if it can."""
+        if self._pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, STACK_SIGNAL)
+        with contextlib.suppress(TimeoutError):
+            self.receive(STACK_SECONDS)
+
     def _read_output(self) -> bool:
-        """Read what was printed since the last call; return whether more can follow."""
-        while True:
+        """Read what was printed since the last call, at most READ_BYTES.
+
+        Returns whether more can follow.
+        """
+        for _ in range(0, READ_BYTES, PIPE_BYTES):
             try:
-                written = os.read(self._printed, 65_536)
+                written = os.read(self._printed, PIPE_BYTES)
             except BlockingIOError:
                 return True
             if not written:
                 return False
             self._output.add(self._decoder.decode(written))
+            self.alive_at = time.monotonic()
+            self.n_printed += len(written)
+        return True
 
     def _exit_code(self) -> int:
         status = os.read(self._status, STATUS_BYTES)

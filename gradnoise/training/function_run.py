@@ -5,6 +5,7 @@ It runs in a process of its own, one epoch at a time, and waits between epochs.
 
 import contextlib
 import io
+import math
 import os
 import pickle
 import signal
@@ -15,13 +16,23 @@ from typing import Any, NoReturn
 
 import torch
 
-from gradnoise.training.faults import Fault, FunctionError, UnfinishedError
+from gradnoise.training.faults import (
+    EndlessPrintError,
+    Fault,
+    FunctionError,
+    StallError,
+    UnfinishedError,
+)
 from gradnoise.training.files import SavedFile
 from gradnoise.training.function_child import Checkpoint, Ended, Order, Report, Source
 from gradnoise.training.function_process import CLOSE_SECONDS, FunctionProcess, bootstrap
 from gradnoise.training.output import Output
 from gradnoise.training.setup import Setup
 from gradnoise.workloads.function import FunctionWorkload
+
+CHECK_SECONDS = 1.0
+MOST_PRINTED = 1_000_000_000
+"""Bytes that a function may print from one report to the next."""
 
 
 class FunctionRun:
@@ -142,10 +153,20 @@ class FunctionRun:
                     self._fail(_killed(code))
 
     def _receive(self, process: FunctionProcess, timeout_seconds: float | None) -> Any:
-        try:
-            return process.receive(timeout_seconds)
-        except TimeoutError:
-            raise UnfinishedError from None
+        limit = math.inf if self._spec.stall_seconds is None else self._spec.stall_seconds
+        until = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while True:
+            wait = min(until, process.alive_at + limit) - time.monotonic()
+            try:
+                return process.receive(min(max(0.0, wait), CHECK_SECONDS))
+            except TimeoutError:
+                if process.n_printed > MOST_PRINTED:
+                    self._fail(Fault.of(EndlessPrintError(MOST_PRINTED)))
+                if time.monotonic() >= process.alive_at + limit:
+                    process.print_stack()
+                    self._fail(Fault.of(StallError(limit)))
+                if time.monotonic() >= until:
+                    raise UnfinishedError from None
 
     def _after_the_end(self) -> Mapping[str, float]:
         """Return the values that stand for an epoch after the function has ended."""
@@ -190,4 +211,6 @@ def _killed(code: int) -> Fault:
     if code < 0:
         with contextlib.suppress(ValueError):
             how = signal.Signals(-code).name
+    if code == -signal.SIGKILL:
+        how += ", as the system ends a process when memory runs out"
     return Fault.of(RuntimeError(f"the process of the function ended by {how}."))

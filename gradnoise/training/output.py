@@ -1,15 +1,19 @@
 """What a trial leaves: its prints, as lines of plain text within bounds, and its files."""
 
+import faulthandler
+import os
 import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from gradnoise.training.files import Files, SavedFile
 
 KEPT = 32_768
+MOST_IN_FILE = 1_000_000
 LAST_LINES = 20
 LONGEST_LINE = 4_096
 STREAMS = ("stdout", "stderr")
@@ -128,6 +132,8 @@ class _Watched:
     def write(self, text: str) -> int:
         if self.output is not None:
             self.output.add(text)
+            if _descriptors:  # its file system may be full
+                return len(text)
         n: int = self._stream.write(text)
         return n
 
@@ -137,6 +143,64 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+class Descriptors:
+    """The standard output and error of this process, which go to a file from now on.
+
+    So code in C prints to the file as well, and so does Python when it dies. The file outlives the
+    process.
+
+    Args:
+        path: The file, in a folder that exists.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        self._output: Output | None = None
+        self._n_read = 0
+        for descriptor in (1, 2):
+            os.dup2(self._file, descriptor)
+        faulthandler.enable(2)
+
+    def turn(self, output: Output | None) -> Output | None:
+        """Add what was printed since the last call to the output of that call, and return it.
+
+        Args:
+            output: Takes what is printed from now on.
+        """
+        new = os.fstat(self._file).st_size - self._n_read
+        if new:
+            self._add(new)
+        before, self._output = self._output, output
+        return before
+
+    def _add(self, n: int) -> None:
+        """Add the next n bytes, without the middle of many, and empty the file once it is large."""
+        parts = [(0, n)] if n <= 2 * KEPT else [(0, KEPT), (n - KEPT, KEPT)]
+        texts = [os.pread(self._file, size, self._n_read + start) for start, size in parts]
+        left_out = f"\n[{n - 2 * KEPT} bytes left out]\n"
+        if self._output is not None:
+            self._output.add(left_out.join(text.decode(errors="replace") for text in texts))
+        self._n_read += n
+        if self._n_read > MOST_IN_FILE:
+            os.ftruncate(self._file, 0)
+            self._n_read = 0
+
+
+_descriptors: list[Descriptors] = []
+
+
+def keep_descriptors(path: Path) -> None:
+    """Collect also what code in C prints, in a file, for the rest of this process.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    _descriptors.append(Descriptors(path))
 
 
 def watch_streams() -> None:
@@ -153,16 +217,22 @@ def watch_streams() -> None:
 
 @contextmanager
 def collecting(output: Output) -> Iterator[None]:
-    """Add what this process prints within the block, from Python, to an output."""
+    """Add what this process prints within the block to an output.
+
+    What code in C prints is added after `keep_descriptors`.
+    """
     replaced = [getattr(sys, name) for name in STREAMS]
     watch_streams()
     watched = [getattr(sys, name) for name in STREAMS]
     before = [stream.output for stream in watched]
     for stream in watched:
         stream.output = output
+    written = [descriptors.turn(output) for descriptors in _descriptors]
     try:
         yield
     finally:
+        for descriptors, earlier_output in zip(_descriptors, written, strict=True):
+            descriptors.turn(earlier_output)
         for name, stream, other, earlier in zip(STREAMS, watched, replaced, before, strict=True):
             stream.output = earlier
             setattr(sys, name, other)

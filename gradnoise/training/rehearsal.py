@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradnoise.training.epochs import epoch_order
-from gradnoise.training.faults import Fault, FunctionError, UnfinishedError
+from gradnoise.training.faults import Fault, FunctionError, UnfinishedError, as_exception
 from gradnoise.training.function_run import FunctionRun
 from gradnoise.training.precision import exact_float32
 from gradnoise.training.setup import prepare
@@ -53,8 +53,9 @@ def rehearse(spec: TrialSpec, function_seconds: float = FUNCTION_SECONDS) -> Reh
             return _of_function(spec, function_seconds)
         run = SingleRun(setup, setup.workload, device())
         run.step(epoch_order(setup.workload, spec, 0)[0], is_last=True)
-    except Exception as error:
-        return Rehearsal(error=f"{type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:
+        raised = as_exception(error)
+        return Rehearsal(error=f"{type(raised).__name__}: {raised}")
     return Rehearsal(noise_to_gradient=run.noise_to_gradient.get("noise_to_gradient"))
 
 

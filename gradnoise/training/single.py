@@ -28,18 +28,13 @@ from gradnoise.training.epochs import (
 )
 from gradnoise.training.files import Files
 from gradnoise.training.function_run import FunctionRun
+from gradnoise.training.member import DivergedError, EpochResult, LoneRun, Member, SlotRun
 from gradnoise.training.output import Output
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import Setup, prepare
 from gradnoise.training.single_functions import SingleFunctions
-from gradnoise.training.slots import (
-    DivergedError,
-    EpochResult,
-    LoneRun,
-    Member,
-    SlotRun,
-    SlotTrainer,
-)
+from gradnoise.training.slots import SlotTrainer
+from gradnoise.training.trace import Trace, beat
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Batch, Workload
 
@@ -52,6 +47,7 @@ class SingleTrainer(SlotTrainer):
         device: Where declared workloads train.
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
         files: Where it keeps the files of these trials.
+        trace: Where other processes see which trials train; None: nowhere.
     """
 
     def __init__(
@@ -60,8 +56,9 @@ class SingleTrainer(SlotTrainer):
         device: torch.device | None = None,
         checkpoints: Checkpoints | None = None,
         files: Files | None = None,
+        trace: Trace | None = None,
     ) -> None:
-        super().__init__(slots, checkpoints, files)
+        super().__init__(slots, checkpoints, files, trace)
         self._device = device or torch.device("cpu")
 
     def _open(self, spec: TrialSpec, output: Output) -> SlotRun:
@@ -242,6 +239,7 @@ class SingleRun:
         self._optimizer.step()
         self._functions.average(self._t)
         self._t += 1
+        beat()
         return loss
 
     @torch.no_grad()

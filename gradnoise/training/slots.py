@@ -3,126 +3,40 @@
 `single` and `stack` define how an epoch is trained.
 """
 
+import gc
 import logging
 import math
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
 
 import torch
 
 from gradnoise.training.checkpoint import Checkpoints
-from gradnoise.training.faults import Fault, FunctionError, TimeLimitError, UnfinishedError
+from gradnoise.training.faults import Fault, FunctionError, TimeLimitError, as_exception
 from gradnoise.training.files import WEIGHTS_NAME, Files
-from gradnoise.training.output import Output, collecting, joined
+from gradnoise.training.member import (
+    DivergedError,
+    EpochResult,
+    FailedEpoch,
+    Member,
+    OpenEpoch,
+    SlotRun,
+    TrainedEpoch,
+    timed,
+)
+from gradnoise.training.output import Output
 from gradnoise.training.precision import exact_float32
+from gradnoise.training.surroundings import surrounded
+from gradnoise.training.trace import Trace
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, Printed, Saved, TrialSpec
 
 log = logging.getLogger(__name__)
 
-
-class DivergedError(ArithmeticError):
-    """A loss, a weight or a metric became non-finite."""
-
-
-class SlotRun(Protocol):
-    """A trial that trains in a slot."""
-
-    def state(self) -> dict[str, Any] | None:
-        """Return the contents of a checkpoint, tensors and plain values; None if it has none.
-
-        `epoch` among them is the number of epochs after which it was taken.
-        """
-
-    def final_weights(self) -> Any:
-        """Return what `torch.save` keeps of a finished trial; None if there is nothing."""
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state` returned, of this class or of another."""
-
-    def close(self) -> None:
-        """End the run, finished or not."""
-
-
-class LoneRun(SlotRun, Protocol):
-    """A trial that trains as a separate model, timed by its clock."""
-
-    clock: Callable[[], float]
-
-    def train_epoch(self, timeout_seconds: float | None = None) -> Mapping[str, float]:
-        """Train an epoch and return its values.
-
-        Raises:
-            UnfinishedError: If a training function takes longer than the timeout; the next call
-                continues the epoch.
-            DivergedError: If the trial has diverged. The trial may raise any other exception.
-        """
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainedEpoch:
-    """The values of an epoch, and the seconds it took."""
-
-    values: Mapping[str, float]
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class FailedEpoch:
-    """The exception that ended a trial within an epoch, and the seconds until then."""
-
-    error: Exception
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenEpoch:
-    """An epoch that goes on, and the seconds so far."""
-
-    seconds: float
-
-
-EpochResult = TrainedEpoch | FailedEpoch | OpenEpoch
-
-
-@dataclass(kw_only=True)
-class Member:
-    """The trial in a slot.
-
-    Args:
-        spec: The trial.
-        run: Its run, opened with its first epoch.
-        epoch: Epochs reported so far.
-        waits: Whether it waits at a rung.
-        curve: The values of the epochs trained so far; after a checkpoint was loaded, these are
-            more than were reported.
-        saved_at: When its state was last written, by the monotonic clock.
-        seconds: Device time of the present epoch, where it goes on.
-        trained_seconds: Device time of the epochs before.
-        output: What it has printed and saved.
-        n_printing: How many trials print to the output at present, together.
-    """
-
-    spec: TrialSpec
-    run: SlotRun | None = None
-    epoch: int = 0
-    waits: bool = False
-    curve: list[Mapping[str, float]] = field(default_factory=list)
-    saved_at: float = field(default_factory=time.monotonic)
-    seconds: float = 0.0
-    trained_seconds: float = 0.0
-    output: Output = field(default_factory=Output)
-    n_printing: int = 1
-
-    @property
-    def is_over_time(self) -> bool:
-        limit = self.spec.time_limit_seconds
-        return limit is not None and self.trained_seconds + self.seconds > limit
+GARBAGE_SECONDS = 1.0
+"""Python counts objects, not the bytes of their tensors, before it collects garbage by itself."""
 
 
 class SlotTrainer(ABC):
@@ -132,6 +46,7 @@ class SlotTrainer(ABC):
         slots: Most trials at the same time; at least 1.
         checkpoints: Where it keeps the state of trials whose spec names a checkpoint.
         files: Where it keeps the files of these trials.
+        trace: Where other processes see which trials train; None: nowhere.
     """
 
     def __init__(
@@ -139,11 +54,13 @@ class SlotTrainer(ABC):
         slots: int,
         checkpoints: Checkpoints | None = None,
         files: Files | None = None,
+        trace: Trace | None = None,
     ) -> None:
         if slots < 1:
             raise ValueError(f"slots must be at least 1, but got {slots=}.")
         self.slots = slots
-        self._checkpoints, self._files = checkpoints, files
+        self._checkpoints, self._files, self._trace = checkpoints, files, trace
+        self._collect_at = 0.0
         self._members: dict[str, Member] = {}
         self._finished: dict[str, TrialSpec] = {}
         self._round: Iterator[tuple[Member, EpochResult]] | None = None
@@ -204,8 +121,8 @@ class SlotTrainer(ABC):
         for member in [member for member in self._members.values() if not member.waits]:
             try:
                 run = member.run or self._opened(member)
-            except Exception as error:
-                yield member, FailedEpoch(error=error, seconds=0.0)
+            except (Exception, SystemExit) as error:
+                yield member, FailedEpoch(error=as_exception(error), seconds=0.0)
                 continue
             if member.epoch < len(member.curve):  # trained before the checkpoint was written
                 replayed = member.curve[member.epoch]
@@ -215,14 +132,14 @@ class SlotTrainer(ABC):
         yield from self._train_epoch(due)
 
     def _opened(self, member: Member) -> SlotRun:
-        with collecting(member.output):
+        with surrounded([member], self._trace):
             member.run = self._resume(member)
         return member.run
 
     def _trained(self, member: Member, run: SlotRun) -> Iterator[tuple[Member, EpochResult]]:
         """Train a LoneRun by an epoch; an epoch that takes long has several results."""
         while member.run is run:
-            with collecting(member.output):
+            with surrounded([member], self._trace):
                 result = timed(run, self._timeout_seconds)
             yield member, result
             if not isinstance(result, OpenEpoch):
@@ -233,7 +150,16 @@ class SlotTrainer(ABC):
         if member.run is not None:
             run, member.run = member.run, None
             run.close()
+            del run
+            self._collect_garbage()
         return member.spec
+
+    def _collect_garbage(self) -> None:
+        """Free what trials have left in reference cycles, at most once in GARBAGE_SECONDS."""
+        now = time.monotonic()
+        if now >= self._collect_at:
+            gc.collect()
+            self._collect_at = now + GARBAGE_SECONDS
 
     def _ended(self, end: Finished | Failed) -> Event:
         spec = self._leave(end.key)
@@ -300,44 +226,6 @@ class SlotTrainer(ABC):
             return
         member.waits = member.epoch in member.spec.rungs
         self._keep(member)
-
-
-def timed(run: SlotRun, timeout_seconds: float | None = None) -> EpochResult:
-    """Train a LoneRun by an epoch, and return the result with the time it took."""
-    lone = cast(LoneRun, run)
-    start = lone.clock()
-    try:
-        values = lone.train_epoch(timeout_seconds)
-    except UnfinishedError:
-        return OpenEpoch(seconds=lone.clock() - start)
-    except Exception as error:
-        return FailedEpoch(error=error, seconds=lone.clock() - start)
-    return TrainedEpoch(values=values, seconds=lone.clock() - start)
-
-
-@contextmanager
-def collecting_for(members: Sequence[Member]) -> Iterator[None]:
-    """Add what this process prints within the block to the output of each of the members.
-
-    What trials that train as one model print cannot be told apart: a line before it says so.
-    """
-    shared = Output()
-    try:
-        with collecting(shared):
-            yield
-    finally:
-        text = joined(shared.take(is_last=True))
-        for member in members if text else ():
-            if member.n_printing != len(members):
-                member.n_printing = len(members)
-                member.output.add(_heading(member.n_printing))
-            member.output.add(text)
-
-
-def _heading(n: int) -> str:
-    if n == 1:
-        return "[printed by this trial alone]\n"
-    return f"[printed by {n} trials that train as one model]\n"
 
 
 def _keep_weights(member: Member) -> None:

@@ -14,28 +14,29 @@ import torch
 
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.clock import clock_of
-from gradnoise.training.faults import release_locals
+from gradnoise.training.faults import as_exception, release_locals
 from gradnoise.training.files import Files
 from gradnoise.training.graphs import CaptureError
-from gradnoise.training.memory import is_out_of_memory
-from gradnoise.training.output import Output
-from gradnoise.training.setup import prepare
-from gradnoise.training.single import open_lone
-from gradnoise.training.slots import (
+from gradnoise.training.member import (
     DivergedError,
     EpochResult,
     FailedEpoch,
     Member,
     SlotRun,
-    SlotTrainer,
     TrainedEpoch,
-    collecting_for,
 )
+from gradnoise.training.memory import is_out_of_memory
+from gradnoise.training.output import Output
+from gradnoise.training.setup import prepare
+from gradnoise.training.single import open_lone
+from gradnoise.training.slots import SlotTrainer
 from gradnoise.training.stack_check import declared_refusal, refusal
 from gradnoise.training.stacked_epoch import StackedEpoch
 from gradnoise.training.stacked_model import StackedModel
 from gradnoise.training.stacked_run import StackedRun
+from gradnoise.training.surroundings import surrounded
 from gradnoise.training.templates import StackedRuns
+from gradnoise.training.trace import Trace
 from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload
 
@@ -62,6 +63,7 @@ class StackTrainer(SlotTrainer):
         eager: Why no update is to be captured as a CUDA graph, a sentence; empty: each is where
             that is possible.
         files: Where it keeps the files of trials whose spec names a checkpoint.
+        trace: Where other processes see which trials train; None: nowhere.
 
     Attributes:
         refusals: For each form of trials the reason why they do not stack, a sentence; empty if
@@ -76,8 +78,9 @@ class StackTrainer(SlotTrainer):
         checkpoints: Checkpoints | None = None,
         eager: str = "",
         files: Files | None = None,
+        trace: Trace | None = None,
     ) -> None:
-        super().__init__(slots, checkpoints, files)
+        super().__init__(slots, checkpoints, files, trace)
         self.refusals: dict[Hashable, str] = {}
         self.eager: dict[Hashable, str] = {}
         self._device = device or torch.device("cpu")
@@ -139,13 +142,16 @@ class StackTrainer(SlotTrainer):
                 yield from self._trained(member, run)
         self._models = {form: models for form, models in self._models.items() if form in stacks}
         for stack in stacks.values():
+            stack.sort(key=lambda each: not each[0].spec.apart)
             limits = [member.spec.together for member, _ in stack if member.spec.together]
             while stack:
                 limit = self._limits.get(stack[0][1].form, self.slots)
                 n = rows_for(min(len(stack), limit, *limits), self._device)
+                if stack[0][0].spec.apart:
+                    n = 1
                 part, stack = stack[:n], stack[n:]
                 together = [member for member, _ in part]
-                with collecting_for(together):
+                with surrounded(together, self._trace):
                     results = self._train([run for _, run in part])
                 yield from zip(together, results, strict=True)
 
@@ -183,9 +189,9 @@ class StackTrainer(SlotTrainer):
             return self._train_together(runs)
         except CaptureError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             release_locals(error)
-            raised = error
+            raised = as_exception(error)
         self._free()  # not within the handler, where the failed model still has references
         return raised
 

@@ -19,6 +19,7 @@ from gradnoise.training.noise_terms import NoiseTable, NoiseTerms, Update, pick
 from gradnoise.training.stacked_epoch import StackedEpoch
 from gradnoise.training.stacked_functions import StackedFunctions
 from gradnoise.training.stacked_run import StackedRun, by_name, gradient_of, measure_of, rows
+from gradnoise.training.trace import beat
 from gradnoise.workloads.base import Batch, Tensors
 
 MEASURED_AT_ONCE, MEASURED_AT_ONCE_ON_CPU = 64, 4
@@ -126,6 +127,7 @@ class StackedModel:
         self.start(epoch)
         for i in range(epoch.n_steps):
             self.update(i)
+            beat()
         return self.finish(epoch)
 
     @torch.no_grad()

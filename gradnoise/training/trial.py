@@ -40,6 +40,10 @@ class TrialSpec:
             model; 0: as many as the trainer has slots. It does not change the results.
         time_limit_seconds: Device time after which it fails, above 0; None: no limit. A training
             function fails at once, other trials after their epoch.
+        stall_seconds: Seconds without a sign of life after which it fails, above 0; None: no limit.
+            A training function is ended by the trainer, another trial by whoever reads the trace.
+        apart: Whether it trains apart from other trials, as a stack of its own, so that it is known
+            if its process dies. It does not change the results.
         keep_weights: Whether its weights are kept as a file when it finishes: those that its last
             metrics were measured at; of a training function the state that it gave after its last
             report.
@@ -66,6 +70,8 @@ class TrialSpec:
     with_test: bool = False
     together: int = 0
     time_limit_seconds: float | None = None
+    stall_seconds: float | None = None
+    apart: bool = False
     keep_weights: bool = False
     checkpoint: str = ""
 

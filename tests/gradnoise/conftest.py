@@ -69,6 +69,7 @@ def probe_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "copies",
         "wide_loss",
         "printing",
+        "exiting",
     )
     functions = (
         "counting",
@@ -79,6 +80,7 @@ def probe_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "resuming",
         "stopping",
         "sleeping",
+        "chattering",
         "telling",
         "saving",
     )

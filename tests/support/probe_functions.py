@@ -194,3 +194,9 @@ def saving(trial: Trial) -> None:
         trial.report(epoch=epoch, validation_x=1.0, test_x=1.0)
     for i in range(100):
         trial.save(path, f"{i}.txt")
+
+
+@function(name="chattering", description="Prints without end.", metrics=[X])
+def chattering(_trial: Trial) -> None:
+    while True:
+        print("again\n" * 1000)  # noqa: T201

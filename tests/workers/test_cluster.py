@@ -71,3 +71,20 @@ def test_a_gpu_that_was_lost_twice_is_not_used_again(nodes: list[dict[str, Any]]
     assert cluster.admits(gpu("a", 0, "GPU-1"))
     (sentence,) = cluster.faults()
     assert sentence.endswith(f"GPU 1 to Ray, but it is not used: {fault}, 2 times.")
+
+
+def test_the_cores_of_a_node_that_is_set_aside_are_not_counted(
+    nodes: list[dict[str, Any]],
+) -> None:
+    cluster = Cluster()
+    cluster.set_aside(("a", ""), "3 trials in a row failed there, but elsewhere 0 of 10")
+    cluster.set_aside(("a", "1"), "it fails")
+    devices = cluster.devices()
+    assert (devices.n_gpus, devices.n_cores) == (2, 0)
+    assert devices.faults == (
+        "The cores of node host-a (10.0.0.1) are not used: 3 trials in a row failed there, but "
+        "elsewhere 0 of 10.",
+        "Node host-a (10.0.0.1) offers GPU 1 to Ray, but it is not used: it fails.",
+    )
+    assert cluster.has("a")
+    assert not cluster.has("c")

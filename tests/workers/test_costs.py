@@ -134,7 +134,7 @@ def drive(database: Database, storage: Storage, spec: StudySpec, launcher: Formu
     Driver(
         database=database,
         storage=storage,
-        open_launcher=lambda _source, _devices: launcher,
+        open_launcher=lambda _study, _source: launcher,
         slots=16,
         protocol={"versions": {}},
         lease=timedelta(seconds=60),

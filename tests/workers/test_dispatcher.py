@@ -73,7 +73,7 @@ def make_dispatcher(
     driver = Driver(
         database=database,
         storage=storage,
-        open_launcher=lambda _source, _devices: open_launcher(),
+        open_launcher=lambda _study, _source: open_launcher(),
         slots=slots,
         protocol={"formula": "f", "versions": {"gradnoise": "1", "torch": "2"}},
         lease=settings["lease"],

@@ -8,7 +8,7 @@ from formula_launcher import FormulaLauncher
 from gradnoise_service.domain.devices import DeviceChoice, Devices
 from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import Metric
+from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.report.words.rehearsal import known_limits
 from gradnoise_service.search import Storage
 from gradnoise_service.store import studies
@@ -37,8 +37,8 @@ def test_a_study_keeps_its_devices_and_waits_with_the_reason_while_they_are_gone
     launchers: list[FormulaLauncher] = [lost, FormulaLauncher(device_faults=(FAULT,))]
     opened: list[DeviceChoice] = []
 
-    def open_launcher(_source: Source | None, devices: DeviceChoice) -> Launcher:
-        opened.append(devices)
+    def open_launcher(study: Study, _source: Source | None) -> Launcher:
+        opened.append(study.devices)
         return launchers[len(opened) - 1]
 
     def now() -> datetime:

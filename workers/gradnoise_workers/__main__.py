@@ -19,8 +19,8 @@ from gradnoise.training.files import Files
 from gradnoise.training.gpus import cuda_fault
 from gradnoise.workloads.catalogue import document
 from gradnoise_service import logs
-from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.source import Source
+from gradnoise_service.domain.study import Study
 from gradnoise_service.prepare_database import prepare_or_exit
 from gradnoise_service.search import open_storage
 from gradnoise_service.settings import Settings
@@ -73,9 +73,16 @@ def main() -> None:
     )
     files = Files(url=settings.artifacts_url, most_bytes=settings.max_file_bytes)
 
-    def open_launcher(source: Source | None, devices: DeviceChoice) -> RayLauncher:
-        n_studies = settings.concurrent_studies
-        return RayLauncher(cluster, devices, checkpoints, n_studies, source, files)
+    def open_launcher(study: Study, source: Source | None) -> RayLauncher:
+        return RayLauncher(
+            cluster,
+            study.devices,
+            checkpoints,
+            settings.concurrent_studies,
+            source,
+            files,
+            traces=checkpoints.folder / str(study.id) / "workers",
+        )
 
     driver = Driver(
         database=database,

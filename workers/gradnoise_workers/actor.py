@@ -1,6 +1,7 @@
 """TrialActor: the Ray actor that trains trials on one device."""
 
 import contextlib
+import gc
 import os
 import platform
 import time
@@ -22,6 +23,7 @@ from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.trial import Event, Failed, Finished, Measurement, TrialSpec
 from gradnoise_service.domain.source import Source
 from gradnoise_workers.cluster import Location
+from gradnoise_workers.worker import printed_beside
 
 log = structlog.get_logger()
 
@@ -55,6 +57,7 @@ class TrialActor:
         files: Where trials keep files; None: nowhere.
         eager: Why updates are not captured as CUDA graphs, as in an actor where that broke off;
             empty: they are, where that is possible.
+        trace: The file of its trace; what code in C prints goes to a file beside it. None: nowhere.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class TrialActor:
         source: Source | None = None,
         files: Files | None = None,
         eager: str = "",
+        trace: Path | None = None,
     ) -> None:
         if not on_gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray shows every GPU to an actor without one
@@ -74,6 +78,7 @@ class TrialActor:
         watch_streams()
         if not on_gpu:
             torch.set_num_threads(1)
+        self._trace = None if trace is None else _opened_trace(trace)
         self._on_gpu = on_gpu
         self._checkpoints, self._files = checkpoints, files
         self._source = source
@@ -137,7 +142,7 @@ class TrialActor:
         for spec in specs:
             try:
                 found[spec.key] = untrained(spec)
-            except Exception:
+            except (Exception, SystemExit):
                 log.warning("the untrained model was not measured", exc_info=True)
         return found
 
@@ -183,8 +188,14 @@ class TrialActor:
 
             self._open_source()
             self._trainer = open_trainer(
-                slots, self._checkpoints, files=self._files, eager=self._eager
+                slots,
+                self._checkpoints,
+                files=self._files,
+                eager=self._eager,
+                trace=self._trace,
             )
+            gc.collect()
+            gc.freeze()  # what was imported needs no look when trials leave garbage
             self._measurer = None
         for key in release:
             self._trainer.release(key)
@@ -245,6 +256,20 @@ def checked(events: Sequence[Event], fault: str) -> Slice:
         return Slice(events=events, broken=fault)
     kept = [event for event in events if not isinstance(event, Failed)]
     return Slice(events=kept, broken=fault, lost_gpu=True)
+
+
+def _opened_trace(path: Path) -> Any:
+    """Return the trace at a path; None if it cannot be written."""
+    from gradnoise.training.output import keep_descriptors
+    from gradnoise.training.trace import Trace
+
+    try:
+        opened = Trace(path)
+        keep_descriptors(printed_beside(path))
+    except OSError:
+        log.warning("the worker leaves no trace", exc_info=True)
+        return None
+    return opened
 
 
 def _core_name() -> str:

@@ -9,13 +9,11 @@ import ray
 import structlog
 
 from gradnoise_service.domain.devices import DeviceChoice, Devices
+from gradnoise_workers.health import Health, Slot
 
 log = structlog.get_logger()
 
 MAX_LOSSES = 2
-
-Slot = tuple[str, str]
-"""The id of a Ray node, and the number of a GPU there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,24 +50,26 @@ class Cluster:
     """The nodes of the Ray cluster; one object for all launchers of a process.
 
     A GPU that torch cannot use is refused until its node joins again. So is one that another node
-    offers too, and one that was lost twice.
+    offers too, and one that was lost twice; so are a GPU, and the cores of a node, where trial
+    after trial fails that would not elsewhere.
+
+    Attributes:
+        health: How trials end at each GPU and on the cores of each node.
     """
 
     def __init__(self) -> None:
+        self.health = Health()
         self._refused: dict[Slot, str] = {}
         self._losses: Counter[Slot] = Counter()
         self._node_of_uuid: dict[str, str] = {}
 
     def nodes(self) -> list[Node]:
         """Return the nodes that are alive."""
-        return [
-            Node(
-                id=node["NodeID"],
-                n_gpus=int(node["Resources"].get("GPU", 0)) - len(self._refused_on(node["NodeID"])),
-                n_cores=int(node["Resources"].get("CPU", 0)),
-            )
-            for node in _alive()
-        ]
+        return [self._node(node["NodeID"], node["Resources"]) for node in _alive()]
+
+    def has(self, node: str) -> bool:
+        """Return whether a node is alive."""
+        return any(other["NodeID"] == node for other in _alive())
 
     def devices(self) -> Devices:
         """Return the numbers of devices, and why some GPUs are refused."""
@@ -96,7 +96,7 @@ class Cluster:
         return on_gpus | {(node.id, False): node.n_cores for node in nodes if choice != "gpu"}
 
     def faults(self) -> tuple[str, ...]:
-        """Return why GPUs are refused, a sentence for each node and reason."""
+        """Return why devices are not used, a sentence for each node and reason."""
         found = []
         for node in _alive() if self._refused else ():
             gpus: dict[str, list[str]] = {}
@@ -104,7 +104,10 @@ class Cluster:
                 gpus.setdefault(reason, []).append(gpu)
             name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
             found += [
-                f"Node {name} offers GPU {', '.join(numbers)} to Ray, but it is not used: {reason}."
+                f"The cores of node {name} are not used: {reason}."
+                if numbers == [""]
+                else f"Node {name} offers GPU {', '.join(numbers)} to Ray, but it is not used: "
+                f"{reason}."
                 for reason, numbers in gpus.items()
             ]
         return tuple(found)
@@ -123,6 +126,18 @@ class Cluster:
         self._losses[slot] += 1
         if self._losses[slot] >= MAX_LOSSES:
             self._refuse(location, f"{reason}, {self._losses[slot]} times")
+
+    def set_aside(self, place: Slot, reason: str) -> None:
+        """Use a GPU, or the cores of a node, no more."""
+        if place not in self._refused:
+            self._refused[place] = reason
+            log.error("a worker is set aside", node=place[0], gpu=place[1], reason=reason)
+
+    def _node(self, id: str, resources: Mapping[str, float]) -> Node:
+        refused = self._refused_on(id)
+        n_cores = 0 if (id, "") in refused else int(resources.get("CPU", 0))
+        n_gpus = int(resources.get("GPU", 0)) - sum(gpu != "" for _, gpu in refused)
+        return Node(id=id, n_gpus=n_gpus, n_cores=n_cores)
 
     def _duplicate(self, location: Location) -> str:
         # the parts of a GPU on a node may have the UUID of the whole

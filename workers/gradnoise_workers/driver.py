@@ -11,7 +11,6 @@ import structlog
 
 from gradnoise.training.files import Files
 from gradnoise_service.domain.arm import Arm
-from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.hashes import spec_hash
 from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import StudySpec
@@ -63,8 +62,7 @@ class Driver:
     Args:
         database: The service's database.
         storage: Optuna's storage in it.
-        open_launcher: Opens the launcher of a study with the code of its workload, if it has any,
-            and where its trials train.
+        open_launcher: Opens the launcher of a study with the code of its workload, if it has any.
         slots: Slots of each worker; 0 for the number that measures best.
         protocol: Stored with each study, with device, slots and hashes added: formulas, order of
             clipping, unit of t, versions.
@@ -77,7 +75,7 @@ class Driver:
 
     database: Database
     storage: Storage
-    open_launcher: Callable[[Source | None, DeviceChoice], Launcher]
+    open_launcher: Callable[[Study, Source | None], Launcher]
     slots: int
     protocol: Mapping[str, Any]
     lease: timedelta
@@ -112,7 +110,7 @@ class Driver:
         with self.database.session() as session:
             source = sources.of_study(session, study.id)
         code = self._code(study, source)
-        with closing(self.open_launcher(source, study.devices)) as launcher, heartbeat:
+        with closing(self.open_launcher(study, source)) as launcher, heartbeat:
             self._run(ledger, launcher, source, code, check_interrupt)
 
     def _run(

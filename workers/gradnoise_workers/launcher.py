@@ -15,10 +15,18 @@ from gradnoise_service.domain.spec import Phase, StudySpec
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerLost:
-    """The worker of a trial died; the attempt sends no further events."""
+    """The worker of a trial died; the attempt sends no further events.
+
+    Args:
+        key: The trial's key.
+        reason: Why it died.
+        n_suspects: How many trials trained when it died, this one among them; 0: this one did not,
+            so that it is not to blame.
+    """
 
     key: str
     reason: str
+    n_suspects: int = 1
 
 
 LauncherEvent = Event | WorkerLost
@@ -55,6 +63,7 @@ def trial_spec(
     with_test: bool = False,
     together: int = 0,
     time_limit_seconds: float | None = None,
+    apart: bool = False,
     keep_weights: bool = False,
     checkpoint: str = "",
 ) -> TrialSpec:
@@ -77,6 +86,8 @@ def trial_spec(
         with_test=with_test,
         together=together,
         time_limit_seconds=time_limit_seconds,
+        stall_seconds=spec.trial_stall_limit,
+        apart=apart,
         keep_weights=keep_weights,
         checkpoint=checkpoint,
     )

@@ -1,20 +1,21 @@
 """RayLauncher: places actors on the GPUs and cores of the cluster."""
 
-import contextlib
 import math
+import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import ray
 import structlog
-from ray.exceptions import RayError, RayTaskError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from gradnoise.training.calibration import Rate, candidates
 from gradnoise.training.checkpoint import Checkpoints
+from gradnoise.training.faults import StallError
 from gradnoise.training.files import Files
 from gradnoise.training.graphs import CaptureError
 from gradnoise.training.rehearsal import Rehearsal
@@ -23,38 +24,31 @@ from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.source import IMPORT_HINT, IMPORT_TOO_LONG, Source
 from gradnoise_workers.actor import Slice, TrialActor
 from gradnoise_workers.cluster import Cluster, Location
+from gradnoise_workers.health import Slot
 from gradnoise_workers.launcher import (
     CheckInterrupt,
     LauncherEvent,
     NoDeviceError,
     NotMeasuredError,
-    WorkerLost,
     total,
+)
+from gradnoise_workers.worker import (
+    POLL_SECONDS,
+    Worker,
+    await_replies,
+    devices_text,
+    kill,
+    stall_limit,
+    started_worker,
 )
 
 log = structlog.get_logger()
 
-POLL_SECONDS = 0.5
 START_SECONDS = 10.0
 GROW_SECONDS = 10.0
 MAX_FAILED_STARTS = 5
 IMPORT_TRIES = 2
 """A worker may die during an import for another reason, such as its node; a second one does not."""
-
-
-@dataclass(kw_only=True, eq=False)
-class Worker:
-    """An actor with its trials, its unsent orders and its pending reply."""
-
-    actor: Any
-    reply: Any
-    node: str
-    on_gpu: bool
-    location: Location | None = None
-    keys: set[str] = field(default_factory=set)
-    admit: list[TrialSpec] = field(default_factory=list)
-    release: list[str] = field(default_factory=list)
-    resume: list[str] = field(default_factory=list)
 
 
 class RayLauncher:
@@ -71,6 +65,7 @@ class RayLauncher:
         n_studies: How many studies share each device.
         source: The code of the study's workload; None for an installed workload.
         files: Where trials keep files; None: nowhere.
+        traces: Folder of the actors' traces, shared by all nodes; None: they leave none.
         actor: The class of the actors.
 
     Raises:
@@ -85,6 +80,7 @@ class RayLauncher:
         n_studies: int = 1,
         source: Source | None = None,
         files: Files | None = None,
+        traces: Path | None = None,
         actor: type[TrialActor] = TrialActor,
     ) -> None:
         self._cluster = cluster
@@ -92,6 +88,7 @@ class RayLauncher:
         self._checkpoints, self._files = checkpoints, files
         self._n_studies = n_studies
         self._source = source
+        self._traces = traces
         self._actor = actor
         self._eager = ""
         self._slots = self._core_slots = 0
@@ -122,9 +119,7 @@ class RayLauncher:
             self.events(POLL_SECONDS)
         if self._devices == "auto":
             self._devices = "gpu" if self._has_gpus() else "cpu"
-        names = Counter(location.device for _, location in self._placed())
-        shares = f", each shared by {self._n_studies} studies" if self._n_studies > 1 else ""
-        return ", ".join(f"{n} x {name}" for name, n in sorted(names.items())) + shares
+        return devices_text([location for _, location in self._placed()], self._n_studies)
 
     def candidates(self) -> Sequence[int]:
         return candidates(on_gpu=self._has_gpus())
@@ -136,8 +131,8 @@ class RayLauncher:
         for _ in range(IMPORT_TRIES):
             worker = self._first(check_interrupt)
             reply = worker.actor.import_source.remote()
-            if not self._await([reply], check_interrupt, seconds):
-                _kill([worker.actor])
+            if not await_replies([reply], check_interrupt, seconds):
+                kill([worker.actor])
                 return f"{self._source.name}: {IMPORT_TOO_LONG} ({seconds:g} s). {IMPORT_HINT}"
             try:
                 return str(ray.get(reply))
@@ -172,13 +167,16 @@ class RayLauncher:
             n_processes = self._n_studies * (1 if worker.on_gpu else on_node[worker.node])
             n_shares = n_processes * n_forms
             pending[worker.actor.measure.remote(probe, slots, before, n_shares)] = worker
-        self._await(list(pending), check_interrupt)
+        has_ended = await_replies(list(pending), check_interrupt, stall_limit(probe))
         rates: list[Rate | None] = []
         faults: list[str] = []
         eager = self._eager
         for reply, worker in pending.items():
             try:
-                rates.append(ray.get(reply))
+                rates.append(ray.get(reply, timeout=None if has_ended else 0))
+            except GetTimeoutError:
+                faults.append(str(StallError(stall_limit(probe))))
+                self._remove(worker, faults[-1])
             except RayTaskError as error:
                 faults.append(str(error.cause))
                 if isinstance(error.cause, CaptureError):
@@ -204,7 +202,10 @@ class RayLauncher:
     def admit(self, spec: TrialSpec) -> None:
         worker = min(
             (worker for worker, _ in self._placed() if len(worker.keys) < self._slots_of(worker)),
-            key=lambda worker: len(worker.keys) / self._slots_of(worker),
+            key=lambda worker: (
+                self._cluster.health.failures_in_a_row(worker.place),
+                len(worker.keys) / self._slots_of(worker),
+            ),
         )
         worker.keys.add(spec.key)
         worker.admit.append(spec)
@@ -224,10 +225,9 @@ class RayLauncher:
         self._grow()
         for worker in self._workers:
             if worker.reply is None and (worker.keys or worker.release):
-                worker.reply = worker.actor.advance.remote(
-                    self._slots_of(worker), worker.admit, worker.release, worker.resume
-                )
-                worker.admit, worker.release, worker.resume = [], [], []
+                worker.advance(self._slots_of(worker))
+        if stalled := self._end_stalled():
+            return stalled
         pending = {worker.reply: worker for worker in self._workers if worker.reply is not None}
         if not pending:
             time.sleep(timeout_seconds)
@@ -238,8 +238,10 @@ class RayLauncher:
         return [event for reply in ready for event in self._receive(pending[reply])]
 
     def close(self) -> None:
-        _kill(self._spares)
-        _kill(worker.actor for worker in self._workers)
+        kill(self._spares)
+        kill(worker.actor for worker in self._workers)
+        for worker in self._workers:
+            worker.delete_trace()
         self._spares.clear()
         self._workers.clear()
         self._worker_of.clear()
@@ -250,7 +252,10 @@ class RayLauncher:
         """Call a method of the first worker, once one has started; empty if the worker dies."""
         worker = self._first(check_interrupt)
         reply = getattr(worker.actor, method).remote(specs)
-        self._await([reply], check_interrupt)
+        seconds = stall_limit(specs[0])
+        if not await_replies([reply], check_interrupt, seconds):
+            self._remove(worker, str(StallError(seconds)))
+            return {}
         try:
             found: Mapping[str, Any] = ray.get(reply)
         except RayError as error:
@@ -275,18 +280,6 @@ class RayLauncher:
         """Return the workers that have started, each with its location."""
         return [(w, w.location) for w in self._workers if w.location is not None]
 
-    def _await(
-        self, replies: Sequence[Any], check_interrupt: CheckInterrupt, seconds: float = math.inf
-    ) -> bool:
-        """Wait for replies, at most so many seconds; return whether all have arrived."""
-        pending, until = list(replies), time.monotonic() + seconds
-        while pending and time.monotonic() < until:
-            _, pending = ray.wait(
-                pending, num_returns=len(pending), timeout=POLL_SECONDS, fetch_local=False
-            )
-            check_interrupt()
-        return not pending
-
     def _receive(self, worker: Worker) -> Sequence[LauncherEvent]:
         reply, worker.reply = worker.reply, None
         try:
@@ -303,11 +296,32 @@ class RayLauncher:
         self._forget(worker, ended)
         # their checkpoints go with the next order, which is sent after these events are stored
         worker.release += ended
+        for event in received.events:
+            if isinstance(event, Finished | Failed):
+                self._cluster.health.add(worker.place, failed=isinstance(event, Failed))
         if not received.broken:
-            return received.events
+            return [*received.events, *self._set_aside(worker.place)]
         if received.lost_gpu and worker.location is not None:
             self._cluster.lose(worker.location, received.broken)
         return [*received.events, *self._remove(worker, received.broken)]
+
+    def _end_stalled(self) -> list[LauncherEvent]:
+        """Replace the workers that have given no sign of life for too long."""
+        events: list[LauncherEvent] = []
+        for worker in tuple(self._workers):
+            if (seconds := worker.stall()) is not None:
+                self._cluster.health.add(worker.place, failed=True)
+                events += self._remove(worker, str(StallError(seconds)))
+        return events
+
+    def _set_aside(self, place: Slot) -> list[LauncherEvent]:
+        """Use a place no more where trial after trial fails; return the loss of its trials."""
+        reason = self._cluster.health.fault(place)
+        if not reason:
+            return []
+        self._cluster.set_aside(place, reason)
+        there = [worker for worker in self._workers if worker.place == place]
+        return [event for worker in there for event in self._remove(worker, reason)]
 
     def _place(self, worker: Worker, location: Location) -> None:
         self._failed_starts = 0
@@ -332,28 +346,29 @@ class RayLauncher:
             self._eager = str(error.cause)
             log.warning("updates are no longer captured as CUDA graphs", reason=self._eager)
         reason = f"{type(error).__name__}: {error}".strip()
-        if worker.location is None and any(
-            node.id == worker.node for node in self._cluster.nodes()
-        ):
+        if worker.location is None and self._cluster.has(worker.node):
             self._failed_starts += 1
             if self._failed_starts >= MAX_FAILED_STARTS:
                 raise RuntimeError(f"No worker can start: {reason}") from error
-        return self._remove(worker, reason)
+        if worker.suspects():
+            self._cluster.health.add(worker.place, failed=True)
+        return [*self._remove(worker, reason), *self._set_aside(worker.place)]
 
     def _remove(self, worker: Worker, reason: str) -> Sequence[LauncherEvent]:
         """Kill a worker and return the loss of its trials; another takes its place."""
         log.warning("a worker died", trials=len(worker.keys), reason=reason.splitlines()[0])
         self._workers.remove(worker)
-        _kill([worker.actor])
+        kill([worker.actor])
         self._grown_at = -math.inf
-        lost = sorted(worker.keys)
-        self._forget(worker, lost)
-        return [WorkerLost(key=key, reason=f"the worker died: {reason}") for key in lost]
+        losses = worker.losses(reason, has_left=not self._cluster.has(worker.node))
+        self._forget(worker, [loss.key for loss in losses])
+        worker.delete_trace()
+        return losses
 
     def _grow(self) -> None:
         is_due = time.monotonic() >= self._grown_at + GROW_SECONDS
         if self._spares and (self._is_complete() or (is_due and self._grown_at > -math.inf)):
-            _kill(self._spares)
+            kill(self._spares)
             self._spares.clear()
         if not is_due:
             return
@@ -376,21 +391,9 @@ class RayLauncher:
 
     def _started(self, node: str, on_gpu: bool) -> Worker:
         share = math.floor(1e4 / self._n_studies) / 1e4  # Ray counts in ten-thousandths
-        actor: Any = ray.remote(self._actor).options(
-            max_restarts=0,
-            max_task_retries=0,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-            num_cpus=0 if on_gpu else share,  # a node may have fewer cores than GPUs
-            num_gpus=share if on_gpu else 0,
-        )
-        started = actor.remote(on_gpu, self._checkpoints, self._source, self._files, self._eager)
-        return Worker(actor=started, reply=started.locate.remote(), node=node, on_gpu=on_gpu)
+        trace = self._traces / secrets.token_hex(8) if self._traces else None
+        arguments = (on_gpu, self._checkpoints, self._source, self._files, self._eager, trace)
+        return started_worker(self._actor, node, on_gpu, share, arguments)
 
     def _is_complete(self) -> bool:
         return 0 < self._n_wanted <= len(self._placed())
-
-
-def _kill(actors: Iterable[Any]) -> None:
-    for actor in actors:
-        with contextlib.suppress(RayError):
-            ray.kill(actor)

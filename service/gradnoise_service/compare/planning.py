@@ -5,10 +5,11 @@ import math
 from collections.abc import Sequence
 
 from gradnoise_service.compare.power import chances_of_searches, fewest, pairs_for
+from gradnoise_service.domain.confirm import Power
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.repeats import with_repeats
-from gradnoise_service.domain.spec import Power, StudySpec
+from gradnoise_service.domain.spec import StudySpec
 
 
 def planned(spec: StudySpec) -> StudySpec:

@@ -43,7 +43,8 @@ class AttemptRecord:
     Args:
         number: Counts from 1.
         outcome: `running`, the state in which it ended its trial, or why another followed:
-            `failed`, `worker_lost`, `orphaned`.
+            `failed`; `worker_lost`, while it trained; `stack_lost`, while it trained with others as
+            one model; `displaced`, while it did not train; `orphaned`, with its dispatcher.
         error: Traceback; None without an error.
     """
 

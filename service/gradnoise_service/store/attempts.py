@@ -22,6 +22,8 @@ from gradnoise_service.store.tables import AttemptRow, Base, MeasurementRow, Tri
 
 COUNTED_OUTCOMES = ("failed", "worker_lost")
 """Outcomes that count towards `max_attempts`; an attempt that its dispatcher orphaned does not."""
+SUSPECTED_OUTCOMES = ("worker_lost", "stack_lost")
+UNCOUNTED_LOSSES = ("stack_lost", "displaced")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,8 @@ class WaitingTrial:
     Args:
         optuna_number: Its number in Optuna; None before the first attempt.
         n_counted: Earlier attempts that count towards `max_attempts`.
+        n_suspected: Earlier attempts whose worker died while they trained.
+        n_uncounted: Earlier attempts that lost their worker and do not count.
         n_measured: Epochs that earlier attempts measured.
     """
 
@@ -38,16 +42,20 @@ class WaitingTrial:
     optuna_number: int | None
     n_counted: int
     n_measured: int
+    n_suspected: int = 0
+    n_uncounted: int = 0
 
 
 def waiting(session: Session, study_id: int, phase: Phase) -> list[WaitingTrial]:
     """Return a phase's waiting trials in the order in which its design declares them."""
-    counted = (
+    kinds = (COUNTED_OUTCOMES, SUSPECTED_OUTCOMES, UNCOUNTED_LOSSES)
+    numbers = [
         select(func.count())
-        .where(AttemptRow.trial_id == TrialRow.id, AttemptRow.outcome.in_(COUNTED_OUTCOMES))
+        .where(AttemptRow.trial_id == TrialRow.id, AttemptRow.outcome.in_(outcomes))
         .correlate(TrialRow)
         .scalar_subquery()
-    )
+        for outcomes in kinds
+    ]
     measured = (
         select(func.count())
         .where(MeasurementRow.trial_id == TrialRow.id)
@@ -55,7 +63,7 @@ def waiting(session: Session, study_id: int, phase: Phase) -> list[WaitingTrial]
         .scalar_subquery()
     )
     query = (
-        select(TrialRow, counted, measured)
+        select(TrialRow, measured, *numbers)
         .where(TrialRow.study_id == study_id, TrialRow.phase == phase, TrialRow.state == "waiting")
         .order_by(TrialRow.id)
     )
@@ -65,8 +73,10 @@ def waiting(session: Session, study_id: int, phase: Phase) -> list[WaitingTrial]
             optuna_number=row.optuna_number,
             n_counted=n_counted,
             n_measured=n_measured,
+            n_suspected=n_suspected,
+            n_uncounted=n_uncounted,
         )
-        for row, n_counted, n_measured in session.execute(query)
+        for row, n_measured, n_counted, n_suspected, n_uncounted in session.execute(query)
     ]
 
 

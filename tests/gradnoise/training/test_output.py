@@ -1,7 +1,11 @@
 """What trials print is collected as lines of plain text, within bounds."""
 
+import ast
 import logging
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +105,35 @@ def test_a_process_can_be_watched_for_good(
         handler.emit(logging.LogRecord("n", logging.INFO, "", 0, "logged", None, None))
     assert text(output) == "logged\n"
     assert capsys.readouterr().err == "logged\n"
+
+
+@pytest.mark.slow
+def test_what_code_in_c_prints_is_collected_and_its_file_stays_small(tmp_path: Path) -> None:
+    """In a process of its own, whose descriptors it keeps; the last words stay in the file."""
+    script = f"""
+import os, sys
+from pathlib import Path
+from gradnoise.training.output import Output, collecting, keep_descriptors
+path = Path({str(tmp_path / "printed")!r})
+keep_descriptors(path)
+os.write(1, b"before\\n")
+first, second = Output(), Output()
+with collecting(first):
+    os.write(1, b"from C\\n")
+    print("from Python")
+with collecting(second):
+    os.write(2, b"x" * 3_000_000)
+size = path.stat().st_size
+os.write(2, b"last words\\n")
+texts = ["".join(text for _, text in output.take(is_last=True)) for output in (first, second)]
+Path({str(tmp_path / "found")!r}).write_text(repr((texts[0], len(texts[1]), size)))
+os.kill(os.getpid(), 11)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], check=False)
+    assert ended.returncode == -signal.SIGSEGV
+    first, n_second, size = ast.literal_eval((tmp_path / "found").read_text())
+    assert first == "from Python\nfrom C\n"
+    assert n_second < 3 * KEPT
+    assert size == 0
+    words = (tmp_path / "printed").read_text()
+    assert words.startswith("last words\nFatal Python error: Segmentation fault\n")

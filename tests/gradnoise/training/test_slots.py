@@ -190,6 +190,47 @@ def test_a_function_that_hangs_fails_at_its_limit_and_others_go_on() -> None:
     assert failed.seconds > 0.3
 
 
+@pytest.mark.parametrize("trainer", [SingleTrainer(3), StackTrainer(3)])
+def test_a_declared_workload_that_exits_fails_alone_and_changes_nothing(trainer: Trainer) -> None:
+    before = torch.get_num_threads()
+    events = run(trainer, *(spec(f"{seed}", workload="exiting", seed=seed) for seed in (1, 7, 2)))
+    [failed] = [event for event in events if isinstance(event, Failed)]
+    assert failed.key == "7"
+    assert failed.summary.endswith("ExitError: the trial ended by SystemExit(3).")
+    assert Finished(key="1") in events
+    assert Finished(key="2") in events
+    assert torch.get_num_threads() == before
+
+
+def test_a_function_without_a_sign_of_life_fails_with_the_line_where_it_hangs() -> None:
+    trainer = SingleTrainer(2)
+    events = run(trainer, spec("a", workload="sleeping", stall_seconds=0.3), spec("b"))
+    [failed] = [event for event in events if isinstance(event, Failed)]
+    assert failed.summary == (
+        "gradnoise.training.faults.StallError: the trial has shown no sign of life for 0.3 s "
+        "(trial_stall_limit): no report, print, checkpoint or file of a training function, no "
+        "update of a declared workload."
+    )
+    assert "in sleeping" in failed.error
+    assert (failed.key, failed.may_retry, events[-1]) == ("a", True, Finished(key="b"))
+
+
+def test_a_function_that_prints_without_end_fails_and_its_prints_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A print is a sign of life, so the stall limit does not end it."""
+    monkeypatch.setattr("gradnoise.training.function_run.MOST_PRINTED", 3_000_000)
+    trainer = SingleTrainer(2)
+    trainer.admit(spec("a", workload="chattering", stall_seconds=60.0))
+    trainer.admit(spec("b"))
+    events: list[Event] = []
+    while Finished(key="b") not in events:
+        events += trainer.advance([], 0.05)
+    [failed] = [event for event in events if isinstance(event, Failed)]
+    assert failed.summary.endswith("printed more than 3,000,000 bytes since its last report.")
+    assert sum(len(event.text) for event in events if isinstance(event, Printed)) < 3_000_000
+
+
 @pytest.mark.parametrize("trainer", [SingleTrainer(1), StackTrainer(2)])
 def test_a_declared_workload_fails_after_the_epoch_that_exceeds_its_limit(
     trainer: Trainer,

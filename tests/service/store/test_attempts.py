@@ -57,7 +57,7 @@ def test_a_retry_keeps_seed_parameters_and_cost_and_counts_failures(
 ) -> None:
     with database.session(write=True) as session:
         trial = attempts.waiting(session, study_id, "search")[0].trial
-        for outcome in ("failed", "worker_lost"):
+        for outcome in ("failed", "worker_lost", "stack_lost", "displaced"):
             token = attempts.start(session, trial.id, {"lr": 0.1}, 7, now)
             attempts.add_cost(session, {token: (2, 1.5)})
             attempts.retry(session, token, outcome, now, "boom")
@@ -66,9 +66,10 @@ def test_a_retry_keeps_seed_parameters_and_cost_and_counts_failures(
         attempts.orphan_running(session, study_id, now)
         retried = attempts.waiting(session, study_id, "search")[0]
     assert (retried.trial.id, retried.trial.seed) == (trial.id, trial.seed)
-    assert (retried.optuna_number, retried.n_counted, retried.trial.n_attempts) == (7, 2, 3)
+    assert (retried.optuna_number, retried.trial.n_attempts) == (7, 5)
+    assert (retried.n_counted, retried.n_suspected, retried.n_uncounted) == (2, 2, 2)
     assert (retried.trial.device_seconds, retried.trial.epochs, retried.trial.error) == (
-        3.0,
+        6.0,
         0,
         "boom",
     )

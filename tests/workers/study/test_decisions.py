@@ -104,6 +104,34 @@ def test_a_failure_is_retried_until_the_attempts_are_used_up(make_spec: Make) ->
     assert states == [(None, None), (None, None), ("failed", 0.0)]
 
 
+@pytest.mark.parametrize(
+    ("n_suspects", "n_uncounted", "state", "outcome"),
+    [
+        (1, 0, "failed", "worker_lost"),
+        (3, 0, None, "stack_lost"),
+        (0, 0, None, "displaced"),
+        (0, 100, "failed", "worker_lost"),
+    ],
+)
+def test_a_lost_worker_counts_against_the_trial_that_alone_trained(
+    make_spec: Make, n_suspects: int, n_uncounted: int, state: str | None, outcome: str
+) -> None:
+    before = attempt()
+    waiting = replace(before.waiting, n_uncounted=n_uncounted)
+    running = {"token": replace(before, waiting=waiting)}
+    lost = WorkerLost(key="token", reason="it crashed", n_suspects=n_suspects)
+    end = decide(rules(make_spec, max_attempts=1), running, [lost]).endings["token"]
+    assert (end.state, end.outcome, end.error) == (state, outcome, "it crashed")
+
+
+def test_a_trial_trains_apart_after_two_suspicions() -> None:
+    before = attempt()
+    apart = [
+        replace(before, waiting=replace(before.waiting, n_suspected=n)).is_apart for n in range(4)
+    ]
+    assert apart == [False, False, True, True]
+
+
 def test_a_trial_over_its_time_limit_is_not_retried(make_spec: Make) -> None:
     failure = Failed(key="token", error="too long", summary="too long", may_retry=False)
     end = decide(rules(make_spec, max_attempts=3), {"token": attempt()}, [failure]).endings["token"]

@@ -14,10 +14,10 @@ from gradnoise.training import device
 from gradnoise.training.calibration import Measurer
 from gradnoise.training.faults import Fault, FunctionError
 from gradnoise.training.function_run import FunctionRun
+from gradnoise.training.member import DivergedError
 from gradnoise.training.rehearsal import rehearse
 from gradnoise.training.setup import prepare
 from gradnoise.training.single import open_lone
-from gradnoise.training.slots import DivergedError
 from gradnoise.training.trial import TrialSpec
 from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import StudySpec

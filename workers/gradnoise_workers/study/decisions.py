@@ -15,6 +15,11 @@ from gradnoise_service.store.attempts import WaitingTrial
 from gradnoise_service.store.logs import NewText
 from gradnoise_workers.launcher import LauncherEvent, WorkerLost
 
+SUSPICIONS = 2
+"""Times that a worker dies while a trial trains in a stack, before the trial trains apart."""
+MOST_UNCOUNTED = 100
+"""Lost attempts of a trial that do not count; those that follow do."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
@@ -41,6 +46,11 @@ class Attempt:
     @property
     def trial(self) -> Trial:
         return self.waiting.trial
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether it trains apart from other trials."""
+        return self.waiting.n_suspected >= SUSPICIONS
 
     def recorded(self) -> "Attempt":
         """Return the attempt after its device time was stored."""
@@ -110,6 +120,16 @@ class Rules:
             value=self.metric.worst,
             error=error,
         )
+
+    def lose(self, attempt: Attempt, loss: WorkerLost) -> Ending:
+        """End an attempt whose worker died; it counts if the attempt alone trained then.
+
+        Of several that trained as one model, each is suspected, and trains apart after SUSPICIONS.
+        """
+        if loss.n_suspects == 1 or attempt.waiting.n_uncounted >= MOST_UNCOUNTED:
+            return self.fail(attempt, "worker_lost", loss.reason)
+        outcome = "stack_lost" if loss.n_suspects else "displaced"
+        return Ending(attempt=attempt, state=None, outcome=outcome, error=loss.reason)
 
     def measure(self, attempt: Attempt, result: EpochResult) -> Attempt:
         """Return the attempt after another epoch."""
@@ -195,7 +215,7 @@ def _decide(rules: Rules, attempt: Attempt, event: LauncherEvent, decisions: Dec
                 attempt, "failed", event.error, may_retry=event.may_retry
             )
         case WorkerLost():
-            decisions.endings[token] = rules.fail(attempt, "worker_lost", event.reason)
+            decisions.endings[token] = rules.lose(attempt, event)
     decisions.attempts[token] = attempt
 
 

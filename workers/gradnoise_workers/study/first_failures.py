@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
+from gradnoise_service.store.attempts import SUSPECTED_OUTCOMES, UNCOUNTED_LOSSES
 from gradnoise_workers.study.decisions import Attempt, Ending
 
+LOST_OUTCOMES = {*SUSPECTED_OUTCOMES, *UNCOUNTED_LOSSES}
 ENOUGH = 3
 """Trials of an arm that fail with the same error before the study is given up."""
 
@@ -26,7 +28,7 @@ class FirstFailures:
         for end in endings:
             trial = end.attempt.trial
             if end.outcome != "failed":
-                if end.outcome != "worker_lost":
+                if end.outcome not in LOST_OUTCOMES:
                     self._works.add(trial.arm)
                 continue
             self._errors.setdefault(trial.arm, {}).setdefault(trial.id, end.error or "")

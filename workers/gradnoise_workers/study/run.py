@@ -140,27 +140,26 @@ class StudyRun:
         tokens = self._ledger.start(proposals)
         for token, (waiting, number, params) in zip(tokens, proposals, strict=True):
             rungs = self._design.rungs(waiting.trial.phase)
-            self._attempts[token] = Attempt(
-                waiting=waiting, token=token, optuna_number=number, rungs=rungs
-            )
-            self._launcher.admit(self._order(waiting.trial, token, params, rungs))
+            attempt = Attempt(waiting=waiting, token=token, optuna_number=number, rungs=rungs)
+            self._attempts[token] = attempt
+            self._launcher.admit(self._order(attempt, params))
 
-    def _order(
-        self, trial: Trial, token: str, params: Setting, rungs: tuple[int, ...]
-    ) -> TrialSpec:
+    def _order(self, attempt: Attempt, params: Setting) -> TrialSpec:
+        trial = attempt.trial
         return trial_spec(
             self._study.spec,
             self._design.arm(trial.arm),
-            key=token,
+            key=attempt.token,
             params=params,
             seed=trial.seed,
             budget_epochs=trial.budget_epochs,
             phase=trial.phase,
             number=trial.number,
-            rungs=rungs,
+            rungs=attempt.rungs,
             with_test=trial.phase == "confirm",
             together=self._together.get(trial.phase, {}).get(trial.arm, 0),
             time_limit_seconds=self._study.spec.trial_time_limit,
+            apart=attempt.is_apart,
             keep_weights=trial.phase == "confirm" and self._study.spec.confirm.keeps_weights,
             checkpoint=f"{self._study.id}/{trial.id}",
         )

@@ -10,7 +10,7 @@ from gradnoise_service.compare.facts.diagnostics import Diagnostics
 from gradnoise_service.compare.facts.findings import Finding, NoVerdict
 from gradnoise_service.compare.facts.luck import SearchLuck
 from gradnoise_service.compare.facts.tables import ArmSummary, GridPoint, SearchPoint, SeedRow
-from gradnoise_service.domain.spec import Boundary
+from gradnoise_service.domain.confirm import Boundary
 from gradnoise_service.domain.study import Direction, Verdict
 
 Reason = Literal[

@@ -1,8 +1,8 @@
 """Sentences on the looks of a study: the declared ones, and verdicts before an extension."""
 
 from gradnoise_service.compare.facts.comparison import Comparison, Difference, Plan
+from gradnoise_service.domain.confirm import Boundary
 from gradnoise_service.domain.sequential import ALPHA
-from gradnoise_service.domain.spec import Boundary
 from gradnoise_service.report.words.numbers import count, level, listed, p_value, percent
 
 BOUNDARIES: dict[Boundary, str] = {
