@@ -1,7 +1,7 @@
 """The process of the Optuna Dashboard behind a guard: `python -m gradnoise_service.dashboard`.
 
 The dashboard has neither authentication nor a read-only mode. The guard lets only GET and HEAD
-requests with a known Host pass. Where tokens are required, the token must have the scope `admin`,
+requests with a known Host pass, and hides the controls that would send others. Where tokens are required, the token must have the scope `admin`,
 because the dashboard shows the studies of every owner.
 """
 
@@ -11,13 +11,13 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 from a2wsgi import WSGIMiddleware
 from optuna_dashboard import wsgi  # type: ignore[import-untyped]  # it has no annotations
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gradnoise_service import logs
@@ -33,6 +33,7 @@ from gradnoise_service.settings import Settings
 from gradnoise_service.store.database import Database, open_database
 from gradnoise_service.usecases.callers import identify
 from gradnoise_service.usecases.service import Service
+from gradnoise_service.web import optuna_pages
 
 SAFE_METHODS = ("GET", "HEAD")
 
@@ -59,6 +60,7 @@ class ReadersOnly:
                 allowed = {"Allow": ", ".join(SAFE_METHODS)}
                 raise HTTPException(405, "The dashboard is read-only.", headers=allowed)
             await run_in_threadpool(self._check_access, request)
+            await self.app(scope, receive, send)
         except (HTTPException, StudyError) as error:
             response = problem_response(request, error)
             if isinstance(error, UnauthenticatedError):
@@ -66,8 +68,6 @@ class ReadersOnly:
                     'Basic realm="gradnoise: any name, the token as password", charset="UTF-8"'
                 )
             await response(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
 
     def _check_access(self, request: Request) -> None:
         caller = identify(self.service, _password(request) or token_of(request))
@@ -88,8 +88,17 @@ def create_app(
     service = Service(
         settings=settings, database=database, clock=clock, admin_token=settings.bootstrap_token
     )
-    dashboard: Any = WSGIMiddleware(wsgi(storage))
-    return Guard(ReadersOnly(dashboard, service), settings.allowed_hosts, problem_response)
+    addresses = optuna_pages.Addresses(database, storage)
+    # starlette calls the functions in threads
+    router = Router(
+        [
+            Route("/studies/{study_id:int}", addresses.study),
+            Route("/studies/{study_id:int}/trials/{trial_id:int}", addresses.trial),
+            Route("/studies/{study_id:int}/{label}", addresses.study),
+            Mount("/", WSGIMiddleware(optuna_pages.read_only(wsgi(storage)))),
+        ]
+    )
+    return Guard(ReadersOnly(router, service), settings.allowed_hosts, problem_response)
 
 
 def main() -> None:

@@ -143,7 +143,7 @@ class StudyOut(BaseModel):
                 self=path,
                 report=f"{path}/report",
                 page=f"/studies/{study.id}",
-                dashboard=f"{dashboard_url}/dashboard/",
+                dashboard=f"{dashboard_url}/studies/{study.id}",
             ),
         )
 

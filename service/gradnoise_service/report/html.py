@@ -21,6 +21,7 @@ from gradnoise_service.report.tables import (
     parameters,
     point_table,
     recipe_table,
+    tuned,
     tuning_table,
 )
 from gradnoise_service.report.words import numbers
@@ -50,6 +51,7 @@ def render(study: Study, comparison: Comparison) -> str:
         recipes=recipe_table(report),
         pictures={name: pictures.get(name, "") for name in figures.FIGURES},
         parameters=names,
+        tuned=tuned(study.spec),
         protocol=list(protocol(comparison)),
         spec=spec_text(study),
         ended=ended_trials(comparison),

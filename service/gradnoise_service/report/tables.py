@@ -7,6 +7,8 @@ from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.compare.facts.diagnostics import BudgetPoint
 from gradnoise_service.compare.facts.tables import GridPoint, PointRuns
 from gradnoise_service.compare.spread import variance_within
+from gradnoise_service.domain.space import searched
+from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.report.document import Report
 from gradnoise_service.report.words.numbers import MISSING, count, number
 
@@ -19,6 +21,11 @@ TUNING_NOTE = (
 def parameters(comparison: Comparison) -> list[str]:
     """Return the names of all hyperparameters of the search trials, in order of appearance."""
     return list(dict.fromkeys(name for point in comparison.search for name in point.params))
+
+
+def tuned(spec: StudySpec) -> set[str]:
+    """Return the names of the hyperparameters that the search of some arm varies."""
+    return {name for arm in spec.arms for name in searched(spec.recipe(arm).space)}
 
 
 def recipe_table(report: Report) -> tuple[list[str], list[list[str]]]:

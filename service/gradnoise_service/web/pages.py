@@ -64,6 +64,8 @@ def show(caller: Reader, service: CurrentService, request: Request, study_id: St
         progress=progress,
         source=sources.of_study(service, caller, study_id) if study.spec.source else None,
         trials=trials.latest(service, caller, study_id, N_TRIALS),
+        spaces={arm.name: study.spec.recipe(arm).space for arm in study.spec.arms},
+        has_dashboard=caller.visible_owner is None,
         has_report=_has_report(progress),
         can_cancel=caller.may("submit") and not study.has_ended,
         can_extend=caller.may("submit") and study.state == "complete",
@@ -76,13 +78,17 @@ def trial(
 ) -> Response:
     """Show a trial: setting, state, course, attempts with their errors and what they printed."""
     study = studies.show(service, caller, study_id)
+    found = trials.show(service, caller, study_id, trial_id)
+    arm = next(arm for arm in study.spec.arms if arm.name == found.arm)
     measured = trials.measurements_of(service, caller, study_id, trial_id)
     return _page(
         request,
         service,
         "trial.html",
         study=study,
-        trial=trials.show(service, caller, study_id, trial_id),
+        trial=found,
+        space=study.spec.recipe(arm).space,
+        has_dashboard=caller.visible_owner is None,
         curve=curve(measured, study.metric.name),
         logs=trials.logs_of(service, caller, study_id, trial_id),
         files=files.listed(service, caller, study_id, trial_id),
@@ -116,9 +122,9 @@ def extend(caller: Submitter, service: CurrentService, study_id: StudyId, form: 
 
 @router.get("/studies/{study_id}/report")
 def report(caller: Reader, service: CurrentService, study_id: StudyId) -> Response:
-    """Show the report."""
+    """Show the report with a link back to the study."""
     html = reports.report(service, caller, study_id, "html")
-    return HTMLResponse(html, headers={"Content-Security-Policy": DOCUMENT_POLICY})
+    return _document(html, f"/studies/{study_id}", "Study")
 
 
 @router.get("/suites")
@@ -131,9 +137,16 @@ def list_suites(caller: Reader, service: CurrentService, request: Request) -> Re
 def suite_report(
     caller: Reader, service: CurrentService, name: SuiteName, owner: SuiteOwner = None
 ) -> Response:
-    """Show the report of a suite."""
+    """Show the report of a suite with a link back to the suites."""
     html = suites.report(service, caller, name, "html", owner)
-    return HTMLResponse(html, headers={"Content-Security-Policy": DOCUMENT_POLICY})
+    return _document(html, "/suites", "Suites")
+
+
+def _document(html: str, back: str, label: str) -> Response:
+    """Return a report, which is a file without links, with a link to the page that it is of."""
+    link = f'<main>\n<nav aria-label="Back"><a href="{back}">← {label}</a></nav>'
+    page = html.replace("<main>", link, 1)
+    return HTMLResponse(page, headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 
 def _page(request: Request, service: CurrentService, template: str, **values: Any) -> Response:
@@ -141,7 +154,7 @@ def _page(request: Request, service: CurrentService, template: str, **values: An
         request,
         template,
         requires_tokens=service.requires_tokens,
-        dashboard=f"{service.settings.dashboard_url}/dashboard/",
+        dashboard=service.settings.dashboard_url,
         **values,
     )
 

@@ -13,6 +13,7 @@ from gradnoise_service.domain.phrases import (
     range_in_words,
     rule_in_words,
 )
+from gradnoise_service.domain.space import Space, Value, points, searched
 from gradnoise_service.report.words.noise_ratio import noise_ratio
 from gradnoise_service.report.words.numbers import (
     as_words,
@@ -23,7 +24,7 @@ from gradnoise_service.report.words.numbers import (
     number,
 )
 from gradnoise_service.report.words.queue import waits_for
-from gradnoise_service.report.words.settings import length, techniques
+from gradnoise_service.report.words.settings import length, space, techniques
 from gradnoise_service.report.words.trial_errors import arm_error
 
 FOLDER = Path(__file__).parent
@@ -33,6 +34,17 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     """Return a page; the template gets the values and the path of the request."""
     text = ENVIRONMENT.get_template(template).render(path=request.url.path, **values)
     return HTMLResponse(text, status)
+
+
+def fixed(space: Space) -> dict[str, Value]:
+    """Return the entries of a space with a single value.
+
+    >>> from gradnoise_service.domain.space import Choices, Range
+    >>> fixed({"lr": Range(low=0.1, high=1.0), "momentum": 0.9, "eta": Choices(choices=[1.0])})
+    {'momentum': 0.9, 'eta': 1.0}
+    """
+    varied = searched(space)
+    return {name: points(entry)[0] for name, entry in space.items() if name not in varied}
 
 
 ENVIRONMENT = jinja2.Environment(
@@ -49,6 +61,9 @@ ENVIRONMENT.filters |= {
     "moment": moment,
     "words": as_words,
     "techniques": techniques,
+    "space": space,
+    "searched": searched,
+    "fixed": fixed,
     "value": given,
     "waits_for": waits_for,
     "noise_ratio": noise_ratio,

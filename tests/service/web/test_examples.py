@@ -5,10 +5,10 @@ import doctest
 import pytest
 
 from gradnoise_service.api import reports
-from gradnoise_service.web import login
+from gradnoise_service.web import login, templating
 
 
-@pytest.mark.parametrize("module", [login, reports])
+@pytest.mark.parametrize("module", [login, reports, templating])
 def test_examples(module: object) -> None:
     """The doctests pass."""
     outcome = doctest.testmod(module)  # type: ignore[arg-type]

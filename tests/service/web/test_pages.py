@@ -133,6 +133,35 @@ def test_running_study_shows_bars_and_its_latest_trials(
     assert {"progress", "trials", "state", "actions"} <= set(page.ids)
 
 
+def test_a_fixed_value_does_not_read_as_tuned(client: TestClient, workshop: Any) -> None:
+    """A parameter with one value is no part of what is tuned, nor of the settings of trials."""
+    space = {"lr": {"low": 0.001, "high": 0.1, "log": True}, "momentum": 0.9}
+    study = workshop.running(space=space | {"clip_norm": {"choices": [5.0]}})
+    page = read(client, f"/studies/{study.id}")
+    words = " ".join(page.text.split())
+    for shown in ("tuneslr 0.001 to 0.1, logarithmic Fixed in every arm", "momentum 0.9"):
+        assert shown in words
+    assert words.index("Fixed in every arm") < words.index("clip_norm 5") < words.index("Devices")
+    assert "datetime" in page.attributes
+    [row] = client.get(f"/v1/studies/{study.id}/trials?state=running").json()["items"]
+    trial = " ".join(read(client, f"/studies/{study.id}/trials/{row['id']}").text.split())
+    assert "Settingslr 0.05 Fixedmomentum 0.9" in trial
+
+
+def test_report_links_back_and_a_page_to_its_study_in_the_dashboard(
+    client: TestClient, workshop: Any
+) -> None:
+    study = workshop.running()
+    page = read(client, f"/studies/{study.id}")
+    assert f"http://127.0.0.1:8001/studies/{study.id}" in page.links
+    [row] = client.get(f"/v1/studies/{study.id}/trials?state=running").json()["items"]
+    here = f"/studies/{study.id}/trials/{row['id']}"
+    assert f"http://127.0.0.1:8001{here}" in read(client, here).links
+    report = client.get(f"/studies/{study.id}/report", headers=HTML)
+    assert f'<a href="/studies/{study.id}">' in report.text
+    assert "8001/studies" not in client.get(f"/studies/{workshop.queued().id}").text
+
+
 def test_description_is_escaped(client: TestClient, shown: dict[str, int]) -> None:
     assert "Does it <b>help</b>?" in read(client, f"/studies/{shown['running']}").text
 

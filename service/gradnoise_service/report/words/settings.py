@@ -59,14 +59,14 @@ def techniques(names: Sequence[str]) -> str:
 def space(entry: SpaceEntry) -> str:
     """Return the search space of a parameter as text.
 
-    >>> space(Range(low=0.003, high=0.3, log=True)), space(0.9)
-    ('0.003 to 0.3, logarithmic', 'fixed at 0.9')
+    >>> space(Range(low=0.003, high=0.3, log=True)), space(0.9), space(Choices(choices=[0.9]))
+    ('0.003 to 0.3, logarithmic', 'fixed at 0.9', 'fixed at 0.9')
     """
     if isinstance(entry, Range):
         return _range(entry)
-    if isinstance(entry, Choices):
-        return "one of " + ", ".join(map(given, entry.choices))
-    return f"fixed at {given(entry)}"
+    values = entry.choices if isinstance(entry, Choices) else [entry]
+    shown = ", ".join(map(given, values))
+    return f"fixed at {shown}" if len(values) == 1 else f"one of {shown}"
 
 
 def _range(entry: Range) -> str:

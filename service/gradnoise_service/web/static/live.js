@@ -1,5 +1,5 @@
 "use strict";
-// Updates a page: fetches it again when the service reports a change, and replaces the parts that differ.
+// Shows times in the zone of the reader. Updates a page: fetches it again when the service reports a change, and replaces the parts that differ.
 (() => {
   const main = document.querySelector("main");
   let isFetching = false;
@@ -25,13 +25,26 @@
     }
   }
 
+  // shows the times of a page in the reader's zone; the original stays as the tooltip
+  function localise(page) {
+    for (const time of page.querySelectorAll("time")) {
+      time.title = time.textContent;
+      time.textContent = new Date(time.dateTime).toLocaleString(undefined, {
+        dateStyle: "medium",
+        timeStyle: "short",
+      });
+    }
+  }
+
   function swap(page) {
+    localise(page);
     for (const old of document.querySelectorAll("[data-live]")) {
       const fresh = page.getElementById(old.id);
       if (fresh && fresh.innerHTML !== old.innerHTML) old.replaceWith(document.adoptNode(fresh));
     }
   }
 
+  localise(document);
   if (main.dataset.events) {
     const source = new EventSource(main.dataset.events);
     source.addEventListener("progress", refresh);
