@@ -313,7 +313,7 @@ def test_suites_are_listed_and_linked_from_their_studies(client: TestClient, wor
     study = workshop.queued(suite="two words")
     workshop.cancel(workshop.queued(suite="two words"))
     page = read(client, "/suites")
-    assert "/suites/two%20words" in page.links
+    assert "/suites/two%20words?owner=local" in page.links
     assert "1 of 2 studies" in page.text
     assert "/suites/two%20words" in read(client, f"/studies/{study.id}").links
     answer = client.get("/suites/two%20words", headers=HTML)
