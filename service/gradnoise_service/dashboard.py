@@ -1,8 +1,9 @@
 """The process of the Optuna Dashboard behind a guard: `python -m gradnoise_service.dashboard`.
 
 The dashboard has neither authentication nor a read-only mode. The guard lets only GET and HEAD
-requests with a known Host pass, and hides the controls that would send others. Where tokens are required, the token must have the scope `admin`,
-because the dashboard shows the studies of every owner.
+requests with a known Host pass, and hides the controls that would send others. Where tokens are
+required, the token must have the scope `admin`, because the dashboard shows the studies of every
+owner.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """The Optuna Dashboard's pages are found by our ids and show no control that would write."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
