@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from a2wsgi import WSGIMiddleware
 from optuna_dashboard import wsgi  # type: ignore[import-untyped]  # it has no annotations
@@ -89,6 +90,7 @@ def create_app(
     service = Service(
         settings=settings, database=database, clock=clock, admin_token=settings.bootstrap_token
     )
+    dashboard: Any = WSGIMiddleware(optuna_pages.read_only(wsgi(storage)))
     addresses = optuna_pages.Addresses(database, storage)
     # starlette calls the functions in threads
     router = Router(
@@ -96,7 +98,7 @@ def create_app(
             Route("/studies/{study_id:int}", addresses.study),
             Route("/studies/{study_id:int}/trials/{trial_id:int}", addresses.trial),
             Route("/studies/{study_id:int}/{label}", addresses.study),
-            Mount("/", WSGIMiddleware(optuna_pages.read_only(wsgi(storage)))),
+            Mount("/", dashboard),
         ]
     )
     return Guard(ReadersOnly(router, service), settings.allowed_hosts, problem_response)

@@ -1,8 +1,9 @@
 """The pages of the Optuna Dashboard, without the controls that write, and their addresses."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
+from a2wsgi.wsgi_typing import Environ, StartResponse, WSGIApp
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -23,17 +24,19 @@ HIDDEN = (
 """The controls of the dashboard that send a request other than GET."""
 STYLE = f"<style>{', '.join(HIDDEN)} {{ display: none !important; }}</style></head>".encode()
 
-Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-
-def read_only(app: Wsgi) -> Wsgi:
+def read_only(app: WSGIApp) -> WSGIApp:
     """Return the dashboard with the controls hidden that would write."""
 
-    def respond(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def respond(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if not environ["PATH_INFO"].startswith("/dashboard"):
             return app(environ, start_response)
         started: list[tuple[str, list[tuple[str, str]]]] = []
-        parts = app(environ, lambda status, headers, _error=None: started.append((status, headers)))
+
+        def start(status: str, headers: list[tuple[str, str]], _error: Any = None) -> Any:
+            started.append((status, headers))
+
+        parts = app(environ, start)
         try:
             body = b"".join(parts).replace(b"</head>", STYLE, 1)
         finally:
