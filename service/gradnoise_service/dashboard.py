@@ -34,6 +34,7 @@ from gradnoise_service.search import Storage, open_storage
 from gradnoise_service.settings import Settings
 from gradnoise_service.store.database import Database, open_database
 from gradnoise_service.usecases.callers import identify
+from gradnoise_service.usecases.optuna_studies import OptunaStudies
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.web import optuna_pages
 
@@ -91,7 +92,7 @@ def create_app(
         settings=settings, database=database, clock=clock, admin_token=settings.bootstrap_token
     )
     dashboard: Any = WSGIMiddleware(optuna_pages.read_only(wsgi(storage)))
-    addresses = optuna_pages.Addresses(database, storage)
+    addresses = optuna_pages.Addresses(OptunaStudies(database=database, storage=storage))
     # starlette calls the functions in threads
     router = Router(
         [

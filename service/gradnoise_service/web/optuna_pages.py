@@ -9,10 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from gradnoise_service.api.parameters import MAX_ID
 from gradnoise_service.domain.errors import NotFoundError
-from gradnoise_service.domain.study import Study
-from gradnoise_service.search import Storage
-from gradnoise_service.store import studies, trials
-from gradnoise_service.store.database import Database
+from gradnoise_service.usecases.optuna_studies import OptunaStudies
 
 HIDDEN = (
     '[aria-label="delete study"]',
@@ -50,54 +47,26 @@ def read_only(app: WSGIApp) -> WSGIApp:
 
 
 class Addresses:
-    """Redirects from the ids of our studies and trials to the dashboard's pages of them.
+    """Redirects from the ids of our studies and trials to the dashboard's pages of them."""
 
-    Args:
-        database: The service's database.
-        storage: Optuna's storage in it.
-    """
-
-    def __init__(self, database: Database, storage: Storage) -> None:
-        self._database = database
-        self._storage = storage
+    def __init__(self, found: OptunaStudies) -> None:
+        self._found = found
 
     def study(self, request: Request) -> Response:
         """Redirect to an Optuna study: that of a label, or the latest with a trial."""
-        found = self._study(request.path_params["study_id"])
-        label = request.path_params.get("label")
-        names = [
-            found.search_name(key)
-            for key in reversed(found.design.search_keys)
-            if label in (None, key.label)
-        ]
-        ids = [optuna_id for name in names if (optuna_id := self._find(name)) is not None]
-        if not ids:
-            raise NotFoundError(f"Optuna has no trials of study {found.spec.name!r} yet.")
-        shown = next((id for id in ids if self._storage.get_n_trials(id)), ids[-1])
-        return RedirectResponse(f"/dashboard/studies/{shown}", status_code=303)
+        values = request.path_params
+        optuna_id = self._found.of_study(_known(values["study_id"]), values.get("label"))
+        return RedirectResponse(f"/dashboard/studies/{optuna_id}", status_code=303)
 
     def trial(self, request: Request) -> Response:
         """Redirect to a trial in the list of trials of its Optuna study."""
-        study = self._study(request.path_params["study_id"])
-        trial_id = min(request.path_params["trial_id"], MAX_ID)
-        with self._database.session() as session:
-            trial = trials.get(session, study.id, trial_id)
-            number = trials.optuna_numbers(session, study.id).get(trial_id)
-        key = study.design.search_key(trial.phase, trial.arm, trial.number)
-        found = self._find(study.search_name(key))
-        if found is None or number is None:
-            raise NotFoundError(f"The trial {trial.path} has not started, so Optuna has none.")
-        address = f"/dashboard/studies/{found}/trials?numbers={number}"
+        ids = (_known(request.path_params[name]) for name in ("study_id", "trial_id"))
+        optuna_id, number = self._found.of_trial(*ids)
+        address = f"/dashboard/studies/{optuna_id}/trials?numbers={number}"
         return RedirectResponse(address, status_code=303)
 
-    def _study(self, study_id: int) -> Study:
-        if study_id > MAX_ID:
-            raise NotFoundError(f"There is no study {study_id}.")
-        with self._database.session() as session:
-            return studies.get(session, study_id, None)
 
-    def _find(self, name: str) -> int | None:
-        try:
-            return int(self._storage.get_study_id_from_name(name))
-        except KeyError:
-            return None
+def _known(id: int) -> int:
+    if id > MAX_ID:
+        raise NotFoundError(f"There is nothing with the id {id}.")
+    return id
