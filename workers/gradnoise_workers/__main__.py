@@ -1,12 +1,14 @@
 """The dispatcher process: `python -m gradnoise_workers`.
 
-Prepares the database, joins or starts Ray, and runs studies until SIGTERM or SIGINT.
+Prepares the database, joins or starts Ray, and runs studies until SIGTERM or SIGINT. Where the Ray
+that it started ends, so does the process, with the exit status 1.
 """
 
 import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 from datetime import UTC, datetime
 
@@ -19,6 +21,7 @@ from gradnoise.training.files import Files
 from gradnoise.training.gpus import cuda_fault
 from gradnoise.workloads.catalogue import document
 from gradnoise_service import logs
+from gradnoise_service.domain.devices import Devices
 from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.study import Study
 from gradnoise_service.prepare_database import prepare_or_exit
@@ -68,6 +71,15 @@ def main() -> None:
             {**announced, "code_of": installed_hashes(), "may_have_gpus": may_have_gpus},
             now(),
         )
+    has_lost_ray = threading.Event()
+
+    def devices() -> Devices:
+        if not can_nodes_join and not cluster.nodes():
+            log.error("the local Ray has ended, and no node can join it: the process ends too")
+            has_lost_ray.set()
+            stop.set()
+        return cluster.devices()
+
     checkpoints = Checkpoints(
         folder=settings.checkpoint_folder, every_seconds=settings.checkpoint_seconds
     )
@@ -102,7 +114,7 @@ def main() -> None:
         storage=storage,
         driver=driver,
         checkpoints=checkpoints.folder,
-        devices=cluster.devices,
+        devices=devices,
         lease=settings.lease,
         concurrent_studies=settings.concurrent_studies,
         now=now,
@@ -112,6 +124,7 @@ def main() -> None:
     ray.shutdown()
     database.dispose()
     log.info("stopped")
+    sys.exit(int(has_lost_ray.is_set()))
 
 
 if __name__ == "__main__":
