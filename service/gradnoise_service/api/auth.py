@@ -1,9 +1,10 @@
 """Authentication by a token in a header or cookie, and authorization by its scopes."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 
 from gradnoise_service.api.limits import address_key
 from gradnoise_service.api.state import CurrentLimiter, CurrentService
@@ -20,22 +21,28 @@ def token_of(request: Request) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else request.cookies.get(COOKIE)
 
 
-def authenticated(request: Request, service: CurrentService, limiter: CurrentLimiter) -> Caller:
+async def authenticated(
+    request: Request, service: CurrentService, limiter: CurrentLimiter
+) -> Caller:
     """Return the caller; count the request against the owner, or the address if unauthenticated.
 
     Raises:
         UnauthenticatedError: If the token is missing, unknown or expired.
         HTTPException: 429 if there were too many requests.
     """
-    caller = identify(service, token_of(request))
+    token = token_of(request)
+    if service.requires_tokens:
+        caller = await run_in_threadpool(identify, service, token)
+    else:
+        caller = identify(service, token)
     limiter.take(f"owner {caller.owner}" if caller else address_key(request))
     if caller is None:
         raise UnauthenticatedError()
     return caller
 
 
-def _requires(scope: Scope) -> Callable[[Caller], Caller]:
-    def check(caller: Annotated[Caller, Depends(authenticated)]) -> Caller:
+def _requires(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
+    async def check(caller: Annotated[Caller, Depends(authenticated)]) -> Caller:
         if not caller.may(scope):
             scopes = ", ".join(caller.scopes) or "none"
             raise ForbiddenError(

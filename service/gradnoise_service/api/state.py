@@ -1,4 +1,7 @@
-"""What the endpoints of a process share, as FastAPI dependencies."""
+"""What the endpoints of a process share, as FastAPI dependencies.
+
+They are coroutines, because FastAPI runs any other dependency in a thread of its pool.
+"""
 
 from typing import Annotated
 
@@ -17,22 +20,22 @@ def attach(app: FastAPI, service: Service, feed: ProgressFeed) -> None:
     app.state.streams = Streams(service.settings.event_streams, max_connections() // 2)
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
 
-def _limiter(request: Request) -> Limiter:
+async def _limiter(request: Request) -> Limiter:
     limiter: Limiter = request.app.state.limiter
     return limiter
 
 
-def _streams(request: Request) -> Streams:
+async def _streams(request: Request) -> Streams:
     streams: Streams = request.app.state.streams
     return streams
 
 
-def _feed(request: Request) -> ProgressFeed:
+async def _feed(request: Request) -> ProgressFeed:
     feed: ProgressFeed = request.app.state.feed
     return feed
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Response
+from pydantic import TypeAdapter
 
 from gradnoise_service import presets
 from gradnoise_service.api.auth import Reader, Submitter
@@ -14,7 +15,7 @@ from gradnoise_service.api.parameters import MAX_ID, IdempotencyKey, StudyId
 from gradnoise_service.api.problem import documented
 from gradnoise_service.api.reports import as_response, preferred_format
 from gradnoise_service.api.schemas import ExtensionIn, Page, StudyOut
-from gradnoise_service.api.shown import shown
+from gradnoise_service.api.shown import JSON, as_json, json_response, page_response, shown
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.remarks import TAG_PATTERN, Remarks, StudyFilter
@@ -24,6 +25,8 @@ from gradnoise_service.study_text import dump_yaml
 from gradnoise_service.usecases import studies
 
 router = APIRouter(tags=["studies"])
+
+STUDY, PROGRESS = TypeAdapter(StudyOut), TypeAdapter(Progress)
 
 State = Annotated[StudyState | None, Query(description="Only studies in this state.")]
 HasVerdict = Annotated[
@@ -102,6 +105,7 @@ REPLAYED: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/studies",
     status_code=201,
+    response_model=StudyOut,
     summary="Submit a study",
     responses=REPLAYED | documented(400, 409, 413, 415, 422, 503),
     openapi_extra=SPEC_BODY,
@@ -110,25 +114,28 @@ def submit(
     caller: Submitter,
     content: Content,
     service: CurrentService,
-    response: Response,
     key: IdempotencyKey = None,
     dry_run: SubmissionDryRun = False,
-) -> StudyOut:
+) -> Response:
     """Check a study against the workloads that the workers announced, store it and queue it.
 
     A study with any fault is refused as a whole.
     """
     submission = studies.submit(service, caller, read_spec(content), key, is_dry_run=dry_run)
     [study] = shown(service, [submission.study], submission.plan, submission.warnings)
-    if dry_run:
-        response.status_code = 200
-        return study
-    response.status_code = 201 if submission.is_new else 200
-    response.headers["Location"] = study.links.self
-    return study
+    response = json_response(STUDY, study)
+    response.status_code = 201 if submission.is_new and not dry_run else 200
+    if not dry_run:
+        response.headers["Location"] = study.links.self
+    return response
 
 
-@router.get("/studies", summary="List studies, newest first", responses=documented(422))
+@router.get(
+    "/studies",
+    response_model=Page[StudyOut],
+    summary="List studies, newest first",
+    responses=documented(422),
+)
 def list_studies(
     caller: Reader,
     service: CurrentService,
@@ -141,7 +148,7 @@ def list_studies(
     tag: HasTag = None,
     text: Text = None,
     name: Name = None,
-) -> Page[StudyOut]:
+) -> Response:
     """Return a page of the studies that the caller may see."""
     only = StudyFilter(
         name=name,
@@ -154,17 +161,20 @@ def list_studies(
     )
     found = studies.page(service, caller, before=before, limit=limit, only=only)
     filters = {"limit": limit, **asdict(only)}
-    return Page(
-        items=shown(service, found.items),
-        next=next_address("/v1/studies", {"before": found.last_id}, filters),
-    )
+    following = next_address("/v1/studies", {"before": found.last_id}, filters)
+    return page_response(as_json(service, found.items), following)
 
 
-@router.get("/studies/{study_id}", summary="Show a study", responses=documented(404, 422))
-def show(caller: Reader, service: CurrentService, study_id: StudyId) -> StudyOut:
+@router.get(
+    "/studies/{study_id}",
+    response_model=StudyOut,
+    summary="Show a study",
+    responses=documented(404, 422),
+)
+def show(caller: Reader, service: CurrentService, study_id: StudyId) -> Response:
     """Return a study as submitted, with its state and its verdict."""
-    [study] = shown(service, [studies.show(service, caller, study_id)])
-    return study
+    [study] = as_json(service, [studies.show(service, caller, study_id)])
+    return Response(study, media_type=JSON)
 
 
 @router.patch(
@@ -183,15 +193,16 @@ def remark(
 
 @router.get(
     "/studies/{study_id}/progress",
+    response_model=Progress,
     summary="Show a study's progress",
     responses=documented(404, 422),
 )
-def progress(caller: Reader, service: CurrentService, study_id: StudyId) -> Progress:
+def progress(caller: Reader, service: CurrentService, study_id: StudyId) -> Response:
     """Return the counts and the best value of each arm in each phase, and the time left.
 
     The time left is an estimate, in seconds.
     """
-    return studies.progress(service, caller, study_id)
+    return json_response(PROGRESS, studies.progress(service, caller, study_id))
 
 
 @router.post(

@@ -1,5 +1,6 @@
 """Studies, trials and measurements as the store returns them: values without behaviour."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -65,7 +66,8 @@ class Study:
         verdict: Verdict on the first compared arm; None before the study is complete.
         protocol: Versions, formulas and the order of operations of what ran; also the measured
             `search_costs`, where device seconds are equal.
-        comparison: The stored comparison as JSON values; None before the study is complete.
+        comparison: The stored comparison as JSON values; None before the study is complete, and
+            where the study was read without it.
         source_name: Name of the file that declares the workload; None for an installed workload.
         devices: Where its trials train; not auto once the study has started.
         tags, note: The owner's remarks, which may change at any time.
@@ -89,7 +91,10 @@ class Study:
     tags: tuple[str, ...] = ()
     note: str = ""
 
-    @property
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @functools.cached_property
     def design(self) -> Design:
         costs = self.protocol.get("search_costs")
         return Design.of(self.spec, self.extensions, costs if isinstance(costs, Mapping) else None)

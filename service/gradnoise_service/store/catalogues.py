@@ -1,9 +1,12 @@
 """The catalogue that the workers announce and submissions are checked against."""
 
+import functools
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Text, cast, select
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.catalogue import Catalogue
@@ -11,6 +14,7 @@ from gradnoise_service.domain.errors import CatalogueEmptyError
 from gradnoise_service.store.tables import CatalogueRow
 
 ONLY = 1
+TEXT = select(cast(CatalogueRow.document, Text)).where(CatalogueRow.id == ONLY)
 
 
 def publish(session: Session, document: Mapping[str, Any], now: datetime) -> None:
@@ -24,7 +28,12 @@ def read(session: Session) -> Catalogue:
     Raises:
         CatalogueEmptyError: If no worker has announced one yet.
     """
-    row = session.get(CatalogueRow, ONLY)
-    if row is None:
+    text = session.scalar(TEXT)
+    if text is None:
         raise CatalogueEmptyError()
-    return Catalogue.of(row.document)
+    return _parsed(text)
+
+
+@functools.lru_cache(2)
+def _parsed(text: str) -> Catalogue:
+    return Catalogue.of(json.loads(text))

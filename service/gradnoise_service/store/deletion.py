@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from gradnoise_service.domain.errors import StudyRunningError
 from gradnoise_service.domain.study import STUDY_HELD, Study
 from gradnoise_service.store import studies
+from gradnoise_service.store.study_values import study_of
 from gradnoise_service.store.tables import (
     AttemptRow,
     FileRow,
@@ -55,7 +56,7 @@ def marked(session: Session, ended_before: datetime) -> Sequence[Study]:
             StudyRow.deleted_at.is_not(None), StudyRow.finished_at <= ended_before
         )
     )
-    return list(map(studies.study_of, rows))
+    return list(map(study_of, rows))
 
 
 def remove_trials(session: Session, study_id: int, limit: int) -> int:

@@ -3,11 +3,17 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.devices import Devices
 from gradnoise_service.store.tables import DispatcherRow
+
+LIVE = (
+    select(DispatcherRow)
+    .where(DispatcherRow.acquired_until >= bindparam("now"))
+    .order_by(DispatcherRow.id)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +63,6 @@ def withdraw(session: Session, dispatcher: str) -> None:
 
 def live(session: Session, now: datetime) -> list[DispatcherInfo]:
     """Return the dispatchers that are alive."""
-    query = (
-        select(DispatcherRow).where(DispatcherRow.acquired_until >= now).order_by(DispatcherRow.id)
-    )
     return [
         DispatcherInfo(
             id=row.id,
@@ -67,5 +70,5 @@ def live(session: Session, now: datetime) -> list[DispatcherInfo]:
             n_slots=row.n_slots,
             acquired_until=row.acquired_until,
         )
-        for row in session.scalars(query)
+        for row in session.scalars(LIVE, {"now": now})
     ]

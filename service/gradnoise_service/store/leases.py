@@ -53,7 +53,8 @@ def acquire(
         duration: How long the study is held.
         served: The choices of devices that the dispatcher has; studies of others are not due here.
     """
-    due = session.scalar(queue.due(now, served).limit(1).with_for_update(skip_locked=True))
+    first = queue.due(now, served).limit(1)
+    due = session.scalar(first.with_for_update(skip_locked=True, of=StudyRow))
     if due is None:
         return None
     token = secrets.token_hex(16)

@@ -1,10 +1,12 @@
 """Measurements: every epoch of every trial, written in bulk."""
 
+import functools
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.progress import NoiseRatio
@@ -87,25 +89,14 @@ def mean_curves(session: Session, study_id: int, metric: str) -> list[EpochMean]
     ]
 
 
-def noise_ratios(session: Session, study_id: int) -> tuple[NoiseRatio, ...]:
+def noise_ratios(session: Session, study_id: int, n_arms: int) -> tuple[NoiseRatio, ...]:
     """Return the ratio of noise to gradient of each arm that measured one, over its latest trials.
 
     They are those among the N_LATEST trials of the study, for each arm, that started last.
     """
-    trial, measurement = tables.TrialRow, tables.MeasurementRow
-    n_arms = select(func.count(trial.arm.distinct())).where(trial.study_id == study_id)
-    query = (
-        select(trial.arm, measurement.values)
-        .join(
-            measurement,
-            (measurement.trial_id == trial.id) & (measurement.epoch == trial.epochs),
-        )
-        .where(trial.study_id == study_id)
-        .order_by(trial.started_at.desc(), trial.id.desc())
-        .limit(N_LATEST * (session.scalar(n_arms) or 0))
-    )
     by_arm: dict[str, list[float]] = {}
-    for arm, values in session.execute(query):
+    limit = N_LATEST * n_arms
+    for arm, values in session.execute(_latest_query(), {"study_id": study_id, "limit": limit}):
         ratio = values.get(NOISE_TO_GRADIENT)
         if ratio is not None:
             by_arm.setdefault(arm, []).append(ratio)
@@ -113,6 +104,22 @@ def noise_ratios(session: Session, study_id: int) -> tuple[NoiseRatio, ...]:
         NoiseRatio(arm=arm, median=statistics.median(ratios), n=len(ratios))
         for arm, ratios in sorted(by_arm.items())
     )
+
+
+@functools.cache
+def _latest_query() -> Select[Any]:
+    """Return the query of the last measurements of the trials that started last."""
+    trial, measurement = tables.TRIAL.c, tables.MEASUREMENT.c
+    latest = (
+        select(trial.id, trial.arm, trial.epochs, trial.started_at)
+        .where(trial.study_id == bindparam("study_id"), trial.epochs > 0)
+        .order_by(trial.started_at.desc(), trial.id.desc())
+        .limit(bindparam("limit"))
+        .subquery()
+    )
+    last = (measurement.trial_id == latest.c.id) & (measurement.epoch == latest.c.epochs)
+    query = select(latest.c.arm, measurement["values"]).join(tables.MEASUREMENT, last)
+    return query.order_by(latest.c.started_at.desc(), latest.c.id.desc())
 
 
 def _mean(of_runs: Iterable[Mapping[str, float | None]], name: str) -> float | None:

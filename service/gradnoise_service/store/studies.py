@@ -21,7 +21,6 @@ from gradnoise_service.domain.errors import (
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.progress import progress as progress_of
 from gradnoise_service.domain.remarks import Remarks, StudyFilter
-from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import STUDY_ENDED, TRIAL_ENDED, Metric, Study
 from gradnoise_service.domain.suite import SuiteCount
@@ -29,7 +28,8 @@ from gradnoise_service.store import measurements, queue, trials
 from gradnoise_service.store.sources import StoredSource
 from gradnoise_service.store.study_filter import admits
 from gradnoise_service.store.study_names import name_taken
-from gradnoise_service.store.tables import StudyRow, TrialRow
+from gradnoise_service.store.study_values import BY_ID, QUERY, parsed, study_of
+from gradnoise_service.store.tables import STUDY, StudyRow, TrialRow
 
 EVERY = StudyFilter()
 
@@ -85,16 +85,23 @@ def submit(
 
 
 def get(session: Session, study_id: int, owner: str | None) -> Study:
-    """Return a study; an `owner` of None may see every study.
+    """Return a study with its comparison; an `owner` of None may see every study.
 
     Raises:
         NotFoundError: If no study that the owner may see has the id.
     """
-    query = select(StudyRow).where(StudyRow.id == study_id, StudyRow.deleted_at.is_(None))
-    row = session.scalar(query if owner is None else query.where(StudyRow.owner == owner))
-    if row is None:
+    described = describe(session, study_id, owner)
+    comparison = session.scalar(select(STUDY.c.comparison).where(STUDY.c.id == study_id))
+    return dataclasses.replace(described, comparison=comparison)
+
+
+def describe(session: Session, study_id: int, owner: str | None) -> Study:
+    """Return a study without its comparison; raises as `get`."""
+    row = session.execute(BY_ID, {"study_id": study_id}).first()
+    study = None if row is None else parsed(row)
+    if study is None or owner not in (None, study.owner):
         raise NotFoundError(f"There is no study {study_id}.")
-    return study_of(row)
+    return study
 
 
 def page(
@@ -105,14 +112,16 @@ def page(
     limit: int,
     only: StudyFilter = EVERY,
 ) -> list[Study]:
-    """Return up to `limit` studies with an id below `before`, newest first."""
-    is_shown = (StudyRow.deleted_at.is_(None), *admits(only))
-    query = select(StudyRow).where(*is_shown).order_by(StudyRow.id.desc()).limit(limit)
+    """Return up to `limit` studies with an id below `before`, newest first.
+
+    They come without their comparisons.
+    """
+    query = QUERY.where(*admits(only)).order_by(STUDY.c.id.desc()).limit(limit)
     if owner is not None:
-        query = query.where(StudyRow.owner == owner)
+        query = query.where(STUDY.c.owner == owner)
     if before is not None:
-        query = query.where(StudyRow.id < before)
-    return [study_of(row) for row in session.scalars(query)]
+        query = query.where(STUDY.c.id < before)
+    return [parsed(row) for row in session.execute(query)]
 
 
 def of_suite(session: Session, suite: str, owner: str | None) -> list[Study]:
@@ -270,17 +279,14 @@ def ended(session: Session, study_ids: Sequence[int], before: datetime) -> Seque
     )
 
 
-def progress(session: Session, study_id: int, now: datetime) -> Progress:
-    """Return a study's progress.
-
-    Raises:
-        NotFoundError: If there is no such study.
-    """
-    study = get(session, study_id, None)
+def progress(session: Session, study_id: int, now: datetime, owner: str | None = None) -> Progress:
+    """Return a study's progress; raises as `get`."""
+    study = describe(session, study_id, owner)
     found = progress_of(study, trials.counts(session, study), now)
-    place = queue.places(session, now).get(study_id) if study.state == "queued" else None
+    is_queued = study.state == "queued"
+    place = queue.places(session, now, [study_id]).get(study_id) if is_queued else None
     errors = trials.first_errors(session, [study_id]).get(study_id, ())
-    noise = measurements.noise_ratios(session, study_id)
+    noise = measurements.noise_ratios(session, study_id, len(study.spec.arms))
     return dataclasses.replace(found, queue=place, errors=errors, noise=noise)
 
 
@@ -328,36 +334,3 @@ def _check_size(judged: Design, n_seeds: int, max_trials: int) -> None:
         legal=f"at most {most} more seeds",
     )
     raise InvalidSpecError([fault])
-
-
-def study_of(row: StudyRow) -> Study:
-    """Return a row as a value of the domain."""
-    return Study(
-        id=row.id,
-        owner=row.owner,
-        spec=StudySpec.model_validate(row.spec),
-        metric=Metric(**row.metric),
-        state=row.state,  # type: ignore[arg-type]  # only StudyState values are written
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        error=row.error,
-        verdict=row.verdict,
-        protocol=row.protocol,
-        comparison=row.comparison,
-        extensions=tuple(map(_extension, row.extensions)),
-        source_name=row.source_name,
-        devices=row.devices,  # type: ignore[arg-type]  # only DeviceChoice values are written
-        tags=tuple(row.tags),
-        note=row.note,
-    )
-
-
-def _extension(stored: Mapping[str, Any]) -> Extension:
-    return Extension(
-        n_seeds=stored["n_seeds"],
-        at_n=stored["at_n"],
-        verdict=stored["verdict"],
-        extended_at=datetime.fromisoformat(stored["extended_at"]),
-        accepts_changed_code=stored.get("accepts_changed_code", False),
-    )

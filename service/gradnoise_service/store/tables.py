@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -71,7 +72,14 @@ class StudyRow(Base):
     __table_args__ = (
         UniqueConstraint("owner", "idempotency_key"),
         UniqueConstraint("owner", "name"),
-        Index(None, "state", "priority"),
+        # covers the query of the queue
+        Index(None, "state", "priority", "owner", "devices", "acquired_until"),
+        Index(
+            "ix_gradnoise_study_held",
+            "acquired_until",
+            sqlite_where=text("acquired_until IS NOT NULL"),
+            postgresql_where=text("acquired_until IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -109,6 +117,13 @@ class TrialRow(Base):
     __table_args__ = (
         UniqueConstraint("study_id", "phase", "arm", "number"),
         Index(None, "study_id", "state"),
+        Index(
+            "ix_gradnoise_trial_errors",
+            "study_id",
+            "arm",
+            sqlite_where=text("error IS NOT NULL"),
+            postgresql_where=text("error IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -224,3 +239,9 @@ class TokenRow(Base):
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
+
+
+STUDY, TRIAL, MEASUREMENT = (
+    Base.metadata.tables[row.__tablename__] for row in (StudyRow, TrialRow, MeasurementRow)
+)
+"""Tables for queries of columns, which are executed faster than those of rows."""

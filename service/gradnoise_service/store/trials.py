@@ -1,21 +1,39 @@
 """Trials: declare, read, cancel. A trial that has ended is never written again."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, case, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    bindparam,
+    case,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.design import PlannedTrial
 from gradnoise_service.domain.errors import NotFoundError
 from gradnoise_service.domain.progress import TrialCounts
-from gradnoise_service.domain.spec import Phase
-from gradnoise_service.domain.study import STUDY_ENDED, TRIAL_ENDED, Study, Trial, TrialState
+from gradnoise_service.domain.spec import Judge, Phase
+from gradnoise_service.domain.study import (
+    STUDY_ENDED,
+    TRIAL_ENDED,
+    Direction,
+    Study,
+    Trial,
+    TrialState,
+)
 from gradnoise_service.domain.trial_errors import ArmError
 from gradnoise_service.store import attempts
 from gradnoise_service.store.attempts import trial_of
-from gradnoise_service.store.tables import StudyRow, TrialRow
+from gradnoise_service.store.tables import TRIAL, StudyRow, TrialRow
 
 
 def declare(session: Session, study_id: int, planned: Iterable[PlannedTrial]) -> None:
@@ -136,62 +154,72 @@ def first_errors(session: Session, study_ids: Sequence[int]) -> Mapping[int, tup
     """
     if not study_ids:
         return {}
+    found: dict[int, tuple[ArmError, ...]] = {}
+    rows = session.execute(_first_errors_query(), {"study_ids": study_ids}).mappings()
+    for row in rows:
+        values = dict(row)
+        study_id = values.pop("study_id")
+        found[study_id] = (*found.get(study_id, ()), ArmError(**values))
+    return found
+
+
+@functools.cache
+def _first_errors_query() -> Select[Any]:
     by_arm = (
         select(
-            func.min(TrialRow.id).label("id"), _count(TrialRow.state == "failed").label("n_failed")
+            func.min(TRIAL.c.id).label("id"), _count(TRIAL.c.state == "failed").label("n_failed")
         )
-        .where(TrialRow.study_id.in_(study_ids), TrialRow.error.is_not(None))
-        .group_by(TrialRow.study_id, TrialRow.arm)
+        .where(
+            TRIAL.c.study_id.in_(bindparam("study_ids", expanding=True)),
+            TRIAL.c.error.is_not(None),
+        )
+        .group_by(TRIAL.c.study_id, TRIAL.c.arm)
         .subquery()
     )
-    query = select(TrialRow, by_arm.c.n_failed).join(by_arm, by_arm.c.id == TrialRow.id)
-    found: dict[int, tuple[ArmError, ...]] = {}
-    for row, n_failed in session.execute(query.order_by(TrialRow.id)):
-        trial = trial_of(row)
-        error = ArmError(
-            arm=trial.arm,
-            n_failed=n_failed,
-            phase=trial.phase,
-            number=trial.number,
-            trial_id=trial.id,
-            error=trial.error or "",
-        )
-        found[trial.study_id] = (*found.get(trial.study_id, ()), error)
-    return found
+    columns = TRIAL.c.study_id, TRIAL.c.arm, TRIAL.c.phase, TRIAL.c.number, TRIAL.c.error
+    query = select(*columns, TRIAL.c.id.label("trial_id"), by_arm.c.n_failed)
+    return query.join(by_arm, by_arm.c.id == TRIAL.c.id).order_by(TRIAL.c.id)
 
 
 def counts(session: Session, study: Study) -> list[TrialCounts]:
     """Return a study's trials by phase, arm and state."""
-    best = func.max if study.metric.direction == "maximize" else func.min
-    is_running = TrialRow.state == "running"
-    started_at = study.started_at or study.created_at
-    query = (
-        select(
-            TrialRow.phase,
-            TrialRow.arm,
-            func.count().label("n_trials"),
-            _count(TrialRow.state.in_(TRIAL_ENDED)).label("n_ended"),
-            _count(TrialRow.finished_at >= started_at).label("n_ended_now"),
-            _count(is_running).label("n_running"),
-            _count(TrialRow.state == "pruned").label("n_pruned"),
-            _count(TrialRow.state == "failed").label("n_failed"),
-            _count(TrialRow.diverged.is_(True)).label("n_diverged"),
-            best(case((_has_value(study), TrialRow.value))).label("best_value"),
-            func.sum(case((is_running, TrialRow.epochs), else_=0)).label("epochs_running"),
-        )
-        .where(TrialRow.study_id == study.id)
-        .group_by(TrialRow.phase, TrialRow.arm)
-    )
-    rows: Sequence[RowMapping] = session.execute(query).mappings().all()
+    query = _counts_query(study.metric.direction, study.spec.judge)
+    values = {"study_id": study.id, "started_at": study.started_at or study.created_at}
+    rows: Sequence[RowMapping] = session.execute(query, values).mappings().all()
     return [TrialCounts(**_plain(row)) for row in rows]
 
 
-def _has_value(study: Study) -> ColumnElement[bool]:
+@functools.cache
+def _counts_query(direction: Direction, judge: Judge) -> Select[*tuple[Any, ...]]:
+    """Return the query of `counts`; its construction takes longer than its execution."""
+    best = func.max if direction == "maximize" else func.min
+    is_running = TRIAL.c.state == "running"
+    ended_now = TRIAL.c.finished_at >= bindparam("started_at", type_=TRIAL.c.finished_at.type)
+    return (
+        select(
+            TRIAL.c.phase,
+            TRIAL.c.arm,
+            func.count().label("n_trials"),
+            _count(TRIAL.c.state.in_(TRIAL_ENDED)).label("n_ended"),
+            _count(ended_now).label("n_ended_now"),
+            _count(is_running).label("n_running"),
+            _count(TRIAL.c.state == "pruned").label("n_pruned"),
+            _count(TRIAL.c.state == "failed").label("n_failed"),
+            _count(TRIAL.c.diverged.is_(True)).label("n_diverged"),
+            best(case((_has_value(judge), TRIAL.c.value))).label("best_value"),
+            func.sum(case((is_running, TRIAL.c.epochs), else_=0)).label("epochs_running"),
+        )
+        .where(TRIAL.c.study_id == bindparam("study_id"))
+        .group_by(TRIAL.c.phase, TRIAL.c.arm)
+    )
+
+
+def _has_value(judge: Judge) -> ColumnElement[bool]:
     """Return the condition on a complete trial to have a value of its own: a lost one has none."""
-    is_lost: ColumnElement[bool] = TrialRow.diverged.is_(True)
-    if study.spec.judge == "best_validation_epoch":
-        is_lost &= TrialRow.epochs == 0
-    return (TrialRow.state == "complete") & ~is_lost
+    is_lost: ColumnElement[bool] = TRIAL.c.diverged.is_(True)
+    if judge == "best_validation_epoch":
+        is_lost &= TRIAL.c.epochs == 0
+    return (TRIAL.c.state == "complete") & ~is_lost
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:

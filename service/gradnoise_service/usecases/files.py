@@ -21,7 +21,7 @@ def listed(
         NotFoundError: If there is no visible study with this id.
     """
     with service.database.session() as session:
-        studies.get(session, study_id, caller.visible_owner)
+        studies.describe(session, study_id, caller.visible_owner)
         return files.of_study(session, study_id, trial_id)
 
 
@@ -35,7 +35,7 @@ def content(
         ConflictError: If its content is being replaced.
     """
     with service.database.session() as session:
-        studies.get(session, study_id, caller.visible_owner)
+        studies.describe(session, study_id, caller.visible_owner)
         file = files.get(session, study_id, trial_id, name)
     import fsspec  # type: ignore[import-untyped]
 

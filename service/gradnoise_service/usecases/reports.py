@@ -85,7 +85,7 @@ def verdicts(
         arm.phase == "confirm" and (arm.best_value is not None or arm.n_diverged)
         for arm in progress.arms
     )
-    if study.comparison is None and not (study.design.is_anytime and has_runs):
+    if study.verdict is None and not (study.design.is_anytime and has_runs):
         return []
     comparison = _comparison(_read(service, caller, study.id))
     return [(d, sentence(comparison, d)) for d in comparison.differences]

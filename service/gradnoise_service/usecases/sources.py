@@ -37,7 +37,7 @@ def of_study(service: Service, caller: Caller, study_id: int) -> Source:
         NotFoundError: If there is no visible study with this id, or its workload is installed.
     """
     with service.database.session() as session:
-        studies.get(session, study_id, caller.visible_owner)
+        studies.describe(session, study_id, caller.visible_owner)
         source = sources.of_study(session, study_id)
     if source is None:
         raise NotFoundError(f"The workload of study {study_id} is installed: it has no code.")

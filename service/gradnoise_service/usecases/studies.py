@@ -109,7 +109,7 @@ def places(service: Service, found: Sequence[Study]) -> Mapping[int, QueuePlace]
     if not any(study.state == "queued" for study in found):
         return {}
     with service.database.session() as session:
-        return queue.places(session, service.clock())
+        return queue.places(session, service.clock(), [study.id for study in found])
 
 
 def first_errors(service: Service, found: Sequence[Study]) -> Mapping[int, tuple[ArmError, ...]]:
@@ -135,20 +135,19 @@ def page(
 
 
 def show(service: Service, caller: Caller, study_id: int) -> Study:
-    """Return a study.
+    """Return a study, without its comparison.
 
     Raises:
         NotFoundError: If there is no visible study with this id.
     """
     with service.database.session() as session:
-        return studies.get(session, study_id, caller.visible_owner)
+        return studies.describe(session, study_id, caller.visible_owner)
 
 
 def progress(service: Service, caller: Caller, study_id: int) -> Progress:
     """Return the progress of a study; raises as `show`."""
     with service.database.session() as session:
-        studies.get(session, study_id, caller.visible_owner)
-        return studies.progress(session, study_id, service.clock())
+        return studies.progress(session, study_id, service.clock(), caller.visible_owner)
 
 
 def progress_of_running(service: Service, shown: Slice[Study]) -> Mapping[int, Progress]:

@@ -30,7 +30,7 @@ def page(
         NotFoundError: If there is no visible study with this id.
     """
     with service.database.session() as session:
-        studies.get(session, study_id, caller.visible_owner)
+        studies.describe(session, study_id, caller.visible_owner)
         found = trials.page(
             session, study_id, after=after, limit=limit + 1, arm=arm, phase=phase, state=state
         )
@@ -43,7 +43,7 @@ def latest(service: Service, caller: Caller, study_id: int, limit: int) -> Seque
     Raises as `page`.
     """
     with service.database.session() as session:
-        studies.get(session, study_id, caller.visible_owner)
+        studies.describe(session, study_id, caller.visible_owner)
         return trials.latest(session, study_id, limit)
 
 
@@ -98,7 +98,7 @@ def log_page(
         NotFoundError: If there is no visible study with this id.
     """
     with service.database.session() as session:
-        studies.get(session, study_id, caller.visible_owner)
+        studies.describe(session, study_id, caller.visible_owner)
         found = logs.page(session, study_id, after=after, limit=limit + 1, trial_id=trial_id)
     return sliced(found, limit)
 
@@ -109,5 +109,5 @@ def _trial(
 ) -> Iterator[tuple[Session, Trial]]:
     """Open a session and yield it with a trial; raises NotFoundError as the store."""
     with service.database.session() as session:
-        studies.get(session, study_id, caller.visible_owner)
+        studies.describe(session, study_id, caller.visible_owner)
         yield session, trials.get(session, study_id, trial_id)

@@ -97,7 +97,7 @@ def test_the_noise_ratio_of_an_arm_is_the_median_over_its_latest_trials(
         metric = Metric(name="accuracy", direction="maximize", worst=0.0)
         spec = make_spec(search={"n_trials": 30, "epochs": 3})
         study = studies.submit(session, spec, metric, owner="ada", now=now)
-        assert measurements.noise_ratios(session, study.id) == ()
+        assert measurements.noise_ratios(session, study.id, n_arms=2) == ()
         trials.declare(session, study.id, study.design.trials("search"))
         for opening in attempts.waiting(session, study.id, "search"):
             trial = opening.trial
@@ -114,6 +114,6 @@ def test_the_noise_ratio_of_an_arm_is_the_median_over_its_latest_trials(
             ]
             measurements.record(session, rows)
             attempts.add_cost(session, {token: (2, 2.0)})
-        (found,) = measurements.noise_ratios(session, study.id)
+        (found,) = measurements.noise_ratios(session, study.id, n_arms=2)
     # the trials 9 to 28 of the noisy arm
     assert (found.arm, found.n, found.median) == ("noisy", 20, 18.5)

@@ -27,14 +27,16 @@ def test_places_are_the_order_of_acquisition(
             ).id
             for name, priority in names.items()
         }
-        assert list(queue.places(session, now)) == [ids[n] for n in ("urgent", "a1", "a2", "b1")]
+        assert list(queue.places(session, now, list(ids.values()))) == [
+            ids[n] for n in ("urgent", "a1", "a2", "b1")
+        ]
         assert leases.acquire(session, "d", now, HOUR) is not None
         assert leases.acquire(session, "d", now, HOUR) is not None
         info = DispatcherInfo(
             id="d", devices=Devices(n_cores=1), n_slots=1, acquired_until=now + HOUR
         )
         dispatchers.announce(session, info, now)
-        assert queue.places(session, now) == {
+        assert queue.places(session, now, list(ids.values())) == {
             ids["b1"]: QueuePlace(place=1, n_running=2, n_dispatchers=1),
             ids["a2"]: QueuePlace(place=2, n_running=2, n_dispatchers=1),
         }
@@ -46,7 +48,7 @@ def test_places_are_the_order_of_acquisition(
         assert acquired is not None
         assert acquired[0].spec.name == "b1"
         late = now + 2 * HOUR
-        assert len(queue.places(session, late)) == 4
+        assert len(queue.places(session, late, list(ids.values()))) == 4
 
 
 def test_a_study_without_devices_waits_with_the_reason_and_others_start_before_it(
@@ -67,10 +69,13 @@ def test_a_study_without_devices_waits_with_the_reason_and_others_start_before_i
             for name in ("gpu", "auto", "all", "cpu")
         }
         announce(Devices())
-        waits = [queue.places(session, now)[ids[name]] for name in ("gpu", "auto", "cpu")]
+        waits = [
+            queue.places(session, now, list(ids.values()))[ids[name]]
+            for name in ("gpu", "auto", "cpu")
+        ]
         assert [place.lacks for place in waits] == ["gpu", "auto", "cpu"]
         announce(cores)
-        places = queue.places(session, now)
+        places = queue.places(session, now, list(ids.values()))
         assert {name: places[ids[name]].place for name in ids} == {
             "gpu": 1,
             "auto": 1,
@@ -87,7 +92,7 @@ def test_a_study_without_devices_waits_with_the_reason_and_others_start_before_i
         leases.decide_devices(session, lease, "cpu")
         leases.release(session, lease, now)
         announce(Devices(n_gpus=1), "other")
-        assert queue.places(session, now)[ids["gpu"]].lacks is None
+        assert queue.places(session, now, list(ids.values()))[ids["gpu"]].lacks is None
         served = Devices(n_gpus=1).served
         names = []
         while (found := leases.acquire(session, "other", now, HOUR, served)) is not None:

@@ -1,0 +1,88 @@
+"""Studies as values, read by columns; the same columns give the same object, which is parsed once.
+
+Reading a study without its comparison, which may be large, is what most requests need.
+"""
+
+import functools
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
+
+from sqlalchemy import JSON, Row, Select, Text, bindparam, cast, select
+
+from gradnoise_service.domain.sequential import Extension
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.study import Metric, Study
+from gradnoise_service.store.tables import STUDY, StudyRow
+
+N_CACHED = 512
+UNREAD = (
+    "comparison",
+    "idempotency_key",
+    "source_id",
+    "lease_token",
+    "acquired_by",
+    "acquired_until",
+    "deleted_at",
+)
+"""Columns that a study as a value does not have, or that are read separately."""
+
+COLUMNS = tuple(column for column in STUDY.columns if column.name not in UNREAD)
+QUERY: Select[Any] = select(
+    *(cast(c, Text).label(c.name) if isinstance(c.type, JSON) else c for c in COLUMNS)
+).where(STUDY.c.deleted_at.is_(None))
+"""Every study that is not deleted, with JSON as text; for `parsed`."""
+BY_ID = QUERY.where(STUDY.c.id == bindparam("study_id"))
+
+
+def parsed(row: Row[Any]) -> Study:
+    """Return the study in a row of QUERY, without its comparison."""
+    return _parsed(tuple(row))
+
+
+def study_of(row: StudyRow) -> Study:
+    """Return the study in a row of the table, with its comparison."""
+    return _study(row, row.comparison)
+
+
+@functools.lru_cache(N_CACHED)
+def _parsed(values: tuple[Any, ...]) -> Study:
+    named = {
+        column.name: json.loads(value) if isinstance(column.type, JSON) else value
+        for column, value in zip(COLUMNS, values, strict=True)
+    }
+    return _study(SimpleNamespace(**named), None)
+
+
+def _study(row: Any, comparison: Mapping[str, Any] | None) -> Study:
+    return Study(
+        id=row.id,
+        owner=row.owner,
+        spec=StudySpec.model_validate(row.spec),
+        metric=Metric(**row.metric),
+        state=row.state,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        error=row.error,
+        verdict=row.verdict,
+        protocol=row.protocol,
+        comparison=comparison,
+        extensions=tuple(map(_extension, row.extensions)),
+        source_name=row.source_name,
+        devices=row.devices,
+        tags=tuple(row.tags),
+        note=row.note,
+    )
+
+
+def _extension(stored: Mapping[str, Any]) -> Extension:
+    return Extension(
+        n_seeds=stored["n_seeds"],
+        at_n=stored["at_n"],
+        verdict=stored["verdict"],
+        extended_at=datetime.fromisoformat(stored["extended_at"]),
+        accepts_changed_code=stored.get("accepts_changed_code", False),
+    )
