@@ -118,7 +118,7 @@ def test_an_earlier_holder_writes_nothing_after_a_takeover(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stride", [5])
+@pytest.mark.parametrize("stride", [11])
 def test_a_crash_at_any_write_loses_and_repeats_no_trial(
     database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
 ) -> None:
@@ -130,7 +130,7 @@ def test_a_crash_at_any_write_loses_and_repeats_no_trial(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stride", [3])
+@pytest.mark.parametrize("stride", [7])
 def test_a_crash_at_any_write_of_a_grid_loses_and_repeats_no_trial(
     database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
 ) -> None:
@@ -140,7 +140,7 @@ def test_a_crash_at_any_write_of_a_grid_loses_and_repeats_no_trial(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stride", [3])
+@pytest.mark.parametrize("stride", [7])
 def test_a_crash_at_any_write_between_looks_loses_and_repeats_no_trial(
     database: Database, storage: Storage, make_spec: Make, now: datetime, stride: int
 ) -> None:
