@@ -81,6 +81,10 @@ class SlotTrainer(ABC):
         if spec is not None:
             self._delete_checkpoint(spec)
 
+    def save(self) -> None:
+        for member in self._members.values():
+            self._save(member)
+
     @exact_float32()
     def advance(
         self, go_on: Sequence[str] = (), timeout_seconds: float | None = None
@@ -188,14 +192,16 @@ class SlotTrainer(ABC):
     def _keep(self, member: Member) -> None:
         """Write the member's state if it is due."""
         checkpoints = self._checkpoints_of(member.spec)
-        if (
-            checkpoints is None
-            or member.run is None
-            or time.monotonic() < member.saved_at + checkpoints.every_seconds
-        ):
+        if checkpoints and time.monotonic() >= member.saved_at + checkpoints.every_seconds:
+            self._save(member)
+
+    def _save(self, member: Member) -> None:
+        checkpoints = self._checkpoints_of(member.spec)
+        if checkpoints is None or member.run is None:
             return
         state = member.run.state()
-        if state is not None:
+        # an epoch whose values were not returned yet is trained again
+        if state is not None and 0 < state["epoch"] <= len(member.curve):
             checkpoints.save(
                 member.spec, state | {"curve": [dict(values) for values in member.curve]}
             )

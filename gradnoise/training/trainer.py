@@ -25,6 +25,9 @@ class Trainer(Protocol):
         Unknown keys are ignored.
         """
 
+    def save(self) -> None:
+        """Checkpoint every member that has trained an epoch, where checkpoints are kept."""
+
     def advance(
         self, go_on: Sequence[str] = (), timeout_seconds: float | None = None
     ) -> list[Event]:

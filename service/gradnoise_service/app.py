@@ -31,6 +31,7 @@ from gradnoise_service.api import (
     suites,
     tokens,
     trials,
+    verbs,
     workloads,
 )
 from gradnoise_service.api.access_log import AccessLog
@@ -46,6 +47,7 @@ from gradnoise_service.usecases.feed import ProgressFeed
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.usecases.tokens import can_log_in
 from gradnoise_service.web import catalogue, errors, login, pages, reference
+from gradnoise_service.web import verbs as verb_forms
 
 STATIC_FOLDER = Path(__file__).parent / "web" / "static"
 DESCRIPTION = (
@@ -94,6 +96,7 @@ def create_app(
     v1 = APIRouter(prefix="/v1")
     for resource in (
         studies,
+        verbs,
         suites,
         sources,
         trials,
@@ -106,7 +109,7 @@ def create_app(
     ):
         v1.include_router(resource.router)
     app.include_router(v1)
-    for shown in (health, pages, login, catalogue, reference):
+    for shown in (health, pages, verb_forms, login, catalogue, reference):
         app.include_router(shown.router)
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER))
     openapi.install(app)

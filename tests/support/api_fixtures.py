@@ -14,7 +14,7 @@ from gradnoise_service.app import create_app
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.settings import Settings
-from gradnoise_service.store import attempts, catalogues, leases, studies, trials
+from gradnoise_service.store import attempts, catalogues, leases, studies, trials, verbs
 from gradnoise_service.store.database import Database
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -71,7 +71,7 @@ class Workshop:
 
     def cancel(self, study: Study) -> None:
         with self.database.session(write=True) as session:
-            studies.cancel(session, study.id, None, self.now)
+            verbs.cancel(session, study.id, None, self.now)
 
 
 @pytest.fixture

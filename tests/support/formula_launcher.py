@@ -53,6 +53,7 @@ class FormulaLauncher:
     before: Callable[[TrialSpec], Mapping[str, float]] = lambda _spec: {}
     seconds: Callable[[TrialSpec], float] = lambda _spec: 0.25
     device_faults: Sequence[str] = ()
+    n_saved: int = 0
 
     @property
     def devices(self) -> DeviceChoice:
@@ -130,6 +131,9 @@ class FormulaLauncher:
             if key not in self.waiting:
                 events.extend(self.train(key, spec))
         return list(events)
+
+    def save(self, seconds: float) -> None:
+        self.n_saved += len(self.members)
 
     def close(self) -> None:
         self.members.clear()

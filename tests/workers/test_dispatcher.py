@@ -21,7 +21,7 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.report.protocol import protocol
 from gradnoise_service.search import Storage
-from gradnoise_service.store import dispatchers, leases, studies, trials
+from gradnoise_service.store import dispatchers, leases, studies, trials, verbs
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.tables import StudyRow
 from gradnoise_workers import driver as driver_module
@@ -141,7 +141,7 @@ def test_the_trials_of_a_cancelled_study_end_here_and_in_optuna(
     with running(database, storage, lambda: GatedLauncher(gate, polled)):
         assert polled.wait(WAIT_SECONDS)
         with database.session(write=True) as session:
-            studies.cancel(session, study.id, "ada", datetime.now(UTC))
+            verbs.cancel(session, study.id, "ada", datetime.now(UTC))
 
         def is_settled() -> bool:
             with database.session() as session:
@@ -161,6 +161,32 @@ def test_the_trials_of_a_cancelled_study_end_here_and_in_optuna(
     assert read(database, study).state == "cancelled"
 
 
+def test_a_paused_study_is_checkpointed_and_frees_its_devices(
+    database: Database, storage: Storage, make_spec: Make
+) -> None:
+    study = submit(database, make_spec())
+    gate, polled = threading.Event(), threading.Event()
+    launchers: list[GatedLauncher] = []
+
+    def open_launcher() -> Launcher:
+        launchers.append(GatedLauncher(gate, polled))
+        return launchers[-1]
+
+    def act(verb: Callable[..., Study]) -> None:
+        with database.session(write=True) as session:
+            verb(session, study.id, "ada", datetime.now(UTC))
+
+    with running(database, storage, open_launcher):
+        assert polled.wait(WAIT_SECONDS)
+        act(verbs.pause)
+        until(lambda: read(database, study).state == "paused")
+        assert (launchers[0].n_saved, launchers[0].members) == (3, {})
+        gate.set()
+        act(verbs.resume)
+        until(lambda: read(database, study).has_ended)
+    assert (read(database, study).state, len(launchers)) == ("complete", 2)
+
+
 @pytest.mark.slow
 def test_a_study_cancelled_without_a_dispatcher_is_settled_by_the_next(
     database: Database, storage: Storage, make_spec: Make
@@ -169,7 +195,7 @@ def test_a_study_cancelled_without_a_dispatcher_is_settled_by_the_next(
     with database.session(write=True) as session:
         assert leases.acquire(session, "dead", datetime.now(UTC), timedelta(seconds=30)) is not None
         trials.declare(session, study.id, study.design.trials("search"))
-        studies.cancel(session, study.id, "ada", datetime.now(UTC))
+        verbs.cancel(session, study.id, "ada", datetime.now(UTC))
 
     def n_open() -> int:
         with database.session() as session:
@@ -341,7 +367,7 @@ def test_checkpoints_are_deleted_after_the_end_of_their_study(
     )
     long_ago = datetime.now(UTC) - timedelta(minutes=2)
     with database.session(write=True) as session:
-        studies.cancel(session, cancelled.id, None, datetime.now(UTC))
+        verbs.cancel(session, cancelled.id, None, datetime.now(UTC))
 
     def folders() -> set[str]:
         return {folder.name for folder in tmp_path.glob("checkpoints/*")}

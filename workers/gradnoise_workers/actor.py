@@ -210,6 +210,11 @@ class TrialActor:
         has_failed = any(isinstance(event, Failed) for event in events)
         return checked(events, self._device_fault() if self._on_gpu and has_failed else "")
 
+    def save(self) -> None:
+        """Checkpoint every trial under way."""
+        if self._trainer is not None:
+            self._trainer.save()
+
     def close(self) -> None:
         """Forget the code of the study, in a process that goes on."""
         self._opened.close()

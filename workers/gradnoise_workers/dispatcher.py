@@ -22,7 +22,7 @@ from gradnoise_service.usecases.removal import Remover
 from gradnoise_workers.driver import POLL_SECONDS, CodeChangedError, Driver, StoppedError
 from gradnoise_workers.heartbeat import Heartbeat
 from gradnoise_workers.launcher import NoDeviceError
-from gradnoise_workers.study import OptunaSync
+from gradnoise_workers.study import OptunaSync, PausedError
 
 log = structlog.get_logger()
 
@@ -100,6 +100,10 @@ class Dispatcher:
         self._clear()
         with self.database.session() as session:
             unsettled = studies.unsettled(session)
+            left_pausing = leases.left_pausing(session, self.now())
+        for study_id in left_pausing:
+            with self.database.session(write=True) as session:
+                leases.settle_pausing(session, study_id, self.now())
         for study in unsettled:
             if study.id not in self._threads:
                 self._settle(study)
@@ -120,20 +124,29 @@ class Dispatcher:
         with structlog.contextvars.bound_contextvars(study=study.id, name=study.spec.name):
             log.info("study acquired")
             try:
-                self.driver.drive(study, lease, self._stop)
-            except StoppedError:
-                with self.database.session(write=True) as session:
-                    leases.release(session, lease, self.now())
-                log.info("study released")
+                self._drive_held(study, lease)
             except LeaseLostError:
                 log.warning("the study was cancelled, or another dispatcher has it")
-            except NoDeviceError as error:
-                self._release(lease, str(error))
-            except CodeChangedError as error:
-                self._hold(lease, str(error))
-            except Exception as error:
-                self._count_crash(study, lease, error)
+            except Exception:
+                log.exception("the study stays with its lease until it expires")
             self._settle_if_ended(study)
+
+    def _drive_held(self, study: Study, lease: Lease) -> None:
+        try:
+            self.driver.drive(study, lease, self._stop)
+        except (StoppedError, PausedError) as error:
+            with self.database.session(write=True) as session:
+                leases.release(session, lease, self.now())
+            paused = isinstance(error, PausedError)
+            log.info("study paused" if paused else "study released")
+        except NoDeviceError as error:
+            self._release(lease, str(error))
+        except CodeChangedError as error:
+            self._hold(lease, str(error))
+        except LeaseLostError:
+            raise
+        except Exception as error:
+            self._count_crash(study, lease, error)
 
     def _release(self, lease: Lease, reason: str) -> None:
         """Release the study, which is due again once there is a device, with the reason."""

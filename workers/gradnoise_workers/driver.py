@@ -1,6 +1,7 @@
 """Driver: runs one acquired study, from the start of its workers to its end."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +30,7 @@ from gradnoise_workers.recipe_parameters import parameters_of
 from gradnoise_workers.study import (
     Ledger,
     OptunaSync,
+    PausedError,
     StudyRun,
     preparation_fault,
     rehearsals,
@@ -38,6 +40,8 @@ from gradnoise_workers.study import (
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.5
+SAVE_SECONDS = 60.0
+"""A paused trial whose epoch takes longer continues from its last periodic checkpoint."""
 
 
 class CodeChangedError(Exception):
@@ -53,6 +57,20 @@ class CodeChangedError(Exception):
 
 class StoppedError(Exception):
     """The dispatcher was stopped."""
+
+
+class Throttled:
+    """Calls a function at most once in so many seconds; further calls do nothing."""
+
+    def __init__(self, function: Callable[[], None], seconds: float) -> None:
+        self._function = function
+        self._seconds = seconds
+        self._due_at = 0.0
+
+    def __call__(self) -> None:
+        if time.monotonic() >= self._due_at:
+            self._function()
+            self._due_at = time.monotonic() + self._seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +108,7 @@ class Driver:
         Raises:
             StoppedError: If `stop` was set.
             CodeChangedError: If the code is not that with which the study started.
+            PausedError: If the study is to be paused; its trials are checkpointed.
             LeaseLostError: If the study has another holder, or was ended.
             NoDeviceError: If the cluster has no device that the study can use.
         """
@@ -101,17 +120,23 @@ class Driver:
             now=self.now,
         )
         heartbeat = Heartbeat(lambda: self._extend(lease), self.lease)
+        check = Throttled(ledger.check, POLL_SECONDS)
 
         def check_interrupt() -> None:
             heartbeat.check()
             if stop.is_set():
                 raise StoppedError
+            check()
 
         with self.database.session() as session:
             source = sources.of_study(session, study.id)
         code = self._code(study, source)
         with closing(self.open_launcher(study, source)) as launcher, heartbeat:
-            self._run(ledger, launcher, source, code, check_interrupt)
+            try:
+                self._run(ledger, launcher, source, code, check_interrupt)
+            except PausedError:
+                launcher.save(SAVE_SECONDS)
+                raise
 
     def _run(
         self,

@@ -194,5 +194,8 @@ class Launcher(Protocol):
     def release(self, key: str) -> None:
         """Take a trial out of its slot, finished or not."""
 
+    def save(self, seconds: float) -> None:
+        """Checkpoint every trial under way, after its present epoch; wait at most so long."""
+
     def close(self) -> None:
         """Free every slot and device."""

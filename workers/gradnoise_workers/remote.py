@@ -237,6 +237,11 @@ class RayLauncher:
         ready, _ = ray.wait(replies, num_returns=len(replies), timeout=0, fetch_local=False)
         return [event for reply in ready for event in self._receive(pending[reply])]
 
+    def save(self, seconds: float) -> None:
+        saved = [worker.actor.save.remote() for worker, _ in self._placed() if worker.keys]
+        if saved:
+            ray.wait(saved, num_returns=len(saved), timeout=seconds, fetch_local=False)
+
     def close(self) -> None:
         kill(self._spares)
         kill(worker.actor for worker in self._workers)

@@ -17,10 +17,10 @@ from gradnoise_service.domain.errors import (
     NameTakenError,
     NotFoundError,
     ReportNotReadyError,
-    StudyFinishedError,
     StudyNotCompleteError,
     StudyRunningError,
     UnauthenticatedError,
+    VerbNotAllowedError,
 )
 from gradnoise_service.study_text import MalformedStudyError
 
@@ -104,11 +104,11 @@ KINDS_BY_ERROR: Mapping[type[Exception], ProblemKind] = {
     StudyRunningError: ProblemKind(
         409, "study-running", "The study runs", "Cancel it, or wait until it has ended."
     ),
-    StudyFinishedError: ProblemKind(
+    VerbNotAllowedError: ProblemKind(
         409,
-        "study-finished",
-        "The study has ended",
-        "Submit a new study; the result of this study is kept.",
+        "not-allowed",
+        "The state of the study does not allow this",
+        "The detail names the states that do; what the study has measured is kept.",
     ),
     StudyNotCompleteError: ProblemKind(
         409,

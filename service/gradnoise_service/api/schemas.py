@@ -61,6 +61,7 @@ class StudyOut(BaseModel):
     owner: str
     state: StudyState
     workload: str
+    priority: int = Field(description="Studies of higher priority start first.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -121,6 +122,7 @@ class StudyOut(BaseModel):
             owner=study.owner,
             state=study.state,
             workload=study.spec.workload,
+            priority=study.priority,
             created_at=study.created_at,
             started_at=study.started_at,
             finished_at=study.finished_at,
@@ -177,6 +179,12 @@ class ExtensionIn(BaseModel, extra="forbid"):
         default=False,
         description="Whether the further runs may be of other code; the report then says so.",
     )
+
+
+class PriorityIn(BaseModel, extra="forbid"):
+    """The priority of a study that waits."""
+
+    priority: int = Field(strict=True, ge=-100, le=100, description="Higher starts first.")
 
 
 class ParameterOut(BaseModel):

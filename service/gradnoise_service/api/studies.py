@@ -1,4 +1,4 @@
-"""Endpoints of studies: submit, list, show, progress, remark, cancel, extend."""
+"""Endpoints of studies: submit, list, show, progress, remark, extend."""
 
 import json
 from dataclasses import asdict
@@ -203,15 +203,6 @@ def progress(caller: Reader, service: CurrentService, study_id: StudyId) -> Resp
     The time left is an estimate, in seconds.
     """
     return json_response(PROGRESS, studies.progress(service, caller, study_id))
-
-
-@router.post(
-    "/studies/{study_id}/cancel", summary="Cancel a study", responses=documented(404, 409, 422)
-)
-def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> StudyOut:
-    """End a study now; its measurements are kept."""
-    [study] = shown(service, [studies.cancel(service, caller, study_id)])
-    return study
 
 
 @router.delete(

@@ -20,6 +20,7 @@ from gradnoise_service.cli import (
     studies,
     suites,
     tokens,
+    verbs,
     workloads,
 )
 from gradnoise_service.cli.errors import CommandGroup
@@ -40,6 +41,7 @@ for group in (
     cloning,
     deletion,
     remarks,
+    verbs,
     outputs,
     reports,
     suites,

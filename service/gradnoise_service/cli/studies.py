@@ -1,4 +1,4 @@
-"""Commands on studies: submit, list, show, watch, cancel, extend."""
+"""Commands on studies: submit, list, show, watch, extend."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -93,7 +93,7 @@ def submit(
 @commands.command("list")
 def list_studies(
     state: Annotated[
-        Literal["queued", "running", "complete", "cancelled", "failed"] | None,
+        Literal["queued", "running", "pausing", "paused", "complete", "cancelled", "failed"] | None,
         typer.Option(help="Only studies in this state."),
     ] = None,
     verdict: Annotated[
@@ -170,25 +170,6 @@ def watch(studies: StudyNames, url: Url = None, token: Token = None, json: Json 
     with connect(url, token) as client:
         ids = [client.study(study).id for study in studies]
         raise typer.Exit(max(watching.watch(client, study_id, as_json=json) for study_id in ids))
-
-
-@commands.command()
-def cancel(studies: StudyNames, url: Url = None, token: Token = None, json: Json = False) -> None:
-    """Cancel studies; their measurements are kept."""
-    from gradnoise_service.cli.several import for_each
-    from gradnoise_service.client import Client, StudyInfo
-    from gradnoise_service.local.connection import connect
-    from gradnoise_service.terminal.console import out, show_json
-
-    def cancel_one(client: Client, study: StudyInfo) -> None:
-        cancelled = client.cancel(study.id)
-        if json:
-            show_json(cancelled)
-        else:
-            out.print(f"Study {study.name} (id {study.id}) is {cancelled.state}.")
-
-    with connect(url, token) as client:
-        for_each(client, studies, lambda study: cancel_one(client, study))
 
 
 @commands.command()

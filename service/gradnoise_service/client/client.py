@@ -16,6 +16,7 @@ from gradnoise_service.client.study_files import StudySource, plain_values
 from gradnoise_service.client.study_info import StudyInfo
 from gradnoise_service.client.transport import Transport
 from gradnoise_service.client.trial_calls import TrialCalls, is_id
+from gradnoise_service.client.verb_calls import VerbCalls
 from gradnoise_service.domain.catalogue import BrokenEntry
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.remarks import StudyFilter
@@ -27,11 +28,12 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 PROGRESS = TypeAdapter(Progress)
 
 
-class Client(TrialCalls, ReportCalls):
+class Client(TrialCalls, ReportCalls, VerbCalls):
     """A connection to one service; close it, or use it in a `with` block.
 
     Safe requests are repeated after a connection failure or a restart of the service. Submissions
-    and extensions are safe because they carry an Idempotency-Key.
+    and extensions are safe because they carry an Idempotency-Key, verbs because a repeated one has
+    no effect.
 
     Args:
         base_url: The address of the service.
@@ -279,11 +281,6 @@ class Client(TrialCalls, ReportCalls):
         if "name" in (changes or {}):
             return self.submit(values, dry_run=dry_run)
         return self.submit_renamed(values, dry_run=dry_run)
-
-    def cancel(self, study_id: int) -> StudyInfo:
-        """Cancel a study; its measurements are kept."""
-        response = self._transport.request("POST", f"/v1/studies/{study_id}/cancel", json={})
-        return StudyInfo.model_validate_json(response.content)
 
     def extend(
         self,

@@ -28,6 +28,7 @@ class StudyInfo(BaseModel):
     owner: str
     state: StudyState
     workload: str
+    priority: int = 0
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None

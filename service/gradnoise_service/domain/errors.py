@@ -12,7 +12,7 @@ StudyError
     ├── NameTakenError            the owner has a study of this name; carries a free name
     ├── AmbiguousNameError        several owners have a suite of this name
     ├── StudyRunningError         the study runs, and cannot be deleted
-    ├── StudyFinishedError        the study has ended and cannot change
+    ├── VerbNotAllowedError       the verb is not allowed in the study's state
     ├── CodeChangedError          the study ran other code than is installed now
     ├── StudyNotCompleteError     the study has no verdict that more seeds could sharpen
     ├── IdempotencyMismatchError  the same Idempotency-Key came with another body
@@ -121,10 +121,23 @@ class StudyRunningError(ConflictError):
     message = "The study runs, and cannot be deleted."
 
 
-class StudyFinishedError(ConflictError):
-    """The study has ended and cannot change."""
+class VerbNotAllowedError(ConflictError):
+    """The verb is not allowed in the study's state.
 
-    message = "The study has already ended."
+    Args:
+        name: Name of the study.
+        state: Its state.
+        participle: What cannot be done, such as `paused`.
+        states: The states in which it can.
+    """
+
+    def __init__(self, name: str, state: str, participle: str, states: Sequence[str]) -> None:
+        self.state = state
+        *most, last = states
+        legal = f"{', '.join(most)} or {last}" if most else last
+        super().__init__(
+            f"Study {name!r} is {state}; only a study that is {legal} can be {participle}."
+        )
 
 
 class StudyNotCompleteError(ConflictError):

@@ -13,13 +13,13 @@ from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import Phase, StudySpec
 
-StudyState = Literal["queued", "running", "complete", "cancelled", "failed"]
+StudyState = Literal["queued", "running", "pausing", "paused", "complete", "cancelled", "failed"]
 TrialState = Literal["waiting", "running", "complete", "pruned", "failed", "cancelled"]
 Direction = Literal["maximize", "minimize"]
 Verdict = Literal["helps", "hurts", "no_difference", "undecided"]
 
 STUDY_ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
-STUDY_HELD: tuple[StudyState, ...] = ("running",)
+STUDY_HELD: tuple[StudyState, ...] = ("running", "pausing")
 """The states in which a dispatcher holds a study, or held it when it died."""
 TRIAL_ENDED: tuple[TrialState, ...] = ("complete", "pruned", "failed", "cancelled")
 
@@ -62,7 +62,8 @@ class Study:
     Args:
         spec: As submitted; `design` accounts for the extensions.
         metric: The objective, as the workload declares it.
-        started_at: Start of the study, or of its last extension.
+        priority: Studies of higher priority start first; at submission that of the spec.
+        started_at: Start of the study, or of its last extension or resumption.
         verdict: Verdict on the first compared arm; None before the study is complete.
         protocol: Versions, formulas and the order of operations of what ran; also the measured
             `search_costs`, where device seconds are equal.
@@ -79,6 +80,7 @@ class Study:
     metric: Metric
     state: StudyState
     created_at: datetime
+    priority: int = 0
     started_at: datetime | None = None
     finished_at: datetime | None = None
     error: str | None = None

@@ -4,17 +4,17 @@ Every write of a holder names the token of its lease; if no row matches, it rais
 """
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, case, func, select, update
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.devices import CHOICES, DeviceChoice
 from gradnoise_service.domain.errors import LeaseLostError
-from gradnoise_service.domain.study import Study
+from gradnoise_service.domain.study import Study, StudyState
 from gradnoise_service.store import attempts, queue, studies
 from gradnoise_service.store.tables import StudyRow
 
@@ -42,9 +42,8 @@ def acquire(
 ) -> tuple[Study, Lease] | None:
     """Acquire the study that is due and return it with its lease; None if none is due.
 
-    The order is by priority, then by the owner with the fewest held studies, then by age. A running
-    study whose lease has expired is due again: in the same transaction its running trials return to
-    waiting, with their seed and parameters.
+    The order is that of `queue.due`. A running study whose lease has expired is due again: in the
+    same transaction its running trials return to waiting, with their seed and parameters.
 
     Args:
         session: The transaction.
@@ -77,36 +76,70 @@ def acquire(
     return studies.get(session, due, None), Lease(study_id=due, token=token)
 
 
-def extend(session: Session, lease: Lease, now: datetime, duration: timedelta) -> None:
-    """Hold the study for another `duration`; guards every transaction that writes for it.
+def extend(session: Session, lease: Lease, now: datetime, duration: timedelta) -> StudyState:
+    """Hold the study for another `duration` and return its state.
+
+    Guards every transaction that writes for the study.
 
     Raises:
         LeaseLostError: If the study has another holder, or was ended.
     """
-    _write(session, lease, {"acquired_until": now + duration})
+    return _write(session, lease, {"acquired_until": now + duration})
 
 
-def check(session: Session, lease: Lease) -> None:
-    """Check the lease without writing.
+def check(session: Session, lease: Lease) -> StudyState:
+    """Check the lease without writing and return the state of the study.
 
     Raises:
         LeaseLostError: As `extend`.
     """
-    held = select(StudyRow.id).where(
+    held = select(StudyRow.state).where(
         StudyRow.id == lease.study_id, StudyRow.lease_token == lease.token
     )
-    if session.scalar(held) is None:
+    state = session.scalar(held)
+    if state is None:
         raise LeaseLostError()
+    return state  # type: ignore[return-value]  # only StudyState values are written
 
 
 def release(session: Session, lease: Lease, now: datetime) -> None:
-    """Release an unfinished study, which is then due for another dispatcher.
+    """Release an unfinished study: one that pauses is paused, any other is due again.
 
     Raises:
         LeaseLostError: As `extend`.
     """
-    _write(session, lease, NO_HOLDER)
+    paused = case((StudyRow.state == "pausing", "paused"), else_=StudyRow.state)
+    _write(session, lease, {**NO_HOLDER, "state": paused})
     attempts.orphan_running(session, lease.study_id, now)
+
+
+def left_pausing(session: Session, now: datetime) -> Sequence[int]:
+    """Return the ids of the studies that pause under an expired lease: their holder is gone."""
+    return session.scalars(select(StudyRow.id).where(*_is_left_pausing(now))).all()
+
+
+def settle_pausing(session: Session, study_id: int, now: datetime) -> None:
+    """Pause a study that `left_pausing` has returned, unless its state has changed since."""
+    paused = (
+        update(StudyRow)
+        .where(StudyRow.id == study_id, *_is_left_pausing(now))
+        .values(state="paused", **NO_HOLDER)
+        .returning(StudyRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    if session.execute(paused).first() is not None:
+        attempts.orphan_running(session, study_id, now)
+
+
+def is_held(row: StudyRow, now: datetime) -> bool:
+    """Return whether a study has a holder whose lease has not expired."""
+    return row.acquired_until is not None and row.acquired_until >= now
+
+
+def clear(row: StudyRow) -> None:
+    """Take a study from its holder, who notices at the next write."""
+    for name, value in NO_HOLDER.items():
+        setattr(row, name, value)
 
 
 def describe(session: Session, lease: Lease, protocol: Mapping[str, Any]) -> None:
@@ -157,17 +190,23 @@ def fail(session: Session, lease: Lease, now: datetime, error: str) -> None:
     _end(session, lease, now, {"state": "failed", "error": error})
 
 
+def _is_left_pausing(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (StudyRow.state == "pausing", StudyRow.acquired_until < now)
+
+
 def _end(session: Session, lease: Lease, now: datetime, values: Mapping[str, Any]) -> None:
     _write(session, lease, {**values, "finished_at": now, **NO_HOLDER})
 
 
-def _write(session: Session, lease: Lease, values: Mapping[str, Any]) -> None:
+def _write(session: Session, lease: Lease, values: Mapping[str, Any]) -> StudyState:
     written = (
         update(StudyRow)
         .where(StudyRow.id == lease.study_id, StudyRow.lease_token == lease.token)
         .values(**values)
-        .returning(StudyRow.id)
+        .returning(StudyRow.state)
         .execution_options(synchronize_session=False)
     )
-    if session.execute(written).first() is None:
+    state = session.scalar(written)
+    if state is None:
         raise LeaseLostError()
+    return state  # type: ignore[return-value]  # only StudyState values are written

@@ -1,4 +1,4 @@
-"""Studies: submit, read, remark, cancel, extend."""
+"""Studies: submit, read, remark, extend."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,6 @@ from gradnoise_service.domain.errors import (
     IdempotencyMismatchError,
     InvalidSpecError,
     NotFoundError,
-    StudyFinishedError,
     StudyNotCompleteError,
 )
 from gradnoise_service.domain.progress import Progress
@@ -170,26 +169,6 @@ def remark(session: Session, study_id: int, owner: str | None, remarks: Remarks)
         row.note = remarks.note
     session.flush()
     return study_of(row)
-
-
-def cancel(session: Session, study_id: int, owner: str | None, now: datetime) -> Study:
-    """Cancel a study; its holder loses the lease.
-
-    Raises:
-        NotFoundError: As `get`.
-        StudyFinishedError: If it has already ended.
-    """
-    study = get(session, study_id, owner)
-    statement = update(StudyRow).where(StudyRow.id == study_id, StudyRow.state.not_in(STUDY_ENDED))
-    ended = statement.values(
-        state="cancelled", finished_at=now, lease_token=None, acquired_by=None, acquired_until=None
-    )
-    if session.execute(ended.returning(StudyRow.id)).first() is None:
-        raise StudyFinishedError(
-            f"Study {study.spec.name!r} has already ended; its state is {study.state}."
-        )
-    session.expire_all()
-    return get(session, study_id, owner)
 
 
 def extend(

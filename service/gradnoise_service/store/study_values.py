@@ -64,6 +64,7 @@ def _study(row: Any, comparison: Mapping[str, Any] | None) -> Study:
         metric=Metric(**row.metric),
         state=row.state,
         created_at=row.created_at,
+        priority=row.priority,
         started_at=row.started_at,
         finished_at=row.finished_at,
         error=row.error,

@@ -80,11 +80,12 @@ class StudyRow(Base):
             sqlite_where=text("acquired_until IS NOT NULL"),
             postgresql_where=text("acquired_until IS NOT NULL"),
         ),
+        Index(None, "owner", "priority", "started_at"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    owner: Mapped[str] = mapped_column(String(80), index=True)
+    owner: Mapped[str] = mapped_column(String(80))
     name: Mapped[str] = mapped_column(String(80), index=True)
     suite: Mapped[str | None] = mapped_column(String(80), index=True)
     source_id: Mapped[int | None]  # of a SourceRow

@@ -98,6 +98,8 @@ def _left(progress: Progress) -> str:
         return ""
     if progress.state == "queued":
         return "" if progress.queue is None else waits_for(progress.queue)
+    if progress.state in ("pausing", "paused"):
+        return ""
     if progress.seconds_left is None:
         return "estimating the time left"
     return f"about {duration(progress.seconds_left)} left"

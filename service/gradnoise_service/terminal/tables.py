@@ -9,6 +9,8 @@ from gradnoise_service.terminal.console import out, show_line
 
 STATE_STYLES = {
     "running": "cyan",
+    "pausing": "cyan",
+    "paused": "yellow",
     "complete": "green",
     "failed": "red",
     "cancelled": "yellow",

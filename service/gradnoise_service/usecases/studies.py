@@ -1,4 +1,4 @@
-"""Use cases on studies: submit, list, show, progress, remark, cancel, extend."""
+"""Use cases on studies: submit, list, show, progress, remark, extend."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -164,17 +164,6 @@ def remark(service: Service, caller: Caller, study_id: int, remarks: Remarks) ->
     """Replace the tags of a study, its note, or both; raises as `show`."""
     with service.database.session(write=True) as session:
         return studies.remark(session, study_id, caller.visible_owner, remarks)
-
-
-def cancel(service: Service, caller: Caller, study_id: int) -> Study:
-    """Cancel a study; its measurements are kept.
-
-    Raises:
-        NotFoundError: As `show`.
-        StudyFinishedError: If the study has ended.
-    """
-    with service.database.session(write=True) as session:
-        return studies.cancel(session, study_id, caller.visible_owner, service.clock())
 
 
 def delete(service: Service, caller: Caller, study_id: int) -> None:

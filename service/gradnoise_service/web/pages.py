@@ -13,6 +13,7 @@ from gradnoise_service.api.schemas import ExtensionIn
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.verbs import allowed
 from gradnoise_service.report.words.anytime import extension_cost
 from gradnoise_service.report.words.rehearsal import known_limits
 from gradnoise_service.usecases import files, reports, sources, studies, suites, trials
@@ -67,7 +68,7 @@ def show(caller: Reader, service: CurrentService, request: Request, study_id: St
         spaces={arm.name: study.spec.recipe(arm).space for arm in study.spec.arms},
         has_dashboard=caller.visible_owner is None,
         has_report=_has_report(progress),
-        can_cancel=caller.may("submit") and not study.has_ended,
+        verbs=allowed(study.state) if caller.may("submit") else (),
         can_extend=caller.may("submit") and study.state == "complete",
     )
 
@@ -93,13 +94,6 @@ def trial(
         logs=trials.logs_of(service, caller, study_id, trial_id),
         files=files.listed(service, caller, study_id, trial_id),
     )
-
-
-@router.post("/studies/{study_id}/cancel")
-def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> Response:
-    """Cancel a study and show it again."""
-    studies.cancel(service, caller, study_id)
-    return RedirectResponse(f"/studies/{study_id}", status_code=303)
 
 
 @router.get("/studies/{study_id}/extend")

@@ -202,6 +202,26 @@ def test_a_state_is_written_when_it_is_due_and_only_for_a_trial_that_names_a_che
         Checkpoints(folder=tmp_path, every_seconds=-1)
 
 
+@pytest.mark.parametrize("name", ["single", "stack of 3"])
+def test_save_writes_the_state_of_every_member_that_has_trained_at_once(
+    name: str, tmp_path: Path
+) -> None:
+    """A trial that is saved and continued elsewhere trains no epoch twice."""
+    rare = Checkpoints(folder=tmp_path / "kept", every_seconds=1e9)
+    trainer = TRAINERS[name](rare)
+    trainer.admit(spec("a"))
+    before = advance(trainer, 4)
+    trainer.admit(spec("b"))
+    trainer.save()
+    state = rare.load(spec("a"))
+    assert state is not None
+    assert (state["epoch"], len(state["curve"])) == (4, 4)
+    assert rare.load(spec("b")) is None  # it has not trained
+    after = TRAINERS[name](rare)
+    after.admit(spec("a"))
+    assert curve(advance(after, 4)) == curve(before)
+
+
 @pytest.mark.parametrize("fault", ["torn", "empty", "of another trial", "pickled code"])
 def test_a_checkpoint_that_cannot_be_used_is_logged_and_the_trial_starts_over(
     fault: str, checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture

@@ -264,14 +264,6 @@ def test_progress_counts_each_arm_in_each_phase(client: TestClient, workshop: An
     assert progress["seconds_left"] > 0
 
 
-def test_study_is_cancelled_once(client: TestClient, workshop: Any) -> None:
-    study = workshop.running()
-    cancelled = client.post(f"/v1/studies/{study.id}/cancel")
-    assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
-    again = client.post(f"/v1/studies/{study.id}/cancel")
-    assert (again.status_code, again.json()["type"]) == (409, "/docs#study-finished")
-
-
 def test_a_study_that_does_not_run_is_deleted(client: TestClient, workshop: Any) -> None:
     running, queued = workshop.running(), workshop.queued()
     refused = client.delete(f"/v1/studies/{running.id}")

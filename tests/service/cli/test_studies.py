@@ -48,11 +48,13 @@ def test_verbs_take_several_studies(gradnoise: Run, study_file: Path, worker: An
         gradnoise("submit", study_file, "--name", f"study {number}")
     assert gradnoise("cancel", 1, "nowhere").exit_code == 1
     assert gradnoise("show", 1, "study 2").stdout.count("state\tqueued: ") == 2
-    assert gradnoise("cancel", 2).exit_code == 0
-    cancelled = gradnoise("cancel", 1, 2, 3)
-    assert cancelled.exit_code == 1
-    assert cancelled.stdout.count("is cancelled") == 2
-    assert "study 2 (id 2)" in cancelled.stderr
+    assert gradnoise("pause", 1, 2, 3).stdout.count("is paused") == 3
+    assert gradnoise("priority", 1, 3, "--to", -5).stdout.count("paused, with priority -5") == 2
+    assert gradnoise("resume", 2).stdout == "Study study 2 (id 2) is queued.\n"
+    assert gradnoise("cancel", 1, 2, 3, 3).stdout.count("is cancelled") == 4
+    refused = gradnoise("resume", 1, 2)
+    assert (refused.exit_code, refused.stderr.count("only a study that is pausing")) == (1, 2)
+    assert "study 2 (id 2)" in refused.stderr
     assert gradnoise("watch", 1, 3).exit_code == 1
     for number in (4, 5):
         gradnoise("submit", study_file, "--name", f"study {number}")
@@ -291,7 +293,6 @@ def test_watch_exits_with_1_for_a_cancelled_study(gradnoise: Run, study_file: Pa
     cancelled = gradnoise("cancel", "a study")
     assert (cancelled.exit_code, cancelled.stdout) == (0, "Study a study (id 1) is cancelled.\n")
     assert gradnoise("watch", 1).exit_code == 1
-    assert gradnoise("cancel", 1).exit_code == 1
 
 
 def test_watch_shows_the_error_of_a_failed_study(

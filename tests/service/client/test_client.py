@@ -198,13 +198,6 @@ def test_unknown_study_is_not_found(client: Client, study: int | str) -> None:
     assert (caught.value.status, caught.value.title) == (404, "Not found")
 
 
-def test_ended_study_cannot_be_cancelled(client: Client, make_spec: MakeSpec) -> None:
-    study = client.submit(make_spec())
-    client.cancel(study.id)
-    with pytest.raises(ApiError, match="already ended"):
-        client.cancel(study.id)
-
-
 def test_complete_study_is_extended_and_watched_to_its_new_end(
     client: Client, worker: Any, make_spec: MakeSpec
 ) -> None:

@@ -10,7 +10,7 @@ from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
-from gradnoise_service.store import attempts, leases, studies, trials
+from gradnoise_service.store import attempts, leases, studies, trials, verbs
 from gradnoise_service.store.database import Database
 
 Make = Callable[..., StudySpec]
@@ -66,7 +66,7 @@ def test_a_cancelled_study_has_no_lease(database: Database, make_spec: Make, now
     lease = acquire(database, now)
     assert lease is not None
     with database.session(write=True) as session:
-        studies.cancel(session, study_id, "ada", now)
+        verbs.cancel(session, study_id, "ada", now)
     with pytest.raises(LeaseLostError), database.session(write=True) as session:
         leases.complete(session, lease, now, {}, "helps")
 
@@ -89,17 +89,6 @@ def test_a_released_study_is_due_at_once(
     with database.session(write=True) as session:
         leases.release(session, lease, now)
     assert acquire(database, now, "d2") is not None
-
-
-def test_studies_are_acquired_by_priority_then_fairness_then_age(
-    database: Database, make_spec: Make, now: datetime
-) -> None:
-    first = submit(database, make_spec(name="ada 1"), now)
-    submit(database, make_spec(name="ada 2"), now)
-    bobs = submit(database, make_spec(name="bob 1"), now, owner="bob")
-    urgent = submit(database, make_spec(name="ada 3", priority=5), now)
-    order = [lease.study_id for lease in (acquire(database, now) for _ in range(3)) if lease]
-    assert order == [urgent, bobs, first]
 
 
 def test_concurrent_dispatchers_never_share_a_study(

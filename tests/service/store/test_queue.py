@@ -18,37 +18,40 @@ HOUR = timedelta(hours=1)
 def test_places_are_the_order_of_acquisition(
     database: Database, make_spec: Callable[..., StudySpec], accuracy: Metric, now: datetime
 ) -> None:
-    """By priority, then for the owner with the fewest held studies, then by age."""
-    names = {"a1": 0, "a2": 0, "b1": 0, "urgent": 5}
+    """By priority, then in turn among owners; each place holds until the study starts."""
+    names = {"a1": 0, "a2": 0, "a3": 0, "b1": 0, "urgent": 5, "b2": 0, "c1": 0, "u2": -5}
     with database.session(write=True) as session:
-        ids = {
-            name: studies.submit(
-                session, make_spec(name=name, priority=priority), accuracy, owner=name[0], now=now
-            ).id
-            for name, priority in names.items()
-        }
-        assert list(queue.places(session, now, list(ids.values()))) == [
-            ids[n] for n in ("urgent", "a1", "a2", "b1")
-        ]
-        assert leases.acquire(session, "d", now, HOUR) is not None
-        assert leases.acquire(session, "d", now, HOUR) is not None
+
+        def submit(name: str, priority: int, at: datetime = now) -> int:
+            spec = make_spec(name=name, priority=priority)
+            return studies.submit(session, spec, accuracy, owner=name[0], now=at).id
+
+        ids = {name: submit(name, priority) for name, priority in names.items()}
+        order = ["urgent", "a1", "b1", "c1", "a2", "b2", "a3", "u2"]
         info = DispatcherInfo(
             id="d", devices=Devices(n_cores=1), n_slots=1, acquired_until=now + HOUR
         )
         dispatchers.announce(session, info, now)
-        assert queue.places(session, now, list(ids.values())) == {
-            ids["b1"]: QueuePlace(place=1, n_running=2, n_dispatchers=1),
-            ids["a2"]: QueuePlace(place=2, n_running=2, n_dispatchers=1),
-        }
-        assert studies.progress(session, ids["a2"], now).queue == QueuePlace(
-            place=2, n_running=2, n_dispatchers=1
-        )
-        assert studies.progress(session, ids["a1"], now).queue is None
-        acquired = leases.acquire(session, "d", now, HOUR)
-        assert acquired is not None
-        assert acquired[0].spec.name == "b1"
+        for k, name in enumerate(order):
+            places = queue.places(session, now, list(ids.values()))
+            assert list(places.items()) == [
+                (ids[each], QueuePlace(place=i, n_running=k, n_dispatchers=1))
+                for i, each in enumerate(order[k:], start=1)
+            ]
+            assert studies.progress(session, ids[name], now).queue == places[ids[name]]
+            acquired = leases.acquire(session, "d", now + timedelta(seconds=k), HOUR)
+            assert acquired is not None
+            assert acquired[0].spec.name == name
+            assert studies.progress(session, ids[name], now).queue is None
         late = now + 2 * HOUR
-        assert len(queue.places(session, late, list(ids.values()))) == 4
+        ids |= {name: submit(name, 0, late) for name in ("a4", "c2", "b3", "d1")}
+        # those that lost their dispatcher go on first; c's last start is the longest ago
+        expected = ["urgent", "a1", "a2", "a3", "b1", "b2", "c1", "d1", "c2", "b3", "a4", "u2"]
+        assert list(queue.places(session, late, list(ids.values()))) == [ids[n] for n in expected]
+        for k, name in enumerate(expected):
+            acquired = leases.acquire(session, "d", late + timedelta(seconds=k), HOUR)
+            assert acquired is not None
+            assert acquired[0].spec.name == name
 
 
 def test_a_study_without_devices_waits_with_the_reason_and_others_start_before_it(

@@ -11,7 +11,6 @@ from gradnoise_service.domain.errors import (
     InvalidSpecError,
     NameTakenError,
     NotFoundError,
-    StudyFinishedError,
     StudyNotCompleteError,
 )
 from gradnoise_service.domain.remarks import StudyFilter
@@ -19,7 +18,7 @@ from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.domain.suite import SuiteCount
-from gradnoise_service.store import attempts, leases, studies, trials
+from gradnoise_service.store import attempts, leases, studies, trials, verbs
 from gradnoise_service.store.database import Database
 
 ACCURACY = Metric(name="accuracy", direction="maximize", worst=0.0)
@@ -122,19 +121,6 @@ def test_pages_are_newest_first_and_complete(
     assert [study.id for study in first + second] == ids[::-1]
 
 
-def test_cancel_ends_a_study_once(database: Database, make_spec: Make, now: datetime) -> None:
-    study = submit(database, make_spec(), now)
-    with database.session(write=True) as session:
-        assert studies.cancel(session, study.id, "ada", now).state == "cancelled"
-    with (
-        database.session(write=True) as session,
-        pytest.raises(StudyFinishedError, match="cancelled"),
-    ):
-        studies.cancel(session, study.id, "ada", now)
-    with database.session(write=True) as session:
-        assert leases.acquire(session, "d", now, timedelta(seconds=30)) is None
-
-
 def complete(database: Database, study: Study, now: datetime, verdict: str = "undecided") -> None:
     with database.session(write=True) as session:
         acquired = leases.acquire(session, "d", now, timedelta(seconds=30))
@@ -207,7 +193,7 @@ def test_only_the_owner_extends_a_complete_study(
         extend(database, study, 5, now, owner="bob")
     extend(database, study, 5, now)
     with database.session(write=True) as session:
-        studies.cancel(session, study.id, "ada", now)
+        verbs.cancel(session, study.id, "ada", now)
     with pytest.raises(StudyNotCompleteError, match="is cancelled"):
         extend(database, study, 5, now)
 
@@ -324,7 +310,7 @@ def test_suites_are_those_of_their_owner_with_their_studies_in_order(
     for suite in ("another", "several"):
         submit(database, make_spec(name=f"in {suite}", suite=suite), now, owner="bob")
     with database.session(write=True) as session:
-        studies.cancel(session, studies.of_suite(session, "several", "ada")[1].id, None, now)
+        verbs.cancel(session, studies.of_suite(session, "several", "ada")[1].id, None, now)
     with database.session() as session:
         assert studies.suites(session, "ada") == [SuiteCount("several", "ada", 3, 1)]
         assert [(suite.name, suite.owner) for suite in studies.suites(session, None)] == [

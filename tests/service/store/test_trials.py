@@ -10,7 +10,7 @@ from gradnoise_service.domain.progress import TrialCounts
 from gradnoise_service.domain.spec import Phase, StudySpec
 from gradnoise_service.domain.study import Metric, Study, Trial
 from gradnoise_service.domain.trial_errors import ArmError
-from gradnoise_service.store import attempts, studies, trials
+from gradnoise_service.store import attempts, studies, trials, verbs
 from gradnoise_service.store.database import Database, Session
 
 Make = Callable[..., StudySpec]
@@ -114,7 +114,7 @@ def test_open_trials_of_an_ended_study_are_cancelled(
         attempts.start(session, second, {"lr": 0.1}, 0, now)
         trials.cancel_open(session, study.id, now)  # the study has not ended
         assert _states(session, study) == {"pruned", "running", "waiting"}
-        studies.cancel(session, study.id, "ada", now)
+        verbs.cancel(session, study.id, "ada", now)
         trials.cancel_open(session, study.id, now)
         states = [trial.state for trial in trials.of_study(session, study.id)]
     assert sorted(states) == ["cancelled"] * 7 + ["pruned"]

@@ -12,7 +12,7 @@ from formula_launcher import FormulaLauncher
 from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.search import Storage, open_storage
-from gradnoise_service.store import measurements, studies
+from gradnoise_service.store import measurements, verbs
 from gradnoise_service.store.database import Database
 from study_runs import (
     LEASE,
@@ -93,7 +93,7 @@ def test_the_run_of_a_cancelled_study_loses_its_lease_at_the_next_step(
     run = start(database, storage, FormulaLauncher(), now)
     run.step(0.0)
     with database.session(write=True) as session:
-        studies.cancel(session, study.id, "ada", now)
+        verbs.cancel(session, study.id, "ada", now)
     with pytest.raises(LeaseLostError):
         run.step(0.0)
 

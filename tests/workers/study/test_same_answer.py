@@ -15,10 +15,12 @@ from gradnoise_service.compare.choosing import choices
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage, open_storage
+from gradnoise_service.store import leases, verbs
 from gradnoise_service.store.database import Database, open_database
+from gradnoise_workers.study import Ledger, OptunaSync, PausedError, StudyRun
 from postgres_server import PostgresServer
 from shuffled_launcher import ShuffledLauncher
-from study_runs import ACCURACY, finish, read, start, submit
+from study_runs import ACCURACY, LEASE, PROTOCOL, acquire, finish, read, start, submit
 
 Make = Callable[..., StudySpec]
 
@@ -124,6 +126,49 @@ def test_crashes_at_any_write_do_not_change_the_answer(
         lambda: ShuffledLauncher(next(seeds), slots=8, workers=2),
     )
     assert answer(database, killed) == answer(database, study)
+
+
+def test_pauses_do_not_change_the_answer(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    """Each is followed by a resumption with another number of slots and order of the trials."""
+    study = submit(database, small_study(make_spec, "tpe", "median", "undisturbed"), now)
+    finish(start(database, storage, FormulaLauncher(slots=1), now))
+    paused = submit(database, small_study(make_spec, "tpe", "median", "paused"), now)
+    n_pauses = 0
+    while not run_until_paused(database, storage, paused, now, n_pauses):
+        n_pauses += 1
+        with database.session(write=True) as session:
+            assert verbs.resume(session, paused.id, None, now).state == "queued"
+    assert n_pauses > 5
+    assert answer(database, paused) == answer(database, study)
+
+
+def run_until_paused(
+    database: Database, storage: Storage, study: Study, now: datetime, seed: int
+) -> bool:
+    """Run a study for some steps, then pause it; return whether it has ended before."""
+    held, lease = acquire(database, now)
+    ledger = Ledger(
+        database=database, study=held, lease=lease, lease_duration=LEASE, now=lambda: now
+    )
+    launcher = ShuffledLauncher(seed, slots=2 + seed % 5)
+    run = StudyRun(ledger, OptunaSync(held, storage), launcher, PROTOCOL)
+    run.resume()
+    if any(run.step(0.0) for _ in range(4)):
+        return True
+    with database.session(write=True) as session:
+        assert verbs.pause(session, study.id, None, now).state == "pausing"
+    try:
+        finish(run)
+    except PausedError:
+        pass
+    else:
+        return True  # nothing was left to start
+    with database.session(write=True) as session:
+        leases.release(session, lease, now)
+    assert read(database, study)[0].state == "paused"
+    return False
 
 
 @pytest.mark.slow

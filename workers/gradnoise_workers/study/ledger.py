@@ -12,7 +12,7 @@ from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.log import n_kept
 from gradnoise_service.domain.plain_text import plain
 from gradnoise_service.domain.spec import Phase
-from gradnoise_service.domain.study import EpochMean, Study, Trial, TrialFile
+from gradnoise_service.domain.study import EpochMean, Study, StudyState, Trial, TrialFile
 from gradnoise_service.store import attempts, files, leases, logs, measurements, trials
 from gradnoise_service.store.attempts import WaitingTrial
 from gradnoise_service.store.database import Database, Session
@@ -20,11 +20,16 @@ from gradnoise_service.store.leases import Lease
 from gradnoise_workers.study.decisions import Decisions, Ending
 
 
+class PausedError(Exception):
+    """The study is to be paused."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
     """The stored state of a study under a lease.
 
-    Every method raises LeaseLostError if the study has another holder, or was ended.
+    Every method that writes raises LeaseLostError if the study has another holder, or was ended.
+    Those that begin something, and `check`, raise PausedError if the study is to be paused.
 
     Args:
         database: The service's database.
@@ -87,7 +92,8 @@ class Ledger:
             for token, attempt in decisions.attempts.items()
         }
         retried = [end for end in decisions.endings.values() if end.state is None]
-        with self._transaction() as session:
+        with self.database.session(write=True) as session:
+            leases.extend(session, self.lease, now, self.lease_duration)
             measurements.record(session, decisions.measurements)
             attempts.add_cost(session, costs)
             logs.record(session, self.study.id, decisions.printed, self._n_kept)
@@ -101,9 +107,9 @@ class Ledger:
             return [trial for trial in waiting if trial.trial.id in ids]
 
     def check(self) -> None:
-        """Raise LeaseLostError if the lease is lost; writes nothing."""
+        """Raise LeaseLostError or PausedError, as above; writes nothing."""
         with self.database.session() as session:
-            leases.check(session, self.lease)
+            _raise_if_pausing(leases.check(session, self.lease))
 
     def complete(self, comparison: Comparison) -> None:
         with self.database.session(write=True) as session:
@@ -129,8 +135,13 @@ class Ledger:
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
         with self.database.session(write=True) as session:
-            leases.extend(session, self.lease, self.now(), self.lease_duration)
+            _raise_if_pausing(leases.extend(session, self.lease, self.now(), self.lease_duration))
             yield session
+
+
+def _raise_if_pausing(state: StudyState) -> None:
+    if state == "pausing":
+        raise PausedError
 
 
 def _store_ending(session: Session, end: Ending, now: datetime) -> None:

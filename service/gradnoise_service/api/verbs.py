@@ -1,0 +1,49 @@
+"""Endpoints of the verbs on studies: pause, resume, cancel, change of priority."""
+
+from fastapi import APIRouter
+
+from gradnoise_service.api.auth import Submitter
+from gradnoise_service.api.parameters import StudyId
+from gradnoise_service.api.problem import documented
+from gradnoise_service.api.schemas import PriorityIn, StudyOut
+from gradnoise_service.api.shown import shown
+from gradnoise_service.api.state import CurrentService
+from gradnoise_service.usecases import verbs
+
+router = APIRouter(tags=["studies"])
+RESPONSES = documented(404, 409, 422)
+
+
+@router.post("/studies/{study_id}/pause", summary="Pause a study", responses=RESPONSES)
+def pause(caller: Submitter, service: CurrentService, study_id: StudyId) -> StudyOut:
+    """Write the state of the trials under way, then free the devices; `resume` continues.
+
+    The state is `pausing` until the devices are free. The pause changes no result.
+    """
+    [study] = shown(service, [verbs.pause(service, caller, study_id)])
+    return study
+
+
+@router.post("/studies/{study_id}/resume", summary="Resume a study", responses=RESPONSES)
+def resume(caller: Submitter, service: CurrentService, study_id: StudyId) -> StudyOut:
+    """Queue a paused study again; its trials continue from their checkpoints."""
+    [study] = shown(service, [verbs.resume(service, caller, study_id)])
+    return study
+
+
+@router.post("/studies/{study_id}/cancel", summary="Cancel a study", responses=RESPONSES)
+def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> StudyOut:
+    """End a study now; its measurements are kept."""
+    [study] = shown(service, [verbs.cancel(service, caller, study_id)])
+    return study
+
+
+@router.post(
+    "/studies/{study_id}/priority", summary="Change the priority of a study", responses=RESPONSES
+)
+def prioritize(
+    caller: Submitter, service: CurrentService, study_id: StudyId, wanted: PriorityIn
+) -> StudyOut:
+    """Change the priority of a study that is queued or paused; the spec keeps the submitted one."""
+    [study] = shown(service, [verbs.prioritize(service, caller, study_id, wanted.priority)])
+    return study

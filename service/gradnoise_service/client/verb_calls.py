@@ -1,0 +1,34 @@
+"""The methods of the client that act on a study; each may be repeated without effect."""
+
+from gradnoise_service.client.study_info import StudyInfo
+from gradnoise_service.client.transport import Transport
+
+
+class VerbCalls:
+    """Base class of `Client`.
+
+    Every method raises ApiError with status 409 if the state of the study does not allow the verb.
+    """
+
+    _transport: Transport
+
+    def pause(self, study_id: int) -> StudyInfo:
+        """Pause a study: its trials are checkpointed and its devices freed."""
+        return self._act(study_id, "pause")
+
+    def resume(self, study_id: int) -> StudyInfo:
+        """Queue a paused study again."""
+        return self._act(study_id, "resume")
+
+    def cancel(self, study_id: int) -> StudyInfo:
+        """Cancel a study; its measurements are kept."""
+        return self._act(study_id, "cancel")
+
+    def prioritize(self, study_id: int, priority: int) -> StudyInfo:
+        """Change the priority of a study that is queued or paused, between -100 and 100."""
+        return self._act(study_id, "priority", priority=priority)
+
+    def _act(self, study_id: int, verb: str, **body: object) -> StudyInfo:
+        path = f"/v1/studies/{study_id}/{verb}"
+        response = self._transport.request("POST", path, json=body, may_repeat=True)
+        return StudyInfo.model_validate_json(response.content)

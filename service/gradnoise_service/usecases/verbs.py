@@ -1,0 +1,45 @@
+"""Verbs on studies: pause, resume, cancel, change of priority."""
+
+from gradnoise_service.domain.access import Caller
+from gradnoise_service.domain.study import Study
+from gradnoise_service.store import verbs
+from gradnoise_service.usecases.service import Service
+
+
+def pause(service: Service, caller: Caller, study_id: int) -> Study:
+    """Pause a study: its trials are checkpointed and its devices freed.
+
+    Raises:
+        NotFoundError: If there is no visible study with this id.
+        VerbNotAllowedError: If the study has ended.
+    """
+    with service.database.session(write=True) as session:
+        return verbs.pause(session, study_id, caller.visible_owner, service.clock())
+
+
+def resume(service: Service, caller: Caller, study_id: int) -> Study:
+    """Queue a paused study again; raises as `pause`."""
+    with service.database.session(write=True) as session:
+        return verbs.resume(session, study_id, caller.visible_owner, service.clock())
+
+
+def cancel(service: Service, caller: Caller, study_id: int) -> Study:
+    """Cancel a study; its measurements are kept.
+
+    Raises:
+        NotFoundError: As `pause`.
+        VerbNotAllowedError: If the study is complete or failed.
+    """
+    with service.database.session(write=True) as session:
+        return verbs.cancel(session, study_id, caller.visible_owner, service.clock())
+
+
+def prioritize(service: Service, caller: Caller, study_id: int, priority: int) -> Study:
+    """Change the priority of a study that waits.
+
+    Raises:
+        NotFoundError: As `pause`.
+        VerbNotAllowedError: If the study is neither queued nor paused.
+    """
+    with service.database.session(write=True) as session:
+        return verbs.prioritize(session, study_id, caller.visible_owner, priority)

@@ -1,0 +1,57 @@
+"""The forms of a study's page that act on it; each shows the study again."""
+
+from fastapi import APIRouter, Response
+from starlette.responses import RedirectResponse
+
+from gradnoise_service.api.auth import Submitter
+from gradnoise_service.api.parameters import StudyId
+from gradnoise_service.api.schemas import PriorityIn
+from gradnoise_service.api.state import CurrentService
+from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
+from gradnoise_service.usecases import verbs
+from gradnoise_service.web.forms import Fields
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.post("/studies/{study_id}/pause")
+def pause(caller: Submitter, service: CurrentService, study_id: StudyId) -> Response:
+    """Pause a study."""
+    verbs.pause(service, caller, study_id)
+    return _shown(study_id)
+
+
+@router.post("/studies/{study_id}/resume")
+def resume(caller: Submitter, service: CurrentService, study_id: StudyId) -> Response:
+    """Queue a paused study again."""
+    verbs.resume(service, caller, study_id)
+    return _shown(study_id)
+
+
+@router.post("/studies/{study_id}/cancel")
+def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> Response:
+    """Cancel a study."""
+    verbs.cancel(service, caller, study_id)
+    return _shown(study_id)
+
+
+@router.post("/studies/{study_id}/priority")
+def prioritize(
+    caller: Submitter, service: CurrentService, study_id: StudyId, form: Fields
+) -> Response:
+    """Change the priority of a study that waits."""
+    verbs.prioritize(service, caller, study_id, _priority(form.get("priority", "")))
+    return _shown(study_id)
+
+
+def _shown(study_id: int) -> Response:
+    return RedirectResponse(f"/studies/{study_id}", status_code=303)
+
+
+def _priority(text: str) -> int:
+    try:
+        return PriorityIn(priority=int(text)).priority
+    except ValueError:  # pydantic's ValidationError is a ValueError
+        message, legal = "is not a priority", "a whole number, at least -100 and at most 100"
+        fault = FieldFault(field="priority", value=text, message=message, legal=legal)
+        raise InvalidSpecError([fault]) from None
