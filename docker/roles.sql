@@ -7,10 +7,10 @@ SELECT format('CREATE ROLE %I LOGIN', role) FROM unnest(ARRAY['gradnoise_workers
 ALTER ROLE gradnoise_workers PASSWORD :'workers_password';
 ALTER ROLE gradnoise_dashboard PASSWORD :'dashboard_password';
 
--- The workers write studies, trials and measurements, but cannot read tokens.
+-- The workers write studies, trials and measurements, but cannot read tokens and logins.
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO gradnoise_workers;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO gradnoise_workers;
-REVOKE ALL ON gradnoise_token FROM gradnoise_workers;
+REVOKE ALL ON gradnoise_token, gradnoise_login FROM gradnoise_workers;
 
 -- The Optuna Dashboard can delete studies, so its role is read-only.
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO gradnoise_dashboard;

@@ -11,6 +11,7 @@ The language of a fenced block defines what is tested:
 `sh`       Commands for the reader, which are not run. Their programs, make targets, `gradnoise`
            commands and options exist.
 `yaml`     A block with a `workload` is a study that the service accepts.
+`nginx`, `caddy`  Configurations that tests/service/test_proxies.py runs.
 `toml`     A file of the example package contains the block; so for the python blocks of
            docs/own-workload.md. Those of docs/frameworks.md are the files of docs/examples.
 `json`     The block parses.
@@ -61,7 +62,7 @@ PYTHON = re.compile(
 )
 END = "-- end of a block --"
 TIMEOUT_SECONDS = 240
-LANGUAGES = {"python", "console", "sh", "yaml", "toml", "json", "text"}
+LANGUAGES = {"python", "console", "sh", "yaml", "toml", "json", "text", "nginx", "caddy"}
 PROGRAMS = {"cd", "curl", "docker", "export", "git", "gradnoise", "make", "pip"}
 DOCUMENTED_URL = "http://127.0.0.1:8000"
 ENDPOINT = re.compile(r"^\| `(GET|POST|DELETE|PUT|PATCH) (/\S*)` \|", re.MULTILINE)

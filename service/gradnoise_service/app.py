@@ -37,6 +37,7 @@ from gradnoise_service.api import (
 from gradnoise_service.api.access_log import AccessLog
 from gradnoise_service.api.guard import Guard
 from gradnoise_service.api.limits import BodyLimit
+from gradnoise_service.api.proxies import BehindProxy
 from gradnoise_service.api.serving import Server
 from gradnoise_service.domain.errors import StudyError
 from gradnoise_service.settings import Settings
@@ -79,6 +80,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         middleware=[
+            Middleware(BehindProxy, proxies=settings.proxies, root_path=settings.root_path),
             Middleware(AccessLog),
             Middleware(Guard, allowed_hosts=settings.allowed_hosts, respond=errors.respond),
             Middleware(BodyLimit, max_bytes=settings.max_body_bytes),

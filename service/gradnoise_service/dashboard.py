@@ -23,10 +23,11 @@ from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gradnoise_service import logs
-from gradnoise_service.api.auth import token_of
+from gradnoise_service.api.auth import credentials_of
 from gradnoise_service.api.guard import Guard
 from gradnoise_service.api.limits import Limiter, address_key
 from gradnoise_service.api.problem import problem_response
+from gradnoise_service.api.proxies import BehindProxy
 from gradnoise_service.api.serving import Server
 from gradnoise_service.domain.errors import ForbiddenError, StudyError, UnauthenticatedError
 from gradnoise_service.prepare_database import prepare_or_exit
@@ -73,7 +74,7 @@ class ReadersOnly:
             await response(scope, receive, send)
 
     def _check_access(self, request: Request) -> None:
-        caller = identify(self.service, _password(request) or token_of(request))
+        caller = identify(self.service, *_credentials(request))
         if caller is None:
             self.limiter.take(address_key(request))
             raise UnauthenticatedError()
@@ -102,7 +103,8 @@ def create_app(
             Mount("/", dashboard),
         ]
     )
-    return Guard(ReadersOnly(router, service), settings.allowed_hosts, problem_response)
+    guarded = Guard(ReadersOnly(router, service), settings.allowed_hosts, problem_response)
+    return BehindProxy(guarded, settings.proxies, root_path="")
 
 
 def main() -> None:
@@ -119,6 +121,11 @@ def main() -> None:
         Server(app, settings.host, settings.dashboard_port).run()
     finally:
         database.dispose()
+
+
+def _credentials(request: Request) -> tuple[str | None, str | None]:
+    token, login = credentials_of(request)
+    return _password(request) or token, login
 
 
 def _password(request: Request) -> str | None:

@@ -1,11 +1,14 @@
 """Settings of the service's processes; each process reads `GRADNOISE_*` once, at its start."""
 
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Network = IPv4Network | IPv6Network
 
 
 class Settings(BaseSettings):
@@ -43,7 +46,22 @@ class Settings(BaseSettings):
     public_dashboard_url: str = Field(
         default="",
         description=(
-            "Public address of the dashboard; http://127.0.0.1:<dashboard_port> by default."
+            "Public address of the dashboard; http://<host>:<dashboard_port> by default, as this "
+            "machine reaches it."
+        ),
+    )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description=(
+            "Path below which a reverse proxy serves the API and the pages, such as /gradnoise."
+        ),
+    )
+    proxies: list[Network] = Field(
+        default_factory=list,
+        description=(
+            "Addresses or networks of the reverse proxies whose X-Forwarded headers are believed; "
+            "a JSON list. With a proxy, loopback addresses require tokens too."
         ),
     )
     allowed_hosts: list[str] = Field(
@@ -177,8 +195,14 @@ class Settings(BaseSettings):
         return self.host in ("127.0.0.1", "localhost", "::1")
 
     @property
+    def local_host(self) -> str:
+        """The host of URLs under which this machine reaches the service."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"[{host}]" if ":" in host else host
+
+    @property
     def dashboard_url(self) -> str:
-        return self.public_dashboard_url or f"http://127.0.0.1:{self.dashboard_port}"
+        return self.public_dashboard_url or f"http://{self.local_host}:{self.dashboard_port}"
 
     @property
     def lease(self) -> timedelta:

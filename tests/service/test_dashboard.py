@@ -14,7 +14,7 @@ from gradnoise_service.api.auth import COOKIE
 from gradnoise_service.dashboard import create_app
 from gradnoise_service.search import Storage, open_storage
 from gradnoise_service.settings import Settings
-from gradnoise_service.store import tokens
+from gradnoise_service.store import logins, tokens
 from gradnoise_service.store.database import Database
 
 Open = Callable[..., TestClient]
@@ -114,13 +114,22 @@ def test_cluster_requires_a_token(cluster: TestClient) -> None:
     [
         {"Authorization": "Bearer the-admin-token"},
         {"Authorization": "Basic " + base64.b64encode(b"anyone:the-admin-token").decode()},
-        {"Cookie": f"{COOKIE}=the-admin-token"},
     ],
-    ids=["bearer", "password", "cookie"],
+    ids=["bearer", "password"],
 )
 def test_admin_token_gives_access(cluster: TestClient, headers: dict[str, str]) -> None:
-    """It may be in a header, the browser's login dialog or the pages' cookie."""
+    """It may be in a header, or the password of the browser's login dialog."""
     assert cluster.get("/api/studies", headers=headers).status_code == 200
+
+
+def test_login_to_the_pages_gives_access(
+    cluster: TestClient, database: Database, now: datetime
+) -> None:
+    with database.session(write=True) as session:
+        key = logins.create(session, "the-admin-token", now, now + timedelta(days=1))
+    for value, status in ((key, 200), ("the-admin-token", 401)):
+        headers = {"Cookie": f"{COOKIE}={value}"}
+        assert cluster.get("/api/studies", headers=headers).status_code == status
 
 
 @pytest.mark.parametrize(

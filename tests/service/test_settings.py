@@ -23,3 +23,16 @@ def test_checkpoints_are_in_the_home_folder_unless_configured(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert Settings(home=Path("home")).checkpoint_folder == tmp_path / folder
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8001"),
+        ("::1", "http://[::1]:8001"),
+        ("0.0.0.0", "http://127.0.0.1:8001"),
+        ("::", "http://[::1]:8001"),
+    ],
+)
+def test_dashboard_is_linked_where_it_listens(host: str, url: str) -> None:
+    assert Settings(host=host).dashboard_url == url

@@ -22,10 +22,12 @@ SWITCHES = """
 class Page:
     """A tab; `errors` collects the exceptions and the log entries of its pages."""
 
-    def __init__(self, commands: BinaryIO, answers: BinaryIO) -> None:
+    def __init__(
+        self, commands: BinaryIO, answers: BinaryIO, numbers: Iterator[int] | None = None
+    ) -> None:
         self._commands = commands
         self._answers = answers
-        self._numbers = itertools.count(1)
+        self._numbers = numbers or itertools.count(1)
         self._session: dict[str, str] = {}
         self.errors: list[str] = []
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
@@ -36,6 +38,11 @@ class Page:
         }
         for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable")
+        self._call("Emulation.setFocusEmulationEnabled", enabled=True)  # visible behind others
+
+    def another(self) -> "Page":
+        """Return another tab of the same browser."""
+        return Page(self._commands, self._answers, self._numbers)
 
     def open(self, url: str) -> None:
         """Load a page and wait until it is loaded."""

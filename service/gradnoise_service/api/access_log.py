@@ -5,6 +5,8 @@ import time
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gradnoise_service.api.proxies import path_below_root
+
 QUIET_PATHS = ("/healthz", "/readyz", "/static/")
 
 logger = structlog.get_logger()
@@ -34,7 +36,8 @@ class AccessLog:
         try:
             await self.app(scope, receive, send_and_record_status)
         finally:
-            is_quiet = scope["path"].startswith(QUIET_PATHS) and status in (200, 503)
+            path = path_below_root(scope)
+            is_quiet = path.startswith(QUIET_PATHS) and status in (200, 503)
             log = logger.debug if is_quiet else logger.info
             log(
                 "request",

@@ -1,4 +1,4 @@
-"""Authentication by a token in a header or cookie, and authorization by its scopes."""
+"""Authentication by a token in a header or a login in a cookie; authorization by scopes."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -12,13 +12,13 @@ from gradnoise_service.domain.access import Caller, Scope
 from gradnoise_service.domain.errors import ForbiddenError, UnauthenticatedError
 from gradnoise_service.usecases.callers import identify
 
-COOKIE = "gradnoise_token"
+COOKIE = "gradnoise_login"
 
 
-def token_of(request: Request) -> str | None:
-    """Return the token of `Authorization: Bearer TOKEN`, else of the login cookie."""
+def credentials_of(request: Request) -> tuple[str | None, str | None]:
+    """Return the token of `Authorization: Bearer TOKEN`, and the key of the login cookie."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else request.cookies.get(COOKIE)
+    return token.strip() if scheme.lower() == "bearer" else None, request.cookies.get(COOKIE)
 
 
 async def authenticated(
@@ -30,11 +30,11 @@ async def authenticated(
         UnauthenticatedError: If the token is missing, unknown or expired.
         HTTPException: 429 if there were too many requests.
     """
-    token = token_of(request)
+    credentials = credentials_of(request)
     if service.requires_tokens:
-        caller = await run_in_threadpool(identify, service, token)
+        caller = await run_in_threadpool(identify, service, *credentials)
     else:
-        caller = identify(service, token)
+        caller = identify(service, *credentials)
     limiter.take(f"owner {caller.owner}" if caller else address_key(request))
     if caller is None:
         raise UnauthenticatedError()

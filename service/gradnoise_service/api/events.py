@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from gradnoise_service.api.auth import Reader, token_of
+from gradnoise_service.api.auth import Reader, credentials_of
 from gradnoise_service.api.parameters import StudyId
 from gradnoise_service.api.problem import documented
 from gradnoise_service.api.state import CurrentFeed, CurrentService, CurrentStreams
@@ -61,7 +61,7 @@ async def follow(
     number, sent, n_silent = _event_number(last_event_id), None, 0
     while not feed.is_closed:
         try:
-            if await feed.identify(token_of(request)) is None:
+            if await feed.identify(*credentials_of(request)) is None:
                 return
             progress = await feed.read(study.id)
         except NotFoundError:

@@ -98,9 +98,10 @@ def headers_of(error: Exception) -> dict[str, str]:
     return dict(error.headers or {}) if isinstance(error, HTTPException) else {}
 
 
-def problem_response(_request: Request, error: Exception) -> Response:
+def problem_response(request: Request, error: Exception) -> Response:
     """Return the response with the problem of an error."""
     problem = problem_of(error)
+    problem.type = request.scope.get("root_path", "") + problem.type
     return Response(_json(problem), problem.status, headers_of(error), MEDIA_TYPE)
 
 

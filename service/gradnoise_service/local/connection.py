@@ -25,7 +25,7 @@ def read_settings(**changes: Any) -> Settings:
 def service_url(settings: Settings) -> str:
     """Return the address of the service that runs from the home folder, or would run from it."""
     running = running_service.find(settings.home)
-    return running.url if running else f"http://127.0.0.1:{settings.port}"
+    return running.url if running else f"http://{settings.local_host}:{settings.port}"
 
 
 def connect(url: str | None, token: str | None) -> Client:

@@ -68,7 +68,7 @@ class Supervisor:
     ) -> None:
         self.settings = settings
         self.home = settings.home.resolve()
-        self.url = f"http://{_client_host(settings.host)}:{settings.port}"
+        self.url = f"http://{settings.local_host}:{settings.port}"
         self._echo = echo
         self._on_failure = on_failure
         self._policy = policy or RestartPolicy()
@@ -221,9 +221,3 @@ class Supervisor:
                 process.kill_group()
             running_service.forget(self.home)
             self._lock.release()
-
-
-def _client_host(host: str) -> str:
-    """Return the host under which a client on this machine reaches a server that listens on it."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"[{host}]" if ":" in host else host

@@ -242,6 +242,16 @@ class TokenRow(Base):
     expires_at: Mapped[datetime | None]
 
 
+class LoginRow(Base):
+    __tablename__ = PREFIX + "login"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    token_digest: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
 STUDY, TRIAL, MEASUREMENT = (
     Base.metadata.tables[row.__tablename__] for row in (StudyRow, TrialRow, MeasurementRow)
 )

@@ -44,7 +44,7 @@ def create(
         name=name,
         owner=owner,
         scopes=list(scopes),
-        digest=_digest(token),
+        digest=digest(token),
         created_at=now,
         expires_at=expires_at,
     )
@@ -56,9 +56,9 @@ def create(
     return token
 
 
-def authenticate(session: Session, token: str, now: datetime) -> TokenInfo | None:
-    """Return the description of a valid token, None if it is unknown or expired."""
-    row = session.scalar(select(TokenRow).where(TokenRow.digest == _digest(token)))
+def find(session: Session, token_digest: str, now: datetime) -> TokenInfo | None:
+    """Return the description of a valid token by its digest, None if it is unknown or expired."""
+    row = session.scalar(select(TokenRow).where(TokenRow.digest == token_digest))
     return (
         _info(row) if row is not None and (row.expires_at is None or row.expires_at > now) else None
     )
@@ -89,8 +89,9 @@ def count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(TokenRow)) or 0
 
 
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+def digest(token: str) -> str:
+    """Return the SHA-256 digest of a token, as hexadecimal digits."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _info(row: TokenRow) -> TokenInfo:

@@ -29,18 +29,18 @@ class ProgressFeed:
         self._service = service
         self._threads = anyio.CapacityLimiter(N_THREADS)
         self._cache: dict[int, tuple[float, Progress]] = {}
-        self._callers: dict[str | None, tuple[float, Caller | None]] = {}
+        self._callers: dict[tuple[str | None, str | None], tuple[float, Caller | None]] = {}
         self.is_closed = False
 
-    async def identify(self, token: str | None) -> Caller | None:
-        """Return the caller with a token, as of at most `TOKEN_SECONDS` ago."""
-        known = self._callers.get(token)
+    async def identify(self, token: str | None, login: str | None) -> Caller | None:
+        """Return the caller with a token or a login, as of at most `TOKEN_SECONDS` ago."""
+        known = self._callers.get((token, login))
         if known is not None and time.monotonic() - known[0] < TOKEN_SECONDS:
             return known[1]
-        caller = await run_sync(identify, self._service, token, limiter=self._threads)
+        caller = await run_sync(identify, self._service, token, login, limiter=self._threads)
         if len(self._callers) >= MAX_CACHED:
             self._callers.clear()
-        self._callers[token] = (time.monotonic(), caller)
+        self._callers[token, login] = (time.monotonic(), caller)
         return caller
 
     async def read(self, study_id: int) -> Progress:

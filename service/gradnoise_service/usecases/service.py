@@ -22,5 +22,9 @@ class Service:
 
     @property
     def requires_tokens(self) -> bool:
-        """True unless the service listens on a loopback address and has no admin token."""
-        return not self.settings.is_loopback or self.admin_token is not None
+        """True unless the service has no admin token and serves only clients of its machine.
+
+        Behind a proxy, a loopback address serves the proxy's clients.
+        """
+        is_local = self.settings.is_loopback and not self.settings.proxies
+        return not is_local or self.admin_token is not None

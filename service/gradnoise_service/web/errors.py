@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from gradnoise_service.api.problem import headers_of, problem_of, problem_response
+from gradnoise_service.api.proxies import path_below_root
 from gradnoise_service.web.templating import render
 
 PROGRAM_PATHS = ("/v1/", "/healthz", "/readyz", "/openapi.json")
@@ -18,11 +19,12 @@ def respond(request: Request, error: Exception) -> Response:
     problem.
     """
     accepts_html = "text/html" in request.headers.get("accept", "")
-    if request.url.path.startswith(PROGRAM_PATHS) or not accepts_html:
+    path = path_below_root(request.scope)
+    if path.startswith(PROGRAM_PATHS) or not accepts_html:
         return problem_response(request, error)
     problem = problem_of(error)
     if problem.status == 401 and request.method == "GET":
-        return RedirectResponse(f"/login?next={quote(request.url.path)}", status_code=303)
+        return RedirectResponse(f"/login?next={quote(path)}", status_code=303)
     page = render(
         request, "error.html", status=problem.status, requires_tokens=False, problem=problem
     )

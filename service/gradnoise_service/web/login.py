@@ -1,4 +1,4 @@
-"""Login: stores a token in a cookie that scripts cannot read and other sites cannot use."""
+"""Login: a cookie with a key that scripts cannot read, other sites cannot use, and logout ends."""
 
 from typing import Annotated
 
@@ -9,13 +9,11 @@ from starlette.responses import RedirectResponse
 from gradnoise_service.api.auth import COOKIE
 from gradnoise_service.api.limits import address_key
 from gradnoise_service.api.state import CurrentLimiter, CurrentService
-from gradnoise_service.usecases.callers import identify
+from gradnoise_service.usecases import callers
 from gradnoise_service.web.forms import Fields
 from gradnoise_service.web.templating import render
 
 router = APIRouter(include_in_schema=False)
-
-COOKIE_SECONDS = 30 * 86400
 
 
 def _limit_address(request: Request, limiter: CurrentLimiter) -> None:
@@ -41,13 +39,15 @@ def log_in(
 ) -> Response:
     """Set the cookie and redirect to the requested page; show the form again if refused."""
     target, token = local_path(form.get("next", "/")), form.get("token", "").strip()
-    if identify(service, token) is None:
+    login = callers.log_in(service, token)
+    if login is None:
         return _form(request, next=target, is_refused=True)
     response = RedirectResponse(target, status_code=303)
     response.set_cookie(
         COOKIE,
-        token,
-        max_age=COOKIE_SECONDS,
+        login,
+        max_age=int(callers.LOGIN_TIME.total_seconds()),
+        path=_cookie_path(request),
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
@@ -56,10 +56,12 @@ def log_in(
 
 
 @router.post("/logout")
-def log_out() -> Response:
-    """Delete the cookie."""
+def log_out(request: Request, service: CurrentService) -> Response:
+    """End the login and delete the cookie."""
+    if login := request.cookies.get(COOKIE):
+        callers.log_out(service, login)
     response = RedirectResponse("/login", status_code=303)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, path=_cookie_path(request), httponly=True, samesite="strict")
     return response
 
 
@@ -71,6 +73,10 @@ def local_path(path: str) -> str:
     """
     is_local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if is_local else "/"
+
+
+def _cookie_path(request: Request) -> str:
+    return request.scope.get("root_path") or "/"
 
 
 def _form(request: Request, *, next: str, is_refused: bool) -> Response:

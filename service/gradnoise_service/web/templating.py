@@ -1,12 +1,15 @@
 """Renders the templates of the pages, with all values escaped and no undefined names."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2.ext import Extension
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from gradnoise_service.api.proxies import path_below_root
 from gradnoise_service.domain.phrases import (
     metric_in_words,
     option_in_words,
@@ -31,9 +34,22 @@ FOLDER = Path(__file__).parent
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """Return a page; the template gets the values and the path of the request."""
-    text = ENVIRONMENT.get_template(template).render(path=request.url.path, **values)
-    return HTMLResponse(text, status)
+    """Return a page; the template gets the values and the path of the request.
+
+    Paths in attributes, such as `href="/studies"`, are written below the root path of the service.
+    """
+    root = request.scope.get("root_path", "")
+    page = ENVIRONMENT.get_template(template)
+    return HTMLResponse(
+        page.render(root=root, path=path_below_root(request.scope), **values), status
+    )
+
+
+class RootedPaths(Extension):
+    """Puts the root path before every path with which an attribute of a template starts."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        return re.sub(r'(\b[\w-]+=")/', r"\1{{ root }}/", source)
 
 
 def fixed(space: Space) -> dict[str, Value]:
@@ -51,6 +67,7 @@ ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(FOLDER / "templates"),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
+    extensions=[RootedPaths],
 )
 ENVIRONMENT.trim_blocks = ENVIRONMENT.lstrip_blocks = True
 ENVIRONMENT.filters |= {

@@ -29,7 +29,7 @@ def test_study_page_follows_its_study_until_it_ends(
     worker.fail(study_id, "ValueError: no data")
     page.await_load()
     page.await_text("main", "ValueError: no data")
-    assert page.run("[window.isFirst, 'events' in document.querySelector('main').dataset]") == [
+    assert page.run("[window.isFirst, 'progress' in document.querySelector('main').dataset]") == [
         None,
         False,
     ]
@@ -43,6 +43,21 @@ def test_list_follows_every_study(page: Page, api: Any, worker: Any, make_spec: 
     worker.begin(study_id)
     page.await_text("#studies", "running")
     assert page.errors == []
+
+
+@pytest.mark.slow
+def test_seventh_open_page_is_as_live_as_the_first(
+    page: Page, api: Any, worker: Any, make_spec: Any
+) -> None:
+    """A browser opens at most six connections to a service, over all of its pages."""
+    study_id = submit(api, make_spec(name="watched"))
+    pages = [page, *(page.another() for _ in range(7))]
+    for tab in pages:
+        tab.open(f"{api.url}/studies/{study_id}")
+    worker.begin(study_id)
+    for tab in pages:
+        tab.await_text("#state", "running")
+    assert [tab.errors for tab in pages] == [[] for _ in pages]
 
 
 def submit(api: Any, spec: Any) -> int:

@@ -4,6 +4,8 @@
   const main = document.querySelector("main");
   let isFetching = false;
   let isStale = false;
+  const POLL_SECONDS = 2;
+  const MAX_SILENT_POLLS = 3; // after which a change of the time left or of the noise alone is shown
 
   async function refresh() {
     if (isFetching) {
@@ -38,6 +40,8 @@
 
   function swap(page) {
     localise(page);
+    const isFollowed = "progress" in main.dataset;
+    if (isFollowed && !("progress" in page.querySelector("main").dataset)) return location.reload();
     for (const old of document.querySelectorAll("[data-live]")) {
       const fresh = page.getElementById(old.id);
       if (fresh && fresh.innerHTML !== old.innerHTML) old.replaceWith(document.adoptNode(fresh));
@@ -45,14 +49,40 @@
   }
 
   localise(document);
-  if (main.dataset.events) {
-    const source = new EventSource(main.dataset.events);
-    source.addEventListener("progress", refresh);
-    source.addEventListener("end", () => {
-      source.close();
-      location.reload();
-    });
+
+  // Reads the progress while the page is visible: an event stream would hold a connection, of which
+  // a browser has six for all pages of a service.
+  async function follow(address) {
+    let shown = null;
+    let nPolls = 0;
+    let seconds = POLL_SECONDS;
+    for (;;) {
+      await pause(seconds);
+      seconds = POLL_SECONDS;
+      if (document.hidden) await shownAgain();
+      try {
+        const response = await fetch(address, { headers: { Accept: "application/json" } });
+        if (response.ok) {
+          const counted = { ...(await response.json()), seconds_left: null, noise: null };
+          const isDue = ++nPolls % MAX_SILENT_POLLS === 0;
+          if (JSON.stringify(counted) !== shown || isDue) await refresh();
+          shown = JSON.stringify(counted);
+        } else {
+          seconds = Math.max(seconds, Number(response.headers.get("Retry-After")) || 0);
+          if (response.status === 401 || response.status === 404) return location.reload();
+        }
+      } catch {
+        // the service is temporarily unreachable; the next poll retries
+      }
+    }
   }
+
+  const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+
+  const shownAgain = () =>
+    new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
+
+  if (main.dataset.progress) follow(main.dataset.progress);
   if (main.dataset.refresh) {
     setInterval(() => document.hidden || refresh(), Number(main.dataset.refresh));
   }
