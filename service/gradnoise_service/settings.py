@@ -5,7 +5,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Network = IPv4Network | IPv6Network
@@ -157,6 +157,11 @@ class Settings(BaseSettings):
         default="info", description="Lowest level that is logged."
     )
 
+    @field_validator("home", "checkpoints", "admin_token_file")
+    @classmethod
+    def _expand(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser()
+
     @property
     def database(self) -> str:
         """The SQLAlchemy URL in effect, with its driver."""
@@ -177,7 +182,7 @@ class Settings(BaseSettings):
     def artifacts_url(self) -> str:
         if "://" in self.artifacts:
             return self.artifacts
-        folder = Path(self.artifacts) if self.artifacts else self.home / "artifacts"
+        folder = Path(self.artifacts).expanduser() if self.artifacts else self.home / "artifacts"
         return str(folder.resolve())
 
     @property

@@ -36,3 +36,14 @@ def test_checkpoints_are_in_the_home_folder_unless_configured(
 )
 def test_dashboard_is_linked_where_it_listens(host: str, url: str) -> None:
     assert Settings(host=host).dashboard_url == url
+
+
+def test_a_tilde_is_the_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HOME", "CHECKPOINTS", "ARTIFACTS", "ADMIN_TOKEN_FILE"):
+        monkeypatch.setenv(f"GRADNOISE_{name}", f"~/{name}")
+    settings = Settings()
+    assert settings.home == tmp_path / "HOME"
+    assert settings.checkpoint_folder == tmp_path / "CHECKPOINTS"
+    assert settings.artifacts_url == str(tmp_path / "ARTIFACTS")
+    assert settings.admin_token_file == tmp_path / "ADMIN_TOKEN_FILE"

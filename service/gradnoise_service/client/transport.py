@@ -128,11 +128,12 @@ class Transport:
         A lost connection is reopened after the last event received.
 
         Raises:
-            UnreachableError: If no event arrives for `patience_seconds`.
+            UnreachableError: If a lost connection cannot be reopened for `patience_seconds`.
             ApiError: If the service refuses the request.
         """
         last_id, n_attempts, lost_at = "", 0, time.monotonic()
         while True:
+            was_connected = False
             try:
                 headers = {"Last-Event-ID": last_id} if last_id else {}
                 timeout = httpx2.Timeout(60, connect=5)
@@ -142,8 +143,8 @@ class Transport:
                         last_id = event.id or last_id
                         if event.event == "end":
                             return
+                        was_connected = True
                         yield event.event, event.data
-                        n_attempts, lost_at = 0, time.monotonic()
                 reason = "the event stream ended early"
             except httpx2.TransportError as error:
                 reason = _reason(error)
@@ -151,6 +152,8 @@ class Transport:
                 if error.status not in UNAVAILABLE:
                     raise
                 reason = error.title
+            if was_connected:  # also if the last event is long ago
+                n_attempts, lost_at = 0, time.monotonic()
             if time.monotonic() - lost_at > self._patience_seconds:
                 raise UnreachableError(self.base_url, reason)
             self._sleep(BACKOFF_SECONDS[min(n_attempts, len(BACKOFF_SECONDS) - 1)])

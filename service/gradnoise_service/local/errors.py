@@ -14,6 +14,7 @@ LocalServiceError
 └── SupervisorError               the processes of the service cannot run
     ├── AlreadyRunningError       another supervisor runs the service from this home folder
     ├── DatabaseNotPreparedError  the database could not be created or upgraded
+    ├── SocketPathError           the paths of Ray's sockets would be too long
     └── CrashLoopError            a process ended repeatedly soon after its start
 """
 
@@ -160,6 +161,18 @@ class DatabaseNotPreparedError(SupervisorError):
         lines = output.strip().splitlines()
         cause = lines[-1] if lines else f"exit code {code}"
         super().__init__(f"The database cannot be prepared: {cause}", lines, log_file)
+
+
+class SocketPathError(SupervisorError):
+    """The paths of Ray's sockets would be too long."""
+
+    details = ("Set RAY_TMPDIR to a shorter folder, such as /tmp.",)
+
+    def __init__(self, folder: str, n_bytes: int, max_bytes: int) -> None:
+        super().__init__(
+            f"Ray cannot start: its sockets in {folder} would have paths of {n_bytes} bytes, but "
+            f"the system permits {max_bytes}."
+        )
 
 
 class CrashLoopError(SupervisorError):

@@ -110,6 +110,7 @@ class ServiceProcess:
         if process is None or process.poll() is not None:
             return
         process.terminate()
+        process.send_signal(signal.SIGCONT)  # a stopped process handles no other signal
         try:
             process.wait(grace_seconds)
         except subprocess.TimeoutExpired:

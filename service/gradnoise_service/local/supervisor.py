@@ -18,7 +18,7 @@ from typing import Self
 import structlog
 from filelock import FileLock, Timeout
 
-from gradnoise_service.local import ports, running_service
+from gradnoise_service.local import ports, ray_sockets, running_service
 from gradnoise_service.local.errors import (
     AlreadyRunningError,
     CrashLoopError,
@@ -53,6 +53,7 @@ class Supervisor:
 
     Raises:
         AlreadyRunningError: On entry, if another supervisor runs from this home folder.
+        SocketPathError: On entry, if the paths of Ray's sockets would be too long.
         PortTakenError: On entry, if a port is in use.
         DatabaseNotPreparedError: On entry, if the database cannot be created or upgraded.
     """
@@ -99,6 +100,8 @@ class Supervisor:
             pid, url = (other.pid, other.url) if other else (None, None)
             raise AlreadyRunningError(self.home, pid, url) from None
         try:
+            if self.settings.ray_address == "local":
+                ray_sockets.check()
             for port in (self.settings.port, self.settings.dashboard_port):
                 ports.check(self.settings.host, port)
             self._prepare_database()

@@ -4,9 +4,11 @@
 
 The starter holds the other end of this process's standard input and never writes to it. That end
 closes when the starter ends, for whatever reason. This process then sends itself SIGTERM, and after
-a grace period kills its process group. The starter must start it in a new session.
+a grace period kills its process group. If it is stopped, the kernel continues it when the starter
+ends. The starter must start it in a new session.
 """
 
+import ctypes
 import os
 import runpy
 import signal
@@ -15,6 +17,7 @@ import threading
 import time
 
 GRACE_SECONDS = 20
+PR_SET_PDEATHSIG = 1
 
 
 def end_with_starter(grace_seconds: float) -> None:
@@ -26,7 +29,14 @@ def end_with_starter(grace_seconds: float) -> None:
     os.killpg(os.getpid(), signal.SIGKILL)
 
 
+def continue_at_end_of_starter() -> None:
+    """Make the kernel send SIGCONT when the starter ends; only Linux can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
+
+
 def main() -> None:
+    continue_at_end_of_starter()
     threading.Thread(
         target=end_with_starter, args=(GRACE_SECONDS,), name="tether", daemon=True
     ).start()

@@ -1,5 +1,6 @@
 """What `gradnoise up` does: run the service on this machine until it is stopped."""
 
+import contextlib
 import threading
 from datetime import UTC, datetime
 
@@ -31,7 +32,8 @@ def up(settings: Settings, *, as_json: bool) -> None:
             threading.Event().wait()
         except KeyboardInterrupt:
             service.check()
-            console.err.print("Stopping ...", style="dim")
+            with contextlib.suppress(OSError):  # the terminal was closed
+                console.err.print("Stopping ...", style="dim")
 
 
 def _echo(as_json: bool) -> Echo:

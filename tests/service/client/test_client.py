@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -159,13 +160,18 @@ def test_watch_yields_each_change_until_the_study_ends(
 
 
 def test_watch_continues_after_a_restart_of_the_api(
-    serve: Any, worker: Any, make_spec: MakeSpec
+    serve: Any, worker: Any, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The last event may be long ago: patience counts from the loss of the connection."""
+    clock = [0.0]
+    fake = SimpleNamespace(monotonic=lambda: clock[0])
+    monkeypatch.setattr("gradnoise_service.client.transport.time", fake)
     api = serve()
     with Client(api.url) as client:
         study = client.submit(make_spec())
         events = client.watch(study.id)
         assert next(events).state == "queued"
+        clock[0] += 86400
         api.stop()
         worker.begin(study.id)
         api.start()

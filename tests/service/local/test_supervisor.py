@@ -118,13 +118,19 @@ def supervisor_process(settings: Settings, module: str) -> Iterator[subprocess.P
     """Run a supervisor in another process, which prints the output of its processes."""
     program = f"""
         import threading
+        from datetime import timedelta
         from gradnoise_service.local.service_process import Role
+        from gradnoise_service.local.stop_signals import interrupt_on_stop_signals
         from gradnoise_service.local.supervisor import Supervisor
         from gradnoise_service.settings import Settings
 
-        roles = [Role(name="first", module={module!r})]
-        with Supervisor(Settings(), echo=lambda _, line: print(line, flush=True), roles=roles):
-            threading.Event().wait()
+        roles = [Role(name="first", module={module!r}, grace=timedelta(hours=1))]
+        show = lambda _, line: print(line, flush=True)
+        with interrupt_on_stop_signals(), Supervisor(Settings(), echo=show, roles=roles):
+            try:
+                threading.Event().wait()
+            finally:
+                print("stopping", flush=True)
     """
     environment = os.environ | {
         "GRADNOISE_HOME": str(settings.home),
@@ -156,6 +162,37 @@ def test_second_supervisor_is_refused_and_no_process_outlives_the_first(
             pass
         first.kill()
         assert has_ended(pid)
+
+
+def test_stopped_process_does_not_outlive_a_killed_supervisor(settings: Settings) -> None:
+    """The kernel continues it, and its tether ends it."""
+    with supervisor_process(settings, "obedient") as first:
+        assert first.stdout is not None
+        pid = int(first.stdout.readline().split()[1])
+        os.kill(pid, signal.SIGSTOP)
+        first.kill()
+        assert has_ended(pid)
+
+
+def test_stopped_process_ends_at_once_with_the_service(settings: Settings, lines: Lines) -> None:
+    roles = [Role(name="first", module="obedient", grace=timedelta(hours=1))]
+    with Supervisor(settings, echo=lines, roles=roles):
+        os.kill(int(lines.until("obedient ").split()[1]), signal.SIGSTOP)
+    lines.until("obedient stops")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_second_signal_ends_a_process_that_does_not_stop(
+    settings: Settings, number: signal.Signals
+) -> None:
+    with supervisor_process(settings, "stubborn") as first:
+        assert first.stdout is not None
+        pids = [int(pid) for pid in first.stdout.readline().split()[1:]]
+        first.send_signal(number)
+        assert first.stdout.readline() == "stopping\n"
+        first.send_signal(number)
+        assert first.wait(WAIT_SECONDS) != 0
+        assert all(has_ended(pid) for pid in pids)
 
 
 def test_nothing_starts_on_a_taken_port(settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """`gradnoise up` with real processes, a real Ray and a real study."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -116,10 +117,16 @@ def test_study_survives_killed_processes_and_ctrl_c_leaves_no_process(
 
 
 def test_no_process_outlives_a_killed_service(up: Up) -> None:
-    """After kill -9 of `gradnoise up`, API, dashboard, dispatcher and Ray end by themselves."""
+    """After kill -9 of `gradnoise up`, API, dashboard, dispatcher and Ray end by themselves.
+
+    So do those of them that are stopped.
+    """
     running = up.processes()
     ours = ("raylet", "gradnoise_service.local.tether")
-    assert sum(any(name in command for name in ours) for command in running.values()) >= 4
+    found = [pid for pid, text in running.items() if any(name in text for name in ours)]
+    assert len(found) >= 4
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)
     up.process.kill()
     assert [command for pid, command in running.items() if not has_ended(pid)] == []
 
@@ -138,3 +145,22 @@ def test_crash_loop_ends_the_service_with_the_last_output(
     assert "The process 'workers' ended 5 times in a row" in done.stderr
     assert "ImportError: this Ray is broken" in done.stderr
     assert with_environment(f"GRADNOISE_HOME={home}") == {}
+
+
+def test_closed_terminal_ends_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its output has nowhere to go, and every process ends all the same."""
+    monkeypatch.delenv("GRADNOISE_DATABASE_URL", raising=False)
+    home, port = tmp_path / "home", ports.free("127.0.0.1")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        command = up_command(home, port)
+        os.execv(command[0], command)
+    printed = b""
+    while b"Ready: " not in printed:
+        printed += os.read(terminal, 65536)
+    running = with_environment(f"GRADNOISE_HOME={home}")
+    assert len(running) >= 4
+    os.close(terminal)
+    assert has_ended(pid)
+    os.waitpid(pid, 0)
+    assert [command for other, command in running.items() if not has_ended(other)] == []

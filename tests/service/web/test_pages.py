@@ -117,7 +117,7 @@ def test_study_shows_its_state_and_declaration(
     assert state in page.text
     assert "lr 0.003 to 0.3, logarithmic" in " ".join(page.text.split())
     assert "eta one of 0.01, 0.3, 1" in " ".join(page.text.split())
-    assert ("data-events" in page.attributes) == (state in ("queued", "running"))
+    assert ("data-progress" in page.attributes) == (state in ("queued", "running"))
 
 
 def test_running_study_shows_bars_and_its_latest_trials(
