@@ -118,7 +118,7 @@ def extend(caller: Submitter, service: CurrentService, study_id: StudyId, form: 
 def report(caller: Reader, service: CurrentService, study_id: StudyId) -> Response:
     """Show the report with a link back to the study."""
     html = reports.report(service, caller, study_id, "html")
-    return _document(html, f"/studies/{study_id}", "Study")
+    return _document(html, f"{service.settings.root_path}/studies/{study_id}", "Study")
 
 
 @router.get("/suites")
@@ -133,7 +133,7 @@ def suite_report(
 ) -> Response:
     """Show the report of a suite with a link back to the suites."""
     html = suites.report(service, caller, name, "html", owner)
-    return _document(html, "/suites", "Suites")
+    return _document(html, f"{service.settings.root_path}/suites", "Suites")
 
 
 def _document(html: str, back: str, label: str) -> Response:
