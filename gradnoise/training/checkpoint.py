@@ -47,7 +47,10 @@ class Checkpoints:
         unfinished = path.with_suffix(f".{secrets.token_hex(8)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({"format": FORMAT, "trial": _identity(spec), **state}, unfinished)
+            torch.save(
+                {"format": FORMAT, "trial": _identity(spec, spec.budget_epochs), **state},
+                unfinished,
+            )
             unfinished.replace(path)
         # torch's writer raises RuntimeError when the disk is full
         except (OSError, RuntimeError) as error:
@@ -66,7 +69,9 @@ class Checkpoints:
         path = self._path(spec)
         try:
             state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-            if (state["format"], state["trial"]) != (FORMAT, _identity(spec)):
+            budgets = (spec.budget_epochs, *spec.earlier_budgets)
+            identities = [_identity(spec, budget) for budget in budgets]
+            if state["format"] != FORMAT or state["trial"] not in identities:
                 raise ValueError("it belongs to another trial or was written by another version")
         except FileNotFoundError:
             return None
@@ -83,11 +88,14 @@ class Checkpoints:
         return self.folder / f"{spec.checkpoint}.pt"
 
 
-def _identity(spec: TrialSpec) -> str:
-    """Return everything that a trial's results depend on, as text."""
+def _identity(spec: TrialSpec, budget_epochs: int) -> str:
+    """Return everything that the results of a trial with this budget depend on, as text."""
     return repr(
         dataclasses.replace(
             spec,
+            budget_epochs=budget_epochs,
+            earlier_budgets=(),
+            keep_checkpoint=False,
             key="",
             time_limit_seconds=None,
             stall_seconds=None,

@@ -142,7 +142,8 @@ class ProcessHost:
         self._files = order.files or Files(url="")
         self._names: set[str] = set()
         self._epoch = 0
-        self._kept_after = order.spec.budget_epochs if order.spec.keep_weights else None
+        keeps_last = order.spec.keep_weights or order.spec.keep_checkpoint
+        self._kept_after = order.spec.budget_epochs if keeps_last else None
 
     def hand_over(self, values: Mapping[str, float], conduct: Mapping[str, Any]) -> None:
         self._connection.send(Report(values=values, conduct=conduct))

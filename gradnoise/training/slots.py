@@ -169,7 +169,7 @@ class SlotTrainer(ABC):
         spec = self._leave(end.key)
         if isinstance(end, Failed):
             self._delete_checkpoint(spec)  # the checkpoint may be the cause
-        else:
+        elif end.diverged or not spec.keep_checkpoint:
             self._finished[end.key] = spec
         return end
 
@@ -196,6 +196,7 @@ class SlotTrainer(ABC):
             self._save(member)
 
     def _save(self, member: Member) -> None:
+        """Write the member's state, if it has one."""
         checkpoints = self._checkpoints_of(member.spec)
         if checkpoints is None or member.run is None:
             return
@@ -225,6 +226,8 @@ class SlotTrainer(ABC):
         member.trained_seconds += seconds
         yield Measurement(key=key, epoch=member.epoch, values=result.values, seconds=seconds)
         if is_last:
+            if member.spec.keep_checkpoint:
+                self._save(member)
             yield self._ended(Finished(key=key))
             return
         if member.is_over_time:

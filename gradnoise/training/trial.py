@@ -47,6 +47,10 @@ class TrialSpec:
         keep_weights: Whether its weights are kept as a file when it finishes: those that its last
             metrics were measured at; of a training function the state that it gave after its last
             report.
+        keep_checkpoint: Whether its state after the last epoch stays when it has finished, for a
+            longer training that continues it.
+        earlier_budgets: Smaller values of budget_epochs with which it has been trained: it
+            continues from the state that one of them left.
         checkpoint: Name under which its state is kept while it trains, and its files for good, a
             relative path; empty: they are not kept.
 
@@ -73,6 +77,8 @@ class TrialSpec:
     stall_seconds: float | None = None
     apart: bool = False
     keep_weights: bool = False
+    keep_checkpoint: bool = False
+    earlier_budgets: tuple[int, ...] = ()
     checkpoint: str = ""
 
     def __post_init__(self) -> None:

@@ -146,6 +146,14 @@ class Settings(BaseSettings):
     max_file_bytes: int = Field(
         default=100_000_000, ge=1, description="Maximum size of a file that a trial saves."
     )
+    keep_days: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Days after the end of a study until its logs, files and checkpoints are removed; its "
+            "trials, measurements and report stay. By default nothing is removed."
+        ),
+    )
     ray_address: str = Field(
         default="local",
         description="Address of the Ray cluster; `local` starts Ray on this machine.",
@@ -208,6 +216,10 @@ class Settings(BaseSettings):
     @property
     def dashboard_url(self) -> str:
         return self.public_dashboard_url or f"http://{self.local_host}:{self.dashboard_port}"
+
+    @property
+    def keep(self) -> timedelta | None:
+        return None if self.keep_days is None else timedelta(days=self.keep_days)
 
     @property
     def lease(self) -> timedelta:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from formula_launcher import FormulaLauncher
 from gradnoise.training import open_trainer
+from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.trial import Failed, Finished, Measurement, TrialSpec
 from gradnoise_workers.launcher import LauncherEvent
 
@@ -13,14 +14,15 @@ class TrainerLauncher(FormulaLauncher):
 
     Args:
         slots: Of the trainer.
+        checkpoints: Where it keeps the states of trials; None: nowhere.
 
     Attributes:
         n_together: The most trials that trained an epoch at the same time.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, checkpoints: Checkpoints | None = None) -> None:
         super().__init__(slots=slots)
-        self.trainer = open_trainer(slots)
+        self.trainer = open_trainer(slots, checkpoints)
         self.n_together = 0
         self._go_on: list[str] = []
 

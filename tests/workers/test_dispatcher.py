@@ -359,8 +359,9 @@ def test_checkpoints_are_deleted_after_the_end_of_their_study(
 ) -> None:
     """Checkpoints of other studies stay.
 
-    A study that ends here loses its checkpoints at once. A study that was cancelled elsewhere loses
-    them after the time in which its holder must have noticed.
+    A study that ends here loses its checkpoints at once, but for those of its finished confirm
+    runs. A study that was cancelled elsewhere loses them after the time in which its holder must
+    have noticed.
     """
     complete, cancelled, queued = (
         submit(database, make_spec(name=name)) for name in ("complete", "cancelled", "queued")
@@ -379,9 +380,16 @@ def test_checkpoints_are_deleted_after_the_end_of_their_study(
     launchers = iter([FormulaLauncher(), GatedLauncher(gate, polled)])
     with running(database, storage, lambda: next(launchers), checkpoints=tmp_path / "checkpoints"):
         assert polled.wait(WAIT_SECONDS)
-        assert folders() == {str(cancelled.id), str(queued.id), "another"}
+        assert folders() == {str(complete.id), str(cancelled.id), str(queued.id), "another"}
+    with database.session() as session:
+        runs = trials.page(session, complete.id, limit=1, phase="confirm")
+    kept = tmp_path / "checkpoints" / str(complete.id)
+    assert list(kept.iterdir()) == []
+    for trial_id in (runs[0].id, 9999):
+        (kept / f"{trial_id}.pt").touch()
     with database.session(write=True) as session:
-        session.get_one(StudyRow, cancelled.id).finished_at = long_ago
+        for study in (complete, cancelled):
+            session.get_one(StudyRow, study.id).finished_at = long_ago
     dispatcher = make_dispatcher(
         database,
         storage,
@@ -390,7 +398,8 @@ def test_checkpoints_are_deleted_after_the_end_of_their_study(
         concurrent_studies=0,
     )
     dispatcher.run_round()
-    assert folders() == {str(queued.id), "another"}
+    assert folders() == {str(complete.id), str(queued.id), "another"}
+    assert [file.name for file in kept.iterdir()] == [f"{runs[0].id}.pt"]
 
 
 def test_a_study_waits_while_its_code_is_not_that_of_its_start(

@@ -118,6 +118,7 @@ def main() -> None:
         lease=settings.lease,
         concurrent_studies=settings.concurrent_studies,
         now=now,
+        keep=settings.keep,
     )
     log.info("ready for studies", device=cluster.devices().text, dispatcher=dispatcher.id)
     dispatcher.run(stop)

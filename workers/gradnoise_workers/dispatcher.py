@@ -43,6 +43,7 @@ class Dispatcher:
         lease: How long a study is held without a heartbeat.
         concurrent_studies: How many studies run at once.
         now: The clock.
+        keep: How long logs, files and checkpoints of a study stay after its end; None: for ever.
     """
 
     id: str
@@ -54,12 +55,14 @@ class Dispatcher:
     lease: timedelta
     concurrent_studies: int
     now: Callable[[], datetime]
+    keep: timedelta | None = None
 
     def __post_init__(self) -> None:
         self._threads: dict[int, threading.Thread] = {}
         self._crashes: Counter[int] = Counter()
         self._stop = threading.Event()
         self._clear_at = self.now()
+        self._cleared: set[int] = set()
 
     def run(self, stop: threading.Event) -> None:
         """Run studies until `stop` is set; then release every study and return."""
@@ -118,6 +121,7 @@ class Dispatcher:
                 target=self._drive, args=(study, lease), name=f"study-{study.id}"
             )
             self._threads[study.id] = thread
+            self._cleared.discard(study.id)
             thread.start()
 
     def _drive(self, study: Study, lease: Lease) -> None:
@@ -180,7 +184,7 @@ class Dispatcher:
                 current = studies.get(session, study.id, None)
             if current.has_ended:
                 self._settle(current)
-                shutil.rmtree(self.checkpoints / str(study.id), ignore_errors=True)
+                self._clear_checkpoints(study.id)
         except NotFoundError:
             log.info("the study was deleted")
         except Exception:
@@ -192,8 +196,24 @@ class Dispatcher:
         with self.database.session(write=True) as session:
             trials.cancel_open(session, study.id, self.now())
 
+    def _clear_checkpoints(self, study_id: int) -> None:
+        """Remove the checkpoints of an ended study that an extension could not continue."""
+        with self.database.session() as session:
+            if not studies.ended(session, [study_id], before=self.now() + self.lease):
+                return  # it has been extended since
+            continued = trials.extensible(session, study_id)
+        folder = self.checkpoints / str(study_id)
+        if not continued:
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        names = {f"{trial_id}.pt" for trial_id in continued}
+        for file in folder.glob("*"):
+            if file.name not in names:
+                file.unlink(missing_ok=True)
+        self._cleared.add(study_id)
+
     def _clear(self) -> None:
-        """Remove deleted studies and the checkpoints of ended ones, once in a lease's duration.
+        """Remove deleted studies, and what ended ones need no longer, once in a lease's duration.
 
         A study must have ended two leases ago, so that its last holder has noticed.
         """
@@ -202,9 +222,10 @@ class Dispatcher:
         self._clear_at = self.now() + self.lease
         folders = {int(f.name): f for f in self.checkpoints.glob("*") if f.name.isdigit()}
         with self.database.session() as session:
-            ended = studies.ended(session, list(folders), before=self.now() - 2 * self.lease)
+            present = [id for id in folders if id not in self._cleared]
+            ended = studies.ended(session, present, before=self.now() - 2 * self.lease)
         for study_id in ended:
-            shutil.rmtree(folders[study_id], ignore_errors=True)
+            self._clear_checkpoints(study_id)
         files = self.driver.files
         remover = Remover(
             database=self.database,
@@ -213,3 +234,5 @@ class Dispatcher:
             artifacts_url=None if files is None else files.url,
         )
         remover.run(ended_before=self.now() - 2 * self.lease)
+        if self.keep is not None:
+            remover.prune(self.now() - self.keep, self.now())

@@ -65,6 +65,8 @@ def trial_spec(
     time_limit_seconds: float | None = None,
     apart: bool = False,
     keep_weights: bool = False,
+    keep_checkpoint: bool = False,
+    earlier_budgets: tuple[int, ...] = (),
     checkpoint: str = "",
 ) -> TrialSpec:
     """Return what a worker trains for a trial of an arm; arguments as of `TrialSpec`."""
@@ -89,6 +91,8 @@ def trial_spec(
         stall_seconds=spec.trial_stall_limit,
         apart=apart,
         keep_weights=keep_weights,
+        keep_checkpoint=keep_checkpoint,
+        earlier_budgets=earlier_budgets,
         checkpoint=checkpoint,
     )
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 from urllib.parse import quote, urlencode
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from gradnoise_service.domain.access import Scope
 from gradnoise_service.domain.catalogue import (
@@ -75,9 +75,12 @@ class StudyOut(BaseModel):
     )
     tags: Sequence[str] = Field(description="The owner's tags, by name.")
     note: str = Field(description="The owner's note.")
+    pruned_at: datetime | None = Field(
+        description="When its logs, files and checkpoints were removed because of their age."
+    )
     n_seeds: int = Field(description="Confirm seeds, including those of extensions.")
     extensions: Sequence[Extension] = Field(
-        description="Added seeds, each with the earlier verdict; each look adds to the error."
+        description="Added seeds or epochs, with the earlier verdict; each look adds to the error."
     )
     warnings: Sequence[str] = Field(
         description=(
@@ -134,6 +137,7 @@ class StudyOut(BaseModel):
             devices=study.devices,
             tags=study.tags,
             note=study.note,
+            pruned_at=study.pruned_at,
             n_seeds=design.n_seeds,
             extensions=study.extensions,
             warnings=(*known_limits(study), *warnings),
@@ -167,18 +171,35 @@ class SuiteOut(BaseModel):
 
 
 class ExtensionIn(BaseModel, extra="forbid"):
-    """Further confirm seeds for a complete study."""
+    """Further confirm seeds for a complete study, or epochs of its confirm runs: one of the two."""
 
     seeds: int = Field(
+        default=0,
         strict=True,
         ge=1,
         le=1_000_000,
         description="Number of further seeds; each arm runs once on each seed.",
     )
+    epochs: int = Field(
+        default=0,
+        strict=True,
+        ge=1,
+        le=1_000_000,
+        description=(
+            "Epochs by which each confirm run is trained on, from its kept state; with a budget in "
+            "steps, measurements."
+        ),
+    )
     accept_changed_code: bool = Field(
         default=False,
         description="Whether the further runs may be of other code; the report then says so.",
     )
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if bool(self.seeds) == bool(self.epochs):
+            raise ValueError("either seeds or epochs")
+        return self
 
 
 class PriorityIn(BaseModel, extra="forbid"):

@@ -257,9 +257,10 @@ def extend(
     key: IdempotencyKey = None,
     dry_run: DryRun = False,
 ) -> StudyOut:
-    """Queue a complete study again with more confirm seeds.
+    """Queue a complete study again with more confirm seeds, or epochs of each confirm run.
 
-    The existing runs are kept, and the verdict is computed again over all runs. The earlier verdict
+    The existing runs are kept, and the verdict is computed again over all runs. With `epochs`, the
+    runs that finished continue from their kept state. The earlier verdict
     is stored with the study, because each look increases the probability of an error, to
     `false_verdict_chance`; with `confirm.anytime` it stays at 5 %.
     """
@@ -269,6 +270,7 @@ def extend(
         study_id,
         extension.seeds,
         key,
+        n_epochs=extension.epochs,
         is_dry_run=dry_run,
         accepts_changed_code=extension.accept_changed_code,
     )

@@ -176,13 +176,21 @@ def watch(studies: StudyNames, url: Url = None, token: Token = None, json: Json 
 def extend(
     studies: StudyNames,
     seeds: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
             help="Number of further confirm seeds; each arm runs once on each seed.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Epochs by which each confirm run is trained on, in place of further seeds.",
+            show_default=False,
+        ),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Extend without confirmation on a terminal.")
     ] = False,
@@ -199,41 +207,59 @@ def extend(
     token: Token = None,
     json: Json = False,
 ) -> None:
-    """Add confirm seeds to complete studies; each verdict is computed again over all runs.
+    """Add confirm seeds to complete studies, or epochs to their confirm runs, for new verdicts.
 
     Prints the error probability over all verdicts first, and on a terminal asks for confirmation.
     """
     from gradnoise_service.cli import watching
     from gradnoise_service.cli.several import for_each
     from gradnoise_service.client import Client, StudyInfo
+    from gradnoise_service.domain.design import Design
     from gradnoise_service.local.connection import connect
-    from gradnoise_service.report.words.anytime import extension_cost
+    from gradnoise_service.report.words.anytime import extension_cost, lengthening_cost
     from gradnoise_service.terminal.console import is_interactive, out, show_json
 
     if key and len(studies) > 1:
         raise typer.BadParameter(f"cannot apply to {len(studies)} studies", param_hint="--key")
+    if (seeds is None) == (epochs is None):
+        raise typer.BadParameter("give either --seeds or --epochs", param_hint="--seeds")
+
+    def length(study: StudyInfo) -> int:
+        return Design.of(study.spec, study.extensions).epochs("confirm")
 
     def extend_one(client: Client, study: StudyInfo) -> None:
         if not json:
             planned = client.extend(
                 study.id,
                 seeds,
+                epochs=epochs,
                 dry_run=True,
                 accept_changed_code=accept_changed_code,
                 idempotency_key=key,
             )
-            out.print(extension_cost(planned.n_seeds, planned.false_verdict_chance))
+            chance = planned.false_verdict_chance
+            out.print(
+                lengthening_cost(length(planned), chance)
+                if epochs
+                else extension_cost(planned.n_seeds, chance)
+            )
             if is_interactive() and not yes:
                 typer.confirm(f"Extend the study {study.name}?", abort=True)
         extended = client.extend(
-            study.id, seeds, accept_changed_code=accept_changed_code, idempotency_key=key
+            study.id,
+            seeds,
+            epochs=epochs,
+            accept_changed_code=accept_changed_code,
+            idempotency_key=key,
         )
         if json:
             show_json(extended)
         else:
+            more = (
+                f"{length(extended)} epochs of each run" if epochs else f"{extended.n_seeds} seeds"
+            )
             out.print(
-                f"Study {study.name} (id {study.id}) is {extended.state} again, now with "
-                f"{extended.n_seeds} seeds."
+                f"Study {study.name} (id {study.id}) is {extended.state} again, now with {more}."
             )
 
     with connect(url, token) as client:

@@ -285,13 +285,14 @@ class Client(TrialCalls, ReportCalls, VerbCalls):
     def extend(
         self,
         study_id: int,
-        seeds: int,
+        seeds: int | None = None,
         *,
+        epochs: int | None = None,
         dry_run: bool = False,
         accept_changed_code: bool = False,
         idempotency_key: str | None = None,
     ) -> StudyInfo:
-        """Queue a complete study again with more confirm seeds.
+        """Queue a complete study again with more confirm seeds, or more epochs of each confirm run.
 
         The existing runs are kept, and the verdict is computed again over all runs. The field
         `false_verdict_chance` of the returned study is the probability that equal arms are called
@@ -300,16 +301,19 @@ class Client(TrialCalls, ReportCalls, VerbCalls):
         Args:
             study_id: The study.
             seeds: The number of further seeds, at least 1; each arm runs once on each seed.
+            epochs: In place of seeds: the epochs by which each confirm run is trained on.
             dry_run: Return the study as it would be extended, and store nothing.
             accept_changed_code: Whether the further runs may be of other code.
             idempotency_key: As for `submit`: the same key extends the study once.
 
         Raises:
             ApiError: With status 409 if the study is not complete, 422 if it would become too
-                large.
+                large or its runs cannot be trained on.
         """
         path = f"/v1/studies/{study_id}/extend" + ("?dry_run=true" if dry_run else "")
-        body = {"seeds": seeds, "accept_changed_code": accept_changed_code}
+        more = {"seeds": seeds, "epochs": epochs}
+        body = {name: n for name, n in more.items() if n is not None}
+        body["accept_changed_code"] = accept_changed_code
         return self._post_once(path, body, idempotency_key)
 
     def workloads(self) -> list[dict[str, Any]]:

@@ -40,6 +40,7 @@ class StudyInfo(BaseModel):
     devices: DeviceChoice = "auto"
     tags: tuple[str, ...] = ()
     note: str = ""
+    pruned_at: datetime | None = None
     n_seeds: int
     extensions: tuple[Extension, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -81,6 +81,7 @@ def compare(
         protocol=protocol,
         plan=_plan(here),
         looks=here.earlier_looks,
+        lengths=here.confirm_lengths if any(here.added_epochs) else (),
         false_verdict_chance=here.false_verdict_chance,
         anytime=here.is_anytime,
         pocock_level=_pocock_level(here),
@@ -159,7 +160,7 @@ def _plan(design: Design) -> Plan | None:
 
 def _pocock_level(design: Design) -> float | None:
     """Return the p-value that each look would have had to reach, had all looks been declared."""
-    if design.is_sequential or not design.earlier_looks:
+    if design.is_sequential or not design.earlier_looks or any(design.added_epochs):
         return None
     looks = [*design.earlier_looks, design.n_seeds]
     levels = nominal_levels(looks, shape=POCOCK, alpha=design.alpha)

@@ -55,6 +55,7 @@ class Design(Sequential):
             spec=spec,
             n_seeds=spec.confirm.n_seeds if last is None else last.at_n + last.n_seeds,
             extended_at=tuple(extension.at_n for extension in extensions),
+            added_epochs=tuple(extension.n_epochs for extension in extensions),
             costs=spec.budget.costs or costs or {},
         )
 
@@ -122,6 +123,13 @@ class Design(Sequential):
         """Seeds on which each finalist is rerun; 0 without the rerun phase."""
 
     @property
+    def confirm_lengths(self) -> tuple[int, ...]:
+        """The budget of a confirm run as declared, then after each extension by epochs."""
+        added = [n for n in self.added_epochs if n]
+        declared = self.epochs("confirm") - sum(added)
+        return tuple(itertools.accumulate(added, initial=declared))
+
+    @property
     def n_pairs(self) -> int:
         """Confirm runs of each arm: run i * n_settings + k is setting k on seed i."""
         return self.n_seeds * self.n_settings
@@ -172,10 +180,13 @@ class Design(Sequential):
             for arm in self.spec.arms
         )
         later = (SearchKey(phase=phase) for phase in self.phases if phase != "search")
-        return (*(searches if "search" in self.phases else ()), *later)
+        longer = (SearchKey(phase="confirm", epochs=n) for n in self.confirm_lengths[1:])
+        return (*(searches if "search" in self.phases else ()), *later, *longer)
 
     def search_key(self, phase: Phase, arm: str, number: int) -> SearchKey:
         """Return the Optuna study that records a trial."""
+        if phase == "confirm" and any(self.added_epochs):
+            return SearchKey(phase=phase, epochs=self.epochs(phase))
         if phase != "search":
             return SearchKey(phase=phase)
         return SearchKey(phase=phase, arm=arm, repeat=self.place(phase, arm, number)[0])
@@ -267,7 +278,9 @@ class TunedDesign(Design):
     def epochs(self, phase: Phase) -> int:
         epochs = self.search.epochs or self.spec.budget.n_reports
         assert epochs is not None  # the spec was validated
-        return (phase == "confirm" and self.spec.confirm.epochs) or epochs
+        if phase != "confirm":
+            return epochs
+        return (self.spec.confirm.epochs or epochs) + sum(self.added_epochs)
 
     def rungs(self, phase: Phase) -> tuple[int, ...]:
         if phase != "search":
@@ -357,7 +370,7 @@ class GridDesign(Design):
     def epochs(self, phase: Phase) -> int:
         epochs = self.spec.confirm.epochs or self.spec.budget.n_reports
         assert epochs is not None  # the spec was validated
-        return epochs
+        return epochs + sum(self.added_epochs)
 
     def rungs(self, phase: Phase) -> tuple[int, ...]:
         return ()

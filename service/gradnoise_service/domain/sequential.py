@@ -1,6 +1,7 @@
 """The looks of a study: at how many seeds verdicts are taken, with which error probability."""
 
 import functools
+import itertools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ BETS = tuple(2.0**-k for k in range(8))
 class Extension:
     """`n_seeds` further confirm seeds, requested after `verdict` was given at `at_n` seeds.
 
+    Or `n_epochs` further epochs of each confirm run; one of the two is 0.
     `accepts_changed_code`: the further runs may be of other code; the report then says so.
     """
 
@@ -28,6 +30,7 @@ class Extension:
     verdict: str
     extended_at: datetime
     accepts_changed_code: bool = False
+    n_epochs: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +38,14 @@ class Sequential(ABC):
     """The confirm phase at `n_seeds` seeds, as a sequence of looks.
 
     `extended_at` holds the numbers of seeds at which verdicts were given before each extension,
-    `costs` the device time of a search trial of each arm, where this is to be equal and is known.
+    `added_epochs` the epochs that each added to the confirm runs (0 where it added seeds), `costs`
+    the device time of a search trial of each arm, where this is to be equal and is known.
     """
 
     spec: StudySpec
     n_seeds: int
     extended_at: tuple[int, ...] = ()
+    added_epochs: tuple[int, ...] = ()
     costs: Costs = field(default_factory=dict)
 
     @property
@@ -95,7 +100,18 @@ class Sequential(ABC):
     def extended(self, n_seeds: int) -> Self:
         """Return this design after an extension by a number of confirm seeds."""
         return replace(
-            self, n_seeds=self.n_seeds + n_seeds, extended_at=(*self.extended_at, self.n_seeds)
+            self,
+            n_seeds=self.n_seeds + n_seeds,
+            extended_at=(*self.extended_at, self.n_seeds),
+            added_epochs=(*self.added_epochs, 0),
+        )
+
+    def lengthened(self, n_epochs: int) -> Self:
+        """Return this design after an extension of each confirm run by a number of epochs."""
+        return replace(
+            self,
+            extended_at=(*self.extended_at, self.n_seeds),
+            added_epochs=(*self.added_epochs, n_epochs),
         )
 
     def at_look(self, n_declared: int) -> Self:
@@ -170,15 +186,33 @@ class Sequential(ABC):
     def false_verdict_chance(self) -> float:
         """The probability that equal arms are called different at any look, before it is taken.
 
-        Computed for normal sums of the differences, and added over the comparisons. For any
+        Computed for normal sums of the differences, and added over the comparisons and over the
+        lengths of the confirm runs: the verdicts on runs of one length are on growing sums. For any
         distribution it is at most the sum of the levels of all looks.
         """
-        if self.is_anytime or not self.extended_at:
+        if not self.extended_at:
             return ALPHA
-        declared = self.looks if self.is_sequential else ()
-        looks = tuple(sorted({*declared, *self.earlier_looks, self.n_seeds}))
-        chance = _crossing_chance(looks, tuple(map(self.level_at, looks)))
+        looks_of_lengths = self._looks_of_lengths
+        if self.is_anytime:
+            return min(1.0, ALPHA * len(looks_of_lengths))
+        chance = sum(
+            _crossing_chance(looks, tuple(map(self.level_at, looks))) for looks in looks_of_lengths
+        )
         return min(1.0, self.n_comparisons * chance)
+
+    @property
+    def _looks_of_lengths(self) -> list[tuple[int, ...]]:
+        """The looks, for each length of the confirm runs at which a verdict was possible."""
+        parts = [set(self.looks if self.is_sequential else ())]
+        for n_seeds, n_epochs in itertools.zip_longest(
+            self.extended_at, self.added_epochs, fillvalue=0
+        ):
+            if self.fewest_pairs_at(n_seeds) <= n_seeds * self.n_settings:
+                parts[-1].add(n_seeds)
+            if n_epochs:
+                parts.append(set())
+        parts[-1].add(self.n_seeds)
+        return [tuple(sorted(part)) for part in parts if part]
 
 
 def fewest_pairs(alpha: float) -> int:

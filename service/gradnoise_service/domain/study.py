@@ -71,6 +71,7 @@ class Study:
             where the study was read without it.
         source_name: Name of the file that declares the workload; None for an installed workload.
         devices: Where its trials train; not auto once the study has started.
+        pruned_at: When its logs, files and checkpoints were removed because of their age.
         tags, note: The owner's remarks, which may change at any time.
     """
 
@@ -92,6 +93,7 @@ class Study:
     devices: DeviceChoice = "auto"
     tags: tuple[str, ...] = ()
     note: str = ""
+    pruned_at: datetime | None = None
 
     def __hash__(self) -> int:
         return hash(self.id)

@@ -26,6 +26,7 @@ from gradnoise_service.report.tables import (
 )
 from gradnoise_service.report.words import numbers
 from gradnoise_service.report.words.anytime import VALID_AT_ANY_TIME
+from gradnoise_service.report.words.looks import longer_runs
 from gradnoise_service.report.words.progress import ended_trials
 from gradnoise_service.report.words.settings import chosen, chosen_values, setting, techniques
 
@@ -97,6 +98,7 @@ ENVIRONMENT.filters |= {
     "words": numbers.as_words,
     "ends": numbers.ends,
     "listed": numbers.listed,
+    "longer_runs": longer_runs,
     "count": numbers.count,
     "setting": setting,
     "chosen": chosen,

@@ -18,6 +18,7 @@ from gradnoise_service.report.tables import (
     tuning_table,
 )
 from gradnoise_service.report.words.anytime import VALID_AT_ANY_TIME
+from gradnoise_service.report.words.looks import longer_runs
 from gradnoise_service.report.words.numbers import (
     MISSING,
     as_words,
@@ -94,7 +95,9 @@ def _verdicts(study: Study, c: Report) -> Iterator[str]:
             "pleasing difference finds too many."
         )
         yield from ("", f"**{label}.** {ended_trials(c)} have ended. {verdict}")
-    if c.looks:
+    if c.lengths:
+        yield from ("", longer_runs(c))
+    elif c.looks:
         yield from (
             "",
             f"The study was extended after earlier verdicts, at {listed(c.looks)} seeds: with "

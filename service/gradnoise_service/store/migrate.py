@@ -51,10 +51,16 @@ def is_current(database: Database) -> bool:
         UnknownSchemaError: If no migration leads to its schema.
     """
     revision = database.revision()
-    known = {script.revision for script in ScriptDirectory(str(scripts())).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision is not None and not is_known(revision):
         raise UnknownSchemaError(revision)
     return revision == head()
+
+
+def is_known(revision: str) -> bool:
+    """Return whether a migration leads to a schema."""
+    return any(
+        script.revision == revision for script in ScriptDirectory(str(scripts())).walk_revisions()
+    )
 
 
 def upgrade(database: Database, revision: str = "head") -> None:

@@ -17,6 +17,7 @@ from gradnoise_service.domain.errors import (
     NotFoundError,
     StudyNotCompleteError,
 )
+from gradnoise_service.domain.lengthening import check_lengthening
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.progress import progress as progress_of
 from gradnoise_service.domain.remarks import Remarks, StudyFilter
@@ -179,24 +180,26 @@ def extend(
     *,
     max_trials: int,
     now: datetime,
+    n_epochs: int = 0,
     idempotency_key: str | None = None,
     accepts_changed_code: bool = False,
 ) -> Study:
-    """Queue a complete study again with more confirm seeds.
+    """Queue a complete study again with more confirm seeds, or more epochs of each confirm run.
 
     The verdict so far is kept with the extension; the study gets a new one. The same key with the
-    same number returns the study of the first call, in its present state.
+    same numbers returns the study of the first call, in its present state.
 
     Raises:
         NotFoundError: As `get`.
         StudyNotCompleteError: If it has not ended, or ended without a verdict.
-        InvalidSpecError: If it would have more than `max_trials` trials.
+        InvalidSpecError: If it would have more than `max_trials` trials, or its runs cannot be
+            trained on.
         IdempotencyMismatchError: If the key was used with another number.
     """
     get(session, study_id, owner)
     row = session.get_one(StudyRow, study_id)
     study = study_of(row)
-    if _is_replayed(row, n_seeds, idempotency_key):
+    if _is_replayed(row, n_seeds, n_epochs, idempotency_key):
         return study
     if study.state != "complete":
         raise StudyNotCompleteError(
@@ -205,8 +208,12 @@ def extend(
         )
     judged = study.design.at_look(trials.n_confirm_runs(session, study_id))
     _check_size(judged, n_seeds, max_trials)
+    runs = trials.extensible(session, study_id) if n_epochs else {}
+    if n_epochs:
+        check_lengthening(judged, n_epochs, list(runs.values()))
     extension = {
         "n_seeds": n_seeds,
+        "n_epochs": n_epochs,
         "at_n": judged.n_seeds,
         "verdict": study.verdict,
         "extended_at": now.isoformat(),
@@ -229,8 +236,11 @@ def extend(
     )
     extended = session.execute(statement).first()
     session.expire_all()
+    if extended is not None and runs:
+        length = judged.epochs("confirm") + n_epochs
+        trials.reopen(session, study_id, runs.keys(), length)
     if extended is None and not _is_replayed(
-        session.get_one(StudyRow, study_id), n_seeds, idempotency_key
+        session.get_one(StudyRow, study_id), n_seeds, n_epochs, idempotency_key
     ):
         raise StudyNotCompleteError(
             f"Study {study.spec.name!r} was extended by another request at this moment."
@@ -284,18 +294,18 @@ def _replayed(
     return study_of(row)
 
 
-def _is_replayed(row: StudyRow, n_seeds: int, key: str | None) -> bool:
+def _is_replayed(row: StudyRow, n_seeds: int, n_epochs: int, key: str | None) -> bool:
     """Return whether the study was extended under this key.
 
     Raises:
-        IdempotencyMismatchError: If it was, by another number of seeds.
+        IdempotencyMismatchError: If it was, by another number of seeds or epochs.
     """
     before = [
-        extension["n_seeds"]
+        (extension["n_seeds"], extension.get("n_epochs", 0))
         for extension in row.extensions
         if key is not None and extension["key"] == key
     ]
-    if before and before[0] != n_seeds:
+    if before and before[0] != (n_seeds, n_epochs):
         raise IdempotencyMismatchError()
     return bool(before)
 

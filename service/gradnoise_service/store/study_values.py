@@ -76,12 +76,14 @@ def _study(row: Any, comparison: Mapping[str, Any] | None) -> Study:
         devices=row.devices,
         tags=tuple(row.tags),
         note=row.note,
+        pruned_at=row.pruned_at,
     )
 
 
 def _extension(stored: Mapping[str, Any]) -> Extension:
     return Extension(
         n_seeds=stored["n_seeds"],
+        n_epochs=stored.get("n_epochs", 0),
         at_n=stored["at_n"],
         verdict=stored["verdict"],
         extended_at=datetime.fromisoformat(stored["extended_at"]),

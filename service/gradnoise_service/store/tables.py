@@ -111,6 +111,7 @@ class StudyRow(Base):
     tags: Mapped[list[str]]
     note: Mapped[str] = mapped_column(Text)
     deleted_at: Mapped[datetime | None] = mapped_column(index=True)
+    pruned_at: Mapped[datetime | None]
 
 
 class TrialRow(Base):

@@ -1,7 +1,7 @@
 """Trials: declare, read, cancel. A trial that has ended is never written again."""
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -78,6 +78,28 @@ def cancel_open(session: Session, study_id: int, now: datetime) -> None:
         waiting.values(state="cancelled", finished_at=now),
         execution_options={"synchronize_session": False},
     )
+
+
+def extensible(session: Session, study_id: int) -> Mapping[int, Trial]:
+    """Return the confirm runs of a complete study that can be trained on, by id; else none."""
+    query = (
+        select(TrialRow)
+        .join(StudyRow, StudyRow.id == TrialRow.study_id)
+        .where(StudyRow.id == study_id, StudyRow.state == "complete")
+        .where(TrialRow.phase == "confirm", TrialRow.state == "complete", ~TrialRow.diverged)
+    )
+    return {trial.id: trial for trial in _trials(session, query)}
+
+
+def reopen(session: Session, study_id: int, trial_ids: Collection[int], budget_epochs: int) -> None:
+    """Let confirm runs wait again, with a larger budget; all are recorded anew in Optuna."""
+    runs = update(TrialRow).where(TrialRow.study_id == study_id, TrialRow.phase == "confirm")
+    values = {"state": "waiting", "budget_epochs": budget_epochs, "value": None}
+    for statement in (
+        runs.values(optuna_number=None),
+        runs.where(TrialRow.id.in_(trial_ids)).values(finished_at=None, **values),
+    ):
+        session.execute(statement.execution_options(synchronize_session=False))
 
 
 def get(session: Session, study_id: int, trial_id: int) -> Trial:

@@ -123,7 +123,18 @@ def _declaration(info: StudyInfo) -> dict[str, object]:
         "rerun": _rerun(spec),
         "confirm": _confirm(info),
         "spec hash": info.spec_hash or None,
+        **(
+            {"pruned": f"logs, files and checkpoints, {moment(info.pruned_at, zone=None)}"}
+            if info.pruned_at
+            else {}
+        ),
     }
+
+
+def _pruned(info: StudyInfo) -> dict[str, str]:
+    if info.pruned_at is None:
+        return {}
+    return {"removed": f"logs, files and checkpoints, {moment(info.pruned_at, zone=None)}"}
 
 
 def _options(options: Mapping[str, object]) -> str:

@@ -200,10 +200,11 @@ def extend(
     n_seeds: int,
     key: str | None = None,
     *,
+    n_epochs: int = 0,
     is_dry_run: bool = False,
     accepts_changed_code: bool = False,
 ) -> Study:
-    """Queue a complete study again with `n_seeds` further confirm seeds.
+    """Queue a complete study again with further confirm seeds, or epochs of each confirm run.
 
     A dry run returns the study as it would be, and stores nothing.
 
@@ -211,8 +212,8 @@ def extend(
         NotFoundError: As `show`.
         StudyNotCompleteError: If the study is not complete.
         CodeChangedError: If it ran other code than is installed now, and this is not accepted.
-        InvalidSpecError: If the study would have too many trials.
-        IdempotencyMismatchError: If the key was used for another number of seeds.
+        InvalidSpecError: If the study would have too many trials, or its runs cannot be trained on.
+        IdempotencyMismatchError: If the key was used for another number of seeds or epochs.
     """
     with service.database.session(write=True) as session:
         extended = studies.extend(
@@ -220,6 +221,7 @@ def extend(
             study_id,
             caller.visible_owner,
             n_seeds,
+            n_epochs=n_epochs,
             max_trials=service.settings.max_trials,
             now=service.clock(),
             idempotency_key=key,

@@ -163,6 +163,28 @@ def test_a_trial_that_ended_and_is_released_leaves_no_checkpoint(
 
 
 @pytest.mark.parametrize("name", TRAINERS)
+def test_a_finished_trial_is_trained_on_from_the_state_that_it_left(
+    name: str, checkpoints: Checkpoints
+) -> None:
+    """With a larger budget that names the smaller one; without, the trial starts over."""
+    seldom = Checkpoints(folder=checkpoints.folder, every_seconds=1e6)
+    noise = {"techniques": ("annealed",), "params": {"lr": 0.01, **TECHNIQUES["annealed"]}}
+    first = TRAINERS[name](seldom)
+    first.admit(spec(budget_epochs=4, keep_checkpoint=True, **noise))
+    assert Finished(key="a") in advance(first, 4)
+    first.release("a")
+    whole, longer = TRAINERS[name](None), TRAINERS[name](seldom)
+    whole.admit(spec(budget_epochs=6, **noise))
+    longer.admit(spec(budget_epochs=6, earlier_budgets=(2, 4), **noise))
+    events = advance(longer, 6)
+    assert curve(events) == curve(advance(whole, 6))
+    seconds = [event.seconds for event in events if isinstance(event, Measurement)]
+    assert [second > 0 for second in seconds] == [False] * 4 + [True] * 2
+    longer.release("a")
+    assert not list(checkpoints.folder.rglob("*.*"))
+
+
+@pytest.mark.parametrize("name", TRAINERS)
 def test_a_finished_trial_that_was_not_released_is_replayed(
     name: str, checkpoints: Checkpoints
 ) -> None:

@@ -191,6 +191,20 @@ def test_a_killed_and_resumed_function_has_the_results_of_an_undisturbed_one(
     ]
 
 
+def test_a_finished_function_is_trained_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    longer = spec(workload="resuming", params={"lr": 0.1}, budget_epochs=5, checkpoint="trial")
+    seldom = Checkpoints(folder=tmp_path, every_seconds=1e6)
+    finished = dataclasses.replace(longer, budget_epochs=3, keep_checkpoint=True)
+    run(SingleTrainer(1, checkpoints=seldom), finished)
+    trained_on = dataclasses.replace(longer, earlier_budgets=(3,))
+    values = curve(run(SingleTrainer(1, checkpoints=seldom), trained_on))
+    assert [each["resumed_after"] for each in values] == [0.0, 0.0, 0.0, 3.0, 3.0]
+    undisturbed = curve(run(SingleTrainer(1), longer))
+    assert [each["validation_x"] for each in values] == [
+        each["validation_x"] for each in undisturbed
+    ]
+
+
 def test_the_last_report_stands_for_those_that_early_stopping_leaves_out() -> None:
     events = run(SingleTrainer(1), spec(workload="stopping", budget_epochs=4, with_test=True))
     last = {"validation_x": 0.75, "stopped_early": 1.0}

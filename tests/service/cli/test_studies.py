@@ -61,6 +61,8 @@ def test_verbs_take_several_studies(gradnoise: Run, study_file: Path, worker: An
         worker.run_all(number)
     assert gradnoise("extend", 4, 5, "--seeds", 1).stdout.count("is queued again") == 2
     assert gradnoise("extend", 4, 5, "--seeds", 1, "--key", "k").exit_code == 2
+    for wrong in ((), ("--seeds", 1, "--epochs", 1)):
+        assert gradnoise("extend", 4, *wrong).exit_code == 2
     limited = gradnoise("list", "--limit", 2)
     assert [row[0] for row in rows(limited)[1:]] == ["5", "4"]
     assert "Only the newest 2 are listed; --limit lists more." in limited.stderr

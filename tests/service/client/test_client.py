@@ -64,6 +64,26 @@ def test_a_name_is_no_id_and_of_one_study(
             client.study(text)
 
 
+def test_confirm_runs_are_trained_on_once(client: Client, make_spec: MakeSpec, worker: Any) -> None:
+    study = client.submit(make_spec())
+    worker.run_all(study.id)
+    planned = client.extend(study.id, epochs=4, dry_run=True)
+    assert (planned.n_seeds, planned.extensions[0].n_epochs) == (5, 4)
+    assert client.study(study.id).state == "complete"
+    assert {trial.budget_epochs for trial in client.trials(study.id)} == {3}
+    for _ in range(2):
+        extended = client.extend(study.id, epochs=4, idempotency_key="k")
+        assert (extended.state, len(extended.extensions)) == ("queued", 1)
+    with pytest.raises(ApiError, match="Idempotency-Key"):
+        client.extend(study.id, 4, idempotency_key="k")
+    runs = list(client.trials(study.id, phase="confirm"))
+    assert {(run.state, run.budget_epochs, run.value) for run in runs} == {("waiting", 7, None)}
+    for wrong in ({}, {"seeds": 1, "epochs": 1}, {"epochs": 0}):
+        with pytest.raises(ApiError) as caught:
+            client.extend(study.id, **wrong)
+        assert caught.value.status == 422
+
+
 @pytest.mark.parametrize("suffix", [".yaml", ".yml", ".json"])
 def test_study_file_is_submitted(
     client: Client, make_spec: MakeSpec, tmp_path: Path, suffix: str

@@ -327,7 +327,30 @@ def test_an_always_valid_verdict_is_not_affected_by_extensions(make_spec: Make) 
     assert (extended.n_seeds, extended.extended_at) == (32, (12, 24))
     assert (extended.false_verdict_chance, extended.earlier_looks) == (ALPHA, ())
     assert (extended.level, extended.is_last_look, extended.is_sequential) == (ALPHA, True, False)
+    longer = extended.lengthened(5)
+    assert longer.false_verdict_chance == pytest.approx(2 * ALPHA)
+    assert longer.lengthened(5).false_verdict_chance == pytest.approx(3 * ALPHA)
     single = Design.of(make_spec(confirm={"n_seeds": 12})).extended(12)
     assert single.false_verdict_chance == pytest.approx(
         crossing_chance([12, 24], [two_sided_bound(0.05)] * 2)
+    )
+
+
+def test_verdicts_on_runs_of_each_length_add_to_the_error(make_spec: Make) -> None:
+    """Looks at growing numbers of seeds are correlated, those at other lengths in any way."""
+    design = Design.of(make_spec(confirm={"n_seeds": 12, "epochs": 9}))
+    longer = design.lengthened(3)
+    assert (longer.n_seeds, longer.confirm_lengths, longer.epochs("search")) == (12, (9, 12), 3)
+    assert longer.false_verdict_chance == pytest.approx(2 * ALPHA)
+    two_looks = crossing_chance([12, 24], [two_sided_bound(0.05)] * 2)
+    for mixed in (longer.extended(12), design.extended(12).lengthened(3)):
+        assert mixed.confirm_lengths == (9, 12)
+        assert mixed.false_verdict_chance == pytest.approx(ALPHA + two_looks)
+    # no verdict was possible at 4 seeds, so that none was seen
+    few = Design.of(make_spec(confirm={"n_seeds": 4})).lengthened(3)
+    assert few.false_verdict_chance == pytest.approx(ALPHA)
+    assert longer.search_key("confirm", "noisy", 0) == SearchKey(phase="confirm", epochs=12)
+    assert longer.search_keys[-2:] == (
+        SearchKey(phase="confirm"),
+        SearchKey(phase="confirm", epochs=12),
     )

@@ -1,18 +1,21 @@
 """What deleted studies leave is removed, also if the process ends in the middle."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 import structlog
+from sqlalchemy import select
 
 from gradnoise_service import search
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import Metric
-from gradnoise_service.store import deletion, studies
+from gradnoise_service.domain.study import Metric, TrialFile
+from gradnoise_service.store import deletion, files, logs, studies, trials
 from gradnoise_service.store.database import Database
+from gradnoise_service.store.tables import AttemptRow
 from gradnoise_service.usecases import removal
 from gradnoise_service.usecases.removal import Remover
 
@@ -64,3 +67,48 @@ def test_a_removal_that_was_interrupted_is_finished(
         assert deletion.marked(session, now) == []
     storage.remove_session()
     storage.engine.dispose()
+
+
+def test_logs_and_files_of_old_studies_are_removed_once(
+    database: Database,
+    make_spec: Callable[..., StudySpec],
+    now: datetime,
+    tmp_path: Path,
+    workshop: Any,
+) -> None:
+    """Their trials stay; studies that are queued, run or ended later keep everything."""
+    old, recent, running = (workshop.running(name=name) for name in ("old", "recent", "running"))
+    queued = workshop.queued()
+    ended_at = {old.id: now - timedelta(days=31), recent.id: now - timedelta(days=29)}
+    with database.session(write=True) as session:
+        for study_id, time in ended_at.items():
+            studies.cancel(session, study_id, None, time)
+        for study in (old, recent, running):
+            trial_id = trials.of_study(session, study.id)[0].id
+            file = TrialFile(trial_id=trial_id, name="a", n_bytes=1, sha256="0" * 64)
+            files.record(session, [file], now)
+            of_trial = select(AttemptRow.lease_token).where(AttemptRow.trial_id == trial_id)
+            token = session.scalars(of_trial).one()
+            logs.record(session, study.id, [logs.NewText(token=token, position=0, text="x")], 9)
+    for study in (old, recent, running, queued):
+        for folder in ("checkpoints", "artifacts"):
+            (tmp_path / folder / str(study.id)).mkdir(parents=True)
+    remover = Remover(
+        database=database,
+        storage=None,  # type: ignore[arg-type]  # Optuna's studies stay
+        checkpoints=tmp_path / "checkpoints",
+        artifacts_url=str(tmp_path / "artifacts"),
+    )
+    with structlog.testing.capture_logs():
+        pruned = remover.prune(now - timedelta(days=30), now)
+        assert [study.id for study in pruned] == [old.id]
+        assert remover.prune(now - timedelta(days=30), now) == []
+    for folder in ("checkpoints", "artifacts"):
+        left = {int(path.name) for path in (tmp_path / folder).iterdir()}
+        assert left == {recent.id, running.id, queued.id}
+    with database.session() as session:
+        assert studies.get(session, old.id, None).pruned_at == now
+        assert len(trials.of_study(session, old.id)) == 8
+        for study, n in ((old, 0), (recent, 1), (running, 1)):
+            assert len(files.of_study(session, study.id)) == n
+            assert len(logs.page(session, study.id, after=0, limit=9)) == n

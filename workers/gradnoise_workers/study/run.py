@@ -145,7 +145,7 @@ class StudyRun:
             self._launcher.admit(self._order(attempt, params))
 
     def _order(self, attempt: Attempt, params: Setting) -> TrialSpec:
-        trial = attempt.trial
+        trial, is_confirm = attempt.trial, attempt.trial.phase == "confirm"
         return trial_spec(
             self._study.spec,
             self._design.arm(trial.arm),
@@ -156,11 +156,13 @@ class StudyRun:
             phase=trial.phase,
             number=trial.number,
             rungs=attempt.rungs,
-            with_test=trial.phase == "confirm",
+            with_test=is_confirm,
             together=self._together.get(trial.phase, {}).get(trial.arm, 0),
             time_limit_seconds=self._study.spec.trial_time_limit,
             apart=attempt.is_apart,
-            keep_weights=trial.phase == "confirm" and self._study.spec.confirm.keeps_weights,
+            keep_weights=is_confirm and self._study.spec.confirm.keeps_weights,
+            keep_checkpoint=is_confirm,
+            earlier_budgets=self._design.confirm_lengths[:-1] if is_confirm else (),
             checkpoint=f"{self._study.id}/{trial.id}",
         )
 

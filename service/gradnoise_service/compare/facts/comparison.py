@@ -217,6 +217,8 @@ class Comparison(Frozen):
         protocol: Versions, formulas and the order of operations of what ran.
         plan: The declared looks; None where the verdict is taken once.
         looks: Numbers of seeds at which a verdict was possible before the study was extended.
+        lengths: Epochs of the confirm runs at each verdict, where an extension has trained them on;
+            else empty.
         false_verdict_chance: Probability that an arm that equals the baseline is called better or
             worse at any look, for normal sums of the differences.
         anytime: Whether interval and p-value are valid at every number of pairs, so that a verdict
@@ -244,6 +246,7 @@ class Comparison(Frozen):
     protocol: Mapping[str, Any]
     plan: Plan | None = None
     looks: tuple[int, ...] = ()
+    lengths: tuple[int, ...] = ()
     false_verdict_chance: float = 0.05
     anytime: bool = False
     pocock_level: float | None = None

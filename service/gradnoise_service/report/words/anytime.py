@@ -2,7 +2,7 @@
 
 from gradnoise_service.compare.facts.comparison import Comparison, Difference
 from gradnoise_service.domain.sequential import ALPHA
-from gradnoise_service.report.words.numbers import level, percent
+from gradnoise_service.report.words.numbers import count, level, percent
 
 VALID_AT_ANY_TIME = (
     "The interval and p are valid at every number of pairs and under any extension: over all "
@@ -32,4 +32,13 @@ def extension_cost(n_seeds: int, false_verdict_chance: float) -> str:
         f"With {n_seeds} seeds, equal arms are called different in about "
         f"{percent(false_verdict_chance)} of such studies, not in {level(ALPHA)}: each earlier "
         "verdict adds to the error probability."
+    )
+
+
+def lengthening_cost(n_epochs: int, false_verdict_chance: float) -> str:
+    """Return how longer confirm runs change the probability of a false verdict."""
+    return (
+        f"With {count(n_epochs, 'epoch')} of each confirm run, equal arms are called different in "
+        f"at most about {percent(false_verdict_chance)} of such studies, not in {level(ALPHA)}: "
+        "the earlier verdict was seen."
     )

@@ -28,6 +28,8 @@ def present_look(comparison: Comparison, difference: Difference) -> str:
 def earlier_verdicts(comparison: Comparison, difference: Difference) -> str:
     """Return how earlier verdicts affect this one; empty if there were none."""
     c, d = comparison, difference
+    if c.lengths:
+        return f" {longer_runs(c)}"
     if not c.looks:
         return ""
     earlier = "a verdict" if len(c.looks) == 1 else "verdicts"
@@ -41,6 +43,24 @@ def earlier_verdicts(comparison: Comparison, difference: Difference) -> str:
     return (
         f"{looks}; had the looks been declared, each would require p of at most "
         f"{p_value(c.pocock_level)} (Pocock){_would_hold(d, c.pocock_level)}."
+    )
+
+
+def longer_runs(c: Comparison) -> str:
+    """Return that the confirm runs were trained on after a verdict, and the error that this adds;
+    empty if they were not.
+    """
+    if not c.lengths:
+        return ""
+    *before, last = c.lengths
+    earlier = "a verdict" if len(before) == 1 else "verdicts"
+    seeds = f", and verdicts were given at {listed(c.looks)} seeds before" if c.looks else ""
+    return (
+        f"The confirm runs were trained on to {count(last, 'epoch')} after {earlier} at "
+        f"{listed(before)} epochs had been seen{seeds}: over all verdicts equal arms are called "
+        f"different in at most about {percent(c.false_verdict_chance)} of studies, not in "
+        f"{level(ALPHA)}. The verdict is on the longer training; the settings were chosen for the "
+        "shorter."
     )
 
 

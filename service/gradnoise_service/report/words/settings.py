@@ -22,10 +22,10 @@ def setting(params: Mapping[str, Any]) -> str:
 
 def length(design: Design, phase: Phase) -> str:
     """Return how long the trials of a phase train, such as `40 epochs`."""
-    budget = design.spec.budget
-    if budget.steps is None or budget.report_every is None:
-        return count(design.epochs(phase), "epoch")
-    return f"{count(budget.steps, 'step')}, measured every {budget.report_every:,}"
+    epochs, every = design.epochs(phase), design.spec.budget.report_every
+    if design.spec.budget.steps is None or every is None:
+        return count(epochs, "epoch")
+    return f"{count(epochs * every, 'step')}, measured every {every:,}"
 
 
 def chosen(arm: ArmSummary) -> str:

@@ -144,7 +144,7 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
                 f"{finding.to_epoch} its mean validation {comparison.metric} still improved by "
                 f"{number(finding.gain)}, at least the smallest difference that matters "
                 f"({number(comparison.smallest_difference)}). Longer training may change the "
-                "verdict."
+                "verdict: `gradnoise extend --epochs` continues the runs."
             )
         case NoiseScale():
             return _noise_scale(finding)

@@ -149,7 +149,7 @@ def noise(kind: str, limit: float, n: int) -> Finding:
             StillLearning(arm="noisy", from_epoch=16, to_epoch=20, gain=0.04),
             "noisy had not finished learning: from epoch 16 to 20 its mean validation accuracy "
             "still improved by 0.04, at least the smallest difference that matters (0.02). Longer "
-            "training may change the verdict.",
+            "training may change the verdict: `gradnoise extend --epochs` continues the runs.",
         ),
         (
             noise("noise_negligible", 0.01, 10),
