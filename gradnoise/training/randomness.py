@@ -23,13 +23,13 @@ class Randomness:
     """
 
     def __init__(self, seed: int) -> None:
-        before = _states()
+        before = global_states()
         self._seed = start = int(key(seed, "global", "")[0])
         random.seed(start)
         np.random.seed(start % 2**32)
         torch.manual_seed(start)
-        self._states = _states()
-        _restore(before)
+        self._states = global_states()
+        restore(before)
 
     @contextmanager
     def lent(self) -> Iterator[None]:
@@ -37,26 +37,26 @@ class Randomness:
 
         Their previous states are restored at its end.
         """
-        before = _states()
+        before = global_states()
         self.start()
         try:
             yield
         finally:
             self.capture()
-            _restore(before)
+            restore(before)
 
     def start(self) -> None:
         """Give the global generators the trial's states.
 
         The generators of GPUs that torch had not used yet start from the trial's seed.
         """
-        _restore(self._states)
+        restore(self._states)
         if not self._states[3] and torch.cuda.is_available():
             torch.cuda.manual_seed_all(self._seed)  # at the latest when torch first uses a GPU
 
     def capture(self) -> None:
         """Take the states of the global generators as the trial's."""
-        self._states = _states()
+        self._states = global_states()
 
     def state(self) -> dict[str, Any]:
         """Return the states as tensors and plain values, for a checkpoint."""
@@ -76,13 +76,26 @@ class Randomness:
         )
 
 
-def _states() -> tuple[Any, ...]:
+def global_states() -> tuple[Any, ...]:
+    """Return the states of the global generators of `random`, numpy, torch and its GPUs."""
     has_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # of torch
     cuda = torch.cuda.get_rng_state_all() if has_cuda else []
     return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
 
 
-def _restore(states: tuple[Any, ...]) -> None:
+def are_other_states(states: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    """Return whether a generator on the host drew a number between two states."""
+    (_, words, *numpy), (_, other_words, *other_numpy) = states[1], others[1]
+    return (
+        states[0] != others[0]
+        or numpy != other_numpy
+        or not np.array_equal(words, other_words)
+        or not torch.equal(states[2], others[2])
+    )
+
+
+def restore(states: tuple[Any, ...]) -> None:
+    """Restore what `global_states` returned."""
     random.setstate(states[0])
     np.random.set_state(states[1])
     torch.set_rng_state(states[2])

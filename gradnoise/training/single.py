@@ -262,6 +262,9 @@ class SingleRun:
         with self._functions.loss():
             loss = self._workload.loss(self._model, batch)
         loss.backward()  # type: ignore[no-untyped-call]  # of torch
+        for weights in self._model.parameters():
+            if weights.grad is not None and weights.grad.is_sparse:
+                weights.grad = weights.grad.to_dense()
         return loss.detach()
 
     def _set_rate(self) -> None:

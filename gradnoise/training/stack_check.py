@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
+from gradnoise.techniques.dropout_layers import dropout_layers
 from gradnoise.techniques.functions import Tensors
 from gradnoise.training.arm_functions import (
     Hyper,
@@ -19,9 +21,10 @@ from gradnoise.training.arm_functions import (
     loss_of,
     transformed,
 )
-from gradnoise.training.epochs import evaluating, first_batch
+from gradnoise.training.epochs import evaluating, first_batch, open_model
 from gradnoise.training.memory import is_out_of_memory
 from gradnoise.training.observed import Observed, line_of
+from gradnoise.training.randomness import Randomness, are_other_states, global_states, restore
 from gradnoise.training.setup import Setup
 from gradnoise.training.stacked_functions import StackedFunctions
 from gradnoise.training.stacked_run import StackedRun, gradient_of, measure_of
@@ -32,13 +35,26 @@ from gradnoise.workloads.losses import replaced_by
 # whole size
 TOLERANCE = 1e-3
 ROUNDINGS = 8  # of a result in half precision, each as large as the type's
+LOSSES = ("the loss", "the loss of the second update")
+MEASURED = " after an evaluation"
 
 Named = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Results:
-    """What a forward, a backward and an evaluation of a model give, by name."""
+    """What an evaluation of a model and two updates of its buffers give, by name.
+
+    Args:
+        loss: Of each update, at the same weights and examples.
+        gradients: Of the second.
+        functions: What the functions of the techniques return for them.
+        buffers: After the evaluation and, each from the initial ones, after the updates.
+        metrics: Of the evaluation.
+        draw: Where torch drew a random number; empty: nowhere.
+        eps: Rounding error of the type with the largest.
+        changed: The attributes of modules that were changed.
+    """
 
     loss: Named
     gradients: Mapping[str, torch.Tensor | None]
@@ -47,6 +63,7 @@ class Results:
     metrics: Named
     draw: str = ""
     eps: float = 0.0
+    changed: Sequence[str] = ()
 
 
 def declared_refusal(setup: Setup, workload: Workload) -> str:
@@ -62,19 +79,27 @@ def refusal(run: StackedRun) -> str:
     """Return the reason why trials of this form cannot stack, a sentence; empty if they can.
 
     Loss, gradient, buffers and metrics of two stacked models, and what the techniques' functions
-    return, are compared with those of one model under autograd. Exceptions of the workload for one
-    model, and exceptions on lack of memory, are raised.
+    return, are compared with those of the plain module, with its hooks, under autograd. Exceptions
+    of the workload for one model, and exceptions on lack of memory, are raised.
     """
     types = sorted({str(parameter.dtype) for parameter in run.model.parameters()})
     if len(types) > 1:
         return f"its parameters are {' and '.join(types)}, and a stack holds one type."
-    generators = torch.get_rng_state()
+    if run.weights.is_complex():
+        return f"its parameters are {types[0]}, and a stack holds real numbers."
+    before = global_states()
     single = _single_results(run)
-    if not torch.equal(generators, torch.get_rng_state()):
-        torch.set_rng_state(generators)
+    if are_other_states(before, global_states()):
+        restore(before)
+        where = single.draw.removesuffix(": ") or "in numpy or in random"
         return (
             "its loss or its metrics draw random numbers, which the trials of a stack would share: "
-            f"{single.draw.removesuffix(': ')}."
+            f"{where}."
+        )
+    if single.changed:
+        return (
+            f"its loss or its metrics change {' and '.join(single.changed)} of its modules, which "
+            "the trials of a stack would share."
         )
     for name, parameter in run.model.named_parameters():
         if not parameter.requires_grad:
@@ -99,26 +124,33 @@ def refusal(run: StackedRun) -> str:
 
 
 def _single_results(run: StackedRun) -> Results:
-    """Return the results of the run's model."""
-    weights = {name: part.requires_grad_() for name, part in _weights(run).items()}
-    buffers = _buffers(run)
-    replaced = replaced_by(loss_of(run.contribution, run.function_hyper["loss"]))
+    """Return the results of the run's model as a plain module that trains alone."""
+    model = _plain_model(run)
+    attributes = _attributes(model)
+    own_loss = loss_of(run.contribution, run.function_hyper["loss"])
+    batch = first_batch(run.workload, run.data)
     observed = Observed()
-    with torch.enable_grad(), replaced, observed:
-        loss = run.workload.loss(
-            lambda *inputs: functional_call(run.model, weights | buffers, inputs),
-            first_batch(run.workload, run.data),
-        )
-        found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
-    gradients = dict(zip(weights, found, strict=True))
-    with torch.no_grad(), evaluating(run.model), observed:
-        unchanged = _buffers(run)
-        metrics = run.workload.measure(
-            lambda *inputs: functional_call(run.model, weights | unchanged, inputs),
-            run.data.validation,
-        )
+    initial = _named_buffers(model)
+    with torch.no_grad(), evaluating(model), observed:
+        metrics = run.workload.measure(model, run.data.validation)
+    measured = _named_buffers(model)
+    with torch.no_grad():
+        for name, buffer in model.named_buffers():
+            if name in initial and buffer.shape == initial[name].shape:
+                buffer.copy_(initial[name])
+    losses: dict[str, torch.Tensor] = {}
+    for name in LOSSES:
+        model.zero_grad()
+        with torch.enable_grad(), replaced_by(own_loss), observed:
+            loss = run.workload.loss(model, batch)
+            loss.backward()  # type: ignore[no-untyped-call]  # of torch
+        losses[name] = loss.detach()
+    gradients = {
+        name: None if part.grad is None else part.grad.to_dense()
+        for name, part in model.named_parameters()
+    }
     return Results(
-        loss={"the loss": loss.detach()},
+        loss=losses,
         gradients=gradients,
         functions=_function_results(
             run,
@@ -127,13 +159,16 @@ def _single_results(run: StackedRun) -> Results:
             {name: part for name, part in gradients.items() if part is not None},
             _weights(run),
         ),
-        buffers=buffers,
+        buffers=_named_buffers(model) | {f"{name}{MEASURED}": x for name, x in measured.items()},
         metrics={
             name: run.weights.new_tensor(float(value), dtype=torch.float64)
             for name, value in metrics.items()
         },
         draw=observed.draw,
         eps=observed.eps,
+        changed=sorted(
+            name for name, value in _attributes(model).items() if attributes.get(name) != value
+        ),
     )
 
 
@@ -142,26 +177,30 @@ def _stacked_results(run: StackedRun) -> Results:
 
     The first has other numbers, which must not affect the second.
     """
-    buffers, gradients = _two(_buffers(run)), _two(_weights(run))
+    buffers, measured, gradients = _two(_buffers(run)), _two(_buffers(run)), _two(_weights(run))
     batch = first_batch(run.workload, run.data)
     with evaluating(run.model):
-        metrics = measure_of(run)(_two(_weights(run)), _two(run.buffers), run.data.validation)
+        metrics = measure_of(run)(_two(_weights(run)), measured, run.data.validation)
     functions = StackedFunctions([run, run])
-    losses = gradient_of(run, functions.hyper["loss"])(
-        _two(_weights(run)),
-        buffers,
-        tuple(torch.stack([part.flip(0), part]) for part in batch),
-        gradients,
-    )
+    gradient = gradient_of(run, functions.hyper["loss"])
+    losses = {
+        name: gradient(
+            _two(_weights(run)),
+            buffers,
+            tuple(torch.stack([part.flip(0), part]) for part in batch),
+            gradients,
+        )
+        for name in LOSSES
+    }
     return Results(
-        loss={"the loss": losses[1]},
+        loss=_second(losses),
         gradients=_second(gradients),
         functions=_second(
             vmap(partial(_function_results, run))(
                 functions.hyper, functions.kept, gradients, _two(_weights(run))
             )
         ),
-        buffers=_second(buffers),
+        buffers=_second(buffers) | {f"{k}{MEASURED}": x for k, x in _second(measured).items()},
         metrics=_second(metrics),
     )
 
@@ -183,6 +222,34 @@ def _function_results(
         f"the {kind} of {name}": tensor
         for kind, tensors in results.items()
         for name, tensor in tensors.items()
+    }
+
+
+def _plain_model(run: StackedRun) -> torch.nn.Module:
+    """Return the run's model as a trial that trains alone has it, with masks that drop a half."""
+    device = run.weights.device
+    model = open_model(run.setup, run.workload, device, Randomness(run.spec.seed)).model
+    layers, weights = dropout_layers(model), _weights(run)
+    for name, (_, shape) in run.dropped.items():
+        layers[name].mask = run.weights.new_full(shape, 0.5)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(weights[name])
+    return model
+
+
+def _named_buffers(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+
+
+def _attributes(model: torch.nn.Module) -> dict[str, Any]:
+    """Return the numbers and texts that are attributes of the model's modules, by name."""
+    of_torch = vars(torch.nn.Module())
+    return {
+        f"{name}.{attribute}".removeprefix("."): value
+        for name, module in model.named_modules()
+        for attribute, value in vars(module).items()
+        if attribute not in of_torch and isinstance(value, int | float | str | None)
     }
 
 
@@ -223,8 +290,11 @@ def _difference(single: Results, stacked: Results) -> str:
         sizes = [float(tensor.abs().max()) for tensor in expected.values() if tensor.numel()]
         atol = rtol * max((size for size in sizes if size < math.inf), default=0.0)
         for name, tensor in expected.items():
+            other = found.get(name)
+            if other is None or other.shape != tensor.shape:
+                return f"as one model it would not give {name} as alone."
             if not torch.allclose(
-                found[name].double(), tensor.double(), rtol=rtol, atol=atol, equal_nan=True
+                other.double(), tensor.double(), rtol=rtol, atol=atol, equal_nan=True
             ):
                 return f"as one model it would give another value for {name} than alone."
     return ""

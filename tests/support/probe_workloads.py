@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from gradnoise.workloads import (
@@ -159,8 +160,9 @@ class LoneOptions:
 
     why: str = option(
         "branch",
-        "`branch`, `lstm`, `draws`, `unused`, `frozen`, `wrong`, `mismeasures`, `measures more` "
-        "or `mixes`; `overflows` does not.",
+        "`branch`, `lstm`, `draws`, `draws in numpy`, `reassigns`, `hooks`, `counts`, `complex`, "
+        "`mixed`, `sparse`, `unused`, `frozen`, `wrong`, `mismeasures`, `measures more`, `mixes`; "
+        "`overflows` does not.",
     )
 
 
@@ -174,18 +176,46 @@ class Lone(torch.nn.Module):
             torch.nn.LSTM(5, 7, batch_first=True) if why == "lstm" else torch.nn.Linear(5, 7)
         )
         self.last = torch.nn.Linear(7, 1)
+        self.n_calls = 0
+        if why in ("complex", "mixed"):
+            self.lstm = torch.nn.Linear(5, 7, dtype=torch.complex128)
+        if why == "complex":
+            self.last = torch.nn.Linear(7, 1, dtype=torch.complex128)
+        if why == "sparse":
+            self.lstm = torch.nn.Embedding(2, 7, sparse=True)
+        if why == "reassigns":
+            self.register_buffer("mean", torch.zeros(7))
+        if why == "hooks":
+            self.last.weight.register_hook(lambda gradient: 2 * gradient)
         if why == "unused":
             self.extra = torch.nn.Parameter(torch.zeros(3))
         if why == "frozen":
             self.lstm.requires_grad_(False)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        inputs = inputs.to(self.last.weight.dtype)
+        if self.why == "sparse":
+            return self.last(self.lstm((inputs[:, 0] > 0).long()))
+        inputs = inputs.to(
+            self.lstm.weight.dtype if self.why == "mixed" else self.last.weight.dtype
+        )
         hidden = self.lstm(inputs[:, None])[0][:, 0] if self.why == "lstm" else self.lstm(inputs)
         if self.why == "branch" and hidden.sum() > 0:
             hidden = hidden + 1
         if self.why == "overflows":
             hidden = hidden.exp() * 1e308 * 1e308
+        if self.why == "counts":
+            self.n_calls += 1
+            hidden = hidden * (1 + 0.1 * self.n_calls)
+        if self.why == "reassigns":
+            if self.training:
+                self.mean = 0.9 * self.mean + 0.1 * hidden.detach().mean(0)
+            hidden = hidden - self.mean
+        if self.why == "mixed":
+            hidden = hidden.real
+        if self.why == "complex":
+            return self.last(hidden).real
+        if self.why == "draws in numpy":
+            hidden = hidden * (1 + 0.1 * np.random.rand())
         if self.why == "draws":
             hidden = torch.nn.functional.dropout(hidden, 0.5, self.training)
         return self.last(hidden)

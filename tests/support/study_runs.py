@@ -132,9 +132,11 @@ def assert_same_trial(trial: Trial, recorded: FrozenTrial) -> None:
     assert trial.params is not None
     labels = {name: label(value) for name, value in trial.params.items()}
     assert recorded.params.items() <= labels.items()
-    states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
-    assert recorded.state.name == states[trial.state]
-    assert recorded.value == (None if trial.state == "failed" else trial.value)
+    is_lost = trial.state == "failed" or "lost" in recorded.user_attrs
+    assert trial.state == "failed" or trial.diverged or not is_lost
+    states = {"complete": "COMPLETE", "pruned": "PRUNED"}
+    assert recorded.state.name == ("FAIL" if is_lost else states[trial.state])
+    assert recorded.value == (None if is_lost else trial.value)
 
 
 def three_arms(**changes: object) -> dict[str, object]:

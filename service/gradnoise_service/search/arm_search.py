@@ -16,7 +16,7 @@ from gradnoise_service.domain.search import Pruner, SamplerName
 from gradnoise_service.domain.space import Choices, Range, Space, fixed_values, is_number, label
 from gradnoise_service.domain.study import Direction
 from gradnoise_service.domain.study import TrialState as State
-from gradnoise_service.search.proposals import LOST, propose, with_lost_last
+from gradnoise_service.search.proposals import LOST, as_seen, propose, with_lost_last
 from gradnoise_service.search.pruners import prunes
 from gradnoise_service.search.samplers import distribution, grid
 
@@ -83,7 +83,7 @@ class ArmSearch:
         self._study_id = storage.get_study_id_from_name(name)
         if self._fixed and not storage.get_study_user_attrs(self._study_id):
             storage.set_study_user_attr(self._study_id, "fixed", self._fixed)
-        self._trials = storage.get_all_trials(self._study_id)
+        self._trials = [as_seen(trial) for trial in storage.get_all_trials(self._study_id)]
         self._ids = [
             storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
             for trial in self._trials
@@ -140,19 +140,23 @@ class ArmSearch:
             value: Of a complete trial; for a pruned one that of its last rung, as Optuna defines
                 it. Ignored for others.
             is_lost: Whether the trial diverged: later trials see it as worse than every measured
-                one.
+                one. Optuna records it as failed, because its best trial could be one whose value is
+                the metric's declared worst.
         """
         if self._has_ended(number):
             return
-        trial = self._trials[number]
+        trial, id = self._trials[number], self._ids[number]
         trial.state = OPTUNA_STATES[state]
         trial.value = value if state in ("complete", "pruned") else None
         if is_lost:
-            trial.user_attrs[LOST] = True
-        if not self._storage.get_trial(self._ids[number]).state.is_finished():
-            if is_lost:
-                self._storage.set_trial_user_attr(self._ids[number], LOST, True)
-            self._storage.set_trial_state_values(self._ids[number], trial.state, trial.values)
+            trial.user_attrs[LOST] = value
+        if self._storage.get_trial(id).state.is_finished():
+            return
+        if is_lost:
+            self._storage.set_trial_user_attr(id, LOST, value)
+            self._storage.set_trial_state_values(id, TrialState.FAIL)
+        else:
+            self._storage.set_trial_state_values(id, trial.state, trial.values)
 
     def _has_ended(self, number: int) -> bool:
         return self._trials[number].state.is_finished()

@@ -20,7 +20,7 @@ from gradnoise_service.domain.study import Direction
 from gradnoise_service.search.samplers import open_sampler
 
 LOST = "lost"
-"""Attribute of a trial that diverged: it has no value of its own."""
+"""Attribute of a trial that diverged: the metric's declared worst value; it has none of its own."""
 
 
 def propose(
@@ -52,6 +52,13 @@ def propose(
     )
     study.ask(fixed_distributions=dict(distributions))
     return storage.proposed(study._study_id)
+
+
+def as_seen(trial: FrozenTrial) -> FrozenTrial:
+    """Return a stored trial as later trials see it: one that diverged is complete."""
+    if LOST in trial.user_attrs and trial.state.is_finished():
+        trial.state, trial.value = TrialState.COMPLETE, trial.user_attrs[LOST]
+    return trial
 
 
 def with_lost_last(trials: Sequence[FrozenTrial], direction: Direction) -> list[FrozenTrial]:

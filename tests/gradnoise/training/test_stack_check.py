@@ -34,6 +34,25 @@ def _probes(probes: None) -> None:
             r"its loss or its metrics draw random numbers, which the trials of a stack would "
             r"share: at probe_workloads\.py:\d+, `hidden = .*dropout\(.*`\.",
         ),
+        (
+            "draws in numpy",
+            r"its loss or its metrics draw random numbers, which the trials of a stack would "
+            r"share: in numpy or in random\.",
+        ),
+        (
+            "counts",
+            r"its loss or its metrics change n_calls of its modules, which the trials of a stack "
+            r"would share\.",
+        ),
+        ("reassigns", r"as one model it would give another value for .* than alone\."),
+        ("hooks", r"as one model it would give another value for last\.weight than alone\."),
+        ("complex", r"its parameters are torch\.complex128, and a stack holds real numbers\."),
+        (
+            "mixed",
+            r"its parameters are torch\.complex128 and torch\.float64, and a stack holds one "
+            r"type\.",
+        ),
+        ("sparse", r".*"),
         ("unused", r"extra takes no part in its loss, and a stack would update such a parameter\."),
         ("frozen", r"lstm\.weight takes no gradient, and a stack would update such a parameter\."),
         ("wrong", r"as one model it would give another value for the loss than alone\."),
@@ -55,7 +74,9 @@ def test_what_does_not_stack_trains_alone_and_the_log_gives_the_reason(
         f"Trials of lone train one at a time: {found}"
     ]
     for trial in trials:
-        assert curve(events, trial.key) == curve(run(SingleTrainer(1), trial), trial.key)
+        found_curve = curve(events, trial.key)
+        assert found_curve, events
+        assert found_curve == curve(run(SingleTrainer(1), trial), trial.key)
 
 
 @pytest.mark.parametrize("metric", ["scalar", "vector", "float", "bool", "int"])

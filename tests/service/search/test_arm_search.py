@@ -141,6 +141,11 @@ def test_a_lost_trial_counts_as_worse_than_every_measured_one(storage: Storage) 
             lost.append(x > 0.5)
             arm.tell(number, "complete", 0.0 if lost[-1] else -5000.0 - x, is_lost=lost[-1])
     assert sum(lost[25:]) < 5  # 20 uniform draws have fewer than 5 with probability 0.006
+    recorded = stored_trials(storage)
+    assert [trial.state.name == "FAIL" for trial in recorded] == lost
+    best = optuna.load_study(study_name="s · noisy", storage=storage).best_trial
+    assert best.value is not None
+    assert best.value < -5000
 
 
 def test_tpe_learns_from_earlier_results_across_a_restart(storage: Storage) -> None:

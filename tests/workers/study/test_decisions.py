@@ -75,16 +75,16 @@ def test_events_of_unknown_or_ended_attempts_are_ignored(make_spec: Make) -> Non
     ("event", "state", "outcome", "value", "diverged"),
     [
         (Finished(key="token"), "complete", "complete", 0.5, False),
-        (Finished(key="token", diverged=True), "complete", "complete", 0.0, True),
-        (epoch(2, math.inf), "complete", "complete", 0.0, True),
-        (Failed(key="token", error="boom", summary="boom"), "failed", "failed", 0.0, False),
-        (WorkerLost(key="token", reason="killed"), "failed", "worker_lost", 0.0, False),
+        (Finished(key="token", diverged=True), "complete", "complete", None, True),
+        (epoch(2, math.inf), "complete", "complete", None, True),
+        (Failed(key="token", error="boom", summary="boom"), "failed", "failed", None, False),
+        (WorkerLost(key="token", reason="killed"), "failed", "worker_lost", None, False),
     ],
 )
 def test_each_event_ends_the_attempt_with_its_outcome(
-    make_spec: Make, event: object, state: str, outcome: str, value: float, diverged: bool
+    make_spec: Make, event: object, state: str, outcome: str, value: float | None, diverged: bool
 ) -> None:
-    """The trial has a single attempt, and a lost trial gets the metric's worst value."""
+    """The trial has a single attempt, and a lost trial has no value."""
     decisions = decide(
         rules(make_spec, max_attempts=1),
         {"token": attempt()},
@@ -101,7 +101,7 @@ def test_a_failure_is_retried_until_the_attempts_are_used_up(make_spec: Make) ->
         running = {"token": attempt(n_counted=n_counted)}
         end = decide(rules(make_spec, max_attempts=3), running, [failure]).endings["token"]
         states.append((end.state, end.value))
-    assert states == [(None, None), (None, None), ("failed", 0.0)]
+    assert states == [(None, None), (None, None), ("failed", None)]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_trial_trains_apart_after_two_suspicions() -> None:
 def test_a_trial_over_its_time_limit_is_not_retried(make_spec: Make) -> None:
     failure = Failed(key="token", error="too long", summary="too long", may_retry=False)
     end = decide(rules(make_spec, max_attempts=3), {"token": attempt()}, [failure]).endings["token"]
-    assert (end.state, end.value, end.error) == ("failed", 0.0, "too long")
+    assert (end.state, end.value, end.error) == ("failed", None, "too long")
 
 
 def test_an_epoch_without_the_objective_fails_the_attempt_and_frees_its_slot(
@@ -193,11 +193,12 @@ def test_a_run_that_diverges_keeps_its_best_epoch_only_where_that_is_judged(
     make_spec: Make, ending: Finished | Measurement
 ) -> None:
     measured = [epoch(1, 0.4), epoch(2, 0.3)]
-    for judge, events, value in (
-        ("last_epoch", measured, 0.0),
+    cases: list[tuple[str, list[Measurement], float | None]] = [
+        ("last_epoch", measured, None),
         ("best_validation_epoch", measured, 0.4),
-        ("best_validation_epoch", [], 0.0),
-    ):
+        ("best_validation_epoch", [], None),
+    ]
+    for judge, events, value in cases:
         running = {"token": attempt()}
         end = decide(rules(make_spec, judge=judge), running, [*events, ending]).endings["token"]
         assert (end.state, end.value, end.diverged) == ("complete", value, True)

@@ -193,13 +193,13 @@ def test_a_trial_that_keeps_failing_is_a_loss_with_its_traceback(
     after, table = read(database, study)
     assert_exactly_as_declared(database, storage, study)
     [failed] = [trial for trial in table if trial.state == "failed"]
-    assert (failed.value, failed.n_attempts) == (0.0, 2)
+    assert (failed.value, failed.n_attempts) == (None, 2)
     assert failed.error is not None
     assert failed.error.endswith("ValueError: boom")
     assert after.state == "complete"
 
 
-def test_a_diverged_trial_is_complete_with_the_worst_value(
+def test_a_diverged_trial_is_complete_without_a_value(
     database: Database, storage: Storage, make_spec: Make, now: datetime
 ) -> None:
     study = submit(database, make_spec(), now)
@@ -210,7 +210,9 @@ def test_a_diverged_trial_is_complete_with_the_worst_value(
     _, table = read(database, study)
     assert_exactly_as_declared(database, storage, study)
     assert any(trial.diverged for trial in table)
-    assert all((trial.state, trial.value) == ("complete", 0.0) for trial in table if trial.diverged)
+    assert all(
+        (trial.state, trial.value) == ("complete", None) for trial in table if trial.diverged
+    )
     assert all(trial.diverged == bool(trial.seed % 2) for trial in table)
     assert {(trial.epochs, trial.device_seconds) for trial in table if trial.diverged} == {
         (1, 2.25)
@@ -234,7 +236,7 @@ def test_a_metric_that_is_not_finite_counts_as_diverged(
     finish(start(database, storage, FormulaLauncher(override=override), now))
     _, table = read(database, study)
     assert_exactly_as_declared(database, storage, study)
-    assert all(trial.diverged and trial.value == 0.0 for trial in table)
+    assert all(trial.diverged and trial.value is None for trial in table)
 
 
 def test_a_workload_without_the_objective_fails_with_its_name(

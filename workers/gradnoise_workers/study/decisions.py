@@ -92,14 +92,14 @@ class Rules:
     def finish(self, attempt: Attempt, *, diverged: bool) -> Ending:
         """End an attempt that trained to its end, or diverged.
 
-        A diverged attempt has the metric's worst value, unless the best epoch on validation is
-        judged and an epoch was measured.
+        A diverged attempt has no value, unless the best epoch on validation is judged and an epoch
+        was measured.
         """
         if not diverged and attempt.judged is None:
             return self.fail(attempt, "failed", "the trial ended without a measurement")
         is_best_judged = self.spec.judge == "best_validation_epoch"
         has_value = not diverged or (is_best_judged and attempt.judged is not None)
-        value = self.value(attempt) if has_value else self.metric.worst
+        value = self.value(attempt) if has_value else None
         return Ending(
             attempt=attempt,
             state="complete",
@@ -117,7 +117,6 @@ class Rules:
             attempt=attempt,
             state="failed",
             outcome=outcome,
-            value=self.metric.worst,
             error=error,
         )
 

@@ -26,6 +26,7 @@ class OptunaSync:
 
     def __init__(self, study: Study, storage: Storage) -> None:
         self._storage = storage
+        self._worst = study.metric.worst
         self._design = study.design
         self._names = {key: study.search_name(key) for key in self._design.search_keys}
         self._searches = {
@@ -50,7 +51,9 @@ class OptunaSync:
                 trial = by_number.get((key, number))
                 if trial is not None and trial.has_ended:
                     is_lost = outcome(trial, self._design.spec.judge) == "diverged"
-                    search.tell(number, trial.state, trial.value, is_lost=is_lost)
+                    search.tell(
+                        number, trial.state, self._told(trial.value, is_lost), is_lost=is_lost
+                    )
 
     def is_due(self, waiting: WaitingTrial) -> bool:
         """Return whether a trial may start: every trial that it sees has ended."""
@@ -84,7 +87,8 @@ class OptunaSync:
         """Record the final state of a trial, if the attempt's end is final."""
         if end.state is not None:
             search = self._searches[self.key(end.attempt.trial)]
-            search.tell(end.attempt.optuna_number, end.state, end.value, is_lost=end.is_lost)
+            value = self._told(end.value, end.is_lost)
+            search.tell(end.attempt.optuna_number, end.state, value, is_lost=end.is_lost)
 
     def cancel_running(self) -> None:
         """End every Optuna trial that has no final state: the study has ended."""
@@ -96,6 +100,10 @@ class OptunaSync:
         """Show the report in the Optuna Dashboard; plots with the confirm phase only."""
         for key, name in self._names.items():
             publish(self._storage, name, note=note, plots=plots if key.phase == "confirm" else {})
+
+    def _told(self, value: float | None, is_lost: bool) -> float | None:
+        """Return the value that the searches see: of a lost trial the metric's worst."""
+        return self._worst if is_lost else value
 
     def key(self, trial: Trial) -> SearchKey:
         """Return the Optuna study that records a trial."""
