@@ -13,12 +13,12 @@ TEST := -m pytest -n logical --dist loadfile
 LIBRARY := $(addprefix tests/gradnoise/,$(notdir $(wildcard tests/gradnoise/test_*.py)) hook kernels \
 	noise processes techniques training/test_single.py training/test_stacked_model.py \
 	training/test_trainers.py workloads) --ignore=tests/gradnoise/hook/test_distributed.py
-test test-library test-slow: export OMP_NUM_THREADS ?= 1
+test test-library test-slow chaos: export OMP_NUM_THREADS ?= 1
 # Test processes and the processes that they start share compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-library test-slow check format bench reports reproduction secrets
+.PHONY: help demo test test-library test-slow chaos check format bench reports reproduction secrets
 .PHONY: lock clean
 
 # Real data sets, if present; tests that need them are skipped otherwise.
@@ -58,6 +58,10 @@ test-library: .venv-library/.installed ## test the library with only torch, nump
 
 test-slow: $(STAMP) ## run the tests that take long: real services, PostgreSQL, simulations
 	@$(BIN)/python $(TEST) --no-loadscope-reorder -m slow
+
+FAULTS ?= 1000
+chaos: $(STAMP) ## kill, stop and cut off processes and databases FAULTS times under studies
+	@$(BIN)/python tests/support/chaos.py --faults $(FAULTS)
 
 check: $(STAMP) ## check lint, format, types and import contracts
 	@$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """The process of a training function: runs it on its main thread, and reports to the trainer."""
 
 import contextlib
+import errno
 import faulthandler
 import functools
 import importlib
@@ -21,7 +22,7 @@ import torch
 
 from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.training.faults import Fault
-from gradnoise.training.files import MOST_FILES, Files
+from gradnoise.training.files import MOST_FILES, Files, SavedFile
 from gradnoise.training.randomness import Randomness
 from gradnoise.training.setup import prepare
 from gradnoise.training.single_functions import SingleFunctions
@@ -31,6 +32,8 @@ from gradnoise.workloads.function_host import Kept
 from gradnoise.workloads.function_trial import Trial
 from gradnoise.workloads.registry import WORKLOADS
 
+FULL_SECONDS, RETRY_SECONDS = 600.0, 2.0
+"""How long a file waits for room on a full disk, and between two tries."""
 STACK_SIGNAL = signal.SIGQUIT
 """On it, the process prints where each of its threads is."""
 
@@ -173,10 +176,22 @@ class ProcessHost:
     def save(self, name: str, path: Path) -> None:
         if len(self._names | {name}) > MOST_FILES:
             raise ValueError(f"a trial saves at most {MOST_FILES} files, but got {name!r} as well.")
-        saved = self._files.keep(self._place, name, path)
+        saved = self._kept_once_there_is_room(name, path)
         self._names.add(name)
         if self._place:
             self._connection.send(saved)
+
+    def _kept_once_there_is_room(self, name: str, path: Path) -> SavedFile:
+        until = time.monotonic() + FULL_SECONDS
+        while True:
+            try:
+                return self._files.keep(self._place, name, path)
+            except OSError as error:
+                is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                if not is_full or time.monotonic() > until:
+                    raise
+                print(f"[{name} is saved once there is room: {error}]")  # noqa: T201
+                time.sleep(RETRY_SECONDS)
 
     def kept(self) -> Kept | None:
         if self._kept is None:

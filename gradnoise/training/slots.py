@@ -60,7 +60,7 @@ class SlotTrainer(ABC):
             raise ValueError(f"slots must be at least 1, but got {slots=}.")
         self.slots = slots
         self._checkpoints, self._files, self._trace = checkpoints, files, trace
-        self._collect_at = 0.0
+        self._left_garbage, self._collect_at = False, 0.0
         self._members: dict[str, Member] = {}
         self._finished: dict[str, TrialSpec] = {}
         self._round: Iterator[tuple[Member, EpochResult]] | None = None
@@ -103,7 +103,8 @@ class SlotTrainer(ABC):
                     return [*events, *_outputs(member)]
                 result = _over_time(member)
             events += self._settle(member, result)
-        self._round = None
+        self._round = None  # which refers to the runs that have ended
+        self._collect_garbage()
         return events
 
     @abstractmethod
@@ -154,16 +155,15 @@ class SlotTrainer(ABC):
         if member.run is not None:
             run, member.run = member.run, None
             run.close()
-            del run
-            self._collect_garbage()
+            self._left_garbage = True
         return member.spec
 
     def _collect_garbage(self) -> None:
         """Free what trials have left in reference cycles, at most once in GARBAGE_SECONDS."""
         now = time.monotonic()
-        if now >= self._collect_at:
+        if self._left_garbage and now >= self._collect_at:
             gc.collect()
-            self._collect_at = now + GARBAGE_SECONDS
+            self._left_garbage, self._collect_at = False, now + GARBAGE_SECONDS
 
     def _ended(self, end: Finished | Failed) -> Event:
         spec = self._leave(end.key)

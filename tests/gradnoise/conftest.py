@@ -8,6 +8,7 @@ import pytest
 
 from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS
+from installed import put
 
 Install = Callable[..., None]
 
@@ -38,15 +39,6 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     for name in set(sys.modules) - known:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
-
-
-def put(site: Path, package: str, entry_points: Mapping[str, str], group: str) -> None:
-    """Write what pip writes when it installs a package with entry points."""
-    info = site / f"{package}-1.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
-    lines = [f"{name} = {value}" for name, value in entry_points.items()]
-    (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
 
 
 def reload() -> None:

@@ -23,13 +23,14 @@ class Up:
     Args:
         home: An empty folder.
         database_url: A migrated database.
+        settings: Further environment variables.
     """
 
-    def __init__(self, home: Path, database_url: str) -> None:
+    def __init__(self, home: Path, database_url: str, **settings: str) -> None:
         self.port = ports.free("127.0.0.1")
         dashboard_port = ports.free("127.0.0.1", exclude=frozenset({self.port}))
         self.home = home
-        environment = {
+        self._environment = {
             **os.environ,
             "GRADNOISE_HOME": str(home),
             "GRADNOISE_DATABASE_URL": database_url,
@@ -38,19 +39,33 @@ class Up:
             "GRADNOISE_SLOTS": "16",
             "GRADNOISE_PORT": str(self.port),
             "GRADNOISE_DASHBOARD_PORT": str(dashboard_port),
+            **settings,
         }
         self.log = (home / "up.log").open("wb")
+        self.start()
+
+    def start(self) -> None:
+        """Start the service, again if it has ended."""
         command = [str(Path(sys.executable).parent / "gradnoise"), "up"]
         self.process = subprocess.Popen(
-            command, env=environment, stdout=self.log, stderr=subprocess.STDOUT, cwd=home
+            command,
+            env=self._environment,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            cwd=self.home,
         )
 
-    def get(self, path: str, body: object = None) -> dict[str, object]:
-        """Return the answer to a GET request, or with a body to a POST request."""
+    def get(self, path: str, body: object = None, key: str = "") -> dict[str, object]:
+        """Return the answer to a GET request, or with a body to a POST request.
+
+        Args:
+            path: The path.
+            body: A JSON value.
+            key: The idempotency key, if there is one.
+        """
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"}
-        )
+        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
         with urllib.request.urlopen(request, timeout=WAIT_SECONDS) as answer:
             return json.load(answer)  # type: ignore[no-any-return]
 

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 import ray
 import structlog
@@ -33,6 +34,7 @@ from gradnoise_workers.cluster import Cluster
 from gradnoise_workers.code_hash import installed_hashes
 from gradnoise_workers.dispatcher import Dispatcher
 from gradnoise_workers.driver import Driver
+from gradnoise_workers.ray_session import record_session, remove_session
 from gradnoise_workers.remote import RayLauncher
 
 
@@ -43,13 +45,18 @@ def main() -> None:
     prepare_or_exit(settings.database)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    ray.init(
+    is_local, left_behind = settings.ray_address == "local", settings.home / "ray-session"
+    if is_local:
+        remove_session(left_behind)
+    started: Any = ray.init(
         address=settings.ray_address,
-        include_dashboard=False if settings.ray_address == "local" else None,
+        include_dashboard=False if is_local else None,
         log_to_driver=False,
         # any other job puts the current folder first on the workers' sys.path
         job_config=JobConfig(_client_job=True),
     )
+    if is_local:
+        record_session(left_behind, started.address_info["session_dir"])
     stop = threading.Event()
     # after ray.init, which installs its own handlers
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,7 +70,7 @@ def main() -> None:
         log.error("an entry point cannot be loaded and is not announced", **broken)
     database, storage = open_database(settings.database), open_storage(settings.database)
     cluster = Cluster()
-    can_nodes_join = settings.ray_address != "local"
+    can_nodes_join = not is_local
     may_have_gpus = can_nodes_join or (cluster.devices().n_gpus > 0 and not cuda_fault())
     with database.session(write=True) as session:
         catalogues.publish(
@@ -123,6 +130,8 @@ def main() -> None:
     log.info("ready for studies", device=cluster.devices().text, dispatcher=dispatcher.id)
     dispatcher.run(stop)
     ray.shutdown()
+    if is_local:
+        remove_session(left_behind)
     database.dispose()
     log.info("stopped")
     sys.exit(int(has_lost_ray.is_set()))

@@ -50,7 +50,7 @@ class Worker:
     admit: list[TrialSpec] = field(default_factory=list)
     release: list[str] = field(default_factory=list)
     resume: list[str] = field(default_factory=list)
-    _stall_seconds: float = math.inf
+    _limits: dict[str, float] = field(default_factory=dict)
     _alive_at: float = 0.0
     _beat: int = 0
 
@@ -61,8 +61,8 @@ class Worker:
 
     def advance(self, slots: int) -> None:
         """Send the orders; the reply is pending from now on."""
-        for spec in self.admit:
-            self._stall_seconds = stall_limit(spec)
+        kept = {key: limit for key, limit in self._limits.items() if key in self.keys}
+        self._limits = kept | {spec.key: stall_limit(spec) for spec in self.admit}
         self._alive_at = time.monotonic()
         self.reply = self.actor.advance.remote(slots, self.admit, self.release, self.resume)
         self.admit, self.release, self.resume = [], [], []
@@ -71,10 +71,12 @@ class Worker:
         """Return the limit, if the actor has given no sign of life for longer; None if it has."""
         if self.trace is None or self.location is None or self.reply is None:
             return None
-        beat, now = Traced.read(self.trace).beat, time.monotonic()
-        if beat != self._beat:
-            self._beat, self._alive_at = beat, now
-        return self._stall_seconds if beat and now > self._alive_at + self._stall_seconds else None
+        traced, now = Traced.read(self.trace), time.monotonic()
+        if traced.beat != self._beat:
+            self._beat, self._alive_at = traced.beat, now
+        keys = self._limits.keys() & traced.keys or self._limits.keys()
+        limit = max((self._limits[key] for key in keys), default=math.inf)
+        return limit if traced.beat and now > self._alive_at + limit else None
 
     def suspects(self) -> set[str]:
         """Return the trials that may have ended the process: those that trained, or all."""

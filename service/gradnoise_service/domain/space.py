@@ -97,10 +97,23 @@ class Range(Strict):
             raise ValueError(
                 f"the range from {self.low:g} to {self.high:g} is continuous: give it a step"
             )
-        low, exact_step = _decimal(self.low), _decimal(step)
         for i in range(self.n_points):
-            value = low + i * exact_step
-            yield int(value) if self.integer else float(value)
+            yield self._point(i, step)
+
+    def nearest(self, value: float) -> Value:
+        """Return the value of `points` that is nearest; whole numbers, and those in a continuous
+        range, are left.
+
+        >>> Range(low=0.3, high=0.9, step=0.1).nearest(0.6000000000000001)
+        0.6
+        """
+        if self.integer or self.step is None:
+            return value
+        return self._point(round((value - self.low) / self.step), self.step)
+
+    def _point(self, i: int, step: float) -> Value:
+        value = _decimal(self.low) + i * _decimal(step)
+        return int(value) if self.integer else float(value)
 
     @property
     def _step(self) -> float | None:

@@ -67,6 +67,7 @@ class ArmSearch:
             for name, entry in space.items()
             if isinstance(entry, Range | Choices)
         }
+        self._ranges = {name: entry for name, entry in space.items() if isinstance(entry, Range)}
         self._of_label = {
             name: {label(choice): choice for choice in entry.choices}
             for name, entry in space.items()
@@ -170,7 +171,7 @@ class ArmSearch:
     def _proposal(self, number: int) -> FrozenTrial:
         if self._grid is not None:
             return self._given(self._grid[number % len(self._grid)])
-        return propose(
+        trial = propose(
             self._sampler,
             self._distributions,
             self._direction,
@@ -178,6 +179,10 @@ class ArmSearch:
             number=number,
             visible=self._visible(number),
         )
+        # Optuna's sum of steps differs from the decimal number in its last bits
+        exact = {name: entry.nearest(trial.params[name]) for name, entry in self._ranges.items()}
+        trial.params = {**trial.params, **exact}
+        return trial
 
     def _given(self, params: Setting) -> FrozenTrial:
         searched = {name: value for name, value in params.items() if name not in self._fixed}

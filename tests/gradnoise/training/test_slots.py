@@ -1,8 +1,10 @@
 """What trials print comes with their events, and an epoch that takes long does not hold them."""
 
+import gc
 import hashlib
 import itertools
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 import probe_functions
+import probe_workloads
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.files import Files
 from gradnoise.training.single import SingleTrainer
@@ -200,6 +203,30 @@ def test_a_declared_workload_that_exits_fails_alone_and_changes_nothing(trainer:
     assert Finished(key="1") in events
     assert Finished(key="2") in events
     assert torch.get_num_threads() == before
+
+
+def test_what_a_trial_leaves_in_reference_cycles_is_freed_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without Python's own collector, which counts objects and not the bytes of their tensors."""
+    left: list[weakref.ref[torch.nn.Module]] = []
+    make = probe_workloads.exact.model
+
+    def model(self: probe_workloads.exact) -> torch.nn.Module:
+        made = make(self)
+        made.cycle = [made]  # type: ignore[assignment]
+        left.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(probe_workloads.exact, "model", model)
+    monkeypatch.setattr("gradnoise.training.slots.GARBAGE_SECONDS", 0.0)
+    gc.disable()
+    try:
+        run(SingleTrainer(1), spec())
+    finally:
+        gc.enable()
+    assert left
+    assert [each() for each in left] == [None] * len(left)
 
 
 def test_a_function_without_a_sign_of_life_fails_with_the_line_where_it_hangs() -> None:

@@ -55,6 +55,20 @@ def stored_trials(storage: Storage) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name="s · noisy", storage=storage).trials
 
 
+@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc", "grid"])
+def test_every_proposal_is_a_point_of_its_range(storage: Storage, sampler: SamplerName) -> None:
+    """A sum of steps as floats is 0.6000000000000001, and may exceed the end of the range."""
+    stepped = Range(low=0.3, high=0.9, step=0.1)
+    arm = search(storage, sampler=sampler, space={"x": stepped, "y": Range(low=0, high=1, step=1)})
+    found = set()
+    for number in range(14):
+        found.add(arm.ask(number)["x"])
+        arm.tell(number, "complete", 0.5)
+    assert 0.6 in found
+    assert found <= set(stepped.points())
+    assert {trial.params["x"] for trial in stored_trials(storage)} == found
+
+
 @pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes", "grid"])
 def test_values_of_any_json_type_are_searched_and_kept(
     storage: Storage, sampler: SamplerName
