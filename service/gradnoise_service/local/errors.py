@@ -160,7 +160,8 @@ class DatabaseNotPreparedError(SupervisorError):
     def __init__(self, code: int, output: str, log_file: Path) -> None:
         lines = output.strip().splitlines()
         cause = lines[-1] if lines else f"exit code {code}"
-        super().__init__(f"The database cannot be prepared: {cause}", lines, log_file)
+        shown = lines if len(lines) > 1 else ()
+        super().__init__(f"The database cannot be prepared: {cause}", shown, log_file)
 
 
 class SocketPathError(SupervisorError):

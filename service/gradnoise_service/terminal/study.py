@@ -51,6 +51,9 @@ def show_studies(studies: Sequence[StudyInfo]) -> None:
         [s.id, s.name, s.state, s.verdict, s.workload, s.owner, moment(s.created_at, zone=None)]
         for s in studies
     ]
+    if any(study.tags for study in studies):
+        columns.append("tags")
+        rows = [[*row, ", ".join(s.tags)] for row, s in zip(rows, studies, strict=True)]
     if any(study.queue for study in studies):
         columns.append("place")
         rows = [[*row, s.queue and s.queue.place] for row, s in zip(rows, studies, strict=True)]
@@ -75,7 +78,8 @@ def show_plan(info: StudyInfo) -> None:
     if info.plan is None:
         return
     declared = _declaration(info)
-    del declared["study"], declared["state"], declared["spec hash"]
+    for unknown in ("study", "state", "tags", "note", "spec hash"):
+        del declared[unknown]
     seconds = info.plan.device_seconds
     cost = "unknown, because no study has trained this workload with these options and optimizer"
     if seconds is not None:
