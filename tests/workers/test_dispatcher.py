@@ -21,7 +21,7 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.report.protocol import protocol
 from gradnoise_service.search import Storage
-from gradnoise_service.store import dispatchers, leases, studies, trials, verbs
+from gradnoise_service.store import deletion, dispatchers, leases, studies, trials, verbs
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.tables import StudyRow
 from gradnoise_workers import driver as driver_module
@@ -400,6 +400,38 @@ def test_checkpoints_are_deleted_after_the_end_of_their_study(
     dispatcher.run_round()
     assert folders() == {str(complete.id), str(queued.id), "another"}
     assert [file.name for file in kept.iterdir()] == [f"{runs[0].id}.pt"]
+
+
+def test_a_dispatcher_removes_deleted_studies_and_the_files_of_old_ones(
+    database: Database, storage: Storage, make_spec: Make, tmp_path: Path
+) -> None:
+    """Once two leases have passed since their end, and once they are older than is configured."""
+    now = datetime.now(UTC)
+    ages = {"old": timedelta(days=31), "new": timedelta(days=1), "deleted": timedelta(minutes=2)}
+    ids = {name: submit(database, make_spec(name=name)).id for name in [*ages, "just deleted"]}
+    with database.session(write=True) as session:
+        for name, age in ages.items():
+            verbs.cancel(session, ids[name], None, now - age)
+        for name in ("deleted", "just deleted"):
+            deletion.mark(session, ids[name], None, now)
+    for study_id in ids.values():
+        (tmp_path / str(study_id)).mkdir()
+    dispatcher = make_dispatcher(
+        database,
+        storage,
+        FormulaLauncher,
+        checkpoints=tmp_path,
+        concurrent_studies=0,
+        keep=timedelta(days=30),
+    )
+    dispatcher.run_round()
+    with database.session() as session:
+        old, new = (studies.get(session, ids[name], None) for name in ("old", "new"))
+        assert old.pruned_at is not None
+        assert new.pruned_at is None
+        left = [study.id for study in deletion.marked(session, now + timedelta(days=1))]
+    assert left == [ids["just deleted"]]
+    assert str(ids["deleted"]) not in {folder.name for folder in tmp_path.iterdir()}
 
 
 def test_a_study_waits_while_its_code_is_not_that_of_its_start(

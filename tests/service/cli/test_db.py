@@ -16,7 +16,7 @@ from gradnoise_service.domain.study import Metric
 from gradnoise_service.local.doctor import _database
 from gradnoise_service.prepare_database import prepare_or_exit
 from gradnoise_service.settings import Settings
-from gradnoise_service.store import migrate, studies
+from gradnoise_service.store import migrate, studies, verbs
 from gradnoise_service.store.database import Database, open_database
 from gradnoise_service.usecases import health
 from gradnoise_service.usecases.service import Service
@@ -80,7 +80,7 @@ def test_a_database_is_pruned_backed_up_and_restored(
     with live_database.session(write=True) as session:
         for name, days in (("old", 40), ("recent", 1)):
             study = studies.submit(session, make_spec(name=name), metric, owner="ada", now=now)
-            studies.cancel(session, study.id, None, now - timedelta(days=days))
+            verbs.cancel(session, study.id, None, now - timedelta(days=days))
 
     def db(*arguments: object, home: str = "home") -> Result:
         return CliRunner().invoke(app, ["db", *map(str, arguments), "--home", str(tmp_path / home)])

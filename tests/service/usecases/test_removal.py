@@ -13,7 +13,7 @@ from sqlalchemy import select
 from gradnoise_service import search
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, TrialFile
-from gradnoise_service.store import deletion, files, logs, studies, trials
+from gradnoise_service.store import deletion, files, logs, studies, trials, verbs
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.tables import AttemptRow
 from gradnoise_service.usecases import removal
@@ -82,7 +82,7 @@ def test_logs_and_files_of_old_studies_are_removed_once(
     ended_at = {old.id: now - timedelta(days=31), recent.id: now - timedelta(days=29)}
     with database.session(write=True) as session:
         for study_id, time in ended_at.items():
-            studies.cancel(session, study_id, None, time)
+            verbs.cancel(session, study_id, None, time)
         for study in (old, recent, running):
             trial_id = trials.of_study(session, study.id)[0].id
             file = TrialFile(trial_id=trial_id, name="a", n_bytes=1, sha256="0" * 64)
