@@ -6,6 +6,7 @@ It stops in order on SIGTERM and SIGINT.
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from gradnoise_service.api import (
     events,
     files,
     health,
+    metrics,
     openapi,
     presets,
     reports,
@@ -36,6 +38,7 @@ from gradnoise_service.api import (
 )
 from gradnoise_service.api.access_log import AccessLog
 from gradnoise_service.api.guard import Guard
+from gradnoise_service.api.latencies import Latencies
 from gradnoise_service.api.limits import BodyLimit
 from gradnoise_service.api.proxies import BehindProxy
 from gradnoise_service.api.serving import Server
@@ -44,6 +47,7 @@ from gradnoise_service.settings import Settings
 from gradnoise_service.store import migrate
 from gradnoise_service.store.database import Database, open_database
 from gradnoise_service.study_text import MalformedStudyError
+from gradnoise_service.usecases import notices
 from gradnoise_service.usecases.feed import ProgressFeed
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.usecases.tokens import can_log_in
@@ -71,6 +75,7 @@ def create_app(
     settings: Settings, database: Database, clock: Callable[[], datetime] = now
 ) -> FastAPI:
     """Return the app of the API and the pages, on a migrated database."""
+    latencies = Latencies()
     app = FastAPI(
         title="gradnoise",
         description=DESCRIPTION,
@@ -81,7 +86,7 @@ def create_app(
         redoc_url=None,
         middleware=[
             Middleware(BehindProxy, proxies=settings.proxies, root_path=settings.root_path),
-            Middleware(AccessLog),
+            Middleware(AccessLog, latencies=latencies),
             Middleware(Guard, allowed_hosts=settings.allowed_hosts, respond=errors.respond),
             Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
         ],
@@ -95,6 +100,7 @@ def create_app(
         admin_token=settings.bootstrap_token or None,
     )
     state.attach(app, service, ProgressFeed(service))
+    app.state.latencies = latencies
     v1 = APIRouter(prefix="/v1")
     for resource in (
         studies,
@@ -111,7 +117,7 @@ def create_app(
     ):
         v1.include_router(resource.router)
     app.include_router(v1)
-    for shown in (health, pages, verb_forms, login, catalogue, reference):
+    for shown in (health, metrics, pages, verb_forms, login, catalogue, reference):
         app.include_router(shown.router)
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER))
     openapi.install(app)
@@ -129,10 +135,14 @@ def main() -> None:
     database = open_database(settings.database, settings.database_seconds)
     app = create_app(settings, database)
     _require_login(app.state.service)
+    stop = threading.Event()
+    sender = threading.Thread(target=notices.run, args=(app.state.service, stop), daemon=True)
+    sender.start()
     try:
         # event streams would outlast the server
         Server(app, settings.host, settings.port, on_exit=app.state.feed.close).run()
     finally:
+        stop.set()
         database.dispose()
 
 

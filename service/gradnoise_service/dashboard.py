@@ -33,7 +33,7 @@ from gradnoise_service.domain.errors import ForbiddenError, StudyError, Unauthen
 from gradnoise_service.prepare_database import prepare_or_exit
 from gradnoise_service.search import Storage, open_storage
 from gradnoise_service.settings import Settings
-from gradnoise_service.store.database import Database, open_database
+from gradnoise_service.store.database import Database, limit_waits, open_database
 from gradnoise_service.usecases.callers import identify
 from gradnoise_service.usecases.optuna_studies import OptunaStudies
 from gradnoise_service.usecases.service import Service
@@ -116,7 +116,9 @@ def main() -> None:
         signal.signal(number, lambda *_: sys.exit(0))
     prepare_or_exit(settings.database)
     database = open_database(settings.database, settings.database_seconds)
-    app = create_app(settings, database, open_storage(settings.database), lambda: datetime.now(UTC))
+    storage = open_storage(settings.database)
+    limit_waits(storage.engine, settings.database_seconds)
+    app = create_app(settings, database, storage, lambda: datetime.now(UTC))
     try:
         Server(app, settings.host, settings.dashboard_port).run()
     finally:

@@ -1,12 +1,15 @@
 """Settings of the service's processes; each process reads `GRADNOISE_*` once, at its start."""
 
+import re
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gradnoise_service.domain.webhook import SECRET_PATTERN
 
 Network = IPv4Network | IPv6Network
 
@@ -73,6 +76,23 @@ class Settings(BaseSettings):
     )
     admin_token_file: Path | None = Field(
         default=None, description="File with the admin token, in place of GRADNOISE_ADMIN_TOKEN."
+    )
+    notify_urls: list[str] = Field(
+        default_factory=list,
+        description=(
+            "URLs that studies may notify when they end, and all URLs below them; a JSON list."
+        ),
+    )
+    notify_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description=(
+            "Secret that signs the messages: whsec_ and at least 24 bytes in base64; required with "
+            "GRADNOISE_NOTIFY_URLS."
+        ),
+    )
+    notify_networks: list[Network] = Field(
+        default_factory=list,
+        description=("Networks of addresses that are not public and may be notified; a JSON list."),
     )
     max_trials: int = Field(
         default=20_000,
@@ -169,6 +189,16 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()
+
+    @model_validator(mode="after")
+    def _messages_are_signed(self) -> Self:
+        secret = self.notify_secret.get_secret_value()
+        if self.notify_urls and not re.fullmatch(SECRET_PATTERN, secret):
+            raise ValueError(
+                "GRADNOISE_NOTIFY_URLS requires GRADNOISE_NOTIFY_SECRET: whsec_ and at least 24 "
+                "bytes in base64"
+            )
+        return self
 
     @property
     def database(self) -> str:

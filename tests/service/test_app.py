@@ -27,7 +27,7 @@ from gradnoise_service.store import catalogues, studies
 from gradnoise_service.store.database import Database, open_database
 
 HEAVY = ("torch", "ray", "optuna", "gradnoise", "scipy", "matplotlib", "gradnoise_workers")
-METHODS = ("get", "post", "delete")
+METHODS = ("get", "post", "patch", "delete")
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -5,9 +5,12 @@ import time
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gradnoise_service.api.latencies import Latencies
 from gradnoise_service.api.proxies import path_below_root
 
-QUIET_PATHS = ("/healthz", "/readyz", "/static/")
+QUIET_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
+
+API_PREFIX = "/v1"
 
 logger = structlog.get_logger()
 
@@ -15,11 +18,13 @@ logger = structlog.get_logger()
 class AccessLog:
     """Middleware that logs method, path, status, duration and client of each request.
 
-    Health checks and static files are logged at the level debug.
+    Health checks and static files are logged at the level debug. The durations are counted, without
+    those of event streams.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, latencies: Latencies) -> None:
         self.app = app
+        self.latencies = latencies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,7 +41,11 @@ class AccessLog:
         try:
             await self.app(scope, receive, send_and_record_status)
         finally:
+            seconds = time.perf_counter() - started_at
             path = path_below_root(scope)
+            route = _template(scope, path)
+            if not route.endswith("/events"):
+                self.latencies.observe(scope["method"], route, status, seconds)
             is_quiet = path.startswith(QUIET_PATHS) and status in (200, 503)
             log = logger.debug if is_quiet else logger.info
             log(
@@ -44,6 +53,12 @@ class AccessLog:
                 method=scope["method"],
                 path=scope["path"],
                 status=status,
-                ms=round((time.perf_counter() - started_at) * 1000, 1),
+                ms=round(seconds * 1000, 1),
                 client=scope["client"][0] if scope.get("client") else None,
             )
+
+
+def _template(scope: Scope, path: str) -> str:
+    """Return the path of the route that answered, with names in place of values."""
+    route: str = getattr(scope.get("route"), "path", "other")  # below the prefix of its router
+    return API_PREFIX + route if path.startswith(API_PREFIX + "/") and route != "other" else route

@@ -56,4 +56,5 @@ def _requires(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
 Reader = Annotated[Caller, Depends(_requires("read"))]
 Submitter = Annotated[Caller, Depends(_requires("submit"))]
 Coder = Annotated[Caller, Depends(_requires("code"))]
+Monitor = Annotated[Caller, Depends(_requires("metrics"))]
 Admin = Annotated[Caller, Depends(_requires("admin"))]

@@ -36,4 +36,6 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schemas[model.__name__] = schema
     document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"token": []}]
+    if root_path := app.state.service.settings.root_path:
+        document["servers"] = [{"url": root_path}]
     return document

@@ -15,6 +15,8 @@ class TokenScope(StrEnum):
 
     read = "read"
     submit = "submit"
+    code = "code"
+    metrics = "metrics"
     admin = "admin"
 
 

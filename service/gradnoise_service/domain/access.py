@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Scope = Literal["read", "submit", "code", "admin"]
+Scope = Literal["read", "submit", "code", "metrics", "admin"]
 """What a token permits; `admin` includes the others and shows the studies of every owner.
 
-`code` is to send code that workers run, where the operator allows it.
+`code` is to send code that workers run, where the operator allows it; `metrics` to read the metrics
+of the service.
 """
 
 ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -28,6 +28,7 @@ PATTERNS = {
         "1 to 40 lower-case letters, digits, '_', '.' or '-', the first a letter or digit"
     ),
     r"^[0-9a-f]{64}$": "64 hexadecimal digits",
+    r"^https?://[^\s@\\#]+$": "a URL with http or https, without user and fragment",
 }
 """The strings that match the patterns of our schemas."""
 

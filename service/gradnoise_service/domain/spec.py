@@ -3,7 +3,7 @@
 What follows from a spec (phases, trials, seeds, looks) is computed by `design.Design`.
 """
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,11 +22,14 @@ from gradnoise_service.domain.space import (
     Whole,
     as_json,
 )
+from gradnoise_service.domain.webhook import URL_PATTERN
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}$"
 """Names of studies and of suites."""
 Phase = Literal["search", "rerun", "confirm"]
 Judge = Literal["last_epoch", "best_validation_epoch"]
+
+NotifyUrl = Annotated[str, Field(pattern=URL_PATTERN, max_length=500)]
 
 
 class StudySpec(Strict):
@@ -148,6 +151,14 @@ class StudySpec(Strict):
         ),
     )
     priority: Whole = Field(default=0, ge=-100, le=100, description="Higher runs first.")
+    notify: list[NotifyUrl] = Field(
+        default_factory=list,
+        max_length=5,
+        description=(
+            "URLs that get a message when the study ends; each is one that the operator allows, or "
+            "below one."
+        ),
+    )
 
     def recipe(self, arm: Arm) -> Recipe:
         """Return what an arm trains with; its space has the shared parameters first."""

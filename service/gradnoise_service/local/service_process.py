@@ -109,8 +109,8 @@ class ServiceProcess:
         process, grace_seconds = self._process, self.role.grace.total_seconds()
         if process is None or process.poll() is not None:
             return
+        process.send_signal(signal.SIGCONT)  # else any of its threads might get SIGTERM
         process.terminate()
-        process.send_signal(signal.SIGCONT)  # a stopped process handles no other signal
         try:
             process.wait(grace_seconds)
         except subprocess.TimeoutExpired:

@@ -120,11 +120,7 @@ class Supervisor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self._deaths.put(None)
-            self._thread.join()
-        finally:
-            self._stop()
+        self._stop()
 
     def check(self) -> None:
         """Raise CrashLoopError if a process was given up."""
@@ -217,6 +213,9 @@ class Supervisor:
 
     def _stop(self) -> None:
         try:
+            self._deaths.put(None)
+            if self._thread.is_alive():
+                self._thread.join()
             for process in reversed(self._processes):
                 process.stop()
         finally:  # also after a second Ctrl-C, which interrupts the waiting

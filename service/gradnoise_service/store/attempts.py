@@ -18,6 +18,7 @@ from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.log import AttemptRecord
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Trial, TrialState
+from gradnoise_service.store import counters
 from gradnoise_service.store.tables import AttemptRow, Base, MeasurementRow, TrialRow
 
 COUNTED_OUTCOMES = ("failed", "worker_lost")
@@ -197,6 +198,7 @@ def retry(session: Session, token: str, outcome: str, now: datetime, error: str)
         LeaseLostError: If the attempt no longer runs.
     """
     _leave(session, token, outcome, now, error, {"state": "waiting", "error": error, "epochs": 0})
+    counters.add(session, counters.ATTEMPTS + outcome)
 
 
 def orphan_running(session: Session, study_id: int, now: datetime) -> None:
@@ -208,7 +210,9 @@ def orphan_running(session: Session, study_id: int, now: datetime) -> None:
         .where(AttemptRow.lease_token.in_(tokens))
         .values(outcome="orphaned", finished_at=now)
     )
-    session.execute(orphaned, execution_options={"synchronize_session": False})
+    ended = session.execute(orphaned, execution_options={"synchronize_session": False})
+    if n_orphaned := ended.rowcount:  # type: ignore[attr-defined]  # of every UPDATE
+        counters.add(session, counters.ATTEMPTS + "orphaned", n_orphaned)
     waiting = update(TrialRow).where(*is_running)
     session.execute(
         waiting.values(state="waiting", lease_token=None, epochs=0),

@@ -17,7 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from gradnoise_service.domain.errors import DatabaseUnavailableError
 from gradnoise_service.store.patient_connection import PatientConnection
 
-__all__ = ["Database", "Session", "insert_new", "open_database"]
+__all__ = ["Database", "Session", "insert_new", "limit_waits", "open_database"]
 
 BUSY_SECONDS = 30
 PING_SECONDS = 3
@@ -88,12 +88,18 @@ class Database:
             options["pool_timeout"] = patience_seconds
         engine = create_engine(self.url, pool_pre_ping="poolclass" not in options, **options)
         if patience_seconds is not None:
-            event.listen(engine, "do_connect", _patient(patience_seconds))
+            limit_waits(engine, patience_seconds)
         return engine
 
 
 def open_database(url: str, patience_seconds: float | None = None) -> Database:
     return Database(url, patience_seconds)
+
+
+def limit_waits(engine: Engine, seconds: float) -> None:
+    """Bound how long new connections of an engine wait for PostgreSQL; leave SQLite's alone."""
+    if engine.dialect.name == "postgresql":
+        event.listen(engine, "do_connect", _patient(seconds))
 
 
 def insert_new(

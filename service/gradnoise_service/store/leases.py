@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from gradnoise_service.domain.devices import CHOICES, DeviceChoice
 from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.study import Study, StudyState
-from gradnoise_service.store import attempts, queue, studies
+from gradnoise_service.store import attempts, counters, notices, queue, studies
 from gradnoise_service.store.tables import StudyRow
 
 NO_HOLDER: Mapping[str, None] = {
@@ -70,8 +70,11 @@ def acquire(
         .returning(StudyRow.id)
         .execution_options(synchronize_session=False)
     )
+    is_lost = session.scalar(select(StudyRow.lease_token).where(StudyRow.id == due)) is not None
     if session.execute(acquired).first() is None:
         return None
+    if is_lost:
+        counters.add(session, counters.LEASE_LOSSES)
     attempts.orphan_running(session, due, now)
     return studies.get(session, due, None), Lease(study_id=due, token=token)
 
@@ -196,6 +199,7 @@ def _is_left_pausing(now: datetime) -> tuple[ColumnElement[bool], ...]:
 
 def _end(session: Session, lease: Lease, now: datetime, values: Mapping[str, Any]) -> None:
     _write(session, lease, {**values, "finished_at": now, **NO_HOLDER})
+    notices.add(session, lease.study_id, now)
 
 
 def _write(session: Session, lease: Lease, values: Mapping[str, Any]) -> StudyState:

@@ -253,6 +253,26 @@ class LoginRow(Base):
     expires_at: Mapped[datetime]
 
 
+class NoticeRow(Base):
+    __tablename__ = PREFIX + "notice"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(36), unique=True)
+    url: Mapped[str] = mapped_column(String(500))
+    body: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    due_at: Mapped[datetime | None] = mapped_column(index=True)
+    n_attempts: Mapped[int]
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class CounterRow(Base):
+    __tablename__ = PREFIX + "counter"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger)
+
+
 STUDY, TRIAL, MEASUREMENT = (
     Base.metadata.tables[row.__tablename__] for row in (StudyRow, TrialRow, MeasurementRow)
 )

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from gradnoise_service.domain.errors import NotFoundError
 from gradnoise_service.domain.study import Study
 from gradnoise_service.domain.verbs import Verb, applies
-from gradnoise_service.store import attempts, leases
+from gradnoise_service.store import attempts, leases, notices
 from gradnoise_service.store.study_values import study_of
 from gradnoise_service.store.tables import StudyRow
 
@@ -66,6 +66,7 @@ def cancel(session: Session, study_id: int, owner: str | None, now: datetime) ->
     if _applies("cancel", row):
         row.state, row.finished_at = "cancelled", now
         leases.clear(row)
+        notices.add(session, study_id, now)
     return study_of(row)
 
 

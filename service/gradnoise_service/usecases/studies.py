@@ -14,6 +14,7 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study
 from gradnoise_service.domain.suite import check_membership
 from gradnoise_service.domain.trial_errors import ArmError
+from gradnoise_service.domain.webhook import check_urls
 from gradnoise_service.store import (
     catalogues,
     costs,
@@ -68,6 +69,7 @@ def submit(
     from gradnoise_service.report.words.power import power
 
     spec = planned(spec)
+    check_urls(spec.notify, service.settings.notify_urls)
     now = service.clock()
     with service.database.session(write=True) as session:
         catalogue, source = catalogues.read(session), None

@@ -9,7 +9,7 @@ from gradnoise_service.api.problem import headers_of, problem_of, problem_respon
 from gradnoise_service.api.proxies import path_below_root
 from gradnoise_service.web.templating import render
 
-PROGRAM_PATHS = ("/v1/", "/healthz", "/readyz", "/openapi.json")
+PROGRAM_PATHS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json")
 
 
 def respond(request: Request, error: Exception) -> Response:

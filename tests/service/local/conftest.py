@@ -20,7 +20,7 @@ MODULES = {
     """,
     "stubborn": """
         import os, signal, subprocess, sys
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: print("stubborn stays", flush=True))
         ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"
         helper = subprocess.Popen([sys.executable, "-c", ignore])
         print("stubborn", os.getpid(), helper.pid)

@@ -127,10 +127,7 @@ def supervisor_process(settings: Settings, module: str) -> Iterator[subprocess.P
         roles = [Role(name="first", module={module!r}, grace=timedelta(hours=1))]
         show = lambda _, line: print(line, flush=True)
         with interrupt_on_stop_signals(), Supervisor(Settings(), echo=show, roles=roles):
-            try:
-                threading.Event().wait()
-            finally:
-                print("stopping", flush=True)
+            threading.Event().wait()
     """
     environment = os.environ | {
         "GRADNOISE_HOME": str(settings.home),
@@ -189,7 +186,7 @@ def test_second_signal_ends_a_process_that_does_not_stop(
         assert first.stdout is not None
         pids = [int(pid) for pid in first.stdout.readline().split()[1:]]
         first.send_signal(number)
-        assert first.stdout.readline() == "stopping\n"
+        assert first.stdout.readline() == "stubborn stays\n"
         first.send_signal(number)
         assert first.wait(WAIT_SECONDS) != 0
         assert all(has_ended(pid) for pid in pids)

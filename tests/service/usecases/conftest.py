@@ -1,5 +1,5 @@
 """Fixtures: studies in every state."""
 
-from api_fixtures import workshop
+from api_fixtures import announced, workshop
 
-__all__ = ["workshop"]
+__all__ = ["announced", "workshop"]

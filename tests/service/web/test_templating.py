@@ -42,4 +42,5 @@ def test_login_and_redirects_stay_below_the_root_path(
     entered = visitor.post("/login", data={"token": "secret", "next": "/studies/3"})
     assert entered.headers["location"] == "/gradnoise/studies/3"
     assert "; Path=/gradnoise;" in entered.headers["set-cookie"]
+    assert visitor.get("/openapi.json").json()["servers"] == [{"url": "/gradnoise"}]
     assert visitor.get("/v1/nowhere").json()["type"].startswith("/gradnoise/docs#")
