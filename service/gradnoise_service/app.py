@@ -51,7 +51,16 @@ from gradnoise_service.usecases import notices
 from gradnoise_service.usecases.feed import ProgressFeed
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.usecases.tokens import can_log_in
-from gradnoise_service.web import catalogue, errors, login, pages, reference
+from gradnoise_service.web import (
+    catalogue,
+    errors,
+    login,
+    pages,
+    reference,
+    study_list,
+    submission,
+    trial_pages,
+)
 from gradnoise_service.web import verbs as verb_forms
 
 STATIC_FOLDER = Path(__file__).parent / "web" / "static"
@@ -117,7 +126,8 @@ def create_app(
     ):
         v1.include_router(resource.router)
     app.include_router(v1)
-    for shown in (health, metrics, pages, verb_forms, login, catalogue, reference):
+    pages_of = (study_list, pages, trial_pages, verb_forms, submission, login, catalogue, reference)
+    for shown in (health, metrics, *pages_of):
         app.include_router(shown.router)
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER))
     openapi.install(app)

@@ -152,16 +152,6 @@ def progress(service: Service, caller: Caller, study_id: int) -> Progress:
         return studies.progress(session, study_id, service.clock(), caller.visible_owner)
 
 
-def progress_of_running(service: Service, shown: Slice[Study]) -> Mapping[int, Progress]:
-    """Return the progress of the running studies of a slice, by id."""
-    with service.database.session() as session:
-        return {
-            study.id: studies.progress(session, study.id, service.clock())
-            for study in shown.items
-            if study.state == "running"
-        }
-
-
 def remark(service: Service, caller: Caller, study_id: int, remarks: Remarks) -> Study:
     """Replace the tags of a study, its note, or both; raises as `show`."""
     with service.database.session(write=True) as session:

@@ -1,14 +1,12 @@
-"""HTML pages: the list of studies, a study, its report."""
+"""Pages of a study and its report, and of suites."""
 
-from typing import Annotated, Any
-
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from gradnoise_service.api.auth import Reader, Submitter
 from gradnoise_service.api.guard import DOCUMENT_POLICY
-from gradnoise_service.api.parameters import MAX_ID, StudyId, SuiteName, SuiteOwner, TrialId
+from gradnoise_service.api.parameters import StudyId, SuiteName, SuiteOwner
 from gradnoise_service.api.schemas import ExtensionIn
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
@@ -16,37 +14,14 @@ from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.verbs import allowed
 from gradnoise_service.report.words.anytime import extension_cost
 from gradnoise_service.report.words.rehearsal import known_limits
-from gradnoise_service.usecases import files, reports, sources, studies, suites, trials
-from gradnoise_service.web.curve import curve
+from gradnoise_service.usecases import reports, sources, studies, suites, trials
 from gradnoise_service.web.forms import Fields
-from gradnoise_service.web.templating import render
+from gradnoise_service.web.templating import render_page
+from gradnoise_service.web.trial_pages import live_charts, table_of
 
 router = APIRouter(include_in_schema=False)
 
-N_STUDIES = 50
 N_TRIALS = 20
-Before = Annotated[int | None, Query(ge=1, le=MAX_ID)]
-
-
-@router.get("/")
-def list_studies(
-    caller: Reader, service: CurrentService, request: Request, before: Before = None
-) -> Response:
-    """Show the studies, newest first, with the progress of those that run."""
-    shown = studies.page(service, caller, before=before, limit=N_STUDIES)
-    progress = studies.progress_of_running(service, shown)
-    return _page(
-        request,
-        service,
-        "studies.html",
-        studies=shown.items,
-        counts={study_id: _counts(of_study) for study_id, of_study in progress.items()},
-        progress=progress,
-        places=studies.places(service, shown.items),
-        errors=studies.first_errors(service, shown.items),
-        next=shown.last_id,
-        has_active=any(not study.has_ended for study in shown.items),
-    )
 
 
 @router.get("/studies/{study_id}")
@@ -54,9 +29,10 @@ def show(caller: Reader, service: CurrentService, request: Request, study_id: St
     """Show a study: state, verdict, progress of each arm, declaration, latest trials."""
     study = studies.show(service, caller, study_id)
     progress = studies.progress(service, caller, study_id)
-    return _page(
+    return render_page(
         request,
         service,
+        caller,
         "study.html",
         study=study,
         design=study.design,
@@ -64,36 +40,14 @@ def show(caller: Reader, service: CurrentService, request: Request, study_id: St
         verdicts=reports.verdicts(service, caller, study, progress),
         progress=progress,
         source=sources.of_study(service, caller, study_id) if study.spec.source else None,
-        trials=trials.latest(service, caller, study_id, N_TRIALS),
-        spaces={arm.name: study.spec.recipe(arm).space for arm in study.spec.arms},
-        has_dashboard=caller.visible_owner is None,
+        charts=live_charts(service, study),
+        table=table_of(service, caller, study, trials.latest(service, caller, study_id, N_TRIALS)),
         has_report=_has_report(progress),
         verbs=allowed(study.state) if caller.may("submit") else (),
         can_extend=caller.may("submit") and study.state == "complete",
     )
 
 
-@router.get("/studies/{study_id}/trials/{trial_id}")
-def trial(
-    caller: Reader, service: CurrentService, request: Request, study_id: StudyId, trial_id: TrialId
-) -> Response:
-    """Show a trial: setting, state, course, attempts with their errors and what they printed."""
-    study = studies.show(service, caller, study_id)
-    found = trials.show(service, caller, study_id, trial_id)
-    arm = next(arm for arm in study.spec.arms if arm.name == found.arm)
-    measured = trials.measurements_of(service, caller, study_id, trial_id)
-    return _page(
-        request,
-        service,
-        "trial.html",
-        study=study,
-        trial=found,
-        space=study.spec.recipe(arm).space,
-        has_dashboard=caller.visible_owner is None,
-        curve=curve(measured, study.metric.name),
-        logs=trials.logs_of(service, caller, study_id, trial_id),
-        files=files.listed(service, caller, study_id, trial_id),
-    )
 
 
 @router.get("/studies/{study_id}/extend")
@@ -104,7 +58,9 @@ def confirm_extension(
     n_seeds = _seeds(seeds)
     study = studies.extend(service, caller, study_id, n_seeds, is_dry_run=True)
     cost = extension_cost(study.design.n_seeds, study.design.false_verdict_chance)
-    return _page(request, service, "extend.html", study=study, seeds=n_seeds, cost=cost)
+    return render_page(
+        request, service, caller, "extend.html", study=study, seeds=n_seeds, cost=cost
+    )
 
 
 @router.post("/studies/{study_id}/extend")
@@ -124,7 +80,9 @@ def report(caller: Reader, service: CurrentService, study_id: StudyId) -> Respon
 @router.get("/suites")
 def list_suites(caller: Reader, service: CurrentService, request: Request) -> Response:
     """Show the suites with the number of their studies that have ended."""
-    return _page(request, service, "suites.html", suites=suites.list_all(service, caller))
+    return render_page(
+        request, service, caller, "suites.html", suites=suites.list_all(service, caller)
+    )
 
 
 @router.get("/suites/{name}")
@@ -141,21 +99,6 @@ def _document(html: str, back: str, label: str) -> Response:
     link = f'<main>\n<nav aria-label="Back"><a href="{back}">← {label}</a></nav>'
     page = html.replace("<main>", link, 1)
     return HTMLResponse(page, headers={"Content-Security-Policy": DOCUMENT_POLICY})
-
-
-def _page(request: Request, service: CurrentService, template: str, **values: Any) -> Response:
-    return render(
-        request,
-        template,
-        requires_tokens=service.requires_tokens,
-        dashboard=service.settings.dashboard_url,
-        **values,
-    )
-
-
-def _counts(progress: Progress) -> tuple[int, int]:
-    """Return the number of a study's trials that have ended, and of all its trials."""
-    return sum(arm.n_ended for arm in progress.arms), sum(arm.n_trials for arm in progress.arms)
 
 
 def _has_report(progress: Progress) -> bool:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from gradnoise_service.api.proxies import path_below_root
+from gradnoise_service.domain.access import Caller
 from gradnoise_service.domain.phrases import (
     metric_in_words,
     option_in_words,
@@ -20,15 +21,18 @@ from gradnoise_service.domain.space import Space, Value, points, searched
 from gradnoise_service.report.words.noise_ratio import noise_ratio
 from gradnoise_service.report.words.numbers import (
     as_words,
+    confidence,
     count,
     duration,
     given,
     moment,
     number,
+    signed,
 )
 from gradnoise_service.report.words.queue import waits_for
 from gradnoise_service.report.words.settings import length, space, techniques
 from gradnoise_service.report.words.trial_errors import arm_error
+from gradnoise_service.usecases.service import Service
 
 FOLDER = Path(__file__).parent
 
@@ -52,6 +56,26 @@ class RootedPaths(Extension):
         return re.sub(r'(\b[\w-]+=")/', r"\1{{ root }}/", source)
 
 
+def render_page(
+    request: Request,
+    service: Service,
+    caller: Caller,
+    template: str,
+    status: int = 200,
+    **values: Any,
+) -> HTMLResponse:
+    """Return a page for a caller; the template also gets what the caller may do and see."""
+    return render(
+        request,
+        template,
+        status,
+        requires_tokens=service.requires_tokens,
+        may_submit=caller.may("submit"),
+        dashboard=service.settings.dashboard_url if caller.visible_owner is None else "",
+        **values,
+    )
+
+
 def fixed(space: Space) -> dict[str, Value]:
     """Return the entries of a space with a single value.
 
@@ -72,6 +96,8 @@ ENVIRONMENT = jinja2.Environment(
 ENVIRONMENT.trim_blocks = ENVIRONMENT.lstrip_blocks = True
 ENVIRONMENT.filters |= {
     "number": number,
+    "signed": signed,
+    "confidence": confidence,
     "count": count,
     "length_of": length,
     "duration": duration,

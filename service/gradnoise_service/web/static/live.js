@@ -1,5 +1,6 @@
 "use strict";
-// Shows times in the zone of the reader. Updates a page: fetches it again when the service reports a change, and replaces the parts that differ.
+// Shows times in the zone of the reader. Updates a page: fetches it again when the service reports a change, and replaces the parts that
+// differ; what is checked, opened and focused stays so.
 (() => {
   const main = document.querySelector("main");
   let isFetching = false;
@@ -38,13 +39,31 @@
     }
   }
 
+  // the focused element of a part that is replaced: keyboards go on from there
+  function selector(element) {
+    if (!element) return "";
+    if (element.id) return `#${element.id}`;
+    const address = element.getAttribute("href");
+    return address ? `[href="${CSS.escape(address)}"]` : "";
+  }
+
   function swap(page) {
     localise(page);
     const isFollowed = "progress" in main.dataset;
     if (isFollowed && !("progress" in page.querySelector("main").dataset)) return location.reload();
     for (const old of document.querySelectorAll("[data-live]")) {
       const fresh = page.getElementById(old.id);
-      if (fresh && fresh.innerHTML !== old.innerHTML) old.replaceWith(document.adoptNode(fresh));
+      if (!fresh || fresh.innerHTML === old.innerHTML) continue;
+      for (const box of old.querySelectorAll("input:checked")) {
+        const same = fresh.querySelector(`#${box.id}`);
+        if (same) same.checked = true;
+      }
+      for (const opened of old.querySelectorAll("details[open][id]")) {
+        fresh.querySelector(`#${opened.id}`)?.setAttribute("open", "");
+      }
+      const focus = selector(old.contains(document.activeElement) && document.activeElement);
+      old.replaceWith(document.adoptNode(fresh));
+      if (focus) document.querySelector(focus)?.focus({ preventScroll: true });
     }
   }
 

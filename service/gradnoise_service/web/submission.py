@@ -1,0 +1,183 @@
+"""The page that submits a study: a form and its YAML, each made from the other."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+
+from gradnoise_service import presets
+from gradnoise_service.api.auth import Submitter
+from gradnoise_service.api.body import read_spec
+from gradnoise_service.api.parameters import MAX_ID
+from gradnoise_service.api.state import CurrentService
+from gradnoise_service.domain.access import Caller
+from gradnoise_service.domain.catalogue import Catalogue
+from gradnoise_service.domain.errors import (
+    CatalogueEmptyError,
+    FieldFault,
+    InvalidSpecError,
+    NameTakenError,
+    NotFoundError,
+)
+from gradnoise_service.study_text import MalformedStudyError, dump_yaml, parse_yaml
+from gradnoise_service.usecases import studies, workloads
+from gradnoise_service.usecases.service import Service
+from gradnoise_service.usecases.studies import Submission
+from gradnoise_service.web.forms import Fields
+from gradnoise_service.web.space_text import SYNTAX
+from gradnoise_service.web.study_form import StudyForm, edited, form_of, with_arm, without_arm
+from gradnoise_service.web.templating import render_page
+
+router = APIRouter(include_in_schema=False)
+
+YAML_TYPE = "application/yaml"
+FIRST_PRESET = "demo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A study that is being written: its YAML, its plain values, and why it cannot run yet."""
+
+    yaml: str
+    values: Mapping[str, Any]
+    submission: Submission | None = None
+    faults: Sequence[FieldFault] = ()
+
+
+@router.get("/submit")
+def write(
+    caller: Submitter,
+    service: CurrentService,
+    request: Request,
+    preset: Annotated[str, Query(max_length=100)] = "",
+    member: Annotated[int, Query(ge=0, le=1000)] = 0,
+    study: Annotated[int | None, Query(ge=1, le=MAX_ID)] = None,
+) -> Response:
+    """Show the form of a preset, or of an existing study under a free name."""
+    if study is not None:
+        yaml = dump_yaml(studies.clone(service, caller, study))
+    else:
+        yaml = _preset(preset or FIRST_PRESET, member)
+    draft = _checked(service, caller, yaml)
+    return _page(request, service, caller, draft, key=uuid.uuid4().hex, preset=(preset, member))
+
+
+@router.post("/submit")
+def submit(caller: Submitter, service: CurrentService, request: Request, form: Fields) -> Response:
+    """Submit the study, or show its form and its YAML again, each made from the other.
+
+    The YAML is the source where it was edited, else the form.
+    """
+    yaml, shown = (form.get(name, "").replace("\r\n", "\n") for name in ("yaml", "shown"))
+    action, key = form.get("action", ""), form.get("key") or uuid.uuid4().hex
+    if yaml.strip() == shown.strip():
+        yaml = _from_form(service, yaml, form, action)
+    draft = _checked(service, caller, yaml)
+    if action != "submit" or draft.submission is None:
+        status = 422 if action == "submit" else 200
+        return _page(request, service, caller, draft, key=key, status=status)
+    spec = read_spec((YAML_TYPE, yaml.encode()))
+    submitted = studies.submit(service, caller, spec, key[:200])
+    return RedirectResponse(f"/studies/{submitted.study.id}", status_code=303)
+
+
+def _from_form(service: Service, yaml: str, form: Mapping[str, str], action: str) -> str:
+    """Return the YAML with the changes of the form; as it is where it cannot be read."""
+    try:
+        before = parse_yaml(yaml)
+    except MalformedStudyError:
+        return yaml
+    values = edited(before, _catalogue(service), form)
+    if action == "add_arm":
+        values = with_arm(values)
+    if action.startswith("remove_arm.") and action.removeprefix("remove_arm.").isdecimal():
+        values = without_arm(values, int(action.removeprefix("remove_arm.")))
+    return yaml if values == before else dump_yaml(values)
+
+
+def _checked(service: Service, caller: Caller, yaml: str) -> Draft:
+    """Return the draft of a YAML text with what it would run, or with its faults."""
+    try:
+        values = parse_yaml(yaml)
+    except MalformedStudyError as error:
+        return Draft(yaml=yaml, values={}, faults=[_yaml_fault(str(error))])
+    try:
+        spec = read_spec((YAML_TYPE, yaml.encode()))
+        submission = studies.submit(service, caller, spec, None, is_dry_run=True)
+    except InvalidSpecError as error:
+        return Draft(yaml=yaml, values=values, faults=error.errors)
+    except NameTakenError as error:
+        legal = f"another name, such as {error.free_name}"
+        fault = FieldFault(
+            field="name", value=error.name, message="another study has this name", legal=legal
+        )
+        return Draft(yaml=yaml, values=values, faults=[fault])
+    except CatalogueEmptyError as error:
+        return Draft(yaml=yaml, values=values, faults=[_fault("workload", str(error))])
+    return Draft(yaml=yaml, values=values, submission=submission)
+
+
+def _page(
+    request: Request,
+    service: Service,
+    caller: Caller,
+    draft: Draft,
+    *,
+    key: str,
+    preset: tuple[str, int] = ("", 0),
+    status: int = 200,
+) -> Response:
+    form = (
+        form_of(draft.values, _catalogue(service), draft.faults)
+        if draft.values
+        else StudyForm(sections=())
+    )
+    return render_page(
+        request,
+        service,
+        caller,
+        "submit.html",
+        status=status,
+        draft=draft,
+        form=form,
+        key=key,
+        preset=preset,
+        presets={name: _members(name) for name in presets.names()},
+        syntax=SYNTAX,
+    )
+
+
+def _preset(name: str, member: int) -> str:
+    """Return the YAML of a study of a preset.
+
+    Raises:
+        NotFoundError: If there is no such study.
+    """
+    if name not in presets.names() or member >= len(_members(name)):
+        raise NotFoundError(f"There is no study {member} of a preset {name!r}.")
+    if len(_members(name)) == 1 and presets.find_table(name) is None:
+        return presets.text(name)
+    return dump_yaml(presets.load(name)[member])
+
+
+def _members(name: str) -> list[str]:
+    return [str(study["name"]) for study in presets.load(name)]
+
+
+def _catalogue(service: Service) -> Catalogue:
+    try:
+        return workloads.announced(service)
+    except CatalogueEmptyError:
+        return Catalogue(workloads={}, techniques={}, optimizers={}, protocol={})
+
+
+def _yaml_fault(message: str) -> FieldFault:
+    return _fault("YAML", message)
+
+
+def _fault(field: str, message: str) -> FieldFault:
+    return FieldFault(field=field, value=None, message=message, legal="")
