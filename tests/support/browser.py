@@ -71,6 +71,22 @@ class Page:
             " look(); })"
         )
 
+    def await_value(self, selector: str, text: str) -> None:
+        """Wait until the value of a control contains a text."""
+        control = f"document.querySelector({json.dumps(selector)})"
+        self.run(
+            f"new Promise(done => {{ const look = () => {control}?.value.includes("
+            f"{json.dumps(text)}) ? done() : setTimeout(look, 20); look(); }})"
+        )
+
+    def press(self, key: str) -> None:
+        """Press and release a key: a character, Tab or Enter."""
+        codes = {"Tab": 9, "Enter": 13}
+        typed = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        event = {"key": key, "windowsVirtualKeyCode": codes.get(key, 0)}
+        self._call("Input.dispatchKeyEvent", type="keyDown", text=typed, **event)
+        self._call("Input.dispatchKeyEvent", type="keyUp", **event)
+
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": parameters, **self._session}

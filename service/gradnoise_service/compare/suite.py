@@ -1,4 +1,4 @@
-"""compare_suite: one answer over the studies of a suite."""
+"""compare_suite: one answer over the studies of a suite; compare_selection: over any studies."""
 
 import math
 import statistics
@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from gradnoise_service.compare.description import paired
 from gradnoise_service.compare.facts.base import Interval
 from gradnoise_service.compare.facts.comparison import Comparison, Difference
-from gradnoise_service.compare.facts.suite import Answer, LeftOut, StudyEffect, SuiteComparison
+from gradnoise_service.compare.facts.suite import (
+    Answer,
+    LeftOut,
+    StudyEffect,
+    SuiteComparison,
+    VariesOver,
+)
 from gradnoise_service.compare.intervals import share_interval
 from gradnoise_service.compare.meta import FEWEST_EFFECTS, pool
 from gradnoise_service.compare.verdict import decide
@@ -26,20 +32,48 @@ def compare_suite(name: str, studies: Sequence[tuple[Study, Comparison | None]])
         studies: At least one study, each with its comparison, which is None unless the study is
             complete. The first study determines the arms.
     """
-    baseline, *arms = studies[0][0].spec.arms
+    return _compared(name, studies, _pairs(studies[0][0]), varies_over="workload")
+
+
+def compare_selection(studies: Sequence[tuple[Study, Comparison | None]]) -> SuiteComparison:
+    """Return the answers over studies that a reader has picked; arguments as of `compare_suite`.
+
+    There is an answer on each arm against each baseline that some study compares.
+    """
+    pairs = dict.fromkeys(pair for study, _ in studies for pair in _pairs(study))
+    return _compared("Comparison", studies, list(pairs), varies_over="study")
+
+
+def _pairs(study: Study) -> list[tuple[str, str]]:
+    """Return the arms of a study, each with its baseline."""
+    baseline, *arms = study.spec.arms
+    return [(arm.name, baseline.name) for arm in arms]
+
+
+def _compared(
+    name: str,
+    studies: Sequence[tuple[Study, Comparison | None]],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    varies_over: VariesOver,
+) -> SuiteComparison:
     n_ended = sum(study.has_ended for study, _ in studies)
-    answers = tuple(
-        _answer(
-            arm.name, baseline.name, studies, n_arms=len(arms), has_ended=n_ended == len(studies)
+    answers: list[Answer] = []
+    for arm, baseline in pairs:
+        of_pair = (
+            studies
+            if varies_over == "workload"
+            else [each for each in studies if (arm, baseline) in _pairs(each[0])]
         )
-        for arm in arms
-    )
+        has_ended = all(study.has_ended for study, _ in of_pair)
+        answers.append(_answer(arm, baseline, of_pair, n_arms=len(pairs), has_ended=has_ended))
     return SuiteComparison(
         name=name,
         verdict=answers[0].verdict,
+        varies_over=varies_over,
         n_studies=len(studies),
         n_ended=n_ended,
-        answers=answers,
+        answers=tuple(answers),
     )
 
 

@@ -1,25 +1,47 @@
 """The report of a suite: its answers in facts and words, as JSON, HTML or Markdown."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from gradnoise_service.compare.facts.suite import Answer, SuiteComparison
+from gradnoise_service.compare.facts.comparison import Comparison
+from gradnoise_service.compare.facts.suite import Answer, SuiteComparison, VariesOver
+from gradnoise_service.domain.study import Study
 from gradnoise_service.report.html import render_template
 from gradnoise_service.report.markdown_syntax import escaped, table
 from gradnoise_service.report.words.numbers import (
     MISSING,
     as_words,
     confidence,
+    duration,
     number,
     p_value,
     percent,
     signed,
     span,
 )
-from gradnoise_service.report.words.suite import EFFECT_NOTE, answer_sentence, why_left_out
+from gradnoise_service.report.words.settings import chosen, setting, techniques
+from gradnoise_service.report.words.suite import (
+    EFFECT_NOTE,
+    PICKED_NOTE,
+    PLURALS,
+    answer_sentence,
+    why_left_out,
+)
 
+Member = tuple[Study, Comparison | None]
+"""A study with its comparison; None before it is complete."""
+SETTINGS_HEADER = (
+    "study",
+    "workload",
+    "arm",
+    "recipe",
+    "chosen setting",
+    "mean",
+    "trials",
+    "device time",
+)
 HEADER = ("study", "workload", "gain", "smallest that matters", "effect", "interval", "verdict")
 
 
@@ -46,8 +68,14 @@ def document(suite: SuiteComparison) -> SuiteReport:
     return SuiteReport(**facts, sentence=answers[0].sentence)
 
 
-def html(suite: SuiteComparison) -> str:
-    """Return the report as a self-contained page."""
+def html(suite: SuiteComparison, members: Sequence[Member] = (), *, has_links: bool = False) -> str:
+    """Return the report as a self-contained page.
+
+    Args:
+        suite: The comparison.
+        members: The studies, whose settings and costs are shown below it.
+        has_links: Whether the names of studies link to their pages, relative to the root of the service.
+    """
     # matplotlib is imported with the first report: other processes do without it
     from gradnoise_service.report.figures import as_element
     from gradnoise_service.report.figures.forest import forest
@@ -57,12 +85,16 @@ def html(suite: SuiteComparison) -> str:
         "suite.html",
         suite=report,
         pictures=[
-            Markup(as_element(functools.partial(forest, answer))) for answer in report.answers
+            Markup(as_element(functools.partial(forest, answer, suite.varies_over)))
+            for answer in report.answers
         ],
         tables=[effect_table(answer) for answer in report.answers],
         header=HEADER,
-        facts=[pooled_facts(answer) for answer in report.answers],
-        note=EFFECT_NOTE,
+        facts=[pooled_facts(answer, suite.varies_over) for answer in report.answers],
+        notes=[EFFECT_NOTE, *([PICKED_NOTE] if suite.varies_over == "study" else [])],
+        settings=list(settings_table(members)),
+        settings_header=SETTINGS_HEADER,
+        addresses={study.spec.name: f"studies/{study.id}" for study, _ in members if has_links},
     )
 
 
@@ -87,7 +119,26 @@ def effect_table(answer: Answer) -> list[tuple[str, ...]]:
     ]
 
 
-def pooled_facts(answer: Answer) -> list[tuple[str, str]]:
+def settings_table(members: Sequence[Member]) -> Iterator[tuple[str, ...]]:
+    """Yield a row of `SETTINGS_HEADER` for each arm of each study."""
+    for study, comparison in members:
+        options = setting(study.spec.options)
+        for arm in study.spec.arms:
+            found = None if comparison is None else comparison.arm(arm.name)
+            recipe = study.spec.recipe(arm)
+            yield (
+                study.spec.name,
+                f"{study.spec.workload}, {options}" if study.spec.options else study.spec.workload,
+                arm.name,
+                f"{techniques(recipe.techniques)}, {recipe.optimizer}",
+                MISSING if found is None else chosen(found),
+                MISSING if found is None else number(found.mean),
+                MISSING if found is None else str(sum(t.n_ended for t in found.tallies.values())),
+                MISSING if found is None else duration(found.device_seconds),
+            )
+
+
+def pooled_facts(answer: Answer, over: VariesOver = "workload") -> list[tuple[str, str]]:
     """Return the pooled numbers of an answer with their names."""
     found = answer.pooled
     if found is None:
@@ -98,8 +149,8 @@ def pooled_facts(answer: Answer) -> list[tuple[str, str]]:
         (f"its {level} interval", span(found.interval)),
         ("p", p_value(answer.p_value)),
         (f"{level} prediction interval", span(found.prediction)),
-        ("standard deviation between workloads", number(found.tau)),
-        ("share of the variance between workloads", percent(found.i_squared)),
+        (f"standard deviation between {PLURALS[over]}", number(found.tau)),
+        (f"share of the variance between {PLURALS[over]}", percent(found.i_squared)),
     ]
 
 
@@ -109,6 +160,6 @@ def _lines(suite: SuiteReport) -> Iterator[str]:
         arms = f"{escaped(answer.arm)} against {escaped(answer.baseline)}"
         yield from ("", f"**{as_words(answer.verdict)}** ({arms}): {escaped(answer.sentence)}")
         yield from ("", *table(HEADER, effect_table(answer)))
-        if facts := pooled_facts(answer):
+        if facts := pooled_facts(answer, suite.varies_over):
             yield from ("", *(f"- {name}: {escaped(value)}" for name, value in facts))
     yield from ("", EFFECT_NOTE)

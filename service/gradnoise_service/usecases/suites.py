@@ -1,10 +1,9 @@
-"""Use cases on suites: list them, and compare the studies of one."""
+"""Use cases on suites: list them, compare the studies of one, and compare any studies."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 from gradnoise_service.compare.facts.comparison import Comparison
-from gradnoise_service.compare.facts.suite import SuiteComparison
 from gradnoise_service.domain.access import Caller
 from gradnoise_service.domain.errors import AmbiguousNameError, NotFoundError
 from gradnoise_service.domain.study import Study
@@ -37,7 +36,11 @@ def report(
         NotFoundError: If no visible study belongs to a suite of this name.
         AmbiguousNameError: If several owners have one, of whom none is given.
     """
-    compared = _compare(service, caller, name, owner)
+    members = _members(service, caller, name, owner)
+    # imports numpy, which other requests do not need
+    from gradnoise_service.compare.suite import compare_suite
+
+    compared = compare_suite(name, members)
     # jinja2 and, for HTML, matplotlib are imported with the first report
     from gradnoise_service.report import suite
 
@@ -45,12 +48,35 @@ def report(
         case "json":
             return suite.document(compared).model_dump_json()
         case "html":
-            return suite.html(compared)
+            return suite.html(compared, members)
         case "md":
             return suite.markdown(compared)
 
 
-def _compare(service: Service, caller: Caller, name: str, owner: str | None) -> SuiteComparison:
+def compare(service: Service, caller: Caller, ids: Sequence[int]) -> str:
+    """Return the comparison of some studies as an HTML page with links to them.
+
+    Args:
+        service: The service.
+        caller: Who requests it.
+        ids: Of the studies, at least one.
+
+    Raises:
+        NotFoundError: If one of the studies is not visible.
+    """
+    with service.database.session() as session:
+        found = [studies.get(session, study_id, caller.visible_owner) for study_id in ids]
+    members = [(study, _stored(study)) for study in found]
+    from gradnoise_service.compare.suite import compare_selection
+    from gradnoise_service.report import suite
+
+    return suite.html(compare_selection(members), members, has_links=True)
+
+
+def _members(
+    service: Service, caller: Caller, name: str, owner: str | None
+) -> list[tuple[Study, Comparison | None]]:
+    """Return the studies of a suite, each with its comparison; raises as `report`."""
     with service.database.session() as session:
         visible = studies.of_suite(session, name, caller.visible_owner)
     members = [study for study in visible if owner in (None, study.owner)]
@@ -59,10 +85,7 @@ def _compare(service: Service, caller: Caller, name: str, owner: str | None) -> 
         raise NotFoundError(f"There is no suite named {name!r}.")
     if len(owners) > 1:
         raise AmbiguousNameError(name, owners)
-    # imports numpy, which other requests do not need
-    from gradnoise_service.compare.suite import compare_suite
-
-    return compare_suite(name, [(study, _stored(study)) for study in members])
+    return [(study, _stored(study)) for study in members]
 
 
 def _stored(study: Study) -> Comparison | None:

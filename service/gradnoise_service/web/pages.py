@@ -1,22 +1,24 @@
 """Pages of a study and its report, and of suites."""
 
 from fastapi import APIRouter, Response
+from pydantic import ValidationError
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import RedirectResponse
 
 from gradnoise_service.api.auth import Reader, Submitter
-from gradnoise_service.api.guard import DOCUMENT_POLICY
 from gradnoise_service.api.parameters import StudyId, SuiteName, SuiteOwner
 from gradnoise_service.api.schemas import ExtensionIn
 from gradnoise_service.api.state import CurrentService
+from gradnoise_service.api.validation import request_errors
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.remarks import Remarks
 from gradnoise_service.domain.verbs import allowed
 from gradnoise_service.report.words.anytime import extension_cost
 from gradnoise_service.report.words.rehearsal import known_limits
 from gradnoise_service.usecases import reports, sources, studies, suites, trials
 from gradnoise_service.web.forms import Fields
-from gradnoise_service.web.templating import render_page
+from gradnoise_service.web.templating import document, render_page
 from gradnoise_service.web.trial_pages import live_charts, table_of
 
 router = APIRouter(include_in_schema=False)
@@ -48,6 +50,18 @@ def show(caller: Reader, service: CurrentService, request: Request, study_id: St
     )
 
 
+@router.post("/studies/{study_id}/remarks")
+def remark(caller: Submitter, service: CurrentService, study_id: StudyId, form: Fields) -> Response:
+    """Replace the tags and the note of a study and show it again."""
+    tags = [tag.strip().lower() for tag in form.get("tags", "").split(",") if tag.strip()]
+    note = form.get("note", "").replace("\r\n", "\n").strip()
+    try:
+        remarks = Remarks(tags=tags, note=note)
+    except ValidationError as error:
+        faults = [{**each, "loc": ("form", *each["loc"])} for each in error.errors()]
+        raise InvalidSpecError(request_errors(faults)) from None
+    studies.remark(service, caller, study_id, remarks)
+    return RedirectResponse(f"/studies/{study_id}", status_code=303)
 
 
 @router.get("/studies/{study_id}/extend")
@@ -71,10 +85,12 @@ def extend(caller: Submitter, service: CurrentService, study_id: StudyId, form: 
 
 
 @router.get("/studies/{study_id}/report")
-def report(caller: Reader, service: CurrentService, study_id: StudyId) -> Response:
+def report(
+    caller: Reader, service: CurrentService, request: Request, study_id: StudyId
+) -> Response:
     """Show the report with a link back to the study."""
     html = reports.report(service, caller, study_id, "html")
-    return _document(html, f"{service.settings.root_path}/studies/{study_id}", "Study")
+    return document(request, html, f"/studies/{study_id}", "Study")
 
 
 @router.get("/suites")
@@ -87,18 +103,15 @@ def list_suites(caller: Reader, service: CurrentService, request: Request) -> Re
 
 @router.get("/suites/{name}")
 def suite_report(
-    caller: Reader, service: CurrentService, name: SuiteName, owner: SuiteOwner = None
+    caller: Reader,
+    service: CurrentService,
+    request: Request,
+    name: SuiteName,
+    owner: SuiteOwner = None,
 ) -> Response:
     """Show the report of a suite with a link back to the suites."""
     html = suites.report(service, caller, name, "html", owner)
-    return _document(html, f"{service.settings.root_path}/suites", "Suites")
-
-
-def _document(html: str, back: str, label: str) -> Response:
-    """Return a report, which is a file without links, with a link to the page that it is of."""
-    link = f'<main>\n<nav aria-label="Back"><a href="{back}">← {label}</a></nav>'
-    page = html.replace("<main>", link, 1)
-    return HTMLResponse(page, headers={"Content-Security-Policy": DOCUMENT_POLICY})
+    return document(request, html, "/suites", "Suites")
 
 
 def _has_report(progress: Progress) -> bool:

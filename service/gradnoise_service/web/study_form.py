@@ -41,6 +41,13 @@ TITLES = {
     "Confirmation": CONFIRM,
     "Run": RUN,
 }
+LABELS = {
+    "search.n_trials": "trials",
+    "search.rerun.top": "rerun settings",
+    "search.rerun.n_seeds": "rerun seeds",
+    "confirm.n_seeds": "seeds",
+}
+"""Labels of fields whose names alone are ambiguous."""
 NEW_ARM = {"techniques": ["annealed"], "space": {}}
 
 
@@ -253,7 +260,7 @@ def _of_node(study: Mapping[str, Any], path: str, name: str, node: Schema) -> Fo
     form = forms(node, definitions)[0]
     default = node.get("default")
     hint = f"{node.get('description', '')} Legal: {schema_in_words(node, definitions)}."
-    label = name.replace("_", " ")
+    label = LABELS.get(path, name.replace("_", " "))
     if path == "search.pruner":
         names = form["properties"]["name"]["enum"]
         found = find(study, path)

@@ -17,14 +17,15 @@ from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.remarks import StudyFilter
 from gradnoise_service.domain.study import StudyState, Verdict
 from gradnoise_service.domain.study_list import ORDERS
-from gradnoise_service.usecases import studies, study_list, verbs
+from gradnoise_service.usecases import studies, study_list, suites, verbs
 from gradnoise_service.web.forms import Fields
-from gradnoise_service.web.templating import render_page
+from gradnoise_service.web.templating import document, render_page
 
 router = APIRouter(include_in_schema=False)
 
 N_STUDIES = 50
 MAX_PAGE = 10_000
+MOST_COMPARED = 50
 PICKED = "study."
 """Names of the boxes that pick a study begin so, and end with its id."""
 ACTIONS = {"cancel": verbs.cancel, "delete": studies.delete}
@@ -62,7 +63,8 @@ def list_studies(
         skip=(page - 1) * N_STUDIES,
         limit=N_STUDIES,
     )
-    chosen = {name: value for name, value in (given | {"order": order}).items() if value}
+    chosen = {name: value for name, value in given.items() if value}
+    chosen |= {"order": order} if order != "newest" else {}
     return render_page(
         request,
         service,
@@ -82,8 +84,8 @@ def list_studies(
             "tag": found.choices.tags,
         },
         page=page,
-        earlier=f"/?{urlencode(chosen | {'page': page - 1})}" if page > 1 else "",
-        later=f"/?{urlencode(chosen | {'page': page + 1})}" if found.has_more else "",
+        earlier=urlencode(chosen | {"page": page - 1}) if page > 1 else "",
+        later=urlencode(chosen | {"page": page + 1}) if found.has_more else "",
         has_active=any(not line.has_ended for line in found.lines),
     )
 
@@ -115,6 +117,15 @@ def act(caller: Submitter, service: CurrentService, request: Request, form: Fiel
         studies=[studies.show(service, caller, study_id) for study_id in known],
         refused=refused,
     )
+
+
+@router.get("/compare")
+def compare(caller: Reader, service: CurrentService, request: Request) -> Response:
+    """Show the picked studies side by side: a forest plot of their effects, settings and costs."""
+    ids = picked(request.query_params)[:MOST_COMPARED]
+    if not ids:
+        return RedirectResponse("/", status_code=303)
+    return document(request, suites.compare(service, caller, ids), "/", "Studies")
 
 
 def picked(form: Mapping[str, str]) -> Sequence[int]:

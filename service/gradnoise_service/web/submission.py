@@ -53,7 +53,7 @@ def write(
     caller: Submitter,
     service: CurrentService,
     request: Request,
-    preset: Annotated[str, Query(max_length=100)] = "",
+    preset: Annotated[str, Query(max_length=100)] = FIRST_PRESET,
     member: Annotated[int, Query(ge=0, le=1000)] = 0,
     study: Annotated[int | None, Query(ge=1, le=MAX_ID)] = None,
 ) -> Response:
@@ -61,9 +61,9 @@ def write(
     if study is not None:
         yaml = dump_yaml(studies.clone(service, caller, study))
     else:
-        yaml = _preset(preset or FIRST_PRESET, member)
+        yaml = _preset(preset, member)
     draft = _checked(service, caller, yaml)
-    return _page(request, service, caller, draft, key=uuid.uuid4().hex, preset=(preset, member))
+    return _page(request, service, caller, draft, key=uuid.uuid4().hex, preset=preset)
 
 
 @router.post("/submit")
@@ -128,7 +128,7 @@ def _page(
     draft: Draft,
     *,
     key: str,
-    preset: tuple[str, int] = ("", 0),
+    preset: str = FIRST_PRESET,
     status: int = 200,
 ) -> Response:
     form = (

@@ -9,6 +9,7 @@ from jinja2.ext import Extension
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from gradnoise_service.api.guard import DOCUMENT_POLICY
 from gradnoise_service.api.proxies import path_below_root
 from gradnoise_service.domain.access import Caller
 from gradnoise_service.domain.phrases import (
@@ -74,6 +75,14 @@ def render_page(
         dashboard=service.settings.dashboard_url if caller.visible_owner is None else "",
         **values,
     )
+
+
+def document(request: Request, html: str, back: str, label: str) -> HTMLResponse:
+    """Return a report, which is a file of its own, with a link to the page that it belongs to."""
+    root = request.scope.get("root_path", "")
+    link = f'<main>\n<nav aria-label="Back"><a href="{root}{back}">← {label}</a></nav>'
+    page = html.replace("<main>", link, 1)
+    return HTMLResponse(page, headers={"Content-Security-Policy": DOCUMENT_POLICY})
 
 
 def fixed(space: Space) -> dict[str, Value]:

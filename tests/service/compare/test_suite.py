@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from scipy import stats
 
-from gradnoise_service.compare.suite import compare_suite
+from gradnoise_service.compare.suite import compare_selection, compare_suite
 from gradnoise_service.domain.spec import StudySpec
 from suite_studies import LOSS, SPREAD, Member, around, as_study, member, suite_of
 
@@ -141,3 +141,20 @@ def test_a_workload_where_all_runs_are_equal_counts_as_no_effect(make_spec: Make
     assert (answer.effects[2].effect, answer.effects[2].standard_error) == (0.0, 0.0)
     assert answer.pooled is not None
     assert answer.pooled.n == 3
+
+
+def test_picked_studies_are_compared_on_every_pair_of_arms(make_spec: Make) -> None:
+    """A study counts for the pairs of arms that it compares, with the level of all pairs."""
+    other = [{"name": "plain", "technique": "none"}, {"name": "noisy", "technique": "annealed"}]
+    members = suite_of(make_spec, 0.1, 0.12)
+    lone = as_study(make_spec(name="lone", arms=other), 9, state="running")
+    found = compare_selection([*members, (lone, None)])
+    assert found.varies_over == "study"
+    assert [(a.arm, a.baseline, len(a.effects)) for a in found.answers] == [
+        ("noisy", "baseline", 2),
+        ("noisy", "plain", 1),
+    ]
+    first, second = found.answers
+    assert (first.verdict, second.no_verdict) == ("helps", "waiting")
+    assert first.pooled is not None
+    assert first.pooled.interval.level == 1 - 0.05 / 2

@@ -17,6 +17,10 @@ It has not ended, was cancelled, failed, compares other arms, or its runs give n
 """
 
 
+VariesOver = Literal["workload", "study"]
+"""What the effects vary over: the workloads of a suite, or the studies that a reader has picked."""
+
+
 class StudyEffect(Frozen):
     """What a study contributes to the answer on an arm.
 
@@ -100,6 +104,7 @@ class SuiteComparison(Frozen):
 
     name: str
     verdict: Verdict
+    varies_over: VariesOver = "workload"
     n_studies: int
     n_ended: int
     answers: tuple[Answer, ...]

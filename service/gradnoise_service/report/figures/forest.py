@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from gradnoise_service.compare.facts.suite import Answer, Pooled
+from gradnoise_service.compare.facts.suite import Answer, Pooled, VariesOver
 from gradnoise_service.report.figures.drawing import Picture, canvas, legend
 from gradnoise_service.report.palette import LIGHT
 from gradnoise_service.report.words.numbers import as_words, confidence, signed, span
@@ -16,10 +16,14 @@ from gradnoise_service.report.words.suite import why_left_out
 COLOURS = {"helps": "good", "hurts": "bad", "no_difference": "even", "undecided": "unsure"}
 
 
-def forest(answer: Answer) -> Picture:
+def forest(answer: Answer, varies_over: VariesOver = "workload") -> Picture:
     """Draw the effect of each study with its interval, in the colour of its verdict.
 
     A diamond is as wide as the interval of the mean; the bar below it is the prediction interval.
+
+    Args:
+        answer: The answer of a suite on an arm.
+        varies_over: What the prediction interval is about.
     """
     effects = answer.effects
     n_rows = len(effects) + (answer.pooled is not None)
@@ -45,10 +49,10 @@ def forest(answer: Answer) -> Picture:
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel("Gain / smallest that matters (right is better)")
-    legend(figure, _handles(axes, answer))
+    legend(figure, _handles(axes, answer, varies_over))
     return Picture(
         name=f"forest-{answer.arm}".replace(".", "-"),
-        title=f"{answer.arm} against {answer.baseline} on each workload",
+        title=f"{answer.arm} against {answer.baseline} in each study",
         alt=_description(answer),
         figure=figure,
     )
@@ -86,7 +90,7 @@ def _note(axes: Axes, y: int, text: str) -> None:
     )
 
 
-def _handles(axes: Axes, answer: Answer) -> list[object]:
+def _handles(axes: Axes, answer: Answer, varies_over: VariesOver) -> list[object]:
     band = axes.fill([], [], color=LIGHT["band"], label="too small to matter")[0]
     if answer.pooled is None:
         return [band]
@@ -96,7 +100,7 @@ def _handles(axes: Axes, answer: Answer) -> list[object]:
     ]
     if answer.pooled.prediction is None:
         return [mean, band]
-    label = "further workload"
+    label = f"further {varies_over}"
     return [mean, axes.plot([], [], color=LIGHT["muted"], linewidth=2, label=label)[0], band]
 
 

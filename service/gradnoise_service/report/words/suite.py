@@ -1,6 +1,12 @@
 """The answer of a suite as sentences, and why a study has no effect in it."""
 
-from gradnoise_service.compare.facts.suite import Answer, LeftOut, StudyEffect, SuiteComparison
+from gradnoise_service.compare.facts.suite import (
+    Answer,
+    LeftOut,
+    StudyEffect,
+    SuiteComparison,
+    VariesOver,
+)
 from gradnoise_service.report.words.numbers import (
     confidence,
     count,
@@ -15,6 +21,11 @@ EFFECT_NOTE = (
     "An effect is a study's gain divided by its smallest difference that matters: 1 just matters, "
     "above 0 is better."
 )
+PLURALS: dict[VariesOver, str] = {"workload": "workloads", "study": "studies"}
+PICKED_NOTE = (
+    "These studies were picked by a reader. A choice that is made after their results are known "
+    "biases the mean, and no error probability holds for it."
+)
 REASONS: dict[LeftOut, str] = {
     "waiting": "not ended",
     "cancelled": "cancelled",
@@ -26,10 +37,10 @@ REASONS: dict[LeftOut, str] = {
 
 def answer_sentence(suite: SuiteComparison, answer: Answer) -> str:
     """Return the sentences of an answer, or of why there is none."""
-    left_out = _left_out(answer)
+    left_out, over = _left_out(answer), suite.varies_over
     match answer.no_verdict:
         case "waiting":
-            so_far = f" So far: {_measured(answer)}." if answer.pooled else ""
+            so_far = f" So far: {_measured(answer, over)}." if answer.pooled else ""
             return (
                 f"No verdict: it is given once every study has ended; {suite.n_ended} of "
                 f"{count(suite.n_studies, 'study', 'studies')} have ended.{so_far}{left_out}"
@@ -37,12 +48,14 @@ def answer_sentence(suite: SuiteComparison, answer: Answer) -> str:
         case "too_few":
             n = sum(effect.effect is not None for effect in answer.effects)
             return (
-                f"No verdict: a suite needs the effects of at least 2 studies, and has {n}."
+                f"No verdict: this needs the effects of at least 2 studies, and there "
+                f"{'is' if n == 1 else 'are'} {n}."
                 f"{left_out}"
             )
         case _:
             return (
-                f"{_claim(answer)}: {_measured(answer)}; {_reason(answer)}.{_variation(answer)}"
+                f"{_claim(answer, over)}: {_measured(answer, over)}; {_reason(answer)}."
+                f"{_variation(answer, over)}"
                 f"{_helped(answer)}{left_out}"
             )
 
@@ -52,8 +65,8 @@ def why_left_out(effect: StudyEffect) -> str:
     return REASONS[effect.left_out] if effect.left_out else ""
 
 
-def _claim(answer: Answer) -> str:
-    where = "on average over these workloads"
+def _claim(answer: Answer, over: VariesOver) -> str:
+    where = f"on average over these {PLURALS[over]}"
     match answer.verdict:
         case "no_difference":
             return f"{answer.arm} makes no difference that matters {where}"
@@ -63,13 +76,13 @@ def _claim(answer: Answer) -> str:
             return f"{answer.arm} {verdict} {where}"
 
 
-def _measured(answer: Answer) -> str:
+def _measured(answer: Answer, over: VariesOver) -> str:
     found = answer.pooled
     assert found is not None
     return (
         f"mean effect {signed(found.mean)} times the smallest difference that matters "
         f"({confidence(found.interval.level)} interval {span(found.interval)}) over "
-        f"{count(found.n, 'workload')}"
+        f"{count(found.n, over, PLURALS[over])}"
     )
 
 
@@ -87,15 +100,16 @@ def _reason(answer: Answer) -> str:
             return "equal effects do not show how precise their mean is"
 
 
-def _variation(answer: Answer) -> str:
+def _variation(answer: Answer, over: VariesOver) -> str:
     found = answer.pooled
     if found is None or found.prediction is None:
         return ""
     return (
-        f" The effect on a further workload of this kind is predicted between "
+        f" The effect {'on' if over == 'workload' else 'in'} a further {over} of this kind is "
+        f"predicted between "
         f"{signed(found.prediction.low)} and {signed(found.prediction.high)} "
         f"({confidence(found.prediction.level)}); {percent(found.i_squared)} of the variance of "
-        "the effects is between workloads."
+        f"the effects is between {PLURALS[over]}."
     )
 
 
