@@ -74,7 +74,7 @@ def html(suite: SuiteComparison, members: Sequence[Member] = (), *, has_links: b
     Args:
         suite: The comparison.
         members: The studies, whose settings and costs are shown below it.
-        has_links: Whether the names of studies link to their pages, relative to the root of the service.
+        has_links: Whether the names of studies link to their pages, below the root of the service.
     """
     # matplotlib is imported with the first report: other processes do without it
     from gradnoise_service.report.figures import as_element

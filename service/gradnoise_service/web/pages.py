@@ -14,7 +14,7 @@ from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.remarks import Remarks
 from gradnoise_service.domain.verbs import allowed
-from gradnoise_service.report.words.anytime import extension_cost
+from gradnoise_service.report.words.anytime import extension_cost, lengthening_cost
 from gradnoise_service.report.words.rehearsal import known_limits
 from gradnoise_service.usecases import reports, sources, studies, suites, trials
 from gradnoise_service.web.forms import Fields
@@ -66,21 +66,32 @@ def remark(caller: Submitter, service: CurrentService, study_id: StudyId, form: 
 
 @router.get("/studies/{study_id}/extend")
 def confirm_extension(
-    caller: Submitter, service: CurrentService, request: Request, study_id: StudyId, seeds: str = ""
+    caller: Submitter,
+    service: CurrentService,
+    request: Request,
+    study_id: StudyId,
+    seeds: str = "",
+    epochs: str = "",
 ) -> Response:
     """Show the error probability of an extension, with a button that extends the study."""
-    n_seeds = _seeds(seeds)
-    study = studies.extend(service, caller, study_id, n_seeds, is_dry_run=True)
-    cost = extension_cost(study.design.n_seeds, study.design.false_verdict_chance)
-    return render_page(
-        request, service, caller, "extend.html", study=study, seeds=n_seeds, cost=cost
+    added = _extension(seeds, epochs)
+    study = studies.extend(
+        service, caller, study_id, added.seeds, n_epochs=added.epochs, is_dry_run=True
     )
+    design = study.design
+    cost = (
+        lengthening_cost(design.epochs("confirm"), design.false_verdict_chance)
+        if added.epochs
+        else extension_cost(design.n_seeds, design.false_verdict_chance)
+    )
+    return render_page(request, service, caller, "extend.html", study=study, added=added, cost=cost)
 
 
 @router.post("/studies/{study_id}/extend")
 def extend(caller: Submitter, service: CurrentService, study_id: StudyId, form: Fields) -> Response:
-    """Add confirm seeds to a complete study and show it again."""
-    studies.extend(service, caller, study_id, _seeds(form.get("seeds", "")))
+    """Extend a complete study by confirm seeds or by epochs, and show it again."""
+    added = _extension(form.get("seeds", ""), form.get("epochs", ""))
+    studies.extend(service, caller, study_id, added.seeds, n_epochs=added.epochs)
     return RedirectResponse(f"/studies/{study_id}", status_code=303)
 
 
@@ -122,10 +133,13 @@ def _has_report(progress: Progress) -> bool:
     )
 
 
-def _seeds(text: str) -> int:
+def _extension(seeds: str, epochs: str) -> ExtensionIn:
+    given = {name: text for name, text in (("seeds", seeds), ("epochs", epochs)) if text.strip()}
     try:
-        return ExtensionIn(seeds=int(text)).seeds
+        return ExtensionIn(**{name: int(text) for name, text in given.items()})  # type: ignore[arg-type]  # numbers alone
     except ValueError:  # pydantic's ValidationError is a ValueError
-        message, legal = "is not a number of seeds", "a whole number, at least 1"
-        fault = FieldFault(field="seeds", value=text, message=message, legal=legal)
+        message = "is no number of seeds or epochs" if given else "is missing"
+        legal = "a whole number, at least 1, of either seeds or epochs"
+        name, value = next(iter(given.items()), ("seeds", ""))
+        fault = FieldFault(field=name, value=value, message=message, legal=legal)
         raise InvalidSpecError([fault]) from None
