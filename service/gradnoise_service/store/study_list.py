@@ -47,7 +47,7 @@ def lines(
         _number(*interval, "high").label("high"),
         _number(*interval, "level").label("level"),
     ).where(*_visible(owner), *admits(only))
-    by: dict[Order, tuple[ColumnElement[object], ...]] = {
+    by: dict[Order, tuple[ColumnElement[Any], ...]] = {
         "newest": (),
         "oldest": (StudyRow.id.asc(),),
         "name": (StudyRow.name.asc(),),
@@ -75,7 +75,8 @@ def _visible(owner: str | None) -> tuple[ColumnElement[bool], ...]:
 
 
 def _number(*path: str) -> ColumnElement[float]:
-    return StudyRow.comparison[(*FIRST, *path)].as_float()
+    found: ColumnElement[float] = StudyRow.comparison[(*FIRST, *path)].as_float()
+    return found
 
 
 def _line(row: Row[Any]) -> StudyLine:

@@ -44,12 +44,12 @@ def read(
         )
         lines = found[:limit]
         running = [line.id for line in lines if line.state == "running"]
-        is_queued = any(line.state == "queued" for line in lines)
+        queued = [line.id for line in lines if line.state == "queued"]
         return StudyList(
             lines=lines,
             has_more=len(found) > limit,
             progress={id: studies.progress(session, id, now) for id in running},
-            places=queue.places(session, now) if is_queued else {},
+            places=queue.places(session, now, queued) if queued else {},
             errors=trials.first_errors(session, [line.id for line in lines]),
             choices=study_list.choices(session, caller.visible_owner),
         )

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -164,6 +165,7 @@ def _preset(name: str, member: int) -> str:
     return dump_yaml(presets.load(name)[member])
 
 
+@cache
 def _members(name: str) -> list[str]:
     return [str(study["name"]) for study in presets.load(name)]
 
