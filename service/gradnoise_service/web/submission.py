@@ -77,13 +77,12 @@ def submit(caller: Submitter, service: CurrentService, request: Request, form: F
     action, key = form.get("action", ""), form.get("key") or uuid.uuid4().hex
     if yaml.strip() == shown.strip():
         yaml = _from_form(service, yaml, form, action)
-    draft = _checked(service, caller, yaml)
-    if action != "submit" or draft.submission is None:
-        status = 422 if action == "submit" else 200
-        return _page(request, service, caller, draft, key=key, status=status)
-    spec = read_spec((YAML_TYPE, yaml.encode()))
-    submitted = studies.submit(service, caller, spec, key[:200])
-    return RedirectResponse(f"/studies/{submitted.study.id}", status_code=303)
+    if action != "submit":
+        return _page(request, service, caller, _checked(service, caller, yaml), key=key)
+    draft = _checked(service, caller, yaml, key[:200])
+    if draft.submission is None:
+        return _page(request, service, caller, draft, key=key, status=422)
+    return RedirectResponse(f"/studies/{draft.submission.study.id}", status_code=303)
 
 
 def _from_form(service: Service, yaml: str, form: Mapping[str, str], action: str) -> str:
@@ -100,15 +99,18 @@ def _from_form(service: Service, yaml: str, form: Mapping[str, str], action: str
     return yaml if values == before else dump_yaml(values)
 
 
-def _checked(service: Service, caller: Caller, yaml: str) -> Draft:
-    """Return the draft of a YAML text with what it would run, or with its faults."""
+def _checked(service: Service, caller: Caller, yaml: str, key: str | None = None) -> Draft:
+    """Return the draft of a YAML text with what it would run, or with its faults.
+
+    With a key of idempotency, the study is submitted if it has none.
+    """
     try:
         values = parse_yaml(yaml)
     except MalformedStudyError as error:
         return Draft(yaml=yaml, values={}, faults=[_yaml_fault(str(error))])
     try:
         spec = read_spec((YAML_TYPE, yaml.encode()))
-        submission = studies.submit(service, caller, spec, None, is_dry_run=True)
+        submission = studies.submit(service, caller, spec, key, is_dry_run=key is None)
     except InvalidSpecError as error:
         return Draft(yaml=yaml, values=values, faults=error.errors)
     except NameTakenError as error:
