@@ -43,7 +43,7 @@ from gradnoise_service.api.limits import BodyLimit
 from gradnoise_service.api.proxies import BehindProxy
 from gradnoise_service.api.serving import Server
 from gradnoise_service.domain.errors import StudyError
-from gradnoise_service.settings import Settings
+from gradnoise_service.settings import Settings, read_settings
 from gradnoise_service.store import migrate
 from gradnoise_service.store.database import Database, open_database
 from gradnoise_service.study_text import MalformedStudyError
@@ -136,7 +136,7 @@ def create_app(
 
 def main() -> None:
     """Serve until a signal arrives."""
-    settings = Settings()
+    settings = read_settings()
     logs.configure(settings, "api")
     # uvicorn shuts down, then raises the signal again: exit with 0
     for number in (signal.SIGTERM, signal.SIGINT):

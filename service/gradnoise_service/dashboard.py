@@ -20,19 +20,20 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Mount, Route, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gradnoise_service import logs
+from gradnoise_service.api.access_log import AccessLog
 from gradnoise_service.api.auth import credentials_of
 from gradnoise_service.api.guard import Guard
-from gradnoise_service.api.limits import Limiter, address_key
+from gradnoise_service.api.limits import BodyLimit, Limiter, address_key
 from gradnoise_service.api.problem import problem_response
 from gradnoise_service.api.proxies import BehindProxy
 from gradnoise_service.api.serving import Server
 from gradnoise_service.domain.errors import ForbiddenError, StudyError, UnauthenticatedError
 from gradnoise_service.prepare_database import prepare_or_exit
 from gradnoise_service.search import Storage, open_storage
-from gradnoise_service.settings import Settings
+from gradnoise_service.settings import Settings, read_settings
 from gradnoise_service.store.database import Database, limit_waits, open_database
 from gradnoise_service.usecases.callers import identify
 from gradnoise_service.usecases.optuna_studies import OptunaStudies
@@ -59,12 +60,24 @@ class ReadersOnly:
             await self.app(scope, receive, send)
             return
         request = Request(scope)
+        refused = 0
+
+        async def send_unless_refused(message: Message) -> None:
+            """The dashboard's own errors are pages of its framework."""
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                refused = message["status"]
+            if not refused:
+                await send(message)
+
         try:
             if request.method not in SAFE_METHODS:
                 allowed = {"Allow": ", ".join(SAFE_METHODS)}
                 raise HTTPException(405, "The dashboard is read-only.", headers=allowed)
             await run_in_threadpool(self._check_access, request)
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, send_unless_refused)
+            if refused:
+                raise HTTPException(refused, "The Optuna Dashboard has no such page or study.")
         except (HTTPException, StudyError) as error:
             response = problem_response(request, error)
             if isinstance(error, UnauthenticatedError):
@@ -75,8 +88,8 @@ class ReadersOnly:
 
     def _check_access(self, request: Request) -> None:
         caller = identify(self.service, *_credentials(request))
+        self.limiter.take(f"owner {caller.owner}" if caller else address_key(request))
         if caller is None:
-            self.limiter.take(address_key(request))
             raise UnauthenticatedError()
         if caller.visible_owner is not None:
             raise ForbiddenError(
@@ -103,13 +116,14 @@ def create_app(
             Mount("/", dashboard),
         ]
     )
-    guarded = Guard(ReadersOnly(router, service), settings.allowed_hosts, problem_response)
-    return BehindProxy(guarded, settings.proxies, root_path="")
+    limited = BodyLimit(ReadersOnly(router, service), settings.max_body_bytes)
+    guarded = Guard(limited, settings.allowed_hosts, problem_response)
+    return AccessLog(BehindProxy(guarded, settings.proxies, root_path=""))
 
 
 def main() -> None:
     """Serve until a signal arrives."""
-    settings = Settings()
+    settings = read_settings()
     logs.configure(settings, "dashboard")
     # uvicorn shuts down, then raises the signal again: exit with 0
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -32,6 +32,6 @@ def prepare_or_exit(url: str) -> None:
 
 
 if __name__ == "__main__":
-    from gradnoise_service.settings import Settings
+    from gradnoise_service.settings import read_settings
 
-    prepare_or_exit(Settings().database)
+    prepare_or_exit(read_settings().database)

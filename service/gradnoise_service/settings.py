@@ -1,12 +1,13 @@
 """Settings of the service's processes; each process reads `GRADNOISE_*` once, at its start."""
 
 import re
+import sys
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gradnoise_service.domain.webhook import SECRET_PATTERN
@@ -200,6 +201,17 @@ class Settings(BaseSettings):
             )
         return self
 
+    @field_validator("admin_token_file")
+    @classmethod
+    def _is_readable(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            try:
+                path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "it is no text"
+                raise ValueError(f"the file cannot be read: {reason}") from None
+        return path
+
     @property
     def database(self) -> str:
         """The SQLAlchemy URL in effect, with its driver."""
@@ -254,3 +266,25 @@ class Settings(BaseSettings):
     @property
     def lease(self) -> timedelta:
         return timedelta(seconds=self.lease_seconds)
+
+
+def read_settings() -> Settings:
+    """Return the settings of the environment.
+
+    The process ends with a sentence for each illegal value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        sys.exit("\n".join(("gradnoise: Invalid settings in the environment.", *faults_of(error))))
+
+
+def faults_of(error: ValidationError) -> tuple[str, ...]:
+    """Return a line for each fault of the settings; one of several shows no value of them."""
+    return tuple(
+        fault["msg"].removeprefix("Value error, ")
+        if not fault["loc"]
+        else f"GRADNOISE_{'.'.join(map(str, fault['loc'])).upper()}={fault['input']!r}: "
+        f"{fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors()
+    )

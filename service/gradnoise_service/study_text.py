@@ -1,6 +1,7 @@
 """The text of a study, YAML or JSON, parsed into plain JSON values; errors name line and column."""
 
 import contextlib
+import itertools
 import json
 import math
 import re
@@ -11,6 +12,10 @@ import yaml
 
 MAX_DEPTH = 20
 MAX_YAML_CHARACTERS = 1_000_000
+MAX_SURROGATE_CHARACTERS = 5_000
+MAX_YAML_EVENTS = 20_000
+MAX_DIGITS = 400
+SURROGATE_ESCAPE = re.compile(r"\\(u|U0000)[dD][89abAB]")
 LINE_BREAKS_OF_YAML_1_1 = re.compile("[\x85\u2028\u2029]")
 
 
@@ -50,58 +55,6 @@ for _name, _pattern, _starts in (
         )
 
 
-class StudyLoader(CoreSchema, yaml.SafeLoader):
-    """A safe loader of YAML 1.2, restricted to JSON values: no alias, no tag, no duplicate key."""
-
-    _depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        # PyYAML's stubs leave it bare
-        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent):
-            raise _error_at("an alias (*name) is not allowed in a study: repeat the values", event)
-        tag = getattr(event, "tag", None)
-        if tag is not None:
-            raise _error_at(
-                f"the tag {tag!r} is not allowed in a study: write text in quotes", event
-            )
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise _error_at(f"nested deeper than {MAX_DEPTH} levels", event)
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        values: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise _error_at(f"a key must be a string, but got {key!r}", key_node)
-            if key in values:
-                raise _error_at(f"duplicate key {key!r}", key_node)
-            values[key] = self.construct_object(value_node, deep=True)
-        return values
-
-    def construct_text(self, node: yaml.ScalarNode) -> str:
-        """Return a string; two escapes of a surrogate pair are one character, as in JSON."""
-        utf_16 = str(node.value).encode("utf-16-le", "surrogatepass")
-        return utf_16.decode("utf-16-le", "surrogatepass")
-
-    def construct_whole(self, node: yaml.ScalarNode) -> int:
-        base = {"0o": 8, "0x": 16}.get(node.value[:2], 10)
-        try:
-            return int(node.value, base)
-        except ValueError as error:  # thousands of digits
-            raise _error_at(str(error), node) from None
-
-    def construct_finite(self, node: yaml.ScalarNode) -> float:
-        number = float(re.sub(r"\.(?=[in])", "", node.value.lower()))  # Python writes inf and nan
-        if not math.isfinite(number):
-            raise _error_at(f"a number must be finite, but got {node.value}", node)
-        return number
-
-
 class StudyDumper(CoreSchema, yaml.SafeDumper):
     """A dumper that quotes the strings that YAML 1.2 would read as other values."""
 
@@ -110,13 +63,6 @@ class StudyDumper(CoreSchema, yaml.SafeDumper):
         return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-def _error_at(problem: str, at: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
-
-
-StudyLoader.add_constructor("tag:yaml.org,2002:str", StudyLoader.construct_text)
-StudyLoader.add_constructor("tag:yaml.org,2002:int", StudyLoader.construct_whole)
-StudyLoader.add_constructor("tag:yaml.org,2002:float", StudyLoader.construct_finite)
 StudyDumper.add_representer(str, StudyDumper.represent_text)
 
 
@@ -137,7 +83,10 @@ def parse_yaml(text: str) -> dict[str, Any]:
     {'space': {'lr': {'low': 0.001, 'high': 1}}}
     """
     with _as_malformed_study(text):
-        return _mapping(yaml.load(text, StudyLoader))
+        documents = _documents(text)
+        if len(documents) > 1:
+            raise MalformedStudyError("expected a single study, but got several, separated by ---")
+        return _mapping(documents[0] if documents else None)
 
 
 def parse_yaml_documents(text: str) -> list[dict[str, Any]]:
@@ -147,8 +96,106 @@ def parse_yaml_documents(text: str) -> list[dict[str, Any]]:
         MalformedStudyError: As `parse_yaml`, or if the text is empty.
     """
     with _as_malformed_study(text):
-        documents = list(yaml.load_all(text, StudyLoader)) or [None]
-        return [_mapping(document) for document in documents]
+        return list(map(_mapping, _documents(text) or [None]))
+
+
+def _documents(text: str) -> list[Any]:
+    """Return the documents of a YAML 1.2 text, restricted to JSON values.
+
+    There is no alias, no tag and no duplicate key, and nothing is nested deeper than MAX_DEPTH.
+    """
+    # libyaml reads no surrogate pair of escapes, which JSON has; PyYAML's own parser is slow
+    has_surrogates = SURROGATE_ESCAPE.search(text) is not None
+    if has_surrogates and len(text) > MAX_SURROGATE_CHARACTERS:
+        raise MalformedStudyError(
+            f"a YAML text with surrogate escapes has at most {MAX_SURROGATE_CHARACTERS:,} "
+            f"characters, but got {len(text):,}: write the characters, or send JSON"
+        )
+    parsed = yaml.parse(text, Loader=yaml.SafeLoader if has_surrogates else yaml.CSafeLoader)
+    events = _first(parsed, MAX_YAML_EVENTS)
+    return [
+        _value(next(events), events, 1)
+        for event in events
+        if isinstance(event, yaml.DocumentStartEvent)
+    ]
+
+
+def _first(events: Iterator[yaml.Event], n: int) -> Iterator[yaml.Event]:
+    """Yield the first n events; others are an error."""
+    for i, event in enumerate(events):
+        if i >= n:
+            raise _error_at(f"a study file has at most {n:,} values", event)
+        yield event
+
+
+def _value(event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Any:
+    """Return the value that starts with an event, and consume its events."""
+    if isinstance(event, yaml.AliasEvent):
+        raise _error_at("an alias (*name) is not allowed in a study: repeat the values", event)
+    tag = getattr(event, "tag", None)
+    if tag is not None:
+        raise _error_at(f"the tag {tag!r} is not allowed in a study: write text in quotes", event)
+    if depth > MAX_DEPTH:
+        raise _error_at(f"nested deeper than {MAX_DEPTH} levels", event)
+    if isinstance(event, yaml.ScalarEvent):
+        return _scalar(event)
+    if isinstance(event, yaml.SequenceStartEvent):
+        entries = iter(lambda: next(events), None)
+        inner = itertools.takewhile(lambda e: not isinstance(e, yaml.SequenceEndEvent), entries)
+        return [_value(each, events, depth + 1) for each in inner]
+    values: dict[str, Any] = {}
+    while not isinstance(key_event := next(events), yaml.MappingEndEvent):
+        key = _value(key_event, events, depth + 1)
+        if not isinstance(key, str):
+            raise _error_at(f"a key must be a string, but got {key!r}", key_event)
+        if key in values:
+            raise _error_at(f"duplicate key {key!r}", key_event)
+        values[key] = _value(next(events), events, depth + 1)
+    return values
+
+
+def _scalar(event: yaml.ScalarEvent) -> Any:
+    text = event.value
+    if not event.implicit[0]:
+        return _text(text)
+    resolvers = CoreSchema.yaml_implicit_resolvers.get(text[:1], ())
+    tag = next((tag for tag, pattern in resolvers if pattern.match(text)), "")
+    match tag.rpartition(":")[2]:
+        case "null":
+            return None
+        case "bool":
+            return text.lower() == "true"
+        case "int":
+            return _whole(event)
+        case "float":
+            return _finite_at(event)
+        case _:
+            return _text(text)
+
+
+def _text(text: str) -> str:
+    """Return a string; two escapes of a surrogate pair are one character, as in JSON."""
+    utf_16 = text.encode("utf-16-le", "surrogatepass")
+    return utf_16.decode("utf-16-le", "surrogatepass")
+
+
+def _whole(event: yaml.ScalarEvent) -> int:
+    base = {"0o": 8, "0x": 16}.get(event.value[:2], 10)
+    if len(event.value) > MAX_DIGITS:
+        raise _error_at(f"a number has at most {MAX_DIGITS} digits", event)
+    return int(event.value, base)
+
+
+def _finite_at(event: yaml.ScalarEvent) -> float:
+    number = float(re.sub(r"\.(?=[in])", "", event.value.lower()))  # Python writes inf and nan
+    if not math.isfinite(number):
+        raise _error_at(f"a number must be finite, but got {event.value}", event)
+    return number
+
+
+def _error_at(problem: str, at: yaml.Event) -> yaml.MarkedYAMLError:
+    mark: Any = at.start_mark
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 @contextlib.contextmanager
@@ -158,8 +205,9 @@ def _as_malformed_study(text: str) -> Iterator[None]:
         raise MalformedStudyError(
             f"a study file has at most {MAX_YAML_CHARACTERS:,} characters, but got {len(text):,}"
         )
-    if line_break := LINE_BREAKS_OF_YAML_1_1.search(text):
-        raise _not_allowed(text, line_break.start())
+    for illegal in (LINE_BREAKS_OF_YAML_1_1, yaml.reader.Reader.NON_PRINTABLE):
+        if found := illegal.search(text):
+            raise _not_allowed(text, found.start())
     try:
         yield
     except yaml.MarkedYAMLError as error:
@@ -168,8 +216,8 @@ def _as_malformed_study(text: str) -> Iterator[None]:
         raise MalformedStudyError(
             problem, *(mark.line + 1, mark.column + 1) if mark else ()
         ) from None
-    except yaml.reader.ReaderError as error:
-        raise _not_allowed(text, error.position) from None
+    except (ValueError, OverflowError) as error:
+        raise MalformedStudyError(f"an escape names no character: {error}") from None
 
 
 def _not_allowed(text: str, position: int) -> MalformedStudyError:

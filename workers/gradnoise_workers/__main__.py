@@ -27,7 +27,7 @@ from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.study import Study
 from gradnoise_service.prepare_database import prepare_or_exit
 from gradnoise_service.search import open_storage
-from gradnoise_service.settings import Settings
+from gradnoise_service.settings import read_settings
 from gradnoise_service.store import catalogues
 from gradnoise_service.store.database import open_database
 from gradnoise_workers.cluster import Cluster
@@ -39,7 +39,7 @@ from gradnoise_workers.remote import RayLauncher
 
 
 def main() -> None:
-    settings = Settings()
+    settings = read_settings()
     logs.configure(settings, "workers")
     log = structlog.get_logger()
     prepare_or_exit(settings.database)

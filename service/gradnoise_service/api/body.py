@@ -1,36 +1,36 @@
 """The body of a submission: JSON or YAML, parsed and validated."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from pydantic import ValidationError
-from starlette.exceptions import HTTPException
 
 from gradnoise_service.api.limits import too_large
+from gradnoise_service.api.problem import media_type, unsupported
 from gradnoise_service.api.validation import spec_errors
-from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
+from gradnoise_service.domain.errors import MAX_FAULTS, FieldFault, InvalidSpecError
+from gradnoise_service.domain.space import LARGEST, LARGEST_WHOLE, SMALLEST, is_number
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.study_text import MAX_DEPTH, MalformedStudyError, parse_json, parse_yaml
 
 JSON_TYPES = ("application/json",)
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
 ILLEGAL_CHARACTERS = re.compile("[\0\ud800-\udfff]")
-MAX_YAML_BYTES = 100_000  # YAML is parsed about a hundred times more slowly than JSON
+MAX_YAML_BYTES = 100_000  # YAML is parsed more slowly than JSON
+MAX_VALUES = 10_000
+MAX_ENTRIES = 1_000
+NUMBERS = "0, or a number from 1e-100 to 1e100 in magnitude; whole numbers from -2^53 to 2^53"
 
 
 async def _content(request: Request) -> tuple[str, bytes]:
     """Return media type and bytes of the body; the endpoint's thread parses them."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type not in (*JSON_TYPES, *YAML_TYPES):
-        detail = (
-            f"The Content-Type {media_type!r} is not supported."
-            if media_type
-            else "The Content-Type is missing."
-        )
-        raise HTTPException(415, detail)
-    return media_type, await request.body()
+    sent_as = media_type(request)
+    if sent_as not in (*JSON_TYPES, *YAML_TYPES):
+        raise unsupported(sent_as)
+    return sent_as, await request.body()
 
 
 Content = Annotated[tuple[str, bytes], Depends(_content)]
@@ -44,7 +44,7 @@ def read_spec(content: tuple[str, bytes]) -> StudySpec:
         InvalidSpecError: If the values are not a legal study; lists every fault.
     """
     values = _parsed(*content)
-    faults = list(storage_faults(values, ()))
+    faults = storage_faults(values)
     if faults:
         raise InvalidSpecError(faults)
     try:
@@ -53,32 +53,58 @@ def read_spec(content: tuple[str, bytes]) -> StudySpec:
         raise InvalidSpecError(spec_errors(error, values)) from None
 
 
-def _parsed(media_type: str, body: bytes) -> Mapping[str, Any]:
+def _parsed(sent_as: str, body: bytes) -> Mapping[str, Any]:
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise MalformedStudyError(f"byte {error.start} is not UTF-8") from None
-    if media_type in JSON_TYPES:
+    if sent_as in JSON_TYPES:
         return parse_json(text)
     if len(body) > MAX_YAML_BYTES:
         raise too_large(MAX_YAML_BYTES)
     return parse_yaml(text)
 
 
-def storage_faults(value: object, path: tuple[str, ...]) -> Iterator[FieldFault]:
-    """Yield what JSON can hold and the database cannot: illegal characters, deep nesting."""
+def storage_faults(values: Mapping[str, Any]) -> list[FieldFault]:
+    """Return the first faults of values that are no study: too many, too deep, no legal number.
+
+    They need no schema, so their cost is that of reading the values. What JSON can hold and the
+    database cannot is among them.
+    """
+    return list(itertools.islice(_faults(values, (), itertools.count(1)), MAX_FAULTS + 1))
+
+
+def _faults(value: object, path: tuple[str, ...], count: Iterator[int]) -> Iterator[FieldFault]:
     field = ".".join(path)
+    if (n := next(count)) >= MAX_VALUES:
+        if n == MAX_VALUES:
+            legal = f"at most {MAX_VALUES:,} values in all"
+            yield FieldFault(field=field, value=None, message="too many values", legal=legal)
+        return
     if len(path) > MAX_DEPTH:
         legal = f"at most {MAX_DEPTH} levels"
         yield FieldFault(field=field, value=None, message="is nested too deeply", legal=legal)
+    elif isinstance(value, Mapping | list) and len(value) > MAX_ENTRIES:
+        legal = f"at most {MAX_ENTRIES:,} entries"
+        message = f"has {len(value):,} entries"
+        yield FieldFault(field=field, value=None, message=message, legal=legal)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from storage_faults(key, (*path, ascii(key)))
-            yield from storage_faults(inner, (*path, key))
+            yield from _faults(key, (*path, ascii(key)), count)
+            yield from _faults(inner, (*path, key), count)
     elif isinstance(value, list):
         for i, inner in enumerate(value):
-            yield from storage_faults(inner, (*path, str(i)))
+            yield from _faults(inner, (*path, str(i)), count)
     elif isinstance(value, str) and ILLEGAL_CHARACTERS.search(value):
         message = "contains NUL or a lone surrogate"
         legal = "Unicode text without NUL"
         yield FieldFault(field=field, value=ascii(value), message=message, legal=legal)
+    elif is_number(value) and not _is_in_range(value):
+        message = f"{value:.6g} is out of range" if isinstance(value, float) else "is out of range"
+        yield FieldFault(field=field, value=value, message=message, legal=NUMBERS)
+
+
+def _is_in_range(number: int | float) -> bool:
+    if isinstance(number, int):
+        return abs(number) <= LARGEST_WHOLE
+    return number == 0 or SMALLEST <= abs(number) <= LARGEST

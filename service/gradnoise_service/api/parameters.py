@@ -6,7 +6,8 @@ from fastapi import Header, Path, Query
 
 from gradnoise_service.domain.spec import NAME_PATTERN
 
-MAX_ID = 2**63 - 1
+MAX_ID = 2**31 - 1
+"""The largest id, as PostgreSQL stores it."""
 
 SuiteName = Annotated[str, Path(pattern=NAME_PATTERN, description="The suite's name.")]
 SuiteOwner = Annotated[

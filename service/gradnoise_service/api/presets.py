@@ -1,5 +1,6 @@
 """Endpoints of the presets."""
 
+import functools
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -36,6 +37,7 @@ def show(
     return PresetWithStudies(**dict(_described(name)), studies=studies)
 
 
+@functools.cache
 def _described(name: str) -> PresetOut:
     return PresetOut(
         name=name,

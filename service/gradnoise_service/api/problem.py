@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Mount
 
 from gradnoise_service.api.problem_kinds import (
     KINDS_BY_ERROR,
@@ -17,8 +18,9 @@ from gradnoise_service.api.problem_kinds import (
     kind_of_error,
     kind_of_status,
 )
-from gradnoise_service.api.validation import request_errors
+from gradnoise_service.api.validation import beginning, request_errors
 from gradnoise_service.domain.errors import (
+    MAX_FAULTS,
     CatalogueEmptyError,
     DatabaseUnavailableError,
     FieldFault,
@@ -26,9 +28,9 @@ from gradnoise_service.domain.errors import (
     NameTakenError,
     UnauthenticatedError,
 )
+from gradnoise_service.study_text import MalformedStudyError
 
 MEDIA_TYPE = "application/problem+json"
-MAX_ERRORS = 50
 MAX_VALUE_CHARACTERS = 300
 TAKEN = {"free_name", "study_id"}
 """The fields of a problem whose kind is a taken name."""
@@ -72,11 +74,19 @@ class Problem(BaseModel):
     )
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception, request: Request | None = None) -> Problem:
     """Return the problem of an error; an unexpected error becomes a 500 without details."""
     if isinstance(error, RequestValidationError):
+        body_error = _body_error(error, request)
+        if body_error is not None:
+            return problem_of(body_error)
         detail = "The request has faults."
         return _problem(KINDS_BY_STATUS[422], detail, request_errors(error.errors()))
+    if isinstance(error, HTTPException) and isinstance(
+        error.__cause__, ValueError | RecursionError
+    ):
+        # FastAPI raises it where it cannot decode a body
+        return problem_of(MalformedStudyError("the body is no JSON text in UTF-8"))
     if isinstance(error, HTTPException):
         return _problem(kind_of_status(error.status_code, error.detail), error.detail)
     kind = kind_of_error(error)
@@ -89,8 +99,11 @@ def problem_of(error: Exception) -> Problem:
     return problem
 
 
-def headers_of(error: Exception) -> dict[str, str]:
+def headers_of(error: Exception, request: Request | None = None) -> dict[str, str]:
     """Return the headers of the response to an error."""
+    if isinstance(error, HTTPException) and error.status_code == 405 and request is not None:
+        methods = _methods(request)
+        return {"Allow": ", ".join(methods)} if methods else dict(error.headers or {})
     if isinstance(error, UnauthenticatedError):
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, CatalogueEmptyError | DatabaseUnavailableError):
@@ -100,9 +113,9 @@ def headers_of(error: Exception) -> dict[str, str]:
 
 def problem_response(request: Request, error: Exception) -> Response:
     """Return the response with the problem of an error."""
-    problem = problem_of(error)
+    problem = problem_of(error, request)
     problem.type = request.scope.get("root_path", "") + problem.type
-    return Response(_json(problem), problem.status, headers_of(error), MEDIA_TYPE)
+    return Response(_json(problem), problem.status, headers_of(error, request), MEDIA_TYPE)
 
 
 def problem_bytes(error: Exception) -> bytes:
@@ -125,17 +138,59 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def _body_error(error: RequestValidationError, request: Request | None) -> Exception | None:
+    """Return the error of a body that is no JSON; None if the body, if any, was read."""
+    if isinstance(error.body, bytes) and request is not None:
+        return unsupported(media_type(request))
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        # the position is an index into the text that FastAPI has read
+        return MalformedStudyError(f"{first['ctx']['error']} at character {first['loc'][-1]}")
+    if (first["type"], tuple(first["loc"])) == ("missing", ("body",)):
+        return MalformedStudyError("the body is empty")
+    return None
+
+
+def media_type(request: Request) -> str:
+    """Return the media type of a body, in lower case; empty if it is not declared."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def unsupported(media_type: str) -> HTTPException:
+    """Return the error of a body of this media type."""
+    return HTTPException(
+        415,
+        f"The Content-Type {media_type!r} is not supported."
+        if media_type
+        else "The Content-Type is missing.",
+    )
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods of an address: the router names those of one of its routes only."""
+    app = request.scope.get("app")
+    routes = [route for route in getattr(app, "routes", ()) if not isinstance(route, Mount)]
+    found = [
+        method
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
+        )
+    ]
+    return ["GET", "HEAD", *found[1:]] if "GET" in found else found
+
+
 def _json(problem: Problem) -> bytes:
     excluded = None if problem.free_name else TAKEN
     return json.dumps(problem.model_dump(mode="json", exclude=excluded)).encode()
 
 
 def _problem(kind: ProblemKind, detail: str, errors: Sequence[FieldFault] = ()) -> Problem:
-    if len(errors) > MAX_ERRORS:
-        detail = f"{len(errors)} faults; the first {MAX_ERRORS} are listed."
+    if len(errors) > MAX_FAULTS:
+        detail = f"More than {MAX_FAULTS} faults; the first {MAX_FAULTS} are listed."
     shown = [
         Fault(field=e.field, value=_shortened(e.value), message=e.message, legal=e.legal)
-        for e in errors[:MAX_ERRORS]
+        for e in errors[:MAX_FAULTS]
     ]
     return Problem(
         type=f"/docs#{kind.slug}",
@@ -148,5 +203,5 @@ def _problem(kind: ProblemKind, detail: str, errors: Sequence[FieldFault] = ()) 
 
 
 def _shortened(value: object) -> object:
-    text = json.dumps(value, default=str)
-    return value if len(text) <= MAX_VALUE_CHARACTERS else text[:MAX_VALUE_CHARACTERS] + " …"
+    text = beginning(value, MAX_VALUE_CHARACTERS, " …")
+    return text if text.endswith(" …") else value

@@ -170,12 +170,11 @@ class SuiteOut(BaseModel):
         return cls(**asdict(suite), links=links)
 
 
-class ExtensionIn(BaseModel, extra="forbid"):
+class ExtensionIn(BaseModel, extra="forbid", strict=True):
     """Further confirm seeds for a complete study, or epochs of its confirm runs: one of the two."""
 
     seeds: int = Field(
         default=0,
-        strict=True,
         ge=1,
         le=1_000_000,
         description="Number of further seeds; each arm runs once on each seed.",
@@ -335,7 +334,7 @@ class PresetWithStudies(PresetOut):
     studies: list[StudySpec]
 
 
-class TokenIn(BaseModel, extra="forbid"):
+class TokenIn(BaseModel, extra="forbid", strict=True):
     """A token to create."""
 
     name: str = Field(

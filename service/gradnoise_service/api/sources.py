@@ -43,7 +43,7 @@ class SourceIn(BaseModel, extra="forbid"):
     def source(self) -> Source:
         """Return the code; raises InvalidSpecError if a database cannot store it."""
         values = self.model_dump()
-        faults = list(storage_faults(values, ()))
+        faults = storage_faults(values)
         if faults:
             raise InvalidSpecError(faults)
         return Source(**values)

@@ -15,11 +15,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gradnoise_service.domain import phrases
-from gradnoise_service.domain.errors import FieldFault
+from gradnoise_service.domain.errors import MAX_FAULTS, FieldFault
 from gradnoise_service.domain.phrases import Schema
 from gradnoise_service.domain.space import CrossFieldError
 from gradnoise_service.domain.spec import StudySpec
 
+LONGEST_FIELD = 40
+"""Characters of the longest unknown field for which a similar one is looked for."""
 SHORT_FORMS = {"techniques": "technique"}
 """Fields of a list that a request may write as a field of a single value."""
 
@@ -36,12 +38,14 @@ def spec_errors(error: ValidationError, sent: Mapping[str, Any]) -> list[FieldFa
         fault = _fault(details, sent)
         if fault is not None:
             faults.setdefault(f"{fault.field} {fault.message}", fault)
+        if len(faults) > MAX_FAULTS:
+            break
     return list(faults.values())
 
 
 def request_errors(errors: Sequence[Mapping[str, Any]]) -> list[FieldFault]:
     """Return the faults of a request's parameters and small bodies, from FastAPI's errors."""
-    return list(map(_request_fault, errors))
+    return list(map(_request_fault, errors[: MAX_FAULTS + 1]))
 
 
 def _request_fault(error: Mapping[str, Any]) -> FieldFault:
@@ -113,7 +117,8 @@ def _message(details: ErrorDetails, value: object, node: Schema, parent: Schema)
         return details["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
         name = str(details["loc"][-1])
-        near = difflib.get_close_matches(name, _forms(parent)[0].get("properties", ()), n=1)
+        fields = _forms(parent)[0].get("properties", ()) if len(name) <= LONGEST_FIELD else ()
+        near = difflib.get_close_matches(name, fields, n=1)
         return f"unknown field {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     if kind in ("greater_than", "greater_than_equal"):
         return f"{shown} is too small"
@@ -194,5 +199,14 @@ def _entry(value: Any, item: Any) -> Any:
 
 
 def _shown(value: object) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:80] + "…"
+    return beginning(value, 80, "…")
+
+
+def beginning(value: object, n_characters: int, mark: str) -> str:
+    """Return JSON of a value, of a long text the beginning with a mark; the rest is not written."""
+    text = ""
+    for part in json.JSONEncoder(default=str, ensure_ascii=False).iterencode(value):
+        text += part
+        if len(text) > n_characters:
+            return text[:n_characters] + mark
+    return text

@@ -8,8 +8,13 @@ from gradnoise_service.compare.power import chances_of_searches, fewest, pairs_f
 from gradnoise_service.domain.confirm import Power
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
+from gradnoise_service.domain.looks import LEAST_LEVEL, NORMAL, SHAPES, two_sided_bound
 from gradnoise_service.domain.repeats import with_repeats
+from gradnoise_service.domain.sequential import fewest_pairs
 from gradnoise_service.domain.spec import StudySpec
+
+N_TRIED = 3
+"""Numbers of seeds on each side of an estimate that are tried."""
 
 
 def planned(spec: StudySpec) -> StudySpec:
@@ -118,14 +123,28 @@ def _legal_look(design: Design, i: int) -> str:
     """Return what is legal for a look while the others stay: the fewest sound seeds."""
     looks = design.looks
     later = range(looks[i] + 1, looks[i + 1])
-    first = bisect.bisect_left(later, True, key=lambda n_seeds: _is_sound(design, i, n_seeds))
+    # the levels of all looks depend little on this one, so few numbers are tried
+    first = bisect.bisect_left(later, True, key=lambda n_seeds: _seems_sound(design, n_seeds))
+    tried = later[max(0, first - N_TRIED) : first + N_TRIED]
+    sound = next((n_seeds for n_seeds in tried if _is_sound(design, i, n_seeds)), None)
     found = (
-        f"at least {later[first]} seeds at this look"
-        if first < len(later)
-        else f"no look so early before {looks[i + 1]} seeds"
+        f"no look so early before {looks[i + 1]} seeds"
+        if sound is None
+        else f"at least {sound} seeds at this look"
     )
     evenly = Design.of(_with(design.spec, boundary="pocock"))
     return f"{found}, or the boundary pocock" if _is_sound(evenly, i, looks[i]) else found
+
+
+def _seems_sound(design: Design, n_seeds: int) -> bool:
+    """Return whether a verdict is possible at a look, if it has the shared c of the levels."""
+    looks = design.looks
+    c = two_sided_bound(design.levels[-1])
+    shape = SHAPES[design.spec.confirm.boundary]
+    bound = c * (n_seeds / looks[-1]) ** (shape - 0.5)
+    level = max(LEAST_LEVEL, 2 * NORMAL.cdf(-bound))
+    n_needed = design.n_repeats if design.n_repeats > 1 else fewest_pairs(level)
+    return n_needed <= n_seeds * design.n_settings
 
 
 def _is_sound(design: Design, i: int, n_seeds: int) -> bool:

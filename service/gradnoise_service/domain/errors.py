@@ -23,6 +23,9 @@ StudyError
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+MAX_FAULTS = 50
+"""Faults of a study that are reported; then the search for others ends."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FieldFault:
@@ -54,10 +57,10 @@ class NotFoundError(StudyError):
 
 
 class InvalidSpecError(StudyError):
-    """The study cannot run."""
+    """The study cannot run; of many faults the first are kept, one more than are reported."""
 
     def __init__(self, errors: Sequence[FieldFault]) -> None:
-        self.errors = tuple(errors)
+        self.errors = tuple(errors[: MAX_FAULTS + 1])
         super().__init__("; ".join(f"{fault.field}: {fault.message}" for fault in self.errors))
 
 

@@ -7,7 +7,7 @@ import jsonschema
 from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.catalogue import BrokenEntry, Catalogue, WorkloadEntry
 from gradnoise_service.domain.design import Design
-from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
+from gradnoise_service.domain.errors import MAX_FAULTS, FieldFault, InvalidSpecError
 from gradnoise_service.domain.legal_parameters import (
     parameter_faults,
     rule_faults,
@@ -34,6 +34,8 @@ def check(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Metric:
     for fault in _faults(catalogue, spec, max_trials):
         if fault not in faults:  # each arm reports the same fault of the shared space
             faults.append(fault)
+        if len(faults) > MAX_FAULTS:
+            break
     if faults:
         raise InvalidSpecError(faults)
     return _objective(catalogue.workloads[spec.workload], spec)

@@ -247,7 +247,7 @@ def fewest_anytime_pairs(alpha: float) -> int:
     return n
 
 
-@functools.cache
+@functools.lru_cache(256)
 def _crossing_chance(looks: tuple[int, ...], levels: tuple[float, ...]) -> float:
     # imported with the first extended study: without numpy the API process stays small
     from gradnoise_service.domain.looks import crossing_chance, two_sided_bound
@@ -255,7 +255,7 @@ def _crossing_chance(looks: tuple[int, ...], levels: tuple[float, ...]) -> float
     return crossing_chance(looks, list(map(two_sided_bound, levels)))
 
 
-@functools.cache
+@functools.lru_cache(256)
 def _boundary(looks: tuple[int, ...], boundary: str, alpha: float) -> tuple[float, ...]:
     # imported with the first sequential study: without numpy the API process stays small
     from gradnoise_service.domain.looks import boundary_levels

@@ -5,11 +5,31 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Annotated, Self, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import TypeAliasType
 
-Number = Annotated[float, Field(strict=True)]
-Whole = Annotated[int, Field(strict=True)]
+LARGEST = 1e100
+"""The largest magnitude of a number in a study; its square and its cube are finite."""
+SMALLEST = 1e-100
+"""The smallest magnitude of a number in a study other than 0, as the API accepts it."""
+LARGEST_WHOLE = 2**53
+"""The largest magnitude of a whole number in a study, up to which floats are exact."""
+
+
+def _bounded(number: float) -> float:
+    if abs(number) > LARGEST:
+        raise ValueError(f"a number lies between -{LARGEST:g} and {LARGEST:g}")
+    return number
+
+
+def _exact(number: int) -> int:
+    if abs(number) > LARGEST_WHOLE:
+        raise ValueError("a whole number lies between -2^53 and 2^53")
+    return number
+
+
+Number = Annotated[float, Field(strict=True), AfterValidator(_bounded)]
+Whole = Annotated[int, Field(strict=True), AfterValidator(_exact)]
 Flag = Annotated[bool, Field(strict=True)]
 Scalar = Flag | Number | Whole | str | None
 Value = TypeAliasType("Value", "Scalar | list[Value] | dict[str, Value]")
@@ -68,6 +88,8 @@ class Range(Strict):
         bounds = (self.low, self.high, self.step)
         if self.integer and any(x is not None and x != int(x) for x in bounds):
             raise ValueError("an integer range needs whole numbers for low, high and step")
+        if self.integer and max(abs(self.low), abs(self.high)) > LARGEST_WHOLE:
+            raise ValueError("an integer range lies between -2^53 and 2^53")
         if self.step is not None:
             n_steps = (_decimal(self.high) - _decimal(self.low)) / _decimal(self.step)
             if n_steps > MAX_STEPS or n_steps.denominator != 1:

@@ -24,6 +24,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gradnoise_service.domain.errors import FieldFault
+from gradnoise_service.settings import faults_of
 
 N_LAST_LINES = 12
 """Lines of a failed process's output that an error carries."""
@@ -39,11 +40,7 @@ class SettingsError(LocalServiceError):
     """A `GRADNOISE_*` variable has an illegal value; `details` has a line for each fault."""
 
     def __init__(self, error: ValidationError) -> None:
-        self.details = tuple(
-            f"GRADNOISE_{'.'.join(map(str, fault['loc'])).upper()}={fault['input']!r}: "
-            f"{fault['msg']}"
-            for fault in error.errors()
-        )
+        self.details = faults_of(error)
         super().__init__("Invalid settings in the environment.")
 
 

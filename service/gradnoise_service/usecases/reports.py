@@ -1,5 +1,6 @@
 """Use cases on reports: the stored comparison of a complete study, else an interim comparison."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -7,7 +8,7 @@ from typing import Literal
 from gradnoise_service.compare.facts.comparison import Comparison, Difference
 from gradnoise_service.domain.access import Caller
 from gradnoise_service.domain.errors import NotFoundError, ReportNotReadyError
-from gradnoise_service.domain.progress import Progress
+from gradnoise_service.domain.progress import Progress, TrialCounts
 from gradnoise_service.domain.study import STUDY_ENDED, EpochMean, Study, Trial
 from gradnoise_service.report.words.verdict import sentence
 from gradnoise_service.store import measurements, studies, trials
@@ -32,10 +33,17 @@ class ReportData:
 def report(service: Service, caller: Caller, study_id: int, format: ReportFormat) -> str:
     """Return a study's report as text.
 
+    It is made again when a trial has ended or the study has changed.
+
     Raises:
         NotFoundError: If there is no visible study with this id.
         ReportNotReadyError: If no trial has ended.
     """
+    key = (*_shown(service, caller, study_id), format)
+    return service.reports.get(key, lambda: _render(service, caller, study_id, format))
+
+
+def _render(service: Service, caller: Caller, study_id: int, format: ReportFormat) -> str:
     data = _read(service, caller, study_id, with_trials=format == "csv")
     comparison = _comparison(data)
     # jinja2, yaml and, for HTML, matplotlib are imported with the first report
@@ -63,6 +71,11 @@ def figure(
         NotFoundError: If there is no visible study with this id, or the figure is empty.
         ReportNotReadyError: If no trial has ended.
     """
+    key = (*_shown(service, caller, study_id), name, format)
+    return service.reports.get(key, lambda: _draw(service, caller, study_id, name, format))
+
+
+def _draw(service: Service, caller: Caller, study_id: int, name: str, format: ImageFormat) -> bytes:
     comparison = _comparison(_read(service, caller, study_id))
     from gradnoise_service.report import figures
 
@@ -89,6 +102,14 @@ def verdicts(
         return []
     comparison = _comparison(_read(service, caller, study.id))
     return [(d, sentence(comparison, d)) for d in comparison.differences]
+
+
+def _shown(service: Service, caller: Caller, study_id: int) -> tuple[Study, frozenset[TrialCounts]]:
+    """Return what determines a report: the study, and before its end the trials that have ended."""
+    with service.database.session() as session:
+        study = studies.describe(session, study_id, caller.visible_owner)
+        counts = trials.counts(session, study)
+    return study, frozenset(dataclasses.replace(each, epochs_running=0) for each in counts)
 
 
 def _read(

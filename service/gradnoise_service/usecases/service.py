@@ -6,6 +6,7 @@ from datetime import datetime
 
 from gradnoise_service.settings import Settings
 from gradnoise_service.store.database import Database
+from gradnoise_service.usecases.report_cache import ReportCache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,7 @@ class Service:
     database: Database
     clock: Callable[[], datetime]
     admin_token: str | None = field(repr=False)
+    reports: ReportCache = field(default_factory=ReportCache)
 
     @property
     def requires_tokens(self) -> bool:

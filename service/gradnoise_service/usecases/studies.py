@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from gradnoise_service.domain import legal
 from gradnoise_service.domain.access import Caller
 from gradnoise_service.domain.catalogue import Catalogue
-from gradnoise_service.domain.errors import CodeChangedError
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.errors import CodeChangedError, InvalidSpecError
 from gradnoise_service.domain.plan import Plan
 from gradnoise_service.domain.progress import Progress, QueuePlace
 from gradnoise_service.domain.remarks import Remarks, StudyFilter
+from gradnoise_service.domain.repeats import with_repeats
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study
 from gradnoise_service.domain.suite import check_membership
@@ -68,6 +70,10 @@ def submit(
     from gradnoise_service.report.words.broken import shadowed
     from gradnoise_service.report.words.power import power
 
+    # the levels of looks take long to compute, so a study of a million seeds is refused before
+    excess = legal.too_many_trials(Design.of(with_repeats(spec)), service.settings.max_trials)
+    if excess is not None:
+        raise InvalidSpecError([excess])
     spec = planned(spec)
     check_urls(spec.notify, service.settings.notify_urls)
     now = service.clock()

@@ -22,11 +22,11 @@ def respond(request: Request, error: Exception) -> Response:
     path = path_below_root(request.scope)
     if path.startswith(PROGRAM_PATHS) or not accepts_html:
         return problem_response(request, error)
-    problem = problem_of(error)
+    problem = problem_of(error, request)
     if problem.status == 401 and request.method == "GET":
         return RedirectResponse(f"/login?next={quote(path)}", status_code=303)
     page = render(
         request, "error.html", status=problem.status, requires_tokens=False, problem=problem
     )
-    page.headers.update(headers_of(error))
+    page.headers.update(headers_of(error, request))
     return page

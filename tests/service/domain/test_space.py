@@ -21,7 +21,7 @@ from gradnoise_service.search.samplers import distribution
         ({"low": 0.0, "high": 1.0, "step": 0.3}, "whole number of steps"),
         ({"low": 0.1, "high": 0.1 + 0.2, "step": 0.1}, "high=0.30000000000000004"),
         ({"low": 1.5, "high": 3, "integer": True}, "whole numbers"),
-        ({"low": 0.0, "high": 1e308, "step": 1e-308}, "at most 2"),
+        ({"low": 0.0, "high": 1e99, "step": 1e-99}, "at most 2"),
         ({"low": False, "high": 3}, "valid number"),
         ({"low": 0.1, "high": float("inf")}, "finite"),
         ({"low": 0.1, "high": 0.3, "lg": True}, "lg"),
