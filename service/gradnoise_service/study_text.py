@@ -14,6 +14,7 @@ MAX_DEPTH = 20
 MAX_YAML_CHARACTERS = 1_000_000
 MAX_SURROGATE_CHARACTERS = 5_000
 MAX_YAML_EVENTS = 20_000
+MAX_JSON_SEPARATORS = 100_000
 MAX_DIGITS = 400
 SURROGATE_ESCAPE = re.compile(r"\\(u|U0000)[dD][89abAB]")
 LINE_BREAKS_OF_YAML_1_1 = re.compile("[\x85\u2028\u2029]")
@@ -228,6 +229,8 @@ def _not_allowed(text: str, position: int) -> MalformedStudyError:
 
 def parse_json(text: str) -> dict[str, Any]:
     """Return the object in a JSON text; raises as `parse_yaml`."""
+    if sum(map(text.count, ",[{")) > MAX_JSON_SEPARATORS:
+        raise MalformedStudyError(f"a study has at most {MAX_JSON_SEPARATORS:,} values")
     try:
         return _mapping(
             json.loads(
