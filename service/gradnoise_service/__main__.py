@@ -18,7 +18,9 @@ def main() -> None:
             "The library works without the command: import gradnoise."
         )
     from gradnoise_service.cli.app import app
+    from gradnoise_service.streams import replace_unencodable
 
+    replace_unencodable()
     app()
 
 

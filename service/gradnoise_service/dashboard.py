@@ -118,7 +118,7 @@ def create_app(
     )
     limited = BodyLimit(ReadersOnly(router, service), settings.max_body_bytes)
     guarded = Guard(limited, settings.allowed_hosts, problem_response)
-    return AccessLog(BehindProxy(guarded, settings.proxies, root_path=""))
+    return BehindProxy(AccessLog(guarded), settings.proxies, root_path="")
 
 
 def main() -> None:

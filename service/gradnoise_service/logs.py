@@ -5,7 +5,9 @@ import sys
 
 import structlog
 
+from gradnoise_service.domain.plain_text import plain
 from gradnoise_service.settings import Settings
+from gradnoise_service.streams import replace_unencodable
 
 
 def configure(settings: Settings, process: str) -> None:
@@ -15,20 +17,21 @@ def configure(settings: Settings, process: str) -> None:
         settings: Provide `log_format` and `log_level`.
         process: The name of this process, added to every record.
     """
+    replace_unencodable()
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # rich tracebacks print local variables, which may hold tokens
+        structlog.processors.format_exc_info,
+        _as_plain,
     ]
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if settings.log_format == "console":
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            # rich tracebacks print local variables, which may hold tokens
             exception_formatter=structlog.dev.plain_traceback,
         )
-    else:
-        shared.append(structlog.processors.format_exc_info)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -52,3 +55,12 @@ def configure(settings: Settings, process: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
+
+
+def _as_plain(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Let no value write escape sequences to a terminal, such as the path of a request."""
+    return {
+        name: plain(value) if isinstance(value, str) else value for name, value in event.items()
+    }
