@@ -31,7 +31,7 @@ def shown(
         plan: What a submitted study runs.
         warnings: What the installed packages leave unclear on it.
     """
-    places, errors = studies.places(service, found), studies.first_errors(service, found)
+    places, errors = studies.details(service, found)
     return [
         StudyOut.of(
             study,
@@ -47,7 +47,7 @@ def shown(
 
 def as_json(service: Service, found: Sequence[Study]) -> list[bytes]:
     """Return studies as `shown` in JSON; one that did not change is written once."""
-    places, errors = studies.places(service, found), studies.first_errors(service, found)
+    places, errors = studies.details(service, found)
     url = service.settings.dashboard_url
     return [_written(study, url, places.get(study.id), errors.get(study.id, ())) for study in found]
 

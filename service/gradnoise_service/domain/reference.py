@@ -17,7 +17,8 @@ Written by `gradnoise study-file --output docs/study-file.md` from the schema th
 submissions. A study is a YAML 1.2 or JSON mapping with the fields of the first table; a field that
 is a mapping or a list of mappings has a table of its own. An entry of a `space` is a range, choices
 or a single value. Rules across fields, and examples, are in [REST](rest.md); `gradnoise workloads`
-lists the options of workloads and the parameters of workloads, optimizers and techniques.
+lists the options of workloads and the parameters of workloads, optimizers and techniques. A number
+is 0 or has a magnitude from 1e-100 to 1e100; a whole number lies between -2^53 and 2^53.
 """
 HEADER = "| field | legal | default | meaning |\n|---|---|---|---|"
 

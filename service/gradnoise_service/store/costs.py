@@ -5,11 +5,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Text, cast, func, select
+from sqlalchemy import Select, Text, bindparam, cast, func, select
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.store.tables import StudyRow, TrialRow
+from gradnoise_service.store.tables import STUDY, TRIAL
 
 N_STUDIES = 20
 N_TRIALS = 500
@@ -21,26 +21,33 @@ def seconds_per_epoch(session: Session, spec: StudySpec) -> float | None:
     It is the mean over up to 500 trials of the latest 20 studies that started on the workload, of
     those whose arms have the same options and optimizers, with the same steps between measurements.
     """
-    latest = (
-        select(StudyRow.id, cast(StudyRow.spec, Text))
-        .where(StudyRow.workload == spec.workload)
-        .where(StudyRow.started_at.is_not(None))
-        .order_by(StudyRow.id.desc())
+    subject = _subject(spec.model_dump(mode="json"))
+    rows = session.execute(_latest_query(), {"workload": spec.workload})
+    comparable = [study_id for study_id, text in rows if _stored_subject(text) == subject]
+    seconds, n_epochs = session.execute(_sums_query(), {"study_ids": comparable}).one()
+    return seconds / n_epochs if seconds and n_epochs else None
+
+
+@functools.cache
+def _latest_query() -> Select[int, str]:
+    return (
+        select(STUDY.c.id, cast(STUDY.c.spec, Text))
+        .where(STUDY.c.workload == bindparam("workload"), STUDY.c.started_at.is_not(None))
+        .order_by(STUDY.c.id.desc())
         .limit(N_STUDIES)
     )
-    subject = _subject(spec.model_dump(mode="json"))
-    rows = session.execute(latest)
-    comparable = [study_id for study_id, text in rows if _stored_subject(text) == subject]
+
+
+@functools.cache
+def _sums_query() -> Select[float, int]:
     of_trials = (
-        select(TrialRow.device_seconds, TrialRow.epochs)
-        .where(TrialRow.study_id.in_(comparable), TrialRow.epochs > 0)
-        .order_by(TrialRow.study_id.desc(), TrialRow.state.desc())
+        select(TRIAL.c.device_seconds, TRIAL.c.epochs)
+        .where(TRIAL.c.study_id.in_(bindparam("study_ids", expanding=True)), TRIAL.c.epochs > 0)
+        .order_by(TRIAL.c.study_id.desc(), TRIAL.c.state.desc())
         .limit(N_TRIALS)
         .subquery()
     )
-    sums = select(func.sum(of_trials.c.device_seconds), func.sum(of_trials.c.epochs))
-    seconds, n_epochs = session.execute(sums).one()
-    return seconds / n_epochs if seconds and n_epochs else None
+    return select(func.sum(of_trials.c.device_seconds), func.sum(of_trials.c.epochs))
 
 
 @functools.lru_cache(200)

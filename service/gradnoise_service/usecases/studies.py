@@ -112,18 +112,14 @@ def submit(
     )
 
 
-def places(service: Service, found: Sequence[Study]) -> Mapping[int, QueuePlace]:
-    """Return where the queued studies among some stand, by id."""
-    if not any(study.state == "queued" for study in found):
-        return {}
+def details(
+    service: Service, found: Sequence[Study]
+) -> tuple[Mapping[int, QueuePlace], Mapping[int, tuple[ArmError, ...]]]:
+    """Return where the queued of some studies stand, and their first errors, by id."""
+    queued = [study.id for study in found if study.state == "queued"]
     with service.database.session() as session:
-        return queue.places(session, service.clock(), [study.id for study in found])
-
-
-def first_errors(service: Service, found: Sequence[Study]) -> Mapping[int, tuple[ArmError, ...]]:
-    """Return the first error of each arm that had one, by study."""
-    with service.database.session() as session:
-        return trials.first_errors(session, [study.id for study in found])
+        places = queue.places(session, service.clock(), queued) if queued else {}
+        return places, trials.first_errors(session, [study.id for study in found])
 
 
 def page(
