@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from gradnoise_service.api.schemas import ExtensionIn, TokenIn
 from gradnoise_service.api.validation import request_errors, spec_errors
 from gradnoise_service.domain.phrases import PATTERNS
+from gradnoise_service.domain.remarks import Remarks
 from gradnoise_service.domain.spec import StudySpec
 
 BASE: dict[str, Any] = {
@@ -256,9 +257,8 @@ def patterns(schema: object) -> set[str]:
 
 def test_every_pattern_has_a_description() -> None:
     """No regular expression is shown."""
-    assert patterns(StudySpec.model_json_schema()) | patterns(TokenIn.model_json_schema()) == set(
-        PATTERNS
-    )
+    described = (StudySpec, TokenIn, Remarks)
+    assert set.union(*(patterns(model.model_json_schema()) for model in described)) == set(PATTERNS)
 
 
 @pytest.mark.parametrize(
