@@ -14,7 +14,7 @@ from gradnoise_service.domain.sequential import fewest_pairs
 from gradnoise_service.domain.spec import StudySpec
 
 N_TRIED = 3
-"""Numbers of seeds on each side of an estimate that are tried."""
+"""Numbers of seeds from an estimate on that are tried, besides the one before it."""
 
 
 def planned(spec: StudySpec) -> StudySpec:
@@ -125,7 +125,7 @@ def _legal_look(design: Design, i: int) -> str:
     later = range(looks[i] + 1, looks[i + 1])
     # the levels of all looks depend little on this one, so few numbers are tried
     first = bisect.bisect_left(later, True, key=lambda n_seeds: _seems_sound(design, n_seeds))
-    tried = later[max(0, first - N_TRIED) : first + N_TRIED]
+    tried = later[max(0, first - 1) : first + N_TRIED]
     sound = next((n_seeds for n_seeds in tried if _is_sound(design, i, n_seeds)), None)
     found = (
         f"no look so early before {looks[i + 1]} seeds"

@@ -14,7 +14,7 @@ from gradnoise_service.store.database import Database
     [
         ({}, "confirm.n_seeds", "n_seeds and power are both missing"),
         (
-            {"n_seeds": 1_000_000, "looks": [12]},
+            {"n_seeds": 9_000, "looks": [12]},
             "confirm.looks",
             "no verdict is possible at 12 seeds",
         ),
