@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Annotated, Self, TypeGuard
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import TypeAliasType
 
 LARGEST = 1e100
@@ -14,22 +14,8 @@ SMALLEST = 1e-100
 """The smallest magnitude of a number in a study other than 0, as the API accepts it."""
 LARGEST_WHOLE = 2**53
 """The largest magnitude of a whole number in a study, up to which floats are exact."""
-
-
-def _bounded(number: float) -> float:
-    if abs(number) > LARGEST:
-        raise ValueError(f"a number lies between -{LARGEST:g} and {LARGEST:g}")
-    return number
-
-
-def _exact(number: int) -> int:
-    if abs(number) > LARGEST_WHOLE:
-        raise ValueError("a whole number lies between -2^53 and 2^53")
-    return number
-
-
-Number = Annotated[float, Field(strict=True), AfterValidator(_bounded)]
-Whole = Annotated[int, Field(strict=True), AfterValidator(_exact)]
+Number = Annotated[float, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Scalar = Flag | Number | Whole | str | None
 Value = TypeAliasType("Value", "Scalar | list[Value] | dict[str, Value]")
@@ -60,6 +46,15 @@ class Strict(BaseModel):
     """A frozen model that rejects unknown fields and non-finite numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _is_in_range(cls, value: object) -> object:
+        if isinstance(value, float) and abs(value) > LARGEST:
+            raise ValueError(f"a number lies between -{LARGEST:g} and {LARGEST:g}")
+        if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
+            raise ValueError("a whole number lies between -2^53 and 2^53")
+        return value
 
 
 class Range(Strict):
