@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from gradnoise_service.settings import Settings
 
@@ -42,8 +43,14 @@ def test_a_tilde_is_the_home_of_the_user(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("HOME", "CHECKPOINTS", "ARTIFACTS", "ADMIN_TOKEN_FILE"):
         monkeypatch.setenv(f"GRADNOISE_{name}", f"~/{name}")
+    (tmp_path / "ADMIN_TOKEN_FILE").write_text("a token", encoding="utf-8")
     settings = Settings()
     assert settings.home == tmp_path / "HOME"
     assert settings.checkpoint_folder == tmp_path / "CHECKPOINTS"
     assert settings.artifacts_url == str(tmp_path / "ARTIFACTS")
     assert settings.admin_token_file == tmp_path / "ADMIN_TOKEN_FILE"
+
+
+def test_a_token_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="cannot be read: No such file or directory"):
+        Settings(admin_token_file=tmp_path / "none")
