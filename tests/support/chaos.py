@@ -79,6 +79,8 @@ FUNCTION = {
 }
 KINDS: dict[str, dict[str, Any]] = {"tuned": TUNED, "grid": GRID, "function": FUNCTION}
 AT_ONCE = 3
+OF_ATTEMPT = "resumed_after"
+"""What the function measures of its attempt, not of its training."""
 APPEAR_SECONDS = 20.0
 END_SECONDS = 900.0
 
@@ -203,12 +205,12 @@ class Outcome:
     def differences(self, other: "Outcome") -> list[str]:
         """Return what differs from the outcome of a twin, as sentences."""
         found = [
-            f"trial {key}: {self.trials.get(key)} in place of {other.trials.get(key)}"
+            f"trial {key}: {first_difference(self.trials.get(key), other.trials.get(key))}"
             for key in sorted(self.trials.keys() | other.trials.keys())
             if self.trials.get(key) != other.trials.get(key)
         ]
         if self.comparison != other.comparison:
-            found.append(f"comparison: {self.comparison} in place of {other.comparison}")
+            found.append(f"comparison: {first_difference(self.comparison, other.comparison)}")
         return found
 
 
@@ -225,9 +227,20 @@ def outcome(database: Database, study: Study) -> Outcome:
                 trial.state,
                 trial.value,
                 trial.diverged,
-                [dict(row.values) for row in rows],
+                [{**row.values, OF_ATTEMPT: 0.0} for row in rows],
             )
     return Outcome(found, without_costs(study.comparison))
+
+
+def first_difference(found: Any, expected: Any) -> str:
+    """Return the first part in which two values differ."""
+    if isinstance(found, list | tuple) and isinstance(expected, list | tuple):
+        found, expected = dict(enumerate(found)), dict(enumerate(expected))
+    if isinstance(found, dict) and isinstance(expected, dict):
+        for key in {**expected, **found}:
+            if found.get(key) != expected.get(key):
+                return f"{key}: {first_difference(found.get(key), expected.get(key))}"
+    return f"{found!r} in place of {expected!r}"
 
 
 def without_costs(value: Any) -> Any:

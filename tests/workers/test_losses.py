@@ -36,7 +36,7 @@ class Fuse(torch.autograd.Function):
     @staticmethod
     def forward(x, how):
         if bool((x.abs() > 1e3).any()):
-            os.write(2, b"blown\\\\n")
+            os.write(2, b"blown\\n")
             if how == "segfaults":
                 ctypes.string_at(0)
             if how == "hangs":
@@ -171,7 +171,7 @@ def test_a_trial_that_ends_its_process_is_found_and_its_neighbours_finish(
     assert suspects(losses["segfaults 300"]) == [2, 1]
     assert suspects(losses["hangs 300"]) == [1]
     crash, hang = (losses[key][-1].reason for key in ("segfaults 300", "hangs 300"))
-    assert "blown\nFatal Python error: Segmentation fault" in crash
-    assert "fuse.py" in crash
+    for words in ("blown\n", "Fatal Python error: Segmentation fault", "fuse.py"):
+        assert words in crash
     assert "no sign of life for 3 s (trial_stall_limit)" in hang
     assert not list((tmp_path / "kept/1/workers").iterdir())

@@ -143,6 +143,26 @@ def test_a_lost_gpu_costs_its_attempts_and_is_not_used_again(nodes: Nodes) -> No
     fault.unlink()
 
 
+def test_a_gpu_where_trial_after_trial_fails_is_set_aside(nodes: Nodes) -> None:
+    """Elsewhere a hundred trials finished; the next trial goes where fewer failed in a row."""
+    cluster = Cluster()
+    for _ in range(100):
+        cluster.health.add(("elsewhere", ""), failed=False)
+    with closing(opened(cluster, "gpu")) as launcher:
+        launcher.open(1)
+        for n in range(1, 6):
+            launcher.admit(trial(f"{n}"))
+            until(launcher, lambda events: bool(events))
+            failures = [
+                cluster.health.failures_in_a_row(worker.place) for worker in launcher.workers
+            ]
+            assert max(failures) - min(failures) <= 1
+        assert len(gpus(launcher)) == 1
+        (fault,) = launcher.device_faults
+        assert "it is not used: 3 trials in a row failed there, but elsewhere 2 of 102." in fault
+        assert cluster.devices().n_gpus == 1
+
+
 def test_nodes_join_and_leave(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trials of a node that leaves are lost; without a device the study waits."""
     monkeypatch.setattr(remote, "GROW_SECONDS", 0.5)
