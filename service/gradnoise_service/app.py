@@ -38,7 +38,7 @@ from gradnoise_service.api import (
 )
 from gradnoise_service.api.access_log import AccessLog
 from gradnoise_service.api.guard import Guard
-from gradnoise_service.api.latencies import Latencies
+from gradnoise_service.api.latencies import request_seconds
 from gradnoise_service.api.limits import BodyLimit
 from gradnoise_service.api.proxies import BehindProxy
 from gradnoise_service.api.serving import Server
@@ -84,7 +84,7 @@ def create_app(
     settings: Settings, database: Database, clock: Callable[[], datetime] = now
 ) -> FastAPI:
     """Return the app of the API and the pages, on a migrated database."""
-    latencies = Latencies()
+    latencies = request_seconds()
     app = FastAPI(
         title="gradnoise",
         description=DESCRIPTION,

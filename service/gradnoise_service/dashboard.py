@@ -26,7 +26,7 @@ from gradnoise_service import logs
 from gradnoise_service.api.access_log import AccessLog
 from gradnoise_service.api.auth import credentials_of
 from gradnoise_service.api.guard import Guard
-from gradnoise_service.api.latencies import Latencies
+from gradnoise_service.api.latencies import request_seconds
 from gradnoise_service.api.limits import BodyLimit, Limiter, address_key
 from gradnoise_service.api.problem import problem_response
 from gradnoise_service.api.proxies import BehindProxy
@@ -119,7 +119,7 @@ def create_app(
     )
     limited = BodyLimit(ReadersOnly(router, service), settings.max_body_bytes)
     guarded = Guard(limited, settings.allowed_hosts, problem_response)
-    logged = AccessLog(guarded, Latencies())
+    logged = AccessLog(guarded, request_seconds())
     return BehindProxy(logged, settings.proxies, root_path="")
 
 

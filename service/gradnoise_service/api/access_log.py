@@ -3,9 +3,9 @@
 import time
 
 import structlog
+from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gradnoise_service.api.latencies import Latencies
 from gradnoise_service.api.proxies import path_below_root
 
 QUIET_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
@@ -22,7 +22,7 @@ class AccessLog:
     those of event streams.
     """
 
-    def __init__(self, app: ASGIApp, latencies: Latencies) -> None:
+    def __init__(self, app: ASGIApp, latencies: Histogram) -> None:
         self.app = app
         self.latencies = latencies
 
@@ -45,7 +45,8 @@ class AccessLog:
             path = path_below_root(scope)
             route = _template(scope, path)
             if not route.endswith("/events"):
-                self.latencies.observe(scope["method"], route, status, seconds)
+                labels = scope["method"], route, f"{status // 100}xx"
+                self.latencies.labels(*labels).observe(seconds)
             is_quiet = path.startswith(QUIET_PATHS) and status in (200, 503)
             log = logger.debug if is_quiet else logger.info
             log(
