@@ -50,9 +50,10 @@ def forest(answer: Answer, varies_over: VariesOver = "workload") -> Picture:
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel("Gain / smallest that matters (right is better)")
     legend(figure, _handles(axes, answer, varies_over))
+    where = "on each workload" if varies_over == "workload" else "in each study"
     return Picture(
         name=f"forest-{answer.arm}".replace(".", "-"),
-        title=f"{answer.arm} against {answer.baseline} in each study",
+        title=f"{answer.arm} against {answer.baseline} {where}",
         alt=_description(answer),
         figure=figure,
     )

@@ -47,9 +47,9 @@ def answer_sentence(suite: SuiteComparison, answer: Answer) -> str:
             )
         case "too_few":
             n = sum(effect.effect is not None for effect in answer.effects)
+            of = "suite" if over == "workload" else "comparison"
             return (
-                f"No verdict: this needs the effects of at least 2 studies, and there "
-                f"{'is' if n == 1 else 'are'} {n}."
+                f"No verdict: a {of} needs the effects of at least 2 studies, and has {n}."
                 f"{left_out}"
             )
         case _:
