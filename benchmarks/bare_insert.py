@@ -35,6 +35,9 @@ def insert(spec: dict[str, Any]) -> dict[str, int]:
         extensions=[],
         created_at=datetime.now(UTC),
         devices="auto",
+        workload=spec["workload"],
+        tags=[],
+        note="",
     )
     with database.session(write=True) as session:
         session.add(row)

@@ -160,6 +160,7 @@ def api(url: str, home: Path) -> Iterator[tuple[httpx2.Client, subprocess.Popen[
     environment = api_environment(home) | {
         "GRADNOISE_DATABASE_URL": url,
         "GRADNOISE_REQUESTS_PER_MINUTE": "10000000",
+        "GRADNOISE_EVENT_STREAMS": str(N_STREAMS),
     }
     log = home / "api.log"
     with (

@@ -57,6 +57,9 @@ def _study(spec: dict[str, Any], i: int, from_end: int, now: datetime) -> dict[s
         "finished_at": now if is_complete else None,
         "acquired_until": now + timedelta(days=1) if is_running else None,
         "devices": "auto",
+        "workload": spec["workload"],
+        "tags": [],
+        "note": "",
     }
 
 
