@@ -295,6 +295,19 @@ class Run:
                 continue
             self._compare(id, kind)
 
+    def left_behind(self) -> list[str]:
+        """Return the files beside the checkpoints that an extension could continue."""
+        folder = self.up.home / "checkpoints"
+        database = open_database(self.database_url)
+        with database.session() as session:
+            kept = {
+                str(folder / str(id) / f"{trial_id}.pt")
+                for id in self.ended
+                for trial_id in trials.extensible(session, id)
+            }
+        database.dispose()
+        return sorted({str(path) for path in folder.rglob("*") if path.is_file()} - kept)
+
     def _compare(self, id: int, kind: str) -> None:
         database, storage = open_database(self.database_url), open_storage(self.database_url)
         try:
@@ -413,9 +426,8 @@ def cause(database: str, n_faults: int, seed: int) -> tuple[list[str], str]:
             run.collect()
         if not wait(settle, END_SECONDS):
             run.faults.append(f"studies {sorted(run.open)} do not end:\n{up.tail()}")
-        if not wait(lambda: not list((up.home / "checkpoints").glob("*")), 30):
-            left = sorted(str(path) for path in (up.home / "checkpoints").rglob("*"))
-            run.faults.append(f"checkpoints remain: {left}")
+        if not wait(lambda: not run.left_behind(), 30):
+            run.faults.append(f"checkpoints remain: {run.left_behind()}")
         n_disturbed = len(run.ended) - len(KINDS)
         figures = (
             f"{database}, seed {seed}: {n_faults} faults, {n_disturbed} disturbed studies, "

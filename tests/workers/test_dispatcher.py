@@ -387,6 +387,8 @@ def test_checkpoints_are_deleted_after_the_end_of_their_study(
     assert list(kept.iterdir()) == []
     for trial_id in (runs[0].id, 9999):
         (kept / f"{trial_id}.pt").touch()
+    (kept / "workers").mkdir()
+    (kept / "workers" / "trace").touch()  # of a worker whose dispatcher was killed
     with database.session(write=True) as session:
         for study in (complete, cancelled):
             session.get_one(StudyRow, study.id).finished_at = long_ago

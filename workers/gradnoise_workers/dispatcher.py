@@ -208,7 +208,9 @@ class Dispatcher:
             return
         names = {f"{trial_id}.pt" for trial_id in continued}
         for file in folder.glob("*"):
-            if file.name not in names:
+            if file.is_dir():  # traces of workers whose dispatcher was killed
+                shutil.rmtree(file, ignore_errors=True)
+            elif file.name not in names:
                 file.unlink(missing_ok=True)
         self._cleared.add(study_id)
 
