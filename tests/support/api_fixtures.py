@@ -69,6 +69,14 @@ class Workshop:
                     )
             return studies.get(session, study.id, None)
 
+    def failed(self) -> Study:
+        study = self.queued(priority=100)
+        with self.database.session(write=True) as session:
+            acquired = leases.acquire(session, "dispatcher", self.now, timedelta(hours=1))
+            assert acquired is not None
+            leases.fail(session, acquired[1], self.now, "Traceback ...\nValueError: no data")
+            return studies.get(session, study.id, None)
+
     def cancel(self, study: Study) -> None:
         with self.database.session(write=True) as session:
             verbs.cancel(session, study.id, None, self.now)

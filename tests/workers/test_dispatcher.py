@@ -2,6 +2,7 @@
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from formula_launcher import FormulaLauncher
 from gated_launcher import GatedLauncher
@@ -21,13 +23,22 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.report.protocol import protocol
 from gradnoise_service.search import Storage
-from gradnoise_service.store import deletion, dispatchers, leases, studies, trials, verbs
+from gradnoise_service.store import (
+    attempts,
+    deletion,
+    dispatchers,
+    leases,
+    studies,
+    trials,
+    verbs,
+)
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.tables import StudyRow
 from gradnoise_workers import driver as driver_module
 from gradnoise_workers.dispatcher import Dispatcher
 from gradnoise_workers.driver import Driver
 from gradnoise_workers.launcher import Launcher
+from gradnoise_workers.study import OptunaSync
 
 Make = Callable[..., StudySpec]
 ACCURACY = Metric(name="accuracy", direction="maximize", worst=0.0)
@@ -187,23 +198,59 @@ def test_a_paused_study_is_checkpointed_and_frees_its_devices(
     assert (read(database, study).state, len(launchers)) == ("complete", 2)
 
 
-@pytest.mark.slow
-def test_a_study_cancelled_without_a_dispatcher_is_settled_by_the_next(
+def test_a_study_cancelled_while_its_dispatcher_dies_is_settled_when_the_lease_has_expired(
     database: Database, storage: Storage, make_spec: Make
 ) -> None:
-    study = submit(database, make_spec())
+    """One trial has just been recorded, one runs in Optuna alone: each is settled, once."""
+    study, now = submit(database, make_spec()), datetime.now(UTC)
+    lease = timedelta(seconds=30)
     with database.session(write=True) as session:
-        assert leases.acquire(session, "dead", datetime.now(UTC), timedelta(seconds=30)) is not None
+        assert leases.acquire(session, "dead", now, lease) is not None
         trials.declare(session, study.id, study.design.trials("search"))
-        verbs.cancel(session, study.id, "ada", datetime.now(UTC))
+        waiting = attempts.waiting(session, study.id, "search")
+    optuna_trials = OptunaSync(study, storage)
+    for k in range(2):
+        number, params = optuna_trials.propose(waiting[0 if k == 0 else 2])
+        if k == 0:
+            with database.session(write=True) as session:
+                token = attempts.start(session, waiting[0].trial.id, params, number, now)
+                attempts.end(session, token, "complete", now, value=0.7)
+    with database.session(write=True) as session:
+        verbs.cancel(session, study.id, "ada", now)
+    dispatcher = make_dispatcher(database, storage, FormulaLauncher, concurrent_studies=0)
+    dispatcher.run_round()
+    assert read(database, study).is_settling  # the holder may be alive
+    dispatcher.now = lambda: now + 2 * lease
+    dispatcher.run_round()
+    assert not read(database, study).is_settling
+    with database.session() as session:
+        states = Counter(trial.state for trial in trials.of_study(session, study.id))
+    assert states == {"complete": 1, "cancelled": 7}
+    name = f"a study ({study.id}) · baseline"
+    recorded = optuna.load_study(study_name=name, storage=storage).trials
+    assert [(trial.state.name, trial.value) for trial in recorded] == [
+        ("COMPLETE", 0.7),
+        ("FAIL", None),
+    ]
 
-    def n_open() -> int:
-        with database.session() as session:
-            return sum(not trial.has_ended for trial in trials.of_study(session, study.id))
 
-    assert n_open() == 8
-    with running(database, storage, FormulaLauncher):
-        until(lambda: n_open() == 0)
+def test_faults_of_the_database_fail_no_study(
+    database: Database, storage: Storage, make_spec: Make
+) -> None:
+    """Here SQLite is locked three times for longer than a writer waits, then the study goes on."""
+    study = submit(database, make_spec())
+    faults = [OperationalError("INSERT", {}, Exception("database is locked")) for _ in range(5)]
+
+    def open_launcher() -> Launcher:
+        if faults:
+            raise RuntimeError("Optuna's storage failed") from faults.pop()
+        return FormulaLauncher()
+
+    dispatcher = make_dispatcher(database, storage, open_launcher, lease=timedelta(0))
+    for _ in range(6):
+        dispatcher.run_round()
+        dispatcher.join()
+    assert read(database, study).state == "complete"
 
 
 def test_a_stopped_dispatcher_releases_its_study_to_the_next(

@@ -2,7 +2,6 @@
 
 import shutil
 import threading
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ from gradnoise_service.domain.errors import LeaseLostError, NotFoundError
 from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage
 from gradnoise_service.store import dispatchers, leases, studies, trials
-from gradnoise_service.store.database import Database
+from gradnoise_service.store.database import Database, is_unavailable
 from gradnoise_service.store.dispatchers import DispatcherInfo
 from gradnoise_service.store.leases import Lease
 from gradnoise_service.usecases.removal import Remover
@@ -59,7 +58,6 @@ class Dispatcher:
 
     def __post_init__(self) -> None:
         self._threads: dict[int, threading.Thread] = {}
-        self._crashes: Counter[int] = Counter()
         self._stop = threading.Event()
         self._clear_at = self.now()
         self._cleared: set[int] = set()
@@ -102,14 +100,14 @@ class Dispatcher:
         self._threads = {id: thread for id, thread in self._threads.items() if thread.is_alive()}
         self._clear()
         with self.database.session() as session:
-            unsettled = studies.unsettled(session)
+            unsettled = studies.unsettled(session, self.now())
             left_pausing = leases.left_pausing(session, self.now())
         for study_id in left_pausing:
             with self.database.session(write=True) as session:
                 leases.settle_pausing(session, study_id, self.now())
         for study in unsettled:
             if study.id not in self._threads:
-                self._settle(study)
+                self._settle_if_ended(study)
         while len(self._threads) < self.concurrent_studies:
             served = self.devices().served
             with self.database.session(write=True) as session:
@@ -150,7 +148,10 @@ class Dispatcher:
         except LeaseLostError:
             raise
         except Exception as error:
-            self._count_crash(study, lease, error)
+            if is_unavailable(error):
+                log.warning("the database does not answer; the study goes on when it does")
+            else:
+                self._count_crash(lease, error)
 
     def _release(self, lease: Lease, reason: str) -> None:
         """Release the study, which is due again once there is a device, with the reason."""
@@ -165,18 +166,15 @@ class Dispatcher:
         with self.database.session(write=True) as session:
             leases.explain(session, lease, reason)
 
-    def _count_crash(self, study: Study, lease: Lease, error: Exception) -> None:
-        """Leave the study until its lease expires; after several crashes here, fail it."""
+    def _count_crash(self, lease: Lease, error: Exception) -> None:
+        """Leave the study until its lease expires; after several crashes without an ended trial,
+        fail it.
+        """
         log.exception("driving the study failed")
-        self._crashes[study.id] += 1
-        if self._crashes[study.id] < MAX_CRASHES:
-            return
         message = f"The study could not be driven: {type(error).__name__}: {error}"
-        try:
-            with self.database.session(write=True) as session:
+        with self.database.session(write=True) as session:
+            if leases.count_crash(session, lease) >= MAX_CRASHES:
                 leases.fail(session, lease, self.now(), message)
-        except Exception:
-            log.exception("the study could not be marked as failed")
 
     def _settle_if_ended(self, study: Study) -> None:
         try:
@@ -191,10 +189,17 @@ class Dispatcher:
             log.exception("settling failed; the next round retries")
 
     def _settle(self, study: Study) -> None:
-        """End the trials that an ended study has left running, in Optuna first."""
-        OptunaSync(study, self.storage).cancel_running()
+        """End the trials that an ended study has left open, in Optuna first."""
+        with self.database.session() as session:
+            stored = trials.of_study(session, study.id)
+            numbers = trials.optuna_numbers(session, study.id)
+        if stored:
+            optuna = OptunaSync(study, self.storage)
+            optuna.settle(stored, numbers)
+            optuna.cancel_running()
         with self.database.session(write=True) as session:
             trials.cancel_open(session, study.id, self.now())
+            studies.settle(session, study.id)
 
     def _clear_checkpoints(self, study_id: int) -> None:
         """Remove the checkpoints of an ended study that an extension could not continue."""

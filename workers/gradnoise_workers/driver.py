@@ -190,6 +190,7 @@ class Driver:
             "together": together,
             "parameters_of": parameters_of(study.spec, source),
             "hashes": {"spec": spec_hash(study.spec), "code": code_hash(study.spec, source)},
+            **{name: study.protocol[name] for name in ("retries",) if name in study.protocol},
             **_of_source(self.protocol, source),
             **code,
             **measured,

@@ -8,8 +8,8 @@ from gradnoise.training.calibration import Rate
 from gradnoise.training.rehearsal import Rehearsal
 from gradnoise.training.trial import Event, TrialSpec
 from gradnoise_service.domain.arm import Arm
-from gradnoise_service.domain.design import Setting
 from gradnoise_service.domain.devices import DeviceChoice
+from gradnoise_service.domain.planned_trial import Setting
 from gradnoise_service.domain.spec import Phase, StudySpec
 
 

@@ -16,6 +16,8 @@ from gradnoise_service.domain.errors import (
     LeaseLostError,
     NameTakenError,
     NotFoundError,
+    NothingToRetryError,
+    NothingToStopError,
     ReportNotReadyError,
     StudyNotCompleteError,
     StudyRunningError,
@@ -109,6 +111,18 @@ KINDS_BY_ERROR: Mapping[type[Exception], ProblemKind] = {
         "not-allowed",
         "The state of the study does not allow this",
         "The detail names the states that do; what the study has measured is kept.",
+    ),
+    NothingToStopError: ProblemKind(
+        409,
+        "nothing-to-stop",
+        "The study cannot be stopped now",
+        "Wait until every arm has started a trial, cancel the study, or stop it without confirm.",
+    ),
+    NothingToRetryError: ProblemKind(
+        409,
+        "nothing-to-retry",
+        "No trial can be retried",
+        "Extend the study by seeds, or clone it.",
     ),
     StudyNotCompleteError: ProblemKind(
         409,

@@ -23,6 +23,7 @@ from gradnoise_service.domain.rules import Rule
 from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.stop import Stop
 from gradnoise_service.domain.study import Metric, Study, StudyState
 from gradnoise_service.domain.suite import SuiteCount
 from gradnoise_service.domain.trial_errors import ArmError
@@ -70,6 +71,10 @@ class StudyOut(BaseModel):
     spec_hash: str = Field(description="SHA-256 of the spec, fixed before the first trial.")
     metric: Metric
     verdict: str | None
+    stops: Sequence[Stop] = Field(description="What stops on request have cut.")
+    is_settling: bool = Field(
+        description="Whether the study has ended and its trials are still to be ended."
+    )
     devices: DeviceChoice = Field(
         description="Where its trials train; not auto once the study has started."
     )
@@ -134,6 +139,8 @@ class StudyOut(BaseModel):
             spec_hash=spec_hash(study.spec),
             metric=study.metric,
             verdict=study.verdict,
+            is_settling=study.is_settling,
+            stops=study.stops,
             devices=study.devices,
             tags=study.tags,
             note=study.note,
@@ -199,6 +206,16 @@ class ExtensionIn(BaseModel, extra="forbid", strict=True):
         if bool(self.seeds) == bool(self.epochs):
             raise ValueError("either seeds or epochs")
         return self
+
+
+class StopIn(BaseModel, extra="forbid"):
+    """How a study is stopped."""
+
+    confirm: bool = Field(
+        default=False,
+        strict=True,
+        description="Stop only the search, and confirm the settings that it found.",
+    )
 
 
 class PriorityIn(BaseModel, extra="forbid"):

@@ -1,11 +1,11 @@
-"""Endpoints of the verbs on studies: pause, resume, cancel, change of priority."""
+"""Endpoints of the verbs on studies: pause, resume, stop, cancel, retry, change of priority."""
 
 from fastapi import APIRouter
 
 from gradnoise_service.api.auth import Submitter
 from gradnoise_service.api.parameters import StudyId
 from gradnoise_service.api.problem import documented
-from gradnoise_service.api.schemas import PriorityIn, StudyOut
+from gradnoise_service.api.schemas import PriorityIn, StopIn, StudyOut
 from gradnoise_service.api.shown import shown
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.usecases import verbs
@@ -31,10 +31,34 @@ def resume(caller: Submitter, service: CurrentService, study_id: StudyId) -> Stu
     return study
 
 
+@router.post("/studies/{study_id}/stop", summary="Stop a study", responses=RESPONSES)
+def stop(
+    caller: Submitter, service: CurrentService, study_id: StudyId, wanted: StopIn | None = None
+) -> StudyOut:
+    """Finish the trials that have started, start no other, and report on what there is.
+
+    What not every arm has started does not count. With `confirm`, only the search is stopped: the
+    settings that it found are confirmed as declared.
+    """
+    confirms = wanted is not None and wanted.confirm
+    [study] = shown(service, [verbs.stop(service, caller, study_id, confirms=confirms)])
+    return study
+
+
 @router.post("/studies/{study_id}/cancel", summary="Cancel a study", responses=RESPONSES)
 def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> StudyOut:
     """End a study now; its measurements are kept."""
     [study] = shown(service, [verbs.cancel(service, caller, study_id)])
+    return study
+
+
+@router.post("/studies/{study_id}/retry", summary="Retry a study", responses=RESPONSES)
+def retry(caller: Submitter, service: CurrentService, study_id: StudyId) -> StudyOut:
+    """Queue a failed or complete study again; the failed trials of its last phase run again.
+
+    They keep their seeds and settings. The report states how many there were.
+    """
+    [study] = shown(service, [verbs.retry(service, caller, study_id)])
     return study
 
 

@@ -93,7 +93,10 @@ def submit(
 @commands.command("list")
 def list_studies(
     state: Annotated[
-        Literal["queued", "running", "pausing", "paused", "complete", "cancelled", "failed"] | None,
+        Literal[
+            "queued", "running", "stopping", "pausing", "paused", "complete", "cancelled", "failed"
+        ]
+        | None,
         typer.Option(help="Only studies in this state."),
     ] = None,
     verdict: Annotated[

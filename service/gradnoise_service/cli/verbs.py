@@ -1,4 +1,4 @@
-"""The verbs on studies as commands: pause, resume, cancel, priority."""
+"""The verbs on studies as commands: pause, resume, stop, cancel, retry, priority."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -23,9 +23,29 @@ def resume(studies: StudyNames, url: Url = None, token: Token = None, json: Json
 
 
 @commands.command()
+def stop(
+    studies: StudyNames,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Stop only the search, and confirm its settings.")
+    ] = False,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Finish what has started of studies and report on that; nothing else starts."""
+    _act("stop", studies, url, token, json, confirm=confirm)
+
+
+@commands.command()
 def cancel(studies: StudyNames, url: Url = None, token: Token = None, json: Json = False) -> None:
     """Cancel studies; their measurements are kept."""
     _act("cancel", studies, url, token, json)
+
+
+@commands.command()
+def retry(studies: StudyNames, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """Queue failed or complete studies again; the failed trials of the last phase run again."""
+    _act("retry", studies, url, token, json)
 
 
 @commands.command()
@@ -50,6 +70,7 @@ def _act(
     token: str | None,
     json: bool,
     *arguments: int,
+    **options: bool,
 ) -> None:
     """Call a method of the client with each study and print the state that follows."""
     from gradnoise_service.cli.several import for_each
@@ -58,7 +79,7 @@ def _act(
     from gradnoise_service.terminal.console import out, show_json
 
     def act(client: Client, study: StudyInfo) -> None:
-        changed: StudyInfo = getattr(client, verb)(study.id, *arguments)
+        changed: StudyInfo = getattr(client, verb)(study.id, *arguments, **options)
         if json:
             show_json(changed)
             return

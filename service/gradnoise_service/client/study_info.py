@@ -9,6 +9,7 @@ from gradnoise_service.domain.plan import Plan
 from gradnoise_service.domain.progress import QueuePlace
 from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.stop import Stop
 from gradnoise_service.domain.study import Metric, StudyState
 from gradnoise_service.domain.trial_errors import ArmError
 
@@ -18,7 +19,8 @@ class StudyInfo(BaseModel):
 
     `warnings` states what the study as declared cannot show; `links` contains the paths of its
     page, report and Optuna Dashboard. `errors` has the first error of each arm that had one.
-    `queue` is given for a queued study, `plan` in the answer to a submission.
+    `is_settling`: it has ended, and its trials are still to be ended. `queue` is given for a queued
+    study, `plan` in the answer to a submission.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,6 +39,8 @@ class StudyInfo(BaseModel):
     spec_hash: str = ""
     metric: Metric
     verdict: str | None = None
+    is_settling: bool = False
+    stops: tuple[Stop, ...] = ()
     devices: DeviceChoice = "auto"
     tags: tuple[str, ...] = ()
     note: str = ""

@@ -20,9 +20,20 @@ class VerbCalls:
         """Queue a paused study again."""
         return self._act(study_id, "resume")
 
+    def stop(self, study_id: int, *, confirm: bool = False) -> StudyInfo:
+        """Finish what has started of a study and report on that.
+
+        With `confirm` only the search is stopped, and its settings are confirmed.
+        """
+        return self._act(study_id, "stop", confirm=confirm)
+
     def cancel(self, study_id: int) -> StudyInfo:
         """Cancel a study; its measurements are kept."""
         return self._act(study_id, "cancel")
+
+    def retry(self, study_id: int) -> StudyInfo:
+        """Queue a failed or complete study again; the failed trials of its last phase run again."""
+        return self._act(study_id, "retry")
 
     def prioritize(self, study_id: int, priority: int) -> StudyInfo:
         """Change the priority of a study that is queued or paused, between -100 and 100."""

@@ -1,12 +1,19 @@
 """compare: the whole comparison of a study's trials, finished or not."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from gradnoise_service.compare.choosing import as_counted, outcome
 from gradnoise_service.compare.diagnostics import diagnose
 from gradnoise_service.compare.dropping import dropped, dropped_at, is_settled
 from gradnoise_service.compare.facts.comparison import Comparison, Difference, Plan, Untrained
-from gradnoise_service.compare.facts.findings import CodeChanged, Waiting
+from gradnoise_service.compare.facts.findings import (
+    CodeChanged,
+    Retried,
+    Stopped,
+    StoppedEarly,
+    Waiting,
+)
 from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.compare.search_luck import lucks, with_luck
 from gradnoise_service.compare.tables import Tables, tabulate
@@ -40,6 +47,8 @@ def compare(
             entry `parameters_of` has the parameters of each technique and optimizer by name.
         epochs: Means over each arm's complete confirm runs after each epoch.
     """
+    stored = trials
+    trials = [t for t in stored if design.counts(t.phase, t.arm, t.number)]
     here = design.at_look(_n_declared(trials))
     untrained = untrained_of(protocol)
     earlier = dropped(here, metric, trials, untrained)
@@ -67,6 +76,8 @@ def compare(
         search=tables.search,
         findings=(
             *_changed_code(protocol),
+            *_retried(protocol),
+            *_stopped(here, stored),
             *findings(
                 here,
                 metric,
@@ -113,6 +124,10 @@ def _judged(
     if not all(arm.name in earlier or _has_ended(design, arm) for arm in tables.arms):
         waiting = Waiting(n_cancelled=n_cancelled, undecided_at=_looks_before(design))
         return differences(design, metric, tables, waiting, untrained, earlier), False
+    stop = design.ending_stop
+    if stop is not None and (stop.phase != "confirm" or stop.n == 0):
+        early = StoppedEarly(phase=stop.phase)
+        return differences(design, metric, tables, early, untrained, earlier), True
     judged = differences(design, metric, tables, None, untrained, earlier)
     if design.is_last_look or _is_decided(tables, judged):
         return judged, True
@@ -165,6 +180,30 @@ def _pocock_level(design: Design) -> float | None:
     looks = [*design.earlier_looks, design.n_seeds]
     levels = nominal_levels(looks, shape=POCOCK, alpha=design.alpha)
     return levels[0] * design.n_comparisons
+
+
+def _stopped(design: Design, trials: Sequence[Trial]) -> Iterator[Stopped]:
+    for stop in design.stops:
+        if stop.phase == "rerun" or stop.n == stop.n_declared:
+            continue
+        beyond = [
+            t
+            for t in trials
+            if t.phase == stop.phase
+            and t.n_attempts
+            and not design.counts(t.phase, t.arm, t.number)
+        ]
+        yield Stopped(
+            phase=stop.phase, n=stop.n, n_declared=stop.n_declared, n_left_out=len(beyond)
+        )
+
+
+def _retried(protocol: Mapping[str, object]) -> Iterator[Retried]:
+    retries = protocol.get("retries")
+    found: list[Mapping[str, Any]] = list(retries) if isinstance(retries, Sequence) else []
+    if n_trials := sum(retry["n_trials"] for retry in found):
+        verdicts = tuple(retry["verdict"] for retry in found if retry["verdict"])
+        yield Retried(n_trials=n_trials, verdicts=verdicts)
 
 
 def _changed_code(protocol: Mapping[str, object]) -> Iterator[CodeChanged]:

@@ -5,7 +5,6 @@ several times, independently, if the search is repeated. A grid design, of a spe
 has only the confirm phase and runs every combination of the shared space's values on every seed.
 """
 
-import hashlib
 import itertools
 import math
 from abc import abstractmethod
@@ -14,27 +13,14 @@ from dataclasses import dataclass
 
 from gradnoise_service.domain.arm import Arm
 from gradnoise_service.domain.budget import Costs, affordable
+from gradnoise_service.domain.planned_trial import PlannedTrial, Setting, Settings
 from gradnoise_service.domain.search import Search
 from gradnoise_service.domain.search_key import SearchKey
+from gradnoise_service.domain.seeds import hashed_seed
 from gradnoise_service.domain.sequential import Extension, Sequential
-from gradnoise_service.domain.space import Choices, Range, Space, Value, fixed_values, points
+from gradnoise_service.domain.space import Choices, Range, Space, fixed_values, points
 from gradnoise_service.domain.spec import Phase, StudySpec
-
-Setting = Mapping[str, Value]
-Settings = Mapping[str, Sequence[Setting | None]]
-"""The settings to run, by arm, in the order of their trials; None where a search found too few."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedTrial:
-    """A trial as its design declares it; `params` is None where the sampler proposes them."""
-
-    phase: Phase
-    arm: str
-    number: int
-    seed: int
-    budget_epochs: int
-    params: Setting | None = None
+from gradnoise_service.domain.stop import Stop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,21 +29,27 @@ class Design(Sequential):
 
     @staticmethod
     def of(
-        spec: StudySpec, extensions: Sequence[Extension] = (), costs: Costs | None = None
+        spec: StudySpec,
+        extensions: Sequence[Extension] = (),
+        costs: Costs | None = None,
+        stops: Sequence[Stop] = (),
     ) -> "Design":
-        """Return the design of a spec after its extensions.
+        """Return the design of a spec after its extensions and stops.
 
         `costs` is the measured device time of a search trial of each arm; None: not measured.
         """
         kind = GridDesign if spec.search is None else TunedDesign
         last = extensions[-1] if extensions else None
-        return kind(
+        design = kind(
             spec=spec,
             n_seeds=spec.confirm.n_seeds if last is None else last.at_n + last.n_seeds,
             extended_at=tuple(extension.at_n for extension in extensions),
             added_epochs=tuple(extension.n_epochs for extension in extensions),
             costs=spec.budget.costs or costs or {},
+            stops=tuple(stops),
         )
+        stop = design.ending_stop
+        return design if stop is None else design.at(stop.n if stop.phase == "confirm" else 0)
 
     @property
     @abstractmethod
@@ -117,6 +109,16 @@ class Design(Sequential):
     def place(self, phase: Phase, arm: str, number: int) -> tuple[int, int]:
         """Return the search, from 0, to which a trial belongs, and its position in it."""
 
+    def n_declared(self, arm: str) -> int:
+        """Return the declared trials of each search of an arm, before any stop."""
+        return self.n_searched(arm)
+
+    def counts(self, phase: Phase, arm: str, number: int) -> bool:
+        """Return whether a trial counts: a stop excludes what not every arm had started."""
+        if phase == "search":
+            return self.place(phase, arm, number)[1] < self.n_searched(arm)
+        return phase == "rerun" or self.ending_stop is None or number < self.n_pairs
+
     @property
     @abstractmethod
     def n_rerun_seeds(self) -> int:
@@ -150,7 +152,8 @@ class Design(Sequential):
         return self._seed(phase, position, repeat)
 
     def _seed(self, phase: Phase, position: int, repeat: int) -> int:
-        return _hashed(f"{self.spec.seed}/{phase}/{position}" + (f"/{repeat}" if repeat else ""))
+        of_repeat = f"/{repeat}" if repeat else ""
+        return hashed_seed(f"{self.spec.seed}/{phase}/{position}{of_repeat}")
 
     def sampler_seed(self, arm: str, repeat: int) -> int:
         """Return the seed of a search's sampler.
@@ -158,7 +161,7 @@ class Design(Sequential):
         It differs between arms: on equal settings equal arms agree, however much searches vary.
         """
         index = [other.name for other in self.spec.arms].index(arm)
-        return _hashed(f"{self.spec.seed}/sampler/{index}/{repeat}")
+        return hashed_seed(f"{self.spec.seed}/sampler/{index}/{repeat}")
 
     @property
     def baseline(self) -> Arm:
@@ -249,6 +252,11 @@ class TunedDesign(Design):
                 return self.n_pairs
 
     def n_searched(self, arm: str) -> int:
+        cuts = ((stop.n, stop.n_declared) for stop in self.stops if stop.phase == "search")
+        n, of = next(cuts, (1, 1))
+        return self.n_declared(arm) * n // of
+
+    def n_declared(self, arm: str) -> int:
         if self.costs:
             return affordable(self.search.n_trials, self.costs, arm)
         return self.arm(arm).n_trials or self.search.n_trials
@@ -256,20 +264,16 @@ class TunedDesign(Design):
     def lag(self, arm: str) -> int | None:
         is_common = self.spec.budget.equal == "device_seconds"
         arms = [each.name for each in self.spec.arms] if is_common else [arm]
-        return self.search.lag_of(min(map(self.n_searched, arms)))
+        return self.search.lag_of(min(map(self.n_declared, arms)))
 
     def _n_reruns(self, arm: str) -> int:
         rerun = self.search.rerun
         return min(rerun.top, self.n_searched(arm)) * rerun.n_seeds if rerun.is_on else 0
 
     def place(self, phase: Phase, arm: str, number: int) -> tuple[int, int]:
-        """Return the search, from 0, to which a trial belongs, and its position in it.
-
-        Confirm runs take the searches in turn: run i is of search i modulo their number.
-        """
         match phase:
             case "search":
-                return divmod(number, self.n_searched(arm))
+                return divmod(number, self.n_declared(arm))
             case "rerun":
                 return divmod(number, self._n_reruns(arm))
             case "confirm":
@@ -283,19 +287,7 @@ class TunedDesign(Design):
         return (self.spec.confirm.epochs or epochs) + sum(self.added_epochs)
 
     def rungs(self, phase: Phase) -> tuple[int, ...]:
-        if phase != "search":
-            return ()
-        pruner, epochs = self.search.pruner, self.epochs(phase)
-        match pruner.name:
-            case "none":
-                return ()
-            case "median":
-                return tuple(range(pruner.warmup_epochs, epochs, pruner.every_epochs))
-            case "asha":
-                rungs = (
-                    pruner.warmup_epochs * pruner.reduction_factor**k for k in itertools.count()
-                )
-                return tuple(itertools.takewhile(lambda epoch: epoch < epochs, rungs))
+        return self.search.pruner.rungs(self.epochs(phase)) if phase == "search" else ()
 
     @property
     def n_settings(self) -> int:
@@ -319,9 +311,10 @@ class TunedDesign(Design):
     def trials(self, phase: Phase, settings: Settings | None = None) -> list[PlannedTrial]:
         if phase == "search":
             arms = [arm.name for arm in self.spec.arms]
-            return self._plan(
-                phase, {arm: itertools.repeat(None, self.n_trials(phase, arm)) for arm in arms}
-            )
+            numbers = {arm: self.n_repeats * self.n_declared(arm) for arm in arms}
+            declared = {arm: itertools.repeat(None, n) for arm, n in numbers.items()}
+            planned = self._plan(phase, declared)
+            return [trial for trial in planned if self.counts(phase, trial.arm, trial.number)]
         if settings is None:
             raise ValueError(f"the phase {phase} needs the settings that it runs")
         ordered = {arm.name: settings[arm.name] for arm in self.spec.arms if arm.name in settings}
@@ -405,8 +398,3 @@ class GridDesign(Design):
         """Return the settings of an arm: the shared ones with its own values."""
         values = self.own_setting(arm)
         return [{**setting, **values} for setting in self.shared_settings]
-
-
-def _hashed(text: str) -> int:
-    """Return 48 bits that follow from a text."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest(), "big")

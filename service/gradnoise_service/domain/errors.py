@@ -13,6 +13,8 @@ StudyError
     ├── AmbiguousNameError        several owners have a suite of this name
     ├── StudyRunningError         the study runs, and cannot be deleted
     ├── VerbNotAllowedError       the verb is not allowed in the study's state
+    ├── NothingToStopError        too little of the study has run to be reported
+    ├── NothingToRetryError       no trial of the study's last phase has failed
     ├── CodeChangedError          the study ran other code than is installed now
     ├── StudyNotCompleteError     the study has no verdict that more seeds could sharpen
     ├── IdempotencyMismatchError  the same Idempotency-Key came with another body
@@ -141,6 +143,18 @@ class VerbNotAllowedError(ConflictError):
         super().__init__(
             f"Study {name!r} is {state}; only a study that is {legal} can be {participle}."
         )
+
+
+class NothingToStopError(ConflictError):
+    """Too little of the study has run to be reported, or its search has ended."""
+
+    message = "Too little of the study has run to be reported."
+
+
+class NothingToRetryError(ConflictError):
+    """No trial of the study's last phase has failed."""
+
+    message = "No trial of the study's last phase has failed."
 
 
 class StudyNotCompleteError(ConflictError):

@@ -118,6 +118,8 @@ def progress(study: Study, stored: Iterable[TrialCounts], now: datetime) -> Prog
             is_dropped = phase == "confirm" and design.drops and counts.n_trials < n_confirm
             is_final = is_stored and (is_dropped or _is_final(study, phase))
             n_trials = counts.n_trials if is_final else design.n_trials(phase, arm.name)
+            if design.ending_stop is not None:
+                n_trials = counts.n_trials
             arms.append(_arm_progress(counts, n_trials))
             epochs_done += counts.n_ended_now * n_epochs + counts.epochs_running
             epochs_left += (n_trials - counts.n_ended) * n_epochs - counts.epochs_running
@@ -140,7 +142,7 @@ def _is_final(study: Study, phase: Phase) -> bool:
     """
     match phase:
         case "search":
-            return False
+            return bool(study.stops)
         case "rerun":
             return True
         case "confirm":
@@ -163,6 +165,6 @@ def _arm_progress(counts: TrialCounts, n_trials: int) -> ArmProgress:
 
 
 def _seconds_left(study: Study, epochs_done: int, epochs_left: int, now: datetime) -> float | None:
-    if study.state != "running" or study.started_at is None or epochs_done == 0:
+    if study.state not in ("running", "stopping") or study.started_at is None or epochs_done == 0:
         return None
     return (now - study.started_at).total_seconds() / epochs_done * epochs_left

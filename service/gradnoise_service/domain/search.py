@@ -1,5 +1,6 @@
 """Search: the schema of how each arm is tuned."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Literal, Self
 
@@ -37,6 +38,17 @@ class Pruner(Strict):
             "asha: one in so many trials is promoted; rung k is at warmup_epochs * factor^k."
         ),
     )
+
+    def rungs(self, n_epochs: int) -> tuple[int, ...]:
+        """Return the epochs, below a budget, at which the pruner decides."""
+        match self.name:
+            case "none":
+                return ()
+            case "median":
+                return tuple(range(self.warmup_epochs, n_epochs, self.every_epochs))
+            case "asha":
+                rungs = (self.warmup_epochs * self.reduction_factor**k for k in itertools.count())
+                return tuple(itertools.takewhile(lambda epoch: epoch < n_epochs, rungs))
 
 
 class Rerun(Strict):

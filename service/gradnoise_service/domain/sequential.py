@@ -6,10 +6,12 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from statistics import NormalDist
 from typing import Self
 
 from gradnoise_service.domain.budget import Costs
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.stop import Stop
 
 ALPHA = 0.05
 """Error probability of a whole study, over all comparisons and looks."""
@@ -39,7 +41,8 @@ class Sequential(ABC):
 
     `extended_at` holds the numbers of seeds at which verdicts were given before each extension,
     `added_epochs` the epochs that each added to the confirm runs (0 where it added seeds), `costs`
-    the device time of a search trial of each arm, where this is to be equal and is known.
+    the device time of a search trial of each arm, where this is to be equal and is known, `stops`
+    what stops on request have cut.
     """
 
     spec: StudySpec
@@ -47,6 +50,7 @@ class Sequential(ABC):
     extended_at: tuple[int, ...] = ()
     added_epochs: tuple[int, ...] = ()
     costs: Costs = field(default_factory=dict)
+    stops: tuple[Stop, ...] = ()
 
     @property
     @abstractmethod
@@ -79,8 +83,16 @@ class Sequential(ABC):
         return self.spec.confirm.anytime
 
     @property
+    def ending_stop(self) -> Stop | None:
+        """The stop after which the study ends; None if none does, or it was extended since."""
+        last = self.stops[-1] if self.stops else None
+        is_ending = last and not last.confirms and last.n_extensions == len(self.extended_at)
+        return last if is_ending else None
+
+    @property
     def is_last_look(self) -> bool:
-        return bool(self.extended_at) or self.n_seeds >= self.looks[-1]
+        is_over = bool(self.extended_at) or self.ending_stop is not None
+        return is_over or self.n_seeds >= self.looks[-1]
 
     @property
     def drops(self) -> bool:
@@ -119,7 +131,7 @@ class Sequential(ABC):
 
         Extensions follow the declared looks, so an extended design is at its last look.
         """
-        if self.extended_at:
+        if self.extended_at or self.ending_stop is not None:
             return self
         fitting = (n for n in self.looks if n * self.n_settings >= n_declared)
         return self.at(next(fitting, self.looks[-1]))
@@ -188,13 +200,20 @@ class Sequential(ABC):
 
         Computed for normal sums of the differences, and added over the comparisons and over the
         lengths of the confirm runs: the verdicts on runs of one length are on growing sums. For any
-        distribution it is at most the sum of the levels of all looks.
+        distribution it is at most the sum of the levels of all looks. A stop on request may depend
+        on what was seen, so that every number of seeds counts as a look.
         """
-        if not self.extended_at:
+        cuts = [stop.n_declared for stop in self.stops if stop.phase == "confirm"]
+        if not (self.extended_at or cuts):
             return ALPHA
         looks_of_lengths = self._looks_of_lengths
         if self.is_anytime:
             return min(1.0, ALPHA * len(looks_of_lengths))
+        if cuts:
+            first = -(-self.fewest_pairs // self.n_settings)
+            last = max(*cuts, self.n_seeds, first)
+            chance = len(looks_of_lengths) * chance_at_any(first, last, self.alpha)
+            return min(1.0, self.n_comparisons * chance)
         chance = sum(
             _crossing_chance(looks, tuple(map(self.level_at, looks))) for looks in looks_of_lengths
         )
@@ -213,6 +232,25 @@ class Sequential(ABC):
                 parts.append(set())
         parts[-1].add(self.n_seeds)
         return [tuple(sorted(part)) for part in parts if part]
+
+
+def chance_at_any(first: int, last: int, alpha: float) -> float:
+    """Return a bound of the probability that |z| crosses that of a level at any number of seeds.
+
+    4 phi(b) / b + phi(b) (b - 1/b) ln(last / first) for a Brownian motion between first and last,
+    with the two-sided bound b of the level (Miller and Siegmund 1982, Biometrics 38:1011).
+
+    Args:
+        first: The fewest seeds, at least 1.
+        last: The most seeds, at least `first`.
+        alpha: Two-sided error probability at each number, in (0, 1).
+
+    >>> round(chance_at_any(6, 20, 0.05), 3)
+    0.221
+    """
+    b = NormalDist().inv_cdf(1 - alpha / 2)
+    density = NormalDist().pdf(b)
+    return min(1.0, 4 * density / b + density * (b - 1 / b) * math.log(last / first))
 
 
 def fewest_pairs(alpha: float) -> int:

@@ -12,14 +12,17 @@ from gradnoise_service.domain.search_key import SearchKey
 from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.space import Value
 from gradnoise_service.domain.spec import Phase, StudySpec
+from gradnoise_service.domain.stop import Stop
 
-StudyState = Literal["queued", "running", "pausing", "paused", "complete", "cancelled", "failed"]
+StudyState = Literal[
+    "queued", "running", "stopping", "pausing", "paused", "complete", "cancelled", "failed"
+]
 TrialState = Literal["waiting", "running", "complete", "pruned", "failed", "cancelled"]
 Direction = Literal["maximize", "minimize"]
 Verdict = Literal["helps", "hurts", "no_difference", "undecided"]
 
 STUDY_ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
-STUDY_HELD: tuple[StudyState, ...] = ("running", "pausing")
+STUDY_HELD: tuple[StudyState, ...] = ("running", "stopping", "pausing")
 """The states in which a dispatcher holds a study, or held it when it died."""
 TRIAL_ENDED: tuple[TrialState, ...] = ("complete", "pruned", "failed", "cancelled")
 
@@ -72,6 +75,8 @@ class Study:
         source_name: Name of the file that declares the workload; None for an installed workload.
         devices: Where its trials train; not auto once the study has started.
         pruned_at: When its logs, files and checkpoints were removed because of their age.
+        stops: What stops on request have cut.
+        is_settled: Whether its trials have ended too, here and in Optuna, if it has ended.
         tags, note: The owner's remarks, which may change at any time.
     """
 
@@ -91,6 +96,8 @@ class Study:
     extensions: tuple[Extension, ...] = ()
     source_name: str | None = None
     devices: DeviceChoice = "auto"
+    is_settled: bool = True
+    stops: tuple[Stop, ...] = ()
     tags: tuple[str, ...] = ()
     note: str = ""
     pruned_at: datetime | None = None
@@ -101,11 +108,17 @@ class Study:
     @functools.cached_property
     def design(self) -> Design:
         costs = self.protocol.get("search_costs")
-        return Design.of(self.spec, self.extensions, costs if isinstance(costs, Mapping) else None)
+        measured = costs if isinstance(costs, Mapping) else None
+        return Design.of(self.spec, self.extensions, measured, self.stops)
 
     @property
     def has_ended(self) -> bool:
         return self.state in STUDY_ENDED
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether it has ended and its trials have not."""
+        return self.has_ended and not self.is_settled
 
     def search_name(self, key: SearchKey) -> str:
         """Return the name of an Optuna study; the id distinguishes studies of several owners."""

@@ -6,24 +6,30 @@ from typing import Literal
 from gradnoise_service.domain.errors import VerbNotAllowedError
 from gradnoise_service.domain.study import StudyState
 
-Verb = Literal["pause", "resume", "cancel", "prioritize"]
+Verb = Literal["pause", "resume", "stop", "cancel", "retry", "prioritize"]
 
 ALLOWED: Mapping[Verb, tuple[StudyState, ...]] = {
-    "pause": ("queued", "running"),
+    "pause": ("queued", "running", "stopping"),
     "resume": ("pausing", "paused"),
-    "cancel": ("queued", "running", "pausing", "paused"),
+    "stop": ("queued", "running", "pausing", "paused"),
+    "cancel": ("queued", "running", "stopping", "pausing", "paused"),
+    "retry": ("complete", "failed"),
     "prioritize": ("queued", "paused"),
 }
 DONE: Mapping[Verb, tuple[StudyState, ...]] = {
     "pause": ("pausing", "paused"),
-    "resume": ("queued", "running"),
+    "resume": ("queued", "running", "stopping"),
+    "stop": ("stopping",),
     "cancel": ("cancelled",),
+    "retry": (),
     "prioritize": (),
 }
 PARTICIPLES: Mapping[Verb, str] = {
     "pause": "paused",
     "resume": "resumed",
+    "stop": "stopped",
     "cancel": "cancelled",
+    "retry": "retried",
     "prioritize": "given another priority",
 }
 
@@ -32,7 +38,7 @@ def allowed(state: StudyState) -> tuple[Verb, ...]:
     """Return the verbs that change a study in this state.
 
     >>> allowed("paused")
-    ('resume', 'cancel', 'prioritize')
+    ('resume', 'stop', 'cancel', 'prioritize')
     """
     return tuple(verb for verb, states in ALLOWED.items() if state in states)
 

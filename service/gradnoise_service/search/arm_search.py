@@ -4,14 +4,14 @@ SQL receives each trial when it is proposed, each rung value, and the final stat
 each. A copy in memory saves reading them again; after a restart it is read back from SQL.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import optuna
 from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from gradnoise_service.domain.design import Setting
+from gradnoise_service.domain.planned_trial import Setting
 from gradnoise_service.domain.search import Pruner, SamplerName
 from gradnoise_service.domain.space import Choices, Range, Space, fixed_values, is_number, label
 from gradnoise_service.domain.study import Direction
@@ -78,12 +78,7 @@ class ArmSearch:
         self._pruner = pruner or Pruner()
         self._lag = lag
         self._seed = seed
-        optuna.create_study(
-            study_name=name, storage=storage, direction=direction, load_if_exists=True
-        )
-        self._study_id = storage.get_study_id_from_name(name)
-        if self._fixed and not storage.get_study_user_attrs(self._study_id):
-            storage.set_study_user_attr(self._study_id, "fixed", self._fixed)
+        self._create(name)
         self._trials = [as_seen(trial) for trial in storage.get_all_trials(self._study_id)]
         self._ids = [
             storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
@@ -91,9 +86,33 @@ class ArmSearch:
         ]
         self._n_ended = 0
 
+    @property
+    def n_trials(self) -> int:
+        """The number of trials that were proposed."""
+        return len(self._trials)
+
     def running(self) -> list[int]:
         """Return the numbers of the trials that were proposed and have no final state."""
         return [n for n, trial in enumerate(self._trials) if not trial.state.is_finished()]
+
+    def reopen(self, numbers: Collection[int]) -> None:
+        """Let trials that have ended run again: the record is made anew, with the others as before.
+
+        Optuna does not change a trial that has ended.
+        """
+        if not numbers:
+            return
+        stored = self._storage.get_all_trials(self._study_id)
+        for number in numbers:
+            trial = stored[number]
+            trial.state, trial.value, trial.datetime_complete = TrialState.RUNNING, None, None
+            trial.user_attrs.pop(LOST, None)
+        name = self._storage.get_study_name_from_id(self._study_id)
+        self._storage.delete_study(self._study_id)
+        self._create(name)
+        self._ids = [self._storage.create_new_trial(self._study_id, trial) for trial in stored]
+        self._trials = [as_seen(trial) for trial in stored]
+        self._n_ended = 0
 
     def is_due(self, number: int) -> bool:
         """Return whether every trial that a trial sees has ended."""
@@ -158,6 +177,16 @@ class ArmSearch:
             self._storage.set_trial_state_values(id, TrialState.FAIL)
         else:
             self._storage.set_trial_state_values(id, trial.state, trial.values)
+
+    def _create(self, name: str) -> None:
+        """Open the Optuna study; it is created if missing."""
+        storage = self._storage
+        optuna.create_study(
+            study_name=name, storage=storage, direction=self._direction, load_if_exists=True
+        )
+        self._study_id = storage.get_study_id_from_name(name)
+        if self._fixed and not storage.get_study_user_attrs(self._study_id):
+            storage.set_study_user_attr(self._study_id, "fixed", self._fixed)
 
     def _has_ended(self, number: int) -> bool:
         return self._trials[number].state.is_finished()

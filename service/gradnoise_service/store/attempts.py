@@ -13,9 +13,9 @@ from datetime import datetime
 from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from gradnoise_service.domain.design import Setting
 from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.log import AttemptRecord
+from gradnoise_service.domain.planned_trial import Setting
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Trial, TrialState
 from gradnoise_service.store import counters
@@ -52,7 +52,11 @@ def waiting(session: Session, study_id: int, phase: Phase) -> list[WaitingTrial]
     kinds = (COUNTED_OUTCOMES, SUSPECTED_OUTCOMES, UNCOUNTED_LOSSES)
     numbers = [
         select(func.count())
-        .where(AttemptRow.trial_id == TrialRow.id, AttemptRow.outcome.in_(outcomes))
+        .where(
+            AttemptRow.trial_id == TrialRow.id,
+            AttemptRow.outcome.in_(outcomes),
+            AttemptRow.number > TrialRow.n_excused,
+        )
         .correlate(TrialRow)
         .scalar_subquery()
         for outcomes in kinds

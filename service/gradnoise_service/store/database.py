@@ -17,7 +17,14 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from gradnoise_service.domain.errors import DatabaseUnavailableError
 from gradnoise_service.store.patient_connection import PatientConnection
 
-__all__ = ["Database", "Session", "insert_new", "limit_waits", "open_database"]
+__all__ = [
+    "Database",
+    "Session",
+    "insert_new",
+    "is_unavailable",
+    "limit_waits",
+    "open_database",
+]
 
 BUSY_SECONDS = 30
 PING_SECONDS = 3
@@ -55,7 +62,7 @@ class Database:
             ):
                 yield session
         except (DBAPIError, PoolTimeoutError) as error:
-            if _is_unavailable(error):
+            if is_unavailable(error):
                 raise DatabaseUnavailableError() from error
             raise
 
@@ -110,9 +117,16 @@ def insert_new(
     session.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
-def _is_unavailable(error: DBAPIError | PoolTimeoutError) -> bool:
-    kinds = (OperationalError, InterfaceError, PoolTimeoutError)
-    return isinstance(error, kinds) or error.connection_invalidated
+def is_unavailable(error: BaseException | None) -> bool:
+    """Return whether an error, or what it was raised from, is that the database does not answer."""
+    while error is not None:
+        kinds = (DatabaseUnavailableError, OperationalError, InterfaceError, PoolTimeoutError)
+        if isinstance(error, kinds):
+            return True
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            return True
+        error = error.__cause__
+    return False
 
 
 def _patient(seconds: float) -> Callable[..., PatientConnection]:

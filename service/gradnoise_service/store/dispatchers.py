@@ -7,11 +7,12 @@ from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.devices import Devices
-from gradnoise_service.store.tables import DispatcherRow
+from gradnoise_service.store.lease_times import is_valid, times
+from gradnoise_service.store.tables import DISPATCHER, DispatcherRow
 
 LIVE = (
     select(DispatcherRow)
-    .where(DispatcherRow.acquired_until >= bindparam("now"))
+    .where(is_valid(DISPATCHER, bindparam("now", type_=DISPATCHER.c.acquired_until.type)))
     .order_by(DispatcherRow.id)
 )
 
@@ -51,7 +52,7 @@ def announce(session: Session, info: DispatcherInfo, now: datetime) -> None:
             n_cores=info.devices.n_cores,
             faults=list(info.devices.faults),
             n_slots=info.n_slots,
-            acquired_until=info.acquired_until,
+            **times(now, info.acquired_until - now),
         )
     )
 

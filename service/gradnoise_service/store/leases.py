@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select, update
+from sqlalchemy import ColumnElement, Row, case, func, select, update
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.devices import CHOICES, DeviceChoice
 from gradnoise_service.domain.errors import LeaseLostError
-from gradnoise_service.domain.study import Study, StudyState
+from gradnoise_service.domain.study import TRIAL_ENDED, Study
 from gradnoise_service.store import attempts, counters, notices, queue, studies
-from gradnoise_service.store.tables import StudyRow
+from gradnoise_service.store.lease_times import is_valid, times
+from gradnoise_service.store.tables import STUDY, StudyRow, TrialRow
 
 NO_HOLDER: Mapping[str, None] = {
     "lease_token": None,
     "acquired_by": None,
+    "acquired_from": None,
     "acquired_until": None,
 }
 
@@ -31,6 +33,14 @@ class Lease:
 
     study_id: int
     token: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is requested of the holder of a study: a pause, and so many stops so far."""
+
+    is_pausing: bool
+    n_stops: int
 
 
 def acquire(
@@ -61,11 +71,12 @@ def acquire(
         update(StudyRow)
         .where(StudyRow.id == due, queue.is_due(now))
         .values(
-            state="running",
+            state=case((StudyRow.state == "stopping", "stopping"), else_="running"),
             started_at=func.coalesce(StudyRow.started_at, now),
             lease_token=token,
             acquired_by=dispatcher,
-            acquired_until=now + duration,
+            is_settled=False,
+            **times(now, duration),
         )
         .returning(StudyRow.id)
         .execution_options(synchronize_session=False)
@@ -79,30 +90,27 @@ def acquire(
     return studies.get(session, due, None), Lease(study_id=due, token=token)
 
 
-def extend(session: Session, lease: Lease, now: datetime, duration: timedelta) -> StudyState:
-    """Hold the study for another `duration` and return its state.
+def extend(session: Session, lease: Lease, now: datetime, duration: timedelta) -> Request:
+    """Hold the study for another `duration` and return what is requested of its holder.
 
     Guards every transaction that writes for the study.
 
     Raises:
         LeaseLostError: If the study has another holder, or was ended.
     """
-    return _write(session, lease, {"acquired_until": now + duration})
+    return _write(session, lease, times(now, duration))
 
 
-def check(session: Session, lease: Lease) -> StudyState:
-    """Check the lease without writing and return the state of the study.
+def check(session: Session, lease: Lease) -> Request:
+    """Check the lease without writing and return what is requested of its holder.
 
     Raises:
         LeaseLostError: As `extend`.
     """
-    held = select(StudyRow.state).where(
+    held = select(StudyRow.state, StudyRow.stops).where(
         StudyRow.id == lease.study_id, StudyRow.lease_token == lease.token
     )
-    state = session.scalar(held)
-    if state is None:
-        raise LeaseLostError()
-    return state  # type: ignore[return-value]  # only StudyState values are written
+    return _request(session.execute(held).first())
 
 
 def release(session: Session, lease: Lease, now: datetime) -> None:
@@ -135,8 +143,10 @@ def settle_pausing(session: Session, study_id: int, now: datetime) -> None:
 
 
 def is_held(row: StudyRow, now: datetime) -> bool:
-    """Return whether a study has a holder whose lease has not expired."""
-    return row.acquired_until is not None and row.acquired_until >= now
+    """Return whether a study has a holder whose lease is valid."""
+    if row.acquired_from is None or row.acquired_until is None:
+        return False
+    return row.acquired_from <= now <= row.acquired_until
 
 
 def clear(row: StudyRow) -> None:
@@ -193,8 +203,22 @@ def fail(session: Session, lease: Lease, now: datetime, error: str) -> None:
     _end(session, lease, now, {"state": "failed", "error": error})
 
 
+def count_crash(session: Session, lease: Lease) -> int:
+    """Count a fault of what drives the study; return how many there were since a trial ended.
+
+    Raises:
+        LeaseLostError: As `extend`.
+    """
+    is_ended = (TrialRow.study_id == lease.study_id, TrialRow.state.in_(TRIAL_ENDED))
+    n_ended = session.scalar(select(func.count()).where(*is_ended)) or 0
+    is_first = StudyRow.n_ended_at_crash < n_ended
+    n_crashes = case((is_first, 1), else_=StudyRow.n_crashes + 1)
+    _write(session, lease, {"n_crashes": n_crashes, "n_ended_at_crash": n_ended})
+    return session.scalars(select(StudyRow.n_crashes).where(StudyRow.id == lease.study_id)).one()
+
+
 def _is_left_pausing(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    return (StudyRow.state == "pausing", StudyRow.acquired_until < now)
+    return (StudyRow.state == "pausing", ~is_valid(STUDY, now))
 
 
 def _end(session: Session, lease: Lease, now: datetime, values: Mapping[str, Any]) -> None:
@@ -202,15 +226,18 @@ def _end(session: Session, lease: Lease, now: datetime, values: Mapping[str, Any
     notices.add(session, lease.study_id, now)
 
 
-def _write(session: Session, lease: Lease, values: Mapping[str, Any]) -> StudyState:
+def _write(session: Session, lease: Lease, values: Mapping[str, Any]) -> Request:
     written = (
         update(StudyRow)
         .where(StudyRow.id == lease.study_id, StudyRow.lease_token == lease.token)
         .values(**values)
-        .returning(StudyRow.state)
+        .returning(StudyRow.state, StudyRow.stops)
         .execution_options(synchronize_session=False)
     )
-    state = session.scalar(written)
-    if state is None:
+    return _request(session.execute(written).first())
+
+
+def _request(row: Row[Any] | None) -> Request:
+    if row is None:
         raise LeaseLostError()
-    return state  # type: ignore[return-value]  # only StudyState values are written
+    return Request(is_pausing=row.state == "pausing", n_stops=len(row.stops))

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.study import STUDY_ENDED
 from gradnoise_service.store import dispatchers
+from gradnoise_service.store.lease_times import is_valid
 from gradnoise_service.store.tables import STUDY, TRIAL
 
 
@@ -45,7 +46,9 @@ def read(session: Session, now: datetime) -> Load:
         .group_by(TRIAL.c.state)
     )
     oldest = select(STUDY.c.created_at).where(exists, STUDY.c.state == "queued")
-    held = select(STUDY.c.acquired_by, STUDY.c.devices).where(STUDY.c.acquired_until >= now)
+    held = select(STUDY.c.acquired_by, STUDY.c.devices).where(
+        is_valid(STUDY, now), STUDY.c.lease_token.is_not(None)
+    )
     live = {info.id: info.devices for info in dispatchers.live(session, now)}
     devices, used = Counter({"gpu": 0, "core": 0}), set()
     for found in live.values():

@@ -8,10 +8,9 @@ the longest ago.
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
     Select,
     SQLColumnExpression,
@@ -27,21 +26,22 @@ from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.devices import CHOICES, DeviceChoice
 from gradnoise_service.domain.progress import QueuePlace
+from gradnoise_service.domain.study import STUDY_HELD
 from gradnoise_service.store import dispatchers
+from gradnoise_service.store.lease_times import Time, is_valid
 from gradnoise_service.store.tables import STUDY
 
-Time: TypeAlias = datetime | BindParameter[Any]
 NOW = bindparam("now", type_=STUDY.c.acquired_until.type)
 
 
 def is_due(now: Time) -> ColumnElement[bool]:
     """Return the condition on a study to be due: queued, or running under an expired lease."""
-    is_free = or_(STUDY.c.acquired_until.is_(None), STUDY.c.acquired_until < now)
-    return STUDY.c.state.in_(("queued", "running")) & is_free
+    is_free = or_(STUDY.c.acquired_until.is_(None), ~is_valid(STUDY, now))
+    return STUDY.c.state.in_(("queued", "running", "stopping")) & is_free
 
 
 IS_QUEUED = STUDY.c.state == "queued"
-N_RUNNING = select(func.count()).where(STUDY.c.acquired_until >= NOW)
+N_RUNNING = select(func.count()).where(is_valid(STUDY, NOW), STUDY.c.state.in_(STUDY_HELD))
 
 
 def due(now: datetime, served: Collection[DeviceChoice] = CHOICES) -> Select[int]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -22,14 +22,15 @@ from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.progress import progress as progress_of
 from gradnoise_service.domain.remarks import Remarks, StudyFilter
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import STUDY_ENDED, TRIAL_ENDED, Metric, Study
+from gradnoise_service.domain.study import STUDY_ENDED, Metric, Study
 from gradnoise_service.domain.suite import SuiteCount
 from gradnoise_service.store import measurements, queue, trials
+from gradnoise_service.store.lease_times import is_valid
 from gradnoise_service.store.sources import StoredSource
 from gradnoise_service.store.study_filter import admits
 from gradnoise_service.store.study_names import name_taken
 from gradnoise_service.store.study_values import BY_ID, QUERY, parsed, study_of
-from gradnoise_service.store.tables import STUDY, StudyRow, TrialRow
+from gradnoise_service.store.tables import STUDY, StudyRow
 
 EVERY = StudyFilter()
 
@@ -69,6 +70,10 @@ def submit(
         idempotency_key=idempotency_key,
         created_at=now,
         devices=spec.devices,
+        is_settled=True,
+        stops=[],
+        n_crashes=0,
+        n_ended_at_crash=0,
         workload=spec.workload,
         tags=[],
         note="",
@@ -248,14 +253,27 @@ def extend(
     return get(session, study_id, owner)
 
 
-def unsettled(session: Session) -> Sequence[Study]:
-    """Return the ended studies with trials that have not ended; those that were deleted are not."""
-    is_open = select(TrialRow.id).where(
-        TrialRow.study_id == StudyRow.id, TrialRow.state.not_in(TRIAL_ENDED)
+def unsettled(session: Session, now: datetime) -> Sequence[Study]:
+    """Return the ended studies that are not settled and whose last holder's lease has expired.
+
+    Until then the holder settles them. Those that were deleted are left out.
+    """
+    query = select(StudyRow).where(
+        StudyRow.is_settled.is_(False),
+        StudyRow.state.in_(STUDY_ENDED),
+        StudyRow.deleted_at.is_(None),
+        or_(StudyRow.acquired_until.is_(None), ~is_valid(STUDY, now)),
     )
-    has_ended = (StudyRow.state.in_(STUDY_ENDED), StudyRow.deleted_at.is_(None))
-    query = select(StudyRow).where(*has_ended, is_open.exists())
     return [study_of(row) for row in session.scalars(query)]
+
+
+def settle(session: Session, study_id: int) -> None:
+    """Mark an ended study as settled."""
+    has_ended = (StudyRow.id == study_id, StudyRow.state.in_(STUDY_ENDED))
+    session.execute(
+        update(StudyRow).where(*has_ended).values(is_settled=True, acquired_by=None),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def ended(session: Session, study_ids: Sequence[int], before: datetime) -> Sequence[int]:

@@ -10,21 +10,27 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import JSON, Row, Select, Text, bindparam, cast, select
 
 from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.stop import Stop
 from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.store.tables import STUDY, StudyRow
 
 N_CACHED = 512
+STOP = TypeAdapter(Stop)
 UNREAD = (
     "comparison",
     "idempotency_key",
     "source_id",
     "lease_token",
     "acquired_by",
+    "acquired_from",
     "acquired_until",
+    "n_crashes",
+    "n_ended_at_crash",
     "deleted_at",
 )
 """Columns that a study as a value does not have, or that are read separately."""
@@ -77,6 +83,8 @@ def _study(row: Any, comparison: Mapping[str, Any] | None) -> Study:
         tags=tuple(row.tags),
         note=row.note,
         pruned_at=row.pruned_at,
+        is_settled=row.is_settled,
+        stops=tuple(map(STOP.validate_python, row.stops)),
     )
 
 

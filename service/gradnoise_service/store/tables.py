@@ -105,7 +105,12 @@ class StudyRow(Base):
     finished_at: Mapped[datetime | None]
     lease_token: Mapped[str | None] = mapped_column(String(32))
     acquired_by: Mapped[str | None] = mapped_column(String(80))
+    acquired_from: Mapped[datetime | None]
     acquired_until: Mapped[datetime | None]
+    is_settled: Mapped[bool]
+    stops: Mapped[list[dict[str, Any]]]
+    n_crashes: Mapped[int]
+    n_ended_at_crash: Mapped[int]
     devices: Mapped[str] = mapped_column(String(8))
     workload: Mapped[str] = mapped_column(Text, index=True)
     tags: Mapped[list[str]]
@@ -142,6 +147,7 @@ class TrialRow(Base):
     diverged: Mapped[bool]
     epochs: Mapped[int]
     n_attempts: Mapped[int]
+    n_excused: Mapped[int]
     device_seconds: Mapped[float]
     error: Mapped[str | None] = mapped_column(Text)
     started_at: Mapped[datetime | None]
@@ -217,6 +223,7 @@ class DispatcherRow(Base):
     n_gpus: Mapped[int]
     n_cores: Mapped[int]
     faults: Mapped[list[str]]
+    acquired_from: Mapped[datetime]
     acquired_until: Mapped[datetime]
 
 
@@ -273,7 +280,8 @@ class CounterRow(Base):
     value: Mapped[int] = mapped_column(BigInteger)
 
 
-STUDY, TRIAL, MEASUREMENT = (
-    Base.metadata.tables[row.__tablename__] for row in (StudyRow, TrialRow, MeasurementRow)
+STUDY, TRIAL, MEASUREMENT, DISPATCHER = (
+    Base.metadata.tables[row.__tablename__]
+    for row in (StudyRow, TrialRow, MeasurementRow, DispatcherRow)
 )
 """Tables for queries of columns, which are executed faster than those of rows."""

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import (
     ColumnElement,
@@ -11,6 +11,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     case,
+    delete,
     func,
     insert,
     select,
@@ -18,8 +19,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from gradnoise_service.domain.design import PlannedTrial
 from gradnoise_service.domain.errors import NotFoundError
+from gradnoise_service.domain.planned_trial import PlannedTrial
 from gradnoise_service.domain.progress import TrialCounts
 from gradnoise_service.domain.spec import Judge, Phase
 from gradnoise_service.domain.study import (
@@ -54,6 +55,7 @@ def declare(session: Session, study_id: int, planned: Iterable[PlannedTrial]) ->
             "diverged": False,
             "epochs": 0,
             "n_attempts": 0,
+            "n_excused": 0,
             "device_seconds": 0.0,
         }
         for trial in planned
@@ -100,6 +102,44 @@ def reopen(session: Session, study_id: int, trial_ids: Collection[int], budget_e
         runs.where(TrialRow.id.in_(trial_ids)).values(finished_at=None, **values),
     ):
         session.execute(statement.execution_options(synchronize_session=False))
+
+
+def remove_unstarted(session: Session, study_id: int) -> None:
+    """Remove the trials of a study that have not started."""
+    unstarted = (TrialRow.study_id == study_id, TrialRow.state == "waiting")
+    session.execute(
+        delete(TrialRow).where(*unstarted, TrialRow.n_attempts == 0),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def reopen_failed(session: Session, study_id: int, *, is_cancelled_too: bool) -> int:
+    """Let the failed trials of a study's last phase wait again; return how many there were.
+
+    Their earlier attempts no longer count towards `max_attempts`. They keep seed and setting.
+
+    Args:
+        session: The transaction.
+        study_id: The study, which has ended.
+        is_cancelled_too: Whether cancelled trials wait again too: those that the failure of the
+            study left open. They are not counted.
+    """
+    phases = set(session.scalars(select(TrialRow.phase).where(TrialRow.study_id == study_id)))
+    last = max(phases, key=get_args(Phase).index, default="search")
+    waiting = {"state": "waiting", "value": None, "diverged": False, "finished_at": None}
+    of_last = (TrialRow.study_id == study_id, TrialRow.phase == last)
+    retried = (
+        update(TrialRow)
+        .where(*of_last, TrialRow.state == "failed")
+        .values(**waiting, n_excused=TrialRow.n_attempts)
+        .returning(TrialRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    n_trials = len(session.execute(retried).all())
+    if is_cancelled_too:
+        left = update(TrialRow).where(*of_last, TrialRow.state == "cancelled").values(**waiting)
+        session.execute(left, execution_options={"synchronize_session": False})
+    return n_trials
 
 
 def get(session: Session, study_id: int, trial_id: int) -> Trial:

@@ -9,6 +9,7 @@ from gradnoise_service.terminal.console import out, show_line
 
 STATE_STYLES = {
     "running": "cyan",
+    "stopping": "cyan",
     "pausing": "cyan",
     "paused": "yellow",
     "complete": "green",

@@ -1,4 +1,4 @@
-"""Verbs on studies: pause, resume, cancel, change of priority."""
+"""Verbs on studies: pause, resume, stop, cancel, retry, change of priority."""
 
 from gradnoise_service.domain.access import Caller
 from gradnoise_service.domain.study import Study
@@ -23,6 +23,23 @@ def resume(service: Service, caller: Caller, study_id: int) -> Study:
         return verbs.resume(session, study_id, caller.visible_owner, service.clock())
 
 
+def stop(service: Service, caller: Caller, study_id: int, *, confirms: bool) -> Study:
+    """Finish what has started of a study, and report on that.
+
+    With `confirms` only the search is stopped, and its settings are confirmed.
+
+    Raises:
+        NotFoundError: As `pause`.
+        VerbNotAllowedError: If the study has ended.
+        NothingToStopError: If not every arm has started a trial; or, with `confirms`, if the search
+            has ended.
+    """
+    with service.database.session(write=True) as session:
+        return verbs.stop(
+            session, study_id, caller.visible_owner, service.clock(), confirms=confirms
+        )
+
+
 def cancel(service: Service, caller: Caller, study_id: int) -> Study:
     """Cancel a study; its measurements are kept.
 
@@ -32,6 +49,18 @@ def cancel(service: Service, caller: Caller, study_id: int) -> Study:
     """
     with service.database.session(write=True) as session:
         return verbs.cancel(session, study_id, caller.visible_owner, service.clock())
+
+
+def retry(service: Service, caller: Caller, study_id: int) -> Study:
+    """Queue a failed or complete study again, with the failed trials of its last phase to be run.
+
+    Raises:
+        NotFoundError: As `pause`.
+        VerbNotAllowedError: If the study has neither failed nor is complete.
+        NothingToRetryError: If it is complete and no trial of its last phase has failed.
+    """
+    with service.database.session(write=True) as session:
+        return verbs.retry(session, study_id, caller.visible_owner, service.clock())
 
 
 def prioritize(service: Service, caller: Caller, study_id: int, priority: int) -> Study:

@@ -28,10 +28,24 @@ def resume(caller: Submitter, service: CurrentService, study_id: StudyId) -> Res
     return _shown(study_id)
 
 
+@router.post("/studies/{study_id}/stop")
+def stop(caller: Submitter, service: CurrentService, study_id: StudyId, form: Fields) -> Response:
+    """Stop a study, or only its search."""
+    verbs.stop(service, caller, study_id, confirms="confirm" in form)
+    return _shown(study_id)
+
+
 @router.post("/studies/{study_id}/cancel")
 def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> Response:
     """Cancel a study."""
     verbs.cancel(service, caller, study_id)
+    return _shown(study_id)
+
+
+@router.post("/studies/{study_id}/retry")
+def retry(caller: Submitter, service: CurrentService, study_id: StudyId) -> Response:
+    """Queue a failed or complete study again with its failed trials."""
+    verbs.retry(service, caller, study_id)
     return _shown(study_id)
 
 

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 def test_each_verb_may_be_repeated_and_is_refused_by_other_states(
     client: TestClient, workshop: Any
 ) -> None:
+    failed = workshop.failed()
     running, queued = workshop.running(), workshop.queued()
 
     def post(study_id: int, verb: str, **body: object) -> tuple[int, str]:
@@ -25,13 +26,14 @@ def test_each_verb_may_be_repeated_and_is_refused_by_other_states(
         ("pause", running.id, "pausing"),
         ("resume", running.id, "running"),
         ("cancel", running.id, "cancelled"),
+        ("retry", failed.id, "queued"),
     ):
         body = {"priority": 7} if verb == "priority" else {}
         assert [post(study_id, verb, **body) for _ in range(2)] == [(200, state)] * 2
     assert client.get(f"/v1/studies/{queued.id}").json()["priority"] == 7
     assert post(running.id, "resume") == (
         409,
-        "Study 'study 0' is cancelled; only a study that is pausing or paused can be resumed.",
+        "Study 'study 1' is cancelled; only a study that is pausing or paused can be resumed.",
     )
     assert post(running.id, "priority", priority=1)[0] == 409
     for priority in (101, 1.5, "high"):
@@ -49,6 +51,6 @@ def test_verbs_of_another_owner_find_no_study(
     bob = admin.post("/v1/tokens", json={"name": "b", "owner": "bob"}).json()["token"]
     study = workshop.queued(owner="ada")
     client = make_client(bob, host="0.0.0.0", admin_token="secret")
-    for verb in ("pause", "resume", "cancel", "priority"):
+    for verb in ("pause", "resume", "stop", "cancel", "retry", "priority"):
         body = {"priority": 1} if verb == "priority" else None
         assert client.post(f"/v1/studies/{study.id}/{verb}", json=body).status_code == 404

@@ -13,6 +13,7 @@ from gradnoise_service.compare.facts.findings import (
     LostTrials,
     NoiseScale,
     NoTestData,
+    Retried,
     StillLearning,
     UnequalBudgets,
     UnequalDivergence,
@@ -205,3 +206,6 @@ def test_code_that_changed_between_runs_is_the_first_finding(
     design, trials = make_trials({"baseline": [0.1, 0.2, 0.3], "noisy": [0.2, 0.3, 0.5]})
     marked = compare(design, accuracy, trials, protocol={"changed_code": ["workload mlp"]})
     assert marked.findings[0] == CodeChanged(parts=("workload mlp",))
+    retries = [{"n_trials": 2, "verdict": "helps"}, {"n_trials": 1, "verdict": None}]
+    retried = compare(design, accuracy, trials, protocol={"retries": retries})
+    assert retried.findings[0] == Retried(n_trials=3, verdicts=("helps",))

@@ -76,7 +76,7 @@ def test_a_deleted_study_leaves_nothing(database: Database, make_spec: Make, now
     with database.session(write=True) as session:
         with pytest.raises(NotFoundError):
             deletion.mark(session, first.id, None, now)
-        assert studies.unsettled(session) == []
+        assert studies.unsettled(session, now) == []
         assert studies.page(session, owner=None, before=None, limit=9) == [second]
         assert deletion.marked(session, now - timedelta(seconds=1)) == []
         assert [study.spec for study in deletion.marked(session, now)] == [first.spec]

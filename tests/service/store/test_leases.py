@@ -10,7 +10,7 @@ from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
-from gradnoise_service.store import attempts, leases, studies, trials, verbs
+from gradnoise_service.store import attempts, leases, queue, studies, trials, verbs
 from gradnoise_service.store.database import Database
 
 Make = Callable[..., StudySpec]
@@ -69,6 +69,38 @@ def test_a_cancelled_study_has_no_lease(database: Database, make_spec: Make, now
         verbs.cancel(session, study_id, "ada", now)
     with pytest.raises(LeaseLostError), database.session(write=True) as session:
         leases.complete(session, lease, now, {}, "helps")
+
+
+def test_a_clock_set_back_leaves_no_study_with_a_dead_holder(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
+    """A live holder extends its lease by the new time, and keeps the study."""
+    study_id = submit(database, make_spec(), now)
+    lease = acquire(database, now)
+    assert lease is not None
+    earlier = now - timedelta(hours=1)
+    with database.session(write=True) as session:
+        assert queue.places(session, now, [study_id]) == {}
+        assert queue.places(session, earlier, [study_id])[study_id].n_running == 0
+        leases.extend(session, lease, earlier, LEASE)
+    assert acquire(database, earlier + LEASE, "d2") is None
+    assert acquire(database, earlier - timedelta(hours=1), "d2") is not None
+
+
+def test_crashes_are_counted_since_the_last_trial_ended(
+    database: Database, make_spec: Make, now: datetime
+) -> None:
+    submit(database, make_spec(), now)
+    lease = acquire(database, now)
+    assert lease is not None
+    with database.session(write=True) as session:
+        trials.declare(session, lease.study_id, Design.of(make_spec()).trials("search"))
+        counts = []
+        for number, waiting in enumerate(attempts.waiting(session, lease.study_id, "search")[:3]):
+            counts += [leases.count_crash(session, lease) for _ in range(2)]
+            token = attempts.start(session, waiting.trial.id, {"lr": 0.1}, number, now)
+            attempts.end(session, token, "complete", now, value=0.5)
+    assert counts == [1, 2] * 3
 
 
 def test_an_extended_lease_lasts_longer(database: Database, make_spec: Make, now: datetime) -> None:

@@ -19,14 +19,10 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def shown(client: TestClient, workshop: Any, database: Database) -> dict[str, int]:
+def shown(client: TestClient, workshop: Any) -> dict[str, int]:
     """A study in each state, by state."""
     ids = {"running": workshop.running(description="Does it <b>help</b>?").id}
-    failed = workshop.queued(priority=100)
-    with database.session(write=True) as session:
-        acquired = leases.acquire(session, "dispatcher", workshop.now, timedelta(hours=1))
-        assert acquired is not None
-        leases.fail(session, acquired[1], workshop.now, "Traceback ...\nValueError: no data")
+    failed = workshop.failed()
     cancelled = workshop.running(n_ended=2)
     workshop.cancel(cancelled)
     return ids | {"queued": workshop.queued().id, "failed": failed.id, "cancelled": cancelled.id}

@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,17 +11,30 @@ from pathlib import Path
 import pytest
 
 from crashes import crash_repeatedly
-from formula_launcher import FormulaLauncher
+from formula_launcher import FormulaLauncher, failure
+from gradnoise.training.trial import TrialSpec
 from gradnoise_service.compare.choosing import choices
+from gradnoise_service.domain.errors import NothingToStopError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage, open_storage
-from gradnoise_service.store import leases, verbs
+from gradnoise_service.store import leases, studies, trials, verbs
 from gradnoise_service.store.database import Database, open_database
+from gradnoise_workers.launcher import LauncherEvent
 from gradnoise_workers.study import Ledger, OptunaSync, PausedError, StudyRun
 from postgres_server import PostgresServer
 from shuffled_launcher import ShuffledLauncher
-from study_runs import ACCURACY, LEASE, PROTOCOL, acquire, finish, read, start, submit
+from study_runs import (
+    ACCURACY,
+    LEASE,
+    PROTOCOL,
+    acquire,
+    finish,
+    optuna_trials,
+    read,
+    start,
+    submit,
+)
 
 Make = Callable[..., StudySpec]
 
@@ -142,6 +156,122 @@ def test_pauses_do_not_change_the_answer(
             assert verbs.resume(session, paused.id, None, now).state == "queued"
     assert n_pauses > 5
     assert answer(database, paused) == answer(database, study)
+
+
+@pytest.mark.parametrize("phase", ["search", "confirm"])
+def test_a_retried_study_has_the_answer_of_one_that_did_not_fail(
+    database: Database, storage: Storage, make_spec: Make, now: datetime, phase: str
+) -> None:
+    """Either its first trials failed, and the study with them, or some of its confirm runs."""
+    study = submit(database, small_study(make_spec, "tpe", "median", "undisturbed"), now)
+    finish(start(database, storage, FormulaLauncher(), now))
+
+    def fail(trial: TrialSpec, epoch: int) -> LauncherEvent | None:
+        is_noisy = "annealed" in trial.techniques
+        return failure(trial) if is_noisy and trial.phase == phase else None
+
+    retried = submit(database, small_study(make_spec, "tpe", "median", "retried"), now)
+    finish(start(database, storage, FormulaLauncher(override=fail), now))
+    failed, _ = read(database, retried)
+    assert failed.state == ("failed" if phase == "search" else "complete")
+    OptunaSync(failed, storage).cancel_running()
+    with database.session(write=True) as session:
+        verbs.retry(session, retried.id, None, now)
+    finish(start(database, storage, FormulaLauncher(), now))
+    assert answer(database, retried) == answer(database, study)
+    assert_as_recorded(database, storage, retried)
+
+
+def assert_as_recorded(database: Database, storage: Storage, study: Study) -> None:
+    """Assert that Optuna has every stored trial, with its value."""
+    _, table = read(database, study)
+    with database.session() as session:
+        numbers = trials.optuna_numbers(session, study.id)
+    for key in study.design.search_keys:
+        values = {t.number: t.value for t in optuna_trials(storage, study, key)}
+        assert values == {
+            numbers[t.id]: t.value
+            for t in table
+            if study.design.search_key(t.phase, t.arm, t.number) == key
+        }
+
+
+@pytest.mark.parametrize("confirms", [True, False])
+def test_a_stopped_search_is_the_beginning_of_an_undisturbed_one(
+    database: Database, storage: Storage, make_spec: Make, now: datetime, confirms: bool
+) -> None:
+    """What every arm has started counts; it is confirmed if that was requested."""
+    study = submit(database, small_study(make_spec, "tpe", "median", "undisturbed"), now)
+    finish(start(database, storage, FormulaLauncher(), now))
+    stopped = submit(database, small_study(make_spec, "tpe", "median", "stopped"), now)
+    run = start(database, storage, FormulaLauncher(slots=3), now)
+    while sum(t.n_attempts > 0 for t in read(database, stopped)[1]) < 11:
+        run.step(0.0)
+    with database.session(write=True) as session:
+        first = verbs.stop(session, stopped.id, None, now, confirms=confirms)
+        assert verbs.stop(session, stopped.id, None, now, confirms=confirms) == first
+    assert first.state == ("running" if confirms else "stopping")
+    finish(run)
+    after, table = read(database, stopped)
+    [stop] = after.stops
+    assert (after.state, stop.phase, stop.n_declared) == ("complete", "search", 9)
+    assert 5 <= stop.n <= 6
+    assert after.comparison is not None
+    searched = [t for t in table if t.phase == "search"]
+    assert len(searched) == sum(t.n_attempts > 0 for t in searched)
+    kept = [t for t in searched if t.number < stop.n]
+    assert Counter(t.arm for t in kept) == {"baseline": stop.n, "noisy": stop.n}
+    undisturbed = {(t.phase, t.arm, t.number): t for t in read(database, study)[1]}
+    for trial in searched:
+        same = undisturbed[trial.phase, trial.arm, trial.number]
+        assert (trial.params, trial.value, trial.state) == (same.params, same.value, same.state)
+    assert {arm["search"]["n_declared"] for arm in after.comparison["arms"]} == {stop.n}  # type: ignore[attr-defined]
+    confirmed = [t for t in table if t.phase == "confirm"]
+    assert len(confirmed) == (4 if confirms else 0)
+    findings = {finding["kind"] for finding in after.comparison["findings"]}  # type: ignore[attr-defined]
+    assert "stopped" in findings
+    if not confirms:
+        [difference] = after.comparison["differences"]  # type: ignore[misc]
+        assert difference["no_verdict"] == {"kind": "stopped_early", "phase": "search"}
+
+
+def test_a_stopped_confirm_phase_decides_on_the_seeds_of_every_arm(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    """The study can be extended, and the error probability includes every number of seeds."""
+    study = submit(database, make_spec(confirm={"n_seeds": 30}), now)
+    run = start(database, storage, FormulaLauncher(slots=3), now)
+    while sum(t.phase == "confirm" and t.has_ended for t in read(database, study)[1]) < 19:
+        run.step(0.0)
+    with pytest.raises(NothingToStopError), database.session(write=True) as session:
+        verbs.stop(session, study.id, None, now, confirms=True)
+    with database.session(write=True) as session:
+        assert verbs.stop(session, study.id, None, now, confirms=False).state == "stopping"
+    finish(run)
+    after, table = read(database, study)
+    [stop] = after.stops
+    assert (after.state, after.verdict, stop.phase, stop.n_declared) == (
+        "complete",
+        "helps",
+        "confirm",
+        30,
+    )
+    n_runs = Counter(t.arm for t in table if t.phase == "confirm")
+    assert stop.n == min(n_runs.values()) == after.design.n_seeds
+    assert after.comparison is not None
+    assert after.comparison["is_final"]
+    assert 0.2 < after.design.false_verdict_chance < 0.3
+    with database.session(write=True) as session:
+        extended = studies.extend(session, study.id, None, 4, max_trials=999, now=now)
+    assert extended.design.n_seeds == stop.n + 4
+    finish(start(database, storage, FormulaLauncher(slots=3), now))
+    again, table = read(database, study)
+    assert Counter(t.arm for t in table if t.phase == "confirm") == {
+        "baseline": stop.n + 4,
+        "noisy": stop.n + 4,
+    }
+    assert (again.state, again.verdict) == ("complete", "helps")
+    assert again.design.false_verdict_chance > 0.2
 
 
 def run_until_paused(

@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
 from gradnoise_service.compare.facts.comparison import Comparison
-from gradnoise_service.domain.design import PlannedTrial, Setting
 from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.log import n_kept
 from gradnoise_service.domain.plain_text import plain
+from gradnoise_service.domain.planned_trial import PlannedTrial, Setting
 from gradnoise_service.domain.spec import Phase
-from gradnoise_service.domain.study import EpochMean, Study, StudyState, Trial, TrialFile
-from gradnoise_service.store import attempts, files, leases, logs, measurements, trials
+from gradnoise_service.domain.study import EpochMean, Study, Trial, TrialFile
+from gradnoise_service.store import attempts, files, leases, logs, measurements, studies, trials
 from gradnoise_service.store.attempts import WaitingTrial
 from gradnoise_service.store.database import Database, Session
-from gradnoise_service.store.leases import Lease
+from gradnoise_service.store.leases import Lease, Request
 from gradnoise_workers.study.decisions import Decisions, Ending
 
 
@@ -24,12 +24,17 @@ class PausedError(Exception):
     """The study is to be paused."""
 
 
+class StopRequestedError(Exception):
+    """The study was stopped: fewer of its trials are to run."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
     """The stored state of a study under a lease.
 
     Every method that writes raises LeaseLostError if the study has another holder, or was ended.
-    Those that begin something, and `check`, raise PausedError if the study is to be paused.
+    Those that begin something, and `check`, raise PausedError if the study is to be paused, and
+    StopRequestedError if it was stopped since `study` was read.
 
     Args:
         database: The service's database.
@@ -109,7 +114,7 @@ class Ledger:
     def check(self) -> None:
         """Raise LeaseLostError or PausedError, as above; writes nothing."""
         with self.database.session() as session:
-            _raise_if_pausing(leases.check(session, self.lease))
+            self._honour(leases.check(session, self.lease))
 
     def complete(self, comparison: Comparison) -> None:
         with self.database.session(write=True) as session:
@@ -135,13 +140,25 @@ class Ledger:
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
         with self.database.session(write=True) as session:
-            _raise_if_pausing(leases.extend(session, self.lease, self.now(), self.lease_duration))
+            self._honour(leases.extend(session, self.lease, self.now(), self.lease_duration))
             yield session
 
+    def _honour(self, request: Request) -> None:
+        if request.is_pausing:
+            raise PausedError
+        if request.n_stops > len(self.study.stops):
+            raise StopRequestedError
 
-def _raise_if_pausing(state: StudyState) -> None:
-    if state == "pausing":
-        raise PausedError
+    def stopped(self) -> "Ledger":
+        """Return the ledger of the study as it is after a stop."""
+        with self.database.session() as session:
+            study = studies.get(session, self.study.id, None)
+        return replace(self, study=replace(self.study, state=study.state, stops=study.stops))
+
+    def waiting(self, phase: Phase) -> list[WaitingTrial]:
+        """Return the waiting trials of a phase."""
+        with self.database.session() as session:
+            return attempts.waiting(session, self.study.id, phase)
 
 
 def _store_ending(session: Session, end: Ending, now: datetime) -> None:

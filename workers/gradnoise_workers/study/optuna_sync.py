@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from gradnoise_service.compare.choosing import outcome
-from gradnoise_service.domain.design import Setting
+from gradnoise_service.domain.planned_trial import Setting
 from gradnoise_service.domain.search_key import SearchKey
 from gradnoise_service.domain.study import Study, Trial
 from gradnoise_service.search import ArmSearch, Storage, publish
@@ -54,6 +54,25 @@ class OptunaSync:
                     search.tell(
                         number, trial.state, self._told(trial.value, is_lost), is_lost=is_lost
                     )
+
+    def reopen(self, trials: Sequence[Trial], numbers: Mapping[int, int]) -> None:
+        """Let the trials run again that ended in Optuna and wait here, as after a retry.
+
+        So does the last proposal of a search, if no stored trial has it. Arguments as of `settle`,
+        before which this is called.
+        """
+        known = {(self.key(t), numbers[t.id]): t.has_ended for t in trials if t.id in numbers}
+        for key, search in self._searches.items():
+            n_known = 1 + max((n for of, n in known if of == key), default=-1)
+            ended = set(range(search.n_trials)).difference(search.running())
+            search.reopen(
+                [
+                    number
+                    for number in sorted(ended)
+                    if known.get((key, number)) is False
+                    or (key.phase == "search" and number >= n_known)
+                ]
+            )
 
     def is_due(self, waiting: WaitingTrial) -> bool:
         """Return whether a trial may start: every trial that it sees has ended."""

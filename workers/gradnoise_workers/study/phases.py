@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from gradnoise_service.compare.choosing import choices, finalists, reruns
 from gradnoise_service.compare.dropping import dropped
 from gradnoise_service.compare.facts.comparison import Untrained
-from gradnoise_service.domain.design import Design, PlannedTrial, Setting, Settings
+from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.planned_trial import PlannedTrial, Setting, Settings
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Metric, Trial
 

@@ -12,8 +12,9 @@ from gradnoise.training.files import WEIGHTS_NAME, Files
 from gradnoise.training.trial import TrialSpec
 from gradnoise_service.compare.assembly import compare, untrained_of
 from gradnoise_service.compare.facts.comparison import Comparison
-from gradnoise_service.domain.design import Design, PlannedTrial, Setting
+from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.hashes import with_results_hash
+from gradnoise_service.domain.planned_trial import PlannedTrial, Setting
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Trial
 from gradnoise_service.report import markdown, plots
@@ -21,7 +22,7 @@ from gradnoise_service.store.attempts import WaitingTrial
 from gradnoise_workers.launcher import Launcher, LauncherEvent, trial_spec
 from gradnoise_workers.study.decisions import Attempt, Decisions, Ending, Rules, decide
 from gradnoise_workers.study.first_failures import FirstFailures
-from gradnoise_workers.study.ledger import Ledger
+from gradnoise_workers.study.ledger import Ledger, StopRequestedError
 from gradnoise_workers.study.optuna_sync import OptunaSync
 from gradnoise_workers.study.phases import (
     confirm_trials,
@@ -86,14 +87,33 @@ class StudyRun:
         stored = self._ledger.trials()
         self._phase = current_phase(self._design, stored)
         self._declare(self._planned(stored))
-        self._optuna.settle(stored, self._ledger.optuna_numbers())
+        numbers = self._ledger.optuna_numbers()
+        self._optuna.reopen(stored, numbers)
+        self._optuna.settle(stored, numbers)
 
     def step(self, timeout_seconds: float) -> bool:
         """Process events, start what can start, and return whether the study has ended.
 
         Raises:
             LeaseLostError: If the study has another holder, or was ended.
+            PausedError: If the study is to be paused.
         """
+        try:
+            return self._step(timeout_seconds)
+        except StopRequestedError:
+            self._stop()
+            return False
+
+    def _stop(self) -> None:
+        """Take the study as it is after a stop: fewer trials wait."""
+        self._ledger = self._ledger.stopped()
+        self._study = self._ledger.study
+        self._design = self._study.design
+        self._waiting = WaitingLines(self._optuna.key, self._optuna.is_due)
+        self._waiting.add(self._ledger.waiting(self._phase))
+        log.info("the study was stopped", phase=self._phase)
+
+    def _step(self, timeout_seconds: float) -> bool:
         if not self._attempts and not self._waiting:
             return self._end_phase()
         self._describe_faults()
@@ -114,6 +134,7 @@ class StudyRun:
             self._ledger.describe(self._protocol)
 
     def _planned(self, stored: Sequence[Trial]) -> list[PlannedTrial]:
+        stored = self._counted(stored)
         match self._phase:
             case "search":
                 return self._design.trials("search")
@@ -200,11 +221,11 @@ class StudyRun:
             _log_end(end)
 
     def _end_phase(self) -> bool:
-        trials = self._ledger.trials()
+        trials = self._counted(self._ledger.trials())
         reason = failure(self._design, trials)
         if reason is not None:
             return self._give_up(reason)
-        if self._phase == "confirm":
+        if self._phase == "confirm" or self._design.ending_stop is not None:
             return self._conclude(trials)
         if self._phase == "rerun":  # a race adds reruns after each seed
             self._declare(self._planned(trials))
@@ -214,6 +235,9 @@ class StudyRun:
         self._declare(self._planned(trials))
         log.info("phase started", phase=self._phase)
         return False
+
+    def _counted(self, trials: Sequence[Trial]) -> list[Trial]:
+        return [t for t in trials if self._design.counts(t.phase, t.arm, t.number)]
 
     def _give_up(self, reason: str) -> bool:
         self._ledger.fail(reason)

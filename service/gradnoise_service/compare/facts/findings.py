@@ -29,6 +29,13 @@ class Waiting(Frozen):
     undecided_at: tuple[int, ...] = ()
 
 
+class StoppedEarly(Frozen):
+    """The study was stopped on request before its confirm phase."""
+
+    kind: Literal["stopped_early"] = "stopped_early"
+    phase: Phase
+
+
 class NoSetting(Frozen):
     """A search of an arm has no trial that is complete or diverged, so it has no setting."""
 
@@ -77,6 +84,7 @@ class TooFewPairs(Frozen):
 
 NoVerdict = Annotated[
     Waiting
+    | StoppedEarly
     | NoSetting
     | EveryTrialLost
     | EveryRunFailed
@@ -154,6 +162,34 @@ class CodeChanged(Frozen):
 
     kind: Literal["code_changed"] = "code_changed"
     parts: tuple[str, ...]
+
+
+class Stopped(Frozen):
+    """A stop on request cut the searches or the confirm runs to what every arm had started.
+
+    Args:
+        phase: What it cut.
+        n: Of the trials of each search, or of the confirm seeds, those that count.
+        n_declared: The declared number.
+        n_left_out: Trials that had started beyond, in all arms; they do not count.
+    """
+
+    kind: Literal["stopped"] = "stopped"
+    phase: Phase
+    n: int
+    n_declared: int
+    n_left_out: int = 0
+
+
+class Retried(Frozen):
+    """`n_trials` failed trials were run again, after the study had ended.
+
+    `verdicts` are those that it had given before.
+    """
+
+    kind: Literal["retried"] = "retried"
+    n_trials: int
+    verdicts: tuple[str, ...] = ()
 
 
 class WorseThanWorst(Frozen):
@@ -264,6 +300,8 @@ Finding = Annotated[
     | LostTrials
     | DivergedLater
     | CodeChanged
+    | Retried
+    | Stopped
     | WorseThanWorst
     | UntunedSetting
     | EarlyStop

@@ -7,6 +7,7 @@ from gradnoise_service.compare.facts.findings import (
     EveryTrialLost,
     NeitherLearned,
     NoSetting,
+    StoppedEarly,
     TooFewPairs,
     Waiting,
 )
@@ -48,6 +49,8 @@ def sentence(comparison: Comparison, difference: Difference) -> str:
             )
         case Waiting() as waiting:
             return f"No verdict: {_waiting(c, waiting)}.{interim}"
+        case StoppedEarly(phase=phase):
+            return f"No verdict: the study was stopped on request in its {phase} phase."
         case NoSetting(arm=arm):
             return f"No verdict: {_no_setting(c.arm(arm))}."
         case EveryTrialLost(arm=arm, phase=phase):

@@ -14,7 +14,9 @@ from gradnoise_service.compare.facts.findings import (
     NoiseScale,
     NoTestData,
     NothingTuned,
+    Retried,
     StillLearning,
+    Stopped,
     UnequalBudgets,
     UnequalDeviceTime,
     UnequalDivergence,
@@ -32,7 +34,7 @@ from gradnoise_service.compare.facts.luck import (
 from gradnoise_service.compare.facts.recipes import SameRecipe, SeveralChanges, UnequalRanges
 from gradnoise_service.compare.facts.tables import ArmSummary
 from gradnoise_service.domain.design import Design
-from gradnoise_service.report.words.numbers import count, duration, number, p_value
+from gradnoise_service.report.words.numbers import count, duration, listed, number, p_value, percent
 from gradnoise_service.report.words.recipes import same_recipe, several_changes, unequal_ranges
 from gradnoise_service.report.words.rehearsal import drowns, unread
 from gradnoise_service.report.words.search import (
@@ -99,6 +101,15 @@ def warning(design: Design, comparison: Comparison, finding: Finding) -> str:
                 f"The code of {', '.join(parts)} changed between the runs of this study: the "
                 "verdict covers runs of the old and of the new code."
             )
+        case Stopped():
+            return _stopped(comparison, finding)
+        case Retried(n_trials=n_trials, verdicts=verdicts):
+            plural = "the verdicts" if len(verdicts) > 1 else "the verdict"
+            before = f", after {plural} {listed(verdicts)}" if verdicts else ""
+            return (
+                f"{count(n_trials, 'failed trial')} ran again on request{before}: without the "
+                "retry they would count as lost."
+            )
         case WorseThanWorst(measured=measured, declared=declared):
             return (
                 f"A run measured {comparison.metric} {number(measured)}, worse than "
@@ -160,6 +171,30 @@ def _every_ended_trial(arm: ArmSummary) -> str:
     if n == 1:
         return f"Every ended search trial of {arm.name}"
     return f"Every ended trial in {arm.n_untuned} of {arm.name}'s {n} searches"
+
+
+def _stopped(comparison: Comparison, stopped: Stopped) -> str:
+    left_out = (
+        f" {count(stopped.n_left_out, 'trial')} that only some arms had started do not count."
+        if stopped.n_left_out
+        else ""
+    )
+    if stopped.phase == "search":
+        return (
+            f"The search was stopped on request: the first {stopped.n} of {stopped.n_declared} "
+            f"trials count, in every arm. The verdict is about this budget, which was not "
+            f"declared.{left_out}"
+        )
+    chance = (
+        ""
+        if comparison.anytime
+        else " A stop may depend on what was seen, so the error probability is up to "
+        f"{percent(comparison.false_verdict_chance)}, not 5 %."
+    )
+    return (
+        f"The study was stopped on request: {stopped.n} of {stopped.n_declared} confirm seeds "
+        f"decide.{chance}{left_out}"
+    )
 
 
 def _lost_trials(c: Comparison, finding: LostTrials) -> str:

@@ -18,6 +18,7 @@ from gradnoise_service.compare.facts.findings import (
     NoiseScale,
     NoTestData,
     NothingTuned,
+    Retried,
     StillLearning,
     UnequalBudgets,
     UnequalDeviceTime,
@@ -91,6 +92,11 @@ def noise(kind: str, limit: float, n: int) -> Finding:
             CodeChanged(parts=("workload mlp", "optimizer sgd")),
             "The code of workload mlp, optimizer sgd changed between the runs of this study: the "
             "verdict covers runs of the old and of the new code.",
+        ),
+        (
+            Retried(n_trials=2, verdicts=("helps", "undecided")),
+            "2 failed trials ran again on request, after the verdicts helps and undecided: "
+            "without the retry they would count as lost.",
         ),
         (
             WorseThanWorst(measured=-5.0, declared=-1.0),
