@@ -23,7 +23,7 @@
     body.set("action", "check");
     let page;
     try {
-      const response = await fetch(form.action, { method: "POST", body, headers: { Accept: "text/html" } });
+      const response = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { Accept: "text/html" } });
       if (!response.ok) return;
       page = new DOMParser().parseFromString(await response.text(), "text/html");
     } catch {
