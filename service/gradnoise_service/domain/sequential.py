@@ -287,6 +287,8 @@ def fewest_anytime_pairs(alpha: float) -> int:
 
 @functools.lru_cache(256)
 def _crossing_chance(looks: tuple[int, ...], levels: tuple[float, ...]) -> float:
+    if len(looks) == 1:  # without the rounding of a bound
+        return levels[0]
     # imported with the first extended study: without numpy the API process stays small
     from gradnoise_service.domain.looks import crossing_chance, two_sided_bound
 
