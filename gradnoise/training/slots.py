@@ -35,7 +35,7 @@ from gradnoise.training.trial import Event, Failed, Finished, Measurement, Print
 
 log = logging.getLogger(__name__)
 
-GARBAGE_SECONDS = 1.0
+GARBAGE_SECONDS = 10.0
 """Python counts objects, not the bytes of their tensors, before it collects garbage by itself."""
 
 
@@ -60,7 +60,7 @@ class SlotTrainer(ABC):
             raise ValueError(f"slots must be at least 1, but got {slots=}.")
         self.slots = slots
         self._checkpoints, self._files, self._trace = checkpoints, files, trace
-        self._left_garbage, self._collect_at = False, 0.0
+        self._left_garbage, self._collect_at = False, time.monotonic() + GARBAGE_SECONDS
         self._members: dict[str, Member] = {}
         self._finished: dict[str, TrialSpec] = {}
         self._round: Iterator[tuple[Member, EpochResult]] | None = None
