@@ -39,7 +39,7 @@ def test_study_is_read_from_the_standard_input(gradnoise: Run, study_file: Path)
         answer = gradnoise("submit", "-", "--name", name, "--json", input=text)
         assert answer.exit_code == 0, answer.stderr
         assert json.loads(answer.stdout)["spec"]["seed"] == 0
-    assert "line 1" in gradnoise("submit", "-", input="a: [").stderr
+    assert "line 2" in gradnoise("submit", "-", input="a: [").stderr  # where the text ends
 
 
 def test_verbs_take_several_studies(gradnoise: Run, study_file: Path, worker: Any) -> None:
