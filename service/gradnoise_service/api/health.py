@@ -1,15 +1,45 @@
 """Endpoints of health checks: whether the process runs, and whether it is ready."""
 
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
 
-from gradnoise_service.api.schemas import CheckOut, DispatcherOut, Readiness
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.usecases import health
 from gradnoise_service.usecases.service import Service
+
+
+class CheckOut(BaseModel):
+    """The result of a check, with a hint if it failed."""
+
+    name: Literal["database", "schema", "catalogue"]
+    ok: bool
+    detail: str
+    hint: str
+
+
+class DispatcherOut(BaseModel):
+    """A dispatcher whose lease has not expired."""
+
+    id: str
+    device: str = Field(description="Its devices in words.")
+    faults: Sequence[str] = Field(description="Why GPUs of its cluster are not used, sentences.")
+    n_slots: int = Field(description="How many trials run at once, at least.")
+    acquired_until: datetime
+
+
+class Readiness(BaseModel):
+    """Whether studies can be submitted, and the live dispatchers."""
+
+    ready: bool
+    checks: list[CheckOut]
+    dispatchers: list[DispatcherOut]
+
 
 router = APIRouter(tags=["health"])
 

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, Field, model_validator
 
-from gradnoise_service.domain.access import Scope
 from gradnoise_service.domain.catalogue import (
     BrokenEntry,
     ParameterizedEntry,
@@ -349,66 +348,3 @@ class PresetWithStudies(PresetOut):
     """A preset with its studies at a scale, each of which can be submitted."""
 
     studies: list[StudySpec]
-
-
-class TokenIn(BaseModel, extra="forbid", strict=True):
-    """A token to create."""
-
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$", description="Name of the token; unique."
-    )
-    owner: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,79}$",
-        description="Owner of the studies submitted with the token.",
-    )
-    scopes: list[Scope] = Field(
-        default=["read", "submit"],
-        min_length=1,
-        max_length=4,
-        description="`admin` includes the others; `code` permits to send code.",
-    )
-    days: int | None = Field(
-        default=90, ge=1, le=3650, description="Days until the token expires; null for never."
-    )
-
-
-class TokenOut(BaseModel):
-    """The description of a token."""
-
-    name: str
-    owner: str
-    scopes: list[Scope]
-    expires_at: datetime | None
-
-
-class NewToken(TokenOut):
-    """A new token with its description; the token cannot be read again."""
-
-    token: str
-
-
-class CheckOut(BaseModel):
-    """The result of a check, with a hint if it failed."""
-
-    name: Literal["database", "schema", "catalogue"]
-    ok: bool
-    detail: str
-    hint: str
-
-
-class DispatcherOut(BaseModel):
-    """A dispatcher whose lease has not expired."""
-
-    id: str
-    device: str = Field(description="Its devices in words.")
-    faults: Sequence[str] = Field(description="Why GPUs of its cluster are not used, sentences.")
-    n_slots: int = Field(description="How many trials run at once, at least.")
-    acquired_until: datetime
-
-
-class Readiness(BaseModel):
-    """Whether studies can be submitted, and the live dispatchers."""
-
-    ready: bool
-    checks: list[CheckOut]
-    dispatchers: list[DispatcherOut]

@@ -1,13 +1,16 @@
 """Endpoints of API tokens, for administrators."""
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
 
 from gradnoise_service.api.auth import Admin
 from gradnoise_service.api.problem import documented
-from gradnoise_service.api.schemas import Items, NewToken, TokenIn, TokenOut
+from gradnoise_service.api.schemas import Items
 from gradnoise_service.api.state import CurrentService
+from gradnoise_service.domain.access import Scope
 from gradnoise_service.usecases import tokens
 
 router = APIRouter(tags=["tokens"])
@@ -15,6 +18,42 @@ router = APIRouter(tags=["tokens"])
 TokenName = Annotated[
     str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$", description="The token's name.")
 ]
+
+
+class TokenIn(BaseModel, extra="forbid", strict=True):
+    """A token to create."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$", description="Name of the token; unique."
+    )
+    owner: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,79}$",
+        description="Owner of the studies submitted with the token.",
+    )
+    scopes: list[Scope] = Field(
+        default=["read", "submit"],
+        min_length=1,
+        max_length=4,
+        description="`admin` includes the others; `code` permits to send code.",
+    )
+    days: int | None = Field(
+        default=90, ge=1, le=3650, description="Days until the token expires; null for never."
+    )
+
+
+class TokenOut(BaseModel):
+    """The description of a token."""
+
+    name: str
+    owner: str
+    scopes: list[Scope]
+    expires_at: datetime | None
+
+
+class NewToken(TokenOut):
+    """A new token with its description; the token cannot be read again."""
+
+    token: str
 
 
 @router.post(

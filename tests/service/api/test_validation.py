@@ -7,7 +7,8 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
-from gradnoise_service.api.schemas import ExtensionIn, TokenIn
+from gradnoise_service.api.schemas import ExtensionIn
+from gradnoise_service.api.tokens import TokenIn
 from gradnoise_service.api.validation import request_errors, spec_errors
 from gradnoise_service.domain.phrases import PATTERNS
 from gradnoise_service.domain.remarks import Remarks
