@@ -4,7 +4,8 @@ SQL receives each trial when it is proposed, each rung value, and the final stat
 each. A copy in memory saves reading them again; after a restart it is read back from SQL.
 """
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
 
 import optuna
 from optuna.distributions import FloatDistribution
@@ -26,6 +27,9 @@ OPTUNA_STATES: Mapping[State, TrialState] = {
     "failed": TrialState.FAIL,
     "cancelled": TrialState.FAIL,
 }
+
+COPY = " (copy)"
+"""Ends the name of the copy of an Optuna study while its record is made anew."""
 
 
 class ArmSearch:
@@ -78,13 +82,7 @@ class ArmSearch:
         self._pruner = pruner or Pruner()
         self._lag = lag
         self._seed = seed
-        self._create(name)
-        self._trials = [as_seen(trial) for trial in storage.get_all_trials(self._study_id)]
-        self._ids = [
-            storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
-            for trial in self._trials
-        ]
-        self._n_ended = 0
+        self._open(name)
 
     @property
     def n_trials(self) -> int:
@@ -98,7 +96,8 @@ class ArmSearch:
     def reopen(self, numbers: Collection[int]) -> None:
         """Let trials that have ended run again: the record is made anew, with the others as before.
 
-        Optuna does not change a trial that has ended.
+        Optuna does not change a trial that has ended. After a crash the next `ArmSearch` finds the
+        old record or the copy whole.
         """
         if not numbers:
             return
@@ -108,11 +107,9 @@ class ArmSearch:
             trial.state, trial.value, trial.datetime_complete = TrialState.RUNNING, None, None
             trial.user_attrs.pop(LOST, None)
         name = self._storage.get_study_name_from_id(self._study_id)
+        self._fill(self._create(name + COPY), stored)
         self._storage.delete_study(self._study_id)
-        self._create(name)
-        self._ids = [self._storage.create_new_trial(self._study_id, trial) for trial in stored]
-        self._trials = [as_seen(trial) for trial in stored]
-        self._n_ended = 0
+        self._open(name)
 
     def is_due(self, number: int) -> bool:
         """Return whether every trial that a trial sees has ended."""
@@ -178,15 +175,44 @@ class ArmSearch:
         else:
             self._storage.set_trial_state_values(id, trial.state, trial.values)
 
-    def _create(self, name: str) -> None:
-        """Open the Optuna study; it is created if missing."""
+    def _open(self, name: str) -> None:
+        """Open the Optuna study, which is created if missing.
+
+        A copy that a crash has left replaces it where it has more trials.
+        """
+        storage = self._storage
+        self._study_id = self._create(name)
+        trials = storage.get_all_trials(self._study_id)
+        with contextlib.suppress(KeyError):
+            copy = storage.get_study_id_from_name(name + COPY)
+            copied = storage.get_all_trials(copy)
+            if len(copied) > len(trials):
+                storage.delete_study(self._study_id)
+                self._study_id = self._create(name)
+                self._fill(self._study_id, copied)
+                trials = storage.get_all_trials(self._study_id)
+            storage.delete_study(copy)
+        self._trials = [as_seen(trial) for trial in trials]
+        self._ids = [
+            storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
+            for trial in trials
+        ]
+        self._n_ended = 0
+
+    def _create(self, name: str) -> int:
+        """Return the id of an Optuna study; it is created if missing."""
         storage = self._storage
         optuna.create_study(
             study_name=name, storage=storage, direction=self._direction, load_if_exists=True
         )
-        self._study_id = storage.get_study_id_from_name(name)
-        if self._fixed and not storage.get_study_user_attrs(self._study_id):
-            storage.set_study_user_attr(self._study_id, "fixed", self._fixed)
+        study_id: int = storage.get_study_id_from_name(name)
+        if self._fixed and not storage.get_study_user_attrs(study_id):
+            storage.set_study_user_attr(study_id, "fixed", self._fixed)
+        return study_id
+
+    def _fill(self, study_id: int, trials: Sequence[FrozenTrial]) -> None:
+        for trial in trials:
+            self._storage.create_new_trial(study_id, trial)
 
     def _has_ended(self, number: int) -> bool:
         return self._trials[number].state.is_finished()

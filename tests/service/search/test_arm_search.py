@@ -1,8 +1,10 @@
 """An arm's search: Optuna stores exactly what ran, and a restart continues the search."""
 
+import contextlib
 import io
 import json
 from collections.abc import Iterator
+from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import optuna
@@ -183,6 +185,49 @@ def test_a_second_result_of_a_trial_is_ignored(storage: Storage) -> None:
     assert [(trial.value, trial.state.name) for trial in stored_trials(storage)[:1]] == [
         (0.5, "COMPLETE")
     ]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("write", range(15))
+def test_a_crash_while_trials_are_reopened_loses_none(
+    storage: Storage, write: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The crash is before each of the writes."""
+    arm = search(storage, pruner=Pruner(name="median"))
+    for number in range(3):
+        arm.ask(number)
+        arm.should_prune(number, 1, 0.1 * number)
+        arm.tell(number, "failed" if number == 1 else "complete", 0.5)
+    settings = [trial.params for trial in stored_trials(storage)]
+    n_writes = 0
+
+    def crashing(method: str) -> None:
+        made = getattr(Storage, method)
+
+        def crash(self: Storage, *arguments: Any, **options: Any) -> Any:
+            nonlocal n_writes
+            n_writes += 1
+            if n_writes > write:
+                raise KeyboardInterrupt
+            return made(self, *arguments, **options)
+
+        monkeypatch.setattr(Storage, method, crash)
+
+    for method in ("create_new_study", "delete_study", "create_new_trial", "set_study_user_attr"):
+        crashing(method)
+    with contextlib.suppress(KeyboardInterrupt):
+        arm.reopen([1])
+    monkeypatch.undo()
+    again = search(storage, pruner=Pruner(name="median"))
+    if again.running() != [1]:
+        assert again.running() == []
+        again.reopen([1])
+    again.tell(1, "complete", 0.75)
+    trials = stored_trials(storage)
+    assert [trial.params for trial in trials] == settings
+    assert [trial.value for trial in trials] == [0.5, 0.75, 0.5]
+    assert [trial.intermediate_values for trial in trials] == [{1: 0.0}, {1: 0.1}, {1: 0.2}]
+    assert optuna.get_all_study_names(storage) == ["s · noisy"]
 
 
 def test_a_grid_suggests_every_point_and_then_repeats(storage: Storage) -> None:
