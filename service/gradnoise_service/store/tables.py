@@ -81,6 +81,7 @@ class StudyRow(Base):
             postgresql_where=text("acquired_until IS NOT NULL"),
         ),
         Index(None, "owner", "priority", "started_at"),
+        Index(None, "is_settled"),
         {"sqlite_autoincrement": True},
     )
 
