@@ -29,7 +29,7 @@ def mark(session: Session, study_id: int, owner: str | None, now: datetime) -> N
         NotFoundError: As `studies.get`.
         StudyRunningError: If a dispatcher may hold the study.
     """
-    study = studies.get(session, study_id, owner)
+    study = studies.describe(session, study_id, owner)
     statement = (
         update(StudyRow)
         .where(StudyRow.id == study_id, StudyRow.state.not_in(STUDY_HELD))

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-from sqlalchemy import BindParameter, ColumnElement, Table
+from sqlalchemy import BindParameter, ColumnElement, Table, or_
+
+from gradnoise_service.store.tables import StudyRow
 
 Time: TypeAlias = datetime | BindParameter[Any]
 
@@ -21,3 +23,15 @@ def times(now: datetime, duration: timedelta) -> Mapping[str, datetime]:
 def is_valid(table: Table, now: Time) -> ColumnElement[bool]:
     """Return the condition on a row to have a valid lease."""
     return (table.c.acquired_from <= now) & (table.c.acquired_until >= now)
+
+
+def is_free(table: Table, now: Time) -> ColumnElement[bool]:
+    """Return the condition on a row to have no lease, or one that is not valid."""
+    return or_(table.c.acquired_until.is_(None), ~is_valid(table, now))
+
+
+def is_held(row: StudyRow, now: datetime) -> bool:
+    """Return whether the lease of a study that was read is valid."""
+    if row.acquired_from is None or row.acquired_until is None:
+        return False
+    return row.acquired_from <= now <= row.acquired_until

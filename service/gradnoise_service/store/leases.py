@@ -16,7 +16,7 @@ from gradnoise_service.domain.devices import CHOICES, DeviceChoice
 from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.study import TRIAL_ENDED, Study
 from gradnoise_service.store import attempts, counters, notices, queue, studies
-from gradnoise_service.store.lease_times import is_valid, times
+from gradnoise_service.store.lease_times import is_free, times
 from gradnoise_service.store.tables import STUDY, StudyRow, TrialRow
 
 NO_HOLDER: Mapping[str, None] = {
@@ -142,13 +142,6 @@ def settle_pausing(session: Session, study_id: int, now: datetime) -> None:
         attempts.orphan_running(session, study_id, now)
 
 
-def is_held(row: StudyRow, now: datetime) -> bool:
-    """Return whether a study has a holder whose lease is valid."""
-    if row.acquired_from is None or row.acquired_until is None:
-        return False
-    return row.acquired_from <= now <= row.acquired_until
-
-
 def clear(row: StudyRow) -> None:
     """Take a study from its holder, who notices at the next write."""
     for name, value in NO_HOLDER.items():
@@ -218,7 +211,7 @@ def count_crash(session: Session, lease: Lease) -> int:
 
 
 def _is_left_pausing(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    return (StudyRow.state == "pausing", ~is_valid(STUDY, now))
+    return (StudyRow.state == "pausing", is_free(STUDY, now))
 
 
 def _end(session: Session, lease: Lease, now: datetime, values: Mapping[str, Any]) -> None:

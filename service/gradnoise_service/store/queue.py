@@ -19,7 +19,6 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
-    or_,
     select,
 )
 from sqlalchemy.orm import Session
@@ -28,7 +27,7 @@ from gradnoise_service.domain.devices import CHOICES, DeviceChoice
 from gradnoise_service.domain.progress import QueuePlace
 from gradnoise_service.domain.study import STUDY_HELD
 from gradnoise_service.store import dispatchers
-from gradnoise_service.store.lease_times import Time, is_valid
+from gradnoise_service.store.lease_times import Time, is_free, is_valid
 from gradnoise_service.store.tables import STUDY
 
 NOW = bindparam("now", type_=STUDY.c.acquired_until.type)
@@ -36,8 +35,7 @@ NOW = bindparam("now", type_=STUDY.c.acquired_until.type)
 
 def is_due(now: Time) -> ColumnElement[bool]:
     """Return the condition on a study to be due: queued, or running under an expired lease."""
-    is_free = or_(STUDY.c.acquired_until.is_(None), ~is_valid(STUDY, now))
-    return STUDY.c.state.in_(("queued", "running", "stopping")) & is_free
+    return STUDY.c.state.in_(("queued", "running", "stopping")) & is_free(STUDY, now)
 
 
 IS_QUEUED = STUDY.c.state == "queued"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -25,7 +25,7 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import STUDY_ENDED, Metric, Study
 from gradnoise_service.domain.suite import SuiteCount
 from gradnoise_service.store import measurements, queue, trials
-from gradnoise_service.store.lease_times import is_valid
+from gradnoise_service.store.lease_times import is_free
 from gradnoise_service.store.sources import StoredSource
 from gradnoise_service.store.study_filter import admits
 from gradnoise_service.store.study_names import name_taken
@@ -105,8 +105,30 @@ def describe(session: Session, study_id: int, owner: str | None) -> Study:
     row = session.execute(BY_ID, {"study_id": study_id}).first()
     study = None if row is None else parsed(row)
     if study is None or owner not in (None, study.owner):
-        raise NotFoundError(f"There is no study {study_id}.")
+        raise _not_found(study_id)
     return study
+
+
+def stored(session: Session, study_id: int, owner: str | None, *, locked: bool = False) -> StudyRow:
+    """Return the row of a study, to be changed; raises as `get`.
+
+    Args:
+        session: The transaction.
+        study_id: The study.
+        owner: Who may see the study; None for everyone.
+        locked: Whether other writers wait until the end of the transaction.
+    """
+    query = select(StudyRow).where(StudyRow.id == study_id, StudyRow.deleted_at.is_(None))
+    if owner is not None:
+        query = query.where(StudyRow.owner == owner)
+    row = session.scalar(query.with_for_update() if locked else query)
+    if row is None:
+        raise _not_found(study_id)
+    return row
+
+
+def _not_found(study_id: int) -> NotFoundError:
+    return NotFoundError(f"There is no study {study_id}.")
 
 
 def page(
@@ -167,8 +189,7 @@ def suites(session: Session, owner: str | None) -> list[SuiteCount]:
 
 def remark(session: Session, study_id: int, owner: str | None, remarks: Remarks) -> Study:
     """Replace the tags, the note, or both; raises as `get`."""
-    get(session, study_id, owner)
-    row = session.get_one(StudyRow, study_id)
+    row = stored(session, study_id, owner)
     if remarks.tags is not None:
         row.tags = sorted(set(remarks.tags))
     if remarks.note is not None:
@@ -201,8 +222,7 @@ def extend(
             trained on.
         IdempotencyMismatchError: If the key was used with another number.
     """
-    get(session, study_id, owner)
-    row = session.get_one(StudyRow, study_id)
+    row = stored(session, study_id, owner)
     study = study_of(row)
     if _is_replayed(row, n_seeds, n_epochs, idempotency_key):
         return study
@@ -262,7 +282,7 @@ def unsettled(session: Session, now: datetime) -> Sequence[Study]:
         StudyRow.is_settled.is_(False),
         StudyRow.state.in_(STUDY_ENDED),
         StudyRow.deleted_at.is_(None),
-        or_(StudyRow.acquired_until.is_(None), ~is_valid(STUDY, now)),
+        is_free(STUDY, now),
     )
     return [study_of(row) for row in session.scalars(query)]
 

@@ -6,14 +6,14 @@ update of the study. A verb that has been done already changes nothing.
 
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from gradnoise_service.domain.errors import NotFoundError, NothingToRetryError
+from gradnoise_service.domain.errors import NothingToRetryError
 from gradnoise_service.domain.stopping import stop_of
 from gradnoise_service.domain.study import STUDY_ENDED, Study
 from gradnoise_service.domain.verbs import Verb, applies
-from gradnoise_service.store import attempts, leases, notices, trials
+from gradnoise_service.store import attempts, leases, notices, studies, trials
+from gradnoise_service.store.lease_times import is_held
 from gradnoise_service.store.study_values import STOP, study_of
 from gradnoise_service.store.tables import StudyRow
 
@@ -27,9 +27,9 @@ def pause(session: Session, study_id: int, owner: str | None, now: datetime) -> 
         NotFoundError: If no study that the owner may see has the id.
         VerbNotAllowedError: If it has ended.
     """
-    row = _locked(session, study_id, owner)
+    row = studies.stored(session, study_id, owner, locked=True)
     if _applies("pause", row):
-        if leases.is_held(row, now):
+        if is_held(row, now):
             row.state = "pausing"
         else:
             row.state = "paused"
@@ -45,10 +45,10 @@ def resume(session: Session, study_id: int, owner: str | None, now: datetime) ->
         NotFoundError: As `pause`.
         VerbNotAllowedError: As `pause`.
     """
-    row = _locked(session, study_id, owner)
+    row = studies.stored(session, study_id, owner, locked=True)
     if _applies("resume", row):
         is_stopped = study_of(row).design.ending_stop is not None
-        if leases.is_held(row, now):
+        if is_held(row, now):
             row.state = "stopping" if is_stopped else "running"
         else:
             row.state, row.started_at = "stopping" if is_stopped else "queued", None
@@ -77,7 +77,7 @@ def stop(
         NothingToStopError: If not every arm has started a trial; or, with `confirms`, if the search
             has ended.
     """
-    row = _locked(session, study_id, owner)
+    row = studies.stored(session, study_id, owner, locked=True)
     study = study_of(row)
     is_ending = study.design.ending_stop is not None and row.state not in ("cancelled", "failed")
     if is_ending or (confirms and study.stops and row.state not in STUDY_ENDED):
@@ -99,7 +99,7 @@ def cancel(session: Session, study_id: int, owner: str | None, now: datetime) ->
         NotFoundError: As `pause`.
         VerbNotAllowedError: If it is complete or failed.
     """
-    row = _locked(session, study_id, owner)
+    row = studies.stored(session, study_id, owner, locked=True)
     if _applies("cancel", row):
         row.state, row.finished_at = "cancelled", now
         # the holder settles the study; another dispatcher does so once the lease has expired
@@ -120,7 +120,7 @@ def retry(session: Session, study_id: int, owner: str | None, now: datetime) -> 
         VerbNotAllowedError: If it has neither failed nor is complete.
         NothingToRetryError: If it is complete and no trial of its last phase has failed.
     """
-    row = _locked(session, study_id, owner)
+    row = studies.stored(session, study_id, owner, locked=True)
     earlier = row.protocol.get("retries", [])
     if earlier and row.state not in STUDY_ENDED:
         return study_of(row)
@@ -147,19 +147,10 @@ def prioritize(session: Session, study_id: int, owner: str | None, priority: int
         NotFoundError: As `pause`.
         VerbNotAllowedError: If it is neither queued nor paused.
     """
-    row = _locked(session, study_id, owner)
+    row = studies.stored(session, study_id, owner, locked=True)
     if row.priority != priority and _applies("prioritize", row):
         row.priority = priority
     return study_of(row)
-
-
-def _locked(session: Session, study_id: int, owner: str | None) -> StudyRow:
-    is_shown = (StudyRow.id == study_id, StudyRow.deleted_at.is_(None))
-    query = select(StudyRow).where(*is_shown).with_for_update()
-    row = session.scalar(query if owner is None else query.where(StudyRow.owner == owner))
-    if row is None:
-        raise NotFoundError(f"There is no study {study_id}.")
-    return row
 
 
 def _applies(verb: Verb, row: StudyRow) -> bool:
