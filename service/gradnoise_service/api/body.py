@@ -43,7 +43,11 @@ def read_spec(content: tuple[str, bytes]) -> StudySpec:
         MalformedStudyError: If the body is neither JSON nor YAML; names line and column.
         InvalidSpecError: If the values are not a legal study; lists every fault.
     """
-    values = _parsed(*content)
+    return spec_of(_parsed(*content))
+
+
+def spec_of(values: Mapping[str, Any]) -> StudySpec:
+    """Return the study with these plain values; raises InvalidSpecError as `read_spec`."""
     faults = storage_faults(values)
     if faults:
         raise InvalidSpecError(faults)
@@ -60,7 +64,17 @@ def _parsed(sent_as: str, body: bytes) -> Mapping[str, Any]:
         raise MalformedStudyError(f"byte {error.start} is not UTF-8") from None
     if sent_as in JSON_TYPES:
         return parse_json(text)
-    if len(body) > MAX_YAML_BYTES:
+    return read_yaml(text)
+
+
+def read_yaml(text: str) -> dict[str, Any]:
+    """Return the plain values of a study's YAML.
+
+    Raises:
+        HTTPException: 413 if it is longer than MAX_YAML_BYTES.
+        MalformedStudyError: If it is no YAML; names line and column.
+    """
+    if len(text.encode()) > MAX_YAML_BYTES:
         raise too_large(MAX_YAML_BYTES)
     return parse_yaml(text)
 

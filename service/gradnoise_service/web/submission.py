@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse
 
 from gradnoise_service import presets
 from gradnoise_service.api.auth import Submitter
-from gradnoise_service.api.body import read_spec
+from gradnoise_service.api.body import read_yaml, spec_of
 from gradnoise_service.api.parameters import MAX_ID
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.access import Caller
@@ -24,7 +24,7 @@ from gradnoise_service.domain.errors import (
     NameTakenError,
     NotFoundError,
 )
-from gradnoise_service.study_text import MalformedStudyError, dump_yaml, parse_yaml
+from gradnoise_service.study_text import MalformedStudyError, dump_yaml
 from gradnoise_service.usecases import studies, workloads
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.usecases.studies import Submission
@@ -35,7 +35,6 @@ from gradnoise_service.web.templating import render_page
 
 router = APIRouter(include_in_schema=False)
 
-YAML_TYPE = "application/yaml"
 FIRST_PRESET = "demo"
 
 
@@ -88,7 +87,7 @@ def submit(caller: Submitter, service: CurrentService, request: Request, form: F
 def _from_form(service: Service, yaml: str, form: Mapping[str, str], action: str) -> str:
     """Return the YAML with the changes of the form; as it is where it cannot be read."""
     try:
-        before = parse_yaml(yaml)
+        before = read_yaml(yaml)
     except MalformedStudyError:
         return yaml
     values = edited(before, _catalogue(service), form)
@@ -105,11 +104,11 @@ def _checked(service: Service, caller: Caller, yaml: str, key: str | None = None
     With a key of idempotency, the study is submitted if it has none.
     """
     try:
-        values = parse_yaml(yaml)
+        values = read_yaml(yaml)
     except MalformedStudyError as error:
-        return Draft(yaml=yaml, values={}, faults=[_yaml_fault(str(error))])
+        return Draft(yaml=yaml, values={}, faults=[_fault("YAML", str(error))])
     try:
-        spec = read_spec((YAML_TYPE, yaml.encode()))
+        spec = spec_of(values)
         submission = studies.submit(service, caller, spec, key, is_dry_run=key is None)
     except InvalidSpecError as error:
         return Draft(yaml=yaml, values=values, faults=error.errors)
@@ -177,10 +176,6 @@ def _catalogue(service: Service) -> Catalogue:
         return workloads.announced(service)
     except CatalogueEmptyError:
         return Catalogue(workloads={}, techniques={}, optimizers={}, protocol={})
-
-
-def _yaml_fault(message: str) -> FieldFault:
-    return _fault("YAML", message)
 
 
 def _fault(field: str, message: str) -> FieldFault:
