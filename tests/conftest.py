@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.search import Storage, open_storage
 from gradnoise_service.store.database import Database, open_database
 from postgres_server import PostgresServer, postgres_binaries
 from service_up import Up, service_up
@@ -113,6 +114,15 @@ def database(database_url: str) -> Iterator[Database]:
     database = open_database(database_url)
     yield database
     database.dispose()
+
+
+@pytest.fixture
+def storage(database_url: str) -> Iterator[Storage]:
+    """Optuna's storage in the database."""
+    storage = open_storage(database_url)
+    yield storage
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The Optuna Dashboard is readable with permission and never writable."""
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from gradnoise_service.api.auth import COOKIE
 from gradnoise_service.dashboard import create_app
-from gradnoise_service.search import Storage, open_storage
+from gradnoise_service.search import Storage
 from gradnoise_service.settings import Settings
 from gradnoise_service.store import logins, tokens
 from gradnoise_service.store.database import Database
@@ -21,14 +21,11 @@ Open = Callable[..., TestClient]
 
 
 @pytest.fixture
-def storage(database_url: str) -> Iterator[Storage]:
+def storage(storage: Storage) -> Storage:
     """Optuna's storage with a study of one trial."""
-    storage = open_storage(database_url)
     study = optuna.create_study(study_name="a study · baseline", storage=storage)
     study.tell(study.ask(), 0.5)
-    yield storage
-    storage.remove_session()
-    storage.engine.dispose()
+    return storage
 
 
 @pytest.fixture

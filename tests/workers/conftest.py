@@ -1,18 +1,6 @@
 """Fixtures: Optuna's storage in the test's database, and studies that end without reports."""
 
-from collections.abc import Iterator
-
 import pytest
-
-from gradnoise_service.search import Storage, open_storage
-
-
-@pytest.fixture
-def storage(database_url: str) -> Iterator[Storage]:
-    storage = open_storage(database_url)
-    yield storage
-    storage.remove_session()
-    storage.engine.dispose()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gradnoise_service.cli.options import Json, StudyName, Token, Url, Watch
+from gradnoise_service.cli.options import DryRun, Json, StudyName, Token, Url, Watch
 
 commands = typer.Typer()
 
@@ -37,10 +37,7 @@ def clone(
             dir_okay=False,
         ),
     ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Show plan, cost, power and warnings, and store nothing."),
-    ] = False,
+    dry_run: DryRun = False,
     watch: Watch = False,
     url: Url = None,
     token: Token = None,

@@ -50,6 +50,9 @@ StudyNames = Annotated[
         autocompletion=completion.studies,
     ),
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show plan, cost, power and warnings, and store nothing.")
+]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the study until it ends.")]
 IdempotencyKey = Annotated[
     str | None,

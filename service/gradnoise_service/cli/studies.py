@@ -7,6 +7,7 @@ import typer
 
 from gradnoise_service.cli import completion
 from gradnoise_service.cli.options import (
+    DryRun,
     IdempotencyKey,
     Json,
     Row,
@@ -42,10 +43,7 @@ def submit(
     name: Annotated[
         str | None, typer.Option(help="Name of the study, in place of the name in the file.")
     ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Show plan, cost, power and warnings, and store nothing."),
-    ] = False,
+    dry_run: DryRun = False,
     watch: Watch = False,
     key: IdempotencyKey = None,
     url: Url = None,

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-from collections.abc import Iterator
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
@@ -13,7 +12,7 @@ from optuna_dashboard import wsgi
 
 from gradnoise_service.domain.search import Pruner, SamplerName
 from gradnoise_service.domain.space import Choices, Range, Space, Value
-from gradnoise_service.search import ArmSearch, Storage, open_storage, publish
+from gradnoise_service.search import ArmSearch, Storage, publish
 
 SPACE: Space = {
     "lr": Range(low=0.003, high=0.3, log=True),
@@ -22,14 +21,6 @@ SPACE: Space = {
     "lr_schedule": Choices(choices=["constant", "cosine"]),
     "clip_norm": 10,
 }
-
-
-@pytest.fixture
-def storage(database_url: str) -> Iterator[Storage]:
-    storage = open_storage(database_url)
-    yield storage
-    storage.remove_session()
-    storage.engine.dispose()
 
 
 def search(

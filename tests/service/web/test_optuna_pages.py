@@ -1,7 +1,6 @@
 """The Optuna Dashboard's pages are found by our ids and show no control that would write."""
 
 import threading
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from browser import browser
 from gradnoise_service.dashboard import create_app
 from gradnoise_service.domain.study import Study
 from gradnoise_service.local import ports
-from gradnoise_service.search import Storage, open_storage
+from gradnoise_service.search import Storage
 from gradnoise_service.settings import Settings
 from gradnoise_service.store import attempts, trials
 from gradnoise_service.store.database import Database
@@ -22,14 +21,6 @@ from gradnoise_service.web.optuna_pages import HIDDEN
 from gradnoise_workers.study import OptunaSync
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-
-@pytest.fixture
-def storage(database_url: str) -> Iterator[Storage]:
-    storage = open_storage(database_url)
-    yield storage
-    storage.remove_session()
-    storage.engine.dispose()
 
 
 @pytest.fixture
