@@ -23,17 +23,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-
-from gradnoise_service.domain.study import Study
 from gradnoise_service.prepare_database import prepare_database
 from gradnoise_service.search import open_storage
-from gradnoise_service.store import measurements, studies, trials
-from gradnoise_service.store.database import Database, open_database
-from gradnoise_service.store.tables import AttemptRow, TrialRow
+from gradnoise_service.store import studies, trials
+from gradnoise_service.store.database import open_database
 from installed import put
 from postgres_server import PostgresServer, postgres_binaries
 from service_up import Up
+from study_outcomes import Outcome, open_attempts, outcome
 from study_runs import assert_exactly_as_declared
 
 SUPPORT = Path(__file__).parent
@@ -79,8 +76,6 @@ FUNCTION = {
 }
 KINDS: dict[str, dict[str, Any]] = {"tuned": TUNED, "grid": GRID, "function": FUNCTION}
 AT_ONCE = 3
-OF_ATTEMPT = "resumed_after"
-"""What the function measures of its attempt, not of its training."""
 APPEAR_SECONDS = 20.0
 END_SECONDS = 900.0
 
@@ -193,73 +188,6 @@ class Chaos:
                 time.sleep(seconds)
         else:
             self.server.restart()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a study has left: every trial with its measurements, and the comparison."""
-
-    trials: dict[tuple[str, str, int], tuple[Any, ...]]
-    comparison: Any
-
-    def differences(self, other: "Outcome") -> list[str]:
-        """Return what differs from the outcome of a twin, as sentences."""
-        found = [
-            f"trial {key}: {first_difference(self.trials.get(key), other.trials.get(key))}"
-            for key in sorted(self.trials.keys() | other.trials.keys())
-            if self.trials.get(key) != other.trials.get(key)
-        ]
-        if self.comparison != other.comparison:
-            found.append(f"comparison: {first_difference(self.comparison, other.comparison)}")
-        return found
-
-
-def outcome(database: Database, study: Study) -> Outcome:
-    """Return the outcome of a study that has ended."""
-    found = {}
-    with database.session() as session:
-        for trial in trials.of_study(session, study.id):
-            rows = measurements.of_trial(session, trial.id)
-            assert [row.epoch for row in rows] == list(range(1, len(rows) + 1)), trial
-            found[trial.phase, trial.arm, trial.number] = (
-                trial.seed,
-                trial.params,
-                trial.state,
-                trial.value,
-                trial.diverged,
-                [{**row.values, OF_ATTEMPT: 0.0} for row in rows],
-            )
-    return Outcome(found, without_costs(study.comparison))
-
-
-def first_difference(found: Any, expected: Any) -> str:
-    """Return the first part in which two values differ."""
-    if isinstance(found, list | tuple) and isinstance(expected, list | tuple):
-        found, expected = dict(enumerate(found)), dict(enumerate(expected))
-    if isinstance(found, dict) and isinstance(expected, dict):
-        for key in {**expected, **found}:
-            if found.get(key) != expected.get(key):
-                return f"{key}: {first_difference(found.get(key), expected.get(key))}"
-    return f"{found!r} in place of {expected!r}"
-
-
-def without_costs(value: Any) -> Any:
-    """Return a comparison without what depends on the machine and its faults."""
-    left_out = {"protocol", "device_seconds", "seconds", "n_attempts", "warnings", "resources"}
-    if isinstance(value, dict):
-        return {key: without_costs(part) for key, part in value.items() if key not in left_out}
-    return [without_costs(part) for part in value] if isinstance(value, list) else value
-
-
-def open_attempts(database: Database, study: Study) -> int:
-    """Return how many attempts of a study have not ended."""
-    query = (
-        select(AttemptRow.lease_token)
-        .join(TrialRow, AttemptRow.trial_id == TrialRow.id)
-        .where(TrialRow.study_id == study.id, AttemptRow.outcome == "running")
-    )
-    with database.session() as session:
-        return len(session.scalars(query).all())
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """RayLauncher: places actors on the GPUs and cores of the cluster."""
 
 import math
-import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -165,8 +164,8 @@ class RayLauncher:
         pending = {}
         for worker in measured:
             n_processes = self._n_studies * (1 if worker.on_gpu else on_node[worker.node])
-            n_shares = n_processes * n_forms
-            pending[worker.actor.measure.remote(probe, slots, before, n_shares)] = worker
+            reply = worker.actor.measure.remote(probe, slots, before, n_processes * n_forms)
+            pending[reply] = worker
         has_ended = await_replies(list(pending), check_interrupt, stall_limit(probe))
         rates: list[Rate | None] = []
         faults: list[str] = []
@@ -212,12 +211,11 @@ class RayLauncher:
         self._worker_of[spec.key] = worker
 
     def resume(self, key: str) -> None:
-        if key in self._worker_of:
-            self._worker_of[key].resume.append(key)
+        if worker := self._worker_of.get(key):
+            worker.resume.append(key)
 
     def release(self, key: str) -> None:
-        if key in self._worker_of:
-            worker = self._worker_of[key]
+        if worker := self._worker_of.get(key):
             self._forget(worker, [key])
             worker.release.append(key)
 
@@ -395,10 +393,8 @@ class RayLauncher:
             self._workers += [self._started(node, on_gpu) for _ in range(n - n_there)]
 
     def _started(self, node: str, on_gpu: bool) -> Worker:
-        share = math.floor(1e4 / self._n_studies) / 1e4  # Ray counts in ten-thousandths
-        trace = self._traces / secrets.token_hex(8) if self._traces else None
-        arguments = (on_gpu, self._checkpoints, self._source, self._files, self._eager, trace)
-        return started_worker(self._actor, node, on_gpu, share, arguments)
+        arguments = (on_gpu, self._checkpoints, self._source, self._files, self._eager)
+        return started_worker(self._actor, node, on_gpu, self._n_studies, arguments, self._traces)
 
     def _is_complete(self) -> bool:
         return 0 < self._n_wanted <= len(self._placed())

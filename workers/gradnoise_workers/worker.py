@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -120,7 +121,12 @@ class Worker:
 
 
 def started_worker(
-    kind: type[Any], node: str, on_gpu: bool, share: float, arguments: Sequence[Any]
+    kind: type[Any],
+    node: str,
+    on_gpu: bool,
+    n_shares: int,
+    arguments: Sequence[Any],
+    traces: Path | None,
 ) -> Worker:
     """Start an actor on a node.
 
@@ -128,9 +134,12 @@ def started_worker(
         kind: Its class.
         node: Id of the node.
         on_gpu: Whether it is on a GPU, else on a core.
-        share: The share of the GPU or of the core.
-        arguments: Those of its class; the last is the file of its trace.
+        n_shares: How many actors share the GPU or the core.
+        arguments: Those of its class, before the file of its trace.
+        traces: Folder of its trace; None: it leaves none.
     """
+    share = math.floor(1e4 / n_shares) / 1e4  # Ray counts in ten-thousandths
+    trace = traces / secrets.token_hex(8) if traces else None
     actor = (
         ray.remote(kind)
         .options(
@@ -140,10 +149,10 @@ def started_worker(
             num_cpus=0 if on_gpu else share,  # a node may have fewer cores than GPUs
             num_gpus=share if on_gpu else 0,
         )
-        .remote(*arguments)
+        .remote(*arguments, trace)
     )
     reply = actor.locate.remote()
-    return Worker(actor=actor, reply=reply, node=node, on_gpu=on_gpu, trace=arguments[-1])
+    return Worker(actor=actor, reply=reply, node=node, on_gpu=on_gpu, trace=trace)
 
 
 def devices_text(locations: Sequence[Location], n_studies: int) -> str:
