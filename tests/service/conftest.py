@@ -160,9 +160,17 @@ def live_database(tmp_path: Path, sqlite_template: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def quiet() -> Iterator[None]:
-    """Silence the log, because stdout belongs to the command under test."""
+    """Silence the log, because stdout belongs to the command under test.
+
+    What the command configures is undone.
+    """
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.contextvars.clear_contextvars()
     structlog.reset_defaults()
 
 

@@ -1,27 +1,21 @@
 """A dispatcher runs due studies, settles ended ones, and releases its studies when it stops."""
 
-import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from dispatcher_runs import WAIT_SECONDS, make_dispatcher, read, running, submit, until
 from formula_launcher import FormulaLauncher
 from gated_launcher import GatedLauncher
-from gradnoise.training.calibration import Rate
-from gradnoise.training.trial import TrialSpec
-from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.domain.devices import Devices
 from gradnoise_service.domain.spec import StudySpec
-from gradnoise_service.domain.study import Metric, Study
-from gradnoise_service.report.protocol import protocol
+from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage
 from gradnoise_service.store import (
     attempts,
@@ -34,80 +28,10 @@ from gradnoise_service.store import (
 )
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.tables import StudyRow
-from gradnoise_workers import driver as driver_module
-from gradnoise_workers.dispatcher import Dispatcher
-from gradnoise_workers.driver import Driver
 from gradnoise_workers.launcher import Launcher
 from gradnoise_workers.study import OptunaSync
 
 Make = Callable[..., StudySpec]
-ACCURACY = Metric(name="accuracy", direction="maximize", worst=0.0)
-WAIT_SECONDS = 60
-
-
-def submit(database: Database, spec: StudySpec) -> Study:
-    with database.session(write=True) as session:
-        return studies.submit(session, spec, ACCURACY, owner="ada", now=datetime.now(UTC))
-
-
-def read(database: Database, study: Study) -> Study:
-    with database.session() as session:
-        return studies.get(session, study.id, None)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until another thread has made a condition on the database true."""
-    deadline = threading.Event()
-    timer = threading.Timer(WAIT_SECONDS, deadline.set)
-    timer.start()
-    try:
-        while not condition():
-            assert not deadline.wait(0.02), "the condition did not become true in time"
-    finally:
-        timer.cancel()
-
-
-def make_dispatcher(
-    database: Database, storage: Storage, open_launcher: Callable[[], Launcher], **changes: Any
-) -> Dispatcher:
-    defaults: dict[str, Any] = {
-        "id": f"d-{threading.get_ident()}",
-        "checkpoints": Path("nowhere"),
-        "devices": lambda: Devices(n_cores=2),
-        "lease": timedelta(seconds=30),
-        "concurrent_studies": 1,
-        "now": lambda: datetime.now(UTC),
-    }
-    slots = changes.pop("slots", 3)
-    marks_changed_code = changes.pop("marks_changed_code", False)
-    settings = defaults | changes
-    driver = Driver(
-        database=database,
-        storage=storage,
-        open_launcher=lambda _study, _source: open_launcher(),
-        slots=slots,
-        protocol={"formula": "f", "versions": {"gradnoise": "1", "torch": "2"}},
-        lease=settings["lease"],
-        now=settings["now"],
-        marks_changed_code=marks_changed_code,
-    )
-    return Dispatcher(database=database, storage=storage, driver=driver, **settings)
-
-
-@contextmanager
-def running(
-    database: Database, storage: Storage, open_launcher: Callable[[], Launcher], **changes: Any
-) -> Iterator[threading.Event]:
-    dispatcher = make_dispatcher(database, storage, open_launcher, **changes)
-    stop = threading.Event()
-    thread = threading.Thread(target=dispatcher.run, args=(stop,))
-    thread.start()
-    try:
-        yield stop
-    finally:
-        stop.set()
-        thread.join(WAIT_SECONDS)
-        assert not thread.is_alive()
 
 
 def test_studies_run_to_their_end_in_sequence(
@@ -289,50 +213,6 @@ def test_a_study_that_cannot_be_driven_fails_with_the_reason(
     )
 
 
-def test_a_study_whose_arm_cannot_be_trained_fails_once_before_its_first_trial(
-    database: Database, storage: Storage, make_spec: Make
-) -> None:
-    launcher = FormulaLauncher(faults={"arms.1": "ValueError: rate must be below 1, but got 2"})
-    study = submit(database, make_spec())
-    with running(database, storage, lambda: launcher):
-        until(lambda: read(database, study).has_ended)
-    ended = read(database, study)
-    assert ended.state == "failed"
-    assert str(ended.error).endswith("arms.1 (noisy): ValueError: rate must be below 1, but got 2")
-    assert launcher.admitted == []
-
-
-def test_the_untrained_model_is_measured_once_on_the_first_confirm_seeds(
-    database: Database, storage: Storage, make_spec: Make
-) -> None:
-    """Its best finite value on test is stored, also for an extension; here no run exceeds it."""
-    study = submit(database, make_spec(confirm={"n_seeds": 7}))
-    seeds = [study.design.seed("confirm", "baseline", i) for i in range(5)]
-    values = dict(zip(seeds, [0.1, 0.95, 0.2, math.inf, math.nan], strict=True))
-    measured: list[TrialSpec] = []
-
-    def before(spec: TrialSpec) -> dict[str, float]:
-        measured.append(spec)
-        return {"validation_accuracy": 0.0, "test_accuracy": values[spec.seed]}
-
-    for n_extra in (0, 2):
-        if n_extra:
-            with database.session(write=True) as session:
-                now = datetime.now(UTC)
-                studies.extend(session, study.id, "ada", n_extra, max_trials=99, now=now)
-        with running(database, storage, lambda: FormulaLauncher(before=before)):
-            until(lambda: read(database, study).has_ended)
-        after = read(database, study)
-        assert after.protocol["untrained"] == {"best": 0.95, "n_seeds": 3}
-        assert after.comparison is not None
-        (difference,) = after.comparison["differences"]  # type: ignore[misc]  # plain values
-        assert difference["no_verdict"]["kind"] == "neither_learned"
-        assert difference["n"] == 7 + n_extra
-    assert [(spec.seed, spec.with_test, spec.techniques) for spec in measured] == [
-        (seed, True, ("none",)) for seed in seeds
-    ]
-
-
 @pytest.mark.slow
 def test_two_studies_may_run_at_once(database: Database, storage: Storage, make_spec: Make) -> None:
     both = [submit(database, make_spec(name=name)) for name in ("first", "second")]
@@ -346,58 +226,6 @@ def test_two_studies_may_run_at_once(database: Database, storage: Storage, make_
         gate.set()
         until(lambda: all(read(database, study).has_ended for study in both))
     assert {read(database, study).state for study in both} == {"complete"}
-
-
-@pytest.mark.parametrize(
-    ("slots", "opened", "expected"),
-    [
-        (0, 2, "2 trials as one model on each worker: 100 updates a second with 1, 150 with 2"),
-        (5, 5, "5 trials as one model on each worker: as configured"),
-        pytest.param(
-            1, 1, "one trial at a time on each worker: as configured", marks=pytest.mark.slow
-        ),
-    ],
-)
-def test_slots_are_measured_or_configured_and_reported(
-    database: Database, storage: Storage, make_spec: Make, slots: int, opened: int, expected: str
-) -> None:
-    launcher = FormulaLauncher()
-    study = submit(database, make_spec())
-    with running(database, storage, lambda: launcher, slots=slots):
-        until(lambda: read(database, study).has_ended)
-    assert launcher.opened == [opened]
-    assert bool(launcher.measured) == (slots == 0)
-    comparison = read(database, study).comparison
-    assert comparison is not None
-    assert dict(protocol(Comparison.model_validate(comparison)))["stacking"] == expected
-
-
-@pytest.mark.slow
-def test_a_dispatcher_stopped_during_a_measurement_releases_its_study(
-    database: Database, storage: Storage, make_spec: Make
-) -> None:
-    study = submit(database, make_spec())
-    measuring = threading.Event()
-
-    class Endless(FormulaLauncher):
-        def measure(
-            self,
-            probe: TrialSpec,
-            slots: int,
-            before: Rate | None,
-            n_forms: int,
-            check_interrupt: Callable[[], None],
-        ) -> Rate:
-            measuring.set()
-            while True:
-                check_interrupt()
-
-    with running(database, storage, Endless, slots=0):
-        assert measuring.wait(WAIT_SECONDS)
-    # a released study is due at once
-    with running(database, storage, FormulaLauncher, slots=0):
-        until(lambda: read(database, study).has_ended)
-    assert read(database, study).state == "complete"
 
 
 @pytest.mark.slow
@@ -481,32 +309,3 @@ def test_a_dispatcher_removes_deleted_studies_and_the_files_of_old_ones(
         left = [study.id for study in deletion.marked(session, now + timedelta(days=1))]
     assert left == [ids["just deleted"]]
     assert str(ids["deleted"]) not in {folder.name for folder in tmp_path.iterdir()}
-
-
-def test_a_study_waits_while_its_code_is_not_that_of_its_start(
-    database: Database, storage: Storage, make_spec: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It goes on once the code is restored, or where changed code is marked in the report."""
-    installed = {"workload mlp": "old"}
-    monkeypatch.setattr(driver_module, "part_hashes", lambda _spec, _source: dict(installed))
-    study = submit(database, make_spec())
-    with running(database, storage, lambda: FormulaLauncher(slots=1)) as stop:
-        until(lambda: bool(read(database, study).protocol))
-        stop.set()
-    installed["workload mlp"] = "new"
-    dispatcher = make_dispatcher(database, storage, FormulaLauncher, lease=timedelta(0))
-    for _ in range(4):  # more rounds than a crashing study has
-        dispatcher.run_round()
-        dispatcher.join()
-    held = read(database, study)
-    assert (held.state, held.error) == (
-        "running",
-        str(driver_module.CodeChangedError(["workload mlp"])),
-    )
-    marking = make_dispatcher(database, storage, FormulaLauncher, marks_changed_code=True)
-    marking.run_round()
-    marking.join()
-    ended = read(database, study)
-    assert (ended.state, ended.error) == ("complete", None)
-    assert ended.protocol["changed_code"] == ["workload mlp"]
-    assert ended.protocol["code_of"] == installed

@@ -20,6 +20,12 @@ from gradnoise_service.usecases import removal
 from gradnoise_service.usecases.removal import Remover
 
 
+@pytest.fixture(autouse=True)
+def _unbound_logger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logger that was used before keeps the configuration of then, and is not captured."""
+    monkeypatch.setattr(removal, "log", structlog.get_logger())
+
+
 def test_a_removal_that_was_interrupted_is_finished(
     database: Database,
     make_spec: Callable[..., StudySpec],
