@@ -1,51 +1,38 @@
-"""Trains trials again: `python -m gradnoise_workers.retrain`, for the command `gradnoise verify`.
+"""Trains trials again for `gradnoise verify`: `python -m gradnoise_workers.retrain`."""
 
-Reads a request as JSON from the standard input: the spec, its source, the slots, the sizes of the
-arms' stacks, and the trials with the epochs to train. Writes the hash of the code, then a line of
-JSON for each epoch or error.
-"""
-
-import json
 import math
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext
 from typing import Any
 
-import torch
-
-from gradnoise.training import device, open_trainer
+from gradnoise.training import open_trainer
 from gradnoise.training.trial import Failed, Measurement, Printed, Saved, TrialSpec
+from gradnoise.workloads.registry import WORKLOADS
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_workers.code_hash import code_hash
 from gradnoise_workers.launcher import trial_spec
 from gradnoise_workers.source import opened
+from gradnoise_workers.source.answering import answer_request
 
 
-def main() -> None:
-    request = json.load(sys.stdin)
-    if device().type == "cpu":
-        torch.set_num_threads(1)  # as in a worker
-    answer = sys.stdout
-    with redirect_stdout(sys.stderr):  # what the code of a study prints is no part of the answer
-        for line in retrained(request):
-            print(json.dumps(line), file=answer, flush=True)
-
-
-def retrained(request: Mapping[str, Any]) -> Iterator[dict[str, object]]:
+def retrained(request: Mapping[str, Any]) -> Iterator[Mapping[str, object]]:
     """Yield the hash of the code, and what the trials measure, epoch by epoch.
 
     Args:
         request: `spec`, `source` (None for an installed workload), `slots`, `together` (by phase
             and arm, the most trials that train as one model) and `trials`; each trial has an `id`,
             what determines its training, and `epochs`: the last epoch to train.
+
+    Raises:
+        SourceError: If the source cannot be imported.
     """
     spec = StudySpec.model_validate(request["spec"])
     source = None if request["source"] is None else Source(**request["source"])
-    yield {"code": code_hash(spec, source)}
     with nullcontext() if source is None else opened(source):
+        WORKLOADS.installed()  # imports the packages
+        yield {"code": code_hash(spec, source)}
         yield from _values(spec, request)
 
 
@@ -91,4 +78,4 @@ def _trial_spec(
 
 
 if __name__ == "__main__":
-    main()
+    answer_request(retrained)

@@ -4,7 +4,6 @@ LocalServiceError
 ├── SettingsError                 a GRADNOISE_* variable has an illegal value
 ├── PortTakenError                nothing can listen on a port
 ├── NotReadyError                 the service did not become ready in time
-├── RetrainingError               trials could not be trained again on this machine
 ├── SourceFileError               a file cannot be imported, or declares no single workload
 ├── FileProcessError              the process that imports a file ended early
 ├── CheckFailedError              an arm of a file's study cannot be trained
@@ -63,14 +62,6 @@ class NotReadyError(LocalServiceError):
     def __init__(self, seconds: float, missing: Sequence[str], log_folder: Path) -> None:
         self.details = (*missing, f"Logs: {log_folder}")
         super().__init__(f"The service was not ready after {seconds:g} s.")
-
-
-class RetrainingError(LocalServiceError):
-    """Trials could not be trained again; `details` is the end of the training process's output."""
-
-    def __init__(self, output: str) -> None:
-        self.details = tuple(f"| {line}" for line in output.strip().splitlines()[-N_LAST_LINES:])
-        super().__init__("The trials could not be trained again on this machine.")
 
 
 class SourceFileError(LocalServiceError):

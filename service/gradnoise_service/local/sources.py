@@ -126,8 +126,15 @@ def _text(source: Source, name: str) -> str | None:
         return None
 
 
-def answers(request: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
-    """Yield what the process `gradnoise_workers.source` answers to a request about a file.
+def answers(
+    request: Mapping[str, Any], name: str, module: str = "gradnoise_workers.source"
+) -> Iterator[Mapping[str, Any]]:
+    """Yield what another process answers to a request for which it runs a user's code.
+
+    Args:
+        request: The request.
+        name: What is imported, for errors.
+        module: The module that answers; see `gradnoise_workers.source.answering`.
 
     Raises:
         SourceFileError: If the answer is a fault, or the import does not end in time.
@@ -136,7 +143,7 @@ def answers(request: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output,
         subprocess.Popen(
-            module_command("gradnoise_workers.source"),
+            module_command(module),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,

@@ -1,8 +1,6 @@
 """What `gradnoise verify` does: train some stored trials again and compare every value."""
 
-import json
 import random
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,8 +9,7 @@ from gradnoise_service.client import Client, StudyInfo
 from gradnoise_service.domain.hashes import results_hash
 from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.study import Trial
-from gradnoise_service.local.errors import RetrainingError
-from gradnoise_service.local.service_process import module_command
+from gradnoise_service.local.sources import answers
 
 Epochs = Mapping[int, Mapping[str, float | None]]
 """Metric values by epoch."""
@@ -91,7 +88,8 @@ def verify(
 
     Raises:
         ApiError: If the study has no report.
-        RetrainingError: If the training process fails.
+        SourceFileError: If the code cannot be imported, or not in time.
+        FileProcessError: If the process that trains ends early.
     """
     protocol = client.comparison(study.id)["protocol"]
     hashes = protocol.get("hashes", {})
@@ -161,16 +159,8 @@ def _retrain(
         "together": protocol.get("together", {}),
         "trials": [{name: asdict(trial)[name] for name in fields} for trial in trials],
     }
-    process = subprocess.run(
-        module_command("gradnoise_workers.retrain"),
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if process.returncode:
-        raise RetrainingError(process.stderr)
-    code, *lines = map(json.loads, process.stdout.splitlines())
+    name = study.spec.workload if source is None else source.name
+    code, *lines = answers(request, name, "gradnoise_workers.retrain")
     measured: dict[int, dict[int, Any]] = {}
     errors: dict[int, str] = {}
     for line in lines:
