@@ -1,7 +1,6 @@
 """What holds for every endpoint: ids have a range, and refusals are documented problems."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,16 +8,26 @@ from starlette.testclient import TestClient
 
 from api_fixtures import Workshop
 from gradnoise_service.api.parameters import MAX_ID
+from gradnoise_service.app import create_app
+from gradnoise_service.settings import Settings
+from gradnoise_service.store.database import open_database
 
+Operations = list[tuple[str, str, dict[str, Any]]]
 JSON = {"Content-Type": "application/json"}
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-def operations(client: TestClient) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield method, path and description of each documented operation."""
-    for path, item in client.get("/openapi.json").json()["paths"].items():
-        for method, operation in item.items():
-            yield method.upper(), path, operation
+@pytest.fixture(scope="module")
+def operations() -> Operations:
+    """Method, path and description of each documented operation."""
+    database = open_database("sqlite://")
+    paths = create_app(Settings(), database).openapi()["paths"]
+    database.dispose()
+    return [
+        (method.upper(), path, operation)
+        for path, item in paths.items()
+        for method, operation in item.items()
+    ]
 
 
 def with_ids(path: str, number: int) -> str:
@@ -27,13 +36,13 @@ def with_ids(path: str, number: int) -> str:
 
 @pytest.mark.parametrize("number", [MAX_ID, MAX_ID + 1, 2**63, 10**30])
 def test_a_large_id_is_unknown_or_out_of_range(
-    client: TestClient, workshop: Workshop, number: int
+    client: TestClient, workshop: Workshop, operations: Operations, number: int
 ) -> None:
     """PostgreSQL stores ids as 32-bit integers; no id reaches it that it cannot hold."""
     workshop.queued()
     expected = 404 if number <= MAX_ID else 422
     n = 0
-    for method, path, operation in operations(client):
+    for method, path, operation in operations:
         if "_id}" in path:
             answer = client.request(method, with_ids(path, number), headers=JSON, content="{}")
             assert answer.status_code in (expected, 422), (method, path, answer.text)
@@ -51,11 +60,11 @@ def test_a_large_id_is_unknown_or_out_of_range(
 
 @SQLITE
 def test_a_body_that_is_no_json_is_malformed_at_every_endpoint(
-    client: TestClient, workshop: Workshop
+    client: TestClient, workshop: Workshop, operations: Operations
 ) -> None:
     workshop.queued()
     n = 0
-    for method, path, operation in operations(client):
+    for method, path, operation in operations:
         if "requestBody" not in operation:
             continue
         n += 1
@@ -75,10 +84,10 @@ def test_a_body_that_is_no_json_is_malformed_at_every_endpoint(
 
 
 @SQLITE
-def test_allow_names_every_method_of_an_address(client: TestClient) -> None:
+def test_allow_names_every_method_of_an_address(client: TestClient, operations: Operations) -> None:
     """The pages and static files included."""
     expected: dict[str, set[str]] = {}
-    for method, path, _ in operations(client):
+    for method, path, _ in operations:
         methods = expected.setdefault(with_ids(path, 1), set())
         methods |= {"GET", "HEAD"} if method == "GET" else {method}
     pages = {"/": "GET, HEAD", "/login": "GET, HEAD, POST", "/static/style.css": "GET, HEAD"}
