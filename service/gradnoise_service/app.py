@@ -120,7 +120,7 @@ def create_app(
 
 @functools.cache
 def _routes() -> list[BaseRoute]:
-    """Return the endpoints and pages: the same for every app, since FastAPI takes 0.1 s for them."""
+    """Return the endpoints and pages, which are the same for every app: they take FastAPI 0.1 s."""
     v1 = APIRouter(prefix="/v1")
     for resource in (
         studies,
