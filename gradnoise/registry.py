@@ -1,10 +1,11 @@
 """What is installed: workloads, techniques and optimizers, each an entry point of a group."""
 
+import functools
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Generic, Protocol, TypeVar
 
 
@@ -106,8 +107,9 @@ class Registry(Generic[T]):
         declared: dict[str, T] = {}
         broken: dict[str, str] = {}
         packages: dict[str, str] = {}
+        package_of = functools.cache(_package)  # it parses all metadata
         for point in sorted(entry_points(group=self.group)):
-            key, package = f"{point.name} = {point.value}", _package(point)
+            key, package = f"{point.name} = {point.value}", package_of(point.dist)
             try:
                 if point.name in declared:
                     raise ValueError(f"{packages[point.name]} has the name {point.name!r} already")
@@ -128,6 +130,5 @@ class Registry(Generic[T]):
         return declared
 
 
-def _package(point: EntryPoint) -> str:
-    distribution = point.dist
+def _package(distribution: Distribution | None) -> str:
     return "" if distribution is None else f"{distribution.name} {distribution.version}"
