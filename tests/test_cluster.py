@@ -1,5 +1,6 @@
 """The cluster's files: minimal access, required secrets, minimal rights of the database roles."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -9,6 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from gradnoise_service.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -16,6 +20,9 @@ CLUSTER: dict[str, Any] = yaml.safe_load(COMPOSE)
 GPU: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.gpu.yml").read_text(encoding="utf-8"))
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 PUBLISHED = {"api", "dashboard"}
+KUBERNETES = (ROOT / "docker/kuberay.yaml").read_text(encoding="utf-8")
+RAY_UP = ROOT / "docker/ray-cluster.yaml"
+SLURM = ROOT / "docker/slurm.sh"
 
 
 def test_only_api_and_dashboard_are_published_on_loopback() -> None:
@@ -141,6 +148,73 @@ def test_secrets_are_created_once_and_differ(tmp_path: Path) -> None:
     )
     assert second.returncode != 0
     assert (tmp_path / ".env").read_text(encoding="utf-8") == written
+
+
+def test_a_node_on_kubernetes_knows_neither_the_database_nor_a_token_of_the_api() -> None:
+    """The pods of Ray get their token from the operator; the dispatcher takes the same."""
+    pods = kubernetes_pods()
+    secret_keys = {
+        name: {
+            each["valueFrom"]["secretKeyRef"]["key"]
+            for each in container["env"]
+            if "valueFrom" in each
+        }
+        for name, (_, container) in pods.items()
+    }
+    assert secret_keys == {
+        "migrate": {"database-url"},
+        "api": {"database-url", "admin-token"},
+        "dashboard": {"dashboard-database-url", "admin-token"},
+        "workers": {"workers-database-url", "auth_token"},
+        "ray-head": set(),
+        "ray-worker": set(),
+    }
+    documented = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    assert all(f"--from-literal={key}=" in documented for key in set().union(*secret_keys.values()))
+    for spec, container in pods.values():
+        assert spec["securityContext"]["runAsNonRoot"]
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        mounted = {mount["name"] for mount in container.get("volumeMounts", ())}
+        assert mounted == {volume["name"] for volume in spec.get("volumes", ())}
+
+
+def test_every_node_on_kubernetes_sees_the_folders_that_the_dispatcher_names() -> None:
+    pods = kubernetes_pods()
+    environment = {each["name"]: each.get("value", "") for each in pods["workers"][1]["env"]}
+    for name in ("workers", "ray-head", "ray-worker"):
+        folders = {mount["mountPath"] for mount in pods[name][1]["volumeMounts"]}
+        for setting in ("CHECKPOINTS", "ARTIFACTS", "DATA"):
+            assert any(environment[f"GRADNOISE_{setting}"].startswith(each) for each in folders)
+
+
+@pytest.mark.parametrize("text", [COMPOSE, KUBERNETES, SLURM.read_text(encoding="utf-8")])
+def test_files_of_clusters_name_settings_and_processes_that_exist(text: str) -> None:
+    known = {f"GRADNOISE_{name.upper()}" for name in Settings.model_fields}
+    of_compose = {"GRADNOISE_CPUS", "GRADNOISE_DATA", "GRADNOISE_WORKER_IMAGE"}
+    assert set(re.findall(r"GRADNOISE_[A-Z_]+", text)) <= known | of_compose
+    for module in re.findall(r"-m,? (gradnoise_\w+(?:\.\w+)*)", text):
+        assert importlib.util.find_spec(module) is not None
+
+
+def test_ray_accepts_the_file_of_ray_up() -> None:
+    config = prepare_config(yaml.safe_load(RAY_UP.read_text(encoding="utf-8")))
+    validate_config(config)
+    assert config["provider"]["type"] == "local"
+
+
+def test_the_script_for_slurm_is_legal_bash() -> None:
+    subprocess.run(["bash", "-n", SLURM], check=True)
+    assert os.access(SLURM, os.X_OK)
+
+
+def kubernetes_pods() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the pods of the manifest by the name of their container, with this container."""
+    found = []
+    for item in yaml.safe_load(KUBERNETES)["items"]:
+        spec = item.get("spec", {})
+        groups = [spec, spec.get("headGroupSpec", {}), *spec.get("workerGroupSpecs", ())]
+        found += [group["template"]["spec"] for group in groups if "template" in group]
+    return {spec["containers"][0]["name"]: (spec, spec["containers"][0]) for spec in found}
 
 
 @pytest.mark.postgres

@@ -4,7 +4,6 @@ import dataclasses
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import torch
 
@@ -90,7 +89,7 @@ def check_resume(spec: TrialSpec, rtol: float) -> None:
     for before, opened_before in TRAINERS.items():
         for after, opened_after in TRAINERS.items():
             with tempfile.TemporaryDirectory() as folder:
-                checkpoints = Checkpoints(folder=Path(folder), every_seconds=0.0)
+                checkpoints = Checkpoints(url=folder, every_seconds=0.0)
                 interrupted = opened_before(checkpoints)
                 interrupted.admit(trial)
                 interrupted.advance()

@@ -1,11 +1,11 @@
-"""Checkpoints of trials under way: a file per trial, written atomically."""
+"""Checkpoints of trials under way: a file per trial, written aside and then renamed."""
 
+import contextlib
 import dataclasses
 import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,20 +19,21 @@ FORMAT = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
-    """A folder of checkpoints that every worker can reach.
+    """Checkpoints that every worker can reach.
 
     A checkpoint has the state of a trial, not of the stack that it trained in: a trainer with any
     number of slots can resume it.
 
     Args:
-        folder: Where they are kept; created when the first one is written.
+        url: The folder where they are kept, created when the first one is written, or a URL of
+            fsspec, such as `s3://bucket/folder`, whose package the operator has installed.
         every_seconds: Seconds from one writing of a trial's state to the next; at least 0.
 
     Raises:
         ValueError: If every_seconds is negative.
     """
 
-    folder: Path
+    url: str
     every_seconds: float = 30.0
 
     def __post_init__(self) -> None:
@@ -42,19 +43,18 @@ class Checkpoints:
             )
 
     def save(self, spec: TrialSpec, state: Mapping[str, Any]) -> None:
-        """Replace a trial's checkpoint atomically; if it cannot be written, log a warning."""
-        path = self._path(spec)
-        unfinished = path.with_suffix(f".{secrets.token_hex(8)}")
+        """Replace a trial's checkpoint; if it cannot be written, log a warning."""
+        stored = {"format": FORMAT, "trial": _identity(spec, spec.budget_epochs), **state}
+        system, path = self._file(spec)
+        unfinished = f"{path.removesuffix('.pt')}.{secrets.token_hex(8)}"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(
-                {"format": FORMAT, "trial": _identity(spec, spec.budget_epochs), **state},
-                unfinished,
-            )
-            unfinished.replace(path)
-        # torch's writer raises RuntimeError when the disk is full
-        except (OSError, RuntimeError) as error:
-            unfinished.unlink(missing_ok=True)
+            system.makedirs(path.rpartition("/")[0], exist_ok=True)
+            with system.open(unfinished, "wb") as file:
+                torch.save(stored, file)
+            system.mv(unfinished, path)
+        except Exception as error:  # torch and the packages of fsspec raise many kinds
+            with contextlib.suppress(Exception):
+                system.rm(unfinished)
             log.warning(
                 "The checkpoint %s cannot be written, the trial continues without it: %s",
                 path,
@@ -66,26 +66,33 @@ class Checkpoints:
 
         A state that cannot be read is logged as a warning.
         """
-        path = self._path(spec)
+        system, path = self._file(spec)
         try:
-            state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+            with system.open(path, "rb") as file:
+                state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
             budgets = (spec.budget_epochs, *spec.earlier_budgets)
             identities = [_identity(spec, budget) for budget in budgets]
             if state["format"] != FORMAT or state["trial"] not in identities:
                 raise ValueError("it belongs to another trial or was written by another version")
         except FileNotFoundError:
             return None
-        except Exception as error:  # torch raises many kinds of exceptions on a torn file
+        except Exception as error:  # so does a torn file
             log.warning("The checkpoint %s cannot be used, the trial starts over: %s", path, error)
             return None
         return state
 
     def delete(self, spec: TrialSpec) -> None:
         """Delete the trial's checkpoint, if there is one."""
-        self._path(spec).unlink(missing_ok=True)
+        system, path = self._file(spec)
+        with contextlib.suppress(FileNotFoundError):
+            system.rm(path)
 
-    def _path(self, spec: TrialSpec) -> Path:
-        return self.folder / f"{spec.checkpoint}.pt"
+    def _file(self, spec: TrialSpec) -> tuple[Any, str]:
+        """Return the file system, and the path of the trial's checkpoint in it."""
+        import fsspec  # type: ignore[import-untyped]  # one of torch's requirements
+
+        system, root = fsspec.core.url_to_fs(self.url)
+        return system, f"{root.rstrip('/')}/{spec.checkpoint}.pt"
 
 
 def _identity(spec: TrialSpec, budget_epochs: int) -> str:

@@ -145,11 +145,11 @@ class Settings(BaseSettings):
             "Number of trials that an actor trains as one model; 0 measures the best number."
         ),
     )
-    checkpoints: Path | None = Field(
-        default=None,
+    checkpoints: str = Field(
+        default="",
         description=(
-            "Folder for checkpoints, shared by all nodes; `checkpoints` in the home folder by "
-            "default."
+            "Folder for checkpoints, shared by all nodes, or a URL of fsspec whose package is "
+            "installed; `checkpoints` in the home folder by default."
         ),
     )
     checkpoint_seconds: float = Field(
@@ -186,7 +186,7 @@ class Settings(BaseSettings):
         default="info", description="Lowest level that is logged."
     )
 
-    @field_validator("home", "checkpoints", "admin_token_file")
+    @field_validator("home", "admin_token_file")
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()
@@ -225,15 +225,12 @@ class Settings(BaseSettings):
         return url
 
     @property
-    def checkpoint_folder(self) -> Path:
-        return (self.checkpoints or self.home / "checkpoints").resolve()
+    def checkpoints_url(self) -> str:
+        return self._url(self.checkpoints, "checkpoints")
 
     @property
     def artifacts_url(self) -> str:
-        if "://" in self.artifacts:
-            return self.artifacts
-        folder = Path(self.artifacts).expanduser() if self.artifacts else self.home / "artifacts"
-        return str(folder.resolve())
+        return self._url(self.artifacts, "artifacts")
 
     @property
     def bootstrap_token(self) -> str | None:
@@ -244,6 +241,11 @@ class Settings(BaseSettings):
             if self.admin_token_file is not None
             else None
         )
+
+    def _url(self, given: str, name: str) -> str:
+        if "://" in given:
+            return given
+        return str((Path(given).expanduser() if given else self.home / name).resolve())
 
     @property
     def is_loopback(self) -> bool:

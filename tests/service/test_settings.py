@@ -23,7 +23,7 @@ def test_checkpoints_are_in_the_home_folder_unless_configured(
     monkeypatch.chdir(tmp_path)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert Settings(home=Path("home")).checkpoint_folder == tmp_path / folder
+    assert Settings(home=Path("home")).checkpoints_url == str(tmp_path / folder)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_tilde_is_the_home_of_the_user(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "ADMIN_TOKEN_FILE").write_text("a token", encoding="utf-8")
     settings = Settings()
     assert settings.home == tmp_path / "HOME"
-    assert settings.checkpoint_folder == tmp_path / "CHECKPOINTS"
+    assert settings.checkpoints_url == str(tmp_path / "CHECKPOINTS")
     assert settings.artifacts_url == str(tmp_path / "ARTIFACTS")
     assert settings.admin_token_file == tmp_path / "ADMIN_TOKEN_FILE"
 

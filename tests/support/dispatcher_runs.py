@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from gradnoise_service.domain.devices import Devices
@@ -13,6 +12,7 @@ from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.search import Storage
 from gradnoise_service.store import studies
 from gradnoise_service.store.database import Database
+from gradnoise_service.usecases.study_folders import StudyFolders
 from gradnoise_workers.dispatcher import Dispatcher
 from gradnoise_workers.driver import Driver
 from gradnoise_workers.launcher import Launcher
@@ -48,7 +48,7 @@ def make_dispatcher(
 ) -> Dispatcher:
     defaults: dict[str, Any] = {
         "id": f"d-{threading.get_ident()}",
-        "checkpoints": Path("nowhere"),
+        "checkpoints": StudyFolders(url="nowhere"),
         "devices": lambda: Devices(n_cores=2),
         "lease": timedelta(seconds=30),
         "concurrent_studies": 1,

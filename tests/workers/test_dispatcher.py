@@ -28,6 +28,7 @@ from gradnoise_service.store import (
 )
 from gradnoise_service.store.database import Database
 from gradnoise_service.store.tables import StudyRow
+from gradnoise_service.usecases.study_folders import StudyFolders
 from gradnoise_workers.launcher import Launcher
 from gradnoise_workers.study import OptunaSync
 
@@ -245,6 +246,8 @@ def test_checkpoints_are_deleted_after_the_end_of_their_study(
     with database.session(write=True) as session:
         verbs.cancel(session, cancelled.id, None, datetime.now(UTC))
 
+    place = StudyFolders(url=str(tmp_path / "checkpoints"))
+
     def folders() -> set[str]:
         return {folder.name for folder in tmp_path.glob("checkpoints/*")}
 
@@ -253,7 +256,7 @@ def test_checkpoints_are_deleted_after_the_end_of_their_study(
         (tmp_path / "checkpoints" / name / "7.pt").touch()
     gate, polled = threading.Event(), threading.Event()
     launchers = iter([FormulaLauncher(), GatedLauncher(gate, polled)])
-    with running(database, storage, lambda: next(launchers), checkpoints=tmp_path / "checkpoints"):
+    with running(database, storage, lambda: next(launchers), checkpoints=place):
         assert polled.wait(WAIT_SECONDS)
         assert folders() == {str(complete.id), str(cancelled.id), str(queued.id), "another"}
     with database.session() as session:
@@ -271,7 +274,7 @@ def test_checkpoints_are_deleted_after_the_end_of_their_study(
         database,
         storage,
         FormulaLauncher,
-        checkpoints=tmp_path / "checkpoints",
+        checkpoints=place,
         concurrent_studies=0,
     )
     dispatcher.run_round()
@@ -297,7 +300,7 @@ def test_a_dispatcher_removes_deleted_studies_and_the_files_of_old_ones(
         database,
         storage,
         FormulaLauncher,
-        checkpoints=tmp_path,
+        checkpoints=StudyFolders(url=str(tmp_path)),
         concurrent_studies=0,
         keep=timedelta(days=30),
     )

@@ -141,7 +141,7 @@ def test_a_trial_that_ends_its_process_is_found_and_its_neighbours_finish(
     with closing(
         RayLauncher(
             Cluster(),
-            checkpoints=Checkpoints(folder=tmp_path / "kept", every_seconds=0.0),
+            checkpoints=Checkpoints(url=str(tmp_path / "kept"), every_seconds=0.0),
             source=source,
             traces=tmp_path / "kept/1/workers",
         )

@@ -106,7 +106,7 @@ def process_id(worker: Worker) -> int:
 
 def started_launcher(checkpoints: Path, slots: int) -> RayLauncher:
     launcher = RayLauncher(
-        Cluster(), checkpoints=Checkpoints(folder=checkpoints, every_seconds=0.0)
+        Cluster(), checkpoints=Checkpoints(url=str(checkpoints), every_seconds=0.0)
     )
     launcher.open(slots)
     launcher.start(no_interrupt)
@@ -351,7 +351,7 @@ def test_the_next_holder_of_a_study_resumes_its_trials(
         launcher.start(no_interrupt)
         return start(database, storage, launcher, at)
 
-    checkpoints = Checkpoints(folder=tmp_path, every_seconds=0.0)
+    checkpoints = Checkpoints(url=str(tmp_path), every_seconds=0.0)
     with closing(Holding(checkpoints)) as first:
         run = take_over(first, 3, now)
         while sum(map(len, first.measured.values())) < 6 * 5:

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -30,6 +31,7 @@ from gradnoise_service.search import open_storage
 from gradnoise_service.settings import read_settings
 from gradnoise_service.store import catalogues
 from gradnoise_service.store.database import open_database
+from gradnoise_service.usecases.study_folders import StudyFolders
 from gradnoise_workers.cluster import Cluster
 from gradnoise_workers.code_hash import installed_hashes
 from gradnoise_workers.dispatcher import Dispatcher
@@ -88,8 +90,9 @@ def main() -> None:
         return cluster.devices()
 
     checkpoints = Checkpoints(
-        folder=settings.checkpoint_folder, every_seconds=settings.checkpoint_seconds
+        url=settings.checkpoints_url, every_seconds=settings.checkpoint_seconds
     )
+    is_remote = "://" in checkpoints.url  # a trace is read while it is written
     files = Files(url=settings.artifacts_url, most_bytes=settings.max_file_bytes)
 
     def open_launcher(study: Study, source: Source | None) -> RayLauncher:
@@ -100,7 +103,7 @@ def main() -> None:
             settings.concurrent_studies,
             source,
             files,
-            traces=checkpoints.folder / str(study.id) / "workers",
+            traces=None if is_remote else Path(checkpoints.url) / str(study.id) / "workers",
         )
 
     driver = Driver(
@@ -120,7 +123,7 @@ def main() -> None:
         database=database,
         storage=storage,
         driver=driver,
-        checkpoints=checkpoints.folder,
+        checkpoints=StudyFolders(url=checkpoints.url),
         devices=devices,
         lease=settings.lease,
         concurrent_studies=settings.concurrent_studies,

@@ -1,11 +1,9 @@
 """Dispatcher: acquires studies and drives each in a thread; settles studies that were ended."""
 
-import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import structlog
 
@@ -18,6 +16,7 @@ from gradnoise_service.store.database import Database, is_unavailable
 from gradnoise_service.store.dispatchers import DispatcherInfo
 from gradnoise_service.store.leases import Lease
 from gradnoise_service.usecases.removal import Remover
+from gradnoise_service.usecases.study_folders import StudyFolders
 from gradnoise_workers.driver import POLL_SECONDS, CodeChangedError, Driver, StoppedError
 from gradnoise_workers.heartbeat import Heartbeat
 from gradnoise_workers.launcher import NoDeviceError
@@ -37,7 +36,7 @@ class Dispatcher:
         database: The service's database.
         storage: Optuna's storage in it.
         driver: Drives one study.
-        checkpoints: Folder of the trials' checkpoints, with a subfolder for each study's id.
+        checkpoints: The trials' checkpoints, in a folder for each study.
         devices: Returns the devices of the cluster; called each time, since nodes join and leave.
         lease: How long a study is held without a heartbeat.
         concurrent_studies: How many studies run at once.
@@ -49,7 +48,7 @@ class Dispatcher:
     database: Database
     storage: Storage
     driver: Driver
-    checkpoints: Path
+    checkpoints: StudyFolders
     devices: Callable[[], Devices]
     lease: timedelta
     concurrent_studies: int
@@ -207,16 +206,11 @@ class Dispatcher:
             if not studies.ended(session, [study_id], before=self.now() + self.lease):
                 return  # it has been extended since
             continued = trials.extensible(session, study_id)
-        folder = self.checkpoints / str(study_id)
         if not continued:
-            shutil.rmtree(folder, ignore_errors=True)
+            self.checkpoints.remove(study_id)
             return
-        names = {f"{trial_id}.pt" for trial_id in continued}
-        for file in folder.glob("*"):
-            if file.is_dir():  # traces of workers whose dispatcher was killed
-                shutil.rmtree(file, ignore_errors=True)
-            elif file.name not in names:
-                file.unlink(missing_ok=True)
+        # also the traces of workers whose dispatcher was killed are removed
+        self.checkpoints.keep_only(study_id, {f"{trial_id}.pt" for trial_id in continued})
         self._cleared.add(study_id)
 
     def _clear(self) -> None:
@@ -227,18 +221,17 @@ class Dispatcher:
         if self.now() < self._clear_at:
             return
         self._clear_at = self.now() + self.lease
-        folders = {int(f.name): f for f in self.checkpoints.glob("*") if f.name.isdigit()}
-        with self.database.session() as session:
-            present = [id for id in folders if id not in self._cleared]
-            ended = studies.ended(session, present, before=self.now() - 2 * self.lease)
-        for study_id in ended:
-            self._clear_checkpoints(study_id)
-        files = self.driver.files
+        try:
+            present = sorted(self.checkpoints.studies() - self._cleared)
+            with self.database.session() as session:
+                ended = studies.ended(session, present, before=self.now() - 2 * self.lease)
+            for study_id in ended:
+                self._clear_checkpoints(study_id)
+        except Exception:  # the packages of fsspec raise many kinds
+            log.exception("old checkpoints could not be removed")
+        files = [] if self.driver.files is None else [StudyFolders(url=self.driver.files.url)]
         remover = Remover(
-            database=self.database,
-            storage=self.storage,
-            checkpoints=self.checkpoints,
-            artifacts_url=None if files is None else files.url,
+            database=self.database, storage=self.storage, folders=[self.checkpoints, *files]
         )
         remover.run(ended_before=self.now() - 2 * self.lease)
         if self.keep is not None:

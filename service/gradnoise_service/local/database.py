@@ -14,6 +14,7 @@ from gradnoise_service.store import backup, deletion, migrate, retention
 from gradnoise_service.store.backup import BackupError
 from gradnoise_service.store.database import Database, open_database
 from gradnoise_service.usecases.removal import Remover
+from gradnoise_service.usecases.study_folders import StudyFolders
 
 
 def upgrade(settings: Settings) -> str | None:
@@ -53,8 +54,10 @@ def prune(settings: Settings, before: datetime, now: datetime, *, whole: bool) -
         remover = Remover(
             database=database,
             storage=storage,
-            checkpoints=settings.checkpoint_folder,
-            artifacts_url=settings.artifacts_url,
+            folders=[
+                StudyFolders(url=settings.checkpoints_url),
+                StudyFolders(url=settings.artifacts_url),
+            ],
         )
         try:
             if not whole:

@@ -1,9 +1,8 @@
 """Remover: removes deleted studies, and what ended studies have left once it is old."""
 
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import structlog
 
@@ -12,6 +11,7 @@ from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage
 from gradnoise_service.store import deletion, retention
 from gradnoise_service.store.database import Database
+from gradnoise_service.usecases.study_folders import StudyFolders
 
 log = structlog.get_logger()
 
@@ -29,14 +29,12 @@ class Remover:
     Args:
         database: The service's database.
         storage: Optuna's storage in it.
-        checkpoints: Folder of the checkpoints, with a subfolder for each study's id.
-        artifacts_url: Folder or URL of the files that trials saved; None if they save none.
+        folders: Where the studies have checkpoints, and files that trials saved.
     """
 
     database: Database
     storage: Storage
-    checkpoints: Path
-    artifacts_url: str | None
+    folders: Sequence[StudyFolders]
 
     def run(self, ended_before: datetime) -> None:
         """Remove the deleted studies that ended before a time; what fails is logged, and stays."""
@@ -75,11 +73,8 @@ class Remover:
         return True
 
     def _remove_files(self, study_id: int) -> None:
-        folder = self.checkpoints / str(study_id)
-        if folder.exists():
-            shutil.rmtree(folder)
-        if self.artifacts_url is not None:
-            _remove_artifacts(self.artifacts_url, study_id)
+        for place in self.folders:
+            place.remove(study_id)
 
     def _remove(self, study: Study) -> None:
         search.delete(self.storage, map(study.search_name, study.design.search_keys))
@@ -91,12 +86,3 @@ class Remover:
         with self.database.session(write=True) as session:
             deletion.remove(session, study.id)
         log.info("a deleted study was removed", study=study.id)
-
-
-def _remove_artifacts(url: str, study_id: int) -> None:
-    import fsspec  # type: ignore[import-untyped]
-
-    system, root = fsspec.core.url_to_fs(url)
-    folder = f"{root.rstrip('/')}/{study_id}"
-    if system.exists(folder):
-        system.rm(folder, recursive=True)

@@ -4,7 +4,7 @@ an uninterrupted trial.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
@@ -51,7 +51,7 @@ def _probes(probes: None) -> None:
 
 @pytest.fixture
 def checkpoints(tmp_path: Path) -> Checkpoints:
-    return Checkpoints(folder=tmp_path / "kept", every_seconds=0.0)
+    return Checkpoints(url=str(tmp_path / "kept"), every_seconds=0.0)
 
 
 def spec(key: str = "a", **changes: Any) -> TrialSpec:
@@ -147,7 +147,7 @@ def test_a_trial_that_ended_and_is_released_leaves_no_checkpoint(
     trainer.admit(spec("pruned"))
     trainer.admit(spec("finished", budget_epochs=2))
     trainer.advance()
-    assert sorted(path.name for path in checkpoints.folder.rglob("*.pt")) == [
+    assert sorted(path.name for path in Path(checkpoints.url).rglob("*.pt")) == [
         "finished.pt",
         "pruned.pt",
     ]
@@ -157,9 +157,9 @@ def test_a_trial_that_ended_and_is_released_leaves_no_checkpoint(
     trainer.advance()
     trainer.admit(spec("failed", workload="misbehaving", options={"how": "raises"}))
     assert [type(event) for event in advance(trainer, 2)] == [Measurement, Failed]
-    assert [path.name for path in checkpoints.folder.rglob("*.*")] == ["finished.pt"]
+    assert [path.name for path in Path(checkpoints.url).rglob("*.*")] == ["finished.pt"]
     trainer.release("finished")
-    assert not list(checkpoints.folder.rglob("*.*"))
+    assert not list(Path(checkpoints.url).rglob("*.*"))
 
 
 @pytest.mark.parametrize("name", TRAINERS)
@@ -167,7 +167,7 @@ def test_a_finished_trial_is_trained_on_from_the_state_that_it_left(
     name: str, checkpoints: Checkpoints
 ) -> None:
     """With a larger budget that names the smaller one; without, the trial starts over."""
-    seldom = Checkpoints(folder=checkpoints.folder, every_seconds=1e6)
+    seldom = Checkpoints(url=checkpoints.url, every_seconds=1e6)
     noise = {"techniques": ("annealed",), "params": {"lr": 0.01, **TECHNIQUES["annealed"]}}
     first = TRAINERS[name](seldom)
     first.admit(spec(budget_epochs=4, keep_checkpoint=True, **noise))
@@ -181,7 +181,7 @@ def test_a_finished_trial_is_trained_on_from_the_state_that_it_left(
     seconds = [event.seconds for event in events if isinstance(event, Measurement)]
     assert [second > 0 for second in seconds] == [False] * 4 + [True] * 2
     longer.release("a")
-    assert not list(checkpoints.folder.rglob("*.*"))
+    assert not list(Path(checkpoints.url).rglob("*.*"))
 
 
 @pytest.mark.parametrize("name", TRAINERS)
@@ -211,8 +211,8 @@ def test_a_state_is_written_when_it_is_due_and_only_for_a_trial_that_names_a_che
 ) -> None:
     folder = tmp_path / "kept"
     for kept, name in (
-        (Checkpoints(folder=folder, every_seconds=3_600.0), "7/a"),
-        (Checkpoints(folder=folder, every_seconds=0.0), ""),
+        (Checkpoints(url=str(folder), every_seconds=3_600.0), "7/a"),
+        (Checkpoints(url=str(folder), every_seconds=0.0), ""),
     ):
         trainer = SingleTrainer(1, checkpoints=kept)
         trainer.admit(spec(checkpoint=name))
@@ -221,7 +221,7 @@ def test_a_state_is_written_when_it_is_due_and_only_for_a_trial_that_names_a_che
     with pytest.raises(
         ValueError, match=r"every_seconds must be at least 0, but got every_seconds=-1"
     ):
-        Checkpoints(folder=tmp_path, every_seconds=-1)
+        Checkpoints(url=str(tmp_path), every_seconds=-1)
 
 
 @pytest.mark.parametrize("name", ["single", "stack of 3"])
@@ -229,7 +229,7 @@ def test_save_writes_the_state_of_every_member_that_has_trained_at_once(
     name: str, tmp_path: Path
 ) -> None:
     """A trial that is saved and continued elsewhere trains no epoch twice."""
-    rare = Checkpoints(folder=tmp_path / "kept", every_seconds=1e9)
+    rare = Checkpoints(url=str(tmp_path / "kept"), every_seconds=1e9)
     trainer = TRAINERS[name](rare)
     trainer.admit(spec("a"))
     before = advance(trainer, 4)
@@ -244,6 +244,20 @@ def test_save_writes_the_state_of_every_member_that_has_trained_at_once(
     assert curve(advance(after, 4)) == curve(before)
 
 
+def test_a_trial_continues_from_a_checkpoint_at_a_url() -> None:
+    """Here the memory of the process, as fsspec offers it beside object stores."""
+    kept = Checkpoints(url="memory://kept", every_seconds=0.0)
+    whole, killed = SingleTrainer(1), SingleTrainer(1, checkpoints=kept)
+    whole.admit(spec())
+    killed.admit(spec())
+    advance(killed, 3)
+    resumed = SingleTrainer(1, checkpoints=kept)
+    resumed.admit(spec())
+    assert curve(advance(resumed, 6)) == curve(advance(whole, 6))
+    resumed.release("a")
+    assert kept.load(spec()) is None
+
+
 @pytest.mark.parametrize("fault", ["torn", "empty", "of another trial", "pickled code"])
 def test_a_checkpoint_that_cannot_be_used_is_logged_and_the_trial_starts_over(
     fault: str, checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture
@@ -252,7 +266,7 @@ def test_a_checkpoint_that_cannot_be_used_is_logged_and_the_trial_starts_over(
     killed = SingleTrainer(1, checkpoints=checkpoints)
     killed.admit(trial)
     advance(killed, 2)
-    path = checkpoints.folder / "7/a.pt"
+    path = Path(checkpoints.url) / "7/a.pt"
     if fault == "of another trial":
         trial = spec(seed=2)
     elif fault == "pickled code":
@@ -273,8 +287,8 @@ def test_a_failed_write_keeps_the_last_state_and_the_trial_continues(
     trial = spec()
     checkpoints.save(trial, {"curve": [], "t": 1})
 
-    def full(_state: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    def full(_state: object, file: BinaryIO) -> None:
+        file.write(b"half")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", full)
@@ -282,7 +296,7 @@ def test_a_failed_write_keeps_the_last_state_and_the_trial_continues(
     assert (
         "cannot be written, the trial continues without it: no space left on device" in caplog.text
     )
-    assert [path.name for path in checkpoints.folder.rglob("a*")] == ["a.pt"]
+    assert [path.name for path in Path(checkpoints.url).rglob("a*")] == ["a.pt"]
     state = checkpoints.load(trial)
     assert state is not None
     assert state["t"] == 1

@@ -177,7 +177,7 @@ def test_a_killed_and_resumed_function_has_the_results_of_an_undisturbed_one(
         budget_epochs=5,
         checkpoint="trial",
     )
-    checkpoints = Checkpoints(folder=tmp_path, every_seconds=0.0)
+    checkpoints = Checkpoints(url=str(tmp_path), every_seconds=0.0)
     undisturbed = curve(run(SingleTrainer(1), trial))
     killed = SingleTrainer(1, checkpoints=checkpoints)
     killed.admit(trial)
@@ -193,7 +193,7 @@ def test_a_killed_and_resumed_function_has_the_results_of_an_undisturbed_one(
 
 def test_a_finished_function_is_trained_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     longer = spec(workload="resuming", params={"lr": 0.1}, budget_epochs=5, checkpoint="trial")
-    seldom = Checkpoints(folder=tmp_path, every_seconds=1e6)
+    seldom = Checkpoints(url=str(tmp_path), every_seconds=1e6)
     finished = dataclasses.replace(longer, budget_epochs=3, keep_checkpoint=True)
     run(SingleTrainer(1, checkpoints=seldom), finished)
     trained_on = dataclasses.replace(longer, earlier_budgets=(3,))

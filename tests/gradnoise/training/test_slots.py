@@ -165,7 +165,7 @@ def test_the_kept_weights_are_those_that_were_measured(
 def test_a_function_s_kept_weights_are_its_last_state(tmp_path: Path) -> None:
     """Its checkpoints are not due. A function that gives no state has a line in its log."""
     trainer = SingleTrainer(
-        1, checkpoints=Checkpoints(folder=tmp_path / "state"), files=Files(url=str(tmp_path))
+        1, checkpoints=Checkpoints(url=str(tmp_path / "state")), files=Files(url=str(tmp_path))
     )
     state, events = kept_weights(trainer, tmp_path, workload="resuming")
     assert state["epoch"] == 2

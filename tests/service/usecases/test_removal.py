@@ -18,6 +18,7 @@ from gradnoise_service.store.database import Database
 from gradnoise_service.store.tables import AttemptRow
 from gradnoise_service.usecases import removal
 from gradnoise_service.usecases.removal import Remover
+from gradnoise_service.usecases.study_folders import StudyFolders
 
 
 @pytest.fixture(autouse=True)
@@ -50,16 +51,20 @@ def test_a_removal_that_was_interrupted_is_finished(
     remover = Remover(
         database=database,
         storage=storage,
-        checkpoints=tmp_path / "checkpoints",
-        artifacts_url=f"file://{tmp_path}/artifacts",
+        folders=[
+            StudyFolders(url=str(tmp_path / "checkpoints")),
+            StudyFolders(url=f"file://{tmp_path}/artifacts"),
+        ],
     )
-    remove = removal._remove_artifacts
+    remove = StudyFolders.remove
 
-    def fail_once(url: str, study_id: int) -> None:
-        monkeypatch.setattr(removal, "_remove_artifacts", remove)
-        raise OSError("the store cannot be reached")
+    def fail_once(place: StudyFolders, study_id: int) -> None:
+        if place.url.startswith("file://"):
+            monkeypatch.setattr(StudyFolders, "remove", remove)
+            raise OSError("the store cannot be reached")
+        remove(place, study_id)
 
-    monkeypatch.setattr(removal, "_remove_artifacts", fail_once)
+    monkeypatch.setattr(StudyFolders, "remove", fail_once)
     with structlog.testing.capture_logs() as events:
         remover.run(now)
     assert [event["log_level"] for event in events] == ["error", "info"]
@@ -102,8 +107,7 @@ def test_logs_and_files_of_old_studies_are_removed_once(
     remover = Remover(
         database=database,
         storage=None,  # type: ignore[arg-type]  # Optuna's studies stay
-        checkpoints=tmp_path / "checkpoints",
-        artifacts_url=str(tmp_path / "artifacts"),
+        folders=[StudyFolders(url=str(tmp_path / name)) for name in ("checkpoints", "artifacts")],
     )
     with structlog.testing.capture_logs():
         pruned = remover.prune(now - timedelta(days=30), now)

@@ -122,7 +122,7 @@ def test_runs_continue_from_their_states_or_from_the_start(
         "objective": "loss",
         "search": {"n_trials": 2, "epochs": 1, "rerun": {"n_seeds": 0}},
     }
-    checkpoints = Checkpoints(folder=tmp_path, every_seconds=1e6)
+    checkpoints = Checkpoints(url=str(tmp_path), every_seconds=1e6)
     values = []
     for name, confirm in (("extended", {}), ("declared", {"epochs": 3})):
         kept = checkpoints if has_checkpoints and name == "extended" else None
