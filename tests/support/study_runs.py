@@ -108,6 +108,13 @@ def assert_exactly_as_declared(
         expected |= {("rerun", arm): n_finalists[arm] * n for arm in n_finalists}
     assert counts == expected
     assert all(trial.has_ended for trial in stored)
+    assert_recorded(database, storage, study)
+
+
+def assert_recorded(database: Database, storage: Storage, study: Study) -> None:
+    """Assert that Optuna holds the trials of a study, and no others, as they have ended."""
+    after, stored = read(database, study)
+    design = after.design
     with database.session() as session:
         numbers = trials.optuna_numbers(session, study.id)
     for key in design.search_keys:

@@ -74,6 +74,8 @@ def _searched(design: Design, started: set[tuple[Phase, str, int]]) -> tuple[int
 def _confirmed(design: Design, trials: Sequence[Trial]) -> int:
     """Return the seeds on which every arm that goes on has started every run."""
     runs = [trial for trial in trials if trial.phase == "confirm"]
+    if not runs:
+        return 0
     last = max(run.number for run in runs)
     # an arm that was dropped at a look has fewer runs than the others
     going_on = {run.arm for run in runs if run.number > last - max(1, design.n_repeats)}

@@ -20,6 +20,7 @@ from gradnoise_service.domain.study import TrialState as State
 from gradnoise_service.search.proposals import LOST, as_seen, propose, with_lost_last
 from gradnoise_service.search.pruners import prunes
 from gradnoise_service.search.samplers import distribution, grid
+from gradnoise_service.search.storage import COPY
 
 OPTUNA_STATES: Mapping[State, TrialState] = {
     "complete": TrialState.COMPLETE,
@@ -27,9 +28,6 @@ OPTUNA_STATES: Mapping[State, TrialState] = {
     "failed": TrialState.FAIL,
     "cancelled": TrialState.FAIL,
 }
-
-COPY = " (copy)"
-"""Ends the name of the copy of an Optuna study while its record is made anew."""
 
 
 class ArmSearch:
@@ -93,15 +91,16 @@ class ArmSearch:
         """Return the numbers of the trials that were proposed and have no final state."""
         return [n for n, trial in enumerate(self._trials) if not trial.state.is_finished()]
 
-    def reopen(self, numbers: Collection[int]) -> None:
-        """Let trials that have ended run again: the record is made anew, with the others as before.
+    def reopen(self, numbers: Collection[int], n_trials: int) -> None:
+        """Let trials that have ended run again, and drop those from number `n_trials` on.
 
-        Optuna does not change a trial that has ended. After a crash the next `ArmSearch` finds the
-        old record or the copy whole.
+        Optuna neither changes a trial that has ended nor deletes one: the record is made anew, with
+        the others as before. After a crash the next `ArmSearch` finds the old record or the copy
+        whole.
         """
-        if not numbers:
+        if not numbers and n_trials == self.n_trials:
             return
-        stored = self._storage.get_all_trials(self._study_id)
+        stored = self._storage.get_all_trials(self._study_id)[:n_trials]
         for number in numbers:
             trial = stored[number]
             trial.state, trial.value, trial.datetime_complete = TrialState.RUNNING, None, None

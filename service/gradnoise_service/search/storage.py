@@ -10,6 +10,9 @@ from optuna.storages import RDBStorage
 
 Storage = RDBStorage
 
+COPY = " (copy)"
+"""Ends the name of the copy of an Optuna study while its record is made anew."""
+
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -28,10 +31,11 @@ def open_storage(url: str) -> Storage:
 
 
 def delete(storage: Storage, names: Iterable[str]) -> None:
-    """Delete the Optuna studies of these names; those that do not exist are skipped."""
+    """Delete the Optuna studies of these names, and their copies, as far as they exist."""
     for name in names:
-        with contextlib.suppress(KeyError):
-            optuna.delete_study(study_name=name, storage=storage)
+        for each in (name, name + COPY):
+            with contextlib.suppress(KeyError):
+                optuna.delete_study(study_name=each, storage=storage)
 
 
 def prepare(url: str) -> None:

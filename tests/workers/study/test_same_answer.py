@@ -3,7 +3,6 @@
 import itertools
 import json
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,11 +13,10 @@ from crashes import crash_repeatedly
 from formula_launcher import FormulaLauncher, failure
 from gradnoise.training.trial import TrialSpec
 from gradnoise_service.compare.choosing import choices
-from gradnoise_service.domain.errors import NothingToStopError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage, open_storage
-from gradnoise_service.store import leases, studies, trials, verbs
+from gradnoise_service.store import leases, trials, verbs
 from gradnoise_service.store.database import Database, open_database
 from gradnoise_workers.launcher import LauncherEvent
 from gradnoise_workers.study import Ledger, OptunaSync, PausedError, StudyRun
@@ -194,84 +192,6 @@ def assert_as_recorded(database: Database, storage: Storage, study: Study) -> No
             for t in table
             if study.design.search_key(t.phase, t.arm, t.number) == key
         }
-
-
-@pytest.mark.parametrize("confirms", [True, False])
-def test_a_stopped_search_is_the_beginning_of_an_undisturbed_one(
-    database: Database, storage: Storage, make_spec: Make, now: datetime, confirms: bool
-) -> None:
-    """What every arm has started counts; it is confirmed if that was requested."""
-    study = submit(database, small_study(make_spec, "tpe", "median", "undisturbed"), now)
-    finish(start(database, storage, FormulaLauncher(), now))
-    stopped = submit(database, small_study(make_spec, "tpe", "median", "stopped"), now)
-    run = start(database, storage, FormulaLauncher(slots=3), now)
-    while sum(t.n_attempts > 0 for t in read(database, stopped)[1]) < 11:
-        run.step(0.0)
-    with database.session(write=True) as session:
-        first = verbs.stop(session, stopped.id, None, now, confirms=confirms)
-        assert verbs.stop(session, stopped.id, None, now, confirms=confirms) == first
-    assert first.state == ("running" if confirms else "stopping")
-    finish(run)
-    after, table = read(database, stopped)
-    [stop] = after.stops
-    assert (after.state, stop.phase, stop.n_declared) == ("complete", "search", 9)
-    assert 5 <= stop.n <= 6
-    assert after.comparison is not None
-    searched = [t for t in table if t.phase == "search"]
-    assert len(searched) == sum(t.n_attempts > 0 for t in searched)
-    kept = [t for t in searched if t.number < stop.n]
-    assert Counter(t.arm for t in kept) == {"baseline": stop.n, "noisy": stop.n}
-    undisturbed = {(t.phase, t.arm, t.number): t for t in read(database, study)[1]}
-    for trial in searched:
-        same = undisturbed[trial.phase, trial.arm, trial.number]
-        assert (trial.params, trial.value, trial.state) == (same.params, same.value, same.state)
-    assert {arm["search"]["n_declared"] for arm in after.comparison["arms"]} == {stop.n}  # type: ignore[attr-defined]
-    confirmed = [t for t in table if t.phase == "confirm"]
-    assert len(confirmed) == (4 if confirms else 0)
-    findings = {finding["kind"] for finding in after.comparison["findings"]}  # type: ignore[attr-defined]
-    assert "stopped" in findings
-    if not confirms:
-        [difference] = after.comparison["differences"]  # type: ignore[misc]
-        assert difference["no_verdict"] == {"kind": "stopped_early", "phase": "search"}
-
-
-def test_a_stopped_confirm_phase_decides_on_the_seeds_of_every_arm(
-    database: Database, storage: Storage, make_spec: Make, now: datetime
-) -> None:
-    """The study can be extended, and the error probability includes every number of seeds."""
-    study = submit(database, make_spec(confirm={"n_seeds": 30}), now)
-    run = start(database, storage, FormulaLauncher(slots=3), now)
-    while sum(t.phase == "confirm" and t.has_ended for t in read(database, study)[1]) < 19:
-        run.step(0.0)
-    with pytest.raises(NothingToStopError), database.session(write=True) as session:
-        verbs.stop(session, study.id, None, now, confirms=True)
-    with database.session(write=True) as session:
-        assert verbs.stop(session, study.id, None, now, confirms=False).state == "stopping"
-    finish(run)
-    after, table = read(database, study)
-    [stop] = after.stops
-    assert (after.state, after.verdict, stop.phase, stop.n_declared) == (
-        "complete",
-        "helps",
-        "confirm",
-        30,
-    )
-    n_runs = Counter(t.arm for t in table if t.phase == "confirm")
-    assert stop.n == min(n_runs.values()) == after.design.n_seeds
-    assert after.comparison is not None
-    assert after.comparison["is_final"]
-    assert 0.2 < after.design.false_verdict_chance < 0.3
-    with database.session(write=True) as session:
-        extended = studies.extend(session, study.id, None, 4, max_trials=999, now=now)
-    assert extended.design.n_seeds == stop.n + 4
-    finish(start(database, storage, FormulaLauncher(slots=3), now))
-    again, table = read(database, study)
-    assert Counter(t.arm for t in table if t.phase == "confirm") == {
-        "baseline": stop.n + 4,
-        "noisy": stop.n + 4,
-    }
-    assert (again.state, again.verdict) == ("complete", "helps")
-    assert again.design.false_verdict_chance > 0.2
 
 
 def run_until_paused(

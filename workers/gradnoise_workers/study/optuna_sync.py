@@ -55,23 +55,27 @@ class OptunaSync:
                         number, trial.state, self._told(trial.value, is_lost), is_lost=is_lost
                     )
 
-    def reopen(self, trials: Sequence[Trial], numbers: Mapping[int, int]) -> None:
+    def reopen(
+        self, trials: Sequence[Trial], numbers: Mapping[int, int], *, is_stopped: bool
+    ) -> None:
         """Let the trials run again that ended in Optuna and wait here, as after a retry.
 
-        So does the last proposal of a search, if no stored trial has it. Arguments as of `settle`,
-        before which this is called.
+        Proposals that no stored trial has are dropped if they have ended in Optuna, or if the study
+        was stopped: then no trial may follow to take them.
+
+        Args:
+            trials: As of `settle`, before which this is called.
+            numbers: As of `settle`.
+            is_stopped: Whether the study was stopped.
         """
         known = {(self.key(t), numbers[t.id]): t.has_ended for t in trials if t.id in numbers}
         for key, search in self._searches.items():
-            n_known = 1 + max((n for of, n in known if of == key), default=-1)
             ended = set(range(search.n_trials)).difference(search.running())
+            n_known = 1 + max((n for of, n in known if of == key), default=-1)
+            drops = is_stopped or any(number >= n_known for number in ended)
             search.reopen(
-                [
-                    number
-                    for number in sorted(ended)
-                    if known.get((key, number)) is False
-                    or (key.phase == "search" and number >= n_known)
-                ]
+                [number for number in sorted(ended) if known.get((key, number)) is False],
+                n_known if drops else search.n_trials,
             )
 
     def is_due(self, waiting: WaitingTrial) -> bool:

@@ -87,8 +87,11 @@ class StudyRun:
         stored = self._ledger.trials()
         self._phase = current_phase(self._design, stored)
         self._declare(self._planned(stored))
+        self._update_optuna(stored)
+
+    def _update_optuna(self, stored: Sequence[Trial]) -> None:
         numbers = self._ledger.optuna_numbers()
-        self._optuna.reopen(stored, numbers)
+        self._optuna.reopen(stored, numbers, is_stopped=bool(self._study.stops))
         self._optuna.settle(stored, numbers)
 
     def step(self, timeout_seconds: float) -> bool:
@@ -109,6 +112,7 @@ class StudyRun:
         self._ledger = self._ledger.stopped()
         self._study = self._ledger.study
         self._design = self._study.design
+        self._update_optuna(self._ledger.trials())
         self._waiting = WaitingLines(self._optuna.key, self._optuna.is_due)
         self._waiting.add(self._ledger.waiting(self._phase))
         log.info("the study was stopped", phase=self._phase)
