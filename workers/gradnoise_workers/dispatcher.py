@@ -233,6 +233,6 @@ class Dispatcher:
         remover = Remover(
             database=self.database, storage=self.storage, folders=[self.checkpoints, *files]
         )
-        remover.run(ended_before=self.now() - 2 * self.lease)
+        remover.run(self.now() - 2 * self.lease)
         if self.keep is not None:
             remover.prune(self.now() - self.keep, self.now())

@@ -65,8 +65,8 @@ def prune(settings: Settings, before: datetime, now: datetime, *, whole: bool) -
             with database.session(write=True) as session:
                 old = retention.ended(session, before, pruned=True)
                 for study in old:
-                    deletion.mark(session, study.id, None, now)
-            remover.run(ended_before=before)
+                    deletion.mark(session, study.id, None, before)  # is removed at once
+            remover.run(before)
             return old
         finally:
             storage.remove_session()

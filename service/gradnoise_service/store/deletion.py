@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import delete as delete_from
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.errors import StudyRunningError
-from gradnoise_service.domain.study import STUDY_HELD, Study
-from gradnoise_service.store import studies
+from gradnoise_service.domain.study import STUDY_ENDED, STUDY_HELD, Study
+from gradnoise_service.store import notices, studies
 from gradnoise_service.store.study_values import study_of
 from gradnoise_service.store.tables import (
     AttemptRow,
@@ -25,36 +25,40 @@ from gradnoise_service.store.tables import (
 def mark(session: Session, study_id: int, owner: str | None, now: datetime) -> None:
     """Mark a study as deleted: it is found no longer, and its name is free.
 
+    A study that has not ended is cancelled, with a message to the URLs that it notifies. Repeated
+    before the study has been removed, the deletion changes nothing.
+
+    Args:
+        session: The transaction.
+        study_id: The study.
+        owner: Who may see the study; None for everyone.
+        now: The time from which it counts as deleted.
+
     Raises:
         NotFoundError: As `studies.get`.
         StudyRunningError: If a dispatcher may hold the study.
     """
-    study = studies.describe(session, study_id, owner)
-    statement = (
-        update(StudyRow)
-        .where(StudyRow.id == study_id, StudyRow.state.not_in(STUDY_HELD))
-        .values(
-            deleted_at=now,
-            finished_at=func.coalesce(StudyRow.finished_at, now),
-            state="cancelled",
-            name=f"#{study_id}",  # no legal name
-            suite=None,
-            idempotency_key=None,
-        )
-        .returning(StudyRow.id)
+    deleted = select(StudyRow.owner).where(
+        StudyRow.id == study_id, StudyRow.deleted_at.is_not(None)
     )
-    if session.execute(statement.execution_options(synchronize_session=False)).first() is None:
+    if (deleted_of := session.scalar(deleted)) is not None and owner in (None, deleted_of):
+        return
+    row = studies.stored(session, study_id, owner, locked=True)
+    if row.state in STUDY_HELD:
         raise StudyRunningError(
-            f"The state of study {study.spec.name!r} is {study.state}; it cannot be deleted."
+            f"The state of study {row.name!r} is {row.state}; it cannot be deleted."
         )
+    if row.state not in STUDY_ENDED:
+        row.state, row.finished_at = "cancelled", now
+        notices.add(session, study_id, now)
+    row.state, row.deleted_at = "cancelled", now
+    row.name, row.suite, row.idempotency_key = f"#{study_id}", None, None  # no legal name
 
 
-def marked(session: Session, ended_before: datetime) -> Sequence[Study]:
-    """Return the deleted studies that ended before a time, with what is left of them."""
+def marked(session: Session, before: datetime) -> Sequence[Study]:
+    """Return the studies that ended and were deleted before a time, with what is left of them."""
     rows = session.scalars(
-        select(StudyRow).where(
-            StudyRow.deleted_at.is_not(None), StudyRow.finished_at <= ended_before
-        )
+        select(StudyRow).where(StudyRow.deleted_at <= before, StudyRow.finished_at <= before)
     )
     return list(map(study_of, rows))
 

@@ -36,10 +36,13 @@ class Remover:
     storage: Storage
     folders: Sequence[StudyFolders]
 
-    def run(self, ended_before: datetime) -> None:
-        """Remove the deleted studies that ended before a time; what fails is logged, and stays."""
+    def run(self, before: datetime) -> None:
+        """Remove the studies that ended and were deleted before a time.
+
+        What fails is logged, and stays.
+        """
         with self.database.session() as session:
-            studies = deletion.marked(session, ended_before)
+            studies = deletion.marked(session, before)
         for study in studies:
             try:
                 self._remove(study)

@@ -272,8 +272,9 @@ def test_a_study_that_does_not_run_is_deleted(client: TestClient, workshop: Any)
     for study in (running, queued):
         deleted = client.delete(f"/v1/studies/{study.id}")
         assert (deleted.status_code, deleted.content) == (204, b"")
-        for method in ("GET", "DELETE"):
-            assert client.request(method, f"/v1/studies/{study.id}").status_code == 404
+        assert client.delete(f"/v1/studies/{study.id}").status_code == 204
+        assert client.get(f"/v1/studies/{study.id}").status_code == 404
+    assert client.delete("/v1/studies/99").status_code == 404
     assert client.get("/v1/studies").json()["items"] == []
 
 

@@ -74,8 +74,9 @@ def test_a_deleted_study_leaves_nothing(database: Database, make_spec: Make, now
     with database.session(write=True) as session:
         deletion.mark(session, first.id, "ada", now)
     with database.session(write=True) as session:
+        deletion.mark(session, first.id, "ada", now + timedelta(days=1))
         with pytest.raises(NotFoundError):
-            deletion.mark(session, first.id, None, now)
+            deletion.mark(session, first.id, "bob", now)
         assert studies.unsettled(session, now) == []
         assert studies.page(session, owner=None, before=None, limit=9) == [second]
         assert deletion.marked(session, now - timedelta(seconds=1)) == []
@@ -88,5 +89,7 @@ def test_a_deleted_study_leaves_nothing(database: Database, make_spec: Make, now
         assert submit(session, make_spec(), now).id > second.id
         deletion.mark(session, second.id, None, now)
         deletion.remove(session, second.id)
+        with pytest.raises(NotFoundError):
+            deletion.mark(session, second.id, None, now)
         with pytest.raises(InvalidSpecError, match="no code with this hash"):
             sources.find(session, SOURCE.hash, "ada")

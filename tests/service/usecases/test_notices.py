@@ -67,6 +67,12 @@ def test_message_tells_of_the_end_and_is_signed(
         "error": None,
     }
     assert sent == headers(SECRET, message["id"], int(now.timestamp()), body)
+    waiting = workshop.queued(notify=[URL])
+    for deleted in (study, waiting):
+        studies.delete(service, LOCAL, deleted.id)
+    assert delivery.deliver(service, receiver) == 1
+    data = json.loads(receiver.messages[-1][1])["data"]
+    assert (data["name"], data["state"]) == (waiting.spec.name, "cancelled")
 
 
 def test_message_is_stored_only_if_the_study_ends(

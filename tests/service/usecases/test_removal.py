@@ -46,7 +46,7 @@ def test_a_removal_that_was_interrupted_is_finished(
                 (tmp_path / folder / str(study.id) / "7" / "a file").write_bytes(b"content")
         for study_id in (2, 3):
             deletion.mark(session, study_id, None, now)
-    for name in names:
+    for name in (*names, names[1] + " (copy)"):  # a retry was interrupted
         optuna.create_study(storage=storage, study_name=name)
     remover = Remover(
         database=database,
