@@ -24,6 +24,17 @@ def clone(
             ),
         ),
     ] = None,
+    removed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unset",
+            metavar="PATH",
+            help=(
+                "Remove a field from the copy, so that its default applies, such as search.pruner; "
+                "or an arm, such as arms.noisy. Repeat it for several."
+            ),
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the copy; by default the name with a number.")
     ] = None,
@@ -58,9 +69,9 @@ def clone(
     with connect(url, token) as client:
         original = client.study(study)
         if output is not None:
-            _write(changed(client.cloned(original.id), wanted), output)
+            _write(changed(client.cloned(original.id), wanted, removed or ()), output)
             return
-        copy = client.clone(original.id, wanted, dry_run=dry_run)
+        copy = client.clone(original.id, wanted, removed=removed or (), dry_run=dry_run)
         if json:
             show_json(copy)
         elif dry_run:

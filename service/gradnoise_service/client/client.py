@@ -255,7 +255,7 @@ class Client(TrialCalls, ReportCalls, VerbCalls):
         Raises:
             ApiError: With status 409 if it runs, 404 if there is no such study.
         """
-        self._transport.request("DELETE", f"/v1/studies/{study_id}")
+        self._transport.request("DELETE", f"/v1/studies/{study_id}", may_repeat=True)
 
     def cloned(self, study_id: int) -> dict[str, Any]:
         """Return the plain values of a study under a free name, to be changed and submitted."""
@@ -264,20 +264,26 @@ class Client(TrialCalls, ReportCalls, VerbCalls):
         return values
 
     def clone(
-        self, study_id: int, changes: Mapping[str, Any] | None = None, *, dry_run: bool = False
+        self,
+        study_id: int,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        removed: Sequence[str] = (),
+        dry_run: bool = False,
     ) -> StudyInfo:
         """Submit a study again, with changes, under the next free name or the one in the changes.
 
         Args:
             study_id: The study.
             changes: New values by dotted path, such as `{"arms.noisy.space.eta": 0.1}`.
+            removed: Dotted paths of fields that the copy does not have, so that defaults apply.
             dry_run: Return the study as it would be stored, and store nothing.
 
         Raises:
             ClientError: If a path leads to no field.
             ApiError: As `submit`.
         """
-        values = changed(self.cloned(study_id), changes or {})
+        values = changed(self.cloned(study_id), changes or {}, removed)
         if "name" in (changes or {}):
             return self.submit(values, dry_run=dry_run)
         return self.submit_renamed(values, dry_run=dry_run)

@@ -95,8 +95,11 @@ def test_a_study_is_cloned_with_changes_or_into_a_file(
     assert gradnoise("clone", 2, "--name", "second", "--output", file).exit_code == 0
     assert [row[0] for row in rows(gradnoise("list"))[1:]] == ["2", "1"]
     assert "second (id 3)" in gradnoise("submit", file).stdout
-    printed = yaml.safe_load(gradnoise("clone", 1, "-o", "-", "--set", "seed=2").stdout)
+    changes = ("--set", "seed=2", "--unset", "confirm", "--unset", "arms.baseline")
+    printed = yaml.safe_load(gradnoise("clone", 1, "-o", "-", *changes).stdout)
     assert (printed["name"], printed["seed"]) == ("first-3", 2)
+    assert ("confirm" in printed, len(printed["arms"])) == (False, 1)
+    assert gradnoise("clone", 1, "--unset", "confirm.more").exit_code == 1
     for wrong in ("seed", "seed=[", "=1", "seed.x=1"):
         assert gradnoise("clone", 1, "--set", wrong).exit_code in (1, 2)
     assert gradnoise("clone", 1, "--set", "seed=-1").exit_code == 1

@@ -14,6 +14,8 @@ def test_a_list_is_entered_by_name_or_position() -> None:
     assert by_name["search"] == {"epochs": 3}
     assert changed(VALUES, {"arms.1.space.eta": 2})["arms"] == by_name["arms"]
     assert changed(VALUES, {"arms.baseline": {"name": "none"}})["arms"][0] == {"name": "none"}
+    removed = changed(VALUES, {"seed": 2, "arms.noisy.more": 3}, ["seed", "arms.0", "arms.0.space"])
+    assert removed == {"seed": 2, "arms": [{"name": "noisy", "more": 3}]}
     assert VALUES["arms"][1] == {"name": "noisy", "space": {"eta": 1}}
 
 
@@ -28,3 +30,10 @@ def test_a_list_is_entered_by_name_or_position() -> None:
 def test_a_path_to_nothing_is_refused(path: str, message: str) -> None:
     with pytest.raises(ClientError, match=message):
         changed(VALUES, {path: 0})
+    with pytest.raises(ClientError, match=message):
+        changed(VALUES, {}, [path])
+
+
+def test_what_is_missing_cannot_be_removed() -> None:
+    with pytest.raises(ClientError, match=r"search\.lag cannot be removed"):
+        changed(VALUES, {}, ["search.lag"])
