@@ -23,8 +23,9 @@ from gradnoise_service.domain.study import Study
 from gradnoise_service.report.protocol import protocol
 from gradnoise_service.report.words.rehearsal import known_limits
 from gradnoise_service.search import Storage
-from gradnoise_service.store import studies
+from gradnoise_service.store import studies, verbs
 from gradnoise_service.store.database import Database
+from gradnoise_service.store.tables import StudyRow
 from gradnoise_workers import driver as driver_module
 from gradnoise_workers.launcher import Launcher, LauncherEvent, NoDeviceError
 
@@ -177,7 +178,7 @@ def test_a_dispatcher_stopped_during_a_measurement_releases_its_study(
 def test_a_study_waits_while_its_code_is_not_that_of_its_start(
     database: Database, storage: Storage, make_spec: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It goes on once the code is restored, or where changed code is marked in the report."""
+    """It goes on where changed code is marked in the report, or if its retry accepts it."""
     installed = {"workload mlp": "old"}
     monkeypatch.setattr(driver_module, "part_hashes", lambda _spec, _source: dict(installed))
     study = submit(database, make_spec())
@@ -201,3 +202,11 @@ def test_a_study_waits_while_its_code_is_not_that_of_its_start(
     assert (ended.state, ended.error) == ("complete", None)
     assert ended.protocol["changed_code"] == ["workload mlp"]
     assert ended.protocol["code_of"] == installed
+    installed["workload mlp"] = "newer"
+    with database.session(write=True) as session:
+        session.get_one(StudyRow, study.id).state = "failed"
+        verbs.retry(session, study.id, None, datetime.now(UTC), accepts_changed_code=True)
+    dispatcher.run_round()
+    dispatcher.join()
+    assert read(database, study).protocol["code_of"] == installed
+    assert read(database, study).state == "complete"

@@ -212,7 +212,10 @@ class Driver:
         now = part_hashes(study.spec, source)
         before: Any = study.protocol.get("code_of", {})
         changed = changed_parts(before, now)
-        is_accepted = study.extensions and study.extensions[-1].accepts_changed_code
+        retries: Any = study.protocol.get("retries", ())
+        is_accepted = any(each.accepts_changed_code for each in study.extensions[-1:]) or any(
+            each["accepts_changed_code"] for each in retries[-1:]
+        )
         if changed and not (self.marks_changed_code or is_accepted):
             raise CodeChangedError(changed)
         earlier: Any = study.protocol.get("changed_code", ())

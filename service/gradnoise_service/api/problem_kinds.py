@@ -134,7 +134,7 @@ KINDS_BY_ERROR: Mapping[type[Exception], ProblemKind] = {
         409,
         "code-changed",
         "The study ran other code",
-        "Restore the code and restart the workers, or extend with accept_changed_code "
+        "Restore the code and restart the workers, or extend or retry with accept_changed_code "
         "(--accept-changed-code), which marks the report.",
     ),
     IdempotencyMismatchError: ProblemKind(

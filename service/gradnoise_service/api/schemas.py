@@ -217,6 +217,16 @@ class StopIn(BaseModel, extra="forbid"):
     )
 
 
+class RetryIn(BaseModel, extra="forbid"):
+    """How a study is retried."""
+
+    accept_changed_code: bool = Field(
+        default=False,
+        strict=True,
+        description="Whether the trials may be run by other code; the report then says so.",
+    )
+
+
 class PriorityIn(BaseModel, extra="forbid"):
     """The priority of a study that waits."""
 

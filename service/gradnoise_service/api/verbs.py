@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from gradnoise_service.api.auth import Submitter
 from gradnoise_service.api.parameters import StudyId
 from gradnoise_service.api.problem import documented
-from gradnoise_service.api.schemas import PriorityIn, StopIn, StudyOut
+from gradnoise_service.api.schemas import PriorityIn, RetryIn, StopIn, StudyOut
 from gradnoise_service.api.shown import shown
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.usecases import verbs
@@ -53,12 +53,16 @@ def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> Stu
 
 
 @router.post("/studies/{study_id}/retry", summary="Retry a study", responses=RESPONSES)
-def retry(caller: Submitter, service: CurrentService, study_id: StudyId) -> StudyOut:
+def retry(
+    caller: Submitter, service: CurrentService, study_id: StudyId, wanted: RetryIn | None = None
+) -> StudyOut:
     """Queue a failed or complete study again; the failed trials of its last phase run again.
 
     They keep their seeds and settings. The report states how many there were.
     """
-    [study] = shown(service, [verbs.retry(service, caller, study_id)])
+    accepts = wanted is not None and wanted.accept_changed_code
+    retried = verbs.retry(service, caller, study_id, accepts_changed_code=accepts)
+    [study] = shown(service, [retried])
     return study
 
 

@@ -43,9 +43,21 @@ def cancel(studies: StudyNames, url: Url = None, token: Token = None, json: Json
 
 
 @commands.command()
-def retry(studies: StudyNames, url: Url = None, token: Token = None, json: Json = False) -> None:
+def retry(
+    studies: StudyNames,
+    accept_changed_code: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changed-code",
+            help="Retry although the installed code has changed; the report then says so.",
+        ),
+    ] = False,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
     """Queue failed or complete studies again; the failed trials of the last phase run again."""
-    _act("retry", studies, url, token, json)
+    _act("retry", studies, url, token, json, accept_changed_code=accept_changed_code)
 
 
 @commands.command()

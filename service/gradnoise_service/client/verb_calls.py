@@ -31,9 +31,12 @@ class VerbCalls:
         """Cancel a study; its measurements are kept."""
         return self._act(study_id, "cancel")
 
-    def retry(self, study_id: int) -> StudyInfo:
-        """Queue a failed or complete study again; the failed trials of its last phase run again."""
-        return self._act(study_id, "retry")
+    def retry(self, study_id: int, *, accept_changed_code: bool = False) -> StudyInfo:
+        """Queue a failed or complete study again; the failed trials of its last phase run again.
+
+        With `accept_changed_code` they may be run by other code.
+        """
+        return self._act(study_id, "retry", accept_changed_code=accept_changed_code)
 
     def prioritize(self, study_id: int, priority: int) -> StudyInfo:
         """Change the priority of a study that is queued or paused, between -100 and 100."""

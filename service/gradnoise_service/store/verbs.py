@@ -108,12 +108,26 @@ def cancel(session: Session, study_id: int, owner: str | None, now: datetime) ->
     return study_of(row)
 
 
-def retry(session: Session, study_id: int, owner: str | None, now: datetime) -> Study:
+def retry(
+    session: Session,
+    study_id: int,
+    owner: str | None,
+    now: datetime,
+    *,
+    accepts_changed_code: bool = False,
+) -> Study:
     """Queue a failed or complete study again, with the failed trials of its last phase to be run.
 
     Those of earlier phases stay lost: the settings of the last phase were chosen when they were.
     The protocol keeps how many trials were retried, when, and after which verdict. A study that has
     been retried and has not ended since is left as it is.
+
+    Args:
+        session: The transaction.
+        study_id: The study.
+        owner: Who may see the study; None for everyone.
+        now: The time.
+        accepts_changed_code: Whether the trials may be run by other code.
 
     Raises:
         NotFoundError: As `pause`.
@@ -131,7 +145,12 @@ def retry(session: Session, study_id: int, owner: str | None, now: datetime) -> 
             f"No trial of the last phase of study {row.name!r} has failed; those of earlier phases "
             "stay lost, because the settings of the last phase were chosen after them."
         )
-    found = {"n_trials": n_trials, "retried_at": now.isoformat(), "verdict": row.verdict}
+    found = {
+        "n_trials": n_trials,
+        "retried_at": now.isoformat(),
+        "verdict": row.verdict,
+        "accepts_changed_code": accepts_changed_code,
+    }
     row.protocol = {**row.protocol, "retries": [*earlier, found]}
     row.state, row.started_at, row.finished_at = "queued", None, None
     row.error = row.verdict = row.comparison = None

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from gradnoise_service.domain import legal
 from gradnoise_service.domain.access import Caller
-from gradnoise_service.domain.catalogue import Catalogue
 from gradnoise_service.domain.design import Design
-from gradnoise_service.domain.errors import CodeChangedError, InvalidSpecError
+from gradnoise_service.domain.errors import InvalidSpecError
 from gradnoise_service.domain.plan import Plan
 from gradnoise_service.domain.progress import Progress, QueuePlace
 from gradnoise_service.domain.remarks import Remarks, StudyFilter
@@ -27,6 +26,7 @@ from gradnoise_service.store import (
     study_names,
     trials,
 )
+from gradnoise_service.usecases.changed_code import check_code
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.usecases.slices import Slice, sliced
 
@@ -222,15 +222,7 @@ def extend(
             accepts_changed_code=accepts_changed_code,
         )
         if not accepts_changed_code:
-            _check_code(catalogues.read(session), extended)
+            check_code(session, extended)
         if is_dry_run:
             session.rollback()
         return extended
-
-
-def _check_code(catalogue: Catalogue, study: Study) -> None:
-    ran = study.protocol.get("code_of")
-    before = ran if isinstance(ran, Mapping) else {}
-    changed = [part for part in before if catalogue.code_of.get(part, before[part]) != before[part]]
-    if changed:
-        raise CodeChangedError(changed)

@@ -3,6 +3,7 @@
 from gradnoise_service.domain.access import Caller
 from gradnoise_service.domain.study import Study
 from gradnoise_service.store import verbs
+from gradnoise_service.usecases.changed_code import check_code
 from gradnoise_service.usecases.service import Service
 
 
@@ -51,16 +52,28 @@ def cancel(service: Service, caller: Caller, study_id: int) -> Study:
         return verbs.cancel(session, study_id, caller.visible_owner, service.clock())
 
 
-def retry(service: Service, caller: Caller, study_id: int) -> Study:
+def retry(
+    service: Service, caller: Caller, study_id: int, *, accepts_changed_code: bool = False
+) -> Study:
     """Queue a failed or complete study again, with the failed trials of its last phase to be run.
 
     Raises:
         NotFoundError: As `pause`.
         VerbNotAllowedError: If the study has neither failed nor is complete.
         NothingToRetryError: If it is complete and no trial of its last phase has failed.
+        CodeChangedError: If it ran other code than is installed now, and this is not accepted.
     """
     with service.database.session(write=True) as session:
-        return verbs.retry(session, study_id, caller.visible_owner, service.clock())
+        retried = verbs.retry(
+            session,
+            study_id,
+            caller.visible_owner,
+            service.clock(),
+            accepts_changed_code=accepts_changed_code,
+        )
+        if not accepts_changed_code:
+            check_code(session, retried)
+        return retried
 
 
 def prioritize(service: Service, caller: Caller, study_id: int, priority: int) -> Study:

@@ -94,7 +94,12 @@ def test_a_retry_reopens_the_failed_trials_of_the_last_phase_and_is_recorded(
         waiting = attempts.waiting(session, study.id, "search")
     assert (retried.state, retried.error) == ("queued", None)
     assert retried.protocol["retries"] == [
-        {"n_trials": 1, "retried_at": now.isoformat(), "verdict": None}
+        {
+            "n_trials": 1,
+            "retried_at": now.isoformat(),
+            "verdict": None,
+            "accepts_changed_code": False,
+        }
     ]
     assert [(w.trial.id, w.n_counted) for w in waiting] == [
         (failed.id, 0),

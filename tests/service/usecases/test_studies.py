@@ -15,7 +15,7 @@ from gradnoise_service.store.tables import StudyRow
 from live_api import LiveApi
 
 
-def test_an_extension_under_other_code_is_refused_unless_it_is_accepted(
+def test_an_extension_or_retry_under_other_code_is_refused_unless_it_is_accepted(
     api: LiveApi,
     worker: Any,
     live_database: Database,
@@ -42,3 +42,9 @@ def test_an_extension_under_other_code_is_refused_unless_it_is_accepted(
         assert client.study(study.id).state == "complete"
         extended = client.extend(study.id, 1, accept_changed_code=True)
         assert (extended.state, extended.extensions[0].accepts_changed_code) == ("queued", True)
+        with live_database.session(write=True) as session:
+            session.get_one(StudyRow, study.id).state = "failed"
+        with pytest.raises(ApiError, match="code of workload mlp has changed"):
+            client.retry(study.id)
+        assert client.study(study.id).state == "failed"
+        assert client.retry(study.id, accept_changed_code=True).state == "queued"
