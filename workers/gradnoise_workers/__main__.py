@@ -5,9 +5,7 @@ that it started ends, so does the process, with the exit status 1.
 """
 
 import os
-import secrets
 import signal
-import socket
 import sys
 import threading
 from datetime import UTC, datetime
@@ -23,6 +21,7 @@ from gradnoise.training.files import Files
 from gradnoise.training.gpus import cuda_fault
 from gradnoise.workloads.catalogue import document
 from gradnoise_service import logs
+from gradnoise_service.domain import dispatcher_id
 from gradnoise_service.domain.devices import Devices
 from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.study import Study
@@ -119,7 +118,7 @@ def main() -> None:
         marks_changed_code=settings.changed_code == "mark",
     )
     dispatcher = Dispatcher(
-        id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
+        id=dispatcher_id.new(os.getpid()),
         database=database,
         storage=storage,
         driver=driver,

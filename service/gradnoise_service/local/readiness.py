@@ -2,8 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,15 @@ POLL_SECONDS = 0.5
 
 
 def wait_until_ready(
-    client: Client, log_folder: Path, *, lease_after: datetime | None = None
+    client: Client, log_folder: Path, *, has_dispatcher: Callable[[str], bool] | None = None
 ) -> None:
     """Wait until the service can take a study.
 
     Args:
         client: Of the service.
         log_folder: Named in the error.
-        lease_after: Wait for a dispatcher too, whose lease ends after this time: a later one than
-            the lease of any dispatcher that ran before the service was started.
+        has_dispatcher: Wait for a dispatcher too, for whose id this is true: neither one that was
+            killed before the service was started, nor that of another service at this address.
 
     Raises:
         NotReadyError: If that takes longer than `READY_SECONDS`.
@@ -32,16 +31,18 @@ def wait_until_ready(
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         with contextlib.suppress(UnreachableError):
-            missing = list(_missing(client.readiness(), lease_after))
+            missing = list(_missing(client.readiness(), has_dispatcher))
             if not missing:
                 return
         time.sleep(POLL_SECONDS)
     raise NotReadyError(READY_SECONDS, missing, log_folder)
 
 
-def _missing(readiness: Mapping[str, Any], lease_after: datetime | None) -> Iterator[str]:
+def _missing(
+    readiness: Mapping[str, Any], has_dispatcher: Callable[[str], bool] | None
+) -> Iterator[str]:
     """Yield what the service lacks to take a study."""
     yield from (check["detail"] for check in readiness["checks"] if not check["ok"])
-    ends = [datetime.fromisoformat(each["acquired_until"]) for each in readiness["dispatchers"]]
-    if lease_after is not None and not any(end > lease_after for end in ends):
-        yield "No dispatcher runs yet."
+    ids = [each["id"] for each in readiness["dispatchers"]]
+    if has_dispatcher is not None and not any(map(has_dispatcher, ids)):
+        yield "The dispatcher of this service does not run yet."

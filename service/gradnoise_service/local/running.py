@@ -3,7 +3,6 @@
 import contextlib
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from filelock import FileLock, Timeout
 
@@ -21,13 +20,14 @@ from gradnoise_service.terminal import console
 def started(settings: Settings, *, keep: bool = False) -> Iterator[Client]:
     """Run the service on free ports within a block; with `keep` on until Ctrl-C."""
     settings = _on_free_ports(settings)
-    lease_after = datetime.now(UTC) + settings.lease
     supervisor = Supervisor(settings, on_failure=interrupt_main_thread)
     with interrupt_on_stop_signals(), supervisor as service:
         try:
             with Client(service.url, settings.bootstrap_token) as client:
                 with console.err.status("Starting the service ..."):
-                    wait_until_ready(client, service.home / "logs", lease_after=lease_after)
+                    wait_until_ready(
+                        client, service.home / "logs", has_dispatcher=service.has_dispatcher
+                    )
                 yield client
                 if keep:
                     console.err.print("The service runs until Ctrl-C.", style="dim")

@@ -83,6 +83,11 @@ class ServiceProcess:
         """The time since the last start."""
         return timedelta(seconds=time.monotonic() - self._started_at)
 
+    @property
+    def pid(self) -> int:
+        """The process id of the last start; 0 before the first."""
+        return 0 if self._process is None else self._process.pid
+
     def start(self) -> None:
         """Start the process in a new session."""
         self.last_lines.clear()

@@ -18,6 +18,7 @@ from typing import Self
 import structlog
 from filelock import FileLock, Timeout
 
+from gradnoise_service.domain import dispatcher_id
 from gradnoise_service.local import ports, ray_sockets, running_service
 from gradnoise_service.local.errors import (
     AlreadyRunningError,
@@ -121,6 +122,10 @@ class Supervisor:
         trace: TracebackType | None,
     ) -> None:
         self._stop()
+
+    def has_dispatcher(self, id: str) -> bool:
+        """Return whether a dispatcher is one of the processes."""
+        return any(id.startswith(dispatcher_id.of_process(each.pid)) for each in self._processes)
 
     def check(self) -> None:
         """Raise CrashLoopError if a process was given up."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-from datetime import UTC, datetime
 
 from rich.text import Text
 
@@ -18,12 +17,13 @@ NAME_STYLES = {"api": "cyan", "dashboard": "magenta", "workers": "green"}
 
 def up(settings: Settings, *, as_json: bool) -> None:
     """Run the service until Ctrl-C or SIGTERM, and show the output of its processes."""
-    lease_after = datetime.now(UTC) + settings.lease
     supervisor = Supervisor(settings, echo=_echo(as_json), on_failure=interrupt_main_thread)
     with interrupt_on_stop_signals(), supervisor as service:
         try:
             with Client(service.url, settings.bootstrap_token) as client:
-                wait_until_ready(client, service.home / "logs", lease_after=lease_after)
+                wait_until_ready(
+                    client, service.home / "logs", has_dispatcher=service.has_dispatcher
+                )
             if not as_json:
                 addresses = (
                     f"{service.url}  Optuna Dashboard: {settings.dashboard_url}  Stop with Ctrl-C."

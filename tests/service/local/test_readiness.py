@@ -29,15 +29,15 @@ def announce(database: Database, id: str, *, at: datetime) -> None:
 def test_a_started_service_is_ready_with_a_dispatcher_of_its_own(
     api: Any, live_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lease that a killed service has left does not count."""
+    """The lease that a killed service has left does not count, nor another service's."""
     monkeypatch.setattr(readiness, "READY_SECONDS", 0.2)
     monkeypatch.setattr(readiness, "POLL_SECONDS", 0.05)
-    started_at = datetime.now(UTC)
-    announce(live_database, "killed", at=started_at - timedelta(seconds=3))
+    announce(live_database, "other-7-a1b2c3", at=datetime.now(UTC))
+    has_dispatcher = "ours-7-a1b2c3".__eq__
     with Client(api.url) as client:
         wait_until_ready(client, tmp_path)
         with pytest.raises(NotReadyError) as refused:
-            wait_until_ready(client, tmp_path, lease_after=started_at + LEASE)
-        assert "No dispatcher runs yet." in str(refused.value.details)
-        announce(live_database, "new", at=started_at + timedelta(seconds=1))
-        wait_until_ready(client, tmp_path, lease_after=started_at + LEASE)
+            wait_until_ready(client, tmp_path, has_dispatcher=has_dispatcher)
+        assert "The dispatcher of this service does not run yet." in str(refused.value.details)
+        announce(live_database, "ours-7-a1b2c3", at=datetime.now(UTC))
+        wait_until_ready(client, tmp_path, has_dispatcher=has_dispatcher)

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import pytest
 
+from gradnoise_service.domain import dispatcher_id
 from gradnoise_service.local import running_service
 from gradnoise_service.local.errors import (
     AlreadyRunningError,
@@ -62,6 +63,10 @@ def test_processes_get_the_settings_and_stop_in_reverse_order(
     with Supervisor(settings, echo=lines, roles=roles) as service:
         started = [lines.until("obedient ") for _ in range(2)]
         assert {line.split()[2] for line in started} == {str(settings.port)}
+        assert all(
+            service.has_dispatcher(dispatcher_id.new(int(line.split()[1]))) for line in started
+        )
+        assert not service.has_dispatcher(dispatcher_id.new(os.getpid()))
         recorded = running_service.find(service.home)
         url = f"http://127.0.0.1:{settings.port}"
         assert recorded == RunningService(pid=os.getpid(), url=url)
