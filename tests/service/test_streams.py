@@ -3,6 +3,15 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradnoise_service.client import Client
+from gradnoise_service.domain.spec import StudySpec
+from live_api import LiveApi
 
 PROGRAM = """
 import logging, structlog
@@ -34,13 +43,31 @@ def test_logs_write_any_text_in_any_encoding() -> None:
     assert b"Logging error" not in done.stderr
 
 
-def test_the_command_line_prints_in_any_encoding() -> None:
-    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
-    program = (
-        "import sys; sys.argv = ['gradnoise', '--help']; "
-        "from gradnoise_service.__main__ import main; main()"
-    )
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+COMMANDS = """
+import sys
+from gradnoise_service.__main__ import main
+for arguments in sys.argv[1:]:
+    sys.argv = ["gradnoise", *arguments.split()]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, arguments
+"""
+
+
+@pytest.mark.slow
+def test_the_command_line_prints_in_any_encoding(
+    api: LiveApi, worker: Any, make_spec: Callable[..., StudySpec], tmp_path: Path
+) -> None:
+    """A file has every character, whatever the encoding of the terminal."""
+    with Client(api.url) as client:
+        study = client.submit(make_spec(description="噪声 – noise", options={}))
+        worker.run_all(study.id)
+    arguments = ("--help", "show 1", "report 1", "report 1 --format html --output report.html")
+    command = [sys.executable, "-c", COMMANDS, *arguments]
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1", "GRADNOISE_URL": api.url}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=True)
     assert b"Usage" in done.stdout
+    assert done.stdout.count(b"?? ? noise") == 2
     assert b"Error" not in done.stderr
+    assert "噪声 – noise" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -1,14 +1,15 @@
 """A dispatcher runs due studies, settles ended ones, and releases its studies when it stops."""
 
+import subprocess
+import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import optuna
 import pytest
-from sqlalchemy.exc import OperationalError
 
 from dispatcher_runs import WAIT_SECONDS, make_dispatcher, read, running, submit, until
 from formula_launcher import FormulaLauncher
@@ -26,10 +27,10 @@ from gradnoise_service.store import (
     trials,
     verbs,
 )
-from gradnoise_service.store.database import Database
+from gradnoise_service.store.database import Database, open_database
 from gradnoise_service.store.tables import StudyRow
 from gradnoise_service.usecases.study_folders import StudyFolders
-from gradnoise_workers.launcher import Launcher
+from gradnoise_workers.launcher import Launcher, LauncherEvent
 from gradnoise_workers.study import OptunaSync
 
 Make = Callable[..., StudySpec]
@@ -159,23 +160,45 @@ def test_a_study_cancelled_while_its_dispatcher_dies_is_settled_when_the_lease_h
     ]
 
 
-def test_faults_of_the_database_fail_no_study(
-    database: Database, storage: Storage, make_spec: Make
+LOCK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("BEGIN EXCLUSIVE")
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_locks_of_the_database_fail_no_study(
+    database_url: str, database: Database, storage: Storage, make_spec: Make
 ) -> None:
-    """Here SQLite is locked three times for longer than a writer waits, then the study goes on."""
+    """Another process locks SQLite three times for longer than a writer waits."""
     study = submit(database, make_spec())
-    faults = [OperationalError("INSERT", {}, Exception("database is locked")) for _ in range(5)]
+    impatient = open_database(database_url, patience_seconds=0.1)
+    locks: list[subprocess.Popen[bytes]] = []
 
-    def open_launcher() -> Launcher:
-        if faults:
-            raise RuntimeError("Optuna's storage failed") from faults.pop()
-        return FormulaLauncher()
+    class Locked(FormulaLauncher):
+        def events(self, timeout_seconds: float) -> Sequence[LauncherEvent]:
+            command = [sys.executable, "-c", LOCK, database_url.removeprefix("sqlite:///")]
+            lock = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            assert lock.stdout is not None
+            lock.stdout.readline()
+            locks.append(lock)
+            return super().events(timeout_seconds)
 
-    dispatcher = make_dispatcher(database, storage, open_launcher, lease=timedelta(0))
-    for _ in range(6):
+    dispatcher = make_dispatcher(impatient, storage, Locked, lease=timedelta(0))
+    for n in range(1, 4):
         dispatcher.run_round()
         dispatcher.join()
+        assert len(locks) == n
+        locks[-1].communicate()
+    assert read(database, study).state == "running"
+    dispatcher = make_dispatcher(impatient, storage, FormulaLauncher, lease=timedelta(0))
+    dispatcher.run_round()
+    dispatcher.join()
     assert read(database, study).state == "complete"
+    impatient.dispose()
 
 
 def test_a_stopped_dispatcher_releases_its_study_to_the_next(

@@ -35,7 +35,11 @@ class Up:
         self.home = home
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
-            up_command(home, port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            up_command(home, port),
+            env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="latin-1",
         )
         self.printed = ""
         self.until("Ready: ")
@@ -87,7 +91,10 @@ def small(make_spec: Callable[..., StudySpec]) -> StudySpec:
 def test_study_survives_killed_processes_and_ctrl_c_leaves_no_process(
     up: Up, small: StudySpec
 ) -> None:
-    """Ray and the API are killed in a study: they and the dispatcher restart, and it completes."""
+    """Ray and the API are killed in a study: they and the dispatcher restart, and it completes.
+
+    The output goes on, although its encoding lacks the line between name and text.
+    """
     with Client(up.url) as client:
         study = client.submit(small)
         events = client.watch(study.id)
@@ -97,6 +104,7 @@ def test_study_survives_killed_processes_and_ctrl_c_leaves_no_process(
             up.until("restarting it")
             up.until("study acquired" if process != "gradnoise_service.app" else "Uvicorn running")
         assert list(events)[-1].state == "complete"
+        assert up.until("study complete").startswith("  workers ? ")
         trials = list(client.trials(study.id))
         assert Counter((trial.phase, trial.arm) for trial in trials) == {
             ("search", "baseline"): 4,

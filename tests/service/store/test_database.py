@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from gradnoise_service.domain.errors import CatalogueEmptyError, DatabaseUnavailableError
 from gradnoise_service.store import catalogues
-from gradnoise_service.store.database import Database, open_database
+from gradnoise_service.store.database import Database, is_unavailable, open_database
 
 
 def test_a_session_that_raises_commits_nothing(database: Database, now: datetime) -> None:
@@ -74,6 +75,14 @@ def test_database_that_does_not_answer_is_noticed(
         assert time.monotonic() - started_at < 20
     publish()
     patient.dispose()
+
+
+def test_an_error_that_follows_from_a_lock_is_unavailability() -> None:
+    """Optuna raises an error of its own from the driver's."""
+    error = RuntimeError("the storage failed")
+    assert not is_unavailable(error)
+    error.__cause__ = OperationalError("INSERT", {}, Exception("database is locked"))
+    assert is_unavailable(error)
 
 
 @pytest.mark.slow
