@@ -83,6 +83,16 @@ def test_tags_and_notes_are_changed_and_shown(gradnoise: Run, study_file: Path) 
     assert gradnoise("remark", "one", "--tag", "Thesis").exit_code == 1
 
 
+def test_a_search_or_a_study_is_stopped(gradnoise: Run, study_file: Path, worker: Any) -> None:
+    gradnoise("submit", study_file, "--name", "first")
+    assert "Not every arm" in gradnoise("stop", "first").stderr
+    worker.begin(1)
+    for _ in range(2):
+        worker.end_trial(1, 0.5)
+    for arguments, state in ((("--confirm",), "running"), ((), "stopping")):
+        assert gradnoise("stop", 1, *arguments).stdout == f"Study first (id 1) is {state}.\n"
+
+
 def test_a_study_is_cloned_with_changes_or_into_a_file(
     gradnoise: Run, study_file: Path, tmp_path: Path
 ) -> None:

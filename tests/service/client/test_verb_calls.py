@@ -1,6 +1,7 @@
 """Verbs through the client: each returns the study, and a refusal is an error with the reason."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -18,3 +19,19 @@ def test_verbs_return_the_study_and_refusals_raise(
     assert client.cancel(study.id) == client.cancel(study.id)
     with pytest.raises(ApiError, match="only a study that is pausing or paused can be resumed"):
         client.resume(study.id)
+
+
+def test_a_search_or_a_study_is_stopped(
+    client: Client, worker: Any, make_spec: Callable[..., StudySpec]
+) -> None:
+    study = client.submit(make_spec())
+    with pytest.raises(ApiError, match="Not every arm"):
+        client.stop(study.id)
+    worker.begin(study.id)
+    for _ in range(4):
+        worker.end_trial(study.id, 0.5)
+    searched = client.stop(study.id, confirm=True)
+    assert (searched.state, searched.stops[0].n, searched.stops[0].confirms) == ("running", 2, True)
+    stopped = client.stop(study.id)
+    assert (stopped.state, stopped.stops[1].confirms) == ("stopping", False)
+    assert client.stop(study.id) == stopped

@@ -130,6 +130,18 @@ def test_form_cancels_a_study(
     assert "/cancel" not in client.get(f"/studies/{study_id}").text
 
 
+def test_form_stops_a_search_or_a_study(client: TestClient, shown: dict[str, int]) -> None:
+    address = f"/studies/{shown['running']}"
+    assert 'name="confirm"' in client.get(address).text
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for content, state in (("confirm=on", "running"), ("", "stopping")):
+        headers = {"Sec-Fetch-Site": "same-origin", **HTML, **form}
+        answer = client.post(f"{address}/stop", content=content, headers=headers)
+        assert (answer.status_code, answer.headers["location"]) == (303, address)
+        assert client.get(f"/v1{address}").json()["state"] == state
+    assert f'action="{address}/stop"' not in client.get(address).text
+
+
 def test_form_extends_a_complete_study(
     client: TestClient, database: Database, workshop: Any
 ) -> None:
