@@ -29,11 +29,13 @@ class FunctionError(Exception):
 
     Args:
         fault: What it raised, with what it printed last.
+        was_killed: Whether its process was killed, as by the system when memory runs out.
     """
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, *, was_killed: bool = False) -> None:
         super().__init__(fault.summary)
         self.fault = fault
+        self.was_killed = was_killed
 
 
 def release_locals(error: BaseException) -> None:

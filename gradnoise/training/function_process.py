@@ -148,8 +148,13 @@ class ForkServer:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
+        self._process = process
         weakref.finalize(self, _stop, self._socket, process)
         self._socket.sendall(len(source).to_bytes(LENGTH_BYTES, "little") + source)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
 
     def start(self, trial: int, output: int, status: int) -> None:
         """Start a process with the ends of these pipes."""
@@ -166,8 +171,11 @@ _servers: dict[bytes, ForkServer] = {}
 
 
 def _server(source: bytes) -> ForkServer:
-    """Return the server for a source; that of another source ends with its last trial."""
-    if source not in _servers:
+    """Return the server for a source, a new one if it was killed.
+
+    That of another source ends with its last trial.
+    """
+    if source not in _servers or not _servers[source].is_alive:
         _servers.clear()
         _servers[source] = ForkServer(source)
     return _servers[source]

@@ -150,7 +150,7 @@ class FunctionRun:
                 case Ended(fault=Fault() as fault):
                     self._fail(fault)
                 case int() as code:
-                    self._fail(_killed(code))
+                    self._fail(_killed(code), was_killed=code == -signal.SIGKILL)
 
     def _receive(self, process: FunctionProcess, timeout_seconds: float | None) -> Any:
         limit = math.inf if self._spec.stall_seconds is None else self._spec.stall_seconds
@@ -179,10 +179,11 @@ class FunctionRun:
             self._fail(Fault.of(error))
         return {**self._last, "stopped_early": 1.0}
 
-    def _fail(self, fault: Fault) -> NoReturn:
+    def _fail(self, fault: Fault, *, was_killed: bool = False) -> NoReturn:
         tail = self._output.last_lines()
         printed = f"The function printed last:\n{tail}\n\n" if tail else ""
-        raise FunctionError(Fault(summary=fault.summary, error=printed + fault.error))
+        raised = Fault(summary=fault.summary, error=printed + fault.error)
+        raise FunctionError(raised, was_killed=was_killed)
 
     def _source(self) -> bytes:
         return pickle.dumps(

@@ -1,6 +1,5 @@
 """Rehearsal: a trial's first updates, made and discarded: whether it works, where it starts."""
 
-import contextlib
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from gradnoise.training.trial import TrialSpec
 from gradnoise.workloads.base import Workload
 
 FUNCTION_SECONDS = 60.0
+MOST_KILLED = 3
+"""How often the process of a function is killed until the function is to blame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +64,20 @@ def _of_function(spec: TrialSpec, seconds: float) -> Rehearsal:
     short = dataclasses.replace(spec, budget_epochs=1, rungs=(), with_test=True, checkpoint="")
     setup = prepare(short)
     assert not isinstance(setup.workload, Workload)
-    run = FunctionRun(setup, setup.workload)
     values: Mapping[str, float] = {}
-    with contextlib.suppress(UnfinishedError):
+    for n_killed in range(1, MOST_KILLED + 1):
+        run = FunctionRun(setup, setup.workload)
         try:
             values = run.train_epoch(seconds)
+        except UnfinishedError:
+            break
         except FunctionError as error:
+            if error.was_killed and n_killed < MOST_KILLED:
+                continue
             return Rehearsal(error=_with_traceback(error.fault))
         finally:
             run.close(0.0)
+        break
     return Rehearsal(
         noise_to_gradient=values.get("noise_to_gradient"),
         optimizers=tuple(run.conduct.get("optimizers", ())),

@@ -68,6 +68,11 @@ ENDED = "GRADNOISE_TEST_ENDED"
 """The environment variable with the file that the `finally` of a function writes."""
 
 
+GROUP = "GRADNOISE_TEST_GROUP"
+"""The environment variable with the `cgroup.procs` of a control group of at most GROUP_BYTES."""
+GROUP_BYTES = 64_000_000
+
+
 @function(
     name="misbehaving",
     description="Breaks the rules.",
@@ -85,6 +90,14 @@ def misbehaving(trial: Trial) -> None:
             if epoch == 2 and how == "crashes":
                 print("before the crash")  # noqa: T201
                 os.kill(os.getpid(), signal.SIGSEGV)
+            if how == "is killed once" and not Path(os.environ[ENDED]).exists():
+                Path(os.environ[ENDED]).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            if epoch == 2 and how == "kills its server":
+                os.kill(os.getppid(), signal.SIGKILL)
+            if epoch == 2 and how == "exhausts memory":
+                Path(os.environ[GROUP]).write_text(str(os.getpid()))
+                bytearray(os.urandom(1) * GROUP_BYTES * 4)
             if epoch == 2 and how == "stops early":
                 return
             try:
@@ -107,12 +120,17 @@ def misbehaving(trial: Trial) -> None:
             Path(os.environ[ENDED]).write_text("cleaned up")
 
 
+HELD: list[bytes] = []
+"""What a function never frees."""
+
+
 @function(
     name="leaking",
     description="Reports whether it got a clean process, and then changes its state.",
     metrics=[X],
 )
 def leaking(trial: Trial) -> None:
+    HELD.append(bytes(100_000_000))
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # raises outside the main thread
     data = torch.utils.data.TensorDataset(torch.arange(4.0))
     loader = torch.utils.data.DataLoader(data, num_workers=1)
@@ -123,6 +141,7 @@ def leaking(trial: Trial) -> None:
         Path.cwd() != Path("/"),
         not any("leaked" in str(warning[1]) for warning in warnings.filters),
         sum(float(batch) for (batch,) in loader) == 6.0,
+        len(HELD) == 1,
     )
     torch.set_default_dtype(torch.float64)
     os.environ["LEAKED"] = "1"
@@ -138,13 +157,38 @@ def leaking(trial: Trial) -> None:
     metrics=[X],
 )
 def resuming(trial: Trial) -> None:
+    train_on(trial, trial.budget_epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlakyOptions:
+    """What it waits for."""
+
+    needs: str = option("", "A file.")
+
+
+@function(
+    name="flaky",
+    description="Trains as `resuming`; runs on odd seeds fail half-way while a file is missing.",
+    metrics=[X],
+    options=FlakyOptions,
+)
+def flaky(trial: Trial) -> None:
+    is_whole = trial.seed % 2 == 0 or Path(trial.options.needs).exists()
+    train_on(trial, trial.budget_epochs if is_whole else trial.budget_epochs // 2)
+    if not is_whole:
+        raise OSError(f"{trial.options.needs} is missing")
+
+
+def train_on(trial: Trial, last_epoch: int) -> None:
+    """Train with momentum and dropout up to an epoch, from the checkpoint if there is one."""
     model = torch.nn.Linear(3, 1)
     optimizer = trial.optimizer(model)
     state = trial.restore()
     if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-    for epoch in range(trial.epoch + 1, trial.budget_epochs + 1):
+    for epoch in range(trial.epoch + 1, last_epoch + 1):
         for _ in range(3):
             x = torch.nn.functional.dropout(torch.rand(8, 3))
             optimizer.zero_grad()

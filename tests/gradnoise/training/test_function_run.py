@@ -1,5 +1,7 @@
 import dataclasses
 import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,48 @@ def test_a_crash_ends_its_trial_alone_and_shows_what_was_printed() -> None:
     assert curve(events, "b") == curve(run(trainer, spec("b")), "b")
 
 
+@pytest.fixture
+def limited_group(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A control group of little memory, for functions to join."""
+    limits = ("/sys/fs/cgroup/{}/memory.max", "/sys/fs/cgroup/memory/{}/memory.limit_in_bytes")
+    for limit in (Path(path.format(f"gradnoise-{os.getpid()}")) for path in limits):
+        try:
+            limit.parent.mkdir()
+        except OSError:
+            continue
+        try:
+            if not limit.exists():
+                continue
+            limit.write_text(str(probe_functions.GROUP_BYTES))
+            monkeypatch.setenv(probe_functions.GROUP, str(limit.with_name("cgroup.procs")))
+            yield
+        finally:
+            limit.parent.rmdir()
+        return
+    pytest.skip("control groups of memory cannot be made")
+
+
+@pytest.mark.usefixtures("limited_group")
+def test_a_function_that_the_system_kills_for_memory_fails_alone_with_the_reason() -> None:
+    trainer = SingleTrainer(2)
+    events = run(trainer, spec("hungry", "exhausts memory"), spec("b"))
+    failed = next(event for event in events if isinstance(event, Failed))
+    assert (failed.key, failed.summary) == (
+        "hungry",
+        "RuntimeError: the process of the function ended by SIGKILL, as the system ends a process "
+        "when memory runs out.",
+    )
+    assert curve(events, "b") == curve(run(trainer, spec("b")), "b")
+
+
+@pytest.mark.slow
+def test_a_killed_server_is_replaced() -> None:
+    """The functions that it has forked go on."""
+    trainer = SingleTrainer(1)
+    for key, how in (("first", "kills its server"), ("second", "")):
+        assert isinstance(run(trainer, spec(key, how))[-1], Finished)
+
+
 def test_a_value_that_is_not_finite_ends_the_trial_as_diverged() -> None:
     assert run(SingleTrainer(1), spec(how="diverges")) == [Finished(key="a", diverged=True)]
 
@@ -150,11 +194,14 @@ def test_a_released_function_ends_and_cleans_up(
 
 
 def test_a_function_runs_on_the_main_thread_of_a_clean_process() -> None:
-    """Signals and DataLoader workers behave, and nothing leaks into the next trial."""
+    """Signals and DataLoader workers behave, and nothing leaks into the next trial.
+
+    Each holds 100 MB for ever.
+    """
     trainer = SingleTrainer(1)
     for key in ("first", "second"):
         values = curve(run(trainer, spec(key, workload="leaking", with_test=True)), key)
-        assert values == [{"validation_x": 1.0, "test_x": 6.0}] * 3
+        assert values == [{"validation_x": 1.0, "test_x": 7.0}] * 3
 
 
 @pytest.mark.parametrize(

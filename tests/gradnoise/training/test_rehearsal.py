@@ -1,8 +1,10 @@
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import probe_functions
 from gradnoise.training.rehearsal import rehearse
 from trial_runs import spec
 
@@ -24,6 +26,13 @@ def test_the_error_of_a_function_is_found_with_its_traceback() -> None:
     found = rehearse(spec(workload="misbehaving", options={"how": "raises at the end"}))
     assert found.error.startswith("OSError: no end\n\nTraceback (most recent call last):\n")
     assert "probe_functions.py" in found.error
+
+
+def test_a_function_whose_process_was_killed_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(probe_functions.ENDED, str(tmp_path / "ended"))
+    assert rehearse(spec(workload="misbehaving", options={"how": "is killed once"})).error == ""
 
 
 def test_a_function_that_takes_long_is_stopped() -> None:
