@@ -37,6 +37,7 @@ from gradnoise_workers.worker import (
     await_replies,
     devices_text,
     kill,
+    reason_of,
     stall_limit,
     started_worker,
 )
@@ -348,7 +349,7 @@ class RayLauncher:
         if isinstance(error, RayTaskError) and isinstance(error.cause, CaptureError):
             self._eager = str(error.cause)
             log.warning("updates are no longer captured as CUDA graphs", reason=self._eager)
-        reason = f"{type(error).__name__}: {error}".strip()
+        reason = reason_of(error)
         if worker.location is None and self._cluster.has(worker.node):
             self._failed_starts += 1
             if self._failed_starts >= MAX_FAILED_STARTS:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import OutOfMemoryError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gradnoise.training.trace import Traced
@@ -173,6 +173,12 @@ def await_replies(
         )
         check_interrupt()
     return not pending
+
+
+def reason_of(error: RayError) -> str:
+    """Return why a process was lost; for lack of memory without Ray's list of other processes."""
+    text = f"{type(error).__name__}: {error}".strip()
+    return text.partition("\n")[0] if isinstance(error, OutOfMemoryError) else text
 
 
 def stall_limit(spec: TrialSpec) -> float:
