@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,11 +72,17 @@ class PostgresServer:
         data = f"--pgdata={self.folder}/data"
         self._run("pg_ctl", "restart", "--mode=immediate", "--wait", data)
 
+    def crash(self) -> None:
+        """Kill a process of the server, which then ends all others; wait until it answers again."""
+        self._postmaster().children()[-1].kill()
+        is_ready = [*self._user(), str(self.binaries / "pg_isready"), "-q", f"--host={self.folder}"]
+        while subprocess.run(is_ready, cwd=self.folder, check=False).returncode:
+            time.sleep(0.05)
+
     @contextmanager
     def suspended(self) -> Iterator[None]:
         """Stop every process of the server in a block, so that it answers nothing."""
-        pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
-        postmaster = psutil.Process(pid)
+        postmaster = self._postmaster()
         processes = [postmaster, *postmaster.children(recursive=True)]
         for process in processes:
             process.suspend()
@@ -111,6 +118,10 @@ class PostgresServer:
             f"--command={statement}",
             database,
         )
+
+    def _postmaster(self) -> psutil.Process:
+        pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        return psutil.Process(pid)
 
     def _run(self, program: str, *arguments: str) -> str:
         # a file, because the server would inherit a pipe and its reader would wait for the server

@@ -41,7 +41,7 @@ class Up:
             "GRADNOISE_DASHBOARD_PORT": str(dashboard_port),
             **settings,
         }
-        self.log = (home / "up.log").open("wb")
+        self.log = (home / "up.log").open("ab")
         self.start()
 
     def start(self) -> None:
@@ -81,6 +81,11 @@ class Up:
                 pass
             time.sleep(0.1)
         pytest.fail(f"{what} did not happen within {seconds:.0f} s:\n{self.tail()}")
+
+    def note(self, line: str) -> None:
+        """Add a line to the service's log."""
+        with (self.home / "up.log").open("a") as log:
+            log.write(f"{line}\n")
 
     def tail(self) -> str:
         """Return the end of the service's log."""

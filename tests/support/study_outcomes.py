@@ -1,5 +1,6 @@
 """What a study has left, to be compared with what its undisturbed twin has left."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +22,20 @@ class Outcome:
     trials: dict[tuple[str, str, int], tuple[Any, ...]]
     comparison: Any
 
-    def differences(self, other: "Outcome") -> list[str]:
-        """Return what differs from the outcome of a twin, as sentences."""
+    def differences(self, other: "Outcome", *, of_all: bool = True) -> list[str]:
+        """Return what differs from the outcome of a twin, as sentences.
+
+        Args:
+            other: The outcome of the twin.
+            of_all: False for a study that was stopped: its trials are some of its twin's.
+        """
+        keys = self.trials.keys() | (other.trials.keys() if of_all else set())
         found = [
             f"trial {key}: {first_difference(self.trials.get(key), other.trials.get(key))}"
-            for key in sorted(self.trials.keys() | other.trials.keys())
+            for key in sorted(keys)
             if self.trials.get(key) != other.trials.get(key)
         ]
-        if self.comparison != other.comparison:
+        if of_all and self.comparison != other.comparison:
             found.append(f"comparison: {first_difference(self.comparison, other.comparison)}")
         return found
 
@@ -70,12 +77,12 @@ def without_costs(value: Any) -> Any:
     return [without_costs(part) for part in value] if isinstance(value, list) else value
 
 
-def open_attempts(database: Database, study: Study) -> int:
-    """Return how many attempts of a study have not ended."""
+def n_attempts(database: Database, study: Study, outcomes: Sequence[str]) -> int:
+    """Return how many attempts of a study's trials have one of these outcomes."""
     query = (
         select(AttemptRow.lease_token)
         .join(TrialRow, AttemptRow.trial_id == TrialRow.id)
-        .where(TrialRow.study_id == study.id, AttemptRow.outcome == "running")
+        .where(TrialRow.study_id == study.id, AttemptRow.outcome.in_(outcomes))
     )
     with database.session() as session:
         return len(session.scalars(query).all())
