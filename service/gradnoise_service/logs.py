@@ -1,5 +1,6 @@
 """Structured logs on stderr, as text or as one JSON object a line."""
 
+import contextlib
 import logging
 import sys
 
@@ -41,20 +42,30 @@ def configure(settings: Settings, process: str) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(settings.log_level.upper())
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    root.setLevel(level)
     for chatty in ("optuna", "alembic", "httpx2", "matplotlib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # past `logging`, which takes two thirds of the time of a line of the access log
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, renderer],
+        logger_factory=structlog.WriteLoggerFactory(_Stderr()),  # type: ignore[arg-type]  # writes
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
+
+
+class _Stderr:
+    """The stderr of the process, whose failures end no request."""
+
+    def write(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(line)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def _as_plain(

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
 from gradnoise_service.api.limits import address_key
-from gradnoise_service.api.state import CurrentLimiter, CurrentService
+from gradnoise_service.api.state import current_limiter, current_service
 from gradnoise_service.domain.access import Caller, Scope
 from gradnoise_service.domain.errors import ForbiddenError, UnauthenticatedError
 from gradnoise_service.usecases.callers import identify
@@ -21,15 +21,27 @@ def credentials_of(request: Request) -> tuple[str | None, str | None]:
     return token.strip() if scheme.lower() == "bearer" else None, request.cookies.get(COOKIE)
 
 
-async def authenticated(
-    request: Request, service: CurrentService, limiter: CurrentLimiter
-) -> Caller:
+def _requires(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
+    async def check(request: Request) -> Caller:
+        caller = await _authenticated(request)
+        if not caller.may(scope):
+            scopes = ", ".join(caller.scopes) or "none"
+            raise ForbiddenError(
+                f"This request requires a token with the scope {scope!r}, but got {scopes}."
+            )
+        return caller
+
+    return check
+
+
+async def _authenticated(request: Request) -> Caller:
     """Return the caller; count the request against the owner, or the address if unauthenticated.
 
     Raises:
         UnauthenticatedError: If the token is missing, unknown or expired.
         HTTPException: 429 if there were too many requests.
     """
+    service, limiter = await current_service(request), await current_limiter(request)
     credentials = credentials_of(request)
     if service.requires_tokens:
         caller = await run_in_threadpool(identify, service, *credentials)
@@ -39,18 +51,6 @@ async def authenticated(
     if caller is None:
         raise UnauthenticatedError()
     return caller
-
-
-def _requires(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
-    async def check(caller: Annotated[Caller, Depends(authenticated)]) -> Caller:
-        if not caller.may(scope):
-            scopes = ", ".join(caller.scopes) or "none"
-            raise ForbiddenError(
-                f"This request requires a token with the scope {scope!r}, but got {scopes}."
-            )
-        return caller
-
-    return check
 
 
 Reader = Annotated[Caller, Depends(_requires("read"))]

@@ -85,37 +85,48 @@ def storage_faults(values: Mapping[str, Any]) -> list[FieldFault]:
     They need no schema, so their cost is that of reading the values. What JSON can hold and the
     database cannot is among them.
     """
-    return list(itertools.islice(_faults(values, (), itertools.count(1)), MAX_FAULTS + 1))
+    return list(itertools.islice(_faults(values), MAX_FAULTS + 1))
 
 
-def _faults(value: object, path: tuple[str, ...], count: Iterator[int]) -> Iterator[FieldFault]:
-    field = ".".join(path)
-    if (n := next(count)) >= MAX_VALUES:
-        if n == MAX_VALUES:
+def _faults(values: Mapping[str, Any]) -> Iterator[FieldFault]:
+    n_values = 0
+    left: list[tuple[object, tuple[str, ...]]] = [(values, ())]  # the next value is the last
+    while left:
+        value, path = left.pop()
+        n_values += 1
+        if n_values >= MAX_VALUES:
             legal = f"at most {MAX_VALUES:,} values in all"
+            field = ".".join(path)
             yield FieldFault(field=field, value=None, message="too many values", legal=legal)
-        return
+            return
+        fault = _fault(value, path)
+        if fault is not None:
+            yield fault
+        elif isinstance(value, dict):
+            for key, inner in reversed(value.items()):
+                left += ((inner, (*path, key)), (key, (*path, ascii(key))))
+        elif isinstance(value, list):
+            left += ((value[i], (*path, str(i))) for i in reversed(range(len(value))))
+
+
+def _fault(value: object, path: tuple[str, ...]) -> FieldFault | None:
+    """Return the fault of a value apart from those that it contains."""
+    shown, message, legal = None, "", ""
     if len(path) > MAX_DEPTH:
-        legal = f"at most {MAX_DEPTH} levels"
-        yield FieldFault(field=field, value=None, message="is nested too deeply", legal=legal)
-    elif isinstance(value, Mapping | list) and len(value) > MAX_ENTRIES:
-        legal = f"at most {MAX_ENTRIES:,} entries"
-        message = f"has {len(value):,} entries"
-        yield FieldFault(field=field, value=None, message=message, legal=legal)
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _faults(key, (*path, ascii(key)), count)
-            yield from _faults(inner, (*path, key), count)
-    elif isinstance(value, list):
-        for i, inner in enumerate(value):
-            yield from _faults(inner, (*path, str(i)), count)
-    elif isinstance(value, str) and ILLEGAL_CHARACTERS.search(value):
-        message = "contains NUL or a lone surrogate"
-        legal = "Unicode text without NUL"
-        yield FieldFault(field=field, value=ascii(value), message=message, legal=legal)
+        message, legal = "is nested too deeply", f"at most {MAX_DEPTH} levels"
+    elif isinstance(value, str):
+        if ILLEGAL_CHARACTERS.search(value):
+            shown, message = ascii(value), "contains NUL or a lone surrogate"
+            legal = "Unicode text without NUL"
+    elif isinstance(value, dict | list):
+        if len(value) > MAX_ENTRIES:
+            message, legal = f"has {len(value):,} entries", f"at most {MAX_ENTRIES:,} entries"
     elif is_number(value) and not _is_in_range(value):
+        shown, legal = value, NUMBERS
         message = f"{value:.6g} is out of range" if isinstance(value, float) else "is out of range"
-        yield FieldFault(field=field, value=value, message=message, legal=NUMBERS)
+    if not message:
+        return None
+    return FieldFault(field=".".join(path), value=shown, message=message, legal=legal)
 
 
 def _is_in_range(number: int | float) -> bool:

@@ -1,58 +1,36 @@
 """Studies as the endpoints return them, and JSON responses that pydantic writes without a copy."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import Response
 from pydantic import TypeAdapter
 
 from gradnoise_service.api.schemas import StudyOut
-from gradnoise_service.domain.plan import Plan
 from gradnoise_service.domain.progress import QueuePlace
 from gradnoise_service.domain.study import Study
 from gradnoise_service.domain.trial_errors import ArmError
 from gradnoise_service.usecases import studies
 from gradnoise_service.usecases.service import Service
+from gradnoise_service.usecases.studies import ShownStudy
 
 N_CACHED = 512
 JSON = "application/json"
 ADDRESS: TypeAdapter[str | None] = TypeAdapter(str | None)
 
 
-def shown(
-    service: Service, found: Sequence[Study], plan: Plan | None = None, warnings: Sequence[str] = ()
-) -> list[StudyOut]:
-    """Return studies with their places in the queue and their first errors.
-
-    Args:
-        service: The service.
-        found: The studies.
-        plan: What a submitted study runs.
-        warnings: What the installed packages leave unclear on it.
-    """
-    places, errors = studies.details(service, found)
-    return [
-        StudyOut.of(
-            study,
-            service.settings.dashboard_url,
-            queue=places.get(study.id),
-            plan=plan,
-            warnings=warnings,
-            errors=errors.get(study.id, ()),
-        )
-        for study in found
-    ]
+def shown(service: Service, study: Study) -> Response:
+    """Return the response with a study that a request has changed."""
+    return Response(as_json(service, studies.shown(service, study)), media_type=JSON)
 
 
-def as_json(service: Service, found: Sequence[Study]) -> list[bytes]:
-    """Return studies as `shown` in JSON; one that did not change is written once."""
-    places, errors = studies.details(service, found)
-    url = service.settings.dashboard_url
-    return [_written(study, url, places.get(study.id), errors.get(study.id, ())) for study in found]
+def as_json(service: Service, found: ShownStudy) -> bytes:
+    """Return a study in JSON; one that did not change is written once."""
+    return _written(found.study, service.settings.dashboard_url, found.queue, found.errors)
 
 
-def page_response(items: Sequence[bytes], next: str | None) -> Response:
+def page_response(items: Iterable[bytes], next: str | None) -> Response:
     """Return the response with a page of items in JSON."""
     content = b'{"items":[%b],"next":%b}' % (b",".join(items), ADDRESS.dump_json(next))
     return Response(content, media_type=JSON)

@@ -20,12 +20,12 @@ def attach(app: FastAPI, service: Service, feed: ProgressFeed) -> None:
     app.state.streams = Streams(service.settings.event_streams, max_connections() // 2)
 
 
-async def _service(request: Request) -> Service:
+async def current_service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
 
-async def _limiter(request: Request) -> Limiter:
+async def current_limiter(request: Request) -> Limiter:
     limiter: Limiter = request.app.state.limiter
     return limiter
 
@@ -40,7 +40,7 @@ async def _feed(request: Request) -> ProgressFeed:
     return feed
 
 
-CurrentService = Annotated[Service, Depends(_service)]
-CurrentLimiter = Annotated[Limiter, Depends(_limiter)]
+CurrentService = Annotated[Service, Depends(current_service)]
+CurrentLimiter = Annotated[Limiter, Depends(current_limiter)]
 CurrentStreams = Annotated[Streams, Depends(_streams)]
 CurrentFeed = Annotated[ProgressFeed, Depends(_feed)]

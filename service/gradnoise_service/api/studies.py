@@ -26,7 +26,7 @@ from gradnoise_service.usecases import studies
 
 router = APIRouter(tags=["studies"])
 
-STUDY, PROGRESS = TypeAdapter(StudyOut), TypeAdapter(Progress)
+PROGRESS = TypeAdapter(Progress)
 
 State = Annotated[StudyState | None, Query(description="Only studies in this state.")]
 HasVerdict = Annotated[
@@ -122,12 +122,20 @@ def submit(
     A study with any fault is refused as a whole.
     """
     submission = studies.submit(service, caller, read_spec(content), key, is_dry_run=dry_run)
-    [study] = shown(service, [submission.study], submission.plan, submission.warnings)
-    response = json_response(STUDY, study)
-    response.status_code = 201 if submission.is_new and not dry_run else 200
-    if not dry_run:
-        response.headers["Location"] = study.links.self
-    return response
+    study = StudyOut.of(
+        submission.shown.study,
+        service.settings.dashboard_url,
+        queue=submission.shown.queue,
+        errors=submission.shown.errors,
+        plan=submission.plan,
+        warnings=submission.warnings,
+    )
+    return Response(
+        study.model_dump_json(),
+        status_code=201 if submission.is_new and not dry_run else 200,
+        headers={} if dry_run else {"Location": study.links.self},
+        media_type=JSON,
+    )
 
 
 @router.get(
@@ -162,7 +170,7 @@ def list_studies(
     found = studies.page(service, caller, before=before, limit=limit, only=only)
     filters = {"limit": limit, **asdict(only)}
     following = next_address("/v1/studies", {"before": found.last_id}, filters)
-    return page_response(as_json(service, found.items), following)
+    return page_response((as_json(service, study) for study in found.items), following)
 
 
 @router.get(
@@ -173,22 +181,24 @@ def list_studies(
 )
 def show(caller: Reader, service: CurrentService, study_id: StudyId) -> Response:
     """Return a study as submitted, with its state and its verdict."""
-    [study] = as_json(service, [studies.show(service, caller, study_id)])
-    return Response(study, media_type=JSON)
+    found = studies.show_with_place(service, caller, study_id)
+    return Response(as_json(service, found), media_type=JSON)
 
 
 @router.patch(
-    "/studies/{study_id}", summary="Change a study's tags or note", responses=documented(404, 422)
+    "/studies/{study_id}",
+    response_model=StudyOut,
+    summary="Change a study's tags or note",
+    responses=documented(404, 422),
 )
 def remark(
     caller: Submitter, service: CurrentService, study_id: StudyId, remarks: Remarks
-) -> StudyOut:
+) -> Response:
     """Replace the tags of a study, its note, or both, in any state.
 
     They are no part of its spec, so that its hash stays.
     """
-    [study] = shown(service, [studies.remark(service, caller, study_id, remarks)])
-    return study
+    return shown(service, studies.remark(service, caller, study_id, remarks))
 
 
 @router.get(
@@ -247,7 +257,10 @@ def clone(
 
 
 @router.post(
-    "/studies/{study_id}/extend", summary="Extend a study", responses=documented(404, 409, 422)
+    "/studies/{study_id}/extend",
+    response_model=StudyOut,
+    summary="Extend a study",
+    responses=documented(404, 409, 422),
 )
 def extend(
     caller: Submitter,
@@ -256,7 +269,7 @@ def extend(
     extension: ExtensionIn,
     key: IdempotencyKey = None,
     dry_run: DryRun = False,
-) -> StudyOut:
+) -> Response:
     """Queue a complete study again with more confirm seeds, or epochs of each confirm run.
 
     The existing runs are kept, and the verdict is computed again over all runs. With `epochs`, the
@@ -274,5 +287,4 @@ def extend(
         is_dry_run=dry_run,
         accepts_changed_code=extension.accept_changed_code,
     )
-    [study] = shown(service, [extended])
-    return study
+    return shown(service, extended)

@@ -1,6 +1,8 @@
 """Endpoints of the verbs on studies: pause, resume, stop, cancel, retry, change of priority."""
 
-from fastapi import APIRouter
+from typing import Any
+
+from fastapi import APIRouter, Response
 
 from gradnoise_service.api.auth import Submitter
 from gradnoise_service.api.parameters import StudyId
@@ -11,67 +13,58 @@ from gradnoise_service.api.state import CurrentService
 from gradnoise_service.usecases import verbs
 
 router = APIRouter(tags=["studies"])
-RESPONSES = documented(404, 409, 422)
+SHOWN: dict[str, Any] = {"response_model": StudyOut, "responses": documented(404, 409, 422)}
 
 
-@router.post("/studies/{study_id}/pause", summary="Pause a study", responses=RESPONSES)
-def pause(caller: Submitter, service: CurrentService, study_id: StudyId) -> StudyOut:
+@router.post("/studies/{study_id}/pause", summary="Pause a study", **SHOWN)
+def pause(caller: Submitter, service: CurrentService, study_id: StudyId) -> Response:
     """Write the state of the trials under way, then free the devices; `resume` continues.
 
     The state is `pausing` until the devices are free. The pause changes no result.
     """
-    [study] = shown(service, [verbs.pause(service, caller, study_id)])
-    return study
+    return shown(service, verbs.pause(service, caller, study_id))
 
 
-@router.post("/studies/{study_id}/resume", summary="Resume a study", responses=RESPONSES)
-def resume(caller: Submitter, service: CurrentService, study_id: StudyId) -> StudyOut:
+@router.post("/studies/{study_id}/resume", summary="Resume a study", **SHOWN)
+def resume(caller: Submitter, service: CurrentService, study_id: StudyId) -> Response:
     """Queue a paused study again; its trials continue from their checkpoints."""
-    [study] = shown(service, [verbs.resume(service, caller, study_id)])
-    return study
+    return shown(service, verbs.resume(service, caller, study_id))
 
 
-@router.post("/studies/{study_id}/stop", summary="Stop a study", responses=RESPONSES)
+@router.post("/studies/{study_id}/stop", summary="Stop a study", **SHOWN)
 def stop(
     caller: Submitter, service: CurrentService, study_id: StudyId, wanted: StopIn | None = None
-) -> StudyOut:
+) -> Response:
     """Finish the trials that have started, start no other, and report on what there is.
 
     What not every arm has started does not count. With `confirm`, only the search is stopped: the
     settings that it found are confirmed as declared.
     """
     confirms = wanted is not None and wanted.confirm
-    [study] = shown(service, [verbs.stop(service, caller, study_id, confirms=confirms)])
-    return study
+    return shown(service, verbs.stop(service, caller, study_id, confirms=confirms))
 
 
-@router.post("/studies/{study_id}/cancel", summary="Cancel a study", responses=RESPONSES)
-def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> StudyOut:
+@router.post("/studies/{study_id}/cancel", summary="Cancel a study", **SHOWN)
+def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> Response:
     """End a study now; its measurements are kept."""
-    [study] = shown(service, [verbs.cancel(service, caller, study_id)])
-    return study
+    return shown(service, verbs.cancel(service, caller, study_id))
 
 
-@router.post("/studies/{study_id}/retry", summary="Retry a study", responses=RESPONSES)
+@router.post("/studies/{study_id}/retry", summary="Retry a study", **SHOWN)
 def retry(
     caller: Submitter, service: CurrentService, study_id: StudyId, wanted: RetryIn | None = None
-) -> StudyOut:
+) -> Response:
     """Queue a failed or complete study again; the failed trials of its last phase run again.
 
     They keep their seeds and settings. The report states how many there were.
     """
     accepts = wanted is not None and wanted.accept_changed_code
-    retried = verbs.retry(service, caller, study_id, accepts_changed_code=accepts)
-    [study] = shown(service, [retried])
-    return study
+    return shown(service, verbs.retry(service, caller, study_id, accepts_changed_code=accepts))
 
 
-@router.post(
-    "/studies/{study_id}/priority", summary="Change the priority of a study", responses=RESPONSES
-)
+@router.post("/studies/{study_id}/priority", summary="Change the priority of a study", **SHOWN)
 def prioritize(
     caller: Submitter, service: CurrentService, study_id: StudyId, wanted: PriorityIn
-) -> StudyOut:
+) -> Response:
     """Change the priority of a study that is queued or paused; the spec keeps the submitted one."""
-    [study] = shown(service, [verbs.prioritize(service, caller, study_id, wanted.priority)])
-    return study
+    return shown(service, verbs.prioritize(service, caller, study_id, wanted.priority))

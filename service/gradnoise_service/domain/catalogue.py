@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
+
+from jsonschema import Draft202012Validator
 
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.rules import Rule
@@ -67,7 +70,12 @@ class WorkloadEntry:
     techniques: tuple[str, ...] | None = None
     package: str = ""
 
-    @property
+    @cached_property
+    def options_validator(self) -> Draft202012Validator:
+        """The validator of the options, whose construction takes as long as a validation."""
+        return Draft202012Validator(self.options_schema)
+
+    @cached_property
     def option_rules(self) -> tuple[Rule, ...]:
         """The rules across options."""
         return _rules(self.options_schema.get("rules", ()))

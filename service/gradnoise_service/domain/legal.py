@@ -99,8 +99,11 @@ def _faults(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Iterator[
         yield _unknown("objective", spec.objective, metrics)
     else:
         yield from _difference_faults(spec, _objective(workload, spec))
+    is_shared_checked = False
     for i, arm in enumerate(spec.arms):
-        yield from _option_faults(spec, i, arm, workload)
+        if arm.options or not is_shared_checked:  # arms without options share their faults
+            yield from _option_faults(spec, i, arm, workload)
+        is_shared_checked |= not arm.options
         yield from _technique_faults(catalogue, workload, i, arm)
     yield from parameter_faults(catalogue, workload, spec)
     if spec.search is not None and spec.search.sampler == "grid":
@@ -151,7 +154,7 @@ def _option_faults(
     options = spec.recipe(arm).options
     schema = workload.options_schema
     known = schema.get("properties", {})
-    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(options), key=_path)
+    errors = sorted(workload.options_validator.iter_errors(options), key=_path)
 
     def field(name: str) -> str:
         return f"arms.{index}.options.{name}" if name in arm.options else f"options.{name}"

@@ -78,6 +78,7 @@ class Study:
         stops: What stops on request have cut.
         is_settled: Whether its trials have ended too, here and in Optuna, if it has ended.
         tags, note: The owner's remarks, which may change at any time.
+        has_errors: Whether one of its trials has an error; also true where this was not read.
     """
 
     id: int
@@ -101,6 +102,7 @@ class Study:
     tags: tuple[str, ...] = ()
     note: str = ""
     pruned_at: datetime | None = None
+    has_errors: bool = field(default=True, compare=False)
 
     def __hash__(self) -> int:
         return hash(self.id)

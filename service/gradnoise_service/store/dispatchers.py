@@ -11,9 +11,9 @@ from gradnoise_service.store.lease_times import is_valid, times
 from gradnoise_service.store.tables import DISPATCHER, DispatcherRow
 
 LIVE = (
-    select(DispatcherRow)
+    select(DISPATCHER)
     .where(is_valid(DISPATCHER, bindparam("now", type_=DISPATCHER.c.acquired_until.type)))
-    .order_by(DispatcherRow.id)
+    .order_by(DISPATCHER.c.id)
 )
 
 
@@ -71,5 +71,5 @@ def live(session: Session, now: datetime) -> list[DispatcherInfo]:
             n_slots=row.n_slots,
             acquired_until=row.acquired_until,
         )
-        for row in session.scalars(LIVE, {"now": now})
+        for row in session.execute(LIVE, {"now": now})
     ]

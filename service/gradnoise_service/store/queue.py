@@ -5,19 +5,26 @@ owners take turns: the next is the oldest study of the owner whose last start at
 the longest ago.
 """
 
+import bisect
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Row,
+    ScalarSelect,
     Select,
     SQLColumnExpression,
     Subquery,
+    Text,
     and_,
     bindparam,
     case,
+    cast,
     func,
     select,
 )
@@ -28,18 +35,17 @@ from gradnoise_service.domain.progress import QueuePlace
 from gradnoise_service.domain.study import STUDY_HELD
 from gradnoise_service.store import dispatchers
 from gradnoise_service.store.lease_times import Time, is_free, is_valid
-from gradnoise_service.store.tables import STUDY
+from gradnoise_service.store.tables import STUDY, is_any
 
 NOW = bindparam("now", type_=STUDY.c.acquired_until.type)
 
 
 def is_due(now: Time) -> ColumnElement[bool]:
     """Return the condition on a study to be due: queued, or running under an expired lease."""
-    return STUDY.c.state.in_(("queued", "running", "stopping")) & is_free(STUDY, now)
+    return is_any(STUDY.c.state, ("queued", "running", "stopping")) & is_free(STUDY, now)
 
 
 IS_QUEUED = STUDY.c.state == "queued"
-N_RUNNING = select(func.count()).where(is_valid(STUDY, NOW), STUDY.c.state.in_(STUDY_HELD))
 
 
 def due(now: datetime, served: Collection[DeviceChoice] = CHOICES) -> Select[int]:
@@ -60,82 +66,105 @@ def due(now: datetime, served: Collection[DeviceChoice] = CHOICES) -> Select[int
     )
 
 
-def places(session: Session, now: datetime, study_ids: Sequence[int]) -> Mapping[int, QueuePlace]:
-    """Return where those of the studies that are due stand, by id.
+def places(session: Session, now: datetime, study_ids: Collection[int]) -> Mapping[int, QueuePlace]:
+    """Return where those of the studies that are due stand, by id, the next to start first.
 
     A study whose devices no dispatcher has does not count for the places of the others.
     """
-    n_running = session.scalar(N_RUNNING, {"now": now}) or 0
     live = dispatchers.live(session, now)
     faults = tuple(fault for info in live for fault in info.devices.faults)
-    lacking = [
+    lacking = {
         choice
         for choice in CHOICES
         if live and not any(info.devices.serve(choice) for info in live)
-    ]
-    values = {"now": now, "lacking": lacking, "study_ids": study_ids}
-    return {
-        study_id: QueuePlace(
-            place=n + 1,
-            n_running=n_running,
-            n_dispatchers=len(live),
-            lacks=choice if choice in lacking else None,
-            faults=faults if choice in lacking and choice != "cpu" else (),
-        )
-        for study_id, choice, n in session.execute(_places_query(), values)
     }
+    rows = session.execute(_groups_query(), {"now": now}).all()
+    groups = _groups(rows, lacking)
+    found = {
+        study_id: QueuePlace(
+            place=1 + sum(group.n_before(own, study_id) for group in groups),
+            n_running=rows[0].n_running,
+            n_dispatchers=len(live),
+            lacks=own.lacks,
+            faults=faults if own.lacks not in (None, "cpu") else (),
+        )
+        for own in groups
+        for study_id in set(study_ids).intersection(own.ids)
+    }
+    return dict(sorted(found.items(), key=lambda item: item[1].place))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """Due studies of an owner that take turns with those of others, or one that has started.
+
+    Args:
+        rank: The negated priority, and whether they are queued.
+        last_start: The owner's last start at this priority; None for a study that has started.
+        lacks: Their devices, if no dispatcher has such; they count for no other's place.
+        ids: Ascending.
+    """
+
+    rank: tuple[int, bool]
+    last_start: datetime | None
+    lacks: DeviceChoice | None
+    ids: Sequence[int]
+
+    def n_before(self, own: "_Group", study_id: int) -> int:
+        """Return how many of this group start before a study of another group, or of this one."""
+        if self.lacks is not None:
+            return 0
+        if self.rank != own.rank:
+            return len(self.ids) if self.rank < own.rank else 0
+        n_turns = bisect.bisect_left(own.ids, study_id)
+        goes_first = len(self.ids) > n_turns and self._order < own._order
+        return min(len(self.ids), n_turns) + goes_first
+
+    @property
+    def _order(self) -> tuple[bool, datetime | None, int]:
+        return self.last_start is not None, self.last_start, self.ids[0]
+
+
+def _groups(rows: Iterable[Row[Any]], lacking: Collection[DeviceChoice]) -> list[_Group]:
+    ids: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for row in rows:
+        lacks = row.devices if row.devices in lacking else None
+        key = row.owner, row.single, (-row.priority, row.is_queued), row.last_start, lacks
+        ids[key] += map(int, row.ids.split(","))
+    return [
+        _Group(rank=rank, last_start=last_start, lacks=lacks, ids=sorted(of_group))
+        for (_, _, rank, last_start, lacks), of_group in ids.items()
+    ]
 
 
 @functools.cache
-def _places_query() -> Select[int, str, int]:
-    """Return the query of the due among `study_ids`, with the number of others before each."""
-    last = _last_starts(NOW)
-    is_lacking = STUDY.c.devices.in_(bindparam("lacking", expanding=True))
-    of_owner = (STUDY.c.owner, STUDY.c.priority, IS_QUEUED, is_lacking)
-    turn = func.row_number().over(partition_by=of_owner, order_by=STUDY.c.id)
-    first = func.min(STUDY.c.id).over(partition_by=of_owner)
-    waiting = (
-        select(
-            STUDY.c.id,
-            STUDY.c.devices,
-            STUDY.c.priority,
-            is_lacking.label("is_lacking"),
-            IS_QUEUED.label("is_queued"),
-            case((IS_QUEUED, turn), else_=0).label("turn"),
-            _start(last).label("last_start"),
-            case((IS_QUEUED, first), else_=STUDY.c.id).label("first_id"),
-        )
-        .join(last, _is_of_owner(last))
-        .where(is_due(NOW))
-        .subquery()
+def _groups_query() -> Select[Any]:
+    """Return the query of the due studies by owner, priority and devices, and of those started."""
+    single = case((IS_QUEUED, 0), else_=STUDY.c.id)
+    key = (STUDY.c.owner, STUDY.c.priority, STUDY.c.devices)
+    ids = func.aggregate_strings(cast(STUDY.c.id, Text), ",")
+    columns = (*key, IS_QUEUED.label("is_queued"), single.label("single"), ids.label("ids"))
+    group = select(*columns).where(is_due(NOW)).group_by(*key, IS_QUEUED, single).subquery()
+    last_start = case((group.c.is_queued, _last_start(group.c.owner, group.c.priority)))
+    n_running = select(func.count()).where(is_valid(STUDY, NOW), is_any(STUDY.c.state, STUDY_HELD))
+    return select(
+        group, last_start.label("last_start"), n_running.scalar_subquery().label("n_running")
     )
-    in_order = (
-        waiting.c.priority.desc(),
-        waiting.c.is_queued,
-        waiting.c.turn,
-        waiting.c.last_start.asc().nulls_first(),
-        waiting.c.first_id,
-        waiting.c.id,
-    )
-    n_before = func.sum(case((waiting.c.is_lacking, 0), else_=1)).over(
-        order_by=in_order, rows=(None, -1)
-    )
-    columns = (waiting.c.id, waiting.c.devices, func.coalesce(n_before, 0).label("n_before"))
-    numbered = select(*columns).subquery()
-    is_asked = numbered.c.id.in_(bindparam("study_ids", expanding=True))
-    return select(numbered).where(is_asked).order_by(numbered.c.n_before)
 
 
 def _last_starts(now: Time) -> Subquery:
     """Return the subquery of the last start of each owner and priority with due studies."""
     pairs = select(STUDY.c.owner, STUDY.c.priority).where(is_due(now)).distinct().subquery()
-    other = STUDY.alias()
-    last_start = (
-        select(func.max(other.c.started_at))
-        .where(other.c.owner == pairs.c.owner, other.c.priority == pairs.c.priority)
-        .scalar_subquery()
-    )
+    last_start = _last_start(pairs.c.owner, pairs.c.priority)
     return select(pairs, last_start.label("started_at")).subquery()
+
+
+def _last_start(
+    owner: ColumnElement[str], priority: ColumnElement[int]
+) -> ScalarSelect[datetime | None]:
+    other = STUDY.alias()
+    of_owner = (other.c.owner == owner, other.c.priority == priority)
+    return select(func.max(other.c.started_at)).where(*of_owner).scalar_subquery()
 
 
 def _is_of_owner(last: Subquery) -> ColumnElement[bool]:

@@ -11,13 +11,25 @@ from types import SimpleNamespace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import JSON, Row, Select, Text, bindparam, cast, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Row,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    exists,
+    select,
+    type_coerce,
+)
 
 from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.stop import Stop
 from gradnoise_service.domain.study import Metric, Study
-from gradnoise_service.store.tables import STUDY, StudyRow
+from gradnoise_service.store.tables import STUDY, TRIAL, StudyRow, UtcDateTime
 
 N_CACHED = 512
 STOP = TypeAdapter(Stop)
@@ -36,10 +48,20 @@ UNREAD = (
 """Columns that a study as a value does not have, or that are read separately."""
 
 COLUMNS = tuple(column for column in STUDY.columns if column.name not in UNREAD)
-QUERY: Select[Any] = select(
-    *(cast(c, Text).label(c.name) if isinstance(c.type, JSON) else c for c in COLUMNS)
-).where(STUDY.c.deleted_at.is_(None))
-"""Every study that is not deleted, with JSON as text; for `parsed`."""
+TIME = UtcDateTime()
+HAS_ERRORS = exists().where(TRIAL.c.study_id == STUDY.c.id, TRIAL.c.error.is_not(None))
+
+
+def _unparsed(column: Column[Any]) -> ColumnElement[Any]:
+    if isinstance(column.type, JSON):
+        return cast(column, Text).label(column.name)
+    return type_coerce(column, Text) if isinstance(column.type, UtcDateTime) else column
+
+
+QUERY: Select[Any] = select(*map(_unparsed, COLUMNS), HAS_ERRORS).where(
+    STUDY.c.deleted_at.is_(None)
+)
+"""Every study that is not deleted, with JSON and times as the database has them; for `parsed`."""
 BY_ID = QUERY.where(STUDY.c.id == bindparam("study_id"))
 
 
@@ -55,14 +77,24 @@ def study_of(row: StudyRow) -> Study:
 
 @functools.lru_cache(N_CACHED)
 def _parsed(values: tuple[Any, ...]) -> Study:
+    *of_columns, has_errors = values
     named = {
-        column.name: json.loads(value) if isinstance(column.type, JSON) else value
-        for column, value in zip(COLUMNS, values, strict=True)
+        column.name: _value(column, value)
+        for column, value in zip(COLUMNS, of_columns, strict=True)
     }
-    return _study(SimpleNamespace(**named), None)
+    return _study(SimpleNamespace(**named), None, has_errors=has_errors)
 
 
-def _study(row: Any, comparison: Mapping[str, Any] | None) -> Study:
+def _value(column: Column[Any], value: Any) -> Any:
+    if isinstance(column.type, JSON):
+        return json.loads(value)
+    if isinstance(column.type, UtcDateTime):  # text on SQLite
+        at = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return TIME.process_result_value(at)
+    return value
+
+
+def _study(row: Any, comparison: Mapping[str, Any] | None, *, has_errors: bool = True) -> Study:
     return Study(
         id=row.id,
         owner=row.owner,
@@ -85,6 +117,7 @@ def _study(row: Any, comparison: Mapping[str, Any] | None) -> Study:
         pruned_at=row.pruned_at,
         is_settled=row.is_settled,
         stops=tuple(map(STOP.validate_python, row.stops)),
+        has_errors=has_errors,
     )
 
 

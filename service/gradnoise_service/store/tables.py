@@ -1,11 +1,13 @@
 """Our tables; their prefix separates them from Optuna's in the same database."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
+    ColumnElement,
     DateTime,
     Dialect,
     ForeignKey,
@@ -14,6 +16,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    or_,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -39,7 +42,9 @@ class UtcDateTime(TypeDecorator[datetime]):
             raise ValueError(f"a stored time needs a time zone, but got {value!r}")
         return None if value is None else value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(
+        self, value: datetime | None, dialect: Dialect | None = None
+    ) -> datetime | None:
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
@@ -286,3 +291,11 @@ STUDY, TRIAL, MEASUREMENT, DISPATCHER = (
     for row in (StudyRow, TrialRow, MeasurementRow, DispatcherRow)
 )
 """Tables for queries of columns, which are executed faster than those of rows."""
+
+
+def is_any(column: ColumnElement[str], values: Iterable[str]) -> ColumnElement[bool]:
+    """Return the condition on a column to have one of a few fixed values.
+
+    SQLAlchemy writes the values of `in_` into the statement anew at each execution.
+    """
+    return or_(*(column == value for value in values))

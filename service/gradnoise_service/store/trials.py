@@ -34,7 +34,7 @@ from gradnoise_service.domain.study import (
 from gradnoise_service.domain.trial_errors import ArmError
 from gradnoise_service.store import attempts
 from gradnoise_service.store.attempts import trial_of
-from gradnoise_service.store.tables import TRIAL, StudyRow, TrialRow
+from gradnoise_service.store.tables import TRIAL, StudyRow, TrialRow, is_any
 
 
 def declare(session: Session, study_id: int, planned: Iterable[PlannedTrial]) -> None:
@@ -262,7 +262,7 @@ def _counts_query(direction: Direction, judge: Judge) -> Select[*tuple[Any, ...]
             TRIAL.c.phase,
             TRIAL.c.arm,
             func.count().label("n_trials"),
-            _count(TRIAL.c.state.in_(TRIAL_ENDED)).label("n_ended"),
+            _count(is_any(TRIAL.c.state, TRIAL_ENDED)).label("n_ended"),
             _count(ended_now).label("n_ended_now"),
             _count(is_running).label("n_running"),
             _count(TRIAL.c.state == "pruned").label("n_pruned"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from gradnoise_service.domain import legal
 from gradnoise_service.domain.access import Caller
@@ -26,9 +27,23 @@ from gradnoise_service.store import (
     study_names,
     trials,
 )
+from gradnoise_service.store.database import Session
 from gradnoise_service.usecases.changed_code import check_code
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.usecases.slices import Slice, sliced
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownStudy:
+    """A study with its place in the queue, None if it is not queued, and the arms' first errors."""
+
+    study: Study
+    queue: QueuePlace | None
+    errors: tuple[ArmError, ...]
+
+    @property
+    def id(self) -> int:
+        return self.study.id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +56,7 @@ class Submission:
         warnings: What the installed packages leave unclear.
     """
 
-    study: Study
+    shown: ShownStudy
     is_new: bool
     plan: Plan
     warnings: tuple[str, ...]
@@ -95,6 +110,7 @@ def submit(
             source=source,
         )
         seconds = costs.seconds_per_epoch(session, study.spec)
+        [found] = _shown(session, [study], now)
         if is_dry_run:
             session.rollback()
     n_epochs = study.design.n_epochs_total
@@ -105,21 +121,28 @@ def submit(
         power=power(study.design),
     )
     return Submission(
-        study=study,
+        shown=found,
         is_new=study.created_at == now,
         plan=plan,
         warnings=tuple(map(shadowed, catalogue.shadowed(spec))),
     )
 
 
-def details(
-    service: Service, found: Sequence[Study]
-) -> tuple[Mapping[int, QueuePlace], Mapping[int, tuple[ArmError, ...]]]:
-    """Return where the queued of some studies stand, and their first errors, by id."""
-    queued = [study.id for study in found if study.state == "queued"]
+def shown(service: Service, study: Study) -> ShownStudy:
+    """Return a study with its place in the queue and its first errors."""
     with service.database.session() as session:
-        places = queue.places(session, service.clock(), queued) if queued else {}
-        return places, trials.first_errors(session, [study.id for study in found])
+        [found] = _shown(session, [study], service.clock())
+        return found
+
+
+def _shown(session: Session, found: Sequence[Study], now: datetime) -> list[ShownStudy]:
+    queued = [study.id for study in found if study.state == "queued"]
+    places = queue.places(session, now, queued) if queued else {}
+    errors = trials.first_errors(session, [study.id for study in found if study.has_errors])
+    return [
+        ShownStudy(study=study, queue=places.get(study.id), errors=errors.get(study.id, ()))
+        for study in found
+    ]
 
 
 def page(
@@ -129,13 +152,13 @@ def page(
     before: int | None,
     limit: int,
     only: StudyFilter = studies.EVERY,
-) -> Slice[Study]:
+) -> Slice[ShownStudy]:
     """Return up to `limit` visible studies with ids below `before`, newest first."""
     with service.database.session() as session:
         found = studies.page(
             session, owner=caller.visible_owner, before=before, limit=limit + 1, only=only
         )
-    return sliced(found, limit)
+        return sliced(_shown(session, found, service.clock()), limit)
 
 
 def show(service: Service, caller: Caller, study_id: int) -> Study:
@@ -146,6 +169,14 @@ def show(service: Service, caller: Caller, study_id: int) -> Study:
     """
     with service.database.session() as session:
         return studies.describe(session, study_id, caller.visible_owner)
+
+
+def show_with_place(service: Service, caller: Caller, study_id: int) -> ShownStudy:
+    """Return a study with its place in the queue and its first errors; raises as `show`."""
+    with service.database.session() as session:
+        study = studies.describe(session, study_id, caller.visible_owner)
+        [found] = _shown(session, [study], service.clock())
+        return found
 
 
 def progress(service: Service, caller: Caller, study_id: int) -> Progress:

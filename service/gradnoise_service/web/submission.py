@@ -81,7 +81,7 @@ def submit(caller: Submitter, service: CurrentService, request: Request, form: F
     draft = _checked(service, caller, yaml, key[:200])
     if draft.submission is None:
         return _page(request, service, caller, draft, key=key, status=422)
-    return RedirectResponse(f"/studies/{draft.submission.study.id}", status_code=303)
+    return RedirectResponse(f"/studies/{draft.submission.shown.id}", status_code=303)
 
 
 def _from_form(service: Service, yaml: str, form: Mapping[str, str], action: str) -> str:
