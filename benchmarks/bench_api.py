@@ -31,7 +31,7 @@ TRIALS, EPOCHS = 10, 10
 N_STREAMS = 500
 N_FOLLOWED = 20
 """Studies that the streams follow, half of them running."""
-STREAM_SECONDS = 10.0
+STREAM_SECONDS = 5.0
 BARS = {"list of 50": 5.0, "submit": 5.0, "show": 2.0, "progress": 3.0}
 NUMBERS = itertools.count()
 
@@ -108,7 +108,7 @@ def requests(url: str, home: Path, n_studies: int) -> dict[str, list[float]]:
     return found
 
 
-def cpu_milliseconds(pid: int, ask: Callable[[], httpx2.Response], n: int = 200) -> float:
+def cpu_milliseconds(pid: int, ask: Callable[[], httpx2.Response], n: int = 100) -> float:
     """Return the mean CPU milliseconds that a process uses for a request."""
     ask().raise_for_status()
     before = cpu_seconds(pid)
@@ -159,6 +159,7 @@ def api(url: str, home: Path) -> Iterator[tuple[httpx2.Client, subprocess.Popen[
     """Run the API on a database; yield a client and the process."""
     environment = api_environment(home) | {
         "GRADNOISE_DATABASE_URL": url,
+        "GRADNOISE_LOG_LEVEL": "info",  # as by default, with the access log
         "GRADNOISE_REQUESTS_PER_MINUTE": "10000000",
         "GRADNOISE_EVENT_STREAMS": str(N_STREAMS),
     }

@@ -111,7 +111,8 @@ def _faults(values: Mapping[str, Any]) -> Iterator[FieldFault]:
 
 def _fault(value: object, path: tuple[str, ...]) -> FieldFault | None:
     """Return the fault of a value apart from those that it contains."""
-    shown, message, legal = None, "", ""
+    shown: object = None
+    message = legal = ""
     if len(path) > MAX_DEPTH:
         message, legal = "is nested too deeply", f"at most {MAX_DEPTH} levels"
     elif isinstance(value, str):

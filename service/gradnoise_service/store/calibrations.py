@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from gradnoise_service.store.database import insert_new
-from gradnoise_service.store.tables import CalibrationRow
+from gradnoise_service.store.tables import CALIBRATION, CalibrationRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def keep(session: Session, subject: Subject, calibration: Calibration, now: date
         "refusal": calibration.refusal,
         "measured_at": now,
     }
-    insert_new(session, CalibrationRow, [values])
+    insert_new(session, CALIBRATION, [values])
 
 
 def _key(subject: Subject) -> str:

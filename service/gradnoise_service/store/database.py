@@ -8,12 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    NullPool,
+    Table,
+    create_engine,
+    event,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from gradnoise_service.domain.errors import DatabaseUnavailableError
@@ -112,16 +122,12 @@ def limit_waits(engine: Engine, seconds: float) -> None:
         event.listen(engine, "do_connect", _patient(seconds))
 
 
-def insert_new(
-    session: Session, table: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]
-) -> None:
+def insert_new(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert at least one row; rows whose key exists are left unchanged."""
     session.execute(_insert_new(session.get_bind().dialect.name, table), rows)
 
 
-def insert_one(
-    session: Session, table: type[DeclarativeBase], values: Mapping[str, Any]
-) -> int | None:
+def insert_one(session: Session, table: Table, values: Mapping[str, Any]) -> int | None:
     """Insert a row and return its id, None if a row with one of its unique keys exists."""
     inserted = session.execute(_insert_one(session.get_bind().dialect.name, table), values)
     found: int | None = inserted.scalar_one_or_none()
@@ -129,14 +135,14 @@ def insert_one(
 
 
 @functools.cache
-def _insert_one(dialect: str, table: type[DeclarativeBase]) -> ReturningInsert[Any]:
-    return _insert_new(dialect, table).returning(table.__table__.c.id)
+def _insert_one(dialect: str, table: Table) -> ReturningInsert[Any]:
+    return _insert_new(dialect, table).returning(table.c.id)
 
 
 @functools.cache
-def _insert_new(dialect: str, table: type[DeclarativeBase]) -> sqlite.Insert | postgresql.Insert:
+def _insert_new(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
     insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    return insert(table.__table__).on_conflict_do_nothing()
+    return insert(table).on_conflict_do_nothing()
 
 
 def is_unavailable(error: BaseException | None) -> bool:

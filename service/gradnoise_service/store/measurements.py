@@ -38,7 +38,7 @@ def record(session: Session, rows: Sequence[Measurement]) -> None:
         }
         for row in rows
     ]
-    insert_new(session, tables.MeasurementRow, values)
+    insert_new(session, tables.MEASUREMENT, values)
 
 
 def of_trial(session: Session, trial_id: int) -> list[Measurement]:

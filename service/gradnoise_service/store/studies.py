@@ -56,7 +56,7 @@ def submit(
     first = _replayed(session, owner, idempotency_key, values)
     if first is not None:
         return first
-    row = {
+    row: dict[str, Any] = {
         "owner": owner,
         "name": spec.name,
         "suite": spec.suite,
@@ -79,7 +79,7 @@ def submit(
         "tags": [],
         "note": "",
     }
-    study_id = insert_one(session, StudyRow, row)
+    study_id = insert_one(session, STUDY, row)
     if study_id is None:
         first = _replayed(session, owner, idempotency_key, values)
         if first is not None:
