@@ -1,6 +1,6 @@
 """Use cases on studies: submit, list, show, progress, remark, extend."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
