@@ -83,10 +83,11 @@ def probe_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-@pytest.fixture
-def probes(probe_site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def probes(probe_site: Path) -> Iterator[None]:
     """Install the workloads of tests/support/probe_workloads.py and probe_functions.py."""
-    monkeypatch.syspath_prepend(probe_site)
-    reload()
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(probe_site)
+        reload()
+        yield
     reload()
