@@ -62,6 +62,12 @@ class Outline(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures, which take most of the time."""
+    monkeypatch.setattr("gradnoise_service.report.figures.pictures", lambda _: {})
+
+
 @pytest.fixture(scope="module")
 def rendered() -> list[str]:
     """Holds `page` after the first test that needs it."""
@@ -153,41 +159,42 @@ def test_foreign_text_is_escaped(make_trials: MakeTrials, make_study: MakeStudy)
 
 
 @pytest.mark.parametrize(
-    ("noisy", "changes"),
+    ("direction", "noisy", "changes"),
     [
-        ([], {}),
-        (["failed"] * 6, {}),
-        pytest.param(["diverged"] * 6, {}, marks=pytest.mark.slow),
-        pytest.param(["cancelled"] * 3, {}, marks=pytest.mark.slow),
-        pytest.param(BAD, {}, marks=pytest.mark.slow),
-        ([0.5, "running"], {}),
-        pytest.param([float("nan")] * 6, {}, marks=pytest.mark.slow),
-        pytest.param(GOOD, {"space": {"lr": 0.1}}, marks=pytest.mark.slow),
-        pytest.param(GOOD, {"confirm": {"n_seeds": 60}}, marks=pytest.mark.slow),
+        ("maximize", [], {}),
+        ("minimize", ["failed"] * 6, {}),
+        pytest.param("minimize", ["diverged"] * 6, {}, marks=pytest.mark.slow),
+        pytest.param("maximize", ["cancelled"] * 3, {}, marks=pytest.mark.slow),
+        pytest.param("minimize", BAD, {}, marks=pytest.mark.slow),
+        pytest.param("maximize", [0.5, "running"], {}, marks=pytest.mark.slow),
+        pytest.param("minimize", [float("nan")] * 6, {}, marks=pytest.mark.slow),
+        pytest.param("maximize", GOOD, {"space": {"lr": 0.1}}, marks=pytest.mark.slow),
+        pytest.param("minimize", GOOD, {"confirm": {"n_seeds": 60}}, marks=pytest.mark.slow),
     ],
-)
-@pytest.mark.parametrize(
-    "direction", ["maximize", pytest.param("minimize", marks=pytest.mark.slow)]
 )
 def test_the_page_is_well_formed_for_any_trials(
     make_trials: MakeTrials,
     make_study: MakeStudy,
+    direction: str,
     noisy: list[float | str],
     changes: dict[str, object],
-    direction: str,
 ) -> None:
     metric = Metric(
         name="loss", direction=direction, worst=0.0 if direction == "maximize" else 100.0
     )  # type: ignore[arg-type]
     design, trials = make_trials({"baseline": BAD, "noisy": noisy}, **changes)
-    for table in (
-        [],
-        trials[:2],
-        trials,
-        [dataclasses.replace(t, state="failed", value=None, params=None) for t in trials],
-    ):
-        text = html.render(make_study(design, metric), compare(design, metric, table, protocol={}))
-        assert Outline(text).open == []
+    text = html.render(make_study(design, metric), compare(design, metric, trials, protocol={}))
+    assert Outline(text).open == []
+
+
+def test_the_page_is_well_formed_without_trials_with_few_and_if_all_failed(
+    make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
+) -> None:
+    design, trials = make_trials({"baseline": BAD, "noisy": GOOD})
+    failed = [dataclasses.replace(t, state="failed", value=None, params=None) for t in trials]
+    for table in ([], trials[:2], failed):
+        compared = compare(design, accuracy, table, protocol={})
+        assert Outline(html.render(make_study(design, accuracy), compared)).open == []
 
 
 @pytest.mark.slow
@@ -228,6 +235,7 @@ def test_every_plot_has_a_table(page: str) -> None:
     assert "varies from seed to seed with a standard deviation of 0.05701 (5 runs)" in cells
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_an_interim_report_starts_with_a_notice(
     make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
 ) -> None:
@@ -247,6 +255,7 @@ def test_an_interim_report_starts_with_a_notice(
     assert "Interim" not in final_page
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_report_on_unequal_tuning_starts_with_it(
     make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
 ) -> None:
@@ -276,6 +285,7 @@ def test_a_report_on_unequal_tuning_starts_with_it(
         assert "with the same budget" not in text
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_interval_over_repeated_searches_stands_beside_that_of_the_runs(
     make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
 ) -> None:
@@ -296,6 +306,7 @@ def test_the_interval_over_repeated_searches_stands_beside_that_of_the_runs(
     assert "Insufficient tuning" in text
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_earlier_verdicts_are_reported(
     make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
 ) -> None:
@@ -315,6 +326,7 @@ def test_earlier_verdicts_are_reported(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_figures")
 def test_many_search_trials_are_csv_in_the_page(
     make_trials: MakeTrials,
     make_trial: Callable[..., Trial],
@@ -356,6 +368,7 @@ def test_stored_comparisons_are_shown_without_numpy_scipy_and_matplotlib() -> No
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_an_always_valid_report_has_a_verdict_while_the_study_runs(
     make_trials: MakeTrials, make_study: MakeStudy, accuracy: Metric
 ) -> None:

@@ -46,6 +46,8 @@ SLOW = [
     ("grid", "median"),
     ("cmaes", "asha"),
 ]
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""Differences of the databases are tested below, and with every verb in the tests of the store."""
 CASES = [("tpe", "median"), *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
 
 
@@ -90,6 +92,7 @@ def answer(database: Database, study: Study) -> dict[str, object]:
     return {"trials": trials, "chosen": numbers, "comparison": comparison}
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(("sampler", "pruner"), CASES)
 def test_slots_workers_and_losses_do_not_change_the_answer(
     database: Database,
@@ -118,6 +121,7 @@ def test_slots_workers_and_losses_do_not_change_the_answer(
     assert n_reruns == 2 * 2 * 2
 
 
+@ON_SQLITE
 @pytest.mark.slow
 def test_crashes_at_any_write_do_not_change_the_answer(
     database: Database, storage: Storage, make_spec: Make, now: datetime
@@ -156,6 +160,7 @@ def test_pauses_do_not_change_the_answer(
     assert answer(database, paused) == answer(database, study)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("phase", ["search", "confirm"])
 def test_a_retried_study_has_the_answer_of_one_that_did_not_fail(
     database: Database, storage: Storage, make_spec: Make, now: datetime, phase: str

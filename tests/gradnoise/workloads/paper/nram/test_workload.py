@@ -82,15 +82,15 @@ def test_stacked_training_equals_single_training(controller: str) -> None:
 
 @pytest.mark.slow
 def test_it_learns_increment() -> None:
-    """After 400 updates without noise, the circuits of at least two of eight seeds make no error
-    on arrays of 1 to 4 numbers.
+    """After 400 updates without noise, the circuits of at least one of five seeds make no error on
+    arrays of 1 to 4 numbers.
 
     Of 32 seeds, 23 succeeded when this test was written; in the paper too, some runs fail. At a
-    rate of 0.55, the lower end of Wilson's 95 % interval, the probability of fewer than two of
-    eight is 0.45^8 + 8 0.55 0.45^7 = 1.8 %; at 23 / 32, it is 0.08 %.
+    rate of 0.55, the lower end of Wilson's 95 % interval, the probability of none of five is
+    0.45^5 = 1.8 %; at 23 / 32, it is 0.17 %.
     """
-    stack = StackTrainer(8)
-    for seed in range(8):
+    stack = StackTrainer(5)
+    for seed in range(5):
         stack.admit(spec(key=f"{seed}", seed=seed))
     last: dict[str, float] = {}
     while latest := stack.advance():
@@ -99,5 +99,5 @@ def test_it_learns_increment() -> None:
             for event in latest
             if isinstance(event, Measurement)
         }
-    assert len(last) == 8
-    assert sum(error == 0 for error in last.values()) >= 2
+    assert len(last) == 5
+    assert min(last.values()) == 0
