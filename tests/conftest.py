@@ -1,10 +1,9 @@
 """Fixtures of many tests: empty and migrated databases, a spec, a catalogue, a running service."""
 
-import gc
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from garbage import pytest_collection  # noqa: F401
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.search import Storage, open_storage
 from gradnoise_service.store.database import Database, open_database
@@ -27,16 +27,6 @@ BOTH_DATABASES = Path(__file__).parent / "service" / "store"
 
 # rich tracebacks of an app print its local variables, which takes seconds
 structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
-    """Leave all that is imported out of the collections of garbage."""
-    gc.disable()
-    collected = yield
-    gc.freeze()
-    gc.enable()
-    return collected
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from garbage import pytest_collection  # noqa: F401
 from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.workloads.registry import OPTIMIZERS, WORKLOADS
 from installed import put
@@ -60,8 +61,6 @@ def probe_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "fragile",
         "copies",
         "wide_loss",
-        "printing",
-        "exiting",
     )
     functions = (
         "counting",
@@ -77,6 +76,7 @@ def probe_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "saving",
     )
     points = {name: f"probe_workloads:{name}" for name in declared}
+    points |= {name: f"probe_output:{name}" for name in ("printing", "exiting")}
     points |= {name: f"probe_functions:{name}" for name in functions}
     site = tmp_path_factory.mktemp("probes")
     put(site, "probes", points, "gradnoise.workloads")
@@ -85,7 +85,7 @@ def probe_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def probes(probe_site: Path) -> Iterator[None]:
-    """Install the workloads of tests/support/probe_workloads.py and probe_functions.py."""
+    """Install the workloads of the modules probe_workloads, probe_output and probe_functions."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(probe_site)
         reload()
