@@ -18,6 +18,7 @@ from gradnoise_workers.launcher import LauncherEvent
 from study_runs import (
     ACCURACY,
     LOOKS,
+    ON_SQLITE,
     assert_exactly_as_declared,
     assert_whole_grid,
     diverge_on,
@@ -30,7 +31,7 @@ from study_runs import (
 )
 
 Make = Callable[..., StudySpec]
-pytestmark = pytest.mark.usefixtures("without_reports")
+pytestmark = [pytest.mark.usefixtures("without_reports"), ON_SQLITE]
 
 
 def test_the_best_settings_are_rerun_on_other_seeds_and_the_best_mean_is_confirmed(

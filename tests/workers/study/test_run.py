@@ -16,6 +16,7 @@ from gradnoise_service.search import Storage
 from gradnoise_service.store.database import Database
 from gradnoise_workers.launcher import LauncherEvent
 from study_runs import (
+    ON_SQLITE,
     PROTOCOL,
     assert_exactly_as_declared,
     finish,
@@ -25,6 +26,8 @@ from study_runs import (
 )
 
 Make = Callable[..., StudySpec]
+
+pytestmark = ON_SQLITE
 
 
 def test_a_study_runs_from_search_to_verdict(
