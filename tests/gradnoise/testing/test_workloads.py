@@ -126,7 +126,12 @@ def silent(trial: Trial) -> None:
         (workloads.check_metrics, Extra, r"measure returns \['error', 'loss'\], declared are"),
         (workloads.check_metrics, Optimistic, "worse than the worst, 1e-09"),
         (workloads.check_places, Layerless, "dropout needs a Dropout layer in the model"),
-        (workloads.check_places, silent, "the arm's techniques reached no update"),
+        pytest.param(
+            workloads.check_places,
+            silent,
+            "the arm's techniques reached no update",
+            marks=pytest.mark.slow,
+        ),
         (workloads.check_stack, Drawing, "does not stack: its loss or its metrics draw"),
         (workloads.check_neighbours, Leaking, "a neighbour in the stack changes"),
     ],

@@ -114,6 +114,7 @@ def test_the_warning_of_some_versions_of_torch_on_older_settings_is_not_shown(
         assert not messages
 
 
+@pytest.mark.slow
 def test_a_training_function_keeps_the_settings_that_it_makes() -> None:
     """It runs in a process of its own, which starts with torch's settings."""
     events = run(SingleTrainer(), spec(workload="rounding", budget_epochs=2))

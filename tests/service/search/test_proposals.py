@@ -31,7 +31,13 @@ def ended(sampler: SamplerName, n: int, peak: float) -> list[FrozenTrial]:
     return trials
 
 
-@pytest.mark.parametrize("sampler", LEARNING_SAMPLERS)
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name == "gp"))  # seconds
+        for name in LEARNING_SAMPLERS
+    ],
+)
 def test_equal_arguments_give_equal_proposals(sampler: SamplerName) -> None:
     visible = ended(sampler, 12, peak=0.8)
     again = ended(sampler, 12, peak=0.8)

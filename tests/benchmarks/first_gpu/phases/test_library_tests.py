@@ -7,6 +7,7 @@ from benchmarks.first_gpu.phases import library_tests
 from benchmarks.harness import Figure
 
 
+@pytest.mark.slow
 def test_tests_run_without_the_plugins_of_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
     """pyproject.toml has a setting of one of them."""
     find = importlib.util.find_spec
