@@ -16,7 +16,7 @@ from gradnoise.workloads.base import Workload
 
 FUNCTION_SECONDS = 60.0
 MOST_KILLED = 3
-"""How often the process of a function is killed until the function is to blame."""
+"""A function whose process is killed so often is not known; its trials show whether it works."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +65,14 @@ def _of_function(spec: TrialSpec, seconds: float) -> Rehearsal:
     setup = prepare(short)
     assert not isinstance(setup.workload, Workload)
     values: Mapping[str, float] = {}
-    for n_killed in range(1, MOST_KILLED + 1):
+    for _ in range(MOST_KILLED):
         run = FunctionRun(setup, setup.workload)
         try:
             values = run.train_epoch(seconds)
         except UnfinishedError:
             break
         except FunctionError as error:
-            if error.was_killed and n_killed < MOST_KILLED:
+            if error.was_killed:
                 continue
             return Rehearsal(error=_with_traceback(error.fault))
         finally:

@@ -93,6 +93,8 @@ def misbehaving(trial: Trial) -> None:
             if how == "is killed once" and not Path(os.environ[ENDED]).exists():
                 Path(os.environ[ENDED]).touch()
                 os.kill(os.getpid(), signal.SIGKILL)
+            if how == "is killed":
+                os.kill(os.getpid(), signal.SIGKILL)
             if epoch == 2 and how == "kills its server":
                 os.kill(os.getppid(), signal.SIGKILL)
             if epoch == 2 and how == "exhausts memory":

@@ -31,8 +31,11 @@ def test_the_error_of_a_function_is_found_with_its_traceback() -> None:
 def test_a_function_whose_process_was_killed_is_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """If that does not help, its trials show whether it works."""
     monkeypatch.setenv(probe_functions.ENDED, str(tmp_path / "ended"))
-    assert rehearse(spec(workload="misbehaving", options={"how": "is killed once"})).error == ""
+    for how, is_known in (("is killed once", True), ("is killed", False)):
+        found = rehearse(spec(workload="misbehaving", options={"how": how}))
+        assert (found.error, found.unread) == ("", ("lr",) if is_known else ())
 
 
 def test_a_function_that_takes_long_is_stopped() -> None:
