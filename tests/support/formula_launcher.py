@@ -56,6 +56,10 @@ class FormulaLauncher:
     n_saved: int = 0
 
     @property
+    def n_devices(self) -> int:
+        return 2
+
+    @property
     def devices(self) -> DeviceChoice:
         return "cpu"
 
@@ -108,7 +112,7 @@ class FormulaLauncher:
     def open(self, slots: int) -> None:
         self.opened.append(slots)
 
-    def n_free(self) -> int:
+    def n_free(self, n_waiting: int | None = None) -> int:
         return self.slots - len(self.members)
 
     def admit(self, spec: TrialSpec) -> None:

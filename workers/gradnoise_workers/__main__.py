@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from gradnoise_service.domain.source import Source
 from gradnoise_service.domain.study import Study
 from gradnoise_service.prepare_database import prepare_or_exit
 from gradnoise_service.search import open_storage
-from gradnoise_service.settings import read_settings
+from gradnoise_service.settings import Settings, read_settings
 from gradnoise_service.store import catalogues
 from gradnoise_service.store.database import open_database
 from gradnoise_service.usecases.study_folders import StudyFolders
@@ -43,19 +44,20 @@ def main() -> None:
     settings = read_settings()
     logs.configure(settings, "workers")
     log = structlog.get_logger()
-    prepare_or_exit(settings.database)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     is_local, left_behind = settings.ray_address == "local", settings.home / "ray-session"
     if is_local:
         remove_session(left_behind)
-    started: Any = ray.init(
-        address=settings.ray_address,
-        include_dashboard=False if is_local else None,
-        log_to_driver=False,
-        # any other job puts the current folder first on the workers' sys.path
-        job_config=JobConfig(_client_job=True),
-    )
+    with ThreadPoolExecutor(1) as thread:
+        prepared = thread.submit(_prepare, settings)  # while Ray's processes start
+        started: Any = ray.init(
+            address=settings.ray_address,
+            include_dashboard=False if is_local else None,
+            log_to_driver=False,
+            # any other job puts the current folder first on the workers' sys.path
+            job_config=JobConfig(_client_job=True),
+        )
     if is_local:
         record_session(left_behind, started.address_info["session_dir"])
     stop = threading.Event()
@@ -66,7 +68,7 @@ def main() -> None:
     def now() -> datetime:
         return datetime.now(UTC)
 
-    announced = document()
+    announced = prepared.result()
     for broken in announced["broken"]:
         log.error("an entry point cannot be loaded and is not announced", **broken)
     database, storage = open_database(settings.database), open_storage(settings.database)
@@ -76,7 +78,7 @@ def main() -> None:
     with database.session(write=True) as session:
         catalogues.publish(
             session,
-            {**announced, "code_of": installed_hashes(), "may_have_gpus": may_have_gpus},
+            {**announced, "may_have_gpus": may_have_gpus},
             now(),
         )
     has_lost_ray = threading.Event()
@@ -137,6 +139,12 @@ def main() -> None:
     database.dispose()
     log.info("stopped")
     sys.exit(int(has_lost_ray.is_set()))
+
+
+def _prepare(settings: Settings) -> dict[str, Any]:
+    """Prepare the database and return the catalogue, with the hashes of its code."""
+    prepare_or_exit(settings.database)
+    return {**document(), "code_of": installed_hashes()}
 
 
 if __name__ == "__main__":

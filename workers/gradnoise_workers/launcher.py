@@ -127,6 +127,10 @@ class Launcher(Protocol):
         """Where trials train; auto only before `start` has returned."""
 
     @property
+    def n_devices(self) -> int:
+        """The number of devices on which trials train now."""
+
+    @property
     def device_faults(self) -> Sequence[str]:
         """Why GPUs of the cluster are not used, sentences."""
 
@@ -183,8 +187,12 @@ class Launcher(Protocol):
     def open(self, slots: int) -> None:
         """Give every worker, present and future, so many slots."""
 
-    def n_free(self) -> int:
-        """Return how many trials could start now."""
+    def n_free(self, n_waiting: int | None = None) -> int:
+        """Return how many trials could start now.
+
+        Given the number of trials that wait, those are left out that should wait for a worker which
+        will have less to train.
+        """
 
     def admit(self, spec: TrialSpec) -> None:
         """Start a trial in a free slot."""

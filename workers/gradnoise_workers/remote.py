@@ -31,6 +31,7 @@ from gradnoise_workers.launcher import (
     NotMeasuredError,
     total,
 )
+from gradnoise_workers.placement import Held, n_startable
 from gradnoise_workers.worker import (
     POLL_SECONDS,
     Worker,
@@ -83,27 +84,25 @@ class RayLauncher:
         traces: Path | None = None,
         actor: type[TrialActor] = TrialActor,
     ) -> None:
-        self._cluster = cluster
-        self._devices = devices
+        self._cluster, self._devices = cluster, devices
         self._checkpoints, self._files = checkpoints, files
-        self._n_studies = n_studies
-        self._source = source
-        self._traces = traces
-        self._actor = actor
+        self._n_studies, self._source = n_studies, source
+        self._traces, self._actor = traces, actor
         self._eager = ""
-        self._slots = self._core_slots = 0
-        self._n_wanted = 0
+        self._slots = self._core_slots = self._n_wanted = self._failed_starts = 0
         self._workers: list[Worker] = []
         self._worker_of: dict[str, Worker] = {}
         self._spares: list[Any] = []
-        self._started_at = math.inf
-        self._grown_at = -math.inf
-        self._failed_starts = 0
+        self._started_at, self._grown_at = math.inf, -math.inf
         self._grow()
 
     @property
     def workers(self) -> Sequence[Worker]:
         return tuple(self._workers)
+
+    @property
+    def n_devices(self) -> int:
+        return len(self._placed())
 
     @property
     def devices(self) -> DeviceChoice:
@@ -196,18 +195,17 @@ class RayLauncher:
         self._slots = slots
         self._core_slots = 1 if self._has_gpus() else slots
 
-    def n_free(self) -> int:
-        return sum(self._slots_of(worker) - len(worker.keys) for worker, _ in self._placed())
+    def n_free(self, n_waiting: int | None = None) -> int:
+        loads = [worker.load(self._slots_of(worker)) for worker, _ in self._placed()]
+        return n_startable(loads, n_waiting)
 
     def admit(self, spec: TrialSpec) -> None:
+        health, slots = self._cluster.health, self._slots_of
         worker = min(
-            (worker for worker, _ in self._placed() if len(worker.keys) < self._slots_of(worker)),
-            key=lambda worker: (
-                self._cluster.health.failures_in_a_row(worker.place),
-                len(worker.keys) / self._slots_of(worker),
-            ),
+            (worker for worker, _ in self._placed() if len(worker.trials) < slots(worker)),
+            key=lambda w: (health.failures_in_a_row(w.place), w.load(slots(w)).left),
         )
-        worker.keys.add(spec.key)
+        worker.trials[spec.key] = Held(spec=spec)
         worker.admit.append(spec)
         self._worker_of[spec.key] = worker
 
@@ -231,32 +229,28 @@ class RayLauncher:
         if not pending:
             time.sleep(timeout_seconds)
             return []
-        replies = list(pending)
+        replies, n = list(pending), len(pending)
         ray.wait(replies, num_returns=1, timeout=timeout_seconds, fetch_local=False)
-        ready, _ = ray.wait(replies, num_returns=len(replies), timeout=0, fetch_local=False)
+        ready, _ = ray.wait(replies, num_returns=n, timeout=0, fetch_local=False)
         return [event for reply in ready for event in self._receive(pending[reply])]
 
     def save(self, seconds: float) -> None:
-        saved = [worker.actor.save.remote() for worker, _ in self._placed() if worker.keys]
-        if saved:
+        if saved := [worker.actor.save.remote() for worker, _ in self._placed() if worker.keys]:
             ray.wait(saved, num_returns=len(saved), timeout=seconds, fetch_local=False)
 
     def close(self) -> None:
-        kill(self._spares)
-        kill(worker.actor for worker in self._workers)
+        kill([*self._spares, *(worker.actor for worker in self._workers)])
         for worker in self._workers:
             worker.delete_trace()
-        self._spares.clear()
-        self._workers.clear()
-        self._worker_of.clear()
+        for held in (self._spares, self._workers, self._worker_of):
+            held.clear()  # type: ignore[attr-defined]  # lists and a dictionary
 
     def _call_first(
         self, method: str, specs: Sequence[TrialSpec], check_interrupt: CheckInterrupt
     ) -> Mapping[str, Any]:
         """Call a method of the first worker, once one has started; empty if the worker dies."""
         worker = self._first(check_interrupt)
-        reply = getattr(worker.actor, method).remote(specs)
-        seconds = stall_limit(specs[0])
+        reply, seconds = getattr(worker.actor, method).remote(specs), stall_limit(specs[0])
         if not await_replies([reply], check_interrupt, seconds):
             self._remove(worker, str(StallError(seconds)))
             return {}
@@ -296,13 +290,15 @@ class RayLauncher:
         return self._read(worker, received)
 
     def _read(self, worker: Worker, received: Slice) -> Sequence[LauncherEvent]:
-        ended = [event.key for event in received.events if isinstance(event, Finished | Failed)]
-        self._forget(worker, ended)
-        # their checkpoints go with the next order, which is sent after these events are stored
-        worker.release += ended
-        for event in received.events:
-            if isinstance(event, Finished | Failed):
-                self._cluster.health.add(worker.place, failed=isinstance(event, Failed))
+        ends = [event for event in received.events if isinstance(event, Finished | Failed)]
+        needs_decision = worker.take(received.events) or ends or received.broken
+        self._forget(worker, [end.key for end in ends])
+        if worker.keys and not needs_decision:  # it trains while these events are stored
+            worker.advance(self._slots_of(worker))
+        for end in ends:
+            # the checkpoint goes with the next order, which is sent after these events are stored
+            worker.release.append(end.key)
+            self._cluster.health.add(worker.place, failed=isinstance(end, Failed))
         if not received.broken:
             return [*received.events, *self._set_aside(worker.place)]
         if received.lost_gpu and worker.location is not None:
@@ -342,7 +338,7 @@ class RayLauncher:
 
     def _forget(self, worker: Worker, keys: Iterable[str]) -> None:
         for key in keys:
-            worker.keys.discard(key)
+            worker.trials.pop(key, None)
             self._worker_of.pop(key, None)
 
     def _lose(self, worker: Worker, error: RayError) -> Sequence[LauncherEvent]:
@@ -387,11 +383,9 @@ class RayLauncher:
         ]
         if not self._n_wanted and not self._workers:
             raise NoDeviceError(self._devices, self._cluster.faults())
-        for (node, on_gpu), n in wanted.items():
-            n_there = sum(
-                (worker.node, worker.on_gpu) == (node, on_gpu) for worker in self._workers
-            )
-            self._workers += [self._started(node, on_gpu) for _ in range(n - n_there)]
+        there = Counter((worker.node, worker.on_gpu) for worker in self._workers)
+        for place, n in wanted.items():
+            self._workers += [self._started(*place) for _ in range(n - there[place])]
 
     def _started(self, node: str, on_gpu: bool) -> Worker:
         arguments = (on_gpu, self._checkpoints, self._source, self._files, self._eager)

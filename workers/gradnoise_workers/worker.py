@@ -15,10 +15,11 @@ from ray.exceptions import OutOfMemoryError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gradnoise.training.trace import Traced
-from gradnoise.training.trial import TrialSpec
+from gradnoise.training.trial import Event, Measurement, TrialSpec
 from gradnoise_workers.cluster import Location
 from gradnoise_workers.health import Slot
 from gradnoise_workers.launcher import CheckInterrupt, WorkerLost
+from gradnoise_workers.placement import Held, Load
 
 POLL_SECONDS = 0.5
 LAST_WORDS = 16_384
@@ -35,7 +36,7 @@ class Worker:
         on_gpu: Whether it trains on a GPU, else on a core.
         trace: The file of its trace; None: it leaves none.
         location: Where it runs; None until it has started.
-        keys: Its trials.
+        trials: Its trials, by key.
         admit: Trials to be admitted with the next order.
         release: Trials to be released with it.
         resume: Trials to be resumed with it.
@@ -47,7 +48,7 @@ class Worker:
     on_gpu: bool
     trace: Path | None = None
     location: Location | None = None
-    keys: set[str] = field(default_factory=set)
+    trials: dict[str, Held] = field(default_factory=dict)
     admit: list[TrialSpec] = field(default_factory=list)
     release: list[str] = field(default_factory=list)
     resume: list[str] = field(default_factory=list)
@@ -60,6 +61,10 @@ class Worker:
         """Its GPU, or the cores of its node."""
         return self.node, self.location.gpu if self.location else ""
 
+    @property
+    def keys(self) -> set[str]:
+        return set(self.trials)
+
     def advance(self, slots: int) -> None:
         """Send the orders; the reply is pending from now on."""
         kept = {key: limit for key, limit in self._limits.items() if key in self.keys}
@@ -67,6 +72,19 @@ class Worker:
         self._alive_at = time.monotonic()
         self.reply = self.actor.advance.remote(slots, self.admit, self.release, self.resume)
         self.admit, self.release, self.resume = [], [], []
+
+    def load(self, slots: int) -> Load:
+        """Return what it has left to train, in so many slots."""
+        left = sum(held.share_left for held in self.trials.values()) / max(1, slots)
+        return Load(left, slots - len(self.trials), slots)
+
+    def take(self, events: Iterable[Event]) -> bool:
+        """Take the epochs of a reply; return whether a trial waits at a rung."""
+        is_waiting = False
+        for event in events:
+            if isinstance(event, Measurement) and event.key in self.trials:
+                is_waiting |= self.trials[event.key].measured(event)
+        return is_waiting
 
     def stall(self) -> float | None:
         """Return the limit, if the actor has given no sign of life for longer; None if it has."""

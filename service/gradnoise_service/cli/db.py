@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from gradnoise_service.cli.errors import CommandGroup
 from gradnoise_service.cli.options import Home, Json
 
-commands = typer.Typer(no_args_is_help=True, help="Maintain the database.")
+commands = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Maintain the database.")
 
 
 @commands.command("upgrade")

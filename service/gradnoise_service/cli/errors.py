@@ -16,6 +16,13 @@ FAILED, INVALID, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 class CommandGroup(TyperGroup):
     """A group of commands that reports known errors and exits with their codes."""
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands with their whole summaries, which by default end at a line's end."""
+        named = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        shown = [(name, of.get_short_help_str(999)) for name, of in named if of and not of.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(shown)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)

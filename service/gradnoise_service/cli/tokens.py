@@ -5,9 +5,12 @@ from typing import Annotated
 
 import typer
 
+from gradnoise_service.cli.errors import CommandGroup
 from gradnoise_service.cli.options import Json, Token, Url
 
-commands = typer.Typer(no_args_is_help=True, help="Create, list and revoke API tokens.")
+commands = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="Create, list and revoke API tokens."
+)
 
 
 class TokenScope(StrEnum):

@@ -82,9 +82,10 @@ def reruns(
 
     Every finalist has its reruns on all seeds, unless they race: then each runs on 2 seeds, and
     after every seed those that are clearly behind are dropped (`racing.survivors`, each time with
-    RACE_ALPHA divided by the number of times). The result follows from the trials, in any order. A
-    lost rerun counts as in `as_counted`, over the reruns on these seeds. The value of the search is
-    left out: it was selected for being the best, so it is biased upwards (winner's curse).
+    RACE_ALPHA divided by the number of times). The result follows from the reruns of this search,
+    in any order, and does not depend on the progress of others. A lost rerun counts as in
+    `as_counted`, over these reruns on these seeds. The value of the search is left out: it was
+    selected for being the best, so it is biased upwards (winner's curse).
     """
     n_all, ranks = design.n_rerun_seeds, list(range(len(best)))
     if not best or n_all == 0:
@@ -165,17 +166,17 @@ def _rerun_values(
     """Return the values of each finalist's reruns on the first seeds, by rank and seed."""
     values: dict[int, dict[int, float]] = {rank: {} for rank in range(len(best))}
     judge, n_all = design.spec.judge, design.n_rerun_seeds
-    placed = [
-        (trial, *design.place("rerun", trial.arm, trial.number))
+    search = best[0].arm, _repeat(design, best[0])
+    of_search = [
+        (trial, design.place("rerun", trial.arm, trial.number)[1])
         for trial in trials
-        if trial.phase == "rerun"
+        if trial.phase == "rerun" and (trial.arm, _repeat(design, trial)) == search
     ]
-    so_far = [(trial, of, position) for trial, of, position in placed if position % n_all < n_seeds]
-    counted = as_counted(design, metric, [trial for trial, _, _ in so_far], "rerun")
-    for trial, of_repeat, position in so_far:
+    so_far = [(trial, position) for trial, position in of_search if position % n_all < n_seeds]
+    counted = as_counted(design, metric, [trial for trial, _ in so_far], "rerun")
+    for trial, position in so_far:
         value = counted_value(counted, trial, judge)
-        is_of_search = trial.arm == best[0].arm and of_repeat == _repeat(design, best[0])
-        if is_of_search and value is not None and outcome(trial, judge) != "pruned":
+        if value is not None and outcome(trial, judge) != "pruned":
             values.setdefault(position // n_all, {})[position % n_all] = value
     return values
 

@@ -10,6 +10,9 @@ Setting = Mapping[str, Value]
 Settings = Mapping[str, Sequence[Setting | None]]
 """The settings to run, by arm, in the order of their trials; None where a search found too few."""
 
+Stage = tuple[Phase, str, int]
+"""A phase of one search: the phase, the arm, the number of the search."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedTrial:

@@ -109,6 +109,7 @@ def progress(study: Study, stored: Iterable[TrialCounts], now: datetime) -> Prog
     n_confirm = max((c.n_trials for c in by_cell.values() if c.phase == "confirm"), default=0)
     arms: list[ArmProgress] = []
     epochs_done = epochs_left = 0
+    behind: set[str] = set()
     for phase in design.phases:
         n_epochs = design.epochs(phase)
         is_stored = any(counts.n_trials for (of, _), counts in by_cell.items() if of == phase)
@@ -116,11 +117,14 @@ def progress(study: Study, stored: Iterable[TrialCounts], now: datetime) -> Prog
             counts = by_cell.get((phase, arm.name), TrialCounts(phase=phase, arm=arm.name))
             # a dropped arm has fewer runs than the others
             is_dropped = phase == "confirm" and design.drops and counts.n_trials < n_confirm
-            is_final = is_stored and (is_dropped or _is_final(study, phase))
+            has_reached = is_stored and arm.name not in behind
+            is_final = has_reached and (is_dropped or _is_final(study, phase))
             n_trials = counts.n_trials if is_final else design.n_trials(phase, arm.name)
             if design.ending_stop is not None:
                 n_trials = counts.n_trials
             arms.append(_arm_progress(counts, n_trials))
+            if counts.n_ended < n_trials:
+                behind.add(arm.name)
             epochs_done += counts.n_ended_now * n_epochs + counts.epochs_running
             epochs_left += (n_trials - counts.n_ended) * n_epochs - counts.epochs_running
     return Progress(
@@ -135,7 +139,7 @@ def progress(study: Study, stored: Iterable[TrialCounts], now: datetime) -> Prog
 
 
 def _is_final(study: Study, phase: Phase) -> bool:
-    """Return whether a phase that has started gets no further trials.
+    """Return whether an arm that has reached a phase gets no further trials in it.
 
     It may have fewer than planned: a search may have too few settings or none, and a look may end
     the study before its last seed.

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import get_args
 
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.errors import NothingToStopError
@@ -12,7 +11,7 @@ from gradnoise_service.domain.study import Study, Trial
 
 
 def stop_of(study: Study, trials: Sequence[Trial], now: datetime, *, confirms: bool) -> Stop:
-    """Return the stop of a study in its present phase.
+    """Return the stop of a study in its present phase, which is that of its last search.
 
     Of a search the first trials count that every search of every arm has started, of the confirm
     phase the first seeds that every arm has started which was not dropped at a look.
@@ -29,8 +28,7 @@ def stop_of(study: Study, trials: Sequence[Trial], now: datetime, *, confirms: b
     """
     design = study.design
     started = {(t.phase, t.arm, t.number) for t in trials if t.n_attempts}
-    phases: list[Phase] = [trial.phase for trial in trials]
-    phase = max(phases, key=get_args(Phase).index, default=design.phases[0])
+    phase = _phase(design, trials)
     if confirms and phase != "search":
         raise NothingToStopError(
             f"The search of study {study.spec.name!r} has ended, or it has none: it can only be "
@@ -56,6 +54,24 @@ def stop_of(study: Study, trials: Sequence[Trial], now: datetime, *, confirms: b
         confirms=confirms,
         n_extensions=len(study.extensions),
     )
+
+
+def _phase(design: Design, trials: Sequence[Trial]) -> Phase:
+    """Return the phase of the search that is behind the others."""
+    if "search" not in design.phases:
+        return "confirm"
+    searched = [
+        t for t in trials if t.phase == "search" and design.counts("search", t.arm, t.number)
+    ]
+    if not searched or not all(trial.has_ended for trial in searched):
+        return "search"
+
+    def searches(of: Sequence[Trial]) -> set[tuple[str, int]]:
+        return {(t.arm, design.place(t.phase, t.arm, t.number)[0]) for t in of}
+
+    with_setting = searches([trial for trial in searched if trial.state == "complete"])
+    confirmed = searches([trial for trial in trials if trial.phase == "confirm"])
+    return "confirm" if with_setting <= confirmed else design.phases[-2]
 
 
 def _searched(design: Design, started: set[tuple[Phase, str, int]]) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from gradnoise_service.client import Client, UnreachableError
 from gradnoise_service.local.errors import NotReadyError
 
 READY_SECONDS = 180
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.2
 
 
 def wait_until_ready(

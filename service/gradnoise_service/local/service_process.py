@@ -26,19 +26,31 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """What a process of the service does: its module, and the time that it may take to stop."""
+    """What a process of the service does.
+
+    Args:
+        name: Its name in logs.
+        module: The module that it runs.
+        grace: The time that it may take to stop.
+        niceness: Of its threads: above 0, other processes get the cores first.
+        starts_first: Whether it starts while the database is prepared, which it awaits itself.
+    """
 
     name: str
     module: str
     grace: timedelta = timedelta(seconds=8)
+    niceness: int = 0
+    starts_first: bool = False
 
 
-# in the order of starting; they stop in reverse order, so that the dispatcher stops its trials
-# while API and dashboard still run
+# they stop in reverse order, so that the dispatcher stops its trials while API and dashboard still
+# run
 ROLES = (
     Role(name="api", module="gradnoise_service.app"),
-    Role(name="dashboard", module="gradnoise_service.dashboard"),
-    Role(name="workers", module="gradnoise_workers", grace=timedelta(seconds=20)),
+    Role(name="dashboard", module="gradnoise_service.dashboard", niceness=10),
+    Role(
+        name="workers", module="gradnoise_workers", grace=timedelta(seconds=20), starts_first=True
+    ),
 )
 
 
@@ -99,6 +111,8 @@ class ServiceProcess:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        if self.role.niceness:
+            os.setpriority(os.PRIO_PROCESS, process.pid, self.role.niceness)
         self._process, self._started_at = process, time.monotonic()
         name = self.role.name
         self._reader = threading.Thread(

@@ -105,10 +105,10 @@ class Supervisor:
                 ray_sockets.check()
             for port in (self.settings.port, self.settings.dashboard_port):
                 ports.check(self.settings.host, port)
+            self._start(starts_first=True)
             self._prepare_database()
             running_service.record(self.home, RunningService(pid=os.getpid(), url=self.url))
-            for process in self._processes:
-                process.start()
+            self._start(starts_first=False)
             self._thread.start()
         except BaseException:
             self._stop()
@@ -140,6 +140,11 @@ class Supervisor:
             on_line=partial(self._show, role.name),
             on_exit=lambda code: self._deaths.put((role.name, code)),
         )
+
+    def _start(self, *, starts_first: bool) -> None:
+        for process in self._processes:
+            if process.role.starts_first == starts_first:
+                process.start()
 
     def _show(self, name: str, line: str) -> None:
         if self._echo is None:

@@ -6,6 +6,7 @@ from typing import Any
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.domain.study import Study
 from gradnoise_service.report.words.conditions import Labelled
+from gradnoise_service.report.words.devices import busy
 from gradnoise_service.report.words.numbers import MISSING, as_words, count
 from gradnoise_service.study_text import dump_yaml
 
@@ -21,7 +22,9 @@ def protocol(comparison: Comparison) -> Iterator[Labelled]:
         if name == "together":
             yield from _search_stacks(value)
             continue
-        if name == "formulas":
+        if name == "busy":
+            yield "devices busy", busy(value)
+        elif name == "formulas":
             yield from _formulas(comparison, value)
         elif isinstance(value, Mapping):
             yield as_words(name), ", ".join(f"{key} {item}" for key, item in value.items())

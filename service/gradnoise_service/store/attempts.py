@@ -47,8 +47,8 @@ class WaitingTrial:
     n_uncounted: int = 0
 
 
-def waiting(session: Session, study_id: int, phase: Phase) -> list[WaitingTrial]:
-    """Return a phase's waiting trials in the order in which its design declares them."""
+def waiting(session: Session, study_id: int, phase: Phase | None = None) -> list[WaitingTrial]:
+    """Return the waiting trials of a study, or of a phase of it, in the order of declaration."""
     kinds = (COUNTED_OUTCOMES, SUSPECTED_OUTCOMES, UNCOUNTED_LOSSES)
     numbers = [
         select(func.count())
@@ -69,9 +69,11 @@ def waiting(session: Session, study_id: int, phase: Phase) -> list[WaitingTrial]
     )
     query = (
         select(TrialRow, measured, *numbers)
-        .where(TrialRow.study_id == study_id, TrialRow.phase == phase, TrialRow.state == "waiting")
+        .where(TrialRow.study_id == study_id, TrialRow.state == "waiting")
         .order_by(TrialRow.id)
     )
+    if phase is not None:
+        query = query.where(TrialRow.phase == phase)
     return [
         WaitingTrial(
             trial=trial_of(row),
@@ -193,6 +195,18 @@ def end(
         "finished_at": now,
     }
     _leave(session, token, state, now, error, final)
+
+
+def cost_since(session: Session, study_id: int, since: datetime) -> tuple[float, datetime | None]:
+    """Return the device seconds of a study's attempts that started since a time, and the first."""
+    seconds = func.coalesce(func.sum(AttemptRow.device_seconds), 0.0)
+    query = (
+        select(seconds, func.min(AttemptRow.started_at))
+        .join(TrialRow, TrialRow.id == AttemptRow.trial_id)
+        .where(TrialRow.study_id == study_id, AttemptRow.started_at >= since)
+    )
+    found, first = session.execute(query).one()
+    return found, first
 
 
 def retry(session: Session, token: str, outcome: str, now: datetime, error: str) -> None:

@@ -9,11 +9,14 @@ from sqlalchemy import (
     ColumnElement,
     RowMapping,
     Select,
+    and_,
     bindparam,
     case,
     delete,
+    false,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -114,7 +117,7 @@ def remove_unstarted(session: Session, study_id: int) -> None:
 
 
 def reopen_failed(session: Session, study_id: int, *, is_cancelled_too: bool) -> int:
-    """Let the failed trials of a study's last phase wait again; return how many there were.
+    """Let the failed trials of each arm's last phase wait again; return how many there were.
 
     Their earlier attempts no longer count towards `max_attempts`. They keep seed and setting.
 
@@ -124,20 +127,22 @@ def reopen_failed(session: Session, study_id: int, *, is_cancelled_too: bool) ->
         is_cancelled_too: Whether cancelled trials wait again too: those that the failure of the
             study left open. They are not counted.
     """
-    phases = set(session.scalars(select(TrialRow.phase).where(TrialRow.study_id == study_id)))
-    last = max(phases, key=get_args(Phase).index, default="search")
+    of_study = TrialRow.study_id == study_id
+    cells = session.execute(select(TrialRow.arm, TrialRow.phase).where(of_study).distinct())
+    in_order = sorted(cells, key=lambda cell: get_args(Phase).index(cell.phase))
+    last = {cell.arm: cell.phase for cell in in_order}
+    of_last = (and_(TrialRow.arm == arm, TrialRow.phase == phase) for arm, phase in last.items())
     waiting = {"state": "waiting", "value": None, "diverged": False, "finished_at": None}
-    of_last = (TrialRow.study_id == study_id, TrialRow.phase == last)
     retried = (
         update(TrialRow)
-        .where(*of_last, TrialRow.state == "failed")
+        .where(of_study, TrialRow.state == "failed", or_(false(), *of_last))
         .values(**waiting, n_excused=TrialRow.n_attempts)
         .returning(TrialRow.id)
         .execution_options(synchronize_session=False)
     )
     n_trials = len(session.execute(retried).all())
     if is_cancelled_too:
-        left = update(TrialRow).where(*of_last, TrialRow.state == "cancelled").values(**waiting)
+        left = update(TrialRow).where(of_study, TrialRow.state == "cancelled").values(**waiting)
         session.execute(left, execution_options={"synchronize_session": False})
     return n_trials
 

@@ -10,6 +10,7 @@ from gradnoise_service.client import StudyInfo
 from gradnoise_service.compare.facts.comparison import Difference
 from gradnoise_service.compare.facts.tables import Tally
 from gradnoise_service.report.document import Report
+from gradnoise_service.report.words.devices import busy
 from gradnoise_service.report.words.numbers import (
     as_words,
     confidence,
@@ -45,6 +46,8 @@ def show_comparison(comparison: Mapping[str, Any]) -> None:
     if out.is_terminal:
         out.print()
     _show_differences(report)
+    if use := report.protocol.get("busy"):
+        out.print(f"Devices busy: {busy(use)}.", soft_wrap=not out.is_terminal)
     show_warnings(report.warnings)
     if out.is_terminal:
         out.print()

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, event
@@ -14,6 +15,8 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.search import Storage, open_storage
 from gradnoise_service.store import measurements, verbs
 from gradnoise_service.store.database import Database
+from gradnoise_service.store.leases import Lease
+from gradnoise_workers.study import Ledger
 from study_runs import (
     LEASE,
     assert_exactly_as_declared,
@@ -41,6 +44,29 @@ def test_every_epoch_is_measured_once(
             rows = measurements.of_trial(session, trial.id)
             assert [row.epoch for row in rows] == [1, 2, 3]
             assert (trial.epochs, trial.device_seconds) == (3, 0.75)
+
+
+def test_the_share_of_device_time_counts_from_the_first_attempt(
+    database: Database, storage: Storage, make_spec: Make, now: datetime
+) -> None:
+    study = submit(database, make_spec(), now)
+    finish(start(database, storage, FormulaLauncher(), now))
+    after, table = read(database, study)
+    later = now + timedelta(seconds=10)
+    lease = Lease(study_id=study.id, token="")
+    ledger = Ledger(
+        database=database, study=after, lease=lease, lease_duration=LEASE, now=lambda: later
+    )
+    seconds = 0.75 * len(table)
+    assert ledger.busy(2) == {
+        "share": seconds / 20,
+        "device_seconds": seconds,
+        "wall_seconds": 10.0,
+        "n_devices": 2,
+    }
+    assert replace(ledger, now=lambda: now).busy(2) == {}
+    extended = replace(after, started_at=later)
+    assert replace(ledger, study=extended).busy(2) == {}
 
 
 @pytest.mark.slow

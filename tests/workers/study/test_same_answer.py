@@ -14,6 +14,7 @@ from formula_launcher import FormulaLauncher, failure
 from gradnoise.training.trial import TrialSpec
 from gradnoise_service.compare.choosing import choices
 from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.stopping import stop_of
 from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage, open_storage
 from gradnoise_service.store import leases, trials, verbs
@@ -133,6 +134,72 @@ def test_slots_workers_and_losses_do_not_change_the_answer(
     # the formula differs by equal amounts on all seeds, so the race ends after 2 of them
     n_reruns = sum(name.startswith("rerun") for name in answers[0]["trials"])
     assert n_reruns == 2 * 2 * 2
+
+
+class Uneven(FormulaLauncher):
+    """Trains the noisy trials slowly, until confirm runs of the baseline train beside their search.
+
+    Then the baseline trains slowly. A slow arm trains at every fifth call.
+
+    Attributes:
+        beside: The phases of the baseline and of the noisy arm that have trained at the same time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(slots=40)
+        self.n_calls = 0
+        self.beside: set[tuple[str, str]] = set()
+
+    def events(self, timeout_seconds: float) -> list[LauncherEvent]:
+        self.n_calls += 1
+        noisy = {spec.phase for spec in self.members.values() if "annealed" in spec.techniques}
+        others = {s.phase for s in self.members.values() if "annealed" not in s.techniques}
+        self.beside |= {(of_baseline, phase) for of_baseline in others for phase in noisy}
+        is_slow_baseline = ("confirm", "search") in self.beside
+        return [
+            event
+            for key, spec in list(self.members.items())
+            if self.n_calls % 5 == 0 or is_slow_baseline == ("annealed" in spec.techniques)
+            for event in self.train(key, spec)
+        ]
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_search_goes_on_to_its_reruns_and_confirm_runs_while_another_goes_on(
+    database: Database, storage: Storage, make_spec: Make, now: datetime, stops: bool
+) -> None:
+    """The answer is that of one trial at a time; a stop finds the phase of the last search."""
+    study = submit(database, small_study(make_spec, "random", "none", "in turn"), now)
+    finish(start(database, storage, FormulaLauncher(slots=1), now))
+    beside = submit(database, small_study(make_spec, "random", "none", "beside"), now)
+    launcher = Uneven()
+    run = start(database, storage, launcher, now)
+    while not launcher.beside >= {("rerun", "search"), ("confirm", "search")}:
+        run.step(0.0)
+    with database.session() as session:
+        assert (
+            stop_of(
+                read(database, beside)[0], trials.of_study(session, beside.id), now, confirms=True
+            ).n
+            == 9
+        )
+    while not launcher.beside >= {("confirm", "rerun")}:
+        run.step(0.0)
+    if not stops:
+        finish(run)
+        assert answer(database, beside) == answer(database, study)
+        return
+    with pytest.raises(NothingToStopError), database.session(write=True) as session:
+        verbs.stop(session, beside.id, None, now, confirms=True)
+    with database.session(write=True) as session:
+        assert verbs.stop(session, beside.id, None, now, confirms=False).stops[0].phase == "rerun"
+    finish(run)
+    after, _ = read(database, beside)
+    assert after.comparison is not None
+    [difference] = after.comparison["differences"]  # type: ignore[misc]
+    assert difference["no_verdict"] == {"kind": "stopped_early", "phase": "rerun"}
+    assert {arm["search"]["n_declared"] for arm in after.comparison["arms"]} == {9}  # type: ignore[attr-defined]
 
 
 @ON_SQLITE

@@ -11,7 +11,6 @@ from gradnoise_service.domain.devices import DeviceChoice
 from gradnoise_service.domain.log import n_kept
 from gradnoise_service.domain.plain_text import plain
 from gradnoise_service.domain.planned_trial import PlannedTrial, Setting
-from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import EpochMean, Study, Trial, TrialFile
 from gradnoise_service.store import attempts, files, leases, logs, measurements, studies, trials
 from gradnoise_service.store.attempts import WaitingTrial
@@ -75,11 +74,32 @@ class Ledger:
         with self.database.session() as session:
             return measurements.mean_curves(session, self.study.id, self.study.metric.name)
 
-    def declare(self, phase: Phase, planned: Iterable[PlannedTrial]) -> list[WaitingTrial]:
-        """Store the planned trials that are missing and return the phase's waiting trials."""
+    def busy(self, n_devices: int) -> Mapping[str, float]:
+        """Return the share of device time since the study, or its last extension, started.
+
+        Device seconds over the seconds since the first attempt, times the devices; empty if none
+        have passed.
+        """
+        since, now = self.study.started_at, self.now()
+        if since is None:
+            return {}
+        with self.database.session() as session:
+            seconds, first = attempts.cost_since(session, self.study.id, since)
+        wall = 0.0 if first is None else (now - first).total_seconds()
+        if wall <= 0:
+            return {}
+        return {
+            "share": seconds / (wall * max(1, n_devices)),
+            "device_seconds": seconds,
+            "wall_seconds": wall,
+            "n_devices": n_devices,
+        }
+
+    def declare(self, planned: Iterable[PlannedTrial]) -> list[WaitingTrial]:
+        """Store the planned trials that are missing and return all waiting trials."""
         with self._transaction() as session:
             trials.declare(session, self.study.id, planned)
-            return attempts.waiting(session, self.study.id, phase)
+            return attempts.waiting(session, self.study.id)
 
     def start(self, proposals: Sequence[tuple[WaitingTrial, int, Setting]]) -> list[str]:
         """Open an attempt for each waiting trial with its Optuna number and setting."""
@@ -108,7 +128,7 @@ class Ledger:
             if not retried:
                 return []
             ids = {end.attempt.trial.id for end in retried}
-            waiting = attempts.waiting(session, self.study.id, retried[0].attempt.trial.phase)
+            waiting = attempts.waiting(session, self.study.id)
             return [trial for trial in waiting if trial.trial.id in ids]
 
     def check(self) -> None:
@@ -154,11 +174,6 @@ class Ledger:
         with self.database.session() as session:
             study = studies.get(session, self.study.id, None)
         return replace(self, study=replace(self.study, state=study.state, stops=study.stops))
-
-    def waiting(self, phase: Phase) -> list[WaitingTrial]:
-        """Return the waiting trials of a phase."""
-        with self.database.session() as session:
-            return attempts.waiting(session, self.study.id, phase)
 
 
 def _store_ending(session: Session, end: Ending, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Phases: the current phase of a study, and the settings of the next phase."""
+"""Phases: which trials may run, given those that have ended."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,35 @@ from gradnoise_service.compare.choosing import choices, finalists, reruns
 from gradnoise_service.compare.dropping import dropped
 from gradnoise_service.compare.facts.comparison import Untrained
 from gradnoise_service.domain.design import Design
-from gradnoise_service.domain.planned_trial import PlannedTrial, Setting, Settings
-from gradnoise_service.domain.spec import Phase
+from gradnoise_service.domain.planned_trial import PlannedTrial, Setting, Stage
 from gradnoise_service.domain.study import Metric, Trial
 
 
-def current_phase(design: Design, trials: Sequence[Trial]) -> Phase:
-    """Return the last phase that has trials, or the first phase."""
-    reached = {trial.phase for trial in trials}
-    return next((p for p in reversed(design.phases) if p in reached), design.phases[0])
+def stage_of(design: Design, trial: Trial | PlannedTrial) -> Stage:
+    return trial.phase, trial.arm, design.place(trial.phase, trial.arm, trial.number)[0]
+
+
+def due_trials(
+    design: Design, metric: Metric, trials: Sequence[Trial], untrained: Untrained | None
+) -> list[PlannedTrial]:
+    """Return the trials of all phases that may run, given those that have ended, at a look.
+
+    Each search leads to its reruns, and these to its confirm runs, without waiting for the other
+    searches; but first every search trial must have started, because a stop cuts all searches
+    alike.
+    """
+    if design.ending_stop is not None:
+        return []
+    searches = design.trials("search") if "search" in design.phases else []
+    searched = {(t.arm, t.number): t for t in trials if t.phase == "search"}
+    stored = [searched.get((trial.arm, trial.number)) for trial in searches]
+    if not all(t is not None and t.n_attempts for t in stored):
+        return searches
+    open_stages = {stage_of(design, t) for t in stored if t is not None and not t.has_ended}
+    ended = [t for t in trials if ("search", *stage_of(design, t)[1:]) not in open_stages]
+    here = design_at_look(design, trials)
+    reruns = rerun_trials(design, metric, ended) if "rerun" in design.phases else []
+    return [*searches, *reruns, *confirm_trials(here, metric, ended, untrained)]
 
 
 def runs_but_the_best(metric: Metric, trials: Sequence[Trial]) -> list[Trial]:
@@ -33,8 +53,8 @@ def runs_but_the_best(metric: Metric, trials: Sequence[Trial]) -> list[Trial]:
 def failure(design: Design, trials: Sequence[Trial]) -> str | None:
     """Return why no comparison is possible: every trial of an arm raised; None if one is.
 
-    The trials of the first phase decide, once all have ended. The reason has the first error of the
-    arm.
+    The trials of the first phase decide, all of which have ended. The reason has the first error of
+    the arm.
     """
     first = [trial for trial in trials if trial.phase == design.phases[0]]
     has_failed = {
@@ -54,38 +74,15 @@ def failure(design: Design, trials: Sequence[Trial]) -> str | None:
     return f"{reason.strip()} The first error:\n{error}"
 
 
-def following_phase(design: Design, phase: Phase) -> Phase:
-    return design.phases[design.phases.index(phase) + 1]
-
-
-def selected_settings(
-    design: Design, metric: Metric, trials: Sequence[Trial], phase: Phase
-) -> Settings:
-    """Return the settings that a phase after the search runs, by arm.
-
-    The reruns take the finalists of each search, the confirm phase its choice. Where a search has
-    fewer, None takes their place; an arm without a complete search trial has no settings.
-    """
-    of_arms: dict[str, list[Setting | None]] = {arm.name: [] for arm in design.spec.arms}
-    for repeat in range(design.n_repeats):
-        if phase == "rerun":
-            for arm, best in finalists(design, metric, trials, repeat).items():
-                n_slots = min(design.n_finalists, design.n_searched(arm))
-                found = [trial.params or {} for trial in best]
-                of_arms[arm] += [*found, *[None] * (n_slots - len(found))]
-        else:
-            for arm, choice in choices(design, metric, trials, repeat).items():
-                of_arms[arm].append(choice.trial.params or {} if choice else None)
-    return {arm: found for arm, found in of_arms.items() if any(s is not None for s in found)}
-
-
 def rerun_trials(design: Design, metric: Metric, trials: Sequence[Trial]) -> list[PlannedTrial]:
-    """Return the reruns up to the seed that the finalists of each search have reached."""
-    standing = {
-        (arm, repeat): reruns(design, metric, trials, best)
-        for repeat in range(design.n_repeats)
-        for arm, best in finalists(design, metric, trials, repeat).items()
-    }
+    """Return the reruns of the finalists of each search, up to the seed that these have reached."""
+    settings: dict[str, list[Setting | None]] = {arm.name: [] for arm in design.spec.arms}
+    standing = {}
+    for repeat in range(design.n_repeats):
+        for arm, best in finalists(design, metric, trials, repeat).items():
+            standing[arm, repeat] = reruns(design, metric, trials, best)
+            n_lacking = min(design.n_finalists, design.n_searched(arm)) - len(best)
+            settings[arm] += [*(trial.params or {} for trial in best), *[None] * n_lacking]
 
     def is_due(trial: PlannedTrial) -> bool:
         repeat, position = design.place("rerun", trial.arm, trial.number)
@@ -93,8 +90,7 @@ def rerun_trials(design: Design, metric: Metric, trials: Sequence[Trial]) -> lis
         found = standing[trial.arm, repeat]
         return rank in found.ranks and seed < found.n_seeds
 
-    planned = design.trials("rerun", selected_settings(design, metric, trials, "rerun"))
-    return list(filter(is_due, planned))
+    return list(filter(is_due, design.trials("rerun", settings)))
 
 
 def confirm_trials(
@@ -102,12 +98,21 @@ def confirm_trials(
 ) -> list[PlannedTrial]:
     """Return the confirm runs at a look, of the arms that were not dropped before it.
 
-    Their settings are those of the stored confirm runs; without any, those that the searches chose.
+    Each search whose reruns have ended runs the chosen setting; if it has confirm runs already,
+    theirs.
     """
     without = dropped(design, metric, trials, untrained)
-    settings = _confirmed_settings(design, trials)
-    if not settings:
-        settings = selected_settings(design, metric, trials, "confirm")
+    settings: dict[str, list[Setting | None]] = {
+        arm.name: [None] * design.n_repeats for arm in design.spec.arms
+    }
+    for repeat in range(design.n_repeats):
+        for arm, choice in choices(design, metric, trials, repeat).items():
+            if choice and (choice.rerun_mean is not None or not design.n_rerun_seeds):
+                settings[arm][repeat] = choice.trial.params or {}
+    for trial in trials:
+        if trial.phase == "confirm":
+            repeat = design.place("confirm", trial.arm, trial.number)[0]
+            settings[trial.arm][repeat] = trial.params
     planned = design.trials("confirm", settings)
     return [trial for trial in planned if trial.arm not in without]
 
@@ -116,13 +121,3 @@ def design_at_look(design: Design, trials: Sequence[Trial]) -> Design:
     """Return the design at the look whose confirm runs are declared."""
     numbers = [trial.number for trial in trials if trial.phase == "confirm"]
     return design.at_look(max(numbers, default=-1) + 1)
-
-
-def _confirmed_settings(design: Design, trials: Sequence[Trial]) -> Settings:
-    """Return the settings of each search that the stored confirm runs have; a grid ignores them."""
-    found: dict[str, list[Setting | None]] = {}
-    for trial in trials:
-        if trial.phase == "confirm":
-            of_arm = found.setdefault(trial.arm, [None] * design.n_repeats)
-            of_arm[design.place("confirm", trial.arm, trial.number)[0]] = trial.params
-    return found

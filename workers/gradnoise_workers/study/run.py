@@ -14,7 +14,7 @@ from gradnoise_service.compare.assembly import compare, untrained_of
 from gradnoise_service.compare.facts.comparison import Comparison
 from gradnoise_service.domain.design import Design
 from gradnoise_service.domain.hashes import with_results_hash
-from gradnoise_service.domain.planned_trial import PlannedTrial, Setting
+from gradnoise_service.domain.planned_trial import PlannedTrial, Setting, Stage
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Trial
 from gradnoise_service.report import markdown, plots
@@ -26,12 +26,11 @@ from gradnoise_workers.study.ledger import Ledger, StopRequestedError
 from gradnoise_workers.study.optuna_sync import OptunaSync
 from gradnoise_workers.study.phases import (
     confirm_trials,
-    current_phase,
     design_at_look,
+    due_trials,
     failure,
-    following_phase,
-    rerun_trials,
     runs_but_the_best,
+    stage_of,
 )
 from gradnoise_workers.study.waiting import WaitingLines
 
@@ -73,20 +72,19 @@ class StudyRun:
         self._together = together or {}
         self._files = files
         self._attempts: dict[str, Attempt] = {}
-        self._waiting = WaitingLines(optuna.key, optuna.is_due)
+        self._waiting = WaitingLines(self._stage, optuna.is_due)
+        self._open: tuple[set[Stage], bool] | None = None
         self._first_failures = FirstFailures()
-        self._phase: Phase = self._design.phases[0]
 
     def resume(self) -> None:
-        """Declare the trials of the current phase and continue what an earlier holder left.
+        """Declare the trials that may run and continue what an earlier holder left.
 
         Raises:
             LeaseLostError: If the study has another holder, or was ended.
         """
         self._ledger.describe(self._protocol)
         stored = self._ledger.trials()
-        self._phase = current_phase(self._design, stored)
-        self._declare(self._planned(stored))
+        self._declare(self._due(stored))
         self._update_optuna(stored)
 
     def _update_optuna(self, stored: Sequence[Trial]) -> None:
@@ -112,17 +110,19 @@ class StudyRun:
         self._ledger = self._ledger.stopped()
         self._study = self._ledger.study
         self._design = self._study.design
-        self._update_optuna(self._ledger.trials())
-        self._waiting = WaitingLines(self._optuna.key, self._optuna.is_due)
-        self._waiting.add(self._ledger.waiting(self._phase))
-        log.info("the study was stopped", phase=self._phase)
+        stored = self._ledger.trials()
+        self._update_optuna(stored)
+        self._declare(self._due(stored))
+        log.info("the study was stopped")
 
     def _step(self, timeout_seconds: float) -> bool:
+        if self._open_stages() != self._open:
+            self._declare(self._due(self._ledger.trials()))
         if not self._attempts and not self._waiting:
-            return self._end_phase()
+            return self._end()
         self._describe_faults()
         self._admit()
-        can_admit = self._launcher.n_free() > 0 and self._waiting.has_due()
+        can_admit = self._launcher.n_free(len(self._waiting)) > 0 and self._waiting.has_due()
         events = self._launcher.events(0.0 if can_admit else timeout_seconds)
         if not events:
             self._ledger.check()
@@ -137,25 +137,29 @@ class StudyRun:
             self._protocol = {**self._protocol, "device_faults": faults}
             self._ledger.describe(self._protocol)
 
-    def _planned(self, stored: Sequence[Trial]) -> list[PlannedTrial]:
-        stored = self._counted(stored)
-        match self._phase:
-            case "search":
-                return self._design.trials("search")
-            case "rerun":
-                return rerun_trials(self._design, self._study.metric, stored)
-            case "confirm":  # an extension adds seeds, and so does an undecided look
-                return self._confirm_trials(design_at_look(self._design, stored), stored)
+    def _open_stages(self) -> tuple[set[Stage], bool]:
+        """Return the stages that have not ended, and whether search trials wait.
 
-    def _confirm_trials(self, design: Design, stored: Sequence[Trial]) -> list[PlannedTrial]:
-        untrained = untrained_of(self._protocol)
-        return confirm_trials(design, self._study.metric, stored, untrained)
+        The due trials change only when these do.
+        """
+        waiting = self._waiting.stages
+        running = {self._stage(attempt.trial) for attempt in self._attempts.values()}
+        return waiting | running, any(phase == "search" for phase, _, _ in waiting)
+
+    def _stage(self, trial: Trial) -> Stage:
+        return stage_of(self._design, trial)
+
+    def _due(self, stored: Sequence[Trial]) -> list[PlannedTrial]:
+        trials, untrained = self._counted(stored), untrained_of(self._protocol)
+        return due_trials(self._design, self._study.metric, trials, untrained)
 
     def _declare(self, planned: Sequence[PlannedTrial]) -> None:
-        self._waiting.add(self._ledger.declare(self._phase, planned))
+        waiting = self._ledger.declare(planned)
+        self._waiting = WaitingLines(self._stage, self._optuna.is_due, waiting)
+        self._open = self._open_stages()
 
     def _admit(self) -> None:
-        n = min(self._launcher.n_free(), ADMITTED_AT_ONCE)
+        n = min(self._launcher.n_free(len(self._waiting)), ADMITTED_AT_ONCE)
         proposals: list[tuple[WaitingTrial, int, Setting]] = []
         while len(proposals) < n and self._waiting.has_due():
             waiting = self._waiting.take()
@@ -224,21 +228,11 @@ class StudyRun:
             self._optuna.tell(end)
             _log_end(end)
 
-    def _end_phase(self) -> bool:
+    def _end(self) -> bool:
+        """End the study, all trials of which have ended; or declare those up to the next look."""
         trials = self._counted(self._ledger.trials())
         reason = failure(self._design, trials)
-        if reason is not None:
-            return self._give_up(reason)
-        if self._phase == "confirm" or self._design.ending_stop is not None:
-            return self._conclude(trials)
-        if self._phase == "rerun":  # a race adds reruns after each seed
-            self._declare(self._planned(trials))
-            if self._waiting:
-                return False
-        self._phase = following_phase(self._design, self._phase)
-        self._declare(self._planned(trials))
-        log.info("phase started", phase=self._phase)
-        return False
+        return self._conclude(trials) if reason is None else self._give_up(reason)
 
     def _counted(self, trials: Sequence[Trial]) -> list[Trial]:
         return [t for t in trials if self._design.counts(t.phase, t.arm, t.number)]
@@ -249,16 +243,19 @@ class StudyRun:
         return True
 
     def _conclude(self, trials: Sequence[Trial]) -> bool:
+        busy = self._ledger.busy(self._launcher.n_devices)
+        protocol = {**self._protocol, **({"busy": busy} if busy else {})}
         comparison = compare(
             self._design,
             self._study.metric,
             trials,
-            protocol=with_results_hash(self._protocol, trials),
+            protocol=with_results_hash(protocol, trials),
             epochs=self._ledger.mean_curves(),
         )
         if not comparison.is_final:
             following = design_at_look(self._design, trials).after_look()
-            self._declare(self._confirm_trials(following, trials))
+            metric, untrained = self._study.metric, untrained_of(self._protocol)
+            self._declare(confirm_trials(following, metric, trials, untrained))
             log.info("undecided at this look", next_look=following.n_seeds)
             return False
         self._ledger.complete(comparison)
