@@ -111,7 +111,7 @@ class ServiceProcess:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        if self.role.niceness:
+        if self.role.niceness > os.getpriority(os.PRIO_PROCESS, 0):
             os.setpriority(os.PRIO_PROCESS, process.pid, self.role.niceness)
         self._process, self._started_at = process, time.monotonic()
         name = self.role.name

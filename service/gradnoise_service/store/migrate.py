@@ -1,5 +1,6 @@
 """Upgrades our tables to the newest migration, under a lock for concurrent processes."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,9 +40,16 @@ def scripts() -> Path:
     )
 
 
-def head() -> str | None:
+@functools.cache
+def revisions() -> tuple[str, ...]:
+    """Return the migrations, the newest first; they are read once per process."""
+    directory = ScriptDirectory(str(scripts()))
+    return tuple(script.revision for script in directory.walk_revisions())
+
+
+def head() -> str:
     """Return the newest migration."""
-    return ScriptDirectory(str(scripts())).get_current_head()
+    return revisions()[0]
 
 
 def is_current(database: Database) -> bool:
@@ -58,9 +66,7 @@ def is_current(database: Database) -> bool:
 
 def is_known(revision: str) -> bool:
     """Return whether a migration leads to a schema."""
-    return any(
-        script.revision == revision for script in ScriptDirectory(str(scripts())).walk_revisions()
-    )
+    return revision in revisions()
 
 
 def upgrade(database: Database, revision: str = "head") -> None:

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import Result
 
 HEAVY = {
+    "rich",
     "fastapi",
     "httpx2",
     "numpy",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -59,7 +60,8 @@ def test_processes_get_the_settings_and_stop_in_reverse_order(
     settings: Settings, lines: Lines, user_folder: None
 ) -> None:
     """Files of the current folder shadow no module of theirs."""
-    roles = [Role(name=name, module="obedient") for name in ("first", "second")]
+    first, second = (Role(name=name, module="obedient") for name in ("first", "second"))
+    roles = [replace(first, niceness=5), replace(second, starts_first=True)]
     with Supervisor(settings, echo=lines, roles=roles) as service:
         started = [lines.until("obedient ") for _ in range(2)]
         assert {line.split()[2] for line in started} == {str(settings.port)}
@@ -67,6 +69,9 @@ def test_processes_get_the_settings_and_stop_in_reverse_order(
             service.has_dispatcher(dispatcher_id.new(int(line.split()[1]))) for line in started
         )
         assert not service.has_dispatcher(dispatcher_id.new(os.getpid()))
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        niceness = {os.getpriority(os.PRIO_PROCESS, int(line.split()[1])) for line in started}
+        assert niceness == {own, max(own, 5)}
         recorded = running_service.find(service.home)
         url = f"http://127.0.0.1:{settings.port}"
         assert recorded == RunningService(pid=os.getpid(), url=url)

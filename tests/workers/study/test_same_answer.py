@@ -13,6 +13,7 @@ from crashes import crash_repeatedly
 from formula_launcher import FormulaLauncher, failure
 from gradnoise.training.trial import TrialSpec
 from gradnoise_service.compare.choosing import choices
+from gradnoise_service.domain.errors import NothingToStopError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.stopping import stop_of
 from gradnoise_service.domain.study import Study
