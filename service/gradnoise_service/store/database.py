@@ -27,7 +27,6 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from gradnoise_service.domain.errors import DatabaseUnavailableError
-from gradnoise_service.store.patient_connection import PatientConnection
 
 __all__ = [
     "Database",
@@ -157,7 +156,10 @@ def is_unavailable(error: BaseException | None) -> bool:
     return False
 
 
-def _patient(seconds: float) -> Callable[..., PatientConnection]:
+def _patient(seconds: float) -> Callable[..., Any]:
+    # psycopg is imported for PostgreSQL alone: without it a service on SQLite starts faster
+    from gradnoise_service.store.patient_connection import PatientConnection
+
     def connect(
         _dialect: Any, _record: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]
     ) -> PatientConnection:
