@@ -243,7 +243,7 @@ class RayLauncher:
         for worker in self._workers:
             worker.delete_trace()
         for held in (self._spares, self._workers, self._worker_of):
-            held.clear()  # type: ignore[attr-defined]  # lists and a dictionary
+            held.clear()
 
     def _call_first(
         self, method: str, specs: Sequence[TrialSpec], check_interrupt: CheckInterrupt
