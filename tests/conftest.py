@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from garbage import pytest_collection  # noqa: F401
 from gradnoise_service.domain.spec import StudySpec
@@ -25,6 +26,9 @@ DATABASES = [
 BOTH_DATABASES = Path(__file__).parent / "service" / "store"
 """The tests in this folder run on both databases in the default suite."""
 
+# on a busy machine any example may take long
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 # rich tracebacks of an app print its local variables, which takes seconds
 structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
 

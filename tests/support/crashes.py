@@ -86,6 +86,7 @@ def crash_repeatedly(
         crashing_storage = CrashingStorage(
             url,
             engine_kwargs={"connect_args": {"timeout": 30}} if crashing_database.is_sqlite else {},
+            skip_compatibility_check=True,  # it takes longer than the writes until the crash
             skip_table_creation=True,
         )
         crashing_storage.countdown = countdown
