@@ -24,7 +24,7 @@ from benchmarks.bench_service import api_environment, client_of, process, wait_f
 from benchmarks.harness import Figure, ratios, report
 from gradnoise_service import presets
 
-ROUNDS = 5
+ROUNDS = 3
 FEW, MANY = 200, 20_000
 TRIALS, EPOCHS = 10, 10
 """Trials a study, and measured epochs of each: 100 measurements a study."""
@@ -108,7 +108,7 @@ def requests(url: str, home: Path, n_studies: int) -> dict[str, list[float]]:
     return found
 
 
-def cpu_milliseconds(pid: int, ask: Callable[[], httpx2.Response], n: int = 100) -> float:
+def cpu_milliseconds(pid: int, ask: Callable[[], httpx2.Response], n: int = 60) -> float:
     """Return the mean CPU milliseconds that a process uses for a request."""
     ask().raise_for_status()
     before = cpu_seconds(pid)

@@ -1,10 +1,9 @@
 """A database with many studies, as months of use leave it."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, text
+from sqlalchemy import JSON, bindparam, insert, text
 
 from gradnoise.workloads import catalogue
 from gradnoise_service import presets
@@ -16,7 +15,7 @@ from gradnoise_service.store.database import Session, open_database
 N_RUNNING, N_QUEUED = 10, 50
 COMPARISON = {"differences": [{"effects": list(range(2_000))}]}
 """Of the size that comparisons have, about 10 kB."""
-MEASURED = json.dumps({"validation_accuracy": 0.5, "validation_loss": 1.5, "test_accuracy": 0.5})
+MEASURED = {"validation_accuracy": 0.5, "validation_loss": 1.5, "test_accuracy": 0.5}
 
 
 def build(url: str, n_studies: int, n_trials: int, n_epochs: int) -> None:
@@ -81,6 +80,6 @@ def _add_trials(session: Session, n_trials: int, n_epochs: int) -> None:
         text(
             'INSERT INTO gradnoise_measurement (trial_id, epoch, "values", seconds)'
             f" {numbers} SELECT t.id, i + 1, :values, 0.1 FROM gradnoise_trial t CROSS JOIN n"
-        ).bindparams(values=MEASURED),
+        ).bindparams(bindparam("values", MEASURED, type_=JSON)),
         {"n": n_epochs},
     )

@@ -166,13 +166,13 @@ class ArmSearch:
         trial.value = value if state in ("complete", "pruned") else None
         if is_lost:
             trial.user_attrs[LOST] = value
-        if self._storage.get_trial(id).state.is_finished():
-            return
-        if is_lost:
-            self._storage.set_trial_user_attr(id, LOST, value)
-            self._storage.set_trial_state_values(id, TrialState.FAIL)
-        else:
-            self._storage.set_trial_state_values(id, trial.state, trial.values)
+        # a former holder of the lease may have recorded it; a look before would cost as much again
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+            if is_lost:
+                self._storage.set_trial_user_attr(id, LOST, value)
+                self._storage.set_trial_state_values(id, TrialState.FAIL)
+            else:
+                self._storage.set_trial_state_values(id, trial.state, trial.values)
 
     def _open(self, name: str) -> None:
         """Open the Optuna study, which is created if missing.

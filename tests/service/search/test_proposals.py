@@ -1,12 +1,13 @@
 """A proposal is a function of the seed, the number and the visible trials."""
 
+import numpy as np
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import qmc
 
 from gradnoise_service.domain.search import LEARNING_SAMPLERS, SamplerName
-from gradnoise_service.search.proposals import propose
+from gradnoise_service.search.proposals import propose, thinned
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(0.003, 0.3, log=True),
@@ -85,3 +86,31 @@ def test_the_index_of_a_sobol_point_is_the_number_of_the_trial() -> None:
             "eta": pytest.approx(eta),
             "lr_schedule": ["constant", "cosine"][int(2 * schedule)],
         }
+
+
+def test_tpe_sees_the_best_and_an_even_sample_of_a_long_search() -> None:
+    """Values fall with the number, and every tenth trial was pruned: the first 25 others are best.
+
+    Up to 250 trials are seen as they are.
+    """
+    trials = []
+    for number in range(1000):
+        is_pruned = number % 10 == 0
+        trial = create_trial(
+            state=TrialState.PRUNED if is_pruned else TrialState.COMPLETE,
+            value=9.0 if is_pruned else -float(number),
+        )
+        trial.number = number
+        trials.append(trial)
+    numbers = [trial.number for trial in thinned(trials, "maximize")]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) == 250
+    best = [number for number in range(28) if number % 10]
+    assert set(best) <= set(numbers)
+    others = [number for number in numbers if number not in best]
+    assert others[-1] == 999
+    gaps = np.diff(others)
+    assert (gaps.min(), gaps.max()) == (4, 5)
+    seen = {trial.number for trial in thinned(trials, "minimize")}
+    assert {number for number in range(973, 1000) if number % 10} <= seen
+    assert thinned(trials[:250], "maximize") == trials[:250]
