@@ -1,5 +1,6 @@
 """ProgressFeed: progress for many event streams, at one query per study and interval."""
 
+import asyncio
 import time
 
 import anyio
@@ -29,6 +30,7 @@ class ProgressFeed:
         self._service = service
         self._threads = anyio.CapacityLimiter(N_THREADS)
         self._cache: dict[int, tuple[float, Progress]] = {}
+        self._reading: dict[int, asyncio.Task[Progress]] = {}
         self._callers: dict[tuple[str | None, str | None], tuple[float, Caller | None]] = {}
         self.is_closed = False
 
@@ -54,11 +56,23 @@ class ProgressFeed:
             is_fresh = time.monotonic() - read_at < INTERVAL_SECONDS
             if is_fresh and progress.state not in STUDY_ENDED:
                 return progress
+        reading = self._reading.get(study_id)
+        if reading is None:
+            reading = self._reading[study_id] = asyncio.ensure_future(self._read(study_id))
+            reading.add_done_callback(lambda ended: self._forget(study_id, ended))
+        return await asyncio.shield(reading)  # a stream that ends does not end it for the others
+
+    async def _read(self, study_id: int) -> Progress:
         progress = await run_sync(self._query, study_id, limiter=self._threads)
         if len(self._cache) >= MAX_CACHED:
             self._cache.clear()
         self._cache[study_id] = (time.monotonic(), progress)
         return progress
+
+    def _forget(self, study_id: int, ended: asyncio.Task[Progress]) -> None:
+        del self._reading[study_id]
+        if not ended.cancelled():
+            ended.exception()  # else asyncio logs it where no stream is left
 
     async def wait(self) -> None:
         """Wait for one interval."""

@@ -5,8 +5,10 @@ from datetime import datetime
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
+from gradnoise_service.domain.progress import Progress
 from gradnoise_service.settings import Settings
 from gradnoise_service.store.database import Database
 from gradnoise_service.usecases import feed
@@ -39,6 +41,32 @@ def test_progress_is_queried_once_per_interval(
 
     anyio.run(read_twice)
     assert len(queries) == n_queries
+
+
+def test_streams_that_read_at_once_share_a_query(
+    database: Database, workshop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that ends meanwhile leaves the query to the others."""
+    monkeypatch.setattr(feed, "INTERVAL_SECONDS", 0)
+    study, queries = workshop.queued(), []
+    found: list[Progress] = []
+
+    async def read_together() -> None:
+        progress = feed_of(database, lambda: queries.append(1) or workshop.now)
+
+        async def read() -> None:
+            found.append(await progress.read(study.id))
+
+        async with anyio.create_task_group() as streams, anyio.create_task_group() as ending:
+            ending.start_soon(read)
+            for _ in range(20):
+                streams.start_soon(read)
+            await anyio.lowlevel.checkpoint()
+            ending.cancel_scope.cancel()
+
+    anyio.run(read_together)
+    assert (len(found), len(queries)) == (20, 1)
+    assert all(each is found[0] for each in found)
 
 
 def test_cache_is_bounded(
