@@ -61,7 +61,6 @@ FUNCTION = {
     "arms": ARMS,
     "space": {"lr": 0.01},
     "confirm": {"n_seeds": 6, "epochs": 20},
-    "max_attempts": 3,
 }
 KINDS: dict[str, dict[str, Any]] = {"tuned": TUNED, "grid": GRID, "function": FUNCTION}
 TURNS = ("function", "tuned", "function", "grid")
@@ -161,7 +160,8 @@ class DisturbedStudies:
         if verb != "retry":
             needed.touch()
         options = {"options": {"needs": str(needed)}} if kind == "function" else {}
-        spec = {**COMMON, **KINDS[kind], **options, "name": name}
+        attempts = {"max_attempts": 3} if verb == "retry" else {}
+        spec = {**COMMON, **KINDS[kind], **options, **attempts, "name": name}
         study = yield from self._until_end(spec, verb)
         while verb == "retry" and study is not None:
             needed.touch()
