@@ -24,7 +24,7 @@ from gradnoise_workers.launcher import Launcher, LauncherEvent
 from gradnoise_workers.study import Ledger, OptunaSync, StudyRun
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-"""For runs whose every statement is tested on both databases by tests of the store."""
+"""For runs of the phases; those of the ledger, the driver and the store are on both databases."""
 LEASE = timedelta(seconds=30)
 ACCURACY = Metric(name="accuracy", direction="maximize", worst=0.0)
 PROTOCOL = {"formula": "sigma_t^2 = eta / (1 + t)^gamma", "versions": {}}
