@@ -315,8 +315,8 @@ def test_a_dispatcher_removes_deleted_studies_and_the_files_of_old_ones(
     with database.session(write=True) as session:
         for name, age in ages.items():
             verbs.cancel(session, ids[name], None, now - age)
-        for name in ("deleted", "just deleted"):
-            deletion.mark(session, ids[name], None, now)
+        deletion.mark(session, ids["deleted"], None, now - ages["deleted"])
+        deletion.mark(session, ids["just deleted"], None, now)
     for study_id in ids.values():
         (tmp_path / str(study_id)).mkdir()
     dispatcher = make_dispatcher(

@@ -61,7 +61,8 @@ class OptunaSync:
         """Let the trials run again that ended in Optuna and wait here, as after a retry.
 
         Proposals that no stored trial has are dropped if they have ended in Optuna, or if the study
-        was stopped: then no trial may follow to take them.
+        was stopped: then no trial may follow to take them. The records of confirm runs from before
+        an extension by epochs stay as they are.
 
         Args:
             trials: As of `settle`, before which this is called.
@@ -69,7 +70,10 @@ class OptunaSync:
             is_stopped: Whether the study was stopped.
         """
         known = {(self.key(t), numbers[t.id]): t.has_ended for t in trials if t.id in numbers}
+        shorter = [key for key in self._searches if key.phase == "confirm"][:-1]
         for key, search in self._searches.items():
+            if key in shorter:
+                continue
             ended = set(range(search.n_trials)).difference(search.running())
             n_known = 1 + max((n for of, n in known if of == key), default=-1)
             drops = is_stopped or any(number >= n_known for number in ended)
