@@ -88,7 +88,9 @@ def answer(database: Database, study: Study) -> dict[str, object]:
     numbers = {arm: choice and choice.trial.number for arm, choice in chosen.items()}
     comparison = json.loads(
         json.dumps(after.comparison),
-        object_hook=lambda fields: {k: v for k, v in fields.items() if k != "device_seconds"},
+        object_hook=lambda fields: {
+            k: v for k, v in fields.items() if k not in ("device_seconds", "busy")
+        },
     )
     return {"trials": trials, "chosen": numbers, "comparison": comparison}
 

@@ -116,7 +116,7 @@ def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """
     if isinstance(value, Mapping):
         for name, part in value.items():
-            if name not in ("device_seconds", "hashes"):
+            if name not in ("device_seconds", "busy", "hashes"):
                 yield from leaves(part, f"{path}.{name}")
     elif isinstance(value, list | tuple):
         for k, part in enumerate(value):
