@@ -63,7 +63,10 @@ class SourceOut(BaseModel):
 
 
 @router.post(
-    "/sources", status_code=201, summary="Store code for a study", responses=documented(413, 422)
+    "/sources",
+    status_code=201,
+    summary="Store code for a study",
+    responses=documented(400, 413, 415, 422),
 )
 def store(caller: Coder, body: SourceIn, service: CurrentService) -> SourceOut:
     """Store code under its hash, which a study then names as `source`.

@@ -189,7 +189,7 @@ def show(caller: Reader, service: CurrentService, study_id: StudyId) -> Response
     "/studies/{study_id}",
     response_model=StudyOut,
     summary="Change a study's tags or note",
-    responses=documented(404, 422),
+    responses=documented(400, 404, 413, 415, 422),
 )
 def remark(
     caller: Submitter, service: CurrentService, study_id: StudyId, remarks: Remarks
@@ -260,7 +260,7 @@ def clone(
     "/studies/{study_id}/extend",
     response_model=StudyOut,
     summary="Extend a study",
-    responses=documented(404, 409, 422),
+    responses=documented(400, 404, 409, 413, 415, 422),
 )
 def extend(
     caller: Submitter,

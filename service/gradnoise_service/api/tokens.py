@@ -57,7 +57,10 @@ class NewToken(TokenOut):
 
 
 @router.post(
-    "/tokens", status_code=201, summary="Create a token", responses=documented(409, 413, 422)
+    "/tokens",
+    status_code=201,
+    summary="Create a token",
+    responses=documented(400, 409, 413, 415, 422),
 )
 def create(_caller: Admin, body: TokenIn, service: CurrentService) -> NewToken:
     """Create a token and return it; it cannot be read again, because only its digest is stored."""

@@ -14,6 +14,7 @@ from gradnoise_service.usecases import verbs
 
 router = APIRouter(tags=["studies"])
 SHOWN: dict[str, Any] = {"response_model": StudyOut, "responses": documented(404, 409, 422)}
+WITH_BODY: dict[str, Any] = SHOWN | {"responses": documented(400, 404, 409, 413, 415, 422)}
 
 
 @router.post("/studies/{study_id}/pause", summary="Pause a study", **SHOWN)
@@ -31,7 +32,7 @@ def resume(caller: Submitter, service: CurrentService, study_id: StudyId) -> Res
     return shown(service, verbs.resume(service, caller, study_id))
 
 
-@router.post("/studies/{study_id}/stop", summary="Stop a study", **SHOWN)
+@router.post("/studies/{study_id}/stop", summary="Stop a study", **WITH_BODY)
 def stop(
     caller: Submitter, service: CurrentService, study_id: StudyId, wanted: StopIn | None = None
 ) -> Response:
@@ -50,7 +51,7 @@ def cancel(caller: Submitter, service: CurrentService, study_id: StudyId) -> Res
     return shown(service, verbs.cancel(service, caller, study_id))
 
 
-@router.post("/studies/{study_id}/retry", summary="Retry a study", **SHOWN)
+@router.post("/studies/{study_id}/retry", summary="Retry a study", **WITH_BODY)
 def retry(
     caller: Submitter, service: CurrentService, study_id: StudyId, wanted: RetryIn | None = None
 ) -> Response:
@@ -62,7 +63,7 @@ def retry(
     return shown(service, verbs.retry(service, caller, study_id, accepts_changed_code=accepts))
 
 
-@router.post("/studies/{study_id}/priority", summary="Change the priority of a study", **SHOWN)
+@router.post("/studies/{study_id}/priority", summary="Change the priority of a study", **WITH_BODY)
 def prioritize(
     caller: Submitter, service: CurrentService, study_id: StudyId, wanted: PriorityIn
 ) -> Response:

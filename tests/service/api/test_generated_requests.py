@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, given
 from hypothesis.stateful import run_state_machine_as_test
 from pydantic import SecretStr
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from gradnoise_service.app import create_app
 from gradnoise_service.settings import Settings
@@ -29,6 +29,8 @@ N_EXAMPLES = int(os.environ.get("GRADNOISE_SCHEMA_EXAMPLES", "8"))
 HEADERS = {"Authorization": "Bearer secret"}
 UNKNOWABLE = [positive_data_acceptance]
 """The schema cannot know the catalogue, so a request that it admits may be refused."""
+AMBIGUOUS = [*UNKNOWABLE, negative_data_rejection]
+"""In a query, an array of one text, which the schema forbids, is sent as the text itself."""
 
 
 def settings(n: int, **more: Any) -> hypothesis.settings:
@@ -87,6 +89,6 @@ def test_sequences_of_requests_are_answered_as_documented(schema: Any) -> None:
         def validate_response(
             self, response: schemathesis.Response, case: schemathesis.Case, **more: Any
         ) -> None:
-            case.validate_response(response, excluded_checks=UNKNOWABLE, headers=HEADERS)
+            case.validate_response(response, excluded_checks=AMBIGUOUS, headers=HEADERS)
 
     run_state_machine_as_test(Sequences, settings=settings(N_EXAMPLES, stateful_step_count=10))
