@@ -1,15 +1,14 @@
 """Checkpoints of trials under way: a file per trial, written aside and then renamed."""
 
-import contextlib
 import dataclasses
 import logging
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from gradnoise.training.shared_files import delete, located, replacing
 from gradnoise.training.trial import TrialSpec
 
 log = logging.getLogger(__name__)
@@ -45,19 +44,13 @@ class Checkpoints:
     def save(self, spec: TrialSpec, state: Mapping[str, Any]) -> None:
         """Replace a trial's checkpoint; if it cannot be written, log a warning."""
         stored = {"format": FORMAT, "trial": _identity(spec, spec.budget_epochs), **state}
-        system, path = self._file(spec)
-        unfinished = f"{path.removesuffix('.pt')}.{secrets.token_hex(8)}"
         try:
-            system.makedirs(path.rpartition("/")[0], exist_ok=True)
-            with system.open(unfinished, "wb") as file:
+            with replacing(self.url, _path(spec)) as file:
                 torch.save(stored, file)
-            system.mv(unfinished, path)
         except Exception as error:  # torch and the packages of fsspec raise many kinds
-            with contextlib.suppress(Exception):
-                system.rm(unfinished)
             log.warning(
                 "The checkpoint %s cannot be written, the trial continues without it: %s",
-                path,
+                f"{self.url}/{_path(spec)}",
                 error,
             )
 
@@ -66,7 +59,7 @@ class Checkpoints:
 
         A state that cannot be read is logged as a warning.
         """
-        system, path = self._file(spec)
+        system, path = located(self.url, _path(spec))
         try:
             with system.open(path, "rb") as file:
                 state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
@@ -83,16 +76,11 @@ class Checkpoints:
 
     def delete(self, spec: TrialSpec) -> None:
         """Delete the trial's checkpoint, if there is one."""
-        system, path = self._file(spec)
-        with contextlib.suppress(FileNotFoundError):
-            system.rm(path)
+        delete(self.url, _path(spec))
 
-    def _file(self, spec: TrialSpec) -> tuple[Any, str]:
-        """Return the file system, and the path of the trial's checkpoint in it."""
-        import fsspec  # type: ignore[import-untyped]  # one of torch's requirements
 
-        system, root = fsspec.core.url_to_fs(self.url)
-        return system, f"{root.rstrip('/')}/{spec.checkpoint}.pt"
+def _path(spec: TrialSpec) -> str:
+    return f"{spec.checkpoint}.pt"
 
 
 def _identity(spec: TrialSpec, budget_epochs: int) -> str:

@@ -1,10 +1,10 @@
 """Files that trials save: each is written under a temporary name, then renamed."""
 
 import hashlib
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from gradnoise.training import shared_files
 
 MOST_FILES = 100
 WEIGHTS_NAME = "weights.pt"
@@ -62,33 +62,14 @@ class Files:
             )
         if not place:
             return SavedFile(name=name, n_bytes=n_bytes, sha256="")
-        system, folder = self._folder(place)
-        unfinished = f"{folder}/.{secrets.token_hex(8)}"
         digest, n_bytes = hashlib.sha256(), 0
-        system.makedirs(folder, exist_ok=True)
-        try:
-            with path.open("rb") as file, system.open(unfinished, "wb") as copy:
-                while part := file.read(CHUNK_BYTES):
-                    digest.update(part)
-                    n_bytes += len(part)
-                    copy.write(part)
-            system.mv(unfinished, f"{folder}/{name}")
-        except BaseException:
-            if system.exists(unfinished):
-                system.rm(unfinished)
-            raise
+        with path.open("rb") as file, shared_files.replacing(self.url, f"{place}/{name}") as copy:
+            while part := file.read(CHUNK_BYTES):
+                digest.update(part)
+                n_bytes += len(part)
+                copy.write(part)
         return SavedFile(name=name, n_bytes=n_bytes, sha256=digest.hexdigest())
 
     def delete(self, place: str, name: str) -> None:
         """Delete a file, if it is there."""
-        system, folder = self._folder(place)
-        path = f"{folder}/{name}"
-        if system.exists(path):
-            system.rm(path)
-
-    def _folder(self, place: str) -> tuple[Any, str]:
-        """Return the file system, and the path of a place in it."""
-        import fsspec  # type: ignore[import-untyped]  # one of torch's requirements
-
-        system, root = fsspec.core.url_to_fs(self.url)
-        return system, f"{root.rstrip('/')}/{place}"
+        shared_files.delete(self.url, f"{place}/{name}")

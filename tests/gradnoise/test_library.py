@@ -34,8 +34,7 @@ OF_EXTRAS = {
     "gradnoise/integrations/lightning_trial.py": {"lightning"},
     "gradnoise/integrations/transformers.py": {"transformers"},
     "gradnoise/integrations/transformers_trial.py": {"transformers"},
-    "gradnoise/training/checkpoint.py": {"fsspec"},
-    "gradnoise/training/files.py": {"fsspec"},
+    "gradnoise/training/shared_files.py": {"fsspec"},
     "gradnoise/workloads/paper/downloads.py": {"pooch"},
     "gradnoise/workloads/paper/mlp/data.py": {"sklearn"},
 }

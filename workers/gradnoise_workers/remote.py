@@ -229,9 +229,9 @@ class RayLauncher:
         if not pending:
             time.sleep(timeout_seconds)
             return []
-        replies, n = list(pending), len(pending)
+        replies = list(pending)
         ray.wait(replies, num_returns=1, timeout=timeout_seconds, fetch_local=False)
-        ready, _ = ray.wait(replies, num_returns=n, timeout=0, fetch_local=False)
+        ready, _ = ray.wait(replies, num_returns=len(replies), timeout=0, fetch_local=False)
         return [event for reply in ready for event in self._receive(pending[reply])]
 
     def save(self, seconds: float) -> None:
@@ -239,18 +239,21 @@ class RayLauncher:
             ray.wait(saved, num_returns=len(saved), timeout=seconds, fetch_local=False)
 
     def close(self) -> None:
-        kill([*self._spares, *(worker.actor for worker in self._workers)])
+        kill(self._spares)
+        kill(worker.actor for worker in self._workers)
         for worker in self._workers:
             worker.delete_trace()
-        for held in (self._spares, self._workers, self._worker_of):
-            held.clear()
+        self._spares.clear()
+        self._workers.clear()
+        self._worker_of.clear()
 
     def _call_first(
         self, method: str, specs: Sequence[TrialSpec], check_interrupt: CheckInterrupt
     ) -> Mapping[str, Any]:
         """Call a method of the first worker, once one has started; empty if the worker dies."""
         worker = self._first(check_interrupt)
-        reply, seconds = getattr(worker.actor, method).remote(specs), stall_limit(specs[0])
+        reply = getattr(worker.actor, method).remote(specs)
+        seconds = stall_limit(specs[0])
         if not await_replies([reply], check_interrupt, seconds):
             self._remove(worker, str(StallError(seconds)))
             return {}

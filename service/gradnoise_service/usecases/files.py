@@ -8,6 +8,7 @@ from gradnoise_service.domain.errors import ConflictError, NotFoundError
 from gradnoise_service.domain.study import TrialFile
 from gradnoise_service.store import files, studies
 from gradnoise_service.usecases.service import Service
+from gradnoise_service.usecases.study_folders import StudyFolders
 
 CHUNK_BYTES = 1 << 18
 
@@ -37,10 +38,8 @@ def content(
     with service.database.session() as session:
         studies.describe(session, study_id, caller.visible_owner)
         file = files.get(session, study_id, trial_id, name)
-    import fsspec  # type: ignore[import-untyped]
-
-    system, root = fsspec.core.url_to_fs(service.settings.artifacts_url)
-    path = f"{root.rstrip('/')}/{study_id}/{file.place}"
+    system, folder = StudyFolders(url=service.settings.artifacts_url).of(study_id)
+    path = f"{folder}/{file.place}"
     try:
         n_bytes = system.size(path)
         stream = system.open(path, "rb")

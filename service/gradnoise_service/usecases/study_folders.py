@@ -15,32 +15,35 @@ class StudyFolders:
 
     url: str
 
+    def of(self, study_id: int) -> tuple[Any, str]:
+        """Return the file system, and the path of a study's folder in it."""
+        return self._located(str(study_id))
+
     def studies(self) -> set[int]:
         """Return the ids of the studies that have a folder."""
-        system, root = self._root()
+        system, root = self._located("")
         names = (path.rpartition("/")[2] for path in _listed(system, root))
         return {int(name) for name in names if name.isdigit()}
 
     def remove(self, study_id: int) -> None:
         """Remove the folder of a study, if there is one."""
-        system, root = self._root()
-        folder = f"{root}/{study_id}"
+        system, folder = self.of(study_id)
         if system.exists(folder):
             system.rm(folder, recursive=True)
 
     def keep_only(self, study_id: int, names: Collection[str]) -> None:
         """Remove everything from the folder of a study but the files of these names."""
-        system, root = self._root()
-        for path in _listed(system, f"{root}/{study_id}"):
+        system, folder = self.of(study_id)
+        for path in _listed(system, folder):
             if path.rpartition("/")[2] not in names:
                 system.rm(path, recursive=True)
 
-    def _root(self) -> tuple[Any, str]:
+    def _located(self, path: str) -> tuple[Any, str]:
         import fsspec  # type: ignore[import-untyped]
 
         system, root = fsspec.core.url_to_fs(self.url)
         system.invalidate_cache()  # other processes write there
-        return system, root.rstrip("/")
+        return system, f"{root.rstrip('/')}/{path}"
 
 
 def _listed(system: Any, folder: str) -> list[str]:

@@ -296,7 +296,7 @@ def test_a_failed_write_keeps_the_last_state_and_the_trial_continues(
     assert (
         "cannot be written, the trial continues without it: no space left on device" in caplog.text
     )
-    assert [path.name for path in Path(checkpoints.url).rglob("a*")] == ["a.pt"]
+    assert [path.name for path in Path(checkpoints.url).rglob("*.*")] == ["a.pt"]
     state = checkpoints.load(trial)
     assert state is not None
     assert state["t"] == 1
