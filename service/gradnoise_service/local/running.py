@@ -1,7 +1,6 @@
 """A service for one command: the one that runs from the home folder, or one that is started."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
 
 from filelock import FileLock, Timeout
@@ -10,7 +9,11 @@ from gradnoise_service.client import Client
 from gradnoise_service.local import ports, running_service
 from gradnoise_service.local.errors import PortTakenError
 from gradnoise_service.local.readiness import wait_until_ready
-from gradnoise_service.local.stop_signals import interrupt_main_thread, interrupt_on_stop_signals
+from gradnoise_service.local.stop_signals import (
+    interrupt_main_thread,
+    interrupt_on_stop_signals,
+    wait_for_interrupt,
+)
 from gradnoise_service.local.supervisor import LOCK_NAME, Supervisor
 from gradnoise_service.settings import Settings
 from gradnoise_service.terminal import console
@@ -32,7 +35,7 @@ def started(settings: Settings, *, keep: bool = False) -> Iterator[Client]:
                 if keep:
                     console.err.print("The service runs until Ctrl-C.", style="dim")
                     with contextlib.suppress(KeyboardInterrupt):
-                        threading.Event().wait()
+                        wait_for_interrupt()
                     service.check()
                 console.err.print("Stopping the service ...", style="dim")
         except KeyboardInterrupt:

@@ -103,8 +103,9 @@ class ServiceProcess:
     def start(self) -> None:
         """Start the process in a new session."""
         self.last_lines.clear()
+        grace_seconds = str(self.role.grace.total_seconds())
         process = subprocess.Popen(
-            module_command("gradnoise_service.local.tether", self.role.module),
+            module_command("gradnoise_service.local.tether", self.role.module, grace_seconds),
             env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -124,12 +125,12 @@ class ServiceProcess:
         ).start()
 
     def stop(self) -> None:
-        """Send SIGTERM and wait for the end, at most for the role's grace."""
+        """Release the tether and wait for the end, at most for the role's grace."""
         process, grace_seconds = self._process, self.role.grace.total_seconds()
         if process is None or process.poll() is not None:
             return
-        process.send_signal(signal.SIGCONT)  # else any of its threads might get SIGTERM
-        process.terminate()
+        process.send_signal(signal.SIGCONT)
+        self._release_tether(process)
         try:
             process.wait(grace_seconds)
         except subprocess.TimeoutExpired:
@@ -145,13 +146,16 @@ class ServiceProcess:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        self._release_tether(self._process)
 
     def wait_for_output(self, seconds: float) -> None:
         """Wait until all output of an ended process has been read."""
         if self._reader is not None:
             self._reader.join(timeout=seconds)
+
+    def _release_tether(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        process.stdin.close()
 
     def _read_output(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None

@@ -3,7 +3,9 @@
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
+from typing import NoReturn
 
 
 @contextlib.contextmanager
@@ -34,3 +36,13 @@ def interrupt_main_thread() -> None:
     main = threading.main_thread().ident
     assert main is not None
     signal.pthread_kill(main, signal.SIGTERM)
+
+
+def wait_for_interrupt() -> NoReturn:
+    """Wait until a signal raises KeyboardInterrupt.
+
+    It wakes up now and then, since the kernel may give a signal to another thread, which does not
+    wake the main thread that handles it.
+    """
+    while True:
+        time.sleep(0.5)

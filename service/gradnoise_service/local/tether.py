@@ -1,11 +1,11 @@
 """Run a module as `python -m MODULE`, but end with the process that started it.
 
-    python -m gradnoise_service.local.tether MODULE [ARGUMENTS]
+    python -m gradnoise_service.local.tether MODULE GRACE_SECONDS
 
 The starter holds the other end of this process's standard input and never writes to it. That end
-closes when the starter ends, for whatever reason. This process then sends itself SIGTERM, and after
-a grace period kills its process group. If it is stopped, the kernel continues it when the starter
-ends. The starter must start it in a new session.
+closes when the starter ends, for whatever reason, or when it asks this process to end. This process
+then sends itself SIGTERM, and after the grace period kills its process group. If it is stopped, the
+kernel continues it when the starter ends. The starter must start it in a new session.
 """
 
 import ctypes
@@ -16,15 +16,20 @@ import sys
 import threading
 import time
 
-GRACE_SECONDS = 20
+from gradnoise_service.local.stop_signals import interrupt_main_thread
+
 PR_SET_PDEATHSIG = 1
 
 
 def end_with_starter(grace_seconds: float) -> None:
-    """Wait for the end of the starter; then send SIGTERM, and SIGKILL after a grace period."""
+    """Wait for the end of the starter; then send SIGTERM, and SIGKILL after a grace period.
+
+    SIGTERM goes to the main thread, since only there does Python handle it: after SIGSTOP the
+    kernel may give a signal of the whole process to any thread.
+    """
     while os.read(sys.stdin.fileno(), 1024):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    interrupt_main_thread()
     time.sleep(grace_seconds)
     os.killpg(os.getpid(), signal.SIGKILL)
 
@@ -36,12 +41,13 @@ def continue_at_end_of_starter() -> None:
 
 
 def main() -> None:
+    _, module, grace_seconds = sys.argv
     continue_at_end_of_starter()
     threading.Thread(
-        target=end_with_starter, args=(GRACE_SECONDS,), name="tether", daemon=True
+        target=end_with_starter, args=(float(grace_seconds),), name="tether", daemon=True
     ).start()
-    del sys.argv[0]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    sys.argv = [module]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

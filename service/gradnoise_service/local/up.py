@@ -1,13 +1,16 @@
 """What `gradnoise up` does: run the service on this machine until it is stopped."""
 
 import contextlib
-import threading
 
 from rich.text import Text
 
 from gradnoise_service.client import Client
 from gradnoise_service.local.readiness import wait_until_ready
-from gradnoise_service.local.stop_signals import interrupt_main_thread, interrupt_on_stop_signals
+from gradnoise_service.local.stop_signals import (
+    interrupt_main_thread,
+    interrupt_on_stop_signals,
+    wait_for_interrupt,
+)
 from gradnoise_service.local.supervisor import Echo, Supervisor
 from gradnoise_service.settings import Settings
 from gradnoise_service.terminal import console
@@ -29,7 +32,7 @@ def up(settings: Settings, *, as_json: bool) -> None:
                     f"{service.url}  Optuna Dashboard: {settings.dashboard_url}  Stop with Ctrl-C."
                 )
                 console.out.print(Text.assemble(("Ready: ", "bold green"), addresses))
-            threading.Event().wait()
+            wait_for_interrupt()
         except KeyboardInterrupt:
             service.check()
             with contextlib.suppress(OSError):  # the terminal was closed

@@ -14,11 +14,11 @@ from gradnoise_service.settings import Settings
 
 MODULES = {
     "obedient": """
-        import os, signal, sys
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("obedient stops")))
+        import os, signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         print("obedient", os.getpid(), os.environ["GRADNOISE_PORT"])
-        while True:
-            signal.pause()
+        signal.sigwait([signal.SIGTERM])  # unlike pause, it also ends if the signal came before
+        print("obedient stops")
     """,
     "stubborn": """
         import os, signal, subprocess, sys

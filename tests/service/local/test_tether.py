@@ -12,10 +12,7 @@ from processes import WAIT_SECONDS, has_ended
 @pytest.mark.usefixtures("modules")
 def test_process_that_ignores_sigterm_is_killed_with_its_group() -> None:
     """The starter's end closes standard input; SIGKILL follows after the grace period."""
-    program = (
-        "from gradnoise_service.local import tether; tether.GRACE_SECONDS = 0.2; tether.main()"
-    )
-    command = [sys.executable, "-c", program, "stubborn"]
+    command = [sys.executable, "-m", "gradnoise_service.local.tether", "stubborn", "0.2"]
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, stdin=pipe, stdout=pipe, text=True, start_new_session=True

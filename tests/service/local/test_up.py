@@ -61,7 +61,7 @@ class Up:
         """Return the process of a module, or the first with a text in its command."""
         module = f"gradnoise_service.local.tether {text}"
         running = self.processes()
-        found = [pid for pid, command in running.items() if command.endswith(module)]
+        found = [pid for pid, command in running.items() if module in command]
         return (found or [pid for pid, command in running.items() if text in command])[0]
 
     def close(self) -> None:
