@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.catalogue import Catalogue
 from gradnoise_service.domain.errors import CatalogueEmptyError
+from gradnoise_service.store.prepared import Prepared, Transaction
 from gradnoise_service.store.tables import CatalogueRow
 
 ONLY = 1
-TEXT = select(cast(CatalogueRow.document, Text)).where(CatalogueRow.id == ONLY)
+TEXT = Prepared(select(cast(CatalogueRow.document, Text)).where(CatalogueRow.id == ONLY))
 
 
 def publish(session: Session, document: Mapping[str, Any], now: datetime) -> None:
@@ -22,16 +23,16 @@ def publish(session: Session, document: Mapping[str, Any], now: datetime) -> Non
     session.merge(CatalogueRow(id=ONLY, document=dict(document), published_at=now))
 
 
-def read(session: Session) -> Catalogue:
+def read(session: Transaction) -> Catalogue:
     """Return the catalogue.
 
     Raises:
         CatalogueEmptyError: If no worker has announced one yet.
     """
-    text = session.scalar(TEXT)
-    if text is None:
+    row = TEXT.first(session)
+    if row is None:
         raise CatalogueEmptyError()
-    return _parsed(text)
+    return _parsed(*row)
 
 
 @functools.lru_cache(2)

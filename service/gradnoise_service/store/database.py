@@ -13,6 +13,7 @@ from sqlalchemy import (
     Engine,
     NullPool,
     Table,
+    bindparam,
     create_engine,
     event,
     inspect,
@@ -24,12 +25,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.dml import ReturningInsert
 
 from gradnoise_service.domain.errors import DatabaseUnavailableError
+from gradnoise_service.store.prepared import Prepared, Reading
 
 __all__ = [
     "Database",
+    "Reading",
     "Session",
     "insert_new",
     "insert_one",
@@ -58,6 +60,8 @@ class Database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         self.engine = self._engine(patience_seconds)
         self._writing = self.engine.execution_options(gradnoise_write=True)
+        self._dbapi: Any = self.engine.dialect.loaded_dbapi
+        self._errors = (DBAPIError, PoolTimeoutError, self._dbapi.Error)
 
     @contextmanager
     def session(self, *, write: bool = False) -> Iterator[Session]:
@@ -73,8 +77,32 @@ class Database:
                 session.begin(),
             ):
                 yield session
-        except (DBAPIError, PoolTimeoutError) as error:
-            if is_unavailable(error):
+        except self._errors as error:
+            if self._is_unavailable(error):
+                raise DatabaseUnavailableError() from error
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """Open a transaction for prepared statements that read; raises as `session`.
+
+        It takes a tenth of the time of a session.
+        """
+        try:
+            connection = self.engine.raw_connection()
+            try:
+                driver: Any = connection.driver_connection
+                if self.is_sqlite:
+                    driver.execute("BEGIN")
+                yield Reading(self.engine.dialect, driver)
+            except self._dbapi.Error as error:
+                if self.engine.dialect.is_disconnect(error, driver, None):
+                    connection.invalidate(error)
+                raise
+            finally:
+                connection.close()  # rolls back
+        except self._errors as error:
+            if self._is_unavailable(error):
                 raise DatabaseUnavailableError() from error
             raise
 
@@ -92,6 +120,11 @@ class Database:
             return connection.execute(
                 text("SELECT version_num FROM gradnoise_alembic_version")
             ).scalar_one_or_none()
+
+    def _is_unavailable(self, error: BaseException) -> bool:
+        """Return `is_unavailable`, for errors of the driver too: those of prepared statements."""
+        kinds = (self._dbapi.OperationalError, self._dbapi.InterfaceError)
+        return is_unavailable(error) or isinstance(error, kinds)
 
     def dispose(self) -> None:
         self.engine.dispose()
@@ -128,14 +161,15 @@ def insert_new(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]
 
 def insert_one(session: Session, table: Table, values: Mapping[str, Any]) -> int | None:
     """Insert a row and return its id, None if a row with one of its unique keys exists."""
-    inserted = session.execute(_insert_one(session.get_bind().dialect.name, table), values)
-    found: int | None = inserted.scalar_one_or_none()
-    return found
+    inserted = _insert_one(session.get_bind().dialect.name, table, tuple(values))
+    row = inserted.first(session, **values)
+    return None if row is None else row.id
 
 
 @functools.cache
-def _insert_one(dialect: str, table: Table) -> ReturningInsert[Any]:
-    return _insert_new(dialect, table).returning(table.c.id)
+def _insert_one(dialect: str, table: Table, names: tuple[str, ...]) -> Prepared:
+    values = {name: bindparam(name, type_=table.c[name].type) for name in names}
+    return Prepared(_insert_new(dialect, table).values(values).returning(table.c.id))
 
 
 @functools.cache

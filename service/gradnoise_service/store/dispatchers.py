@@ -8,13 +8,11 @@ from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.devices import Devices
 from gradnoise_service.store.lease_times import is_valid, times
+from gradnoise_service.store.prepared import Prepared, Transaction
 from gradnoise_service.store.tables import DISPATCHER, DispatcherRow
 
-LIVE = (
-    select(DISPATCHER)
-    .where(is_valid(DISPATCHER, bindparam("now", type_=DISPATCHER.c.acquired_until.type)))
-    .order_by(DISPATCHER.c.id)
-)
+NOW = bindparam("now", type_=DISPATCHER.c.acquired_until.type)
+LIVE = Prepared(select(DISPATCHER).where(is_valid(DISPATCHER, NOW)).order_by(DISPATCHER.c.id))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +60,7 @@ def withdraw(session: Session, dispatcher: str) -> None:
     session.execute(delete(DispatcherRow).where(DispatcherRow.id == dispatcher))
 
 
-def live(session: Session, now: datetime) -> list[DispatcherInfo]:
+def live(session: Transaction, now: datetime) -> list[DispatcherInfo]:
     """Return the dispatchers that are alive."""
     return [
         DispatcherInfo(
@@ -71,5 +69,5 @@ def live(session: Session, now: datetime) -> list[DispatcherInfo]:
             n_slots=row.n_slots,
             acquired_until=row.acquired_until,
         )
-        for row in session.execute(LIVE, {"now": now})
+        for row in LIVE.rows(session, now=now)
     ]

@@ -4,15 +4,15 @@ import functools
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import Integer, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.progress import NoiseRatio
 from gradnoise_service.domain.study import EpochMean, Measurement
 from gradnoise_service.store import tables
 from gradnoise_service.store.database import insert_new
+from gradnoise_service.store.prepared import Prepared, Transaction
 
 NOISE_TO_GRADIENT = "noise_to_gradient"
 MOST_EPOCHS = 200
@@ -89,14 +89,14 @@ def mean_curves(session: Session, study_id: int, metric: str) -> list[EpochMean]
     ]
 
 
-def noise_ratios(session: Session, study_id: int, n_arms: int) -> tuple[NoiseRatio, ...]:
+def noise_ratios(session: Transaction, study_id: int, n_arms: int) -> tuple[NoiseRatio, ...]:
     """Return the ratio of noise to gradient of each arm that measured one, over its latest trials.
 
     They are those among the N_LATEST trials of the study, for each arm, that started last.
     """
     by_arm: dict[str, list[float]] = {}
     limit = N_LATEST * n_arms
-    for arm, values in session.execute(_latest_query(), {"study_id": study_id, "limit": limit}):
+    for arm, values in _latest_query().rows(session, study_id=study_id, limit=limit):
         ratio = values.get(NOISE_TO_GRADIENT)
         if ratio is not None:
             by_arm.setdefault(arm, []).append(ratio)
@@ -107,19 +107,19 @@ def noise_ratios(session: Session, study_id: int, n_arms: int) -> tuple[NoiseRat
 
 
 @functools.cache
-def _latest_query() -> Select[Any]:
+def _latest_query() -> Prepared:
     """Return the query of the last measurements of the trials that started last."""
     trial, measurement = tables.TRIAL.c, tables.MEASUREMENT.c
     latest = (
         select(trial.id, trial.arm, trial.epochs, trial.started_at)
         .where(trial.study_id == bindparam("study_id"), trial.epochs > 0)
         .order_by(trial.started_at.desc(), trial.id.desc())
-        .limit(bindparam("limit"))
+        .limit(bindparam("limit", type_=Integer))
         .subquery()
     )
     last = (measurement.trial_id == latest.c.id) & (measurement.epoch == latest.c.epochs)
     query = select(latest.c.arm, measurement["values"]).join(tables.MEASUREMENT, last)
-    return query.order_by(latest.c.started_at.desc(), latest.c.id.desc())
+    return Prepared(query.order_by(latest.c.started_at.desc(), latest.c.id.desc()))
 
 
 def _mean(of_runs: Iterable[Mapping[str, float | None]], name: str) -> float | None:

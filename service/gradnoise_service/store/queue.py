@@ -15,7 +15,6 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Row,
     ScalarSelect,
     Select,
     SQLColumnExpression,
@@ -26,15 +25,16 @@ from sqlalchemy import (
     case,
     cast,
     func,
+    literal_column,
     select,
 )
-from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.devices import CHOICES, DeviceChoice
 from gradnoise_service.domain.progress import QueuePlace
 from gradnoise_service.domain.study import STUDY_HELD
 from gradnoise_service.store import dispatchers
 from gradnoise_service.store.lease_times import Time, is_free, is_valid
+from gradnoise_service.store.prepared import Prepared, Transaction
 from gradnoise_service.store.tables import STUDY, is_any
 
 NOW = bindparam("now", type_=STUDY.c.acquired_until.type)
@@ -66,7 +66,9 @@ def due(now: datetime, served: Collection[DeviceChoice] = CHOICES) -> Select[int
     )
 
 
-def places(session: Session, now: datetime, study_ids: Collection[int]) -> Mapping[int, QueuePlace]:
+def places(
+    session: Transaction, now: datetime, study_ids: Collection[int]
+) -> Mapping[int, QueuePlace]:
     """Return where those of the studies that are due stand, by id, the next to start first.
 
     A study whose devices no dispatcher has does not count for the places of the others.
@@ -78,7 +80,7 @@ def places(session: Session, now: datetime, study_ids: Collection[int]) -> Mappi
         for choice in CHOICES
         if live and not any(info.devices.serve(choice) for info in live)
     }
-    rows = session.execute(_groups_query(), {"now": now}).all()
+    rows = _groups_query().rows(session, now=now)
     groups = _groups(rows, lacking)
     found = {
         study_id: QueuePlace(
@@ -125,7 +127,7 @@ class _Group:
         return self.last_start is not None, self.last_start, self.ids[0]
 
 
-def _groups(rows: Iterable[Row[Any]], lacking: Collection[DeviceChoice]) -> list[_Group]:
+def _groups(rows: Iterable[Any], lacking: Collection[DeviceChoice]) -> list[_Group]:
     ids: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for row in rows:
         lacks = row.devices if row.devices in lacking else None
@@ -138,18 +140,19 @@ def _groups(rows: Iterable[Row[Any]], lacking: Collection[DeviceChoice]) -> list
 
 
 @functools.cache
-def _groups_query() -> Select[Any]:
+def _groups_query() -> Prepared:
     """Return the query of the due studies by owner, priority and devices, and of those started."""
     single = case((IS_QUEUED, 0), else_=STUDY.c.id)
     key = (STUDY.c.owner, STUDY.c.priority, STUDY.c.devices)
-    ids = func.aggregate_strings(cast(STUDY.c.id, Text), ",")
+    # SQLAlchemy renders a separator that is a str at execution, and a prepared statement never
+    separator: Any = literal_column("','")
+    ids = func.aggregate_strings(cast(STUDY.c.id, Text), separator)
     columns = (*key, IS_QUEUED.label("is_queued"), single.label("single"), ids.label("ids"))
     group = select(*columns).where(is_due(NOW)).group_by(*key, IS_QUEUED, single).subquery()
     last_start = case((group.c.is_queued, _last_start(group.c.owner, group.c.priority)))
     n_running = select(func.count()).where(is_valid(STUDY, NOW), is_any(STUDY.c.state, STUDY_HELD))
-    return select(
-        group, last_start.label("last_start"), n_running.scalar_subquery().label("n_running")
-    )
+    counted = n_running.scalar_subquery().label("n_running")
+    return Prepared(select(group, last_start.label("last_start"), counted))
 
 
 def _last_starts(now: Time) -> Subquery:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select, update
+from sqlalchemy import Integer, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.design import Design
@@ -27,6 +27,7 @@ from gradnoise_service.domain.suite import SuiteCount
 from gradnoise_service.store import measurements, queue, trials
 from gradnoise_service.store.database import insert_one
 from gradnoise_service.store.lease_times import is_free
+from gradnoise_service.store.prepared import Prepared, Transaction
 from gradnoise_service.store.sources import StoredSource
 from gradnoise_service.store.study_filter import admits
 from gradnoise_service.store.study_names import name_taken
@@ -110,9 +111,9 @@ def get(session: Session, study_id: int, owner: str | None) -> Study:
     return dataclasses.replace(described, comparison=comparison)
 
 
-def describe(session: Session, study_id: int, owner: str | None) -> Study:
+def describe(session: Transaction, study_id: int, owner: str | None) -> Study:
     """Return a study without its comparison; raises as `get`."""
-    row = session.execute(BY_ID, {"study_id": study_id}).first()
+    row = BY_ID.first(session, study_id=study_id)
     study = None if row is None else parsed(row)
     if study is None or owner not in (None, study.owner):
         raise _not_found(study_id)
@@ -142,7 +143,7 @@ def _not_found(study_id: int) -> NotFoundError:
 
 
 def page(
-    session: Session,
+    session: Transaction,
     *,
     owner: str | None,
     before: int | None,
@@ -153,18 +154,21 @@ def page(
 
     They come without their comparisons.
     """
-    query = _page_query(only, owner is not None, before is not None)
-    values = {"visible_owner": owner, "before": before, "n_most": limit}
-    return [parsed(row) for row in session.execute(query, values)]
+    values = {"visible_owner": owner, "before": before}
+    given = {name: value for name, value in values.items() if value is not None}
+    query = _page_query(only, tuple(given))
+    return [parsed(row) for row in query.rows(session, n_most=limit, **given)]
 
 
 @functools.lru_cache(100)
-def _page_query(only: StudyFilter, is_owned: bool, is_before: bool) -> Select[Any]:
+def _page_query(only: StudyFilter, given: tuple[str, ...]) -> Prepared:
     """Return the query of `page`; its construction takes as long as the rows of ten studies."""
-    query = QUERY.where(*admits(only)).order_by(STUDY.c.id.desc()).limit(bindparam("n_most"))
-    if is_owned:
+    query = QUERY.where(*admits(only)).order_by(STUDY.c.id.desc())
+    if "visible_owner" in given:
         query = query.where(STUDY.c.owner == bindparam("visible_owner"))
-    return query.where(STUDY.c.id < bindparam("before")) if is_before else query
+    if "before" in given:
+        query = query.where(STUDY.c.id < bindparam("before"))
+    return Prepared(query.limit(bindparam("n_most", type_=Integer)))
 
 
 def of_suite(session: Session, suite: str, owner: str | None) -> list[Study]:
@@ -322,7 +326,9 @@ def ended(session: Session, study_ids: Sequence[int], before: datetime) -> Seque
     )
 
 
-def progress(session: Session, study_id: int, now: datetime, owner: str | None = None) -> Progress:
+def progress(
+    session: Transaction, study_id: int, now: datetime, owner: str | None = None
+) -> Progress:
     """Return a study's progress; raises as `get`."""
     study = describe(session, study_id, owner)
     found = progress_of(study, trials.counts(session, study), now)

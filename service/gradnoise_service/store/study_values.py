@@ -15,7 +15,6 @@ from sqlalchemy import (
     JSON,
     Column,
     ColumnElement,
-    Row,
     Select,
     Text,
     bindparam,
@@ -29,6 +28,7 @@ from gradnoise_service.domain.sequential import Extension
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.stop import Stop
 from gradnoise_service.domain.study import Metric, Study
+from gradnoise_service.store.prepared import Prepared
 from gradnoise_service.store.tables import STUDY, TRIAL, StudyRow, UtcDateTime
 
 N_CACHED = 512
@@ -62,27 +62,23 @@ QUERY: Select[Any] = select(*map(_unparsed, COLUMNS), HAS_ERRORS).where(
     STUDY.c.deleted_at.is_(None)
 )
 """Every study that is not deleted, with JSON and times as the database has them; for `parsed`."""
-BY_ID = QUERY.where(STUDY.c.id == bindparam("study_id"))
-
-
-def parsed(row: Row[Any]) -> Study:
-    """Return the study in a row of QUERY, without its comparison."""
-    return _parsed(tuple(row))
-
-
-def study_of(row: StudyRow) -> Study:
-    """Return the study in a row of the table, with its comparison."""
-    return _study(row, row.comparison)
+BY_ID = Prepared(QUERY.where(STUDY.c.id == bindparam("study_id", type_=STUDY.c.id.type)))
 
 
 @functools.lru_cache(N_CACHED)
-def _parsed(values: tuple[Any, ...]) -> Study:
-    *of_columns, has_errors = values
+def parsed(row: tuple[Any, ...]) -> Study:
+    """Return the study in a row of QUERY, without its comparison."""
+    *of_columns, has_errors = row
     named = {
         column.name: _value(column, value)
         for column, value in zip(COLUMNS, of_columns, strict=True)
     }
     return _study(SimpleNamespace(**named), None, has_errors=has_errors)
+
+
+def study_of(row: StudyRow) -> Study:
+    """Return the study in a row of the table, with its comparison."""
+    return _study(row, row.comparison)
 
 
 def _value(column: Column[Any], value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from sqlalchemy import (
     ColumnElement,
-    RowMapping,
+    Integer,
     Select,
     and_,
     bindparam,
@@ -37,6 +37,7 @@ from gradnoise_service.domain.study import (
 from gradnoise_service.domain.trial_errors import ArmError
 from gradnoise_service.store import attempts
 from gradnoise_service.store.attempts import trial_of
+from gradnoise_service.store.prepared import Prepared, Transaction
 from gradnoise_service.store.tables import TRIAL, StudyRow, TrialRow, is_any
 
 
@@ -214,7 +215,9 @@ def optuna_numbers(session: Session, study_id: int) -> dict[int, int]:
     return {trial_id: number for trial_id, number in session.execute(query) if number is not None}
 
 
-def first_errors(session: Session, study_ids: Sequence[int]) -> Mapping[int, tuple[ArmError, ...]]:
+def first_errors(
+    session: Transaction, study_ids: Sequence[int]
+) -> Mapping[int, tuple[ArmError, ...]]:
     """Return the first error of each arm that had one, by study; first by phase and number.
 
     A trial that succeeded in a later attempt has none.
@@ -222,22 +225,22 @@ def first_errors(session: Session, study_ids: Sequence[int]) -> Mapping[int, tup
     if not study_ids:
         return {}
     found: dict[int, tuple[ArmError, ...]] = {}
-    rows = session.execute(_first_errors_query(), {"study_ids": study_ids}).mappings()
-    for row in rows:
-        values = dict(row)
+    ids = {f"study_id_{i}": study_id for i, study_id in enumerate(study_ids)}
+    for row in _first_errors_query(tuple(ids)).rows(session, **ids):
+        values = row._asdict()
         study_id = values.pop("study_id")
         found[study_id] = (*found.get(study_id, ()), ArmError(**values))
     return found
 
 
-@functools.cache
-def _first_errors_query() -> Select[Any]:
+@functools.lru_cache(200)
+def _first_errors_query(names: Sequence[str]) -> Prepared:
     by_arm = (
         select(
             func.min(TRIAL.c.id).label("id"), _count(TRIAL.c.state == "failed").label("n_failed")
         )
         .where(
-            TRIAL.c.study_id.in_(bindparam("study_ids", expanding=True)),
+            TRIAL.c.study_id.in_([bindparam(name, type_=Integer) for name in names]),
             TRIAL.c.error.is_not(None),
         )
         .group_by(TRIAL.c.study_id, TRIAL.c.arm)
@@ -245,24 +248,24 @@ def _first_errors_query() -> Select[Any]:
     )
     columns = TRIAL.c.study_id, TRIAL.c.arm, TRIAL.c.phase, TRIAL.c.number, TRIAL.c.error
     query = select(*columns, TRIAL.c.id.label("trial_id"), by_arm.c.n_failed)
-    return query.join(by_arm, by_arm.c.id == TRIAL.c.id).order_by(TRIAL.c.id)
+    return Prepared(query.join(by_arm, by_arm.c.id == TRIAL.c.id).order_by(TRIAL.c.id))
 
 
-def counts(session: Session, study: Study) -> list[TrialCounts]:
+def counts(session: Transaction, study: Study) -> list[TrialCounts]:
     """Return a study's trials by phase, arm and state."""
     query = _counts_query(study.metric.direction, study.spec.judge)
-    values = {"study_id": study.id, "started_at": study.started_at or study.created_at}
-    rows: Sequence[RowMapping] = session.execute(query, values).mappings().all()
-    return [TrialCounts(**_plain(row)) for row in rows]
+    started_at = study.started_at or study.created_at
+    rows = query.rows(session, study_id=study.id, started_at=started_at)
+    return [TrialCounts(**_known(row._asdict())) for row in rows]
 
 
 @functools.cache
-def _counts_query(direction: Direction, judge: Judge) -> Select[*tuple[Any, ...]]:
+def _counts_query(direction: Direction, judge: Judge) -> Prepared:
     """Return the query of `counts`; its construction takes longer than its execution."""
     best = func.max if direction == "maximize" else func.min
     is_running = TRIAL.c.state == "running"
     ended_now = TRIAL.c.finished_at >= bindparam("started_at", type_=TRIAL.c.finished_at.type)
-    return (
+    query = (
         select(
             TRIAL.c.phase,
             TRIAL.c.arm,
@@ -279,6 +282,7 @@ def _counts_query(direction: Direction, judge: Judge) -> Select[*tuple[Any, ...]
         .where(TRIAL.c.study_id == bindparam("study_id"))
         .group_by(TRIAL.c.phase, TRIAL.c.arm)
     )
+    return Prepared(query)
 
 
 def _has_value(judge: Judge) -> ColumnElement[bool]:
@@ -293,8 +297,8 @@ def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.sum(case((condition, 1), else_=0))
 
 
-def _plain(row: RowMapping) -> dict[str, Any]:
-    return {str(name): value for name, value in row.items() if value is not None}
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _trials(session: Session, query: Select[TrialRow]) -> list[Trial]:

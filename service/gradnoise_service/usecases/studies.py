@@ -27,7 +27,7 @@ from gradnoise_service.store import (
     study_names,
     trials,
 )
-from gradnoise_service.store.database import Session
+from gradnoise_service.store.prepared import Transaction
 from gradnoise_service.usecases.changed_code import check_code
 from gradnoise_service.usecases.service import Service
 from gradnoise_service.usecases.slices import Slice, sliced
@@ -130,12 +130,12 @@ def submit(
 
 def shown(service: Service, study: Study) -> ShownStudy:
     """Return a study with its place in the queue and its first errors."""
-    with service.database.session() as session:
+    with service.database.reading() as session:
         [found] = _shown(session, [study], service.clock())
         return found
 
 
-def _shown(session: Session, found: Sequence[Study], now: datetime) -> list[ShownStudy]:
+def _shown(session: Transaction, found: Sequence[Study], now: datetime) -> list[ShownStudy]:
     queued = [study.id for study in found if study.state == "queued"]
     places = queue.places(session, now, queued) if queued else {}
     errors = trials.first_errors(session, [study.id for study in found if study.has_errors])
@@ -154,7 +154,7 @@ def page(
     only: StudyFilter = studies.EVERY,
 ) -> Slice[ShownStudy]:
     """Return up to `limit` visible studies with ids below `before`, newest first."""
-    with service.database.session() as session:
+    with service.database.reading() as session:
         found = studies.page(
             session, owner=caller.visible_owner, before=before, limit=limit + 1, only=only
         )
@@ -167,13 +167,13 @@ def show(service: Service, caller: Caller, study_id: int) -> Study:
     Raises:
         NotFoundError: If there is no visible study with this id.
     """
-    with service.database.session() as session:
+    with service.database.reading() as session:
         return studies.describe(session, study_id, caller.visible_owner)
 
 
 def show_with_place(service: Service, caller: Caller, study_id: int) -> ShownStudy:
     """Return a study with its place in the queue and its first errors; raises as `show`."""
-    with service.database.session() as session:
+    with service.database.reading() as session:
         study = studies.describe(session, study_id, caller.visible_owner)
         [found] = _shown(session, [study], service.clock())
         return found
@@ -181,7 +181,7 @@ def show_with_place(service: Service, caller: Caller, study_id: int) -> ShownStu
 
 def progress(service: Service, caller: Caller, study_id: int) -> Progress:
     """Return the progress of a study; raises as `show`."""
-    with service.database.session() as session:
+    with service.database.reading() as session:
         return studies.progress(session, study_id, service.clock(), caller.visible_owner)
 
 
