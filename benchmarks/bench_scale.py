@@ -19,9 +19,11 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from benchmarks.harness import Figure, report
+from gradnoise_service import logs
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.prepare_database import prepare_database
 from gradnoise_service.search import open_storage, proposals
+from gradnoise_service.settings import Settings
 from gradnoise_service.store.database import open_database
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
@@ -39,6 +41,7 @@ N_SEARCHED, N_SURFACES, LAG = 450, 8, 8
 def main() -> bool:
     """Measure and compare with the bars; return whether all hold."""
     n_trials = int(sys.argv[1]) if len(sys.argv) > 1 else N_TRIALS
+    logs.configure(Settings(), "dispatcher")
     return report("bench_scale", [*dispatcher(n_trials), *proposing(), *regrets()])
 
 

@@ -141,6 +141,7 @@ def test_a_study_cancelled_while_its_dispatcher_dies_is_settled_when_the_lease_h
             with database.session(write=True) as session:
                 token = attempts.start(session, waiting[0].trial.id, params, number, now)
                 attempts.end(session, token, "complete", now, value=0.7)
+    optuna_trials.save()
     with database.session(write=True) as session:
         verbs.cancel(session, study.id, "ada", now)
     dispatcher = make_dispatcher(database, storage, FormulaLauncher, concurrent_studies=0)

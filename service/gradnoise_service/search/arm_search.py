@@ -1,7 +1,7 @@
 """One Optuna study: proposes settings, records results, decides on pruning.
 
-SQL receives each trial when it is proposed, each rung value, and the final state, one transaction
-each. A copy in memory saves reading them again; after a restart it is read back from SQL.
+Trials are kept in memory; `save` writes those that were proposed or have ended since to SQL, and
+each rung value is written at once. After a restart they are read back.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from gradnoise_service.search.proposals import LOST, as_seen, propose, with_lost
 from gradnoise_service.search.pruners import prunes
 from gradnoise_service.search.samplers import distribution, grid
 from gradnoise_service.search.storage import COPY
+from gradnoise_service.search.trial_rows import write
 
 OPTUNA_STATES: Mapping[State, TrialState] = {
     "complete": TrialState.COMPLETE,
@@ -80,12 +81,19 @@ class ArmSearch:
         self._pruner = pruner or Pruner()
         self._lag = lag
         self._seed = seed
+        self._ids: list[int] = []
         self._open(name)
 
     @property
     def n_trials(self) -> int:
         """The number of trials that were proposed."""
         return len(self._trials)
+
+    def save(self) -> None:
+        """Write the trials that were proposed, and the final states, since the last call."""
+        if self._ended or len(self._ids) < len(self._trials):
+            self._ids = write(self._storage, self._study_id, self._trials, self._ids, self._ended)
+            self._ended.clear()
 
     def running(self) -> list[int]:
         """Return the numbers of the trials that were proposed and have no final state."""
@@ -100,6 +108,7 @@ class ArmSearch:
         """
         if not numbers and n_trials == self.n_trials:
             return
+        self.save()
         stored = self._storage.get_all_trials(self._study_id)[:n_trials]
         for number in numbers:
             trial = stored[number]
@@ -117,29 +126,30 @@ class ArmSearch:
         return self._n_visible(number) <= self._n_ended
 
     def ask(self, number: int, **attributes: object) -> Setting:
-        """Return the setting of a trial; the first call proposes and stores it.
+        """Return the setting of a trial; the first call proposes it.
 
         Args:
-            number: Of the trial: at most the number of stored trials. `is_due` is true for it.
+            number: Of the trial: at most the number of trials. `is_due` is true for it.
             attributes: Stored with the Optuna trial.
         """
         if number == len(self._trials):
-            self._store(self._proposal(number), attributes)
+            self._add(self._proposal(number), attributes)
         values = {**self._fixed, **self._trials[number].params}
         for name, of_label in self._of_label.items():
             values[name] = of_label[values[name]]
         return {name: values[name] for name in self._names}
 
     def ask_for(self, number: int, params: Setting, **attributes: object) -> None:
-        """Store a given setting as that of a trial, unless the trial is stored.
+        """Add a trial with a given setting, unless there is one of that number.
 
         Values outside the space are stored as attributes: a later phase has no space.
         """
         if number == len(self._trials):
-            self._store(self._given(params), attributes)
+            self._add(self._given(params), attributes)
 
     def should_prune(self, number: int, epoch: int, value: float) -> bool:
         """Record the objective at a rung and return whether the trial should be pruned."""
+        self.save()
         trial = self._trials[number]
         trial.intermediate_values[epoch] = value
         self._storage.set_trial_intermediate_value(self._ids[number], epoch, value)
@@ -156,23 +166,16 @@ class ArmSearch:
             value: Of a complete trial; for a pruned one that of its last rung, as Optuna defines
                 it. Ignored for others.
             is_lost: Whether the trial diverged: later trials see it as worse than every measured
-                one. Optuna records it as failed, because its best trial could be one whose value is
-                the metric's declared worst.
+                one.
         """
         if self._has_ended(number):
             return
-        trial, id = self._trials[number], self._ids[number]
+        trial = self._trials[number]
         trial.state = OPTUNA_STATES[state]
         trial.value = value if state in ("complete", "pruned") else None
         if is_lost:
             trial.user_attrs[LOST] = value
-        # a former holder of the lease may have recorded it; a look before would cost as much again
-        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-            if is_lost:
-                self._storage.set_trial_user_attr(id, LOST, value)
-                self._storage.set_trial_state_values(id, TrialState.FAIL)
-            else:
-                self._storage.set_trial_state_values(id, trial.state, trial.values)
+        self._ended.append(number)
 
     def _open(self, name: str) -> None:
         """Open the Optuna study, which is created if missing.
@@ -196,6 +199,7 @@ class ArmSearch:
             storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
             for trial in trials
         ]
+        self._ended: list[int] = []
         self._n_ended = 0
 
     def _create(self, name: str) -> int:
@@ -252,8 +256,7 @@ class ArmSearch:
             user_attrs={name: v for name, v in searched.items() if name not in distributions},
         )
 
-    def _store(self, trial: FrozenTrial, attributes: Mapping[str, object]) -> None:
+    def _add(self, trial: FrozenTrial, attributes: Mapping[str, object]) -> None:
         trial.number = len(self._trials)
         trial.user_attrs |= attributes
-        self._ids.append(self._storage.create_new_trial(self._study_id, trial))
         self._trials.append(trial)

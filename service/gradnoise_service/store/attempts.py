@@ -12,6 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from gradnoise_service.domain.errors import LeaseLostError
 from gradnoise_service.domain.log import AttemptRecord
@@ -25,6 +26,54 @@ COUNTED_OUTCOMES = ("failed", "worker_lost")
 """Outcomes that count towards `max_attempts`; an attempt that its dispatcher orphaned does not."""
 SUSPECTED_OUTCOMES = ("worker_lost", "stack_lost")
 UNCOUNTED_LOSSES = ("stack_lost", "displaced")
+
+# The statements of each trial, built once: building them costs more than executing them.
+TRIAL, ATTEMPT = (Base.metadata.tables[row.__tablename__] for row in (TrialRow, AttemptRow))
+START = (
+    update(TRIAL)
+    .where(TRIAL.c.id == bindparam("waiting_id"), TRIAL.c.state == "waiting")
+    .values(
+        state="running",
+        params=bindparam("params"),
+        optuna_number=bindparam("optuna_number"),
+        n_attempts=TRIAL.c.n_attempts + 1,
+        epochs=0,
+        lease_token=bindparam("lease_token"),
+        started_at=func.coalesce(
+            TRIAL.c.started_at, bindparam("now", type_=TRIAL.c.started_at.type)
+        ),
+    )
+    .returning(TRIAL.c.n_attempts)
+)
+OF_ATTEMPT = TRIAL.c.lease_token == bindparam("token")
+ADD_PROGRESS = (
+    update(TRIAL)
+    .where(OF_ATTEMPT)
+    .values(
+        epochs=bindparam("reached"),
+        device_seconds=TRIAL.c.device_seconds + bindparam("seconds"),
+    )
+)
+ADD_COST = (
+    update(ATTEMPT)
+    .where(ATTEMPT.c.lease_token == bindparam("token"))
+    .values(device_seconds=ATTEMPT.c.device_seconds + bindparam("seconds"))
+)
+END_TRIAL, RETRY_TRIAL = (
+    update(TRIAL)
+    .where(OF_ATTEMPT, TRIAL.c.state == "running")
+    .values(lease_token=None, **{name: bindparam(name) for name in names})
+    .returning(TRIAL.c.id)
+    for names in (
+        ("state", "value", "diverged", "error", "finished_at"),
+        ("state", "error", "epochs"),
+    )
+)
+END_ATTEMPT = (
+    update(ATTEMPT)
+    .where(ATTEMPT.c.lease_token == bindparam("token"))
+    .values({name: bindparam(name) for name in ("outcome", "error", "finished_at")})
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,22 +155,15 @@ def start(
         LeaseLostError: If the trial is not waiting.
     """
     token = secrets.token_hex(16)
-    started = (
-        update(TrialRow)
-        .where(TrialRow.id == trial_id, TrialRow.state == "waiting")
-        .values(
-            state="running",
-            params=dict(params),
-            optuna_number=optuna_number,
-            n_attempts=TrialRow.n_attempts + 1,
-            epochs=0,
-            lease_token=token,
-            started_at=func.coalesce(TrialRow.started_at, now),
-        )
-        .returning(TrialRow.n_attempts)
-        .execution_options(synchronize_session=False)
-    )
-    number = session.execute(started).scalar_one_or_none()
+    started = {
+        "waiting_id": trial_id,
+        "params": dict(params),
+        "optuna_number": optuna_number,
+        "lease_token": token,
+        "now": now,
+    }
+    connection = session.connection()
+    number = connection.execute(START, started).scalar_one_or_none()
     if number is None:
         raise LeaseLostError(f"Trial {trial_id} is not waiting.")
     attempt = {
@@ -132,7 +174,7 @@ def start(
         "device_seconds": 0.0,
         "started_at": now,
     }
-    session.execute(insert(AttemptRow), [attempt])
+    connection.execute(insert(ATTEMPT), attempt)
     return token
 
 
@@ -151,25 +193,10 @@ def add_cost(session: Session, costs: Mapping[str, tuple[int, float]]) -> None:
         {"token": token, "reached": epochs, "seconds": seconds}
         for token, (epochs, seconds) in costs.items()
     ]
-    tables = Base.metadata.tables
-    trial, attempt = tables[TrialRow.__tablename__], tables[AttemptRow.__tablename__]
     connection = session.connection()
-    progress = (
-        update(trial)
-        .where(trial.c.lease_token == bindparam("token"))
-        .values(
-            epochs=bindparam("reached"),
-            device_seconds=trial.c.device_seconds + bindparam("seconds"),
-        )
-    )
-    if connection.execute(progress, rows).rowcount != len(rows):
+    if connection.execute(ADD_PROGRESS, rows).rowcount != len(rows):
         raise LeaseLostError("An attempt no longer runs.")
-    cost = (
-        update(attempt)
-        .where(attempt.c.lease_token == bindparam("token"))
-        .values(device_seconds=attempt.c.device_seconds + bindparam("seconds"))
-    )
-    connection.execute(cost, rows)
+    connection.execute(ADD_COST, rows)
 
 
 def end(
@@ -194,7 +221,7 @@ def end(
         "error": error,
         "finished_at": now,
     }
-    _leave(session, token, state, now, error, final)
+    _leave(session, token, END_TRIAL, final, state, now, error)
 
 
 def cost_since(session: Session, study_id: int, since: datetime) -> tuple[float, datetime | None]:
@@ -215,7 +242,8 @@ def retry(session: Session, token: str, outcome: str, now: datetime, error: str)
     Raises:
         LeaseLostError: If the attempt no longer runs.
     """
-    _leave(session, token, outcome, now, error, {"state": "waiting", "error": error, "epochs": 0})
+    waiting = {"state": "waiting", "error": error, "epochs": 0}
+    _leave(session, token, RETRY_TRIAL, waiting, outcome, now, error)
     counters.add(session, counters.ATTEMPTS + outcome)
 
 
@@ -246,23 +274,14 @@ def trial_of(row: TrialRow) -> Trial:
 def _leave(
     session: Session,
     token: str,
+    statement: ReturningUpdate[tuple[int]],
+    values: Mapping[str, object],
     outcome: str,
     now: datetime,
     error: str | None,
-    values: Mapping[str, object],
 ) -> None:
-    left = (
-        update(TrialRow)
-        .where(TrialRow.lease_token == token, TrialRow.state == "running")
-        .values(lease_token=None, **values)
-        .returning(TrialRow.id)
-        .execution_options(synchronize_session=False)
-    )
-    if session.execute(left).first() is None:
+    connection = session.connection()
+    if connection.execute(statement, {"token": token, **values}).first() is None:
         raise LeaseLostError(f"The attempt {token} no longer runs.")
-    ended = (
-        update(AttemptRow)
-        .where(AttemptRow.lease_token == token)
-        .values(outcome=outcome, error=error, finished_at=now)
-    )
-    session.execute(ended, execution_options={"synchronize_session": False})
+    ended = {"token": token, "outcome": outcome, "error": error, "finished_at": now}
+    connection.execute(END_ATTEMPT, ended)

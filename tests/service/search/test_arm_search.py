@@ -57,6 +57,7 @@ def test_every_proposal_is_a_point_of_its_range(storage: Storage, sampler: Sampl
     for number in range(14):
         found.add(arm.ask(number)["x"])
         arm.tell(number, "complete", 0.5)
+    arm.save()
     assert 0.6 in found
     assert found <= set(stepped.points())
     assert {trial.params["x"] for trial in stored_trials(storage)} == found
@@ -74,12 +75,14 @@ def test_values_of_any_json_type_are_searched_and_kept(
     for number in range(30):
         settings.append(found.ask(number))
         found.tell(number, "complete", float(choices.index(settings[-1]["augment"])))
+    found.save()
     assert all(choice in [setting["augment"] for setting in settings] for choice in choices)
     assert all(setting["betas"] == [0.9, 0.98] for setting in settings)
     again = search(storage, sampler=sampler, space=space, lag=1)
     assert [again.ask(i) for i in range(30)] == settings
     later = ArmSearch(storage, "later", direction="maximize", space={}, seed=5)
     later.ask_for(0, {"augment": [3, 3], "bias": True, "lr": 0.1})
+    later.save()
     [trial] = optuna.load_study(study_name="later", storage=storage).trials
     assert (trial.params, trial.user_attrs) == ({"lr": 0.1}, {"augment": [3, 3], "bias": True})
 
@@ -93,6 +96,7 @@ def test_settings_lie_in_the_space_and_optuna_stores_their_results(
     for number in range(12):
         settings.append(arm.ask(number, seed=number))
         arm.tell(number, "complete", number / 7)
+    arm.save()
     for i, (trial, setting) in enumerate(zip(stored_trials(storage), settings, strict=True)):
         assert setting == {**trial.params, "clip_norm": 10}
         assert 0.003 <= trial.params["lr"] <= 0.3
@@ -114,12 +118,32 @@ def test_a_trial_is_proposed_once_also_across_a_restart(storage: Storage) -> Non
     arm = search(storage)
     setting = arm.ask(0)
     assert arm.ask(0) == setting
+    arm.save()
     restarted = search(storage)
     assert restarted.running() == [0]
     assert restarted.ask(0) == setting != restarted.ask(1)
+    restarted.save()
     assert len(stored_trials(storage)) == 2
     with pytest.raises(IndexError):
         restarted.ask(3)
+
+
+def test_a_proposal_of_a_former_holder_is_not_doubled(storage: Storage) -> None:
+    """Its lease may end between its proposals and the transaction that would start them."""
+    former, holder = search(storage), search(storage)
+    settings = [former.ask(number) for number in range(2)]
+    former.save()
+    for number in range(3):
+        settings[number:] = [holder.ask(number)]
+    holder.tell(2, "complete", 0.5)
+    holder.save()
+    restarted = search(storage)
+    assert [restarted.ask(number) for number in range(3)] == settings
+    assert [trial.state.name for trial in stored_trials(storage)] == [
+        "RUNNING",
+        "RUNNING",
+        "COMPLETE",
+    ]
 
 
 def test_a_trial_is_due_when_all_that_it_sees_have_ended(storage: Storage) -> None:
@@ -131,6 +155,7 @@ def test_a_trial_is_due_when_all_that_it_sees_have_ended(storage: Storage) -> No
     arm.tell(1, "complete", 0.5)
     assert not arm.is_due(3)
     arm.tell(0, "failed", None)
+    arm.save()
     assert [arm.is_due(number) for number in (3, 4, 5)] == [True, True, False]
     assert search(storage, lag=2).is_due(4)
     assert free.is_due(100)
@@ -147,6 +172,7 @@ def test_a_lost_trial_counts_as_worse_than_every_measured_one(storage: Storage) 
             assert isinstance(x, float)
             lost.append(x > 0.5)
             arm.tell(number, "complete", 0.0 if lost[-1] else -5000.0 - x, is_lost=lost[-1])
+        arm.save()
     assert sum(lost[25:]) < 5  # 20 uniform draws have fewer than 5 with probability 0.006
     recorded = stored_trials(storage)
     assert [trial.state.name == "FAIL" for trial in recorded] == lost
@@ -163,17 +189,19 @@ def test_tpe_learns_from_earlier_results_across_a_restart(storage: Storage) -> N
         for number in numbers:
             etas.append(arm.ask(number)["eta"])
             arm.tell(number, "complete", 1.0 if etas[-1] == 1.0 else 0.0)
+        arm.save()
     assert etas[30:].count(1.0) > 12  # 20 uniform draws have more than 12 with probability 0.004
 
 
 def test_a_second_result_of_a_trial_is_ignored(storage: Storage) -> None:
-    arm, stale = search(storage), search(storage)
+    arm = search(storage)
     arm.ask(0)
-    stale.ask(0)
-    arm.tell(0, "complete", 0.5)
-    arm.tell(0, "failed", None)
-    search(storage).tell(0, "complete", 0.9)
-    assert [(trial.value, trial.state.name) for trial in stored_trials(storage)[:1]] == [
+    arm.save()
+    former = search(storage)
+    for each, value in ((arm, 0.5), (arm, 0.7), (former, 0.9)):
+        each.tell(0, "complete", value)
+        each.save()
+    assert [(trial.value, trial.state.name) for trial in stored_trials(storage)] == [
         (0.5, "COMPLETE")
     ]
 
@@ -189,6 +217,7 @@ def test_a_crash_while_trials_are_reopened_loses_none(
         arm.ask(number)
         arm.should_prune(number, 1, 0.1 * number)
         arm.tell(number, "failed" if number == 1 else "complete", 0.5)
+    arm.save()
     settings = [trial.params for trial in stored_trials(storage)]
     arm.ask(3)  # and dropped
     n_writes = 0
@@ -215,6 +244,7 @@ def test_a_crash_while_trials_are_reopened_loses_none(
         assert again.running() == [3]
         again.reopen([1], 3)
     again.tell(1, "complete", 0.75)
+    again.save()
     trials = stored_trials(storage)
     assert [trial.params for trial in trials] == settings
     assert [trial.value for trial in trials] == [0.5, 0.75, 0.5]
@@ -230,6 +260,7 @@ def test_a_grid_suggests_every_point_and_then_repeats(storage: Storage) -> None:
     }
     arm = search(storage, sampler="grid", space=space)
     points = [tuple(arm.ask(number).values()) for number in range(4)]
+    arm.save()
     arm = search(storage, sampler="grid", space=space)  # a restart continues
     points += [tuple(arm.ask(number).values()) for number in range(4, 8)]
     assert points[:6] == [(lr, depth, 10) for lr in (0.1, 0.2) for depth in (2, 3, 4)]
@@ -242,6 +273,7 @@ def test_a_given_setting_is_stored_once_with_all_parameters(storage: Storage) ->
         setting = {"lr": 0.25, "eta": 0.3, "lr_schedule": "cosine"}
         arm.ask_for(0, setting, seed=9, arm="noisy")
     arm.tell(0, "complete", 0.125)
+    arm.save()
     [trial] = stored_trials(storage)
     assert (trial.params, trial.value, trial.user_attrs) == (
         {"lr": 0.25, "eta": 0.3},
@@ -264,6 +296,7 @@ def test_a_pruned_trial_keeps_the_value_of_its_rung(storage: Storage) -> None:
     arm.ask(4)
     assert arm.should_prune(4, 2, 0.55)
     arm.tell(4, "pruned", 0.55)
+    arm.save()
     pruned = stored_trials(storage)[4]
     assert (pruned.state.name, pruned.intermediate_values, pruned.value) == (
         "PRUNED",
@@ -282,6 +315,7 @@ def test_a_pruner_sees_the_rungs_before_a_restart_and_no_trial_within_the_lag(
         arm.should_prune(number, 1, value)
         if number < 3:
             arm.tell(number, "pruned", value)
+    arm.save()
     # trial 4 sees 0.9 and 0.8, and not 0.99 of trial 3
     decisions = [
         search(storage, sampler="random", pruner=pruner, lag=2).should_prune(4, 1, value)

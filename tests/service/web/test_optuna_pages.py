@@ -34,6 +34,7 @@ def study(workshop: Any, database: Database, storage: Storage) -> Study:
         number, params = sync.propose(opening)
         with database.session(write=True) as session:
             attempts.start(session, opening.trial.id, params, number, workshop.now)
+    sync.save()
     return study
 
 

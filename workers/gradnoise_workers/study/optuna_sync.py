@@ -1,7 +1,7 @@
 """OptunaSync: keeps Optuna's studies in step with the stored trials, which are the truth.
 
-Optuna is written after our transaction. After a crash at any point the next holder of the study
-brings Optuna up to date with `settle`.
+Optuna is written, by `save`, before our transaction that starts trials and after the one that ends
+them. After a crash at any point the next holder of the study brings it up to date with `settle`.
 """
 
 from collections import Counter
@@ -54,6 +54,7 @@ class OptunaSync:
                     search.tell(
                         number, trial.state, self._told(trial.value, is_lost), is_lost=is_lost
                     )
+        self.save()
 
     def reopen(
         self, trials: Sequence[Trial], numbers: Mapping[int, int], *, is_stopped: bool
@@ -81,6 +82,11 @@ class OptunaSync:
                 [number for number in sorted(ended) if known.get((key, number)) is False],
                 n_known if drops else search.n_trials,
             )
+
+    def save(self) -> None:
+        """Write what was proposed and told since the last call."""
+        for search in self._searches.values():
+            search.save()
 
     def is_due(self, waiting: WaitingTrial) -> bool:
         """Return whether a trial may start: every trial that it sees has ended."""
@@ -122,6 +128,7 @@ class OptunaSync:
         for search in self._searches.values():
             for number in search.running():
                 search.tell(number, "cancelled", None)
+        self.save()
 
     def publish(self, note: str, plots: Mapping[str, str]) -> None:
         """Show the report in the Optuna Dashboard; plots with the confirm phase only."""

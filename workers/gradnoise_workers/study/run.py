@@ -166,6 +166,7 @@ class StudyRun:
             proposals.append((waiting, *self._optuna.propose(waiting)))
         if not proposals:
             return
+        self._optuna.save()
         tokens = self._ledger.start(proposals)
         for token, (waiting, number, params) in zip(tokens, proposals, strict=True):
             rungs = self._design.rungs(waiting.trial.phase)
@@ -227,6 +228,7 @@ class StudyRun:
             del self._attempts[token]
             self._optuna.tell(end)
             _log_end(end)
+        self._optuna.save()
 
     def _end(self) -> bool:
         """End the study, all trials of which have ended; or declare those up to the next look."""
