@@ -7,10 +7,10 @@ depends neither on when trials ended nor on what ran beside them.
 
 import copy
 import hashlib
-import heapq
 import math
 from collections.abc import Container, Mapping, Sequence
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import InMemoryStorage
@@ -69,13 +69,13 @@ def thinned(trials: Sequence[FrozenTrial], direction: Direction) -> Sequence[Fro
     """
     if len(trials) <= N_GOOD + N_OTHERS:
         return trials
-    sign = -1 if direction == "maximize" else 1
-    complete = (trial for trial in trials if trial.state == TrialState.COMPLETE)
-    best = heapq.nsmallest(N_GOOD, complete, key=lambda trial: sign * (trial.value or 0.0))
-    chosen = {trial.number for trial in best}
-    rest = [trial for trial in trials if trial.number not in chosen]
-    chosen |= {rest[(k + 1) * len(rest) // N_OTHERS - 1].number for k in range(N_OTHERS)}
-    return [trial for trial in trials if trial.number in chosen]
+    complete = np.array([i for i, t in enumerate(trials) if t.state is TrialState.COMPLETE], int)
+    values = np.array([trials[i].value or 0.0 for i in complete])
+    order = np.argsort(-values if direction == "maximize" else values, kind="stable")
+    best = complete[order[:N_GOOD]]
+    rest = np.delete(np.arange(len(trials)), best)
+    others = rest[np.arange(1, N_OTHERS + 1) * len(rest) // N_OTHERS - 1]
+    return [trials[i] for i in np.union1d(best, others)]
 
 
 def as_seen(trial: FrozenTrial) -> FrozenTrial:
