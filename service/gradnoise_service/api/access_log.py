@@ -10,8 +10,6 @@ from gradnoise_service.api.proxies import path_below_root
 
 QUIET_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
 
-API_PREFIX = "/v1"
-
 logger = structlog.get_logger()
 
 
@@ -43,7 +41,7 @@ class AccessLog:
         finally:
             seconds = time.perf_counter() - started_at
             path = path_below_root(scope)
-            route = _template(scope, path)
+            route: str = getattr(scope.get("route"), "path", "other")
             if not route.endswith("/events"):
                 labels = scope["method"], route, f"{status // 100}xx"
                 self.latencies.labels(*labels).observe(seconds)
@@ -57,9 +55,3 @@ class AccessLog:
                 ms=round(seconds * 1000, 1),
                 client=scope["client"][0] if scope.get("client") else None,
             )
-
-
-def _template(scope: Scope, path: str) -> str:
-    """Return the path of the route that answered, with names in place of values."""
-    route: str = getattr(scope.get("route"), "path", "other")  # below the prefix of its router
-    return API_PREFIX + route if path.startswith(API_PREFIX + "/") and route != "other" else route

@@ -16,7 +16,7 @@ from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.study import STUDY_ENDED, Study
 from gradnoise_service.usecases import studies
 
-router = APIRouter(tags=["studies"])
+router = APIRouter(prefix="/v1", tags=["studies"])
 
 MAX_SILENT_INTERVALS = 10
 """Intervals after which a change of the time left or of the noise alone is sent."""

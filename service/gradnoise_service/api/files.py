@@ -13,7 +13,7 @@ from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.study import TrialFile
 from gradnoise_service.usecases import files
 
-router = APIRouter(tags=["trials"])
+router = APIRouter(prefix="/v1", tags=["trials"])
 
 FileName = Annotated[
     str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="The file's name.")

@@ -13,7 +13,7 @@ from gradnoise_service.domain.errors import NotFoundError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.presets import FULL
 
-router = APIRouter(tags=["presets"])
+router = APIRouter(prefix="/v1", tags=["presets"])
 
 
 @router.get("/presets", summary="List the presets", responses=documented())

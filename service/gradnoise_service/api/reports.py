@@ -14,7 +14,7 @@ from gradnoise_service.api.state import CurrentService
 from gradnoise_service.usecases import reports
 from gradnoise_service.usecases.reports import ImageFormat, ReportFormat
 
-router = APIRouter(tags=["report"])
+router = APIRouter(prefix="/v1", tags=["report"])
 
 Format = TypeVar("Format")
 

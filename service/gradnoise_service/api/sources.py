@@ -15,7 +15,7 @@ from gradnoise_service.domain.errors import InvalidSpecError
 from gradnoise_service.domain.source import Source
 from gradnoise_service.usecases import sources
 
-router = APIRouter(tags=["code"])
+router = APIRouter(prefix="/v1", tags=["code"])
 
 
 class SourceIn(BaseModel, extra="forbid"):

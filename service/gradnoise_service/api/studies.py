@@ -24,7 +24,7 @@ from gradnoise_service.domain.study import StudyState, Verdict
 from gradnoise_service.study_text import dump_yaml
 from gradnoise_service.usecases import studies
 
-router = APIRouter(tags=["studies"])
+router = APIRouter(prefix="/v1", tags=["studies"])
 
 PROGRESS = TypeAdapter(Progress)
 

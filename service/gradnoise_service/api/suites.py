@@ -13,7 +13,7 @@ from gradnoise_service.api.state import CurrentService
 from gradnoise_service.usecases import suites
 from gradnoise_service.usecases.suites import SuiteFormat
 
-router = APIRouter(tags=["suites"])
+router = APIRouter(prefix="/v1", tags=["suites"])
 
 FORMATS: dict[str, SuiteFormat] = {
     "application/json": "json",

@@ -13,7 +13,7 @@ from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.access import Scope
 from gradnoise_service.usecases import tokens
 
-router = APIRouter(tags=["tokens"])
+router = APIRouter(prefix="/v1", tags=["tokens"])
 
 TokenName = Annotated[
     str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$", description="The token's name.")

@@ -16,7 +16,7 @@ from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Measurement, Trial, TrialState
 from gradnoise_service.usecases import trials
 
-router = APIRouter(tags=["trials"])
+router = APIRouter(prefix="/v1", tags=["trials"])
 
 After = Annotated[int, Query(ge=0, le=MAX_ID, description="Only trials with an id above this id.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Maximum number of items.")]

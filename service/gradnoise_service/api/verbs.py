@@ -12,7 +12,7 @@ from gradnoise_service.api.shown import shown
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.usecases import verbs
 
-router = APIRouter(tags=["studies"])
+router = APIRouter(prefix="/v1", tags=["studies"])
 SHOWN: dict[str, Any] = {"response_model": StudyOut, "responses": documented(404, 409, 422)}
 WITH_BODY: dict[str, Any] = SHOWN | {"responses": documented(400, 404, 409, 413, 415, 422)}
 

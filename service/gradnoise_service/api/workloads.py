@@ -8,7 +8,7 @@ from gradnoise_service.api.schemas import NamedOut, Techniques, WorkloadOut, Wor
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.usecases import workloads
 
-router = APIRouter(tags=["workloads"])
+router = APIRouter(prefix="/v1", tags=["workloads"])
 
 
 @router.get("/workloads", summary="List the workloads", responses=documented(503))
