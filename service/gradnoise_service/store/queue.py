@@ -27,6 +27,7 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    text,
 )
 
 from gradnoise_service.domain.devices import CHOICES, DeviceChoice
@@ -35,14 +36,14 @@ from gradnoise_service.domain.study import STUDY_HELD
 from gradnoise_service.store import dispatchers
 from gradnoise_service.store.lease_times import Time, is_free, is_valid
 from gradnoise_service.store.prepared import Prepared, Transaction
-from gradnoise_service.store.tables import STUDY, is_any
+from gradnoise_service.store.tables import MAY_BE_DUE, STUDY, is_any
 
 NOW = bindparam("now", type_=STUDY.c.acquired_until.type)
 
 
 def is_due(now: Time) -> ColumnElement[bool]:
     """Return the condition on a study to be due: queued, or running under an expired lease."""
-    return is_any(STUDY.c.state, ("queued", "running", "stopping")) & is_free(STUDY, now)
+    return and_(text(f"{STUDY.name}.{MAY_BE_DUE}"), is_free(STUDY, now))
 
 
 IS_QUEUED = STUDY.c.state == "queued"

@@ -31,6 +31,10 @@ NAMING = {
 }
 
 
+MAY_BE_DUE = "state IN ('queued', 'running', 'stopping')"
+"""The condition of the index of the queue, which a query must contain as it is to use the index."""
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware timestamps in UTC, on databases that know time zones and on those that do not."""
 
@@ -78,7 +82,20 @@ class StudyRow(Base):
         UniqueConstraint("owner", "idempotency_key"),
         UniqueConstraint("owner", "name"),
         # covers the query of the queue
-        Index(None, "state", "priority", "owner", "devices", "acquired_until"),
+        Index(
+            "ix_gradnoise_study_queue",
+            *("priority", "owner", "devices", "state", "acquired_until", "acquired_from"),
+            sqlite_where=text(MAY_BE_DUE),
+            postgresql_where=text(MAY_BE_DUE),
+        ),
+        # leaves the queue out of the search for earlier studies of a workload
+        Index(
+            "ix_gradnoise_study_started",
+            "workload",
+            "id",
+            sqlite_where=text("started_at IS NOT NULL"),
+            postgresql_where=text("started_at IS NOT NULL"),
+        ),
         Index(
             "ix_gradnoise_study_held",
             "acquired_until",
