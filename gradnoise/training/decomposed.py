@@ -21,7 +21,9 @@ _SWITCHES: Sequence[tuple[Callable[[], bool], Callable[[bool], object]]] = (
 
 @contextmanager
 def decomposed() -> Iterator[None]:
-    """Compute attention and normalisation within the context by operations that vmap transforms."""
+    """Compute attention, linear layers and normalisation within the context by operations that vmap
+    transforms well.
+    """
     before = [is_enabled() for is_enabled, _ in _SWITCHES]
     originals = [getattr(module, name) for module, name, _ in _WRAPPED]
     for _, enable in _SWITCHES:
@@ -92,7 +94,25 @@ def _in_one_type(normalise: Function) -> Function:
     return call
 
 
+def _of_matrices(linear: Function) -> Function:
+    """Return a linear layer that multiplies all its inputs as one matrix.
+
+    For inputs of more axes that are not contiguous, vmap's rule would copy the weights for each
+    index of the first axis.
+    """
+
+    @wraps(linear)
+    def call(inputs: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if inputs.dim() <= 2:
+            return linear(inputs, *args, **kwargs)
+        outputs = linear(inputs.reshape(-1, inputs.shape[-1]), *args, **kwargs)
+        return outputs.view(*inputs.shape[:-1], -1)
+
+    return call
+
+
 _WRAPPED: Sequence[tuple[Any, str, Callable[[Function], Function]]] = (
+    (functional, "linear", _of_matrices),
     (functional, "scaled_dot_product_attention", _cast_once),
     (torch, "layer_norm", _in_one_type),
     (torch, "batch_norm", _in_one_type),

@@ -9,13 +9,14 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, vmap
 from torch.nn.utils import parameters_to_vector
 
 from gradnoise._noise import Noise
 from gradnoise._noise.noise import PURPOSE
 from gradnoise.techniques import masks, noisy_weights
 from gradnoise.training import arm_functions
+from gradnoise.training.batched_gradient import BatchedGradient
 from gradnoise.training.decomposed import decomposing
 from gradnoise.training.epochs import Order, open_model
 from gradnoise.training.randomness import Randomness
@@ -186,7 +187,7 @@ def gradient_of(run: StackedRun, loss_hyper: Tensors) -> StackedGradient:
     """Return the function that computes the gradients of many models like the run's.
 
     It is the workload's `stacked_gradient`, or else, and where a technique replaces the
-    cross-entropy, `torch.func.vmap` over the workload's loss.
+    cross-entropy, a `BatchedGradient` of the workload's loss.
 
     Args:
         run: The run.
@@ -203,15 +204,12 @@ def gradient_of(run: StackedRun, loss_hyper: Tensors) -> StackedGradient:
                 lambda *inputs: functional_call(run.model, {**weights, **buffers}, inputs), batch
             )
 
-    differentiate = decomposing(vmap(grad_and_value(loss)))
+    differentiate = BatchedGradient(loss)
 
     def gradient(
         weights: Tensors, buffers: Tensors, batch: Batch, gradients: Tensors
     ) -> torch.Tensor:
-        found, losses = differentiate(weights, buffers, batch, loss_hyper)
-        for name, into in gradients.items():
-            into.copy_(found[name])
-        return torch.as_tensor(losses)
+        return differentiate(weights, buffers, batch, loss_hyper, gradients)
 
     return gradient
 

@@ -45,6 +45,7 @@ class RecordedGraph(WaitingRaises):
         self.calls.append((operation, args, kwargs or {}, results))
         return results
 
+    @torch.no_grad()
     def replay(self) -> None:
         """Repeat each operation; its results land in the memory of the captured results."""
         for operation, args, kwargs, results in self.calls:

@@ -1,4 +1,4 @@
-"""Attention and normalisation under autocast have under vmap the gradients of separate models."""
+"""Operations under vmap and autocast have the gradients of separate models."""
 
 from collections.abc import Callable, Mapping
 
@@ -20,6 +20,9 @@ LAYERS: Mapping[str, Layer] = {
     ),
     "attention with a mask": lambda x, scale: functional.scaled_dot_product_attention(
         x, x, x, attn_mask=scale[:LENGTH].expand(LENGTH, LENGTH)
+    ),
+    "linear on transposed inputs": lambda x, scale: functional.linear(
+        x.transpose(0, 1), torch.outer(scale, scale), bias=scale
     ),
     "LayerNorm": lambda x, scale: functional.layer_norm(x, (WIDTH,), scale, scale),
     "BatchNorm": lambda x, scale: functional.batch_norm(
