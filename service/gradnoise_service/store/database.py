@@ -27,11 +27,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.errors import DatabaseUnavailableError
-from gradnoise_service.store.prepared import Prepared, Reading
+from gradnoise_service.store.prepared import (
+    DriverTransaction,
+    Prepared,
+    Transaction,
+    dialect_of,
+)
 
 __all__ = [
     "Database",
-    "Reading",
+    "DriverTransaction",
     "Session",
     "insert_new",
     "insert_one",
@@ -83,8 +88,8 @@ class Database:
             raise
 
     @contextmanager
-    def reading(self) -> Iterator[Reading]:
-        """Open a transaction for prepared statements that read; raises as `session`.
+    def transaction(self, *, write: bool = False) -> Iterator[DriverTransaction]:
+        """Open a transaction for prepared statements alone; the rest is as of `session`.
 
         It takes a tenth of the time of a session.
         """
@@ -93,14 +98,16 @@ class Database:
             try:
                 driver: Any = connection.driver_connection
                 if self.is_sqlite:
-                    driver.execute("BEGIN")
-                yield Reading(self.engine.dialect, driver)
+                    driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                transaction = DriverTransaction(self.engine.dialect, driver)
+                yield transaction
+                transaction.commit()
             except self._dbapi.Error as error:
                 if self.engine.dialect.is_disconnect(error, driver, None):
                     connection.invalidate(error)
                 raise
             finally:
-                connection.close()  # rolls back
+                connection.close()  # rolls back what is not committed
         except self._errors as error:
             if self._is_unavailable(error):
                 raise DatabaseUnavailableError() from error
@@ -159,10 +166,10 @@ def insert_new(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]
     session.execute(_insert_new(session.get_bind().dialect.name, table), rows)
 
 
-def insert_one(session: Session, table: Table, values: Mapping[str, Any]) -> int | None:
+def insert_one(transaction: Transaction, table: Table, values: Mapping[str, Any]) -> int | None:
     """Insert a row and return its id, None if a row with one of its unique keys exists."""
-    inserted = _insert_one(session.get_bind().dialect.name, table, tuple(values))
-    row = inserted.first(session, **values)
+    inserted = _insert_one(dialect_of(transaction).name, table, tuple(values))
+    row = inserted.first(transaction, **values)
     return None if row is None else row.id
 
 

@@ -18,7 +18,7 @@ Conversion = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
-class Reading:
+class DriverTransaction:
     """A transaction that executes prepared statements alone.
 
     Args:
@@ -29,8 +29,16 @@ class Reading:
     dialect: Dialect
     driver: Any
 
+    def commit(self) -> None:
+        """Store what was written."""
+        self.driver.commit()
 
-Transaction: TypeAlias = Session | Reading
+    def rollback(self) -> None:
+        """Undo what was written."""
+        self.driver.rollback()
+
+
+Transaction: TypeAlias = Session | DriverTransaction
 """What a prepared statement is executed in."""
 
 
@@ -47,7 +55,7 @@ class Prepared:
 
     def rows(self, transaction: Transaction, **values: Any) -> Sequence[Any]:
         """Execute the statement with the values of its parameters, and return its rows."""
-        if isinstance(transaction, Reading):
+        if isinstance(transaction, DriverTransaction):
             dialect, driver = transaction.dialect, transaction.driver
         else:
             transaction.flush()
@@ -62,6 +70,13 @@ class Prepared:
         """Return the first row, None if there is none."""
         rows = self.rows(transaction, **values)
         return rows[0] if rows else None
+
+
+def dialect_of(transaction: Transaction) -> Dialect:
+    """Return the dialect of a transaction's database."""
+    if isinstance(transaction, DriverTransaction):
+        return transaction.dialect
+    return transaction.get_bind().dialect
 
 
 class _Compiled:

@@ -2,13 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.source import Source
-from gradnoise_service.store.tables import SourceRow, StudyRow
+from gradnoise_service.store.prepared import Prepared, Transaction
+from gradnoise_service.store.tables import SOURCE, SourceRow, StudyRow
+
+LATEST = Prepared(
+    select(SOURCE)
+    .where(SOURCE.c.hash == bindparam("hash"), SOURCE.c.owner == bindparam("owner"))
+    .order_by(SOURCE.c.stored_at.desc(), SOURCE.c.id.desc())
+    .limit(1)
+    .with_for_update(read=True)  # until the study that names it is stored
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,19 +47,13 @@ def keep(session: Session, source: Source, *, owner: str, now: datetime) -> None
     session.flush()
 
 
-def find(session: Session, hash: str, owner: str) -> StoredSource:
+def find(session: Transaction, hash: str, owner: str) -> StoredSource:
     """Return the source of an owner with a hash, from the folder where it was stored last.
 
     Raises:
         InvalidSpecError: If the owner has none.
     """
-    row = session.scalar(
-        select(SourceRow)
-        .where(SourceRow.hash == hash, SourceRow.owner == owner)
-        .order_by(SourceRow.stored_at.desc(), SourceRow.id.desc())
-        .limit(1)
-        .with_for_update(read=True)  # until the study that names it is stored
-    )
+    row = LATEST.first(session, hash=hash, owner=owner)
     if row is None:
         fault = FieldFault(
             field="source",
@@ -71,5 +75,5 @@ def of_study(session: Session, study_id: int) -> Source | None:
     return None if row is None else _source(row)
 
 
-def _source(row: SourceRow) -> Source:
+def _source(row: Any) -> Source:
     return Source(name=row.name, files=row.files, folder=row.folder, announced=row.announced)

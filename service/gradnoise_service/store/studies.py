@@ -38,7 +38,7 @@ EVERY = StudyFilter()
 
 
 def submit(
-    session: Session,
+    session: Transaction,
     spec: StudySpec,
     metric: Metric,
     *,
@@ -179,10 +179,11 @@ def of_suite(session: Session, suite: str, owner: str | None) -> list[Study]:
     return [study_of(row) for row in session.scalars(query)]
 
 
-def first_of_suite(session: Session, suite: str, owner: str) -> Study | None:
+def first_of_suite(session: Transaction, suite: str, owner: str) -> Study | None:
     """Return the first study of an owner's suite; None if the owner has no such suite."""
-    is_member = (StudyRow.suite == suite) & (StudyRow.owner == owner)
-    row = session.scalar(select(StudyRow).where(is_member).order_by(StudyRow.id).limit(1))
+    is_member = (STUDY.c.suite == suite) & (STUDY.c.owner == owner)
+    first = select(STUDY).where(is_member).order_by(STUDY.c.id).limit(1)
+    row = Prepared(first).first(session)
     return None if row is None else study_of(row)
 
 
@@ -340,13 +341,12 @@ def progress(
 
 
 def _replayed(
-    session: Session, owner: str, key: str | None, values: Mapping[str, Any]
+    session: Transaction, owner: str, key: str | None, values: Mapping[str, Any]
 ) -> Study | None:
     if key is None:
         return None
-    row = session.scalar(
-        select(StudyRow).where(StudyRow.owner == owner, StudyRow.idempotency_key == key)
-    )
+    is_same = (STUDY.c.owner == owner) & (STUDY.c.idempotency_key == key)
+    row = Prepared(select(STUDY).where(is_same)).first(session)
     if row is None:
         return None
     if row.spec != values:

@@ -29,7 +29,7 @@ from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.stop import Stop
 from gradnoise_service.domain.study import Metric, Study
 from gradnoise_service.store.prepared import Prepared
-from gradnoise_service.store.tables import STUDY, TRIAL, StudyRow, UtcDateTime
+from gradnoise_service.store.tables import STUDY, TRIAL, UtcDateTime
 
 N_CACHED = 512
 STOP = TypeAdapter(Stop)
@@ -76,7 +76,7 @@ def parsed(row: tuple[Any, ...]) -> Study:
     return _study(SimpleNamespace(**named), None, has_errors=has_errors)
 
 
-def study_of(row: StudyRow) -> Study:
+def study_of(row: Any) -> Study:
     """Return the study in a row of the table, with its comparison."""
     return _study(row, row.comparison)
 

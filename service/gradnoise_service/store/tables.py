@@ -303,9 +303,9 @@ class CounterRow(Base):
     value: Mapped[int] = mapped_column(BigInteger)
 
 
-STUDY, TRIAL, MEASUREMENT, DISPATCHER, CALIBRATION = (
+SOURCE, STUDY, TRIAL, MEASUREMENT, DISPATCHER, CALIBRATION = (
     Base.metadata.tables[row.__tablename__]
-    for row in (StudyRow, TrialRow, MeasurementRow, DispatcherRow, CalibrationRow)
+    for row in (SourceRow, StudyRow, TrialRow, MeasurementRow, DispatcherRow, CalibrationRow)
 )
 """Tables for queries of columns, which are executed faster than those of rows."""
 

@@ -82,5 +82,5 @@ class ProgressFeed:
         self.is_closed = True
 
     def _query(self, study_id: int) -> Progress:
-        with self._service.database.reading() as session:
+        with self._service.database.transaction() as session:
             return studies.progress(session, study_id, self._service.clock())

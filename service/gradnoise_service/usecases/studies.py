@@ -92,7 +92,7 @@ def submit(
     spec = planned(spec)
     check_urls(spec.notify, service.settings.notify_urls)
     now = service.clock()
-    with service.database.session(write=True) as session:
+    with service.database.transaction(write=True) as session:
         catalogue, source = catalogues.read(session), None
         if spec.source is not None:
             source = sources.find(session, spec.source, caller.owner)
@@ -130,7 +130,7 @@ def submit(
 
 def shown(service: Service, study: Study) -> ShownStudy:
     """Return a study with its place in the queue and its first errors."""
-    with service.database.reading() as session:
+    with service.database.transaction() as session:
         [found] = _shown(session, [study], service.clock())
         return found
 
@@ -154,7 +154,7 @@ def page(
     only: StudyFilter = studies.EVERY,
 ) -> Slice[ShownStudy]:
     """Return up to `limit` visible studies with ids below `before`, newest first."""
-    with service.database.reading() as session:
+    with service.database.transaction() as session:
         found = studies.page(
             session, owner=caller.visible_owner, before=before, limit=limit + 1, only=only
         )
@@ -167,13 +167,13 @@ def show(service: Service, caller: Caller, study_id: int) -> Study:
     Raises:
         NotFoundError: If there is no visible study with this id.
     """
-    with service.database.reading() as session:
+    with service.database.transaction() as session:
         return studies.describe(session, study_id, caller.visible_owner)
 
 
 def show_with_place(service: Service, caller: Caller, study_id: int) -> ShownStudy:
     """Return a study with its place in the queue and its first errors; raises as `show`."""
-    with service.database.reading() as session:
+    with service.database.transaction() as session:
         study = studies.describe(session, study_id, caller.visible_owner)
         [found] = _shown(session, [study], service.clock())
         return found
@@ -181,7 +181,7 @@ def show_with_place(service: Service, caller: Caller, study_id: int) -> ShownStu
 
 def progress(service: Service, caller: Caller, study_id: int) -> Progress:
     """Return the progress of a study; raises as `show`."""
-    with service.database.reading() as session:
+    with service.database.transaction() as session:
         return studies.progress(session, study_id, service.clock(), caller.visible_owner)
 
 

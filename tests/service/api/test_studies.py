@@ -5,12 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event
-from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from api_fixtures import n_stored
-from gradnoise_service.store.database import Database
+from gradnoise_service.store.database import Database, DriverTransaction
 
 
 def test_submitted_study_is_read_back(client: TestClient, plain_spec: dict[str, Any]) -> None:
@@ -140,18 +138,19 @@ def test_taken_name_is_refused_with_a_free_name(
 
 
 def test_failed_commit_is_500(
-    client: TestClient, database: Database, plain_spec: dict[str, Any]
+    client: TestClient,
+    database: Database,
+    plain_spec: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The answer does not reveal the cause."""
 
-    def fail(_session: Session) -> None:
+    def fail(_transaction: DriverTransaction) -> None:
         raise OSError("the disk of /var/lib is full")
 
-    event.listen(Session, "before_commit", fail)
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(DriverTransaction, "commit", fail)
         answer = client.post("/v1/studies", json=plain_spec)
-    finally:
-        event.remove(Session, "before_commit", fail)
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
     assert "disk" not in answer.text

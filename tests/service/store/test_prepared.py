@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import bindparam, func, select
 
-from gradnoise_service.domain.errors import DatabaseUnavailableError
+from gradnoise_service.domain.errors import DatabaseUnavailableError, NameTakenError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
 from gradnoise_service.store import studies
@@ -30,7 +30,7 @@ def study_id(
 
 @pytest.mark.usefixtures("study_id")
 def test_rows_have_the_values_and_names_of_sqlalchemy(database: Database, now: datetime) -> None:
-    """Times, JSON and truth values among them; also in a transaction that only reads."""
+    """Times, JSON and truth values among them; also in a transaction of the driver."""
     prepared = Prepared(SUBMITTED)
     with database.session() as session:
         (expected,) = session.execute(SUBMITTED, {"until": now}).all()
@@ -38,9 +38,9 @@ def test_rows_have_the_values_and_names_of_sqlalchemy(database: Database, now: d
             (row,) = prepared.rows(session, until=now)
             assert tuple(row) == tuple(expected)
         assert (row.created_at, row.is_settled, row.spec) == (now, True, expected.spec)
-    with database.reading() as reading:
-        assert prepared.first(reading, until=now) == row
-        assert prepared.first(reading, until=datetime.min.replace(tzinfo=now.tzinfo)) is None
+    with database.transaction() as transaction:
+        assert prepared.first(transaction, until=now) == row
+        assert prepared.first(transaction, until=datetime.min.replace(tzinfo=now.tzinfo)) is None
 
 
 def test_changes_of_the_session_are_seen(database: Database, study_id: int, now: datetime) -> None:
@@ -49,26 +49,33 @@ def test_changes_of_the_session_are_seen(database: Database, study_id: int, now:
         assert Prepared(SUBMITTED).first(session, until=now).note == "changed"
 
 
-def test_a_transaction_that_reads_leaves_nothing_behind(database: Database, study_id: int) -> None:
+def test_a_transaction_of_the_driver_commits_or_leaves_nothing_behind(
+    database: Database, make_spec: Callable[..., StudySpec], accuracy: Metric, now: datetime
+) -> None:
     """Its connection is used again, whether its block ended or raised."""
 
-    def fail() -> None:
-        with database.reading() as reading:
-            studies.describe(reading, study_id, None)
-            raise ZeroDivisionError
+    def submit(name: str, then: Callable[[], object] = lambda: None) -> None:
+        with database.transaction(write=True) as transaction:
+            studies.submit(transaction, make_spec(name=name), accuracy, owner="ada", now=now)
+            then()
 
     for _ in range(20):  # more than the pool has connections
         with pytest.raises(ZeroDivisionError):
-            fail()
-    with database.session(write=True) as session:
-        session.get_one(StudyRow, study_id).note = "changed"
-    with database.reading() as reading:
-        assert studies.describe(reading, study_id, None).note == "changed"
+            submit("failed", lambda: 1 / 0)
+    submit("stored")
+    with pytest.raises(NameTakenError):
+        submit("stored")
+    with database.transaction(write=True) as transaction:
+        studies.submit(transaction, make_spec(name="dry"), accuracy, owner="ada", now=now)
+        transaction.rollback()
+    with database.transaction() as transaction:
+        found = studies.page(transaction, owner="ada", before=None, limit=9)
+    assert [study.spec.name for study in found] == ["stored"]
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-@pytest.mark.parametrize("kind", ["session", "reading"])
+@pytest.mark.parametrize("kind", ["session", "transaction"])
 def test_a_database_that_does_not_answer_is_noticed(
     database_url: str, study_id: int, kind: str, postgres_server: Any
 ) -> None:
@@ -76,7 +83,7 @@ def test_a_database_that_does_not_answer_is_noticed(
     patient = open_database(database_url, patience_seconds=0.2)
 
     def describe(then: Callable[[], Any] = lambda: None) -> None:
-        with patient.session() if kind == "session" else patient.reading() as transaction:
+        with patient.session() if kind == "session" else patient.transaction() as transaction:
             studies.describe(transaction, study_id, None)
             then()
             studies.describe(transaction, study_id, None)
