@@ -76,6 +76,11 @@ class WorkloadEntry:
         return Draft202012Validator(self.options_schema)
 
     @cached_property
+    def legal_options(self) -> set[str]:
+        """Options that were found to be legal, as JSON: most studies repeat those of others."""
+        return set()
+
+    @cached_property
     def option_rules(self) -> tuple[Rule, ...]:
         """The rules across options."""
         return _rules(self.options_schema.get("rules", ()))

@@ -1,5 +1,6 @@
 """What is legal in a study: everything that the catalogue announces is checked here."""
 
+import json
 from collections.abc import Iterable, Iterator
 
 import jsonschema
@@ -17,6 +18,9 @@ from gradnoise_service.domain.phrases import one_of, schema_in_words
 from gradnoise_service.domain.space import Choices, Range, as_json
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Metric
+
+MAX_LEGAL_OPTIONS = 1_000
+"""Options of a workload that are remembered to be legal."""
 
 
 def check(catalogue: Catalogue, spec: StudySpec, max_trials: int) -> Metric:
@@ -152,6 +156,9 @@ def _option_faults(
     spec: StudySpec, index: int, arm: Arm, workload: WorkloadEntry
 ) -> Iterator[FieldFault]:
     options = spec.recipe(arm).options
+    text = json.dumps(options)
+    if text in workload.legal_options:
+        return
     schema = workload.options_schema
     known = schema.get("properties", {})
     errors = sorted(workload.options_validator.iter_errors(options), key=_path)
@@ -177,8 +184,12 @@ def _option_faults(
                 message=f"there is no option named {name!r}",
                 legal=one_of(sorted(known)),
             )
-    if not errors:
-        yield from rule_faults(workload.option_rules, workload.all_options(options), field, {})
+    if errors:
+        return
+    faults = list(rule_faults(workload.option_rules, workload.all_options(options), field, {}))
+    yield from faults
+    if not faults and len(workload.legal_options) < MAX_LEGAL_OPTIONS:
+        workload.legal_options.add(text)
 
 
 def _technique_faults(
