@@ -5,7 +5,8 @@ each rung value is written at once. After a restart they are read back.
 """
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 
 import optuna
 from optuna.distributions import FloatDistribution
@@ -109,14 +110,15 @@ class ArmSearch:
         if not numbers and n_trials == self.n_trials:
             return
         self.save()
-        stored = self._storage.get_all_trials(self._study_id)[:n_trials]
+        storage = self._storage
+        stored = storage.get_all_trials(self._study_id)[:n_trials]
         for number in numbers:
             trial = stored[number]
             trial.state, trial.value, trial.datetime_complete = TrialState.RUNNING, None, None
             trial.user_attrs.pop(LOST, None)
-        name = self._storage.get_study_name_from_id(self._study_id)
-        self._fill(self._create(name + COPY), stored)
-        self._storage.delete_study(self._study_id)
+        name = storage.get_study_name_from_id(self._study_id)
+        write(storage, self._create(name + COPY), stored)
+        storage.delete_study(self._study_id)
         self._open(name)
 
     def is_due(self, number: int) -> bool:
@@ -171,7 +173,7 @@ class ArmSearch:
         if self._has_ended(number):
             return
         trial = self._trials[number]
-        trial.state = OPTUNA_STATES[state]
+        trial.state, trial.datetime_complete = OPTUNA_STATES[state], datetime.now(UTC)
         trial.value = value if state in ("complete", "pruned") else None
         if is_lost:
             trial.user_attrs[LOST] = value
@@ -191,7 +193,7 @@ class ArmSearch:
             if len(copied) > len(trials):
                 storage.delete_study(self._study_id)
                 self._study_id = self._create(name)
-                self._fill(self._study_id, copied)
+                write(storage, self._study_id, copied)
                 trials = storage.get_all_trials(self._study_id)
             storage.delete_study(copy)
         self._trials = [as_seen(trial) for trial in trials]
@@ -212,10 +214,6 @@ class ArmSearch:
         if self._fixed and not storage.get_study_user_attrs(study_id):
             storage.set_study_user_attr(study_id, "fixed", self._fixed)
         return study_id
-
-    def _fill(self, study_id: int, trials: Sequence[FrozenTrial]) -> None:
-        for trial in trials:
-            self._storage.create_new_trial(study_id, trial)
 
     def _has_ended(self, number: int) -> bool:
         return self._trials[number].state.is_finished()

@@ -26,8 +26,8 @@ class TunedConnection(sqlite3.Connection):
 
 
 def open_storage(url: str) -> Storage:
-    """Open the storage of a database that was prepared by `prepare`."""
-    return _open(url, skip_table_creation=True)
+    """Open the storage of a database that was prepared by `prepare`, which has its schema."""
+    return _open(url, is_prepared=True)
 
 
 def delete(storage: Storage, names: Iterable[str]) -> None:
@@ -43,14 +43,19 @@ def prepare(url: str) -> None:
 
     Call it under the schema lock, because Optuna's creation is not safe in parallel.
     """
-    storage = _open(url, skip_table_creation=False)
+    storage = _open(url, is_prepared=False)
     storage.upgrade()
     storage.remove_session()
     storage.engine.dispose()
 
 
-def _open(url: str, *, skip_table_creation: bool) -> Storage:
+def _open(url: str, *, is_prepared: bool) -> Storage:
     engine: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("sqlite"):
         engine["connect_args"] = {"timeout": 30, "factory": TunedConnection}
-    return RDBStorage(url, engine_kwargs=engine, skip_table_creation=skip_table_creation)
+    return RDBStorage(
+        url,
+        engine_kwargs=engine,
+        skip_compatibility_check=is_prepared,
+        skip_table_creation=is_prepared,
+    )

@@ -6,7 +6,6 @@ work. These functions write the same rows through Optuna's models.
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from optuna.distributions import distribution_to_json
@@ -21,8 +20,8 @@ def write(
     storage: RDBStorage,
     study_id: int,
     trials: Sequence[FrozenTrial],
-    ids: Sequence[int],
-    ended: Sequence[int],
+    ids: Sequence[int] = (),
+    ended: Sequence[int] = (),
 ) -> list[int]:
     """Add trials that are not stored and end others, in one transaction; return all ids.
 
@@ -35,14 +34,14 @@ def write(
         study_id: Of the Optuna study.
         trials: All its trials, by number.
         ids: Of the first of them, which are stored.
-        ended: The numbers of those whose final state is not stored.
+        ended: The numbers of stored trials whose final state is not stored.
     """
     with storage.scoped_session() as session, session.begin():
-        added = trials[len(ids) :]
-        ids = [*ids, *(_add(session, study_id, added) if added else ())]
+        if added := trials[len(ids) :]:
+            ids = [*ids, *_add(session, study_id, added)]
         if ended:
             _end(session, {ids[number]: trials[number] for number in ended})
-    return ids
+    return list(ids)
 
 
 def _add(session: Any, study_id: int, added: Sequence[FrozenTrial]) -> list[int]:
@@ -56,12 +55,29 @@ def _add(session: Any, study_id: int, added: Sequence[FrozenTrial]) -> list[int]
     return [row.trial_id for row in rows]
 
 
+def _end(session: Any, ended: Mapping[int, FrozenTrial]) -> None:
+    is_running = models.TrialModel.state == TrialState.RUNNING
+    is_one = models.TrialModel.trial_id.in_(list(ended))
+    running = session.query(models.TrialModel).filter(is_one, is_running).with_for_update()
+    for row in running:
+        trial = ended[row.trial_id]
+        row.state, row.datetime_complete = _state(trial), trial.datetime_complete
+        if LOST in trial.user_attrs:
+            lost = _attribute(LOST, trial.user_attrs[LOST])
+            lost.trial_id = row.trial_id
+            session.add(lost)
+        for value in _values(trial):
+            value.trial_id = row.trial_id
+            session.add(value)
+
+
 def _row(study_id: int, trial: FrozenTrial) -> Any:
     return models.TrialModel(
         study_id=study_id,
         number=trial.number,
-        state=TrialState.RUNNING,
+        state=_state(trial),
         datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
         params=[
             models.TrialParamModel(
                 param_name=name,
@@ -70,31 +86,31 @@ def _row(study_id: int, trial: FrozenTrial) -> Any:
             )
             for name, value in trial.params.items()
         ],
-        user_attributes=[
-            _attribute(key, value) for key, value in trial.user_attrs.items() if key != LOST
+        user_attributes=[_attribute(key, value) for key, value in trial.user_attrs.items()],
+        intermediate_values=[
+            _rung(epoch, value) for epoch, value in trial.intermediate_values.items()
         ],
+        values=_values(trial),
     )
 
 
-def _end(session: Any, ended: Mapping[int, FrozenTrial]) -> None:
-    is_running = models.TrialModel.state == TrialState.RUNNING
-    is_one = models.TrialModel.trial_id.in_(list(ended))
-    running = session.query(models.TrialModel).filter(is_one, is_running).with_for_update()
-    for row in running:
-        trial = ended[row.trial_id]
-        row.datetime_complete = datetime.now(UTC)
-        is_lost = LOST in trial.user_attrs
-        row.state = TrialState.FAIL if is_lost else trial.state
-        if is_lost:
-            session.add(_attribute(LOST, trial.user_attrs[LOST], trial_id=row.trial_id))
-        elif trial.value is not None:
-            value, kind = models.TrialValueModel.value_to_stored_repr(trial.value)
-            session.add(
-                models.TrialValueModel(
-                    trial_id=row.trial_id, objective=0, value=value, value_type=kind
-                )
-            )
+def _state(trial: FrozenTrial) -> TrialState:
+    return TrialState.FAIL if LOST in trial.user_attrs else trial.state
 
 
-def _attribute(key: str, value: object, **of_trial: int) -> models.TrialUserAttributeModel:
-    return models.TrialUserAttributeModel(key=key, value_json=json.dumps(value), **of_trial)
+def _attribute(key: str, value: object) -> Any:
+    return models.TrialUserAttributeModel(key=key, value_json=json.dumps(value))
+
+
+def _rung(epoch: int, value: float) -> Any:
+    stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+    return models.TrialIntermediateValueModel(
+        step=epoch, intermediate_value=stored, intermediate_value_type=kind
+    )
+
+
+def _values(trial: FrozenTrial) -> list[Any]:
+    if trial.value is None or LOST in trial.user_attrs:
+        return []
+    stored, kind = models.TrialValueModel.value_to_stored_repr(trial.value)
+    return [models.TrialValueModel(objective=0, value=stored, value_type=kind)]
