@@ -5,6 +5,7 @@ import itertools
 import torch
 
 from gradnoise.techniques.dropout_layers import Dropout
+from gradnoise.workloads.paper.memn2n.row_sums import row_sums
 
 
 class MemoryNetwork(torch.nn.Module):
@@ -55,17 +56,21 @@ class MemoryNetwork(torch.nn.Module):
         is_kept = self.blanks(is_there.to(self.ages.dtype).new_ones(is_there.shape)) > 0
         ages = torch.arange(is_there.shape[1], device=is_there.device)
         shifted = (ages + (~is_kept).cumsum(1)).clamp(max=is_there.shape[1] - 1)
-        by_age = (shifted[:, :, None] == ages).to(self.ages.dtype)
-        plain, tilted = bags(story, n_vocabulary, self.embeddings.dtype)
         k_over_d = torch.arange(1, dim + 1, device=story.device, dtype=self.embeddings.dtype) / dim
-        memories = [
-            plain @ words + (tilted @ words) * k_over_d + by_age @ vectors
-            for words, vectors in zip(self.embeddings, self.ages, strict=True)
-        ]
-        plain, tilted = bags(question, n_vocabulary, self.embeddings.dtype)
-        state = plain @ self.embeddings[0] + (tilted @ self.embeddings[0]) * k_over_d
-        for inputs, outputs in itertools.pairwise(memories):
-            scores = (inputs @ state[:, :, None])[:, :, 0]
+        tables = torch.cat([self.embeddings, self.embeddings * k_over_d, self.ages], 1)
+        n_rows = tables.shape[1]
+        rows, weights = terms(story, n_vocabulary, n_rows, tables.dtype)
+        age_rows = torch.where(is_there, 2 * n_vocabulary + shifted, n_rows)[:, :, None]
+        memories = row_sums(
+            tables,
+            torch.cat([rows, age_rows], 2).flatten(0, 1),
+            torch.cat([weights, torch.ones_like(weights[:, :, :1])], 2).flatten(0, 1),
+        )
+        (state,) = row_sums(tables[:1], *terms(question, n_vocabulary, n_rows, tables.dtype))
+        for inputs, outputs in itertools.pairwise(
+            memory.view(*is_there.shape, dim) for memory in memories
+        ):
+            scores = (inputs * state[:, None]).sum(2)
             weights = torch.where(is_there, scores, -torch.inf).softmax(1)
             if self.n_linear_updates:
                 is_linear = self.updates < self.n_linear_updates
@@ -76,22 +81,22 @@ class MemoryNetwork(torch.nn.Module):
         return state @ self.embeddings[-1].T
 
 
-def bags(
-    words: torch.Tensor, n_vocabulary: int, dtype: torch.dtype
+def terms(
+    words: torch.Tensor, n_vocabulary: int, no_row: int, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the weights of each word in each sentence, [..., n_vocabulary], in two parts.
+    """Return the rows of each sentence and their weights, [..., 2 words] each.
 
-    The weight l_kj in coordinate k of d is the first part plus k/d times the second.
+    The weight l_kj in coordinate k of d is a part that is independent of k, which applies to the
+    row of the word's embedding, plus k/d times another, which applies to the row n_vocabulary below
+    it. Words that are not there have the row `no_row`.
 
-    >>> first, second = bags(torch.tensor([1, 0, 2]), 2, torch.float64)
-    >>> first.tolist(), second.tolist()
-    ([0.0, 0.5], [1.0, 0.0])
+    >>> rows, weights = terms(torch.tensor([1, 0, 2]), 2, 5, torch.float64)
+    >>> rows.tolist(), weights[:5].tolist()
+    ([1, 0, 5, 3, 2, 5], [0.5, 0.0, -0.5, 0.0, 1.0])
     """
     is_word = words < n_vocabulary
     length = is_word.sum(-1, keepdim=True).clamp(min=1)
     j_over_length = torch.arange(1, words.shape[-1] + 1, device=words.device, dtype=dtype) / length
-    empty = torch.zeros(*words.shape[:-1], n_vocabulary + 1, dtype=dtype, device=words.device)
-    return (
-        empty.scatter_add(-1, words, torch.where(is_word, 1 - j_over_length, 0.0))[..., :-1],
-        empty.scatter_add(-1, words, torch.where(is_word, 2 * j_over_length - 1, 0.0))[..., :-1],
-    )
+    rows = torch.where(is_word, words, no_row)
+    below = torch.where(is_word, words + n_vocabulary, no_row)
+    return torch.cat([rows, below], -1), torch.cat([1 - j_over_length, 2 * j_over_length - 1], -1)
