@@ -9,6 +9,8 @@ from starlette.requests import Request
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_FIELDS = 1000
+ACCEPTS_CHANGED_CODE = "accept_changed_code"
+"""The box of a form that is refused while the study's code differs from what it ran."""
 
 
 async def _form(request: Request) -> bytes:

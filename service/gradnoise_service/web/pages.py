@@ -16,8 +16,8 @@ from gradnoise_service.domain.remarks import Remarks
 from gradnoise_service.domain.verbs import allowed
 from gradnoise_service.report.words.anytime import extension_cost, lengthening_cost
 from gradnoise_service.report.words.rehearsal import known_limits
-from gradnoise_service.usecases import reports, sources, studies, suites, trials
-from gradnoise_service.web.forms import Fields
+from gradnoise_service.usecases import changed_code, reports, sources, studies, suites, trials
+from gradnoise_service.web.forms import ACCEPTS_CHANGED_CODE, Fields
 from gradnoise_service.web.templating import document, render_page
 from gradnoise_service.web.trial_pages import live_charts, table_of
 
@@ -47,6 +47,7 @@ def show(caller: Reader, service: CurrentService, request: Request, study_id: St
         has_report=_has_report(progress),
         verbs=allowed(study.state) if caller.may("submit") else (),
         can_extend=caller.may("submit") and study.state == "complete",
+        changed=changed_code.of_study(service, study) if study.has_ended else [],
     )
 
 
@@ -76,7 +77,13 @@ def confirm_extension(
     """Show the error probability of an extension, with a button that extends the study."""
     added = _extension(seeds, epochs)
     study = studies.extend(
-        service, caller, study_id, added.seeds, n_epochs=added.epochs, is_dry_run=True
+        service,
+        caller,
+        study_id,
+        added.seeds,
+        n_epochs=added.epochs,
+        is_dry_run=True,
+        accepts_changed_code=True,
     )
     design = study.design
     cost = (
@@ -84,14 +91,30 @@ def confirm_extension(
         if added.epochs
         else extension_cost(design.n_seeds, design.false_verdict_chance)
     )
-    return render_page(request, service, caller, "extend.html", study=study, added=added, cost=cost)
+    return render_page(
+        request,
+        service,
+        caller,
+        "extend.html",
+        study=study,
+        added=added,
+        cost=cost,
+        changed=changed_code.of_study(service, study),
+    )
 
 
 @router.post("/studies/{study_id}/extend")
 def extend(caller: Submitter, service: CurrentService, study_id: StudyId, form: Fields) -> Response:
     """Extend a complete study by confirm seeds or by epochs, and show it again."""
     added = _extension(form.get("seeds", ""), form.get("epochs", ""))
-    studies.extend(service, caller, study_id, added.seeds, n_epochs=added.epochs)
+    studies.extend(
+        service,
+        caller,
+        study_id,
+        added.seeds,
+        n_epochs=added.epochs,
+        accepts_changed_code=ACCEPTS_CHANGED_CODE in form,
+    )
     return RedirectResponse(f"/studies/{study_id}", status_code=303)
 
 

@@ -14,7 +14,7 @@ from gradnoise_service.domain.errors import FieldFault, InvalidSpecError
 from gradnoise_service.domain.study import Study
 from gradnoise_service.usecases import verbs
 from gradnoise_service.usecases.service import Service
-from gradnoise_service.web.forms import Fields
+from gradnoise_service.web.forms import ACCEPTS_CHANGED_CODE, Fields
 
 router = APIRouter(include_in_schema=False)
 
@@ -23,6 +23,13 @@ router = APIRouter(include_in_schema=False)
 def stop(caller: Submitter, service: CurrentService, study_id: StudyId, form: Fields) -> Response:
     """Stop a study, or only its search."""
     verbs.stop(service, caller, study_id, confirms="confirm" in form)
+    return _shown(study_id)
+
+
+@router.post("/studies/{study_id}/retry")
+def retry(caller: Submitter, service: CurrentService, study_id: StudyId, form: Fields) -> Response:
+    """Run the failed trials of a study again."""
+    verbs.retry(service, caller, study_id, accepts_changed_code=ACCEPTS_CHANGED_CODE in form)
     return _shown(study_id)
 
 
@@ -44,7 +51,7 @@ def _route(verb: Callable[[Service, Caller, int], Study]) -> None:
         return _shown(study_id)
 
 
-for _verb in (verbs.pause, verbs.resume, verbs.cancel, verbs.retry):
+for _verb in (verbs.pause, verbs.resume, verbs.cancel):
     _route(_verb)
 
 

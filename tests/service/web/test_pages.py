@@ -1,6 +1,6 @@
 """HTML pages are well-formed, escaped, and complete without a script."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +10,17 @@ from starlette.testclient import TestClient
 
 from gradnoise_service.compare.assembly import compare
 from gradnoise_service.domain.study import Measurement
-from gradnoise_service.store import attempts, leases, logs, measurements, studies, trials
+from gradnoise_service.store import (
+    attempts,
+    catalogues,
+    leases,
+    logs,
+    measurements,
+    studies,
+    trials,
+)
 from gradnoise_service.store.database import Database
-from gradnoise_service.store.tables import AttemptRow
+from gradnoise_service.store.tables import AttemptRow, StudyRow
 from page_outline import HTML, read
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -174,6 +182,36 @@ def test_form_extends_a_complete_study(
         extended = studies.get(session, study.id, None)
     assert extended.state == "queued"
     assert (extended.design.n_seeds, extended.design.extended_at) == (12, (5,))
+
+
+def test_forms_ask_whether_changed_code_may_run(
+    client: TestClient,
+    database: Database,
+    workshop: Any,
+    catalogue_document: Mapping[str, object],
+) -> None:
+    same = {"Sec-Fetch-Site": "same-origin", **HTML}
+    asks = "The code of workload mlp has changed since the study ran"
+    failed = workshop.failed()
+    path = f"/studies/{failed.id}"
+    assert asks not in read(client, path).text
+    with database.session(write=True) as session:
+        row = session.get_one(StudyRow, failed.id)
+        row.protocol = {**row.protocol, "code_of": {"workload mlp": "old"}}
+        changed = {**catalogue_document, "code_of": {"workload mlp": "new"}}
+        catalogues.publish(session, changed, workshop.now)
+    assert asks in read(client, path).text
+    assert client.post(f"{path}/retry", data={"x": ""}, headers=same).status_code == 409
+    accepted = {"accept_changed_code": "on"}
+    assert client.post(f"{path}/retry", data=accepted, headers=same).status_code == 303
+    with database.session(write=True) as session:
+        assert studies.get(session, failed.id, None).state == "queued"
+        session.get_one(StudyRow, failed.id).state = "complete"
+    assert asks in read(client, f"{path}/extend?seeds=7").text
+    seeds = {"seeds": "7"}
+    assert client.post(f"{path}/extend", data=seeds, headers=same).status_code == 409
+    answer = client.post(f"{path}/extend", data=seeds | accepted, headers=same)
+    assert answer.status_code == 303
 
 
 def test_reader_without_permission_sees_no_form(
