@@ -110,14 +110,14 @@ def wait_for(client: httpx2.Client, path: str, child: subprocess.Popen[bytes], l
     raise TimeoutError(f"{path} did not answer 200 within two minutes:\n{log.read_text()[-2000:]}")
 
 
-def installed(folder: Path) -> dict[str, str]:
-    """Install the workload and return the environment in which the service finds it."""
+def installed(folder: Path, workload: str = WORKLOAD) -> dict[str, str]:
+    """Install a workload and return the environment in which the service finds it."""
     return {
         "PYTHONPATH": install(
             folder / "site",
             "gradnoise_nothing",
             {"nothing": "gradnoise_nothing:train"},
-            {"gradnoise_nothing": WORKLOAD},
+            {"gradnoise_nothing": workload},
         )
     }
 
