@@ -91,22 +91,28 @@ class Database:
     def transaction(self, *, write: bool = False) -> Iterator[DriverTransaction]:
         """Open a transaction for prepared statements alone; the rest is as of `session`.
 
-        It takes a tenth of the time of a session.
+        It takes a tenth of the time of a session. On PostgreSQL each statement of one that does not
+        write is its own transaction, without a round trip for begin and end: at its isolation level
+        it would see what others commit meanwhile all the same.
         """
+        is_autocommit = not (write or self.is_sqlite)
         try:
             connection = self.engine.raw_connection()
             try:
                 driver: Any = connection.driver_connection
                 if self.is_sqlite:
                     driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                if is_autocommit:
+                    driver.autocommit = True
                 transaction = DriverTransaction(self.engine.dialect, driver)
                 yield transaction
                 transaction.commit()
             except self._dbapi.Error as error:
-                if self.engine.dialect.is_disconnect(error, driver, None):
-                    connection.invalidate(error)
+                connection.invalidate(error)
                 raise
             finally:
+                if is_autocommit and connection.is_valid:
+                    driver.autocommit = False
                 connection.close()  # rolls back what is not committed
         except self._errors as error:
             if self._is_unavailable(error):
