@@ -6,13 +6,15 @@ They need only torch: random images of the same shape replace a missing data set
 import functools
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch.nn import functional
 
 from gradnoise.workloads import Batch, Forward, Metric, Splits, Workload, normal
+from gradnoise.workloads.options import option
 from gradnoise.workloads.paper.downloads import DataUnavailableError
 from gradnoise.workloads.paper.memn2n import MemN2N
 from gradnoise.workloads.paper.mlp import Mlp
@@ -22,7 +24,7 @@ from gradnoise.workloads.paper.neural_gpu import NeuralGpu
 from gradnoise.workloads.paper.neural_programmer import NeuralProgrammer
 from gradnoise.workloads.paper.nram import Nram
 
-N_UPDATES = 20
+N_UPDATES, N_MODULE_UPDATES = 20, 10
 
 
 class Dense(Mlp):
@@ -73,6 +75,95 @@ class Convolutions(Workload):
 
     def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
         return {"loss": self.loss(forward, batch)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleOptions:
+    """The modules of torch that users bring most often."""
+
+    module: Literal["gru", "encoder", "cnn"] = option("gru", "The network.")
+    side: int = option(8, "Lines of an image, of as many numbers.", minimum=8, maximum=28)
+    width: int = option(64, "Units of a state or token.", minimum=4, maximum=1_024)
+
+
+class Module(Workload):
+    """A network of torch's modules on random images: it reads lines or convolves."""
+
+    name = "module"
+    description = "A GRU, a Transformer encoder or a convolution net on random images."
+    metrics = (Metric(name="loss", direction="minimize", worst=100.0),)
+    batch_size = 32
+    Options: ClassVar[type] = ModuleOptions
+    options: ModuleOptions
+
+    def data(self) -> Splits:
+        side, n = self.options.side, N_MODULE_UPDATES * self.batch_size
+        return _random_images((1, side, side) if self.options.module == "cnn" else (side, side), n)
+
+    def model(self) -> torch.nn.Module:
+        side, width = self.options.side, self.options.width
+        if self.options.module == "cnn":
+            return _convolutions(side)
+        return Reader(side, width) if self.options.module == "gru" else Encoder(side, width)
+
+    @torch.no_grad()
+    def initialise(self, model: torch.nn.Module, seed: int) -> None:
+        for name, parameter in model.named_parameters():
+            std = parameter[0].numel() ** -0.5 if parameter.dim() > 1 else 0.0
+            parameter.copy_(normal(seed, "init", 0, name, parameter.shape) * std)
+            if "norm" in name and name.endswith("weight"):
+                parameter.fill_(1.0)
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        return functional.cross_entropy(forward(batch[0]), batch[1])
+
+    def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
+        return {"loss": self.loss(forward, batch)}
+
+
+class Reader(torch.nn.Module):
+    """A GRU over the lines of an image, and a linear layer on its last state."""
+
+    def __init__(self, side: int, width: int) -> None:
+        super().__init__()
+        self.gru = torch.nn.GRU(side, width, batch_first=True)
+        self.output = torch.nn.Linear(width, N_CLASSES)
+
+    def forward(self, lines: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.output(self.gru(lines)[1][0])
+        return logits
+
+
+class Encoder(torch.nn.Module):
+    """Two encoder layers over the lines of an image, each a token."""
+
+    def __init__(self, side: int, width: int) -> None:
+        super().__init__()
+        self.embed = torch.nn.Linear(side, width)
+        self.place = torch.nn.Parameter(torch.empty(side, width))
+        layer = torch.nn.TransformerEncoderLayer(width, 4, 2 * width, dropout=0, batch_first=True)
+        self.layers = torch.nn.TransformerEncoder(layer, num_layers=2)
+        self.output = torch.nn.Linear(width, N_CLASSES)
+
+    def forward(self, lines: torch.Tensor) -> torch.Tensor:
+        tokens = self.layers(self.embed(lines) + self.place)
+        logits: torch.Tensor = self.output(tokens.mean(1))
+        return logits
+
+
+def _convolutions(side: int) -> torch.nn.Module:
+    """Return two 3x3 convolutions of 8 and 16 maps, each with a ReLU and pooling."""
+    relu, conv, pool = torch.nn.ReLU, torch.nn.Conv2d, torch.nn.MaxPool2d
+    return torch.nn.Sequential(
+        conv(1, 8, 3, padding=1),
+        relu(),
+        pool(2),
+        conv(8, 16, 3, padding=1),
+        relu(),
+        pool(2),
+        torch.nn.Flatten(),
+        torch.nn.Linear(16 * (side // 4) ** 2, N_CLASSES),
+    )
 
 
 class Line(Workload):
@@ -144,7 +235,7 @@ SHORT = SimpleNamespace(
 
 ENTRY_POINTS = {
     declared.name: f"benchmarks.workloads:{declared.__name__}"
-    for declared in (Dense, Convolutions, Line, HostCopy, BrokenCapture)
+    for declared in (Dense, Convolutions, Module, Line, HostCopy, BrokenCapture)
 } | {short.name: f"benchmarks.workloads:SHORT.{name}" for name, short in vars(SHORT).items()}
 
 

@@ -1,11 +1,13 @@
-"""The benchmark of the paper's systems: its cases, its counts and its figures."""
+"""The benchmark of modules and the paper's systems: its cases, its counts and its figures."""
 
 import pytest
 
 from benchmarks import bench_workloads, sides
 from benchmarks.crew import Crew
+from benchmarks.sides import Case
 from benchmarks.workloads import N_UPDATES
 from gradnoise.training import calibration
+from gradnoise.training.calibration import Measurer
 from gradnoise.training.epochs import n_steps
 from gradnoise.training.setup import prepare
 from gradnoise.workloads.registry import WORKLOADS
@@ -50,6 +52,12 @@ def test_the_updates_of_a_preset_are_counted() -> None:
     """12 settings and 3 seeds in 5 arms, with 5 epochs of 2,500 questions in batches of 50."""
     (plain,) = presets.load("paper-table-3", "quick")
     assert bench_workloads.n_updates(StudySpec.model_validate(plain)) == 12 * 3 * 5 * 5 * 50
+
+
+@pytest.mark.parametrize("case", bench_workloads.MODULES, ids=lambda case: case.name)
+def test_a_module_stacks_and_trains_in_a_plain_loop(case: Case, workloads: None) -> None:
+    assert Measurer(case.spec("a", "annealed", seed=1)).measure(2, seconds=0.0).refusal == ""
+    assert next(sides.plain_loop(case, is_noisy=True)).keys() == {"train_loss", "validation_loss"}
 
 
 @pytest.mark.slow
