@@ -59,9 +59,10 @@ async def follow(
     token is revoked or expires, if the study is deleted, and when the service stops.
     """
     number, sent, n_silent = _event_number(last_event_id), None, 0
+    credentials = credentials_of(request)
     while not feed.is_closed:
         try:
-            if await feed.identify(*credentials_of(request)) is None:
+            if await feed.identify(*credentials) is None:
                 return
             progress = await feed.read(study.id)
         except NotFoundError:
@@ -69,8 +70,8 @@ async def follow(
         except DatabaseUnavailableError:
             await feed.wait()
             continue
-        is_due = n_silent >= MAX_SILENT_INTERVALS and progress != sent
-        if _counted(progress) != _counted(sent) or is_due:
+        is_new = progress is not sent and progress != sent
+        if is_new and (n_silent >= MAX_SILENT_INTERVALS or _counted(progress) != _counted(sent)):
             number, sent, n_silent = number + 1, progress, 0
             yield ServerSentEvent(data=progress, event="progress", id=str(number))
         if progress.state in STUDY_ENDED:
