@@ -76,7 +76,7 @@ PARTS = (
 )
 """The modules of endpoints and pages.
 
-They are not included in a router: FastAPI would match each request twice as slowly.
+They are not included in a router, which FastAPI would search for each request as well.
 """
 HANDLED_ERRORS = (
     StudyError,
