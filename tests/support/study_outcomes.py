@@ -70,11 +70,17 @@ def first_difference(found: Any, expected: Any) -> str:
 
 
 def without_costs(value: Any) -> Any:
-    """Return a comparison without what depends on the machine and its faults."""
+    """Return a comparison without what depends on the machine, its faults and a retry."""
     left_out = {"protocol", "device_seconds", "seconds", "n_attempts", "warnings", "resources"}
     if isinstance(value, dict):
         return {key: without_costs(part) for key, part in value.items() if key not in left_out}
-    return [without_costs(part) for part in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [without_costs(part) for part in value if not _is_retry(part)]
+    return value
+
+
+def _is_retry(finding: Any) -> bool:
+    return isinstance(finding, dict) and finding.get("kind") == "retried"
 
 
 def n_attempts(database: Database, study: Study, outcomes: Sequence[str]) -> int:
