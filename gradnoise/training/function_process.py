@@ -39,6 +39,13 @@ class FunctionProcess:
         self.n_printed = 0
         self._output = output
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        if not self._open(source):  # the server was just killed
+            self._close_pipes()
+            _servers.pop(source, None)
+            self._open(source)
+
+    def _open(self, source: bytes) -> bool:
+        """Let the server start the process, which first sends its id; return whether it did."""
         self._server = _server(source)  # kept, because the end of a server ends its processes
         self._connection, trial = Pipe()
         self._printed, prints = os.pipe()
@@ -49,8 +56,14 @@ class FunctionProcess:
         os.close(prints)
         os.close(status)
         self._pid: int | None = None
-        with contextlib.suppress(EOFError, ConnectionResetError):
+        self._code: int | None = None
+        try:
             self._pid = self._connection.recv()
+        except (EOFError, ConnectionResetError):
+            sent = os.read(self._status, STATUS_BYTES)
+            self._code = _code(sent)
+            return bool(sent)
+        return True
 
     def send(self, message: object) -> None:
         """Send a message; it is lost if the process has ended."""
@@ -98,9 +111,7 @@ class FunctionProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)
         connection.wait([self._status])
-        self._connection.close()
-        os.close(self._printed)
-        os.close(self._status)
+        self._close_pipes()
 
     def print_stack(self) -> None:
         """Make the process print where it is, if it can."""
@@ -128,9 +139,19 @@ class FunctionProcess:
         return True
 
     def _exit_code(self) -> int:
-        status = os.read(self._status, STATUS_BYTES)
-        # without a status the server has ended, and with it the process
-        return int.from_bytes(status, "little", signed=True) if status else -signal.SIGKILL
+        if self._code is None:
+            self._code = _code(os.read(self._status, STATUS_BYTES))
+        return self._code
+
+    def _close_pipes(self) -> None:
+        self._connection.close()
+        os.close(self._printed)
+        os.close(self._status)
+
+
+def _code(status: bytes) -> int:
+    """Return an exit code; without one the server has ended, and with it the process."""
+    return int.from_bytes(status, "little", signed=True) if status else -signal.SIGKILL
 
 
 class ForkServer:

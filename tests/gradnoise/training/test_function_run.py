@@ -10,6 +10,7 @@ import pytest
 import probe_functions
 from gradnoise.techniques.contribution import Contribution
 from gradnoise.techniques.masks import DropoutMasks
+from gradnoise.training import function_process
 from gradnoise.training.checkpoint import Checkpoints
 from gradnoise.training.function_run import FunctionRun
 from gradnoise.training.setup import prepare
@@ -167,8 +168,13 @@ def test_a_function_that_the_system_kills_for_memory_fails_alone_with_the_reason
 
 
 @pytest.mark.slow
-def test_a_killed_server_is_replaced() -> None:
-    """The functions that it has forked go on."""
+@pytest.mark.parametrize("has_just_been_killed", [False, True])
+def test_a_killed_server_is_replaced(
+    has_just_been_killed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The functions that it has forked go on; a server that is ending still looks alive."""
+    if has_just_been_killed:
+        monkeypatch.setattr(function_process.ForkServer, "is_alive", True)
     trainer = SingleTrainer(1)
     for key, how in (("first", "kills its server"), ("second", "")):
         assert isinstance(run(trainer, spec(key, how))[-1], Finished)
