@@ -41,7 +41,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## run a whole study on this machine, in under 5 minutes
 	@$(BIN)/gradnoise demo
 
-test: $(STAMP) ## run the default test suite, in about 7 minutes on 2 cores
+test: $(STAMP) ## run the default test suite, in about 6 minutes on 2 cores
 	@$(BIN)/python $(TEST)
 
 test-library: .venv-library/.installed ## test the library with only torch, numpy and numba installed
