@@ -20,7 +20,7 @@ from gradnoise_service.domain.planned_trial import Setting
 from gradnoise_service.domain.spec import Phase
 from gradnoise_service.domain.study import Trial, TrialState
 from gradnoise_service.store import counters
-from gradnoise_service.store.tables import AttemptRow, Base, MeasurementRow, TrialRow
+from gradnoise_service.store.tables import ATTEMPT, TRIAL, AttemptRow, MeasurementRow, TrialRow
 
 COUNTED_OUTCOMES = ("failed", "worker_lost")
 """Outcomes that count towards `max_attempts`; an attempt that its dispatcher orphaned does not."""
@@ -28,7 +28,6 @@ SUSPECTED_OUTCOMES = ("worker_lost", "stack_lost")
 UNCOUNTED_LOSSES = ("stack_lost", "displaced")
 
 # The statements of each trial, built once: building them costs more than executing them.
-TRIAL, ATTEMPT = (Base.metadata.tables[row.__tablename__] for row in (TrialRow, AttemptRow))
 START = (
     update(TRIAL)
     .where(TRIAL.c.id == bindparam("waiting_id"), TRIAL.c.state == "waiting")
@@ -45,10 +44,10 @@ START = (
     )
     .returning(TRIAL.c.n_attempts)
 )
-OF_ATTEMPT = TRIAL.c.lease_token == bindparam("token")
+IS_TRIAL, IS_ATTEMPT = (each.c.lease_token == bindparam("token") for each in (TRIAL, ATTEMPT))
 ADD_PROGRESS = (
     update(TRIAL)
-    .where(OF_ATTEMPT)
+    .where(IS_TRIAL)
     .values(
         epochs=bindparam("reached"),
         device_seconds=TRIAL.c.device_seconds + bindparam("seconds"),
@@ -56,12 +55,12 @@ ADD_PROGRESS = (
 )
 ADD_COST = (
     update(ATTEMPT)
-    .where(ATTEMPT.c.lease_token == bindparam("token"))
+    .where(IS_ATTEMPT)
     .values(device_seconds=ATTEMPT.c.device_seconds + bindparam("seconds"))
 )
 END_TRIAL, RETRY_TRIAL = (
     update(TRIAL)
-    .where(OF_ATTEMPT, TRIAL.c.state == "running")
+    .where(IS_TRIAL, TRIAL.c.state == "running")
     .values(lease_token=None, **{name: bindparam(name) for name in names})
     .returning(TRIAL.c.id)
     for names in (
@@ -71,7 +70,7 @@ END_TRIAL, RETRY_TRIAL = (
 )
 END_ATTEMPT = (
     update(ATTEMPT)
-    .where(ATTEMPT.c.lease_token == bindparam("token"))
+    .where(IS_ATTEMPT)
     .values({name: bindparam(name) for name in ("outcome", "error", "finished_at")})
 )
 

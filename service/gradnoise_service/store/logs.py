@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from gradnoise_service.domain.log import LogPiece
 from gradnoise_service.domain.plain_text import plain
 from gradnoise_service.store.attempts import trial_of
-from gradnoise_service.store.tables import AttemptRow, Base, LogRow, TrialRow
+from gradnoise_service.store.tables import LOG, AttemptRow, LogRow, TrialRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +40,10 @@ def record(session: Session, study_id: int, texts: Sequence[NewText], n_kept: in
     if not rows:
         return
     session.execute(insert(LogRow), rows)
-    log = Base.metadata.tables[LogRow.__tablename__]
-    outdated = delete(log).where(
-        log.c.lease_token == bindparam("token"),
-        log.c.position >= n_kept,
-        log.c.position + func.length(log.c.text) <= bindparam("tail"),
+    outdated = delete(LOG).where(
+        LOG.c.lease_token == bindparam("token"),
+        LOG.c.position >= n_kept,
+        LOG.c.position + func.length(LOG.c.text) <= bindparam("tail"),
     )
     ends = {new.token: new.position + len(new.text) for new in texts}
     tails = [

@@ -303,9 +303,12 @@ class CounterRow(Base):
     value: Mapped[int] = mapped_column(BigInteger)
 
 
-SOURCE, STUDY, TRIAL, MEASUREMENT, DISPATCHER, CALIBRATION = (
+SOURCE, STUDY, TRIAL, ATTEMPT, LOG, MEASUREMENT, DISPATCHER, CALIBRATION = (
     Base.metadata.tables[row.__tablename__]
-    for row in (SourceRow, StudyRow, TrialRow, MeasurementRow, DispatcherRow, CalibrationRow)
+    for row in (
+        *(SourceRow, StudyRow, TrialRow, AttemptRow, LogRow, MeasurementRow),
+        *(DispatcherRow, CalibrationRow),
+    )
 )
 """Tables for queries of columns, which are executed faster than those of rows."""
 
