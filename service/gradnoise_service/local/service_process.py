@@ -33,24 +33,22 @@ class Role:
         module: The module that it runs.
         grace: The time that it may take to stop.
         niceness: Of its threads: above 0, other processes get the cores first.
-        starts_first: Whether it starts while the database is prepared, which it awaits itself.
+        is_first: Whether it starts while the database is prepared, which it awaits itself, and
+            stops while the others still run.
     """
 
     name: str
     module: str
     grace: timedelta = timedelta(seconds=8)
     niceness: int = 0
-    starts_first: bool = False
+    is_first: bool = False
 
 
-# they stop in reverse order, so that the dispatcher stops its trials while API and dashboard still
-# run
+# the dispatcher starts Ray, which takes longest, and stops its trials while API and dashboard run
 ROLES = (
     Role(name="api", module="gradnoise_service.app"),
     Role(name="dashboard", module="gradnoise_service.dashboard", niceness=10),
-    Role(
-        name="workers", module="gradnoise_workers", grace=timedelta(seconds=20), starts_first=True
-    ),
+    Role(name="workers", module="gradnoise_workers", grace=timedelta(seconds=20), is_first=True),
 )
 
 
@@ -124,15 +122,19 @@ class ServiceProcess:
             target=lambda: self._on_exit(process.wait()), name=f"wait for {name}", daemon=True
         ).start()
 
-    def stop(self) -> None:
-        """Release the tether and wait for the end, at most for the role's grace."""
-        process, grace_seconds = self._process, self.role.grace.total_seconds()
-        if process is None or process.poll() is not None:
+    def request_stop(self) -> None:
+        """Release the tether, so that the process stops."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._release_tether(self._process)
+
+    def await_end(self) -> None:
+        """Wait for the end of a process that is to stop, at most for the role's grace."""
+        grace_seconds = self.role.grace.total_seconds()
+        if self._process is None:
             return
-        process.send_signal(signal.SIGCONT)
-        self._release_tether(process)
         try:
-            process.wait(grace_seconds)
+            self._process.wait(grace_seconds)
         except subprocess.TimeoutExpired:
             log.warning(
                 "process did not stop in time; killing it",

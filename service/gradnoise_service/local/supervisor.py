@@ -41,7 +41,7 @@ Echo = Callable[[str, str], None]
 
 
 class Supervisor:
-    """Runs the service in a `with` block; its processes stop in order at the end of the block.
+    """Runs the service in a `with` block; its processes stop at the end of the block.
 
     Args:
         settings: The settings of the service. The processes get those that the command line can
@@ -105,10 +105,10 @@ class Supervisor:
                 ray_sockets.check()
             for port in (self.settings.port, self.settings.dashboard_port):
                 ports.check(self.settings.host, port)
-            self._start(starts_first=True)
+            self._start(are_first=True)
             self._prepare_database()
             running_service.record(self.home, RunningService(pid=os.getpid(), url=self.url))
-            self._start(starts_first=False)
+            self._start(are_first=False)
             self._thread.start()
         except BaseException:
             self._stop()
@@ -141,10 +141,12 @@ class Supervisor:
             on_exit=lambda code: self._deaths.put((role.name, code)),
         )
 
-    def _start(self, *, starts_first: bool) -> None:
-        for process in self._processes:
-            if process.role.starts_first == starts_first:
-                process.start()
+    def _start(self, *, are_first: bool) -> None:
+        for process in self._those(are_first=are_first):
+            process.start()
+
+    def _those(self, *, are_first: bool) -> list[ServiceProcess]:
+        return [each for each in self._processes if each.role.is_first == are_first]
 
     def _show(self, name: str, line: str) -> None:
         if self._echo is None:
@@ -226,8 +228,11 @@ class Supervisor:
             self._deaths.put(None)
             if self._thread.is_alive():
                 self._thread.join()
-            for process in reversed(self._processes):
-                process.stop()
+            for are_first in (True, False):
+                for process in self._those(are_first=are_first):
+                    process.request_stop()
+                for process in self._those(are_first=are_first):
+                    process.await_end()
         finally:  # also after a second Ctrl-C, which interrupts the waiting
             for process in self._processes:
                 process.kill_group()

@@ -8,6 +8,7 @@ then sends itself SIGTERM, and after the grace period kills its process group. I
 kernel continues it when the starter ends. The starter must start it in a new session.
 """
 
+import atexit
 import ctypes
 import os
 import runpy
@@ -47,7 +48,15 @@ def main() -> None:
         target=end_with_starter, args=(float(grace_seconds),), name="tether", daemon=True
     ).start()
     sys.argv = [module]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    status = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            raise  # Python shows the sentence
+        status = int(end.code or 0)
+    atexit._run_exitfuncs()
+    os._exit(status)  # to take thousands of modules apart takes a second
 
 
 if __name__ == "__main__":

@@ -56,12 +56,12 @@ def lines() -> Lines:
     return Lines()
 
 
-def test_processes_get_the_settings_and_stop_in_reverse_order(
+def test_processes_get_the_settings_and_the_first_one_stops_first(
     settings: Settings, lines: Lines, user_folder: None
 ) -> None:
     """Files of the current folder shadow no module of theirs."""
     first, second = (Role(name=name, module="obedient") for name in ("first", "second"))
-    roles = [replace(first, niceness=5), replace(second, starts_first=True)]
+    roles = [replace(first, niceness=5), replace(second, is_first=True)]
     with Supervisor(settings, echo=lines, roles=roles) as service:
         started = [lines.until("obedient ") for _ in range(2)]
         assert {line.split()[2] for line in started} == {str(settings.port)}
