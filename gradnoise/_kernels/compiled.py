@@ -6,13 +6,11 @@ rule is relaxed.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import carray, config, njit, types
+from numba import carray, types
 from numba.core.cgutils import alloca_once
 from numba.extending import intrinsic
 
@@ -27,10 +25,9 @@ from gradnoise._kernels import (
     SINE,
     WEYL,
 )
+from gradnoise._kernels.intrinsics import kernel, pointer, take_next, widest
 from gradnoise._kernels.job import CHUNK, JOB, NEXT_SHARE
-
-if config.DISABLE_JIT:
-    raise ImportError("numba does not compile while NUMBA_DISABLE_JIT is set.")
+from gradnoise._kernels.object_file import object_file as _object_file
 
 PAIRS = GROUP // 2
 BLOCK = 256  # numbers whose squares are added in float32, if the sum is within these bounds
@@ -50,37 +47,7 @@ C0, C1, C2, C3, C4 = map(np.float32, COSINE)
 S0, S1, S2, S3, S4 = map(np.float32, SINE)
 
 
-Function = TypeVar("Function", bound=Callable[..., object])
-
-
-def kernel(**options: Any) -> Callable[[Function], Function]:
-    """Return numba's decorator."""
-    decorate: Callable[[Function], Function] = njit(nogil=True, error_model="numpy", **options)
-    return decorate
-
-
 @intrinsic  # type: ignore[untyped-decorator]  # of numba
-def _widest(_typing: Any) -> Any:
-    """Allow 512-bit registers in this function; on some processors LLVM prefers 256 bits."""
-
-    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
-
-    return types.none(), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _pointer(_typing: Any, _address: Any, kind: Any) -> Any:
-    """Return the address as a pointer to numbers of a type, such as np.float32."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(kind.dtype)(types.int64, kind), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
 def _scratch(_typing: Any, kind: Any) -> Any:
     """Return a pointer to CHUNK numbers of a type on the stack of the function."""
 
@@ -90,19 +57,6 @@ def _scratch(_typing: Any, kind: Any) -> Any:
         return builder.bitcast(memory, context.get_value_type(signature.return_type))
 
     return types.CPointer(kind.dtype)(kind), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _take_next(_typing: Any, _address: Any) -> Any:
-    """Add 1 to the int64 at the address atomically, and return the value before."""
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        i64 = ir.IntType(64)
-        return builder.atomic_rmw(
-            "add", builder.inttoptr(arguments[0], i64.as_pointer()), i64(1), "monotonic"
-        )
-
-    return types.int64(types.int64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -153,7 +107,7 @@ def add_share(
         n_shares: Number of shares into which the chunks of all runs are divided; at least 1.
         share: Index of the share, from 0.
     """
-    _widest()
+    widest()
     words = carray(_scratch(np.uint32), CHUNK)
     drawn = carray(_scratch(np.float32), CHUNK)
     has_states, has_squares = len(states) > 0, len(squares) > 0
@@ -173,7 +127,7 @@ def add_share(
             continue
         start = starts[run]
         stop = start + sizes[run]
-        values = carray(_pointer(addresses[run], np.float32), sizes[run])
+        values = carray(pointer(addresses[run], np.float32), sizes[run])
         t = ts[run] if len(ts) > 1 else ts[0]
         scale = np.float32(stds[run] if len(stds) > 1 else stds[0])
         base = start // CHUNK
@@ -196,7 +150,7 @@ def add_share(
                 squares[first + chunk - base] = _sum_of_squares(at)
             z = drawn[before : before + hi - lo]
             if has_states:
-                state = carray(_pointer(states[run], np.float32), sizes[run])[
+                state = carray(pointer(states[run], np.float32), sizes[run])[
                     lo - start : hi - start
                 ]
                 _update(state, at, keep, weight, unscale)
@@ -245,7 +199,7 @@ def _philox(group: int, n_groups: int, t: int, key: int, words: Any, address: in
 
 @kernel(fastmath={"contract"})
 def _radii(words: Any, radii: Any, n_groups: int) -> None:
-    _widest()
+    widest()
     for g in range(n_groups):
         for pair in range(PAIRS):
             i = g * GROUP + pair
@@ -261,7 +215,7 @@ def _radii(words: Any, radii: Any, n_groups: int) -> None:
 
 @kernel(fastmath={"contract"})
 def _pairs(words: Any, drawn: Any, n_groups: int) -> None:
-    _widest()
+    widest()
     for g in range(n_groups):
         for pair in range(PAIRS):
             i = g * GROUP + pair
@@ -276,14 +230,14 @@ def _pairs(words: Any, drawn: Any, n_groups: int) -> None:
 
 @kernel(fastmath={"contract"})
 def _add(values: Any, drawn: Any, std: Any) -> None:
-    _widest()
+    widest()
     for i in range(len(values)):
         values[i] += std * drawn[i]
 
 
 @kernel(fastmath={"contract"})
 def _update(state: Any, values: Any, keep: Any, weight: Any, unscale: Any) -> None:
-    _widest()
+    widest()
     for i in range(len(state)):
         gradient = unscale * values[i]
         state[i] = keep * state[i] + weight * gradient * gradient
@@ -291,14 +245,14 @@ def _update(state: Any, values: Any, keep: Any, weight: Any, unscale: Any) -> No
 
 @kernel(fastmath={"contract"})
 def _precondition(drawn: Any, state: Any, damping: Any) -> None:
-    _widest()
+    widest()
     for i in range(len(drawn)):
         drawn[i] /= np.sqrt(damping + np.sqrt(state[i]))
 
 
 @kernel(fastmath={"contract", "reassoc"})
 def _sum_of_squares(values: Any) -> float:
-    _widest()
+    widest()
     total = 0.0
     for first in range(0, len(values), BLOCK):
         block = values[first : min(first + BLOCK, len(values))]
@@ -316,19 +270,19 @@ def _sum_of_squares(values: Any) -> float:
 
 
 def _add_shares(address: int) -> None:
-    job = carray(_pointer(address, JOB), 1)[0]
+    job = carray(pointer(address, JOB), 1)[0]
     n = job.n_runs
-    addresses = carray(_pointer(job.addresses, np.int64), n)
-    starts = carray(_pointer(job.starts, np.int64), n)
-    sizes = carray(_pointer(job.sizes, np.int64), n)
-    keys = carray(_pointer(job.keys, np.uint64), n)
-    ts = carray(_pointer(job.ts, np.int64), job.n_ts)
-    stds = carray(_pointer(job.stds, np.float64), job.n_stds)
-    states = carray(_pointer(job.states, np.int64), job.n_states)
-    rule = carray(_pointer(job.rule, np.float64), 4)
-    squares = carray(_pointer(job.squares, np.float64), job.n_squares)
+    addresses = carray(pointer(job.addresses, np.int64), n)
+    starts = carray(pointer(job.starts, np.int64), n)
+    sizes = carray(pointer(job.sizes, np.int64), n)
+    keys = carray(pointer(job.keys, np.uint64), n)
+    ts = carray(pointer(job.ts, np.int64), job.n_ts)
+    stds = carray(pointer(job.stds, np.float64), job.n_stds)
+    states = carray(pointer(job.states, np.int64), job.n_states)
+    rule = carray(pointer(job.rule, np.float64), 4)
+    squares = carray(pointer(job.squares, np.float64), job.n_squares)
     while True:
-        share = _take_next(address + NEXT_SHARE)
+        share = take_next(address + NEXT_SHARE)
         if share >= job.n_shares:
             break
         add_share(
@@ -339,52 +293,6 @@ def _add_shares(address: int) -> None:
 def object_file(name: str) -> bytes:
     """Return an object file with the function `void name(int64_t job)`.
 
-    The function does shares of the job at an address until none is left. Of other libraries it
-    needs the functions OF_C.
-
-    Raises:
-        ImportError: If numba's code needs functions of numba.
+    The function does shares of the job at an address until none is left.
     """
-    add_shares: Any = kernel(no_cpython_wrapper=True, no_cfunc_wrapper=True)(_add_shares)
-    add_shares.compile(types.void(types.int64))
-    (result,) = add_shares.overloads.values()
-    inner = result.fndesc.llvm_func_name
-    module = llvm.parse_assembly(result.library.get_llvm_str())
-    module.link_in(llvm.parse_assembly(WRAPPER.format(name=name, inner=inner)))
-    for each in (*module.functions, *module.global_variables):
-        if not each.is_declaration and each.name != name:
-            each.linkage = "internal"
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
-        opt=3,
-        codemodel="jitdefault",
-        jit=True,
-    )
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_global_dead_code_eliminate_pass()
-    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
-    missing = [each.name for each in module.functions if each.is_declaration]
-    if not all(each in OF_C or each.startswith("llvm.") for each in missing):
-        raise ImportError(f"numba's code needs {', '.join(missing)}.")
-    found: bytes = machine.emit_object(module)
-    return found
-
-
-OF_C = ("sqrtf",)
-# numba's functions return a status, and take places for a result and an exception. They count the
-# references to arrays that numba allocates; there are none.
-WRAPPER = """
-define void @NRT_MemInfo_call_dtor(ptr %array) {{
-  ret void
-}}
-
-declare i32 @{inner}(ptr, ptr, i64)
-
-define void @{name}(i64 %job) {{
-  %result = alloca ptr
-  %exception = alloca ptr
-  %status = call i32 @{inner}(ptr %result, ptr %exception, i64 %job)
-  ret void
-}}
-"""
+    return _object_file(_add_shares, name)

@@ -1,4 +1,4 @@
-"""The CPU kernel on torch's OpenMP threads, by libgomp's GOMP_parallel.
+"""CPU kernels on torch's OpenMP threads, by libgomp's GOMP_parallel.
 
 torch's OpenMP threads spin for some milliseconds after torch's work and occupy the cores that other
 threads would need, so noise directly after a backward pass is slower on threads of Python. Measured
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from gradnoise._kernels import native
+from gradnoise._kernels.machine_code import Kernel
 
 _found = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*"))
 if not _found:
@@ -23,6 +23,6 @@ _gomp.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint,
 _gomp.GOMP_parallel.restype = None
 
 
-def add_shares(job: int, n_threads: int) -> None:
-    """Do all shares of the job at an address on n_threads threads; each takes a free share."""
-    _gomp.GOMP_parallel(native.address, job, n_threads, 0)
+def run(kernel: Kernel, job: int, n_threads: int) -> None:
+    """Do the job at an address on n_threads threads."""
+    _gomp.GOMP_parallel(kernel.address, job, n_threads, 0)

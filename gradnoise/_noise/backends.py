@@ -1,6 +1,7 @@
-"""Which noise kernels this machine has, and which tensors the GPU kernel takes."""
+"""Which kernels this machine has, and which tensors the GPU kernel takes."""
 
 import functools
+import importlib
 import logging
 import os
 from types import ModuleType
@@ -16,23 +17,34 @@ log = logging.getLogger(__name__)
 
 @functools.cache
 def native() -> ModuleType | None:
-    """Return `_kernels.native`; None without numba, which is an extra.
+    """Return `_kernels.native`; None without numba, which is an extra."""
+    return _compiled("native", "noise", "numpy draws the noise, several times slower")
+
+
+@functools.cache
+def networks() -> ModuleType | None:
+    """Return `_kernels.native_networks`; None without numba."""
+    return _compiled("native_networks", "dense networks", "torch trains them, about half as fast")
+
+
+def _compiled(name: str, work: str, otherwise: str) -> ModuleType | None:
+    """Return a module of `_kernels` that loads machine code; None without numba.
 
     Where numba is installed but gives no machine code, such as a version with other internals, the
-    reason is logged, once.
+    reason is logged.
     """
     try:
-        from gradnoise._kernels import native
+        return importlib.import_module(f"gradnoise._kernels.{name}")
     except ModuleNotFoundError:
         return None
     except Exception as error:  # numba, llvmlite and the loader raise many types
         log.warning(
-            "The kernel for noise on the CPU cannot be built, so numpy draws the noise, several "
-            "times slower: %s",
+            "The kernel for %s on the CPU cannot be built, so %s: %s",
+            work,
+            otherwise,
             " ".join(f"{type(error).__name__}: {error}".split()),
         )
         return None
-    return native
 
 
 def openmp() -> ModuleType | None:

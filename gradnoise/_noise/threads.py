@@ -1,8 +1,9 @@
-"""The compiled kernel on as many threads as torch uses."""
+"""Compiled kernels on as many threads as torch uses."""
 
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,15 +51,19 @@ def add_on_threads(
     columns = (addresses, runs.starts, runs.sizes, runs.keys, ts, stds, states, rule, squares)
     n_shares = min(-(-runs.n_numbers // SHARE), SHARES_PER_THREAD * n_threads)
     job = native.new_job(*columns, n_shares=1 if n_threads == 1 else n_shares)
-    address = job.ctypes.data
+    run(native.KERNEL, job.ctypes.data, n_threads)
+
+
+def run(kernel: Any, job: int, n_threads: int) -> None:
+    """Do the job of a `Kernel` at an address on n_threads threads."""
     if n_threads == 1:
-        native.add_shares(address)
+        kernel.run(job)
     elif openmp := backends.openmp():
-        openmp.add_shares(address, n_threads)
+        openmp.run(kernel, job, n_threads)
     else:
         pool = _threads(n_threads)
-        others = [pool.submit(native.add_shares, address) for _ in range(1, n_threads)]
-        native.add_shares(address)
+        others = [pool.submit(kernel.run, job) for _ in range(1, n_threads)]
+        kernel.run(job)
         for other in others:
             other.result()
 

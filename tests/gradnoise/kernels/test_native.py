@@ -1,14 +1,8 @@
-import importlib
-import sys
-from pathlib import Path
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradnoise import _kernels
 from gradnoise._kernels import portable
 
 native = pytest.importorskip("gradnoise._kernels.native")
@@ -38,7 +32,7 @@ def add(
     keys = np.array([key for _, _, key in of], dtype=np.uint64)
     columns = (addresses, starts, sizes, keys, np.array([t]), np.array([std]))
     job = native.new_job(*columns, *NO_STATES, squares, n_shares=n_shares)
-    native.add_shares(job.ctypes.data)
+    native.KERNEL.run(job.ctypes.data)
 
 
 @settings(max_examples=60, deadline=None)
@@ -96,35 +90,3 @@ def test_extreme_words_give_finite_numbers() -> None:
     add([values], [(0, len(values), 9)], 0, 1.0)
     assert np.isfinite(values).all()
     assert np.abs(values).max() < 6.67
-
-
-def test_the_code_is_compiled_once_and_again_if_its_file_is_damaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiled: list[str] = []
-
-    def object_file(name: str) -> bytes:
-        compiled.append(name)
-        return b"code"
-
-    source = SimpleNamespace(object_file=object_file)
-    monkeypatch.setattr(_kernels, "compiled", source, raising=False)
-    monkeypatch.setitem(sys.modules, "gradnoise._kernels.compiled", source)
-    unwritable = tmp_path / "a file"
-    unwritable.touch()
-    monkeypatch.setattr(native, "_folders", lambda: [unwritable, tmp_path / "new"])
-    assert native.machine_code() == native.machine_code() == b"code"
-    assert compiled == [native.NAME]
-    (file,) = (tmp_path / "new").iterdir()
-    file.write_bytes(file.read_bytes()[:-1])
-    assert native.machine_code() == b"code"
-    assert len(compiled) == 2
-
-
-def test_its_import_fails_if_numba_does_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As while other numba code is debugged; the portable kernel is used then."""
-    numba = pytest.importorskip("numba")
-    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
-    monkeypatch.delitem(sys.modules, "gradnoise._kernels.compiled", raising=False)
-    with pytest.raises(ImportError, match="NUMBA_DISABLE_JIT"):
-        importlib.import_module("gradnoise._kernels.compiled")

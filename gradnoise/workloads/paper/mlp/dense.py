@@ -5,12 +5,12 @@ each layer is three batched products, whose results reuse the same memory at eve
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
 
 from gradnoise.workloads.base import Batch, Tensors
+from gradnoise.workloads.paper.mlp.compiled import CompiledNetworks, DenseLayer
 
 ROWS_AT_ONCE = 1_000
 """The activations of this many examples fit into the caches of a core."""
@@ -22,21 +22,6 @@ The batched product of smaller matrices is faster into contiguous memory, with a
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class DenseLayer:
-    """The names of a layer's parameters and of its dropout mask.
-
-    Args:
-        weight: Name of the weight matrix.
-        bias: Name of the bias.
-        mask: Name of the buffer that multiplies the activations under dropout; empty: none.
-    """
-
-    weight: str
-    bias: str
-    mask: str = ""
-
-
 class DenseNetworks:
     """ReLU layers z_l = W_l h_{l-1} + b_l, h_l = m_l max(z_l, 0); the last layer has no ReLU.
 
@@ -46,6 +31,7 @@ class DenseNetworks:
 
     def __init__(self, layers: Sequence[DenseLayer]) -> None:
         self._layers = layers
+        self._compiled = CompiledNetworks(layers)
         self._buffers: dict[tuple[object, ...], torch.Tensor] = {}
 
     def outputs(self, weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
@@ -54,6 +40,8 @@ class DenseNetworks:
         Returns:
             [models, examples, classes].
         """
+        if self._compiled.takes(weights, inputs):
+            return self._compiled.outputs(weights, inputs)
         n = len(weights[self._layers[0].weight])
         pieces = []
         for piece in torch.split(inputs, len(inputs) if inputs.is_cuda else ROWS_AT_ONCE):
@@ -77,6 +65,8 @@ class DenseNetworks:
             The losses, [models].
         """
         inputs, labels = batch
+        if self._compiled.takes(weights, inputs):
+            return self._compiled.gradient(weights, masks, batch, gradients)
         hidden = [inputs]
         for i, layer in enumerate(self._layers):
             outputs = self._forward(("forward", i), layer, weights, hidden[-1])

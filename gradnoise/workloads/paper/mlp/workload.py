@@ -23,8 +23,9 @@ from gradnoise.workloads.base import (
 )
 from gradnoise.workloads.losses import cross_entropy
 from gradnoise.workloads.options import option
+from gradnoise.workloads.paper.mlp.compiled import DenseLayer
 from gradnoise.workloads.paper.mlp.data import N_CLASSES, N_TRAIN, first_images
-from gradnoise.workloads.paper.mlp.dense import DenseLayer, DenseNetworks
+from gradnoise.workloads.paper.mlp.dense import DenseNetworks
 from gradnoise.workloads.paper.mlp.model import INITS, network
 
 

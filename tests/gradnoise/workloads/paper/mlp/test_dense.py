@@ -9,7 +9,8 @@ from torch.nn import functional
 from gradnoise._streams import normal
 from gradnoise.training.stacked_run import by_name
 from gradnoise.workloads.paper.mlp import dense
-from gradnoise.workloads.paper.mlp.dense import ROWS_AT_ONCE, DenseLayer, DenseNetworks
+from gradnoise.workloads.paper.mlp.compiled import DenseLayer
+from gradnoise.workloads.paper.mlp.dense import ROWS_AT_ONCE, DenseNetworks
 
 
 @settings(max_examples=30, deadline=None)

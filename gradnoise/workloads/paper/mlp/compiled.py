@@ -1,0 +1,140 @@
+"""Outputs and gradients of dense networks by the compiled kernel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gradnoise._kernels.network_job import FLOAT, JOB, LAYER, LINE, TILE_ROWS
+from gradnoise._noise import backends, threads
+from gradnoise.workloads.base import Batch, Tensors
+
+EXAMPLES_AT_ONCE = 128
+"""Examples whose activations stay in the cache while outputs are computed."""
+MOST_OUTPUTS = 128
+"""Outputs of a layer from which torch's products are as fast."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseLayer:
+    """The names of a layer's parameters and of its dropout mask.
+
+    Args:
+        weight: Name of the weight matrix.
+        bias: Name of the bias.
+        mask: Name of the buffer that multiplies the activations under dropout; empty: none.
+    """
+
+    weight: str
+    bias: str
+    mask: str = ""
+
+
+class CompiledNetworks:
+    """The methods of DenseNetworks for the networks that the kernel takes.
+
+    Args:
+        layers: From the first to the last.
+    """
+
+    def __init__(self, layers: Sequence[DenseLayer]) -> None:
+        self._layers = layers
+        self._scratch = self._zeros = torch.empty(0)
+
+    def takes(self, weights: Tensors, inputs: torch.Tensor) -> bool:
+        """Return whether the kernel computes networks of these weights, and faster than torch.
+
+        It depends on types and shapes alone, but not on the number of networks.
+
+        Args:
+            weights: [networks, *shape] by name.
+            inputs: [..., examples, inputs].
+        """
+        if not all(
+            tensor.is_cpu and tensor.dtype is torch.float32
+            for tensor in (inputs, *weights.values())
+        ):
+            return False
+        shapes = [weights[layer.weight].shape[1:] for layer in self._layers]
+        return (
+            inputs.shape[-2] >= TILE_ROWS
+            and all(n_inputs >= LINE for _, n_inputs in shapes)
+            and all(TILE_ROWS <= n_outputs <= MOST_OUTPUTS for n_outputs, _ in shapes)
+            and backends.networks() is not None
+        )
+
+    def outputs(self, weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
+        """Return each network's outputs for the same inputs, [networks, examples, classes]."""
+        n_networks, n_classes = weights[self._layers[-1].bias].shape
+        outputs = torch.empty(n_networks, len(inputs), n_classes)
+        layers = self._table(weight=weights, bias=weights)
+        self._run(layers, inputs.expand(n_networks, *inputs.shape), 2, outputs=outputs)
+        return outputs
+
+    def gradient(
+        self, weights: Tensors, masks: Tensors, batch: Batch, gradients: Tensors
+    ) -> torch.Tensor:
+        """Write the gradients of each network into `gradients` and return the losses."""
+        inputs, labels = batch
+        losses = torch.empty(len(inputs))
+        layers = self._table(
+            weight=weights,
+            bias=weights,
+            weight_gradient=gradients,
+            bias_gradient=gradients,
+            mask=masks,
+        )
+        self._run(layers, inputs, len(layers), labels=labels.contiguous(), losses=losses)
+        return losses
+
+    def _table(self, **tensors: Tensors) -> np.ndarray:
+        """Return the layers as the kernel reads them.
+
+        Args:
+            tensors: The tensors by name, for the fields of LAYER that are addresses.
+        """
+        table = np.zeros(len(self._layers), LAYER)
+        for row, layer in zip(table, self._layers, strict=True):
+            row["n_outputs"], row["n_inputs"] = tensors["weight"][layer.weight].shape[1:]
+            for name, by_name in tensors.items():
+                tensor = by_name.get(getattr(layer, name.partition("_")[0]))
+                if tensor is not None:
+                    row[name], row[f"{name}_stride"] = tensor.data_ptr(), FLOAT * tensor.stride(0)
+        return table
+
+    def _run(
+        self, layers: np.ndarray, inputs: torch.Tensor, n_kept: int, **arrays: torch.Tensor
+    ) -> None:
+        n_networks, n_examples, _ = inputs.shape
+        n_at_once = min(n_examples, EXAMPLES_AT_ONCE) if "outputs" in arrays else n_examples
+        n_threads = min(torch.get_num_threads(), n_networks)
+        widest, most_inputs = _lines(layers["n_outputs"].max()), _lines(layers["n_inputs"].max())
+        size = widest * n_at_once
+        n_numbers = (n_kept + 2) * size + (most_inputs + 1) * widest
+        if len(self._scratch) < n_threads * n_numbers:
+            self._scratch = torch.empty(n_threads * n_numbers)
+            self._zeros = torch.zeros(most_inputs)
+        job = np.zeros(1, JOB)
+        for name, value in {
+            "layers": layers.ctypes.data,
+            "inputs": inputs.data_ptr(),
+            "inputs_stride": FLOAT * inputs.stride(0),
+            "scratch": self._scratch.data_ptr(),
+            "zeros": self._zeros.data_ptr(),
+            "n_layers": len(layers),
+            "n_networks": n_networks,
+            "n_examples": n_examples,
+            "n_at_once": n_at_once,
+            "layer_size": FLOAT * size,
+            "scratch_size": FLOAT * n_numbers,
+            **{name: array.data_ptr() for name, array in arrays.items()},
+        }.items():
+            job[name] = value
+        kernels = backends.networks()
+        assert kernels is not None
+        threads.run(kernels.KERNEL, job.ctypes.data, n_threads)
+
+
+def _lines(n: int) -> int:
+    return -(-int(n) // LINE) * LINE
