@@ -1,6 +1,6 @@
 """Progress of a study as server-sent events."""
 
-import dataclasses
+import functools
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Annotated
 
@@ -10,6 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from gradnoise_service.api.auth import Reader, credentials_of
 from gradnoise_service.api.parameters import StudyId
 from gradnoise_service.api.problem import documented
+from gradnoise_service.api.shown import PROGRESS
 from gradnoise_service.api.state import CurrentFeed, CurrentService, CurrentStreams
 from gradnoise_service.domain.errors import DatabaseUnavailableError, NotFoundError
 from gradnoise_service.domain.progress import Progress
@@ -18,8 +19,7 @@ from gradnoise_service.usecases import studies
 
 router = APIRouter(prefix="/v1", tags=["studies"])
 
-MAX_SILENT_INTERVALS = 10
-"""Intervals after which a change of the time left or of the noise alone is sent."""
+N_CACHED = 256
 
 LastEventId = Annotated[
     str | None,
@@ -58,27 +58,26 @@ async def follow(
     The data of `progress` are the whole progress as JSON. The stream ends without `end` if the
     token is revoked or expires, if the study is deleted, and when the service stops.
     """
-    number, sent, n_silent = _event_number(last_event_id), None, 0
+    number, seen = _event_number(last_event_id), 0
     credentials = credentials_of(request)
-    while not feed.is_closed:
-        try:
-            if await feed.identify(*credentials) is None:
-                return
-            progress = await feed.read(study.id)
-        except NotFoundError:
-            return
-        except DatabaseUnavailableError:
-            await feed.wait()
-            continue
-        is_new = progress is not sent and progress != sent
-        if is_new and (n_silent >= MAX_SILENT_INTERVALS or _counted(progress) != _counted(sent)):
-            number, sent, n_silent = number + 1, progress, 0
-            yield ServerSentEvent(data=progress, event="progress", id=str(number))
-        if progress.state in STUDY_ENDED:
-            yield ServerSentEvent(data={"state": progress.state}, event="end", id=str(number + 1))
-            return
-        n_silent += 1
-        await feed.wait()
+    with feed.watch(study.id) as watch:
+        while not feed.is_closed and not isinstance(watch.error, NotFoundError):
+            if watch.error is not None:
+                raise watch.error
+            try:
+                if await feed.identify(*credentials) is None:
+                    return
+            except DatabaseUnavailableError:
+                await feed.wait()
+                continue
+            if watch.progress is not None and watch.version != seen:
+                number, seen, progress = number + 1, watch.version, watch.progress
+                yield ServerSentEvent(raw_data=_text(progress), event="progress", id=str(number))
+                if progress.state in STUDY_ENDED:
+                    end = {"state": progress.state}
+                    yield ServerSentEvent(data=end, event="end", id=str(number + 1))
+                    return
+            await watch.change(seen)
 
 
 def _event_number(last_event_id: str | None) -> int:
@@ -86,6 +85,7 @@ def _event_number(last_event_id: str | None) -> int:
     return int(last_event_id) if last_event_id and is_number else 0
 
 
-def _counted(progress: Progress | None) -> Progress | None:
-    """Return progress without what changes at every epoch."""
-    return None if progress is None else dataclasses.replace(progress, seconds_left=None, noise=())
+@functools.lru_cache(N_CACHED)
+def _text(progress: Progress) -> str:
+    """Return progress in JSON, written once for all streams."""
+    return PROGRESS.dump_json(progress).decode()

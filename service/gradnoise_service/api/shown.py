@@ -8,7 +8,7 @@ from fastapi import Response
 from pydantic import TypeAdapter
 
 from gradnoise_service.api.schemas import StudyOut
-from gradnoise_service.domain.progress import QueuePlace
+from gradnoise_service.domain.progress import Progress, QueuePlace
 from gradnoise_service.domain.study import Study
 from gradnoise_service.domain.trial_errors import ArmError
 from gradnoise_service.usecases import studies
@@ -18,6 +18,7 @@ from gradnoise_service.usecases.studies import ShownStudy
 N_CACHED = 512
 JSON = "application/json"
 ADDRESS: TypeAdapter[str | None] = TypeAdapter(str | None)
+PROGRESS = TypeAdapter(Progress)
 
 
 def shown(service: Service, study: Study) -> Response:

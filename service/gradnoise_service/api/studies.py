@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import TypeAdapter
 
 from gradnoise_service import presets
 from gradnoise_service.api.auth import Reader, Submitter
@@ -15,7 +14,7 @@ from gradnoise_service.api.parameters import MAX_ID, IdempotencyKey, StudyId
 from gradnoise_service.api.problem import documented
 from gradnoise_service.api.reports import as_response, preferred_format
 from gradnoise_service.api.schemas import ExtensionIn, Page, StudyOut
-from gradnoise_service.api.shown import JSON, as_json, json_response, page_response, shown
+from gradnoise_service.api.shown import JSON, PROGRESS, as_json, json_response, page_response, shown
 from gradnoise_service.api.state import CurrentService
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.remarks import TAG_PATTERN, Remarks, StudyFilter
@@ -25,8 +24,6 @@ from gradnoise_service.study_text import dump_yaml
 from gradnoise_service.usecases import studies
 
 router = APIRouter(prefix="/v1", tags=["studies"])
-
-PROGRESS = TypeAdapter(Progress)
 
 State = Annotated[StudyState | None, Query(description="Only studies in this state.")]
 HasVerdict = Annotated[

@@ -1,12 +1,17 @@
 """ProgressFeed: progress for many event streams, at one query per study and interval."""
 
 import asyncio
+import dataclasses
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import anyio
 from anyio.to_thread import run_sync
 
 from gradnoise_service.domain.access import Caller
+from gradnoise_service.domain.errors import DatabaseUnavailableError
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.domain.study import STUDY_ENDED
 from gradnoise_service.store import studies
@@ -14,23 +19,57 @@ from gradnoise_service.usecases.callers import identify
 from gradnoise_service.usecases.service import Service
 
 INTERVAL_SECONDS = 0.5
-TOKEN_SECONDS = 5
+MAX_SILENT_INTERVALS = 10
+"""Intervals after which a change of the time left or of the noise alone is passed on."""
+
+WAKE_INTERVALS = 5
+"""Intervals after which streams wake without a change, to identify their callers again."""
+
+TOKEN_SECONDS = 2.5
 N_THREADS = 4
-MAX_CACHED = 1000
+MAX_CALLERS = 1000
+
+
+@dataclass(eq=False)
+class Watch:
+    """What the streams of a study see of it.
+
+    Args:
+        version: Increases with each change.
+        progress: The latest progress that is worth an event; None before the first query.
+        error: Why the study is no longer followed.
+    """
+
+    version: int = 0
+    progress: Progress | None = None
+    error: Exception | None = None
+    n_streams: int = 0
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def change(self, seen: int) -> None:
+        """Wait for another version than the one seen, or for a few intervals."""
+        if self.version == seen:
+            await self._woken.wait()
+
+    def wake(self) -> None:
+        """Wake the streams."""
+        self._woken.set()
+        self._woken = asyncio.Event()
 
 
 class ProgressFeed:
-    """Reads the progress of a study at most once per interval, whatever the number of streams.
+    """Reads the progress of each study that streams follow once per interval, for all of them.
 
-    It queries in separate threads, so that streams do not use up the threads of the endpoints.
-    `close` ends every stream, so that the process can stop.
+    Streams wake only at a change, and every few intervals. Queries run in threads of their own, so
+    that streams do not use up the threads of the endpoints. `close` ends every stream, so that the
+    process can stop.
     """
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._threads = anyio.CapacityLimiter(N_THREADS)
-        self._cache: dict[int, tuple[float, Progress]] = {}
-        self._reading: dict[int, asyncio.Task[Progress]] = {}
+        self._watches: dict[int, Watch] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._callers: dict[tuple[str | None, str | None], tuple[float, Caller | None]] = {}
         self.is_closed = False
 
@@ -40,39 +79,27 @@ class ProgressFeed:
         if known is not None and time.monotonic() - known[0] < TOKEN_SECONDS:
             return known[1]
         caller = await run_sync(identify, self._service, token, login, limiter=self._threads)
-        if len(self._callers) >= MAX_CACHED:
+        if len(self._callers) >= MAX_CALLERS:
             self._callers.clear()
         self._callers[token, login] = (time.monotonic(), caller)
         return caller
 
-    async def read(self, study_id: int) -> Progress:
-        """Return progress that is at most one interval old.
-
-        The progress of an ended study is not cached, because the study may be extended.
-        """
-        cached = self._cache.get(study_id)
-        if cached is not None:
-            read_at, progress = cached
-            is_fresh = time.monotonic() - read_at < INTERVAL_SECONDS
-            if is_fresh and progress.state not in STUDY_ENDED:
-                return progress
-        reading = self._reading.get(study_id)
-        if reading is None:
-            reading = self._reading[study_id] = asyncio.ensure_future(self._read(study_id))
-            reading.add_done_callback(lambda ended: self._forget(study_id, ended))
-        return await asyncio.shield(reading)  # a stream that ends does not end it for the others
-
-    async def _read(self, study_id: int) -> Progress:
-        progress = await run_sync(self._query, study_id, limiter=self._threads)
-        if len(self._cache) >= MAX_CACHED:
-            self._cache.clear()
-        self._cache[study_id] = (time.monotonic(), progress)
-        return progress
-
-    def _forget(self, study_id: int, ended: asyncio.Task[Progress]) -> None:
-        del self._reading[study_id]
-        if not ended.cancelled():
-            ended.exception()  # else asyncio logs it where no stream is left
+    @contextmanager
+    def watch(self, study_id: int) -> Iterator[Watch]:
+        """Follow a study in a block; call it from the event loop only."""
+        watch = self._watches.get(study_id)
+        if watch is None:
+            watch = self._watches[study_id] = Watch()
+            task = asyncio.ensure_future(self._follow(study_id, watch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        watch.n_streams += 1
+        try:
+            yield watch
+        finally:
+            watch.n_streams -= 1
+            if not watch.n_streams:
+                self._forget(study_id, watch)
 
     async def wait(self) -> None:
         """Wait for one interval."""
@@ -81,6 +108,47 @@ class ProgressFeed:
     def close(self) -> None:
         self.is_closed = True
 
+    async def _follow(self, study_id: int, watch: Watch) -> None:
+        """Read the study once per interval, until it ends, has no stream or cannot be read."""
+        n_intervals, shown_at = 0, -MAX_SILENT_INTERVALS
+        while watch.n_streams:
+            progress = watch.progress
+            try:
+                progress = await run_sync(self._query, study_id, limiter=self._threads)
+            except DatabaseUnavailableError:
+                pass  # it may be back at the next interval
+            except Exception as error:  # the streams raise it
+                watch.error, watch.version = error, watch.version + 1
+                break
+            may_be_silent = n_intervals < shown_at + MAX_SILENT_INTERVALS
+            if progress is not None and _is_new(progress, watch.progress, may_be_silent):
+                watch.progress, watch.version, shown_at = progress, watch.version + 1, n_intervals
+                if progress.state in STUDY_ENDED:
+                    break
+                watch.wake()
+            elif self.is_closed or n_intervals % WAKE_INTERVALS == 0:
+                watch.wake()
+            n_intervals += 1
+            await self.wait()
+        self._forget(study_id, watch)  # an ended study may be extended: the next stream reads anew
+        watch.wake()
+
+    def _forget(self, study_id: int, watch: Watch) -> None:
+        if self._watches.get(study_id) is watch:
+            del self._watches[study_id]
+
     def _query(self, study_id: int) -> Progress:
         with self._service.database.transaction() as session:
             return studies.progress(session, study_id, self._service.clock())
+
+
+def _is_new(progress: Progress, shown: Progress | None, may_be_silent: bool) -> bool:
+    """Return whether progress is worth an event after what was shown last."""
+    if shown is None or not may_be_silent:
+        return progress != shown
+    return _counted(progress) != _counted(shown)
+
+
+def _counted(progress: Progress) -> Progress:
+    """Return progress without what changes at every epoch."""
+    return dataclasses.replace(progress, seconds_left=None, noise=())

@@ -15,7 +15,7 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from gradnoise_service.usecases import feed
-from gradnoise_service.usecases.feed import ProgressFeed
+from gradnoise_service.usecases.feed import ProgressFeed, Watch
 
 Event = dict[str, str]
 
@@ -155,13 +155,15 @@ def test_stream_of_a_disconnected_client_ends(
     study = workshop.running()
     has_left = threading.Event()
 
-    async def wait() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            has_left.set()
+    class LeftWatch(Watch):
+        async def change(self, seen: int) -> None:
+            try:
+                await (asyncio.Event().wait() if seen else super().change(seen))
+            finally:
+                if seen:
+                    has_left.set()
 
-    monkeypatch.setattr(served.feed, "wait", wait)
+    monkeypatch.setattr(feed, "Watch", LeftWatch)
 
     async def conversation(http: httpx2.AsyncClient) -> None:
         async with watching(http, study.id) as events:
@@ -190,6 +192,7 @@ def test_stream_ends_when_its_token_is_revoked(
     make_client: Callable[..., TestClient], workshop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "TOKEN_SECONDS", 0)
+    monkeypatch.setattr(feed, "INTERVAL_SECONDS", 0.01)
     admin = make_client("secret", host="0.0.0.0", admin_token="secret")
     token = admin.post("/v1/tokens", json={"name": "t", "owner": "o", "scopes": ["read"]}).json()
     study = workshop.running(owner="o")

@@ -1,18 +1,19 @@
-"""Streams of the same study share one query per interval."""
+"""Streams of the same study share its queries and wake at its changes."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
 
-import anyio
-import anyio.lowlevel
 import pytest
 
+from gradnoise_service.domain.errors import DatabaseUnavailableError, NotFoundError
 from gradnoise_service.domain.progress import Progress
 from gradnoise_service.settings import Settings
 from gradnoise_service.store.database import Database
 from gradnoise_service.usecases import feed
-from gradnoise_service.usecases.feed import ProgressFeed
+from gradnoise_service.usecases.feed import ProgressFeed, Watch
 from gradnoise_service.usecases.service import Service
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -24,60 +25,91 @@ def feed_of(database: Database, clock: Callable[[], datetime]) -> ProgressFeed:
     )
 
 
-@pytest.mark.parametrize(("interval_seconds", "n_queries"), [(3600, 1), (0, 2)])
-def test_progress_is_queried_once_per_interval(
-    database: Database,
-    workshop: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    interval_seconds: float,
-    n_queries: int,
-) -> None:
-    monkeypatch.setattr(feed, "INTERVAL_SECONDS", interval_seconds)
+async def awaited(watch: Watch, seen: int = 0) -> Progress | None:
+    """Return the progress of a version after the one seen."""
+    while watch.version == seen:
+        await watch.change(seen)
+    return watch.progress
+
+
+def test_streams_of_a_study_share_a_query(database: Database, workshop: Any) -> None:
+    """A stream that ends leaves the query to the others; the last one ends it."""
     study, queries = workshop.queued(), []
-
-    async def read_twice() -> None:
-        progress = feed_of(database, lambda: queries.append(1) or workshop.now)
-        assert (await progress.read(study.id)) == (await progress.read(study.id))
-
-    anyio.run(read_twice)
-    assert len(queries) == n_queries
-
-
-def test_streams_that_read_at_once_share_a_query(
-    database: Database, workshop: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stream that ends meanwhile leaves the query to the others."""
-    monkeypatch.setattr(feed, "INTERVAL_SECONDS", 0)
-    study, queries = workshop.queued(), []
-    found: list[Progress] = []
 
     async def read_together() -> None:
         progress = feed_of(database, lambda: queries.append(1) or workshop.now)
+        with ExitStack() as streams:
+            watches = [streams.enter_context(progress.watch(study.id)) for _ in range(20)]
+            with progress.watch(study.id) as ending:
+                watches.append(ending)
+            found = await asyncio.gather(*map(awaited, watches))
+        assert all(each is found[0] is not None for each in found)
+        assert not progress._watches
 
-        async def read() -> None:
-            found.append(await progress.read(study.id))
-
-        async with anyio.create_task_group() as streams, anyio.create_task_group() as ending:
-            ending.start_soon(read)
-            for _ in range(20):
-                streams.start_soon(read)
-            await anyio.lowlevel.checkpoint()
-            ending.cancel_scope.cancel()
-
-    anyio.run(read_together)
-    assert (len(found), len(queries)) == (20, 1)
-    assert all(each is found[0] for each in found)
+    asyncio.run(read_together())
+    assert len(queries) == 1
 
 
-def test_cache_is_bounded(
+def test_change_wakes_streams_and_an_ended_study_is_read_anew(
     database: Database, workshop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond the bound, progress is still read."""
-    monkeypatch.setattr(feed, "MAX_CACHED", 2)
-    studies = [workshop.queued() for _ in range(3)]
+    monkeypatch.setattr(feed, "INTERVAL_SECONDS", 0)
+    study = workshop.running()
 
-    async def read_all() -> list[int]:
+    async def states() -> list[str]:
         progress = feed_of(database, lambda: workshop.now)
-        return [(await progress.read(study.id)).study_id for study in studies]
+        with progress.watch(study.id) as watch:
+            first = await awaited(watch)
+            await asyncio.to_thread(workshop.cancel, study)
+            second = await awaited(watch, seen=1)
+            with progress.watch(study.id) as another:
+                assert another is not watch
+                third = await awaited(another)
+        return [each.state for each in (first, second, third) if each is not None]
 
-    assert anyio.run(read_all) == [study.id for study in studies]
+    assert asyncio.run(states()) == ["running", "cancelled", "cancelled"]
+
+
+def test_streams_wake_without_a_change(
+    database: Database, workshop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their callers are identified again."""
+    monkeypatch.setattr(feed, "INTERVAL_SECONDS", 0)
+    study = workshop.queued()
+
+    async def wake() -> None:
+        with feed_of(database, lambda: workshop.now).watch(study.id) as watch:
+            await awaited(watch)
+            await watch.change(1)
+            assert watch.version == 1
+
+    asyncio.run(wake())
+
+
+def test_error_ends_the_watch(database: Database, workshop: Any) -> None:
+    async def read_deleted() -> Exception | None:
+        with feed_of(database, lambda: workshop.now).watch(10**6) as watch:
+            assert await awaited(watch) is None
+            return watch.error
+
+    assert isinstance(asyncio.run(read_deleted()), NotFoundError)
+
+
+def test_database_that_is_away_is_asked_again(
+    database: Database, workshop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "INTERVAL_SECONDS", 0)
+    study, answers = workshop.queued(), [DatabaseUnavailableError("away"), None]
+
+    def clock() -> datetime:
+        if answers and (error := answers.pop(0)):
+            raise error
+        return workshop.now  # type: ignore[no-any-return]
+
+    async def read() -> Progress | None:
+        with feed_of(database, clock).watch(study.id) as watch:
+            return await awaited(watch)
+
+    found = asyncio.run(read())
+    assert found is not None
+    assert found.study_id == study.id
