@@ -29,8 +29,7 @@ ARRAYS = ("layers", "inputs", "labels", "losses", "outputs", "scratch", "zeros")
 NUMBERS = ("n_layers", "n_networks", "n_examples", "n_at_once", "inputs_stride")
 SIZES = ("layer_size", "scratch_size")
 """Bytes: of a layer's activations, of the scratch memory of a thread."""
-JOB = np.dtype(
-    [(name, np.int64) for name in (*ARRAYS, *NUMBERS, *SIZES, "next_network", "next_scratch")]
-)
+FIELDS = (*ARRAYS, *NUMBERS, *SIZES, "next_network", "next_scratch")
+JOB = np.dtype([(name, np.int64) for name in FIELDS])
 NEXT_NETWORK: int = JOB.fields["next_network"][1]  # type: ignore[index]  # fields is set
 NEXT_SCRATCH: int = JOB.fields["next_scratch"][1]  # type: ignore[index]

@@ -2,7 +2,8 @@
 
 A network is computed from the first to the last layer and back by one thread, so that its
 activations stay in the cache. Weights are transposed into scratch memory before they are used in
-the forward pass, with the bias as the last row; rows of activations are padded to whole vectors.
+the forward pass, with the bias as the last row. Rows of activations are whole vectors; the numbers
+beyond the outputs of a layer are not used.
 """
 
 import math
@@ -29,6 +30,7 @@ from gradnoise._kernels.tiles import (
     VECTOR,
     VECTORS,
     tile_of,
+    transpose,
 )
 
 WIDE = VECTORS * VECTOR
@@ -85,20 +87,19 @@ def _padded(n: int) -> int:
 
 @kernel()
 def _pack(weight: int, bias: int, n_outputs: int, n_inputs: int, packed: int) -> None:
-    """Write the transposed weights and the bias in rows that are padded with zeros."""
+    """Write the transposed weights, then the bias, in rows that repeat the last output."""
     width = _padded(n_outputs)
-    matrix = carray(pointer(weight, np.float32), (n_outputs, n_inputs))
-    into = carray(pointer(packed, np.float32), (n_inputs + 1, width))
-    last = carray(pointer(bias, np.float32), n_outputs)
-    for i in range(n_inputs):
-        for o in range(n_outputs):
-            into[i, o] = matrix[o, i]
-        for o in range(n_outputs, width):
-            into[i, o] = 0
-    for o in range(n_outputs):
-        into[n_inputs, o] = last[o]
-    for o in range(n_outputs, width):
-        into[n_inputs, o] = 0
+    for o in range(0, n_outputs, VECTOR):
+        for start in range(0, n_inputs, VECTOR):
+            i = min(start, n_inputs - VECTOR)
+            transpose(
+                *(weight + FLOAT * (o * n_inputs + i), n_inputs, n_outputs - o),
+                *(packed + FLOAT * (i * width + o), width),
+            )
+    biases = carray(pointer(bias, np.float32), n_outputs)
+    row = carray(pointer(packed + FLOAT * n_inputs * width, np.float32), width)
+    for o in range(width):
+        row[o] = biases[min(o, n_outputs - 1)]
 
 
 @kernel()

@@ -64,6 +64,44 @@ def tile_of(n_rows: int, n_vectors: int) -> Any:
     return tile
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def transpose(
+    _typing: Any, _matrix: Any, _row: Any, _n_rows: Any, _into: Any, _row_into: Any
+) -> Any:
+    """Write a block of VECTOR x VECTOR numbers transposed; below n_rows it repeats the last row."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        matrix, row, n_rows, into, row_into = arguments
+        matrix, into = (builder.inttoptr(each, F32.as_pointer()) for each in (matrix, into))
+        last = builder.sub(n_rows, I64(1))
+        block = []
+        for r in range(VECTOR):
+            at = builder.select(builder.icmp_signed("<", last, I64(r)), last, I64(r))
+            block += _vectors(builder, builder.gep(matrix, [builder.mul(at, row)]), 1)
+        for distance in (2**k for k in range(VECTOR.bit_length() - 1)):
+            for r in range(VECTOR):
+                if not r & distance:
+                    pair = block[r], block[r + distance]
+                    block[r : r + distance + 1 : distance] = _exchanged(builder, *pair, distance)
+        for r, vector in enumerate(block):
+            _store(builder, vector, builder.gep(into, [builder.mul(row_into, I64(r))]))
+        return context.get_dummy_value()
+
+    return types.none(*[types.int64] * 5), generate
+
+
+def _exchanged(builder: Any, first: Any, second: Any, distance: int) -> tuple[Any, Any]:
+    """Exchange the lanes of `first` that have the bit `distance` with those of `second` without."""
+    lanes = range(VECTOR)
+    low = [VECTOR + lane - distance if lane & distance else lane for lane in lanes]
+    high = [VECTOR + lane if lane & distance else lane + distance for lane in lanes]
+    kind = ir.VectorType(I32, VECTOR)
+    first, second = (
+        builder.shuffle_vector(first, second, ir.Constant(kind, order)) for order in (low, high)
+    )
+    return first, second
+
+
 def _generate(
     builder: Any,
     n_rows: int,

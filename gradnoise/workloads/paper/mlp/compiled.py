@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gradnoise._kernels.network_job import FLOAT, JOB, LAYER, LINE, TILE_ROWS
+from gradnoise._kernels.network_job import FIELDS, FLOAT, JOB, LAYER, LINE, TILE_ROWS
 from gradnoise._noise import backends, threads
 from gradnoise.workloads.base import Batch, Tensors
 
@@ -41,6 +41,8 @@ class CompiledNetworks:
     def __init__(self, layers: Sequence[DenseLayer]) -> None:
         self._layers = layers
         self._scratch = self._zeros = torch.empty(0)
+        self._is_fit: bool | None = None
+        self._trained: tuple[Tensors, Tensors, np.ndarray] | None = None
 
     def takes(self, weights: Tensors, inputs: torch.Tensor) -> bool:
         """Return whether the kernel computes networks of these weights, and faster than torch.
@@ -48,59 +50,61 @@ class CompiledNetworks:
         It depends on types and shapes alone, but not on the number of networks.
 
         Args:
-            weights: [networks, *shape] by name.
+            weights: [networks, *shape] by name; of the same shapes at every call.
             inputs: [..., examples, inputs].
         """
-        if not all(
-            tensor.is_cpu and tensor.dtype is torch.float32
-            for tensor in (inputs, *weights.values())
-        ):
+        if not (inputs.is_cpu and inputs.dtype is torch.float32 and inputs.shape[-2] >= TILE_ROWS):
             return False
-        shapes = [weights[layer.weight].shape[1:] for layer in self._layers]
-        return (
-            inputs.shape[-2] >= TILE_ROWS
-            and all(n_inputs >= LINE for _, n_inputs in shapes)
-            and all(TILE_ROWS <= n_outputs <= MOST_OUTPUTS for n_outputs, _ in shapes)
-            and backends.networks() is not None
-        )
+        if self._is_fit is None:
+            shapes = [weights[layer.weight].shape[1:] for layer in self._layers]
+            self._is_fit = (
+                all(n_inputs >= LINE for _, n_inputs in shapes)
+                and all(TILE_ROWS <= n_outputs <= MOST_OUTPUTS for n_outputs, _ in shapes)
+                and backends.networks() is not None
+            )
+        return self._is_fit
 
     def outputs(self, weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
         """Return each network's outputs for the same inputs, [networks, examples, classes]."""
         n_networks, n_classes = weights[self._layers[-1].bias].shape
         outputs = torch.empty(n_networks, len(inputs), n_classes)
-        layers = self._table(weight=weights, bias=weights)
+        layers = self._table(weights, {})
         self._run(layers, inputs.expand(n_networks, *inputs.shape), 2, outputs=outputs)
         return outputs
 
     def gradient(
         self, weights: Tensors, masks: Tensors, batch: Batch, gradients: Tensors
     ) -> torch.Tensor:
-        """Write the gradients of each network into `gradients` and return the losses."""
+        """Write the gradients of each network into `gradients` and return the losses.
+
+        The same mappings must hold the same tensors at every call.
+        """
         inputs, labels = batch
         losses = torch.empty(len(inputs))
-        layers = self._table(
-            weight=weights,
-            bias=weights,
-            weight_gradient=gradients,
-            bias_gradient=gradients,
-            mask=masks,
-        )
+        # the same tensors at every update
+        if not (self._trained and self._trained[0] is weights and self._trained[1] is gradients):
+            self._trained = weights, gradients, self._table(weights, gradients)
+        layers = self._trained[2]
+        for row, layer in enumerate(self._layers):
+            mask = masks.get(layer.mask)
+            layers["mask"][row] = 0 if mask is None else mask.data_ptr()
+            layers["mask_stride"][row] = 0 if mask is None else FLOAT * mask.stride(0)
         self._run(layers, inputs, len(layers), labels=labels.contiguous(), losses=losses)
         return losses
 
-    def _table(self, **tensors: Tensors) -> np.ndarray:
-        """Return the layers as the kernel reads them.
-
-        Args:
-            tensors: The tensors by name, for the fields of LAYER that are addresses.
-        """
+    def _table(self, weights: Tensors, gradients: Tensors) -> np.ndarray:
+        """Return the layers as the kernel reads them, without masks."""
         table = np.zeros(len(self._layers), LAYER)
         for row, layer in zip(table, self._layers, strict=True):
-            row["n_outputs"], row["n_inputs"] = tensors["weight"][layer.weight].shape[1:]
-            for name, by_name in tensors.items():
-                tensor = by_name.get(getattr(layer, name.partition("_")[0]))
+            row["n_outputs"], row["n_inputs"] = weights[layer.weight].shape[1:]
+            for field, tensor in {
+                "weight": weights[layer.weight],
+                "bias": weights[layer.bias],
+                "weight_gradient": gradients.get(layer.weight),
+                "bias_gradient": gradients.get(layer.bias),
+            }.items():
                 if tensor is not None:
-                    row[name], row[f"{name}_stride"] = tensor.data_ptr(), FLOAT * tensor.stride(0)
+                    row[field], row[f"{field}_stride"] = tensor.data_ptr(), FLOAT * tensor.stride(0)
         return table
 
     def _run(
@@ -115,8 +119,7 @@ class CompiledNetworks:
         if len(self._scratch) < n_threads * n_numbers:
             self._scratch = torch.empty(n_threads * n_numbers)
             self._zeros = torch.zeros(most_inputs)
-        job = np.zeros(1, JOB)
-        for name, value in {
+        numbers = {
             "layers": layers.ctypes.data,
             "inputs": inputs.data_ptr(),
             "inputs_stride": FLOAT * inputs.stride(0),
@@ -129,8 +132,8 @@ class CompiledNetworks:
             "layer_size": FLOAT * size,
             "scratch_size": FLOAT * n_numbers,
             **{name: array.data_ptr() for name, array in arrays.items()},
-        }.items():
-            job[name] = value
+        }
+        job = np.array([tuple(numbers.get(name, 0) for name in FIELDS)], JOB)
         kernels = backends.networks()
         assert kernels is not None
         threads.run(kernels.KERNEL, job.ctypes.data, n_threads)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch.func import vmap
 from torch.nn import functional
 
 from gradnoise._streams import normal
@@ -159,9 +158,14 @@ class Mlp(Workload):
         def measure(
             weights: Tensors, _buffers: Tensors, batch: Batch
         ) -> Mapping[str, torch.Tensor]:
-            return vmap(lambda outputs: self.measure(lambda _: outputs, batch))(
-                networks.outputs(weights, batch[0])
+            outputs, labels = networks.outputs(weights, batch[0]), batch[1]
+            losses = functional.cross_entropy(
+                outputs.transpose(1, 2), labels.expand(len(outputs), -1), reduction="none"
             )
+            return {
+                "accuracy": (outputs.argmax(2) == labels).float().mean(1),
+                "loss": losses.mean(1),
+            }
 
         return measure
 
