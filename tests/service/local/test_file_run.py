@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,8 @@ OPTIONS = ("--epochs", "2", "--trials", "2", "--seeds", "6", "--set", "lr=0.1..0
 @pytest.mark.timeout(1200)
 def test_a_file_leads_to_a_verdict_without_installation(tmp_path: Path) -> None:
     """It may import others and read data beside it. An edit while the study runs has no effect on
-    it; an edited file is another study. Its trials can be verified by the stored code.
+    it; an edited file is another study, on the service that runs. Its trials can be verified by the
+    stored code.
     """
     (tmp_path / "train.py").write_text(TRAIN, encoding="utf-8")
     (tmp_path / "shapes.py").write_text(SHAPES, encoding="utf-8")
@@ -64,36 +66,35 @@ def test_a_file_leads_to_a_verdict_without_installation(tmp_path: Path) -> None:
     home = tmp_path / "home"
     gradnoise = [sys.executable, "-m", "gradnoise_service"]
     command = [*gradnoise, "run", tmp_path / "train.py", *OPTIONS, "--home", home]
-    first = subprocess.run(command, capture_output=True, text=True, check=False, cwd=home.parent)
-    assert first.returncode == 0, first.stdout + first.stderr
-    assert re.search(r"^code\tshapes.py, train.py \(SHA-256 [0-9a-f]{12}\)$", first.stdout, re.M)
-    assert re.search(r"^smallest difference\t\S+ in error: ", first.stdout, re.M)
-    assert re.search(VERDICT, first.stdout, re.M)
-    assert "shapes.py changed after the study was submitted" in first.stderr
-    report = (home / "reports" / "train.html").read_text(encoding="utf-8")
-    assert "train.py" in report
-    (tmp_path / "shapes.py").write_text(SHAPES + "# edited\n", encoding="utf-8")
-    with subprocess.Popen(
-        [*command, "--keep"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as second:
-        assert second.stdout is not None
-        shown = list(itertools.takewhile(lambda line: not line.startswith("Optuna"), second.stdout))
-        assert re.search(VERDICT, "".join(shown), re.M), second.communicate()
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*command, "--keep"], stdout=pipe, stderr=pipe, text=True) as first:
+        assert first.stdout is not None
+        lines = itertools.takewhile(lambda line: not line.startswith("Optuna"), first.stdout)
+        shown = "".join(lines)
+        assert re.search(VERDICT, shown, re.M), shown + str(first.communicate())
+        assert re.search(r"^code\tshapes.py, train.py \(SHA-256 [0-9a-f]{12}\)$", shown, re.M)
+        assert re.search(r"^smallest difference\t\S+ in error: ", shown, re.M)
+        report = (home / "reports" / "train.html").read_text(encoding="utf-8")
+        assert "train.py" in report
+        (tmp_path / "shapes.py").write_text(SHAPES + "# edited\n", encoding="utf-8")
         environment = {**os.environ, "GRADNOISE_HOME": str(home)}
         environment.pop("GRADNOISE_URL", None)
-        verified = subprocess.run(
-            [*gradnoise, "verify", "train-2", "--trials", "2"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment,
-        )
-        second.send_signal(signal.SIGINT)
-        assert (
-            "The code of train.py has changed since study train (id 1)" in second.communicate()[1]
-        )
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+        second = completed(command, environment)
+        assert re.search(VERDICT, second.stdout, re.M)
+        assert "The code of train.py has changed since study train (id 1)" in second.stderr
+        assert (home / "reports" / "train-2.html").exists()
+        verified = completed([*gradnoise, "verify", "train-2", "--trials", "2"], environment)
+        first.send_signal(signal.SIGINT)
+        assert "shapes.py changed after the study was submitted" in first.communicate()[1]
     assert re.search(r"^ok\thash of the code here\tthat of the study$", verified.stdout, re.M)
     assert len(re.findall(r"^ok\tconfirm \w+ 0\tidentical: ", verified.stdout, re.M)) == 2
-    assert (home / "reports" / "train-2.html").exists()
     assert with_environment(f"GRADNOISE_HOME={home}") == {}
+
+
+def completed(
+    command: Sequence[str | Path], environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Return a command that has ended without an error."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
