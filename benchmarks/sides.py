@@ -39,6 +39,7 @@ class Case:
         optimizer: `sgd` or `adam`.
         params: Hyperparameters that are added to those in PARAMS or replace them.
         at_least: The bar for the rate of the picked stack over that of an eager process.
+        share_at_least: The bar for the share of the limit that it reaches, in per cent.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Case:
     optimizer: str = "sgd"
     params: Mapping[str, Any] = field(default_factory=dict)
     at_least: float | None = None
+    share_at_least: float | None = None
 
     def spec(self, key: str, technique: str, seed: int) -> TrialSpec:
         return TrialSpec(
