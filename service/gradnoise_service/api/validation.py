@@ -56,11 +56,12 @@ def _request_fault(error: Mapping[str, Any]) -> FieldFault:
         message = f"unknown field {error['loc'][-1]!r}"
         return FieldFault(field=field, value=error["input"], message=message, legal="left out")
     pattern = error.get("ctx", {}).get("pattern")
+    legal = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return FieldFault(
         field=field,
         value=error["input"],
         message=f"{_shown(error['input'])} is not legal",
-        legal=phrases.PATTERNS.get(pattern, error["msg"].removeprefix("Input should be ")),
+        legal=phrases.PATTERNS.get(pattern, legal),
     )
 
 

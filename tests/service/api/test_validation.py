@@ -249,6 +249,14 @@ def test_an_extension_cannot_change_the_boundary() -> None:
     assert (fault.field, fault.value, fault.legal) == ("anytime", True, "left out")
 
 
+def test_fault_of_a_whole_body_names_what_is_legal() -> None:
+    with pytest.raises(ValidationError) as caught:
+        ExtensionIn.model_validate({"seeds": 12, "epochs": 3})
+    errors = [{**error, "loc": ("body", *error["loc"])} for error in caught.value.errors()]
+    [fault] = request_errors(errors)
+    assert (fault.field, fault.legal) == ("body", "either seeds or epochs")
+
+
 def patterns(schema: object) -> set[str]:
     if isinstance(schema, dict):
         own = {schema["pattern"]} if isinstance(schema.get("pattern"), str) else set()
