@@ -4,8 +4,9 @@
 
 The starter holds the other end of this process's standard input and never writes to it. That end
 closes when the starter ends, for whatever reason, or when it asks this process to end. This process
-then sends itself SIGTERM, and after the grace period kills its process group. If it is stopped, the
-kernel continues it when the starter ends. The starter must start it in a new session.
+then continues what is stopped in its process group, sends itself SIGTERM, and kills the group after
+the grace period. If it is stopped itself, the kernel continues it when the starter ends. The
+starter must start it in a new session.
 """
 
 import atexit
@@ -30,6 +31,7 @@ def end_with_starter(grace_seconds: float) -> None:
     """
     while os.read(sys.stdin.fileno(), 1024):
         pass
+    os.killpg(os.getpid(), signal.SIGCONT)  # this process may wait for the others to end
     interrupt_main_thread()
     time.sleep(grace_seconds)
     os.killpg(os.getpid(), signal.SIGKILL)

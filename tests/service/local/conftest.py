@@ -29,6 +29,16 @@ MODULES = {
         while True:
             signal.pause()
     """,
+    "leading": """
+        import os, signal, subprocess, sys
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        wait = "import signal; signal.sigwait([signal.SIGTERM])"  # the mask is inherited
+        helper = subprocess.Popen([sys.executable, "-c", wait])
+        print("leading", os.getpid(), helper.pid, flush=True)
+        signal.sigwait([signal.SIGTERM])
+        helper.terminate()
+        sys.exit(helper.wait())
+    """,
     "dying": """
         import sys
         print("dying with a last word")
