@@ -57,6 +57,18 @@ class Watch:
         self._woken = asyncio.Event()
 
 
+@dataclass(eq=False)
+class _Identifying:
+    """The look-up of a caller, which all streams with these credentials share."""
+
+    task: asyncio.Task[Caller | None]
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def has_failed(self) -> bool:
+        return self.task.done() and (self.task.cancelled() or self.task.exception() is not None)
+
+
 class ProgressFeed:
     """Reads the progress of each study that streams follow once per interval, for all of them.
 
@@ -70,19 +82,19 @@ class ProgressFeed:
         self._threads = anyio.CapacityLimiter(N_THREADS)
         self._watches: dict[int, Watch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._callers: dict[tuple[str | None, str | None], tuple[float, Caller | None]] = {}
+        self._callers: dict[tuple[str | None, str | None], _Identifying] = {}
         self.is_closed = False
 
     async def identify(self, token: str | None, login: str | None) -> Caller | None:
         """Return the caller with a token or a login, as of at most `TOKEN_SECONDS` ago."""
-        known = self._callers.get((token, login))
-        if known is not None and time.monotonic() - known[0] < TOKEN_SECONDS:
-            return known[1]
-        caller = await run_sync(identify, self._service, token, login, limiter=self._threads)
-        if len(self._callers) >= MAX_CALLERS:
-            self._callers.clear()
-        self._callers[token, login] = (time.monotonic(), caller)
-        return caller
+        key = token, login
+        known = self._callers.get(key)
+        if known is None or time.monotonic() - known.since >= TOKEN_SECONDS or known.has_failed:
+            if len(self._callers) >= MAX_CALLERS:
+                self._callers.clear()
+            look_up = run_sync(identify, self._service, token, login, limiter=self._threads)
+            known = self._callers[key] = _Identifying(asyncio.ensure_future(look_up))
+        return await asyncio.shield(known.task)  # for the streams that wake at once
 
     @contextmanager
     def watch(self, study_id: int) -> Iterator[Watch]:

@@ -47,6 +47,9 @@ def test_only_known_statuses_are_documented() -> None:
         ("PUT", "/v1/studies", 405),
         ("DELETE", "/healthz", 405),
         ("GET", "/v1/studies/x", 422),
+        ("GET", "/v1/studies/1.0", 422),
+        ("GET", "/v1/studies/1_0/trials/1", 422),
+        ("POST", "/v1/studies/+1/pause", 422),
         ("GET", "/static/x", 404),
     ],
 )

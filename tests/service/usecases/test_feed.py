@@ -113,3 +113,28 @@ def test_database_that_is_away_is_asked_again(
     found = asyncio.run(read())
     assert found is not None
     assert found.study_id == study.id
+
+
+def test_streams_that_wake_at_once_share_the_look_up_of_their_caller(
+    database: Database, workshop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that fails is repeated."""
+    answers = [DatabaseUnavailableError("away"), None, None]
+
+    def look_up(*_: object) -> None:
+        if error := answers.pop():
+            raise error
+
+    monkeypatch.setattr(feed, "identify", look_up)
+
+    async def identify_all() -> None:
+        progress = feed_of(database, lambda: workshop.now)
+        await asyncio.gather(*(progress.identify("token", None) for _ in range(20)))
+        await progress.identify("another", None)
+        assert len(answers) == 1
+        with pytest.raises(DatabaseUnavailableError):
+            await progress.identify("a third", None)
+        answers.append(None)
+        await progress.identify("a third", None)
+
+    asyncio.run(identify_all())
