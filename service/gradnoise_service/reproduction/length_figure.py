@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from gradnoise_service.report.figures.drawing import MARKERS, Picture, legend
+from gradnoise_service.report.figures.drawing import LEGEND_COLUMNS, MARKERS, Picture
 from gradnoise_service.report.palette import LIGHT, arm_colour
 from gradnoise_service.report.words.numbers import number
 from gradnoise_service.reproduction.training_length import AtLength
@@ -20,6 +20,7 @@ def draw_lengths(
     rows: Sequence[tuple[str, Sequence[AtLength]]],
     updates_per_epoch: int,
     full_epochs: int,
+    metric: str,
 ) -> Picture:
     """Draw a panel for each row, with the length of the full scale as a vertical line.
 
@@ -28,6 +29,7 @@ def draw_lengths(
         rows: The title of each row, and its results by length.
         updates_per_epoch: For the axis.
         full_epochs: The epochs of the full scale.
+        metric: What the means are of.
     """
     n_lines = math.ceil(len(rows) / N_COLUMNS)
     size = (PANEL_INCHES[0] * min(N_COLUMNS, len(rows)), PANEL_INCHES[1] * n_lines + 0.6)
@@ -52,7 +54,9 @@ def draw_lengths(
     for axes in panels.flat[len(rows) :]:
         axes.set_visible(False)
     figure.supxlabel("Updates (line: the length of the full scale)", fontsize=11)
-    legend(figure, list(handles.values()))
+    figure.supylabel(f"Mean {metric}", fontsize=11)
+    # above the panels, which make room for it
+    figure.legend(handles=list(handles.values()), loc="outside upper left", ncols=LEGEND_COLUMNS)
     alt = ". ".join(_description(title, lengths, updates_per_epoch) for title, lengths in rows)
     title = f"{name}: means by training length"
     return Picture(name=f"{name}-lengths", title=title, alt=alt, figure=figure)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.presets import FULL, PaperTable, TableRow
 from gradnoise_service.report.figures import as_svg
+from gradnoise_service.report.words.numbers import as_words
 from gradnoise_service.reproduction.claims import Claim, CompleteStudy, claims
 from gradnoise_service.reproduction.figure import draw
 from gradnoise_service.reproduction.length_figure import draw_lengths
@@ -70,5 +71,6 @@ class TableResult:
         updates = self.table.updates_per_epoch
         if not rows or updates is None:
             return None
-        full = next(result.full.confirm.epochs for result in self.rows if result.lengths)
-        return as_svg(lambda: draw_lengths(self.table.name, rows, updates, full or 0))
+        full = next(result.full for result in self.rows if result.lengths)
+        epochs, metric = full.confirm.epochs or 0, as_words(full.objective or "value")
+        return as_svg(lambda: draw_lengths(self.table.name, rows, updates, epochs, metric))
