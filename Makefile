@@ -80,8 +80,7 @@ bench: .venv/.installed-bench ## run every benchmark and print ratios and bars
 	@$(BIN)/python $(INSTALL) --no-build-isolation -e '.[bench]'
 	@touch $@
 
-REPORTS := demo demo-twice demo-remedies twice-one-search twice-four-searches mnist-quick mnist-twice \
-	char-lm char-lm-adamw
+REPORTS := demo demo-twice demo-remedies twice-one-search twice-four-searches mnist-quick mnist-twice char-lm char-lm-adamw
 reports: $(STAMP) ## run the studies of docs/reports and write their reports
 	@for preset in $(REPORTS); do \
 		home=.gradnoise/reports-of/$$preset && \

@@ -84,11 +84,13 @@ def assert_equal_curves(
 ) -> None:
     """Assert that two curves are equal within the rounding of float32.
 
-    A sum over a hundred examples in another order differs by 6e-8, which the updates amplify.
+    Trainers add up in another order, which differs by 6e-8. Where that moves an activation across
+    the kink of its ReLU, a gradient differs by 1e-5, and the updates amplify it: to 1e-3 in some
+    trials. The curves of other seeds differ by 0.2.
     """
     assert len(found) == len(expected)
     for values, expected_values in zip(found, expected, strict=True):
-        assert values == pytest.approx(expected_values, rel=1e-5, abs=0.0)
+        assert values == pytest.approx(expected_values, rel=2e-3, abs=0.01)
 
 
 def events_until(
