@@ -38,7 +38,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true # pip would use a single core
 	@touch $@
 
-demo: $(STAMP) ## run a whole study on this machine, in under 5 minutes
+demo: $(STAMP) ## run a whole study on this machine, in about 2 minutes on 2 cores
 	@$(BIN)/gradnoise demo
 
 test: $(STAMP) ## run the default test suite, in about 6 minutes on 2 cores
