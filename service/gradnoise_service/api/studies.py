@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query, Response
 from gradnoise_service import presets
 from gradnoise_service.api.auth import Reader, Submitter
 from gradnoise_service.api.body import Content, read_spec
+from gradnoise_service.api.direct import DirectRoute
 from gradnoise_service.api.pagination import next_address
 from gradnoise_service.api.parameters import MAX_ID, IdempotencyKey, StudyId
 from gradnoise_service.api.problem import documented
@@ -23,7 +24,7 @@ from gradnoise_service.domain.study import StudyState, Verdict
 from gradnoise_service.study_text import dump_yaml
 from gradnoise_service.usecases import studies
 
-router = APIRouter(prefix="/v1", tags=["studies"])
+router = APIRouter(prefix="/v1", tags=["studies"], route_class=DirectRoute)
 
 State = Annotated[StudyState | None, Query(description="Only studies in this state.")]
 HasVerdict = Annotated[
