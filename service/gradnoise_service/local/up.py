@@ -21,7 +21,8 @@ NAME_STYLES = {"api": "cyan", "dashboard": "magenta", "workers": "green"}
 def up(settings: Settings, *, as_json: bool) -> None:
     """Run the service until Ctrl-C or SIGTERM, and show the output of its processes."""
     supervisor = Supervisor(settings, echo=_echo(as_json), on_failure=interrupt_main_thread)
-    with interrupt_on_stop_signals(), supervisor as service:
+    asked_to_stop = contextlib.suppress(KeyboardInterrupt)  # while it starts or stops too
+    with interrupt_on_stop_signals(), asked_to_stop, supervisor as service:
         try:
             with Client(service.url, settings.bootstrap_token) as client:
                 wait_until_ready(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def up_command(home: Path, port: int) -> list[str]:
 
 
 class Up:
-    """`gradnoise up` in a process, ready to take studies."""
+    """`gradnoise up` in a process."""
 
     def __init__(self, home: Path) -> None:
         port = ports.free("127.0.0.1")
@@ -42,7 +43,6 @@ class Up:
             encoding="latin-1",
         )
         self.printed = ""
-        self.until("Ready: ")
 
     def until(self, text: str) -> str:
         """Return the next line of output that contains a text."""
@@ -71,9 +71,10 @@ class Up:
 
 @pytest.fixture
 def up(tmp_path: Path, user_folder: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Up]:
-    """Started in a folder whose files have the names of modules."""
+    """Ready to take studies; started in a folder whose files have the names of modules."""
     monkeypatch.delenv("GRADNOISE_DATABASE_URL", raising=False)
     service = Up(tmp_path / "home")
+    service.until("Ready: ")
     yield service
     service.close()
 
@@ -137,6 +138,21 @@ def test_no_process_outlives_a_killed_service(up: Up) -> None:
         os.kill(pid, signal.SIGSTOP)
     up.process.kill()
     assert [command for pid, command in running.items() if not has_ended(pid)] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_the_service_starts_is_no_error(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    service = Up(tmp_path / "home")
+    with closing(service):
+        while not service.processes().keys() - {service.process.pid}:
+            assert service.process.poll() is None
+        running = service.processes()
+        service.process.send_signal(number)
+        service.process.communicate(timeout=60)
+        assert service.process.returncode == 0
+        assert [command for pid, command in running.items() if not has_ended(pid)] == []
 
 
 def test_crash_loop_ends_the_service_with_the_last_output(
