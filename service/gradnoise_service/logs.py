@@ -6,6 +6,7 @@ import sys
 
 import structlog
 
+from gradnoise_service.domain.errors import DatabaseUnavailableError
 from gradnoise_service.domain.plain_text import plain
 from gradnoise_service.settings import Settings
 from gradnoise_service.streams import replace_unencodable
@@ -23,6 +24,7 @@ def configure(settings: Settings, process: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _database_in_one_line,
         # rich tracebacks print local variables, which may hold tokens
         structlog.processors.format_exc_info,
         _as_plain,
@@ -66,6 +68,18 @@ class _Stderr:
     def flush(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.flush()
+
+
+def _database_in_one_line(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Replace the trace of a database that does not answer, which each retry logs, by its error."""
+    given = event.get("exc_info")
+    error = given if isinstance(given, BaseException) else sys.exception() if given else None
+    if isinstance(error, DatabaseUnavailableError):
+        del event["exc_info"]
+        event["error"] = str(error.__cause__ or error).partition("\n")[0]
+    return event
 
 
 def _as_plain(

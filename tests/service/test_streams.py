@@ -43,6 +43,34 @@ def test_logs_write_any_text_in_any_encoding() -> None:
     assert b"Logging error" not in done.stderr
 
 
+UNAVAILABLE = """
+import pathlib, structlog
+from gradnoise_service import logs
+from gradnoise_service.settings import Settings
+from gradnoise_service.store.database import open_database
+logs.configure(Settings(), "api")
+database = open_database("sqlite:///folder/gradnoise.db")
+pathlib.Path("folder").rmdir()
+for retry in range(2):
+    try:
+        with database.session() as session:
+            session.connection()
+    except Exception as error:
+        structlog.get_logger().exception("failed; retrying")
+        structlog.get_logger().warning("failed; retrying", exc_info=error)
+"""
+
+
+def test_a_database_that_does_not_answer_is_logged_in_one_line(tmp_path: Path) -> None:
+    """Every retry logs it: with traces, an outage of an hour would fill the log."""
+    command = [sys.executable, "-c", UNAVAILABLE]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 4
+    assert all("failed; retrying" in line for line in lines)
+    assert all("unable to open database file" in line for line in lines)
+
+
 COMMANDS = """
 import sys
 from gradnoise_service.__main__ import main

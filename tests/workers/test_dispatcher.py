@@ -202,6 +202,43 @@ def test_locks_of_the_database_fail_no_study(
     impatient.dispose()
 
 
+class RecordedPauses(threading.Event):
+    """Is set at the last of a number of pauses, calls a function at each, and does not wait."""
+
+    def __init__(self, n_pauses: int, act: Callable[[int], None]) -> None:
+        super().__init__()
+        self.pauses: list[float | None] = []
+        self._n_pauses, self._act = n_pauses, act
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.pauses.append(timeout)
+        self._act(len(self.pauses))
+        if len(self.pauses) == self._n_pauses:
+            self.set()
+        return self.is_set()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_rounds_come_less_often_while_they_fail(
+    database: Database, storage: Storage, tmp_path: Path
+) -> None:
+    """The database is away from the second round to the seventh."""
+    file, away = tmp_path / "gradnoise.db", tmp_path / "away.db"
+
+    def move(n_pauses: int) -> None:
+        if n_pauses in (1, 7):
+            database.dispose()
+        if n_pauses == 1:
+            file.rename(away)
+        if n_pauses == 7:
+            file.unlink(missing_ok=True)
+            away.rename(file)
+
+    stop = RecordedPauses(9, move)
+    make_dispatcher(database, storage, FormulaLauncher).run(stop)
+    assert stop.pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 0.5, 0.5]
+
+
 def test_a_stopped_dispatcher_releases_its_study_to_the_next(
     database: Database, storage: Storage, make_spec: Make
 ) -> None:

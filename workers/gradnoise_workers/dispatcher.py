@@ -25,6 +25,8 @@ from gradnoise_workers.study import OptunaSync, PausedError
 log = structlog.get_logger()
 
 MAX_CRASHES = 3
+MAX_PAUSE_SECONDS = 8.0
+"""The longest pause after rounds that failed, each of which doubles it."""
 
 
 @dataclass(kw_only=True)
@@ -64,14 +66,17 @@ class Dispatcher:
     def run(self, stop: threading.Event) -> None:
         """Run studies until `stop` is set; then release every study and return."""
         self._stop = stop
+        pause = POLL_SECONDS
         with Heartbeat(self.announce, self.lease):
             self.announce()
             while not stop.is_set():
                 try:
                     self.run_round()
+                    pause = POLL_SECONDS
                 except Exception:
-                    log.exception("the round failed; retrying")
-                stop.wait(POLL_SECONDS)
+                    pause = min(2 * pause, MAX_PAUSE_SECONDS)
+                    log.exception("the round failed; retrying", pause_seconds=pause)
+                stop.wait(pause)
             self.join()
         with self.database.session(write=True) as session:
             dispatchers.withdraw(session, self.id)
