@@ -46,7 +46,6 @@ OF_EXTRAS = {
     "gradnoise/integrations/transformers_trial.py": {"transformers"},
     "gradnoise/training/shared_files.py": {"fsspec"},
     "gradnoise/workloads/paper/downloads.py": {"pooch"},
-    "gradnoise/workloads/paper/mlp/data.py": {"sklearn"},
 }
 """Packages other than torch and numpy, by the module that imports them."""
 

@@ -7,6 +7,7 @@ MNIST and Fashion-MNIST are the four original IDX files each, from `$GRADNOISE_D
 import functools
 import gzip
 import hashlib
+import importlib.util
 import struct
 from pathlib import Path
 from typing import Any
@@ -143,13 +144,15 @@ def _idx(dataset: str, name: str) -> npt.NDArray[np.uint8]:
 
 
 def _digits() -> Splits:
-    try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
-    except ModuleNotFoundError:
+    # the file alone: to import scikit-learn takes as long as to import torch
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
         raise DataUnavailableError(
             "digits are part of scikit-learn, which is not installed: install gradnoise[data]."
-        ) from None
-    inputs, labels = load_digits(return_X_y=True)
+        )
+    with gzip.open(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz") as lines:
+        table = np.loadtxt(lines, delimiter=",")
+    inputs, labels = table[:, :-1], table[:, -1]
     order = permutation(DIGITS_SPLIT_SEED, "split", 0, len(labels)).numpy()
     train, validation, test = (
         _batch(inputs[part], labels[part], 16)

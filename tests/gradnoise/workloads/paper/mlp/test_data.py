@@ -1,6 +1,8 @@
 import gzip
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +68,25 @@ def test_digits_are_split_into_disjoint_parts_that_contain_all() -> None:
         np.sort(rows.view([("", rows.dtype)] * 65), axis=0),
         np.sort(expected.astype(rows.dtype).view([("", rows.dtype)] * 65), axis=0),
     )
+
+
+def test_digits_are_read_without_importing_scikit_learn() -> None:
+    """The import takes as long as that of torch, in every process that trains."""
+    program = (
+        "import sys; from gradnoise.workloads.paper.mlp import data; data.images('digits'); "
+        "print({'sklearn', 'scipy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.strip() == b"set()"
+
+
+def test_without_scikit_learn_the_error_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    data.images.cache_clear()
+    with pytest.raises(DataUnavailableError, match=r"install gradnoise\[data\]"):
+        data.images("digits")
 
 
 def test_digits_are_scaled_typed_and_of_every_class_in_each_part() -> None:
