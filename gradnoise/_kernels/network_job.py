@@ -13,7 +13,11 @@ LINE = 16
 TILE_ROWS = 10
 """Rows at most of a tile; there are at least as many examples, and outputs of a layer."""
 
-TENSORS = ("weight", "bias", "weight_gradient", "bias_gradient", "mask")
+EPSILON = 1e-5
+"""Of the layer norm: x = (z - mean z) / sqrt(var z + EPSILON), as in torch.nn.LayerNorm."""
+
+PARAMETERS = ("weight", "bias", "gain", "shift")
+TENSORS = (*PARAMETERS, *(f"{name}_gradient" for name in PARAMETERS), "mask")
 LAYER = np.dtype(
     [
         (name, np.int64)
@@ -21,12 +25,12 @@ LAYER = np.dtype(
     ]
 )
 """The addresses of a layer's tensors of the first network, the bytes to those of the next, and the
-layer's units. The mask is 0 if there is none.
+layer's units. The mask is 0 if there is none; gain and shift are 0 without a layer norm.
 """
 
 ARRAYS = ("layers", "inputs", "labels", "losses", "outputs", "scratch", "zeros")
 """`inputs` and `labels` are [networks, examples, ...]; `zeros` is a row as long as any."""
-NUMBERS = ("n_layers", "n_networks", "n_examples", "n_at_once", "inputs_stride")
+NUMBERS = ("n_layers", "n_networks", "n_examples", "n_at_once", "n_kept", "inputs_stride")
 SIZES = ("layer_size", "scratch_size")
 """Bytes: of a layer's activations, of the scratch memory of a thread."""
 FIELDS = (*ARRAYS, *NUMBERS, *SIZES, "next_network", "next_scratch")

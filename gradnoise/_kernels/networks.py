@@ -4,6 +4,9 @@ A network is computed from the first to the last layer and back by one thread, s
 activations stay in the cache. Weights are transposed into scratch memory before they are used in
 the forward pass, with the bias as the last row. Rows of activations are whole vectors; the numbers
 beyond the outputs of a layer are not used.
+
+The activations of a layer with a layer norm are followed by its normalised sums, in rows as long,
+and by the reciprocal of the standard deviation of each row.
 """
 
 import math
@@ -12,8 +15,9 @@ from typing import Any
 import numpy as np
 from numba import carray, types
 
-from gradnoise._kernels.intrinsics import kernel, pointer, take_next
+from gradnoise._kernels.intrinsics import kernel, pointer, take_next, widest
 from gradnoise._kernels.network_job import (
+    EPSILON,
     FLOAT,
     JOB,
     LAYER,
@@ -34,6 +38,7 @@ from gradnoise._kernels.tiles import (
 )
 
 WIDE = VECTORS * VECTOR
+_inlined = kernel(inline="always")  # LLVM takes less time for one function than for a chain of them
 _large, _narrow = tile_of(ROWS, VECTORS), tile_of(NARROW_ROWS, 1)
 
 
@@ -102,7 +107,7 @@ def _pack(weight: int, bias: int, n_outputs: int, n_inputs: int, packed: int) ->
         row[o] = biases[min(o, n_outputs - 1)]
 
 
-@kernel()
+@_inlined
 def _forward(
     layers: Any,
     k: int,
@@ -115,7 +120,7 @@ def _forward(
 ) -> int:
     """Compute the activations of network k, and return the address of its outputs.
 
-    Those of layer l are at hidden + (l mod n_kept) size.
+    Those of layer l are at hidden + (l mod n_kept) size. All layers but the last have a ReLU.
     """
     before, row = inputs, layers[0].n_inputs
     for i in range(len(layers)):
@@ -129,7 +134,7 @@ def _forward(
         )
         width = _padded(layer.n_outputs)
         bias = packed + FLOAT * layer.n_inputs * width
-        end = RELU if i < len(layers) - 1 else PLAIN
+        end = RELU if i < len(layers) - 1 and not layer.gain else PLAIN
         after = hidden + i % n_kept * size
         _multiply(
             *(before, row, 1),
@@ -139,10 +144,66 @@ def _forward(
             *(after, width),
             *(n, width),
         )
+        if layer.gain:
+            _normalise(
+                carray(pointer(after, np.float32), (n, width)),
+                carray(pointer(after + FLOAT * n * width, np.float32), (n, width)),
+                carray(pointer(after + 2 * FLOAT * n * width, np.float32), n),
+                carray(pointer(layer.gain + k * layer.gain_stride, np.float32), layer.n_outputs),
+                carray(pointer(layer.shift + k * layer.shift_stride, np.float32), layer.n_outputs),
+            )
         if layer.mask:
             _mask(after, width, layer.mask + k * layer.mask_stride, n, layer.n_outputs)
         before, row = after, width
     return before
+
+
+@kernel(fastmath={"contract", "reassoc"})
+def _normalise(sums: Any, normalised: Any, scales: Any, gain: Any, shift: Any) -> None:
+    """Replace the sums z by max(0, gain x + shift), x = scale (z - mean z), and set x and scale."""
+    widest()
+    n = len(gain)
+    for r in range(len(scales)):
+        z, x = sums[r, :n], normalised[r, :n]
+        total = np.float32(0)
+        for c in range(n):
+            total += z[c]
+        mean = total / np.float32(n)
+        squares = np.float32(0)
+        for c in range(n):
+            x[c] = z[c] - mean
+            squares += x[c] * x[c]
+        scale = np.float32(1) / np.sqrt(squares / np.float32(n) + np.float32(EPSILON))
+        scales[r] = scale
+        for c in range(n):
+            x[c] *= scale
+        for c in range(n):
+            y = gain[c] * x[c] + shift[c]
+            z[c] = np.float32(0) if y <= 0 else y
+
+
+@kernel(fastmath={"contract", "reassoc"})
+def _denormalise(back: Any, normalised: Any, scales: Any, gain: Any, products: Any) -> None:
+    """Replace d = dL/d(gain x + shift) by dL/dz, and set the products d x.
+
+    dL/dz = scale (g - mean g - x mean(g x)) with g = gain d.
+    """
+    widest()
+    n = len(gain)
+    for r in range(len(scales)):
+        d, x, product = back[r, :n], normalised[r, :n], products[r, :n]
+        for c in range(n):
+            product[c] = d[c] * x[c]
+        total, along = np.float32(0), np.float32(0)
+        for c in range(n):
+            d[c] *= gain[c]
+            total += d[c]
+        for c in range(n):
+            along += gain[c] * product[c]
+        total /= np.float32(n)
+        along /= np.float32(n)
+        for c in range(n):
+            d[c] = scales[r] * (d[c] - total - along * x[c])
 
 
 @kernel()
@@ -190,7 +251,7 @@ def _add_rows(matrix: Any, total: Any) -> None:
             total[c] += matrix[r, c]
 
 
-@kernel()
+@_inlined
 def _backward(
     layers: Any, k: int, inputs: int, n: int, hidden: int, size: int, back: int, zeros: int
 ) -> None:
@@ -201,6 +262,9 @@ def _backward(
         layer = layers[i]
         width, row = _padded(layer.n_outputs), _padded(layer.n_inputs) if i else layer.n_inputs
         before = hidden + (i - 1) * size if i else inputs
+        following = back + i % 2 * size
+        if layer.gain:
+            _norm_backward(layer, k, n, now, hidden + i * size, following)
         _multiply(
             *(now, 1, width),
             *(before, row),
@@ -215,7 +279,6 @@ def _backward(
             carray(pointer(bias, np.float32), layer.n_outputs),
         )
         if i:
-            following = back + i % 2 * size
             _multiply(
                 *(now, width, 1),
                 *(layer.weight + k * layer.weight_stride, layer.n_inputs),
@@ -231,12 +294,31 @@ def _backward(
             now = following
 
 
-@kernel()
+@_inlined
+def _norm_backward(layer: Any, k: int, n: int, now: int, kept: int, free: int) -> None:
+    """Write the gradients of gain and shift, and make the gradient `now` that of the sums z."""
+    n_outputs, width = layer.n_outputs, _padded(layer.n_outputs)
+    back = carray(pointer(now, np.float32), (n, width))
+    products = carray(pointer(free, np.float32), (n, width))
+    shift = layer.shift_gradient + k * layer.shift_gradient_stride
+    gain = layer.gain_gradient + k * layer.gain_gradient_stride
+    _add_rows(back, carray(pointer(shift, np.float32), n_outputs))
+    _denormalise(
+        back,
+        carray(pointer(kept + FLOAT * n * width, np.float32), (n, width)),
+        carray(pointer(kept + 2 * FLOAT * n * width, np.float32), n),
+        carray(pointer(layer.gain + k * layer.gain_stride, np.float32), n_outputs),
+        products,
+    )
+    _add_rows(products, carray(pointer(gain, np.float32), n_outputs))
+
+
+@_inlined
 def _gradient(layers: Any, k: int, job: Any, scratch: int) -> None:
     n, n_classes = job.n_examples, layers[len(layers) - 1].n_outputs
     inputs, size = job.inputs + k * job.inputs_stride, job.layer_size
-    back = scratch + len(layers) * size
-    outputs = _forward(layers, k, inputs, n, scratch, size, len(layers), back + 2 * size)
+    back = scratch + job.n_kept * size
+    outputs = _forward(layers, k, inputs, n, scratch, size, job.n_kept, back + 2 * size)
     losses = carray(pointer(job.losses, np.float32), job.n_networks)
     labels = carray(pointer(job.labels, np.int64), (job.n_networks, n))
     losses[k] = _cross_entropy(
@@ -245,16 +327,15 @@ def _gradient(layers: Any, k: int, job: Any, scratch: int) -> None:
     _backward(layers, k, inputs, n, scratch, size, back, job.zeros)
 
 
-@kernel()
+@_inlined
 def _outputs(layers: Any, k: int, job: Any, scratch: int) -> None:
     n, n_classes = job.n_at_once, layers[len(layers) - 1].n_outputs
     outputs = carray(pointer(job.outputs, np.float32), (job.n_networks, job.n_examples, n_classes))
     for start in range(0, job.n_examples, n):
         first = min(start, job.n_examples - n)
         inputs = job.inputs + FLOAT * first * layers[0].n_inputs
-        last = _forward(
-            layers, k, inputs, n, scratch, job.layer_size, 2, scratch + 2 * job.layer_size
-        )
+        packed = scratch + job.n_kept * job.layer_size
+        last = _forward(layers, k, inputs, n, scratch, job.layer_size, job.n_kept, packed)
         found = carray(pointer(last, np.float32), (n, _padded(n_classes)))
         for r in range(n):
             for c in range(n_classes):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gradnoise._kernels.network_job import FIELDS, FLOAT, JOB, LAYER, LINE, TILE_ROWS
+from gradnoise._kernels.network_job import FIELDS, FLOAT, JOB, LAYER, LINE, PARAMETERS, TILE_ROWS
 from gradnoise._noise import backends, threads
 from gradnoise.workloads.base import Batch, Tensors
 
@@ -23,11 +23,15 @@ class DenseLayer:
     Args:
         weight: Name of the weight matrix.
         bias: Name of the bias.
+        gain: Name of the layer norm's factors; empty: no layer norm, as in the last layer.
+        shift: Name of the layer norm's summands.
         mask: Name of the buffer that multiplies the activations under dropout; empty: none.
     """
 
     weight: str
     bias: str
+    gain: str = ""
+    shift: str = ""
     mask: str = ""
 
 
@@ -97,14 +101,12 @@ class CompiledNetworks:
         table = np.zeros(len(self._layers), LAYER)
         for row, layer in zip(table, self._layers, strict=True):
             row["n_outputs"], row["n_inputs"] = weights[layer.weight].shape[1:]
-            for field, tensor in {
-                "weight": weights[layer.weight],
-                "bias": weights[layer.bias],
-                "weight_gradient": gradients.get(layer.weight),
-                "bias_gradient": gradients.get(layer.bias),
-            }.items():
-                if tensor is not None:
-                    row[field], row[f"{field}_stride"] = tensor.data_ptr(), FLOAT * tensor.stride(0)
+            for kind in PARAMETERS:
+                name = getattr(layer, kind)
+                for field, tensors in ((kind, weights), (f"{kind}_gradient", gradients)):
+                    if name in tensors:
+                        row[field] = tensors[name].data_ptr()
+                        row[f"{field}_stride"] = FLOAT * tensors[name].stride(0)
         return table
 
     def _run(
@@ -115,6 +117,8 @@ class CompiledNetworks:
         n_threads = min(torch.get_num_threads(), n_networks)
         widest, most_inputs = _lines(layers["n_outputs"].max()), _lines(layers["n_inputs"].max())
         size = widest * n_at_once
+        if any(layers["gain"]):  # the normalised sums, and a scale per row
+            size = 2 * size + _lines(n_at_once)
         n_numbers = (n_kept + 2) * size + (most_inputs + 1) * widest
         if len(self._scratch) < n_threads * n_numbers:
             self._scratch = torch.empty(n_threads * n_numbers)
@@ -129,6 +133,7 @@ class CompiledNetworks:
             "n_networks": n_networks,
             "n_examples": n_examples,
             "n_at_once": n_at_once,
+            "n_kept": n_kept,
             "layer_size": FLOAT * size,
             "scratch_size": FLOAT * n_numbers,
             **{name: array.data_ptr() for name, array in arrays.items()},

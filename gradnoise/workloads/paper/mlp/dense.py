@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
+from gradnoise._kernels.network_job import EPSILON
 from gradnoise.workloads.base import Batch, Tensors
 from gradnoise.workloads.paper.mlp.compiled import CompiledNetworks, DenseLayer
 
@@ -24,6 +25,9 @@ The batched product of smaller matrices is faster into contiguous memory, with a
 
 class DenseNetworks:
     """ReLU layers z_l = W_l h_{l-1} + b_l, h_l = m_l max(z_l, 0); the last layer has no ReLU.
+
+    A layer norm makes it h_l = m_l max(g_l x_l + s_l, 0) with x_l = r_l (z_l - mean z_l), where
+    r_l = 1 / sqrt(var z_l + EPSILON); mean and variance are those of the units for an example.
 
     Args:
         layers: From the first to the last.
@@ -47,7 +51,7 @@ class DenseNetworks:
         for piece in torch.split(inputs, len(inputs) if inputs.is_cuda else ROWS_AT_ONCE):
             hidden = piece.expand(n, *piece.shape)
             for i, layer in enumerate(self._layers):
-                hidden = self._forward(("outputs", i % 2), layer, weights, hidden)
+                hidden, _ = self._forward(("outputs", i % 2), layer, weights, hidden)
                 if i < len(self._layers) - 1:
                     hidden.relu_()
             pieces.append(hidden.clone())
@@ -59,7 +63,9 @@ class DenseNetworks:
         """Write the gradient of each model's mean cross-entropy on its batch into `gradients`.
 
         dL/dz_last = (softmax(z_last) - onehot(y)) / n; dL/dW_l = dL/dz_l^T h_{l-1}; dL/db_l = sum
-        dL/dz_l; dL/dz_{l-1} = (dL/dz_l W_l) m_{l-1} [h_{l-1} > 0].
+        dL/dz_l; dL/dz_{l-1} = (dL/dz_l W_l) m_{l-1} [h_{l-1} > 0]. With a layer norm the latter is
+        d = dL/d(g x + s), and dL/dg = sum d x; dL/ds = sum d; dL/dz = r (e - mean e - x mean(e x))
+        with e = g d.
 
         Returns:
             The losses, [models].
@@ -67,9 +73,10 @@ class DenseNetworks:
         inputs, labels = batch
         if self._compiled.takes(weights, inputs):
             return self._compiled.gradient(weights, masks, batch, gradients)
-        hidden = [inputs]
+        hidden, norms = [inputs], []
         for i, layer in enumerate(self._layers):
-            outputs = self._forward(("forward", i), layer, weights, hidden[-1])
+            outputs, norm = self._forward(("forward", i), layer, weights, hidden[-1])
+            norms.append(norm)
             if i < len(self._layers) - 1:
                 outputs.relu_()
                 if layer.mask in masks:
@@ -84,7 +91,14 @@ class DenseNetworks:
         ).div_(labels.shape[1])
         back = logarithms.transpose(1, 2).contiguous()
         for i in reversed(range(len(self._layers))):
-            layer, before = self._layers[i], hidden[i]
+            layer, before, norm = self._layers[i], hidden[i], norms[i]
+            if norm:
+                x, scale = norm
+                torch.sum(back, 1, out=gradients[layer.shift])
+                torch.sum(back * x, 1, out=gradients[layer.gain])
+                back *= weights[layer.gain].unsqueeze(1)
+                along = (back * x).mean(2, keepdim=True)
+                back = scale * (back - back.mean(2, keepdim=True) - x * along)
             self._write_product(i, back.transpose(1, 2), before, gradients[layer.weight])
             torch.sum(back, 1, out=gradients[layer.bias])
             if i:
@@ -101,10 +115,16 @@ class DenseNetworks:
 
     def _forward(
         self, key: tuple[str, int], layer: DenseLayer, weights: Tensors, hidden: torch.Tensor
-    ) -> torch.Tensor:
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor] | None]:
+        """Return the layer's outputs before the ReLU, and x and r of its layer norm."""
         weight, bias = weights[layer.weight], weights[layer.bias]
         outputs = self._empty(*key, (*hidden.shape[:2], weight.shape[1]), hidden)
-        return torch.baddbmm(bias.unsqueeze(1), hidden, weight.transpose(1, 2), out=outputs)
+        torch.baddbmm(bias.unsqueeze(1), hidden, weight.transpose(1, 2), out=outputs)
+        if not layer.gain:
+            return outputs, None
+        x, _, scale = torch.native_layer_norm(outputs, outputs.shape[-1:], None, None, EPSILON)
+        gain, shift = (weights[name].unsqueeze(1) for name in (layer.gain, layer.shift))
+        return torch.addcmul(shift, gain, x, out=outputs), (x, scale)
 
     def _write_product(
         self, layer: int, left: torch.Tensor, right: torch.Tensor, into: torch.Tensor

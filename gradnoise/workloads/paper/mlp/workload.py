@@ -139,8 +139,8 @@ class Mlp(Workload):
         inputs, labels = batch
         return cross_entropy(forward(inputs), labels)
 
-    def stacked_gradient(self) -> StackedGradient | None:
-        return self._networks().gradient if self.options.norm == "none" else None
+    def stacked_gradient(self) -> StackedGradient:
+        return self._networks().gradient
 
     def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:
         inputs, labels = batch
@@ -150,9 +150,7 @@ class Mlp(Workload):
             "loss": functional.cross_entropy(outputs, labels),
         }
 
-    def stacked_measure(self) -> StackedMeasure | None:
-        if self.options.norm != "none":
-            return None
+    def stacked_measure(self) -> StackedMeasure:
         networks = self._networks()
 
         def measure(
@@ -170,9 +168,17 @@ class Mlp(Workload):
         return measure
 
     def _networks(self) -> DenseNetworks:
-        last = 2 * self.options.depth  # index of the output layer in the model
+        is_normed = self.options.norm == "layer"
+        modules = 3 if is_normed else 2  # of a hidden layer; the model numbers them
         hidden = [
-            DenseLayer(weight=f"{i}.weight", bias=f"{i}.bias", mask=f"{i + 1}.mask")
-            for i in range(0, last, 2)
+            DenseLayer(
+                weight=f"{i}.weight",
+                bias=f"{i}.bias",
+                gain=f"{i + 1}.weight" if is_normed else "",
+                shift=f"{i + 1}.bias" if is_normed else "",
+                mask=f"{i + modules - 1}.mask",
+            )
+            for i in range(0, modules * self.options.depth, modules)
         ]
+        last = modules * self.options.depth
         return DenseNetworks([*hidden, DenseLayer(weight=f"{last}.weight", bias=f"{last}.bias")])

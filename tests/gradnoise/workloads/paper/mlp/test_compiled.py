@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradnoise._kernels.network_job import PARAMETERS
 from gradnoise._noise import backends
 from gradnoise._streams import normal
 from gradnoise.training.stacked_run import by_name
@@ -24,6 +25,9 @@ class Case:
 
     So each ReLU lets the same activations pass in float32 and in float64. Weights are integers
     times a power of 2.
+
+    With layer norms, activations are rounded. There the gains g are 1/16 or -1/16 and the shifts 1
+    or -1, so that the same units pass for every example: |g x| <= sqrt(width - 1) / 16 < 1.
     """
 
     def __init__(
@@ -33,19 +37,22 @@ class Case:
         n_networks: int = 3,
         n_examples: int = 23,
         is_masked: bool = False,
+        is_normed: bool = False,
         seed: int = 1,
     ) -> None:
         n_layers = len(widths) - 1
         self.shapes = {
-            f"{i}.{kind}": shape
+            f"{i}.{kind}": torch.Size([n_out, n_in] if kind == "weight" else [n_out])
             for i, (n_in, n_out) in enumerate(itertools.pairwise(widths))
-            for kind, shape in (
-                ("weight", torch.Size([n_out, n_in])),
-                ("bias", torch.Size([n_out])),
-            )
+            for kind in PARAMETERS
+            if kind in ("weight", "bias") or (is_normed and i < n_layers - 1)
         }
         self.n_numbers = sum(shape.numel() for shape in self.shapes.values())
         self.flat = (2 * normal(seed, "init", 0, "w", (n_networks, self.n_numbers))).round() / 16
+        for name, part in by_name(self.flat, self.shapes).items():
+            if name.endswith(("gain", "shift")):
+                size = 1 / 16 if name.endswith("gain") else 1.0
+                part.copy_(torch.where(part > 0, size, -size))
         self.inputs = normal(seed, "data", 0, "x", (n_networks, n_examples, widths[0])).round()
         self.labels = (
             normal(seed, "data", 0, "y", (n_networks, n_examples)).abs() * 100
@@ -58,7 +65,8 @@ class Case:
         }
         self.layers = [
             DenseLayer(
-                weight=f"{i}.weight", bias=f"{i}.bias", mask=f"{i}.mask" if i < n_layers - 1 else ""
+                **{kind: f"{i}.{kind}" for kind in PARAMETERS if f"{i}.{kind}" in self.shapes},
+                mask=f"{i}.mask" if i < n_layers - 1 else "",
             )
             for i in range(n_layers)
         ]
@@ -94,7 +102,7 @@ shapes = {
 
 
 @settings(max_examples=60, deadline=None)
-@given(is_masked=st.booleans(), **shapes)
+@given(is_masked=st.booleans(), is_normed=st.booleans(), **shapes)
 def test_gradients_equal_those_in_float64(
     hidden: list[int],
     n_inputs: int,
@@ -102,6 +110,7 @@ def test_gradients_equal_those_in_float64(
     n_networks: int,
     n_examples: int,
     is_masked: bool,
+    is_normed: bool,
     seed: int,
 ) -> None:
     """Sums of at most 150 products are rounded by 150 x 6e-8 of the sum of their magnitudes each.
@@ -113,6 +122,7 @@ def test_gradients_equal_those_in_float64(
         n_networks=n_networks,
         n_examples=n_examples,
         is_masked=is_masked,
+        is_normed=is_normed,
         seed=seed,
     )
     losses, found = case.gradient(CompiledNetworks(case.layers), torch.float32, ALL)
@@ -124,42 +134,67 @@ def test_gradients_equal_those_in_float64(
 
 
 @settings(max_examples=30, deadline=None)
-@given(**shapes)
+@given(is_normed=st.booleans(), **shapes)
 def test_outputs_equal_those_in_float64(
     hidden: list[int],
     n_inputs: int,
     n_classes: int,
     n_networks: int,
     n_examples: int,
+    is_normed: bool,
     seed: int,
 ) -> None:
-    """They have no rounding either; a gradient in between does not change them."""
+    """They have no rounding either without layer norms, and with them that of gradients; a gradient
+    in between does not change them.
+    """
     case = Case(
-        [n_inputs, *hidden, n_classes], n_networks=n_networks, n_examples=n_examples, seed=seed
+        [n_inputs, *hidden, n_classes],
+        n_networks=n_networks,
+        n_examples=n_examples,
+        is_normed=is_normed,
+        seed=seed,
     )
+    tolerance = 1e-5 if is_normed else 0.0
     networks = CompiledNetworks(case.layers)
     for _ in range(2):
         found = networks.outputs(case.weights(torch.float32, ALL), case.inputs[0])
         expected = DenseNetworks(case.layers).outputs(
             case.weights(torch.float64, ALL), case.inputs[0].double()
         )
-        assert torch.equal(found.double(), expected)
+        torch.testing.assert_close(
+            found.double(),
+            expected,
+            rtol=tolerance,
+            atol=tolerance * expected.abs().max().item(),
+        )
         case.gradient(networks, torch.float32, ALL)
 
 
+@pytest.mark.parametrize("is_normed", [False, True])
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
-def test_a_network_is_the_same_in_any_number_and_on_any_number_of_threads(n_threads: int) -> None:
-    case = Case([64, 50, 50, 10], n_networks=7)
+def test_a_network_is_the_same_in_any_number_and_on_any_number_of_threads(
+    n_threads: int, is_normed: bool
+) -> None:
+    """Its loss, its gradient and its outputs, to the bit."""
+    case = Case([64, 50, 50, 10], n_networks=7, is_normed=is_normed)
     networks = CompiledNetworks(case.layers)
-    alone = [case.gradient(networks, torch.float32, slice(k, k + 1)) for k in range(7)]
+
+    def found(of: slice) -> tuple[torch.Tensor, ...]:
+        outputs = networks.outputs(case.weights(torch.float32, of), case.inputs[0])
+        return *case.gradient(networks, torch.float32, of), outputs
+
+    alone = [found(slice(k, k + 1)) for k in range(7)]
     with threads(n_threads):
-        together = case.gradient(networks, torch.float32, ALL)
+        together = found(ALL)
     for all_of_them, parts in zip(together, zip(*alone, strict=True), strict=True):
         assert torch.equal(all_of_them, torch.cat(parts))
 
 
-def test_a_network_that_is_not_finite_has_no_finite_loss_and_changes_no_other() -> None:
-    case = Case([64, 50, 50, 10])
+@pytest.mark.parametrize("is_normed", [False, True])
+def test_a_network_that_is_not_finite_has_no_finite_loss_and_changes_no_other(
+    is_normed: bool,
+) -> None:
+    case = Case([64, 50, 50, 10], is_normed=is_normed)
     networks = CompiledNetworks(case.layers)
     _, before = case.gradient(networks, torch.float32, ALL)
     case.flat[1, 100] = torch.nan

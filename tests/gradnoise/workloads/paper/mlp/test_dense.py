@@ -1,4 +1,5 @@
 import itertools
+from collections.abc import Mapping, Sequence
 
 import pytest
 import torch
@@ -13,46 +14,88 @@ from gradnoise.workloads.paper.mlp.compiled import DenseLayer
 from gradnoise.workloads.paper.mlp.dense import ROWS_AT_ONCE, DenseNetworks
 
 
-@settings(max_examples=30, deadline=None)
+def layers_of(n_layers: int, *, is_normed: bool) -> list[DenseLayer]:
+    hidden = [
+        DenseLayer(
+            weight=f"{i}.weight",
+            bias=f"{i}.bias",
+            gain=f"{i}.gain" if is_normed else "",
+            shift=f"{i}.shift" if is_normed else "",
+            mask=f"{i}.mask",
+        )
+        for i in range(n_layers - 1)
+    ]
+    return [*hidden, DenseLayer(weight=f"{n_layers - 1}.weight", bias=f"{n_layers - 1}.bias")]
+
+
+def weights_of(
+    layers: Sequence[DenseLayer], widths: Sequence[int], n_models: int, seed: int
+) -> dict[str, torch.Tensor]:
+    return {
+        name: normal(seed, "init", 0, name, (n_models, *shape)).double()
+        for layer, (n_in, n_out) in zip(layers, itertools.pairwise(widths), strict=True)
+        for name, shape in (
+            (layer.weight, (n_out, n_in)),
+            (layer.bias, (n_out,)),
+            (layer.gain, (n_out,)),
+            (layer.shift, (n_out,)),
+        )
+        if name
+    }
+
+
+def outputs_of(
+    layers: Sequence[DenseLayer],
+    weights: Mapping[str, torch.Tensor],
+    masks: Mapping[str, torch.Tensor],
+    hidden: torch.Tensor,
+) -> torch.Tensor:
+    """Return the outputs by the operations of torch.nn, [models, examples, classes]."""
+    for layer in layers:
+        hidden = torch.einsum("kbi,koi->kbo", hidden, weights[layer.weight])
+        hidden = hidden + weights[layer.bias][:, None]
+        if layer.gain:
+            hidden = functional.layer_norm(hidden, hidden.shape[-1:])
+            hidden = hidden * weights[layer.gain][:, None] + weights[layer.shift][:, None]
+        if layer is not layers[-1]:
+            hidden = hidden.relu() * masks.get(layer.mask, 1.0)
+    return hidden
+
+
+@settings(max_examples=50, deadline=None)
 @given(
     widths=st.lists(st.integers(1, 6), min_size=2, max_size=5),
     n_models=st.integers(1, 4),
     n_examples=st.integers(1, 7),
     is_masked=st.booleans(),
+    is_normed=st.booleans(),
     seed=st.integers(0, 99),
 )
 def test_the_gradient_of_each_model_equals_that_of_autograd(
-    widths: list[int], n_models: int, n_examples: int, is_masked: bool, seed: int
+    widths: list[int], n_models: int, n_examples: int, is_masked: bool, is_normed: bool, seed: int
 ) -> None:
-    """In float64: a few hundred roundings of 2^-53. A second call reuses the same memory."""
-    n_layers = len(widths) - 1
-    shapes = {f"{i}.weight": (n_models, widths[i + 1], widths[i]) for i in range(n_layers)}
-    shapes |= {f"{i}.bias": (n_models, widths[i + 1]) for i in range(n_layers)}
+    """In float64: a few hundred roundings of 2^-53, which each of at most three layer norms
+    multiplies by at most 1 / sqrt(1e-5) = 316. A second call reuses the same memory.
+    """
+    layers = layers_of(len(widths) - 1, is_normed=is_normed)
     weights = {
-        name: normal(seed, "init", 0, name, shape).double().requires_grad_()
-        for name, shape in shapes.items()
+        name: weight.requires_grad_()
+        for name, weight in weights_of(layers, widths, n_models, seed).items()
     }
     masks = {
-        f"{i}.mask": 2.0
+        layer.mask: 2.0
         * (normal(seed, "mask", 0, str(i), (n_models, n_examples, widths[i + 1])) > 0).double()
-        for i in range(n_layers - 1)
+        for i, layer in enumerate(layers[:-1])
         if is_masked
     }
     inputs = normal(seed, "data", 0, "inputs", (n_models, n_examples, widths[0])).double()
     labels = (
         normal(seed, "data", 0, "labels", (n_models, n_examples)).abs() * 100
     ).long() % widths[-1]
-    hidden = inputs
-    for i in range(n_layers):
-        hidden = (
-            torch.einsum("kbi,koi->kbo", hidden, weights[f"{i}.weight"])
-            + weights[f"{i}.bias"][:, None]
-        )
-        if i < n_layers - 1:
-            hidden = hidden.relu() * masks.get(f"{i}.mask", 1.0)
+    outputs = outputs_of(layers, weights, masks, inputs)
     expected = (
         functional.cross_entropy(
-            hidden.reshape(-1, widths[-1]), labels.reshape(-1), reduction="none"
+            outputs.reshape(-1, widths[-1]), labels.reshape(-1), reduction="none"
         )
         .view(n_models, -1)
         .mean(1)
@@ -60,17 +103,11 @@ def test_the_gradient_of_each_model_equals_that_of_autograd(
     gradients = dict(
         zip(weights, torch.autograd.grad(expected.sum(), list(weights.values())), strict=True)
     )
-
-    layers = [
-        DenseLayer(
-            weight=f"{i}.weight", bias=f"{i}.bias", mask=f"{i}.mask" if i < n_layers - 1 else ""
-        )
-        for i in range(n_layers)
-    ]
     networks, found = (
         DenseNetworks(layers),
-        {name: torch.full(shape, 9.0, dtype=torch.float64) for name, shape in shapes.items()},
+        {name: torch.full_like(weight, 9.0) for name, weight in weights.items()},
     )
+    tolerance = 1e-12 * (316 ** (len(layers) - 1) if is_normed else 1)
     for _ in range(2):
         with torch.no_grad():
             losses = networks.gradient(
@@ -79,35 +116,27 @@ def test_the_gradient_of_each_model_equals_that_of_autograd(
                 (inputs, labels),
                 found,
             )
-        torch.testing.assert_close(losses, expected.detach(), rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(found, gradients, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(losses, expected.detach(), rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(found, gradients, rtol=tolerance, atol=tolerance)
 
 
 @settings(max_examples=20, deadline=None)
 @given(
     widths=st.lists(st.integers(1, 6), min_size=2, max_size=5),
     n_models=st.integers(1, 4),
+    is_normed=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_the_outputs_equal_those_of_each_model(widths: list[int], n_models: int, seed: int) -> None:
+def test_the_outputs_equal_those_of_each_model(
+    widths: list[int], n_models: int, is_normed: bool, seed: int
+) -> None:
     """For more examples than a single block; a gradient in between does not change them."""
-    n_layers, n_examples = len(widths) - 1, ROWS_AT_ONCE + 3
-    shapes = {f"{i}.weight": (n_models, widths[i + 1], widths[i]) for i in range(n_layers)}
-    shapes |= {f"{i}.bias": (n_models, widths[i + 1]) for i in range(n_layers)}
-    weights = {
-        name: normal(seed, "init", 0, name, shape).double() for name, shape in shapes.items()
-    }
+    n_examples = ROWS_AT_ONCE + 3
+    layers = layers_of(len(widths) - 1, is_normed=is_normed)
+    weights = weights_of(layers, widths, n_models, seed)
     inputs = normal(seed, "data", 0, "inputs", (n_examples, widths[0])).double()
-    expected = inputs.expand(n_models, *inputs.shape)
-    for i in range(n_layers):
-        expected = (
-            torch.einsum("kbi,koi->kbo", expected, weights[f"{i}.weight"])
-            + weights[f"{i}.bias"][:, None]
-        )
-        expected = expected.relu() if i < n_layers - 1 else expected
-    networks = DenseNetworks(
-        [DenseLayer(weight=f"{i}.weight", bias=f"{i}.bias") for i in range(n_layers)]
-    )
+    expected = outputs_of(layers, weights, {}, inputs.expand(n_models, *inputs.shape))
+    networks = DenseNetworks(layers)
     found = networks.outputs(weights, inputs)
     labels = torch.zeros(n_models, ROWS_AT_ONCE, dtype=torch.int64)
     networks.gradient(
@@ -116,7 +145,8 @@ def test_the_outputs_equal_those_of_each_model(widths: list[int], n_models: int,
         (inputs[:ROWS_AT_ONCE].expand(n_models, -1, -1), labels),
         {name: weight.clone() for name, weight in weights.items()},
     )
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    tolerance = 1e-12 * (316 ** (len(layers) - 1) if is_normed else 1)
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
 def test_gradients_written_in_place_equal_copied_ones(monkeypatch: pytest.MonkeyPatch) -> None:
