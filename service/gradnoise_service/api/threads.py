@@ -7,7 +7,9 @@ import asyncio
 import contextlib
 import contextvars
 import threading
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -21,55 +23,64 @@ class Threads:
     """Up to `n_threads` threads, started when needed; they end with the process.
 
     They do not delay its end, as those of `concurrent.futures` do while a database does not answer.
+    Of those that are idle the last one to work goes on: its memory and connection are in caches.
     """
 
     def __init__(self, n_threads: int = N_THREADS) -> None:
         self._n_left = n_threads
-        self._n_idle = 0
         self._lock = threading.Lock()
-        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._idle: list[SimpleQueue[_Job]] = []
+        self._waiting: deque[_Job] = deque()
 
     async def run(self, function: Callable[[], T]) -> T:
         """Return the result of a function that runs in a thread, in the context of the caller."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        context = contextvars.copy_context()
-
-        def job() -> None:
-            try:
-                settle = partial(_settle, future, context.run(function), None)
-            except BaseException as error:
-                settle = partial(_settle, future, None, error)
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(settle)
-            del settle  # an error holds this frame
-
+        job = _Job(partial(contextvars.copy_context().run, function), loop, future)
         with self._lock:
-            is_needed = self._n_idle <= 0 and self._n_left > 0
-            self._n_idle -= not is_needed
-            self._n_left -= is_needed
-        if is_needed:
-            threading.Thread(target=self._work, args=(job,), daemon=True).start()
-        else:
-            self._jobs.put(job)
+            if self._idle:
+                self._idle.pop().put(job)
+            elif self._n_left:
+                self._n_left -= 1
+                threading.Thread(target=self._work, args=(job,), daemon=True).start()
+            else:
+                self._waiting.append(job)
         return await future
 
-    def _work(self, job: Callable[[], None]) -> None:
+    def _work(self, job: "_Job") -> None:
+        jobs: SimpleQueue[_Job] = SimpleQueue()
         while True:
-            job()
-            del job  # holds the request and its response
+            report = job.result()
             with self._lock:
-                self._n_idle += 1
-            job = self._jobs.get()
+                if self._waiting:
+                    jobs.put(self._waiting.popleft())
+                else:
+                    self._idle.append(jobs)
+            report()
+            del job, report  # which hold the request and its response
+            job = jobs.get()
 
 
-def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
-    if future.cancelled():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+@dataclass(frozen=True)
+class _Job:
+    function: Callable[[], Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+
+    def result(self) -> Callable[[], None]:
+        """Run the function; return what reports its result to the event loop."""
+        try:
+            return partial(self._report, self.future.set_result, self.function())
+        except BaseException as error:
+            return partial(self._report, self.future.set_exception, error)
+
+    def _report(self, settle: Callable[[Any], None], outcome: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(self._settle, settle, outcome)
+
+    def _settle(self, settle: Callable[[Any], None], outcome: Any) -> None:
+        if not self.future.cancelled():
+            settle(outcome)
 
 
 THREADS = Threads()
