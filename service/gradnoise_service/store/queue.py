@@ -132,25 +132,32 @@ def _groups(rows: Iterable[Any], lacking: Collection[DeviceChoice]) -> list[_Gro
     ids: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for row in rows:
         lacks = row.devices if row.devices in lacking else None
-        key = row.owner, row.single, (-row.priority, row.is_queued), row.last_start, lacks
-        ids[key] += map(int, row.ids.split(","))
+        is_queued = row.state == "queued"
+        key = row.owner, (-row.priority, is_queued), row.last_start, lacks
+        of_row = list(map(int, row.ids.split(",")))
+        if is_queued:
+            ids[*key, None] += of_row
+        else:
+            ids |= {(*key, study_id): [study_id] for study_id in of_row}
     return [
         _Group(rank=rank, last_start=last_start, lacks=lacks, ids=sorted(of_group))
-        for (_, _, rank, last_start, lacks), of_group in ids.items()
+        for (_, rank, last_start, lacks, _), of_group in ids.items()
     ]
 
 
 @functools.cache
 def _groups_query() -> Prepared:
-    """Return the query of the due studies by owner, priority and devices, and of those started."""
-    single = case((IS_QUEUED, 0), else_=STUDY.c.id)
-    key = (STUDY.c.owner, STUDY.c.priority, STUDY.c.devices)
+    """Return the query of the due studies by priority, owner, devices and state.
+
+    The index of the queue has them in this order.
+    """
+    key = (STUDY.c.priority, STUDY.c.owner, STUDY.c.devices, STUDY.c.state)
     # SQLAlchemy renders a separator that is a str at execution, and a prepared statement never
     separator: Any = literal_column("','")
     ids = func.aggregate_strings(cast(STUDY.c.id, Text), separator)
-    columns = (*key, IS_QUEUED.label("is_queued"), single.label("single"), ids.label("ids"))
-    group = select(*columns).where(is_due(NOW)).group_by(*key, IS_QUEUED, single).subquery()
-    last_start = case((group.c.is_queued, _last_start(group.c.owner, group.c.priority)))
+    group = select(*key, ids.label("ids")).where(is_due(NOW)).group_by(*key).subquery()
+    last = _last_start(group.c.owner, group.c.priority)
+    last_start = case((group.c.state == "queued", last))
     n_running = select(func.count()).where(is_valid(STUDY, NOW), is_any(STUDY.c.state, STUDY_HELD))
     counted = n_running.scalar_subquery().label("n_running")
     return Prepared(select(group, last_start.label("last_start"), counted))
