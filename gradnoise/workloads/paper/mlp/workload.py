@@ -140,6 +140,18 @@ class Mlp(Workload):
         return cross_entropy(forward(inputs), labels)
 
     def stacked_gradient(self) -> StackedGradient:
+        """Return the gradients of networks of the layers.
+
+        Raises:
+            ValueError: If a training label is not a class: the compiled kernel does not check them.
+        """
+        labels = self.data().train[1]
+        low, high = (int(bound) for bound in labels.aminmax())
+        if labels.dtype is not torch.int64 or low < 0 or high >= N_CLASSES:
+            raise ValueError(
+                f"labels must be torch.int64 from 0 to {N_CLASSES - 1}, but got {labels.dtype} "
+                f"from {low} to {high}."
+            )
         return self._networks().gradient
 
     def measure(self, forward: Forward, batch: Batch) -> Mapping[str, torch.Tensor]:

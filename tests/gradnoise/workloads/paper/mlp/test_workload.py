@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -7,6 +8,7 @@ from torch.nn import functional
 from gradnoise.techniques.dropout_layers import activation_shapes
 from gradnoise.training.single import SingleTrainer
 from gradnoise.training.stack import StackTrainer
+from gradnoise.workloads.base import Splits
 from gradnoise.workloads.paper.mlp import Mlp
 from trial_runs import curve, run, spec
 
@@ -154,6 +156,31 @@ def test_stacked_training_with_layer_normalisation_equals_single_training(width:
         for values, others in zip(found, expected, strict=True):
             assert values == pytest.approx(others, rel=1e-3, abs=0.0068)
             assert values["train_loss"] == pytest.approx(others["train_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("label", "dtype", "got"),
+    [
+        (10, torch.int64, "torch.int64 from 0 to 10"),
+        (-1, torch.int64, "torch.int64 from -1 to 9"),
+        (3, torch.int32, "torch.int32 from 0 to 9"),
+    ],
+)
+def test_labels_of_no_class_are_an_error_before_a_stack_trains(
+    label: int, dtype: torch.dtype, got: str
+) -> None:
+    """The compiled kernel reads and writes memory by labels, without a check."""
+
+    class Relabelled(Mlp):
+        def data(self) -> Splits:
+            splits = super().data()
+            inputs, labels = splits.train
+            labels = labels.clone()
+            labels[7] = label
+            return dataclasses.replace(splits, train=(inputs, labels.to(dtype)))
+
+    with pytest.raises(ValueError, match=f"labels must be torch.int64 from 0 to 9, but got {got}"):
+        Relabelled({}).stacked_gradient()
 
 
 def test_train_examples_does_not_change_the_other_splits() -> None:
