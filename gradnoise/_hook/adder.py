@@ -13,9 +13,9 @@ from gradnoise._hook.factors import Patterns, factors, group_factors
 from gradnoise._hook.gradients import global_norm, in_place, version
 from gradnoise._hook.optimizers import Names, names
 from gradnoise._hook.torch_internals import grad_scale
+from gradnoise._kernels.threads import NO_SQUARES
 from gradnoise._noise import Noise
 from gradnoise._noise.memory import overlapping, overlaps_itself
-from gradnoise._noise.threads import NO_SQUARES
 from gradnoise._parts import Part
 from gradnoise._processes import NoiseProcess
 from gradnoise._processes.preconditioned import RootMeanSquare

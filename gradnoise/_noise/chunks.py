@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from gradnoise._kernels import portable
+from gradnoise._kernels import backends, portable
 from gradnoise._kernels.runs import Runs
-from gradnoise._noise import backends
-from gradnoise._noise.threads import add_on_threads
+from gradnoise._kernels.threads import add_on_threads
 from gradnoise._parts import Part
 
 CHUNK = 2**16

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from gradnoise._kernels import backends
 from gradnoise._kernels.runs import Integers, Runs
+from gradnoise._kernels.threads import NO_RULE, NO_SQUARES, NO_STATES, Floats, add_on_threads
 from gradnoise._keys import key
-from gradnoise._noise import backends
 from gradnoise._noise.chunks import add_in_chunks
 from gradnoise._noise.memory import are_apart
-from gradnoise._noise.threads import NO_RULE, NO_SQUARES, NO_STATES, Floats, add_on_threads
 from gradnoise._parts import Part, whole
 from gradnoise._processes.preconditioned import RootMeanSquare
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradnoise._kernels import backends
 from gradnoise._kernels.runs import Runs
-from gradnoise._noise import backends
+from gradnoise._kernels.threads import add_on_threads
 from gradnoise._noise.noise import Noise
-from gradnoise._noise.threads import add_on_threads
 
 
 class StackedNoise:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from gradnoise._noise import backends
+from gradnoise._kernels import backends
 
 OF_PROGRAMS = (
     "device-side assert",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from gradnoise._noise import backends
+from gradnoise._kernels import backends
 from gradnoise._processes import NoiseProcess, noise_to_gradient
 from gradnoise.training import graphs
 from gradnoise.training.epochs import evaluating, make_ahead, splits_measured

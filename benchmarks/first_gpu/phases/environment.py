@@ -12,7 +12,8 @@ import torch
 
 from benchmarks.first_gpu.running import Finding, logged
 from benchmarks.harness import Figure
-from gradnoise._noise import Noise, backends
+from gradnoise._kernels import backends
+from gradnoise._noise import Noise
 
 QUERY = "name,uuid,driver_version,memory.total,memory.used,clocks.sm,power.limit"
 TYPES = (torch.float32, torch.bfloat16, torch.float16)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gradnoise._noise import Noise, backends
+from gradnoise._kernels import backends
+from gradnoise._noise import Noise
 from gradnoise._parts import Part, of_box
 from gradnoise._streams import normal
 

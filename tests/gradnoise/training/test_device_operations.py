@@ -16,7 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gradnoise._noise import backends
+from gradnoise._kernels import backends
 from gradnoise.techniques.registry import TECHNIQUES
 from gradnoise.training.setup import prepare
 from gradnoise.training.stacked_epoch import StackedEpoch

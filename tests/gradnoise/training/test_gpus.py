@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from gradnoise._noise import backends
+from gradnoise._kernels import backends
 from gradnoise.training import gpus
 from gradnoise.training.gpus import Gpu
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gradnoise._noise import backends
+from gradnoise._kernels import backends
 from gradnoise.training.setup import prepare
 from gradnoise.training.stacked_epoch import StackedEpoch
 from gradnoise.training.stacked_model import StackedModel

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from gradnoise._kernels import backends, threads
 from gradnoise._kernels.network_job import FIELDS, FLOAT, JOB, LAYER, LINE, PARAMETERS, TILE_ROWS
-from gradnoise._noise import backends, threads
 from gradnoise.workloads.base import Batch, Tensors
 
 EXAMPLES_AT_ONCE = 128

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradnoise._kernels import backends
 from gradnoise._kernels.network_job import PARAMETERS
-from gradnoise._noise import backends
 from gradnoise._streams import normal
 from gradnoise.training.stacked_run import by_name
 from gradnoise.workloads.paper.mlp.compiled import CompiledNetworks, DenseLayer

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from gradnoise._noise import Noise, backends
+from gradnoise._kernels import backends
+from gradnoise._noise import Noise
 from gradnoise._streams import normal
 
 

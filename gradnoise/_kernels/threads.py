@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from gradnoise._kernels import backends
 from gradnoise._kernels.runs import Integers, Runs
-from gradnoise._noise import backends
 
 # numbers per share; larger where there would be more than SHARES_PER_THREAD shares per thread
 SHARE = 2**17

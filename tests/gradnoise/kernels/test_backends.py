@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from gradnoise import _kernels
-from gradnoise._noise import Noise, StackedNoise, backends
+from gradnoise._kernels import backends
+from gradnoise._noise import Noise, StackedNoise
 
 SHAPES = {"weight": (300, 7), "bias": (3,)}
 
