@@ -5,7 +5,7 @@ Reading a study without its comparison, which may be large, is what most request
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -70,8 +70,8 @@ def parsed(row: tuple[Any, ...]) -> Study:
     """Return the study in a row of QUERY, without its comparison."""
     *of_columns, has_errors = row
     named = {
-        column.name: _value(column, value)
-        for column, value in zip(COLUMNS, of_columns, strict=True)
+        name: value if convert is None else convert(value)
+        for (name, convert), value in zip(CONVERSIONS, of_columns, strict=True)
     }
     return _study(SimpleNamespace(**named), None, has_errors=has_errors)
 
@@ -81,13 +81,18 @@ def study_of(row: Any) -> Study:
     return _study(row, row.comparison)
 
 
-def _value(column: Column[Any], value: Any) -> Any:
+def _conversion(column: Column[Any]) -> Callable[[Any], Any] | None:
     if isinstance(column.type, JSON):
-        return json.loads(value)
-    if isinstance(column.type, UtcDateTime):  # text on SQLite
-        at = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return TIME.process_result_value(at)
-    return value
+        return json.loads
+    return _time if isinstance(column.type, UtcDateTime) else None
+
+
+def _time(value: str | datetime | None) -> datetime | None:  # text on SQLite
+    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return TIME.process_result_value(at)
+
+
+CONVERSIONS = [(column.name, _conversion(column)) for column in COLUMNS]
 
 
 def _study(row: Any, comparison: Mapping[str, Any] | None, *, has_errors: bool = True) -> Study:
