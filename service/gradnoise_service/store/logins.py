@@ -3,11 +3,19 @@
 import secrets
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import String, bindparam, delete, select
 from sqlalchemy.orm import Session
 
-from gradnoise_service.store.tables import LoginRow
+from gradnoise_service.store.prepared import Prepared, Transaction
+from gradnoise_service.store.tables import LOGIN, LoginRow
 from gradnoise_service.store.tokens import digest
+
+NOW = bindparam("now", type_=LOGIN.c.expires_at.type)
+VALID = Prepared(
+    select(LOGIN.c.token_digest).where(
+        LOGIN.c.digest == bindparam("digest", type_=String), LOGIN.c.expires_at > NOW
+    )
+)
 
 
 def create(session: Session, token: str, now: datetime, expires_at: datetime) -> str:
@@ -21,10 +29,10 @@ def create(session: Session, token: str, now: datetime, expires_at: datetime) ->
     return key
 
 
-def token_digest(session: Session, key: str, now: datetime) -> str | None:
+def token_digest(session: Transaction, key: str, now: datetime) -> str | None:
     """Return the digest of the token of a login, None if the login is unknown or has expired."""
-    is_valid = (LoginRow.digest == digest(key)) & (LoginRow.expires_at > now)
-    return session.scalar(select(LoginRow.token_digest).where(is_valid))
+    row = VALID.first(session, digest=digest(key), now=now)
+    return None if row is None else str(row.token_digest)
 
 
 def end(session: Session, key: str) -> None:

@@ -303,11 +303,11 @@ class CounterRow(Base):
     value: Mapped[int] = mapped_column(BigInteger)
 
 
-SOURCE, STUDY, TRIAL, ATTEMPT, LOG, MEASUREMENT, DISPATCHER, CALIBRATION = (
+SOURCE, STUDY, TRIAL, ATTEMPT, LOG, MEASUREMENT, DISPATCHER, CALIBRATION, TOKEN, LOGIN = (
     Base.metadata.tables[row.__tablename__]
     for row in (
         *(SourceRow, StudyRow, TrialRow, AttemptRow, LogRow, MeasurementRow),
-        *(DispatcherRow, CalibrationRow),
+        *(DispatcherRow, CalibrationRow, TokenRow, LoginRow),
     )
 )
 """Tables for queries of columns, which are executed faster than those of rows."""

@@ -5,14 +5,18 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import String, bindparam, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gradnoise_service.domain.access import Scope
 from gradnoise_service.domain.errors import ConflictError, NotFoundError
-from gradnoise_service.store.tables import TokenRow
+from gradnoise_service.store.prepared import Prepared, Transaction
+from gradnoise_service.store.tables import TOKEN, TokenRow
+
+BY_DIGEST = Prepared(select(TOKEN).where(TOKEN.c.digest == bindparam("digest", type_=String)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +60,9 @@ def create(
     return token
 
 
-def find(session: Session, token_digest: str, now: datetime) -> TokenInfo | None:
+def find(session: Transaction, token_digest: str, now: datetime) -> TokenInfo | None:
     """Return the description of a valid token by its digest, None if it is unknown or expired."""
-    row = session.scalar(select(TokenRow).where(TokenRow.digest == token_digest))
+    row = BY_DIGEST.first(session, digest=token_digest)
     return (
         _info(row) if row is not None and (row.expires_at is None or row.expires_at > now) else None
     )
@@ -94,6 +98,6 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _info(row: TokenRow) -> TokenInfo:
-    scopes: tuple[Scope, ...] = tuple(row.scopes)  # type: ignore[arg-type]  # written as scopes
+def _info(row: Any) -> TokenInfo:
+    scopes: tuple[Scope, ...] = tuple(row.scopes)
     return TokenInfo(name=row.name, owner=row.owner, scopes=scopes, expires_at=row.expires_at)

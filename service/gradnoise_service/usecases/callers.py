@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from gradnoise_service.domain.access import ALL_SCOPES, Caller
 from gradnoise_service.store import logins, tokens
-from gradnoise_service.store.database import Session
+from gradnoise_service.store.prepared import Transaction
 from gradnoise_service.usecases.service import Service
 
 LOCAL = Caller(owner="local", scopes=ALL_SCOPES)
@@ -26,7 +26,7 @@ def identify(service: Service, token: str | None, login: str | None = None) -> C
         return None
     if token and (caller := _admin(service, tokens.digest(token))):
         return caller
-    with service.database.session() as session:
+    with service.database.transaction() as session:
         if token:
             return _caller(service, session, tokens.digest(token))
         found = logins.token_digest(session, login or "", service.clock())
@@ -48,7 +48,7 @@ def log_out(service: Service, login: str) -> None:
         logins.end(session, login)
 
 
-def _caller(service: Service, session: Session, digest: str) -> Caller | None:
+def _caller(service: Service, session: Transaction, digest: str) -> Caller | None:
     if caller := _admin(service, digest):
         return caller
     info = tokens.find(session, digest, service.clock())
