@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 
 from gradnoise_service.api.limits import address_key
 from gradnoise_service.api.state import current_limiter, current_service
-from gradnoise_service.api.threads import THREADS
+from gradnoise_service.api.threads import in_thread
 from gradnoise_service.domain.access import Caller, Scope
 from gradnoise_service.domain.errors import ForbiddenError, UnauthenticatedError
 from gradnoise_service.usecases.callers import identify
@@ -45,7 +45,7 @@ async def _authenticated(request: Request) -> Caller:
     service, limiter = await current_service(request), await current_limiter(request)
     credentials = credentials_of(request)
     if service.requires_tokens:
-        caller = await THREADS.run(partial(identify, service, *credentials))
+        caller = await in_thread(partial(identify, service, *credentials))
     else:
         caller = identify(service, *credentials)
     limiter.take(f"owner {caller.owner}" if caller else address_key(request))

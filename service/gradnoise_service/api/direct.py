@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gradnoise_service.api.threads import THREADS
+from gradnoise_service.api.threads import in_thread
 
 
 class DirectRoute(APIRoute):
@@ -40,7 +40,7 @@ class DirectRoute(APIRoute):
             return
         for name, call in self.dependencies_by_name.items():
             values[name] = await call(request)
-        response = await THREADS.run(partial(self.endpoint, **values))
+        response = await in_thread(partial(self.endpoint, **values))
         await response(scope, receive, send)
 
     def _parameters(self, request: Request) -> dict[str, Any] | None:
