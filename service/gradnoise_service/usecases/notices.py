@@ -18,7 +18,7 @@ logger = structlog.get_logger()
 POLL_SECONDS = 2.0
 N_AT_ONCE = 5
 HOLD = timedelta(seconds=N_AT_ONCE * 4 * SECONDS)
-"""Longer than it takes to send `N_AT_ONCE` messages: a resolution and three steps each."""
+"""Longer than it takes to send `N_AT_ONCE` messages: resolution, connection and answer of each."""
 
 FIRST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(hours=6)

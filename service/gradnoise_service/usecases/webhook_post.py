@@ -6,7 +6,9 @@ name that changes its address in between reaches nothing else. Redirects are not
 
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
@@ -30,22 +32,51 @@ def post(url: str, body: bytes, headers: Mapping[str, str], networks: Sequence[N
         networks: Networks that may be reached although they are not public.
 
     Raises:
-        DeliveryError: If the host has no permitted address, does not answer within `SECONDS` a
-            step, or answers with a status outside 200 to 299.
+        DeliveryError: If the host has no permitted address, does not accept the connection within
+            `SECONDS` or answer within `SECONDS` after that, or answers with a status outside 200
+            to 299.
     """
     parts = urlsplit(url)
     try:
         connection = _Connection(parts.hostname or "", parts.port, parts.scheme, networks)
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request("POST", target, body, dict(headers))
-            status = connection.getresponse().status
+            connection.connect()
+            with _limited(connection.sock):
+                if isinstance(connection.sock, ssl.SSLSocket):
+                    connection.sock.do_handshake()
+                connection.request("POST", target, body, dict(headers))
+                status = connection.getresponse().status
         finally:
             connection.close()
     except (OSError, HTTPException, ValueError) as error:
         raise DeliveryError(str(error) or type(error).__name__) from None
     if not 200 <= status < 300:
         raise DeliveryError(f"The answer is {status}.")
+
+
+@contextmanager
+def _limited(connected: socket.socket) -> Iterator[None]:
+    """Shut a socket down after `SECONDS`; its own timeout starts anew with each byte."""
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        with suppress(OSError):
+            # not SSLSocket.shutdown, after which another thread would write without TLS
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+    timer = threading.Timer(SECONDS, expire)
+    timer.start()
+    try:
+        yield
+    except (OSError, HTTPException):
+        if expired.is_set():
+            raise TimeoutError(f"There was no answer within {SECONDS} s.") from None
+        raise
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 class _Connection(HTTPConnection):
@@ -67,4 +98,6 @@ class _Connection(HTTPConnection):
         self.sock = socket.create_connection((permitted[0], self.port), timeout=SECONDS)
         if self.is_secure:
             context = ssl.create_default_context()
-            self.sock = context.wrap_socket(self.sock, server_hostname=self.host)
+            self.sock = context.wrap_socket(
+                self.sock, server_hostname=self.host, do_handshake_on_connect=False
+            )

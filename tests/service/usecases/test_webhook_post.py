@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gradnoise_service.usecases import webhook_post
 from gradnoise_service.usecases.webhook_post import DeliveryError, post
 
 LOOPBACK = [ip_network("127.0.0.0/8")]
@@ -99,3 +101,21 @@ def test_closed_port_is_no_delivery() -> None:
         port = server.getsockname()[1]
     with pytest.raises(DeliveryError, match="refused"):
         post(f"http://127.0.0.1:{port}/", b"{}", {}, LOOPBACK)
+
+
+def test_answer_that_never_ends_is_no_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time limit holds for the whole delivery, however often the receiver sends a byte."""
+    monkeypatch.setattr(webhook_post, "SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def dribble() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                while True:
+                    connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+        thread = threading.Thread(target=dribble)
+        thread.start()
+        with pytest.raises(DeliveryError, match="within 0"):
+            post(f"http://127.0.0.1:{server.getsockname()[1]}/", b"{}", {}, LOOPBACK)
+        thread.join()
