@@ -10,12 +10,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from gradnoise_service.domain.webhook import is_permitted
 from gradnoise_service.settings import Network
 
 SECONDS = 10
+PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+"""The characters that a request line admits; others are sent as `%` and two digits a byte."""
 
 
 class DeliveryError(Exception):
@@ -41,6 +43,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], networks: Sequence[N
         connection = _Connection(parts.hostname or "", parts.port, parts.scheme, networks)
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            target = quote(target, safe=PRINTABLE)
             connection.connect()
             with _limited(connection.sock):
                 if isinstance(connection.sock, ssl.SSLSocket):

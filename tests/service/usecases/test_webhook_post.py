@@ -58,6 +58,11 @@ def test_message_arrives_as_it_was_sent(receiver: Receiver) -> None:
     assert (path, body, headers["webhook-id"]) == ("/a?b=c", b"{}", "msg_1")
 
 
+def test_url_is_sent_in_ascii(receiver: Receiver) -> None:
+    post(f"{receiver.url}/\u00e9\x01?a=%41", b"{}", {}, LOOPBACK)
+    assert receiver.received[0][0] == "/%C3%A9%01?a=%41"
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0x7f.1", "2130706433"])
 def test_internal_address_is_not_reached(receiver: Receiver, host: str) -> None:
     """Neither by a name nor in another notation."""
