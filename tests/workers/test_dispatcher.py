@@ -15,6 +15,7 @@ from dispatcher_runs import WAIT_SECONDS, make_dispatcher, read, running, submit
 from formula_launcher import FormulaLauncher
 from gated_launcher import GatedLauncher
 from gradnoise_service.domain.devices import Devices
+from gradnoise_service.domain.errors import DatabaseUnavailableError
 from gradnoise_service.domain.spec import StudySpec
 from gradnoise_service.domain.study import Study
 from gradnoise_service.search import Storage
@@ -200,6 +201,26 @@ def test_locks_of_the_database_fail_no_study(
     dispatcher.join()
     assert read(database, study).state == "complete"
     impatient.dispose()
+
+
+def test_a_study_that_a_fault_of_the_database_ends_goes_on_before_queued_ones(
+    database: Database, storage: Storage, make_spec: Make
+) -> None:
+    interrupted, queued = (submit(database, make_spec(name=name)) for name in ("first", "second"))
+    failures = iter([DatabaseUnavailableError()])
+
+    class Interrupted(FormulaLauncher):
+        def events(self, timeout_seconds: float) -> Sequence[LauncherEvent]:
+            for failure in failures:
+                raise failure
+            return super().events(timeout_seconds)
+
+    dispatcher = make_dispatcher(database, storage, Interrupted)
+    for state in ("running", "complete"):
+        dispatcher.run_round()
+        dispatcher.join()
+        assert read(database, interrupted).state == state
+        assert read(database, queued).state == "queued"
 
 
 class RecordedPauses(threading.Event):

@@ -154,6 +154,7 @@ class Dispatcher:
         except Exception as error:
             if is_unavailable(error):
                 log.warning("the database does not answer; the study goes on when it does")
+                self._release_when_answered(lease)
             else:
                 self._count_crash(lease, error)
 
@@ -163,6 +164,22 @@ class Dispatcher:
         with self.database.session(write=True) as session:
             leases.explain(session, lease, reason)
             leases.release(session, lease, self.now())
+
+    def _release_when_answered(self, lease: Lease) -> None:
+        """Release the study once the database answers, so that no queued study goes before it.
+
+        The study cannot be acquired before its lease expires, but others can.
+        """
+        expires_at = self.now() + self.lease
+        while self.now() < expires_at and not self._stop.is_set():
+            try:
+                with self.database.session(write=True) as session:
+                    leases.release(session, lease, self.now())
+                return
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+            self._stop.wait(POLL_SECONDS)
 
     def _hold(self, lease: Lease, reason: str) -> None:
         """Leave the study until its lease expires, with the reason why it does not go on."""
