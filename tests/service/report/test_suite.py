@@ -62,6 +62,8 @@ def test_a_suite_without_a_verdict_says_why(make_spec: Make) -> None:
         "No verdict: it is given once every study has ended; 2 of 3 studies have ended. So far: "
         "mean effect +3.25 times"
     )
+    only = report.document(compare_suite("several", [running])).sentence
+    assert only == "No verdict: it is given once every study has ended; 0 of 1 study has ended."
     [alone] = suite_of(make_spec, 0.06)
     assert report.document(compare_suite("several", [alone])).sentence == (
         "No verdict: a suite needs the effects of at least 2 studies, and has 1."

@@ -40,10 +40,11 @@ def answer_sentence(suite: SuiteComparison, answer: Answer) -> str:
     left_out, over = _left_out(answer), suite.varies_over
     match answer.no_verdict:
         case "waiting":
+            have = "has" if suite.n_studies == 1 else "have"
             so_far = f" So far: {_measured(answer, over)}." if answer.pooled else ""
             return (
                 f"No verdict: it is given once every study has ended; {suite.n_ended} of "
-                f"{count(suite.n_studies, 'study', 'studies')} have ended.{so_far}{left_out}"
+                f"{count(suite.n_studies, 'study', 'studies')} {have} ended.{so_far}{left_out}"
             )
         case "too_few":
             n = sum(effect.effect is not None for effect in answer.effects)
