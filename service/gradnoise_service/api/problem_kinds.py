@@ -48,7 +48,7 @@ KINDS_BY_ERROR: Mapping[type[Exception], ProblemKind] = {
         422,
         "invalid-study",
         "The study cannot be run as described",
-        "Correct the fields listed under errors; nothing was stored.",
+        "Correct the listed fields; nothing was stored.",
     ),
     MalformedStudyError: ProblemKind(
         400,
@@ -212,7 +212,7 @@ KINDS_BY_STATUS: Mapping[int, ProblemKind] = {
         "Add the name to GRADNOISE_ALLOWED_HOSTS, or use the IP address.",
     ),
     422: ProblemKind(
-        422, "invalid-request", "The request is invalid", "Correct the fields listed under errors."
+        422, "invalid-request", "The request is invalid", "Correct the listed fields."
     ),
     429: ProblemKind(
         429,

@@ -7,6 +7,7 @@ reported.
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -20,6 +21,8 @@ from gradnoise_service.domain.phrases import Schema
 from gradnoise_service.domain.space import CrossFieldError
 from gradnoise_service.domain.spec import StudySpec
 
+NOT_LEGAL = r"^(Input should be|\w+ should have|Value error,) | after validation, not \d+$"
+"""What pydantic's messages contain beside the legal values."""
 LONGEST_FIELD = 40
 """Characters of the longest unknown field for which a similar one is looked for."""
 SHORT_FORMS = {"techniques": "technique"}
@@ -56,7 +59,7 @@ def _request_fault(error: Mapping[str, Any]) -> FieldFault:
         message = f"unknown field {error['loc'][-1]!r}"
         return FieldFault(field=field, value=error["input"], message=message, legal="left out")
     pattern = error.get("ctx", {}).get("pattern")
-    legal = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    legal = re.sub(NOT_LEGAL, "", error["msg"])
     return FieldFault(
         field=field,
         value=error["input"],

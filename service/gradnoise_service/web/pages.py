@@ -161,7 +161,7 @@ def _extension(seeds: str, epochs: str) -> ExtensionIn:
     try:
         return ExtensionIn(**{name: int(text) for name, text in given.items()})  # type: ignore[arg-type]  # numbers alone
     except ValueError:  # pydantic's ValidationError is a ValueError
-        message = "is no number of seeds or epochs" if given else "is missing"
+        message = "is not a number of seeds or epochs" if given else "is missing"
         legal = "a whole number, at least 1, of either seeds or epochs"
         name, value = next(iter(given.items()), ("seeds", ""))
         fault = FieldFault(field=name, value=value, message=message, legal=legal)

@@ -257,6 +257,19 @@ def test_fault_of_a_whole_body_names_what_is_legal() -> None:
     assert (fault.field, fault.legal) == ("body", "either seeds or epochs")
 
 
+@pytest.mark.parametrize(
+    ("query", "legal"),
+    [
+        ("text=" + "a" * 201, "at most 200 characters"),
+        ("limit=0", "greater than or equal to 1"),
+        ("limit=x", "a valid integer, unable to parse string as an integer"),
+    ],
+)
+def test_fault_of_a_query_names_what_is_legal(client: TestClient, query: str, legal: str) -> None:
+    [fault] = client.get(f"/v1/studies?{query}").json()["errors"]
+    assert fault["legal"] == legal
+
+
 def patterns(schema: object) -> set[str]:
     if isinstance(schema, dict):
         own = {schema["pattern"]} if isinstance(schema.get("pattern"), str) else set()
