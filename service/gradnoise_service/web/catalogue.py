@@ -19,9 +19,4 @@ def show(_caller: Reader, service: CurrentService, request: Request) -> Response
         announced = workloads.announced(service)
     except CatalogueEmptyError:
         announced = None
-    return render(
-        request,
-        "catalogue.html",
-        requires_tokens=service.requires_tokens,
-        announced=announced,
-    )
+    return render(request, "catalogue.html", announced=announced)

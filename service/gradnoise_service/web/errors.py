@@ -25,8 +25,6 @@ def respond(request: Request, error: Exception) -> Response:
     problem = problem_of(error, request)
     if problem.status == 401 and request.method == "GET":
         return RedirectResponse(f"/login?next={quote(path)}", status_code=303)
-    page = render(
-        request, "error.html", status=problem.status, requires_tokens=False, problem=problem
-    )
+    page = render(request, "error.html", status=problem.status, problem=problem)
     page.headers.update(headers_of(error, request))
     return page

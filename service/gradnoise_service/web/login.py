@@ -84,7 +84,6 @@ def _form(request: Request, *, next: str, is_refused: bool) -> Response:
         request,
         "login.html",
         status=401 if is_refused else 200,
-        requires_tokens=False,
         next=next,
         is_refused=is_refused,
     )

@@ -24,7 +24,6 @@ def reference(request: Request) -> Response:
     return render(
         request,
         "reference.html",
-        requires_tokens=False,
         document=document,
         operations=operations,
         kinds=sorted(kinds, key=lambda kind: (kind.status, kind.slug)),

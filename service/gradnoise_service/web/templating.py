@@ -9,6 +9,7 @@ from jinja2.ext import Extension
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from gradnoise_service.api.auth import COOKIE
 from gradnoise_service.api.guard import DOCUMENT_POLICY
 from gradnoise_service.api.proxies import path_below_root
 from gradnoise_service.domain.access import Caller
@@ -39,14 +40,20 @@ FOLDER = Path(__file__).parent
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """Return a page; the template gets the values and the path of the request.
+    """Return a page; the template gets the values, the request's path and whether it has a login.
 
     Paths in attributes, such as `href="/studies"`, are written below the root path of the service.
     """
     root = request.scope.get("root_path", "")
     page = ENVIRONMENT.get_template(template)
     return HTMLResponse(
-        page.render(root=root, path=path_below_root(request.scope), **values), status
+        page.render(
+            root=root,
+            path=path_below_root(request.scope),
+            has_login=COOKIE in request.cookies,
+            **values,
+        ),
+        status,
     )
 
 
@@ -70,7 +77,6 @@ def render_page(
         request,
         template,
         status,
-        requires_tokens=service.requires_tokens,
         may_submit=caller.may("submit"),
         dashboard=service.settings.dashboard_url if caller.visible_owner is None else "",
         **values,

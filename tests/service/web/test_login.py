@@ -47,9 +47,12 @@ def test_logout_ends_the_login(visitor: TestClient) -> None:
     visitor.post("/login", data={"token": "secret"})
     cookie = {"Cookie": f"{COOKIE}={visitor.cookies[COOKIE]}"}
     assert "secret" not in cookie["Cookie"]
-    assert "Log out" in visitor.get("/", headers=HTML).text
+    for page in ("/", "/docs", "/catalogue", "/studies/7", "/?text=" + "a" * 201):
+        assert "Log out" in visitor.get(page, headers=HTML).text, page
     assert visitor.post("/logout").headers["location"] == "/login"
     assert COOKIE not in visitor.cookies
+    assert "Log out" not in visitor.get("/login").text
+    assert "Log out" not in visitor.get("/docs").text
     assert visitor.get("/", headers=HTML).headers["location"] == "/login?next=/"
     assert visitor.get("/v1/studies", headers=cookie).status_code == 401
 

@@ -69,6 +69,12 @@ def test_an_empty_filter_is_not_an_empty_service(
     assert "No studies yet" not in text
 
 
+def test_filter_shows_a_value_that_no_study_has(client: TestClient, three: list[int]) -> None:
+    text = client.get("/?state=unknown&tag=gone").text
+    assert "<option selected>unknown</option>" in text
+    assert "<option selected>gone</option>" in text
+
+
 def test_several_studies_are_cancelled_and_deleted_after_a_question(
     client: TestClient, three: list[int], database: Database
 ) -> None:
