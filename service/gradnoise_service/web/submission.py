@@ -160,7 +160,7 @@ def _preset(name: str, member: int) -> str:
         NotFoundError: If there is no such study.
     """
     if name not in presets.names() or member >= len(_members(name)):
-        raise NotFoundError(f"There is no study {member} of a preset {name!r}.")
+        raise NotFoundError(f"There is no preset {name!r} with a study {member}.")
     if len(_members(name)) == 1 and presets.find_table(name) is None:
         return presets.text(name)
     return dump_yaml(presets.load(name)[member])
