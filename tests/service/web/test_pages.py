@@ -147,7 +147,10 @@ def test_form_stops_a_search_or_a_study(client: TestClient, shown: dict[str, int
         answer = client.post(f"{address}/stop", content=content, headers=headers)
         assert (answer.status_code, answer.headers["location"]) == (303, address)
         assert client.get(f"/v1{address}").json()["state"] == state
-    assert f'action="{address}/stop"' not in client.get(address).text
+    page = client.get(address).text
+    assert f'action="{address}/stop"' not in page
+    assert " of 0<" not in page
+    assert "0 fresh seeds" not in page
 
 
 def test_form_extends_a_complete_study(
