@@ -31,7 +31,7 @@ def limits(design: Design) -> Iterator[Limit]:
     yield from small_searches(design)
     yield from ignored_by_sampler(design)
     yield from _strict_looks(design)
-    if design.n_pairs < design.fewest_pairs:
+    if 0 < design.n_pairs < design.fewest_pairs:  # a stopped search has no confirm phase
         yield TooFewSeeds(n_pairs=design.n_pairs, n_needed=design.fewest_pairs)
 
 

@@ -1,6 +1,7 @@
 """Searches that are too small, and trials that are far from the best."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -9,6 +10,8 @@ from gradnoise_service.compare.facts.luck import FewNearBest, SmallSearch, TooFe
 from gradnoise_service.compare.search_size import few_near_best, limits
 from gradnoise_service.compare.tables import tabulate
 from gradnoise_service.domain.design import Design
+from gradnoise_service.domain.spec import StudySpec
+from gradnoise_service.domain.stop import Stop
 from gradnoise_service.domain.study import Metric, Trial
 
 Make = Callable[..., tuple[Design, list[Trial]]]
@@ -54,6 +57,16 @@ def test_fewer_pairs_than_a_verdict_needs_are_named(make_design: Callable[..., D
         design = make_design(search=search(10), arms=of_arms, confirm={"n_seeds": n_needed - 1})
         assert list(limits(design)) == [TooFewSeeds(n_pairs=n_needed - 1, n_needed=n_needed)]
         assert list(limits(design.at(n_needed))) == []
+
+
+def test_a_stopped_search_is_not_said_to_lack_seeds(make_spec: Callable[..., StudySpec]) -> None:
+    arms = [{"name": name, "technique": "none"} for name in ("a", "b")]
+    spec = make_spec(search=search(20), arms=arms, confirm={"n_seeds": 6})
+    stopped_at = datetime(2026, 1, 2, tzinfo=UTC)
+    stop = Stop(stopped_at=stopped_at, phase="search", n=10, n_declared=20)
+    design = Design.of(spec, stops=[stop])
+    assert design.n_seeds == 0
+    assert list(limits(design)) == []
 
 
 def test_an_always_valid_verdict_needs_more_pairs(make_design: Callable[..., Design]) -> None:
