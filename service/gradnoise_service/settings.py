@@ -30,8 +30,8 @@ class Settings(BaseSettings):
         default=5.0,
         gt=0,
         description=(
-            "Seconds that a request waits for an answer of the database, or for a free connection, "
-            "before it is answered with 503."
+            "Seconds that a request waits for a free connection to the database, and again for its "
+            "answer, before it is answered with 503."
         ),
     )
     event_streams: int = Field(
