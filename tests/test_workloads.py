@@ -1,7 +1,6 @@
-"""The paper's systems, trained by the whole service on PostgreSQL.
+"""The paper's five systems, trained by the whole service on PostgreSQL.
 
-They are submitted through REST, the command line and Python. The fifth, the deep network, trains so
-in the tests of faults.
+They are submitted through REST, the command line and Python.
 """
 
 import itertools
@@ -20,6 +19,7 @@ from service_up import Up
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TINY: dict[str, dict[str, Any]] = {
+    "mlp": {"dataset": "digits", "depth": 2, "width": 8},
     "memn2n": {"task": 1, "dim": 4, "hops": 1, "sentences": 5},
     "neural-programmer": {"train_examples": 100, "dim": 4},
     "nram": {
