@@ -65,7 +65,7 @@ def _limited(connected: socket.socket) -> Iterator[None]:
 
     def expire() -> None:
         expired.set()
-        with suppress(OSError):
+        with suppress(OSError):  # the receiver has closed it
             # not SSLSocket.shutdown, after which another thread would write without TLS
             socket.socket.shutdown(connected, socket.SHUT_RDWR)
 

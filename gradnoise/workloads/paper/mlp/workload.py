@@ -182,6 +182,7 @@ class Mlp(Workload):
     def _networks(self) -> DenseNetworks:
         is_normed = self.options.norm == "layer"
         modules = 3 if is_normed else 2  # of a hidden layer; the model numbers them
+        last = modules * self.options.depth
         hidden = [
             DenseLayer(
                 weight=f"{i}.weight",
@@ -190,7 +191,6 @@ class Mlp(Workload):
                 shift=f"{i + 1}.bias" if is_normed else "",
                 mask=f"{i + modules - 1}.mask",
             )
-            for i in range(0, modules * self.options.depth, modules)
+            for i in range(0, last, modules)
         ]
-        last = modules * self.options.depth
         return DenseNetworks([*hidden, DenseLayer(weight=f"{last}.weight", bias=f"{last}.bias")])
